@@ -1,0 +1,140 @@
+"""The direct door: an ASGI application around Django's.
+
+    from ai_gateway.asgi import get_asgi_application
+
+    application = get_asgi_application()
+
+Gateway paths are answered straight from the ASGI scope, with no thread hop and no middleware. What needs the site goes
+to Django: every other path, and a request that browsers' CORS rules apply to (one with `Origin`, preflights included),
+which then comes to the gateway through its views. Three more things can only be done here, for both ways:
+
+- the size and time of a request body are limited before anything is buffered (`guard.py`, `site.py`);
+- Django's handler gets threads that are shared; its own takes one per request, for as long as a stream lasts;
+- `lifespan`, which Django does not speak: the gateway starts and drains there (`lifespan.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import django
+from asgiref.sync import ThreadSensitiveContext
+from django.core.handlers.asgi import ASGIHandler
+
+from ai_gateway import gateway, health
+from ai_gateway.calls import Arrival, Reply
+from ai_gateway.conf import settings
+from ai_gateway.errors import ClientDisconnected, MethodNotAllowed
+from ai_gateway.guard import Guard, Receive, Send, unchunked
+from ai_gateway.intake import is_api_path, read_arrival
+from ai_gateway.lifespan import LOOP, Lifespan
+from ai_gateway.refusals import refuse
+from ai_gateway.site import SiteExchange
+
+Scope = dict[str, Any]
+
+LOCAL_PATHS = frozenset(("/health", "/health/ready", "/api/hello"))
+"""Answered here without a call, for GET and HEAD."""
+
+
+def get_asgi_application() -> GatewayApplication:
+    """Set Django up and give the site's ASGI application with the gateway's direct door in front."""
+    django.setup(set_prefix=False)
+    return GatewayApplication(SharedThreadsHandler())
+
+
+class SharedThreadsHandler(ASGIHandler):
+    """Django's handler with a few threads for all requests, where Django's own owns one per open request.
+
+    Each executor has one thread, and a request stays with one executor, so what Django keeps per thread (database
+    connections above all) is used by one piece of synchronous code at a time, as Django needs it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        executors = [
+            ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"django-{number}")
+            for number in range(settings.DJANGO_THREADS)
+        ]
+        self._executors = itertools.cycle(executors)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            raise ValueError(f"Django can only handle ASGI/HTTP connections, not {scope['type']}.")
+        async with ThreadSensitiveContext(executor=next(self._executors)):
+            await self.handle(scope, receive, send)
+
+
+class GatewayApplication:
+    """The ASGI application. `site` gets what is not the gateway's."""
+
+    def __init__(self, site: Callable[[Scope, Receive, Send], Any]) -> None:
+        self._site = site
+        self._prefix = settings.PREFIX
+        self._is_direct = settings.DIRECT_DOOR
+        self._send_timeout = settings.SEND_TIMEOUT
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await Lifespan(scope.get("state", {})).run(receive, send)
+            return
+        path = self._own_path(scope)
+        if path is None:
+            await self._site(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._serve(path, scope, receive, unchunked(send) if scope["http_version"] == "1.0" else send)
+        else:
+            # Some clients try a websocket first and fall back to HTTP when they are refused at once.
+            await receive()
+            await send({"type": "websocket.close", "code": 1008, "reason": "The gateway speaks HTTP here."})
+
+    def _own_path(self, scope: Scope) -> str | None:
+        """Give the path relative to the gateway's mount if it is the gateway's, else None."""
+        path: str = scope["path"]
+        if self._prefix:
+            if not path.startswith(self._prefix + "/"):
+                return None
+            path = path[len(self._prefix) :]
+        return path if is_api_path(path) or path.rstrip("/") in LOCAL_PATHS else None
+
+    async def _serve(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        loop = scope.get("state", {}).get(LOOP) or asyncio.get_running_loop()
+        guard = Guard(receive, send, loop, send_timeout=self._send_timeout)
+        raw_path = scope.get("raw_path") or scope["path"].encode()
+        headers = scope["headers"]
+        arrival = read_arrival(
+            scope["method"], path, raw_path[len(self._prefix) :], scope["query_string"], headers, guard
+        )
+        is_direct = self._is_direct and b"origin" not in arrival.fields
+        guard.watch(for_disconnect=is_direct)
+        try:
+            if is_direct:
+                await guard.reply(await _answer(arrival, loop), arrival)
+            else:
+                await SiteExchange(scope, arrival, guard).run(self._site)
+        except ClientDisconnected:
+            return
+        except asyncio.CancelledError:
+            # The watch cancels this task when the caller is gone. Anybody else who does (the server) means it.
+            if not guard.is_gone:
+                raise
+        finally:
+            guard.unwatch()
+
+
+async def _answer(arrival: Arrival, loop: asyncio.AbstractEventLoop) -> Reply:
+    if arrival.path not in LOCAL_PATHS:
+        return await gateway.handle(arrival, gateway.transport_of(loop))
+    if arrival.method not in ("GET", "HEAD"):
+        error = MethodNotAllowed(f"{arrival.method[:32]} is not possible here. Use GET.")
+        return refuse(error, arrival.dialect, arrival.request_id)
+    if arrival.path == "/health":
+        return health.alive()
+    if arrival.path == "/health/ready":
+        return await health.ready()
+    return Reply(status=200, headers=[(b"content-length", b"0")], body=b"")

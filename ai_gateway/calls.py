@@ -1,0 +1,259 @@
+"""The values that travel through the gateway. They know no framework, no network and no policy.
+
+A door makes a `Call` of what arrived; `gateway.py` answers with a `Reply`. On the way out a provider makes an
+`UpstreamRequest`, a transport sends it and hands back an `UpstreamResponse`.
+
+Header lists are `[(name, value), ...]` of bytes, names in lower case, in the order in which they arrived.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from ipaddress import IPv6Address
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from ai_gateway.protocols.dialect import Dialect
+
+
+Headers = list[tuple[bytes, bytes]]
+
+STANDARD_PORTS = {"https": 443, "http": 80}
+
+_NOT_IN_A_URL = re.compile(r"[\x00-\x20\x7f\\\"<>^`{|}]|\][^:/]")
+"""What `urlsplit` lets pass, or silently takes out, though no URL may have it."""
+
+_HOST_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?\.?")
+
+
+class IncomingBody(ABC):
+    """A request body on its way in: read whole, or piece by piece, once."""
+
+    @abstractmethod
+    async def read(self, limit: int, seconds: float) -> bytes:
+        """Read it whole. Raises BodyTooLarge above `limit` bytes, RequestTimeout after `seconds`,
+        ClientDisconnected."""
+
+    @abstractmethod
+    def pieces(self, limit: int, seconds: float) -> AsyncIterator[bytes]:
+        """Give it piece by piece, `seconds` at most between two. Raises what `read` raises."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """What a door hands to the gateway: the head of a request, taken apart, and the body still to be read.
+
+    `path` is relative to where the gateway is mounted and not yet checked. `fields` is `headers` as a mapping, for
+    looking things up; of equal names it has the last. `received_at` is in seconds of `time.perf_counter()`.
+    """
+
+    method: str
+    path: str
+    query: bytes
+    headers: Headers = field(repr=False)
+    fields: Mapping[bytes, bytes] = field(repr=False)
+    body: IncomingBody = field(repr=False)
+    dialect: Dialect
+    request_id: str
+    received_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request of a caller as the policies see it: the path checked, and read from the body what routing needs.
+
+    `body` is bytes for JSON, and an async iterator for everything that is only carried through (uploads).
+    The rest is as in `Arrival`.
+    """
+
+    method: str
+    path: str
+    query: bytes
+    headers: Headers = field(repr=False)
+    fields: Mapping[bytes, bytes] = field(repr=False)
+    body: bytes | AsyncIterator[bytes] = field(repr=False)
+    dialect: Dialect
+    request_id: str
+    received_at: float
+    model: str | None = None
+    stream: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who is calling. `key_name` is the name of a gateway key, or None for a caller who is only passed through.
+
+    `credential` is the provider credential that a passed-through caller brought along, as header name and value.
+    """
+
+    key_name: str | None = None
+    credential: tuple[bytes, bytes] | None = field(default=None, repr=False)
+
+    @property
+    def is_authenticated(self) -> bool:
+        """Whether the caller holds a gateway key, and so may be served with a stored credential."""
+        return self.key_name is not None
+
+
+class Target(NamedTuple):
+    """Where a call may go: a provider by its alias, and the model by the provider's own name (None: as the caller
+    said)."""
+
+    provider: str
+    model: str | None
+
+
+class Origin(NamedTuple):
+    """Where a connection leads: connections are pooled by this, and shared by whatever has an equal one."""
+
+    scheme: str
+    host: str
+    port: int
+    allow_private: bool = False
+    """Whether the host may resolve to a private, loopback or link-local address."""
+
+    @property
+    def host_header(self) -> bytes:
+        """The value of the `host` header: the port is left out where it is the scheme's own."""
+        return _host_header(self)
+
+
+@lru_cache(maxsize=1024)
+def _host_header(origin: Origin) -> bytes:
+    host = f"[{origin.host}]" if ":" in origin.host else origin.host
+    return (host if origin.port == STANDARD_PORTS[origin.scheme] else f"{host}:{origin.port}").encode("ascii")
+
+
+class BaseURL(NamedTuple):
+    """A provider's base URL, parsed once: the origin, and a path prefix without a slash at the end."""
+
+    origin: Origin
+    prefix: str
+
+    @classmethod
+    def parse(cls, url: str, *, allow_private: bool = False) -> BaseURL:
+        """Split an absolute http(s) URL. Raises ValueError saying what is wrong with any other."""
+        if "@" in url:
+            raise ValueError("A base URL has no user name and no password in it")  # Nor does a message show them.
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            raise ValueError(f"{url!r} is not a URL: {error}") from error
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"{url!r} is not an absolute http:// or https:// URL")
+        if parts.query or parts.fragment:
+            raise ValueError(f"A base URL has no query and no fragment: {url!r}")
+        if port == 0 or _NOT_IN_A_URL.search(url) or not parts.path.isascii():
+            raise ValueError(f"{url!r} has a port or a character that no URL has")
+        origin = Origin(parts.scheme, _host(parts.hostname), port or STANDARD_PORTS[parts.scheme], allow_private)
+        return cls(origin, parts.path.rstrip("/"))
+
+
+def _host(name: str) -> str:
+    """Write a host name in ASCII. Raises ValueError if it is neither a name nor an IPv6 address."""
+    if ":" in name and "%" not in name:
+        return str(IPv6Address(name))
+    try:
+        host = name if name.isascii() else name.encode("idna").decode("ascii")
+    except UnicodeError as error:
+        raise ValueError(f"{name!r} is not a host name") from error
+    if not _HOST_NAME.fullmatch(host):
+        raise ValueError(f"{name!r} is not a host name")
+    return host
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamRequest:
+    """What a provider wants sent. The transport adds `host` and the framing; everything else is here.
+
+    `target` is the request target: path and query, percent-encoded, ASCII.
+    `body_length` is the length of an iterator body where it is known; else the body goes out chunked.
+    """
+
+    method: str
+    origin: Origin
+    target: bytes
+    headers: Headers = field(repr=False)
+    body: bytes | AsyncIterator[bytes] = field(default=b"", repr=False)
+    body_length: int | None = None
+
+
+class UpstreamResponse(ABC):
+    """An upstream's answer: its head, and a body that is read piece by piece and must be closed."""
+
+    __slots__ = ("headers", "status")
+
+    status: int
+    headers: Headers
+
+    @property
+    @abstractmethod
+    def is_complete(self) -> bool:
+        """Whether the body has arrived to its end, read or not."""
+
+    @abstractmethod
+    async def read(self, patience: float | None = None) -> bytes | None:
+        """Give the next bytes of the body, b"" at its end, or None if nothing came for `patience` seconds.
+
+        None loses nothing: the next call goes on waiting. Raises UpstreamError if the upstream fails.
+        """
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Give the connection back, or close it if the body was not read to its end. May be called more than once."""
+
+
+class ReplyBody(ABC):
+    """The body of a reply that is sent while it is made. Who holds one must close it, whatever happens."""
+
+    __slots__ = ()
+
+    is_broken: bool
+    """Whether it ended before it was whole, with no way to say so inside: the door must cut the connection."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    @abstractmethod
+    async def __anext__(self) -> bytes:
+        """Give the next bytes to send."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Release everything that the reply holds. May be called more than once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What goes back to the caller. The door that sends it closes a `ReplyBody` when it is done with it."""
+
+    status: int
+    headers: Headers
+    body: bytes | ReplyBody = field(repr=False)
+
+    async def aclose(self) -> None:
+        """Release what the body holds."""
+        if isinstance(self.body, ReplyBody):
+            await self.body.aclose()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """How long to wait for an upstream, in seconds, phase by phase."""
+
+    connect: float = 5.0
+    """To resolve the name, open the socket and finish the TLS handshake."""
+    pool: float = 5.0
+    """For a free connection when the provider's connections are all busy."""
+    write: float = 30.0
+    """For the upstream to take the next piece of the request."""
+    first_byte: float = 600.0
+    """From the request's last byte to the response's status line: long, because a model may think for minutes."""
+    idle: float = 300.0
+    """Between two pieces of the response body."""

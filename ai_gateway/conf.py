@@ -1,0 +1,125 @@
+"""`settings.AI_GATEWAY`, typed. The only module that reads Django's settings.
+
+Values are read at the time of use and nothing is kept here, so `override_settings` simply works; what is built from
+them is kept by `registry.py`. `checks.py` tells what is wrong with a value; this module assumes that it is right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.conf import settings as django_settings
+
+from ai_gateway.calls import Timeouts
+
+MEBIBYTE = 1024 * 1024
+
+
+class Settings:
+    """One property per key of `settings.AI_GATEWAY`; the docstring is its documentation, the default is in the code."""
+
+    def _get(self, key: str, default: Any) -> Any:
+        return getattr(django_settings, "AI_GATEWAY", {}).get(key, default)
+
+    @property
+    def PROVIDERS(self) -> Mapping[str, Mapping[str, Any]]:
+        """Providers by alias: `{"openai": {"BACKEND": "openai", "OPTIONS": {"api_key": "env:OPENAI_API_KEY"}}}`.
+
+        `BACKEND` is a row of the catalogue (the alias by default) or a dotted path to a `Provider`; `OPTIONS` override
+        its fields.
+        """
+        return self._get("PROVIDERS", {})  # type: ignore[no-any-return]
+
+    @property
+    def ROUTES(self) -> Mapping[str, Sequence[str]]:
+        """Public model names, each with its targets in order: `{"fast": ["openai/gpt-5-mini", "groq/llama-4"]}`."""
+        return self._get("ROUTES", {})  # type: ignore[no-any-return]
+
+    @property
+    def KEYS(self) -> Mapping[str, str]:
+        """Gateway keys by name: `{"team-a": "env:TEAM_A_KEY"}`; literal, `env:`, `file:` or `sha256:` and the hex
+        digest."""
+        return self._get("KEYS", {})  # type: ignore[no-any-return]
+
+    @property
+    def DEFAULT_PROVIDER(self) -> str:
+        """Who is asked when neither `x-provider` nor the model nor the path's dialect names a provider."""
+        return self._get("DEFAULT_PROVIDER", "openai")  # type: ignore[no-any-return]
+
+    @property
+    def PASSTHROUGH(self) -> bool:
+        """Whether a caller without a gateway key is passed on with the provider credential that it brought along."""
+        return self._get("PASSTHROUGH", True)  # type: ignore[no-any-return]
+
+    @property
+    def PREFIX(self) -> str:
+        """Where `ai_gateway.urls` is included, for the direct door: "" or for example "/ai" (no slash at the end)."""
+        return self._get("PREFIX", "")  # type: ignore[no-any-return]
+
+    @property
+    def DIRECT_DOOR(self) -> bool:
+        """Whether `ai_gateway.asgi` answers gateway paths itself; if not, Django's middleware and views do."""
+        return self._get("DIRECT_DOOR", True)  # type: ignore[no-any-return]
+
+    @property
+    def MAX_BODY_BYTES(self) -> int:
+        """The longest JSON body, in bytes: it is held in memory."""
+        return self._get("MAX_BODY_BYTES", 32 * MEBIBYTE)  # type: ignore[no-any-return]
+
+    @property
+    def MAX_UPLOAD_BYTES(self) -> int:
+        """The longest body of any other type, in bytes: it is streamed through."""
+        return self._get("MAX_UPLOAD_BYTES", 512 * MEBIBYTE)  # type: ignore[no-any-return]
+
+    @property
+    def BODY_TIMEOUT(self) -> float:
+        """Seconds in which a JSON body must be whole, and between two pieces of an upload."""
+        return self._get("BODY_TIMEOUT", 30.0)  # type: ignore[no-any-return]
+
+    @property
+    def SEND_TIMEOUT(self) -> float:
+        """Seconds after which a caller that takes no more of its answer is dropped."""
+        return self._get("SEND_TIMEOUT", 60.0)  # type: ignore[no-any-return]
+
+    @property
+    def TIMEOUTS(self) -> Timeouts:
+        """Seconds to wait for an upstream, by phase: `{"connect": 5, "pool": 5, "write": 30, "first_byte": 600,
+        "idle": 300}`."""
+        return Timeouts(**self._get("TIMEOUTS", {}))
+
+    @property
+    def KEEP_ALIVE_INTERVAL(self) -> float:
+        """Seconds of silence on a stream after which the caller gets a comment or a ping. 0 switches that off."""
+        return self._get("KEEP_ALIVE_INTERVAL", 15.0)  # type: ignore[no-any-return]
+
+    @property
+    def TRANSPORT(self) -> Mapping[str, Any]:
+        """How upstreams are reached: `{"BACKEND": dotted path, "OPTIONS": {...}}`."""
+        return self._get("TRANSPORT", {})  # type: ignore[no-any-return]
+
+    @property
+    def ALLOW_PRIVATE_UPSTREAMS(self) -> bool:
+        """Whether every provider may live on a private address; else only those whose `allow_private` says so."""
+        return self._get("ALLOW_PRIVATE_UPSTREAMS", False)  # type: ignore[no-any-return]
+
+    @property
+    def DRAIN_TIMEOUT(self) -> float:
+        """Seconds that running calls get to finish after SIGTERM."""
+        return self._get("DRAIN_TIMEOUT", 20.0)  # type: ignore[no-any-return]
+
+    @property
+    def METRICS_TOKEN(self) -> str | None:
+        """A bearer token that opens `/health/providers`, as `env:`, `file:` or literal; staff users need none."""
+        return self._get("METRICS_TOKEN", None)  # type: ignore[no-any-return]
+
+    @property
+    def DJANGO_THREADS(self) -> int:
+        """How many threads Django's own synchronous code shares under `ai_gateway.asgi`."""
+        return self._get("DJANGO_THREADS", 8)  # type: ignore[no-any-return]
+
+
+settings = Settings()
+
+KEYS = frozenset(name for name in vars(Settings) if name.isupper())
+"""Every key that `settings.AI_GATEWAY` may have."""

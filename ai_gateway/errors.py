@@ -1,0 +1,252 @@
+"""Everything that the gateway can refuse or fail at. Each class has a status, a stable code and a message for people.
+
+    GatewayError
+      BadRequest 400
+        InvalidBody 400            UnknownProvider 400         UnsupportedDialect 400
+      InvalidCredential 401
+      PermissionDenied 403
+      NotFound 404
+        ModelNotFound 404
+      MethodNotAllowed 405
+      RequestTimeout 408
+      BodyTooLarge 413
+      InternalError 500
+      ProviderNotConfigured 503
+      Overloaded 503
+        PoolTimeout 503            Draining 503
+      UpstreamError 502            the provider's side failed
+        ConnectFailed 502          nothing was sent: safe to try elsewhere
+          PrivateAddressRefused 502
+        UpstreamClosed 502         sent, but no whole answer came
+        UpstreamProtocolError 502  what came was not HTTP
+        UpstreamRefusedCredential 502
+        UpstreamRedirect 502
+        UpstreamTimeout 504
+    ClientDisconnected             not an error to be answered: the caller is gone
+
+A message is safe to show to a caller: it holds no secret, no address of a private network and no traceback. What an
+operator needs besides goes to the log, through `detail`. The protocol modules write an error in a dialect's own shape;
+`kind` is what they choose the dialect's type name by (the table in each module).
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import ClassVar
+
+
+class Kind(Enum):
+    """The classes of failure that every dialect has a name for."""
+
+    BAD_REQUEST = "bad request"
+    AUTHENTICATION = "authentication"
+    PERMISSION = "permission"
+    NOT_FOUND = "not found"
+    TOO_LARGE = "too large"
+    QUOTA = "quota"
+    RATE_LIMIT = "rate limit"
+    TIMEOUT = "timeout"
+    OVERLOADED = "overloaded"
+    UPSTREAM = "upstream"
+    INTERNAL = "internal"
+
+
+class GatewayError(Exception):
+    """Base of all. Do not raise directly."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str | None] = None
+    kind: ClassVar[Kind] = Kind.INTERNAL
+    retryable: ClassVar[bool] = False
+    """Whether the same request may succeed later. False is told to the client's SDK: `x-should-retry: false`."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after: int | None = None,
+        detail: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after = retry_after
+        self.detail = detail
+
+
+class BadRequest(GatewayError):
+    """The request cannot be understood."""
+
+    status = 400
+    kind = Kind.BAD_REQUEST
+
+
+class InvalidBody(BadRequest):
+    """The body is not the JSON object that it must be."""
+
+    code = "invalid_json"
+
+
+class UnknownProvider(BadRequest):
+    """The `x-provider` header names no provider."""
+
+    code = "unknown_provider"
+
+
+class UnsupportedDialect(BadRequest):
+    """The provider does not speak the wire format of this endpoint."""
+
+    code = "unsupported_dialect"
+
+
+class InvalidCredential(GatewayError):
+    """No key, a wrong key, or keys that contradict each other."""
+
+    status = 401
+    code = "invalid_api_key"
+    kind = Kind.AUTHENTICATION
+
+
+class PermissionDenied(GatewayError):
+    """Known, but not allowed."""
+
+    status = 403
+    code = "permission_denied"
+    kind = Kind.PERMISSION
+
+
+class NotFound(GatewayError):
+    """There is nothing at this path."""
+
+    status = 404
+    code = "not_found"
+    kind = Kind.NOT_FOUND
+
+
+class ModelNotFound(NotFound):
+    """No such model, or not for this caller: both are told alike."""
+
+    code = "model_not_found"
+
+
+class MethodNotAllowed(GatewayError):
+    """The path is there, the method is not."""
+
+    status = 405
+    code = "method_not_allowed"
+    kind = Kind.BAD_REQUEST
+
+
+class RequestTimeout(GatewayError):
+    """The caller sent its request too slowly."""
+
+    status = 408
+    code = "request_timeout"
+    kind = Kind.TIMEOUT
+    retryable = True
+
+
+class BodyTooLarge(GatewayError):
+    """The request body is over the limit."""
+
+    status = 413
+    code = "request_too_large"
+    kind = Kind.TOO_LARGE
+
+
+class InternalError(GatewayError):
+    """A bug of the gateway, or of something that it runs inside."""
+
+    status = 500
+    code = "internal_error"
+    retryable = True
+
+
+class ProviderNotConfigured(GatewayError):
+    """The provider has no credential that could serve this caller."""
+
+    status = 503
+    code = "provider_not_configured"
+    kind = Kind.OVERLOADED
+
+
+class Overloaded(GatewayError):
+    """Too much at once; later it will do."""
+
+    status = 503
+    code = "overloaded"
+    kind = Kind.OVERLOADED
+    retryable = True
+
+
+class PoolTimeout(Overloaded):
+    """All connections to the provider stayed busy."""
+
+    code = "upstream_pool_timeout"
+
+
+class Draining(Overloaded):
+    """The process is about to stop."""
+
+    code = "gateway_draining"
+
+
+class UpstreamError(GatewayError):
+    """The provider's side failed."""
+
+    status = 502
+    code = "upstream_error"
+    kind = Kind.UPSTREAM
+    retryable = True
+
+
+class ConnectFailed(UpstreamError):
+    """No connection could be opened, so nothing was sent."""
+
+    code = "upstream_unreachable"
+
+
+class PrivateAddressRefused(ConnectFailed):
+    """The provider's host resolves to an address that the gateway must not call."""
+
+    code = "upstream_address_refused"
+    retryable = False
+
+
+class UpstreamClosed(UpstreamError):
+    """The provider hung up before its answer was whole."""
+
+    code = "upstream_closed"
+
+
+class UpstreamProtocolError(UpstreamError):
+    """The provider sent something that is not a valid HTTP response."""
+
+    code = "upstream_protocol_error"
+
+
+class UpstreamRefusedCredential(UpstreamError):
+    """The provider refused a credential that is the gateway's own: the operator's problem, not the caller's."""
+
+    code = "upstream_auth_error"
+    retryable = False
+
+
+class UpstreamRedirect(UpstreamError):
+    """The provider answered with a redirect, which a gateway never follows."""
+
+    code = "upstream_redirect"
+    retryable = False
+
+
+class UpstreamTimeout(UpstreamError):
+    """The provider was too slow."""
+
+    status = 504
+    code = "upstream_timeout"
+    kind = Kind.TIMEOUT
+
+
+class ClientDisconnected(Exception):
+    """The caller is gone. Not a GatewayError: there is nobody to tell."""

@@ -1,0 +1,89 @@
+"""The life of one call, top to bottom. The only module that knows the order of things, and nothing but the order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from weakref import WeakKeyDictionary
+
+from django.utils.module_loading import import_string
+
+from ai_gateway import attempts, health, intake, keys, listing, registry, routing
+from ai_gateway.calls import Arrival, Reply
+from ai_gateway.conf import settings
+from ai_gateway.errors import ClientDisconnected, Draining, GatewayError, InternalError
+from ai_gateway.refusals import refuse
+from ai_gateway.transports import Transport
+
+logger = logging.getLogger("ai_gateway")
+
+DEFAULT_TRANSPORT = "ai_gateway.transports.pooled.PooledTransport"
+
+_transports: WeakKeyDictionary[asyncio.AbstractEventLoop, Transport] = WeakKeyDictionary()
+
+
+async def handle(arrival: Arrival, transport: Transport) -> Reply:
+    """Answer a request, asking upstreams through this transport. Whoever gets the reply must close it.
+
+    Every failure comes back as a reply in the caller's dialect; only ClientDisconnected and cancellation are raised.
+    """
+    try:
+        return await _serve(arrival, transport)
+    except GatewayError as error:
+        return refuse(error, arrival.dialect, arrival.request_id)
+    except ClientDisconnected:
+        raise
+    except Exception:
+        logger.exception("%s: the gateway failed", arrival.request_id)
+        failure = InternalError("The gateway failed. Its log has the details, under this request's id.")
+        return refuse(failure, arrival.dialect, arrival.request_id)
+
+
+async def _serve(arrival: Arrival, transport: Transport) -> Reply:
+    if health.is_draining():
+        raise Draining("This gateway process is about to stop. Send the request again.", retry_after=1)
+    snapshot = registry.snapshot()
+    intake.check_head(arrival)
+    caller = keys.identify(arrival, snapshot)  # Before the body is read: a stranger's upload is not even received.
+    call = await intake.read_call(arrival, snapshot)
+    if listing.is_asked(call):
+        return await listing.answer(call, caller, snapshot, transport)
+    targets = routing.resolve(call, snapshot)
+    return await attempts.ask(call, caller, targets, snapshot, transport)
+
+
+def refusal(arrival: Arrival) -> GatewayError | None:
+    """Tell what a request will be refused for by its head alone, so that its body need not be received."""
+    try:
+        snapshot = registry.snapshot()
+        intake.check_head(arrival)
+        keys.identify(arrival, snapshot)
+        intake.limits(arrival, snapshot)
+    except GatewayError as error:
+        return error
+    return None
+
+
+def transport_of(loop: asyncio.AbstractEventLoop) -> Transport:
+    """Give the transport of the running event loop, made when it is first asked for.
+
+    The loop is passed because asking for it costs a system call on Python 3.11, and the doors know it.
+    """
+    found = _transports.get(loop)
+    if found is None:
+        entry = settings.TRANSPORT
+        backend = import_string(entry.get("BACKEND", DEFAULT_TRANSPORT))
+        found = _transports[loop] = backend(**entry.get("OPTIONS", {}))
+    return found
+
+
+def end_calls(loop: asyncio.AbstractEventLoop) -> None:
+    """End every call of an event loop that still waits for a provider or streams from one."""
+    transport_of(loop).interrupt(Draining("This gateway process is stopping. Send the request again.", retry_after=1))
+
+
+async def close(loop: asyncio.AbstractEventLoop) -> None:
+    """Close the running event loop's connections."""
+    found = _transports.pop(loop, None)
+    if found is not None:
+        await found.aclose()

@@ -1,0 +1,235 @@
+"""What stands between the server and one request on a gateway path, whichever door it goes through.
+
+It reads the body within its limits of size and time before anything is buffered (uvicorn and Django have no such
+limits), and notices a caller that hangs up or takes no more of its answer.
+
+Costs are kept off the common path: a caller that hangs up is looked for by one timer that fires only if the call lasts
+longer than WATCH_AFTER, and a task is made for it only then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+
+from ai_gateway.calls import Arrival, IncomingBody, Reply
+from ai_gateway.errors import ClientDisconnected, RequestTimeout
+from ai_gateway.intake import has_body, too_large
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+WATCH_AFTER = 0.1
+"""Seconds after which a call is watched for a caller that hangs up. Most calls to a model take longer, errors do
+not."""
+
+LINGER_BYTES = 64 * 1024 * 1024
+LINGER_SECONDS = 2.0
+"""How much of a refused request body is read and thrown away, so that the caller gets to see the answer: a socket
+closed with unread bytes in it resets the connection, and the answer is lost with it."""
+
+SMALL_REMAINDER = 64 * 1024
+"""An unread body up to this many bytes is left to the server, which skips it and keeps the connection."""
+
+
+class Guard(IncomingBody):
+    """Guards one request. Made in the task that serves it."""
+
+    __slots__ = (
+        "_for_disconnect",
+        "_is_done",
+        "_is_slow",
+        "_loop",
+        "_read_until",
+        "_receive",
+        "_send",
+        "_send_timeout",
+        "_sending_since",
+        "_task",
+        "_timer",
+        "_watcher",
+        "is_finished",
+        "is_gone",
+    )
+
+    def __init__(self, receive: Receive, send: Send, loop: asyncio.AbstractEventLoop, *, send_timeout: float) -> None:
+        self._receive = receive
+        self._send = send
+        self._send_timeout = send_timeout
+        self._sending_since: float | None = None
+        self._loop = loop
+        self._task: asyncio.Task[Any] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._read_until: float | None = None
+        self._is_slow = False
+        self._is_done = False
+        self.is_finished = False
+        self.is_gone = False
+
+    # The body.
+
+    async def read(self, limit: int, seconds: float) -> bytes:
+        """See IncomingBody.read(). The watch keeps the time: it costs nothing where the body is there already."""
+        parts: list[bytes] = []
+        total = 0
+        self._read_until = self._loop.time() + seconds
+        try:
+            while not self.is_finished:
+                part = await self.next()
+                total += len(part)
+                if total > limit:
+                    raise too_large(limit)
+                parts.append(part)
+        except asyncio.CancelledError:
+            if self._task is None or not self._is_slow:
+                raise
+            self._task.uncancel()
+            raise too_slow(seconds) from None
+        finally:
+            self._read_until = None
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def pieces(self, limit: int, seconds: float) -> AsyncIterator[bytes]:
+        """See IncomingBody.pieces()."""
+        total = 0
+        while not self.is_finished:
+            try:
+                async with asyncio.timeout(seconds):
+                    piece = await self.next()
+            except TimeoutError:
+                raise too_slow(seconds) from None
+            total += len(piece)
+            if total > limit:
+                raise too_large(limit)
+            if piece:
+                yield piece
+
+    async def next(self) -> bytes:
+        """Receive the next piece, without limits. Raises ClientDisconnected."""
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self.is_gone = True
+            raise ClientDisconnected
+        self.is_finished = not message.get("more_body", False)
+        body: bytes = message.get("body", b"")
+        return body
+
+    def has_unread(self, fields: Mapping[bytes, bytes]) -> bool:
+        """Whether so much of the body is unread that the connection cannot serve another request."""
+        if self.is_finished or not has_body(fields):
+            return False
+        length = fields.get(b"content-length", b"")
+        return not length.isdigit() or int(length) > SMALL_REMAINDER
+
+    async def linger(self) -> None:
+        """Read what is left of the body, within limits, and throw it away."""
+        left = LINGER_BYTES
+        try:
+            async with asyncio.timeout(LINGER_SECONDS):
+                while not self.is_finished and left > 0:
+                    left -= len(await self.next())
+        except (TimeoutError, ClientDisconnected):
+            return
+
+    # The answer.
+
+    async def send(self, message: Message) -> None:
+        """Send a message, noting since when, so that a caller that takes nothing is noticed."""
+        self._sending_since = self._loop.time()
+        await self._send(message)
+        self._sending_since = None
+
+    async def reply(self, reply: Reply, arrival: Arrival) -> None:
+        """Send a reply and close it. A body that ended before it was whole is left without an end: the server cuts
+        it."""
+        unread = self.has_unread(arrival.fields)
+        headers = [*reply.headers, (b"connection", b"close")] if unread else reply.headers
+        try:
+            await self.send({"type": "http.response.start", "status": reply.status, "headers": headers})
+            body = reply.body
+            if isinstance(body, bytes):
+                if unread:
+                    await self.send({"type": "http.response.body", "body": body, "more_body": True})
+                    await self.linger()
+                    body = b""
+                self._is_done = True
+                await self.send({"type": "http.response.body", "body": body})
+                return
+            async for chunk in body:
+                await self.send({"type": "http.response.body", "body": chunk, "more_body": True})
+            self._is_done = True
+            if not body.is_broken:
+                await self.send({"type": "http.response.body", "body": b""})
+        finally:
+            await reply.aclose()
+
+    # The watch.
+
+    def watch(self, *, for_disconnect: bool) -> None:
+        """Cancel the current task when the caller takes nothing for too long, or hangs up. Ended by `unwatch`.
+
+        Django looks for a caller that hangs up itself, and only one may.
+        """
+        self._task = asyncio.current_task(self._loop)
+        self._for_disconnect = for_disconnect
+        self._timer = self._loop.call_later(WATCH_AFTER, self._look)
+
+    def unwatch(self) -> None:
+        """End the watch."""
+        self._is_done = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
+
+    def _look(self) -> None:
+        if self._for_disconnect and self._watcher is None and self.is_finished:
+            self._watcher = self._loop.create_task(self._await_disconnect())
+        now = self._loop.time()
+        if self._read_until is not None and now > self._read_until and self._task is not None:
+            self._is_slow = True
+            self._task.cancel()
+        if self._sending_since is not None and now - self._sending_since > self._send_timeout:
+            self._give_up()
+        else:
+            pause = WATCH_AFTER if self._for_disconnect and self._watcher is None else min(1.0, self._send_timeout / 4)
+            self._timer = self._loop.call_later(pause, self._look)
+
+    async def _await_disconnect(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._give_up()
+
+    def _give_up(self) -> None:
+        # The server says "disconnect" after a complete answer, too: that is not one.
+        if not self._is_done and self._task is not None:
+            self.is_gone = True
+            self._task.cancel()
+
+
+def too_slow(seconds: float) -> RequestTimeout:
+    """Make the error for a body that takes too long."""
+    return RequestTimeout(f"The request body did not arrive within {seconds:g} seconds.")
+
+
+def unchunked(send: Send) -> Send:
+    """Wrap `send` for an HTTP/1.0 caller, who knows no chunked coding: hold the answer and give it a length."""
+    held: list[bytes] = []
+    start: Message = {}
+
+    async def hold(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            start.update(message)
+            return
+        held.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            body = b"".join(held)
+            headers = [header for header in start["headers"] if header[0].lower() != b"content-length"]
+            start["headers"] = [*headers, (b"content-length", b"%d" % len(body))]
+            await send(start)
+            await send({"type": "http.response.body", "body": body})
+
+    return hold

@@ -1,0 +1,158 @@
+"""What arrived, made into a `Call`: the path checked, the body read within its limits, its routing members decoded.
+
+Nothing of a request is trusted before it went through here. The path is matched against a pattern and never cleaned up:
+a path that needs cleaning is refused, because the provider's server might clean it up differently.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import AsyncIterator, Mapping
+from time import perf_counter
+
+from ai_gateway.bodies import Routing, read_routing
+from ai_gateway.calls import Arrival, Call, Headers, IncomingBody
+from ai_gateway.errors import BadRequest, BodyTooLarge, InvalidBody, NotFound
+from ai_gateway.protocols import dialect_of
+from ai_gateway.registry import Snapshot
+
+API_PREFIXES = ("/v1/", "/v1beta/")
+
+PATH = re.compile(r"/v1(?:beta)?(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~:@=,+!$*()'-]+)+", re.ASCII)
+"""A path below /v1 or /v1beta: segments of harmless characters, none empty, none of one or two dots alone."""
+
+QUERY = re.compile(rb"[!-~]*")
+"""A query string: printable ASCII without a space."""
+
+REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:-]{8,128}")
+"""A request id that a caller may choose itself."""
+
+JSON_ANYWAY = (b"", b"application/x-www-form-urlencoded", b"text/plain")
+"""Content types that a JSON endpoint's body has when nobody thought of one; the first ones are curl's and fetch's."""
+
+MAX_HEADERS = 256
+MAX_HEADER_BYTES = 64 * 1024
+MAX_TARGET_BYTES = 16 * 1024
+"""What a request head may hold. The server in front has limits of its own or, as uvicorn with httptools, none."""
+
+
+def is_api_path(path: str) -> bool:
+    """Whether a path, relative to where the gateway is mounted, belongs to the API."""
+    return path.startswith(API_PREFIXES) or path in ("/v1", "/v1beta")
+
+
+def read_arrival(
+    method: str, path: str, raw_path: bytes, query: bytes, headers: Headers, body: IncomingBody
+) -> Arrival:
+    """Take a request's head apart. Never fails: what is wrong with it is found by `check_head`, once errors have a
+    dialect."""
+    fields = dict(headers)
+    if b"%" in raw_path:
+        # What is decoded from percent signs is not what the provider would get: such a path stays raw, and is refused.
+        # Amazon's clients write the colon of a model id as %3A, which is the one harmless case.
+        path = raw_path.decode("latin-1").replace("%3A", ":").replace("%3a", ":")
+    given_id = fields.get(b"x-request-id")
+    return Arrival(
+        method=method,
+        path=path[:-1] if path.endswith("/") else path,
+        query=query,
+        headers=headers,
+        fields=fields,
+        body=body,
+        dialect=dialect_of(path.rstrip("/"), fields),
+        request_id=given_id.decode() if given_id and REQUEST_ID.fullmatch(given_id) else new_request_id(),
+        received_at=perf_counter(),
+    )
+
+
+def new_request_id() -> str:
+    """Make an id for a request: `req_` and 96 random bits. It identifies and protects nothing, so any randomness
+    will do."""
+    return f"req_{random.getrandbits(96):024x}"
+
+
+def check_head(arrival: Arrival) -> None:
+    """Raise NotFound for a path that is not one of the API's, BadRequest for a head that is too long or odd."""
+    if PATH.fullmatch(arrival.path) is None:
+        raise NotFound(_nothing_at(arrival.path))
+    if len(arrival.path) + len(arrival.query) > MAX_TARGET_BYTES or QUERY.fullmatch(arrival.query) is None:
+        raise BadRequest("The query string is too long, or has characters that must be percent-encoded.")
+    if len(arrival.headers) > MAX_HEADERS:
+        raise BadRequest(f"The request has more than {MAX_HEADERS} headers.")
+    if sum(len(name) + len(value) for name, value in arrival.headers) > MAX_HEADER_BYTES:
+        raise BadRequest(f"The request's headers are longer than {MAX_HEADER_BYTES} bytes.")
+
+
+def _nothing_at(path: str) -> str:
+    if path.startswith(("/v1/v1/", "/v1beta/v1")):
+        return "There is nothing at this path. The base URL has a /v1 too much: Anthropic's SDKs want it without."
+    return "There is nothing at this path. The API is below /v1/; segments hold letters, digits and a few signs."
+
+
+def limits(arrival: Arrival, snapshot: Snapshot) -> tuple[bool, int]:
+    """Tell whether the body is JSON, to be read whole, and how many bytes it may have. Raises BodyTooLarge at once
+    if it says itself that it has more."""
+    content_type = arrival.fields.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    is_json = b"json" in content_type or (arrival.dialect.is_generation and content_type in JSON_ANYWAY)
+    limit = snapshot.max_body_bytes if is_json else snapshot.max_upload_bytes
+    declared = content_length(arrival.fields)
+    if declared is not None and declared > limit:
+        raise too_large(limit)
+    return is_json, limit
+
+
+async def read_call(arrival: Arrival, snapshot: Snapshot) -> Call:
+    """Read what routing needs and make the call. Raises BodyTooLarge, RequestTimeout, InvalidBody,
+    ClientDisconnected."""
+    routing = NO_ROUTING
+    body: bytes | AsyncIterator[bytes] = b""
+    is_json, limit = limits(arrival, snapshot)
+    if not has_body(arrival.fields):
+        if arrival.dialect.is_generation and arrival.method == "POST":
+            raise InvalidBody("The request has no body. Send a JSON object.")
+    elif is_json:
+        body = await arrival.body.read(limit, snapshot.body_timeout)
+        routing = read_routing(body)
+    else:
+        body = arrival.body.pieces(limit, snapshot.body_timeout)
+    return Call(
+        method=arrival.method,
+        path=arrival.path,
+        query=arrival.query,
+        headers=_with_content_type(arrival) if is_json else arrival.headers,
+        fields=arrival.fields,
+        body=body,
+        dialect=arrival.dialect,
+        request_id=arrival.request_id,
+        received_at=arrival.received_at,
+        model=routing.model,
+        stream=routing.stream is True,
+    )
+
+
+def _with_content_type(arrival: Arrival) -> Headers:
+    """Name JSON what is JSON: a provider would not take it under the name that curl gives to any body."""
+    if b"json" in arrival.fields.get(b"content-type", b""):
+        return arrival.headers
+    others = [header for header in arrival.headers if header[0] != b"content-type"]
+    return [*others, (b"content-type", b"application/json")]
+
+
+NO_ROUTING = Routing()
+
+
+def has_body(fields: Mapping[bytes, bytes]) -> bool:
+    """Whether a request has a body, by its framing headers."""
+    return b"transfer-encoding" in fields or fields.get(b"content-length", b"0").lstrip(b"0") != b""
+
+
+def content_length(fields: Mapping[bytes, bytes]) -> int | None:
+    """Read the content-length, if there is one. The server has checked its syntax and that the body keeps to it."""
+    value = fields.get(b"content-length")
+    return int(value) if value is not None and value.isdigit() and b"transfer-encoding" not in fields else None
+
+
+def too_large(limit: int) -> BodyTooLarge:
+    """Make the error for a body over the limit."""
+    return BodyTooLarge(f"The request body is longer than {limit} bytes.")

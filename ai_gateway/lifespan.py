@@ -1,0 +1,77 @@
+"""Start and drain, by ASGI's lifespan protocol and the signals that end a process.
+
+A server tells its application of the shutdown when the last connection is closed. That is too late to end streams, and
+a server that loses patience cancels them without a word. So the gateway listens to SIGTERM and SIGINT itself, beside
+the server:
+
+1. At the signal, `/health/ready` says 503 and no new call is taken.
+2. Calls under way may finish for DRAIN_TIMEOUT seconds. Then each gets an error in its dialect and ends.
+3. A second signal ends them at once.
+
+The server's own patience (uvicorn: `--timeout-graceful-shutdown`) must be a little longer than DRAIN_TIMEOUT.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import threading
+from collections.abc import Awaitable, Callable
+from types import FrameType
+from typing import Any
+
+from ai_gateway import gateway, health, registry
+from ai_gateway.conf import settings
+
+logger = logging.getLogger("ai_gateway")
+
+LOOP = "ai_gateway.loop"
+"""Where the lifespan state holds the event loop: asking asyncio for it costs a system call on Python 3.11."""
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Lifespan:
+    """The gateway's life in one server process."""
+
+    def __init__(self, state: dict[str, Any]) -> None:
+        """`state` is what ASGI's lifespan gives to the application: every request's scope gets a copy."""
+        self._loop = asyncio.get_running_loop()
+        self._state = state
+        self._server_handlers: dict[int, Any] = {}
+
+    async def run(self, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
+        """Answer the server's lifespan messages."""
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                self._start()
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                await gateway.close(self._loop)
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    def _start(self) -> None:
+        registry.snapshot()
+        gateway.transport_of(self._loop)
+        self._state[LOOP] = self._loop
+        # Signals belong to the main thread; a server in another one (in tests) is stopped by other means.
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                self._server_handlers[number] = signal.signal(number, self._receive_signal)
+
+    def _receive_signal(self, number: int, frame: FrameType | None) -> None:
+        self._loop.call_soon_threadsafe(self._drain)
+        handler = self._server_handlers[number]
+        if callable(handler):
+            handler(number, frame)
+
+    def _drain(self) -> None:
+        if health.is_draining():
+            gateway.end_calls(self._loop)
+            return
+        logger.info("Draining: calls under way have %g seconds to finish.", settings.DRAIN_TIMEOUT)
+        health.start_draining()
+        self._loop.call_later(settings.DRAIN_TIMEOUT, gateway.end_calls, self._loop)

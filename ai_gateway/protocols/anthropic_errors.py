@@ -1,0 +1,62 @@
+"""How every Anthropic endpoint writes an error: `{"type": "error", "error": {"type", "message"}, "request_id"}`.
+
+Source: the errors page of Anthropic's API documentation. Only its own type names may appear.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from ai_gateway.errors import GatewayError, Kind
+
+TYPES = {
+    Kind.BAD_REQUEST: "invalid_request_error",
+    Kind.AUTHENTICATION: "authentication_error",
+    Kind.PERMISSION: "permission_error",
+    Kind.NOT_FOUND: "not_found_error",
+    Kind.TOO_LARGE: "request_too_large",
+    Kind.QUOTA: "billing_error",
+    Kind.RATE_LIMIT: "rate_limit_error",
+    Kind.TIMEOUT: "timeout_error",
+    Kind.OVERLOADED: "overloaded_error",
+    Kind.UPSTREAM: "api_error",
+    Kind.INTERNAL: "api_error",
+}
+
+STATUSES = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "conflict_error": 409,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "api_error": 500,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+}
+"""The status that Anthropic itself answers with, by the type of the error."""
+
+
+def write_error(error: GatewayError, request_id: str) -> bytes:
+    """Write the body of an error answer."""
+    detail = {"type": TYPES[error.kind], "message": error.message}
+    return msgspec.json.encode({"type": "error", "error": detail, "request_id": request_id})
+
+
+def write_error_event(error: GatewayError, request_id: str) -> bytes:
+    """Write the event that ends a broken stream: nothing follows it, no `message_stop` either."""
+    return b"event: error\ndata: " + write_error(error, request_id) + b"\n\n"
+
+
+def status_of(name: str | None, data: bytes) -> int | None:
+    """Read an event as an error: the HTTP status that it stands for, None if it is none."""
+    if name != "error":
+        return None
+    try:
+        event = msgspec.json.decode(data)
+        kind = event["error"]["type"]
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return 502
+    return STATUSES.get(kind, 502) if isinstance(kind, str) else 502

@@ -1,0 +1,250 @@
+"""What a provider is: an address, a credential, headers and quirks. It builds a request and never sends one.
+
+A provider that differs from others by facts alone is a row in `catalog.py`; a file beside this one exists only where
+behaviour differs. Third parties subclass `Provider` and name it by dotted path in `AI_GATEWAY["PROVIDERS"]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from functools import cached_property
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+from ai_gateway.bodies import replace_model
+from ai_gateway.calls import BaseURL, Call, Caller, Headers, Timeouts, UpstreamRequest, UpstreamResponse
+from ai_gateway.credentials import Secret
+from ai_gateway.errors import InvalidCredential, ModelNotFound, ProviderNotConfigured, UnsupportedDialect
+
+
+class Auth(Enum):
+    """How a credential is carried. The value is the header's name."""
+
+    BEARER = b"authorization"
+    X_API_KEY = b"x-api-key"
+    API_KEY = b"api-key"
+    X_GOOG_API_KEY = b"x-goog-api-key"
+    NONE = b""
+
+    def header(self, credential: str) -> tuple[bytes, bytes]:
+        """Write a credential as a header of this style."""
+        value = credential.encode("latin-1")
+        return (self.value, b"Bearer " + value if self is Auth.BEARER else value)
+
+
+NOT_FORWARDED = frozenset(
+    # Hop by hop (RFC 9110 7.6.1), and the framing that the transport writes itself.
+    b"connection keep-alive proxy-connection proxy-authenticate te trailer transfer-encoding upgrade http2-settings "
+    b"host content-length expect accept-encoding "
+    # The caller's relation to this site.
+    b"cookie forwarded via x-real-ip x-client-ip true-client-ip cf-connecting-ip origin referer "
+    # The gateway's own.
+    b"x-provider x-request-id request-id x-project-id x-organization-id x-organisation-id x-user-id x-experiment-id "
+    # Credentials of every dialect: the one that the provider needs is set afterwards.
+    b"authorization proxy-authorization x-api-key api-key x-goog-api-key x-litellm-api-key x-portkey-api-key "
+    b"x-magicapi-api-key ocp-apim-subscription-key x-aws-access-key-id x-aws-secret-access-key x-aws-session-token "
+    b"x-aws-region".split()
+)
+"""Request headers that never reach a provider. Every other one does, known or not: clients and providers pair new
+headers with new body fields every month, and half a pair is an error."""
+
+NOT_FORWARDED_PREFIXES = (b"x-forwarded-", b"x-gateway-", b"sec-", b"proxy-")
+
+CREDENTIAL_PARAMETERS = frozenset(("key", "api_key", "api-key", "apikey", "access_token"))
+"""Query parameters that carry credentials somewhere: they would end up in log files, so they are not passed on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provider:
+    """One provider, ready to be called. Fields are facts; the methods are what a subclass may need to do otherwise."""
+
+    name: str
+    """The alias by which callers name it."""
+
+    label: str = ""
+    """The name for people."""
+
+    base_url: str
+    """Where its API is, without a slash at the end, as its own documentation writes it."""
+
+    paths: tuple[tuple[str, str], ...] = (("/v1", ""),)
+    """What the gateway's path becomes behind the base URL: pairs of prefixes, the first that fits is exchanged.
+    The default suits a base URL that ends in `/v1`."""
+
+    auth: Auth = Auth.BEARER
+    """How its credential is sent."""
+
+    accepts: frozenset[Auth] = frozenset((Auth.BEARER,))
+    """The styles it understands: a caller's own credential stays in the header it came in if that is one of them."""
+
+    dialects: frozenset[str] = frozenset(("openai_chat",))
+    """The wire formats for generation that it speaks. Calls in others are refused; paths of no such format are not
+    asked."""
+
+    endpoints: tuple[str, ...] = ("chat/completions", "models")
+    """The paths below `/v1/` that its documentation names. A fact for people and for the model list, not a fence."""
+
+    headers: tuple[tuple[str, str], ...] = ()
+    """Headers set on every request unless the caller sent them."""
+
+    models: tuple[str, ...] = ()
+    """Models to list besides those that the provider lists itself."""
+
+    lists_models: bool = True
+    """Whether `GET models` answers with a list of the provider's models."""
+
+    passthrough: bool = True
+    """Whether a caller without a gateway key may reach it with a credential of its own. False for what runs on the
+    operator's own machines."""
+
+    is_public: bool = False
+    """Whether it may be called by anyone, with no key at all."""
+
+    allow_private: bool = False
+    """Whether its host may resolve to a private or loopback address."""
+
+    api_key: Secret | None = field(default=None, repr=False)
+    """The credential that callers with a gateway key are served with."""
+
+    timeouts: Timeouts | None = None
+    """Its own timeouts; None takes the site's."""
+
+    required_options: ClassVar[tuple[str, ...]] = ()
+    """Options without which it cannot be called, for example a resource name that is part of the URL."""
+
+    send: ClassVar[Callable[..., Coroutine[Any, Any, UpstreamResponse]] | None] = None
+    """How to reach it if not through the site's transport: `async (self, request, timeouts) -> UpstreamResponse`."""
+
+    @cached_property
+    def base(self) -> BaseURL:
+        """The base URL, parsed once."""
+        return BaseURL.parse(self.base_url, allow_private=self.allow_private)
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether callers with a gateway key can be served."""
+        return self.api_key is not None or self.auth is Auth.NONE
+
+    def with_options(self, options: Mapping[str, Any]) -> Provider:
+        """Copy this provider with other values for some of its fields. Raises TypeError for an unknown field."""
+        return replace(self, **options)
+
+    def check_dialect(self, call: Call) -> None:
+        """Raise UnsupportedDialect if the call is written in a format for generation that this provider does not
+        speak."""
+        if call.dialect.is_generation and call.dialect.name not in self.dialects:
+            spoken = ", ".join(sorted(self.dialects)) or "none that generates text"
+            raise UnsupportedDialect(
+                f"The provider {self.name!r} does not speak {call.dialect.name} ({call.path}). It speaks: {spoken}."
+            )
+
+    def build(self, call: Call, caller: Caller, model: str | None) -> UpstreamRequest:
+        """Write the request for this provider. `model` replaces the caller's model name if it differs.
+
+        Raises ProviderNotConfigured, InvalidCredential, UnsupportedDialect or ModelNotFound.
+        """
+        self.check_dialect(call)
+        body = call.body
+        if model is not None and model != call.model and isinstance(body, bytes):
+            body = replace_model(body, model)
+        return UpstreamRequest(
+            method=call.method,
+            origin=self.base.origin,
+            target=self.target(call, model),
+            headers=self.write_headers(call, caller),
+            body=body,
+            body_length=content_length(call),
+        )
+
+    def target(self, call: Call, model: str | None) -> bytes:
+        """Write the request target: the path by this provider's rules, and the caller's query."""
+        path = self.base.prefix + self.path(call.path)
+        return path.encode("ascii") + (b"?" + forwarded_query(call.query) if call.query else b"")
+
+    def path(self, path: str) -> str:
+        """Exchange the prefix of a gateway path for this provider's. Raises ModelNotFound where no rule fits."""
+        for prefix, replacement in self.paths:
+            if path == prefix or (path.startswith(prefix) and path[len(prefix)] in "/:"):
+                return replacement + path[len(prefix) :]
+        raise UnsupportedDialect(f"The provider {self.name!r} has nothing at {path}.")
+
+    def write_headers(self, call: Call, caller: Caller) -> Headers:
+        """Write the request headers: the caller's that may pass, this provider's own, and the credential."""
+        headers = forwarded_headers(call)
+        for name, value in self._own_headers:
+            if name not in call.fields:
+                headers.append((name, value))
+        headers.append((b"accept-encoding", b"identity"))
+        headers.extend(self.authorize(caller))
+        return headers
+
+    @cached_property
+    def _own_headers(self) -> Headers:
+        return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in self.headers]
+
+    def authorize(self, caller: Caller) -> Headers:
+        """Choose the credential: the stored one for a holder of a gateway key, else the caller's own."""
+        if self.auth is Auth.NONE:
+            return []
+        if caller.is_authenticated:
+            return [self._stored_credential]
+        if caller.credential is None:
+            raise InvalidCredential(
+                f"No credential. Send a gateway key, or your own key for {self.name!r} in the authorization header."
+            )
+        return [self.accepted_form(*caller.credential)]
+
+    @cached_property
+    def _stored_credential(self) -> tuple[bytes, bytes]:
+        if self.api_key is None:
+            raise ProviderNotConfigured(
+                f"The provider {self.name!r} has no credential in this gateway. The operator can set "
+                f'AI_GATEWAY["PROVIDERS"][{self.name!r}]["OPTIONS"]["api_key"].'
+            )
+        return self.auth.header(self.api_key.reveal())
+
+    def accepted_form(self, name: bytes, value: bytes) -> tuple[bytes, bytes]:
+        """Write a caller's own credential in a style that this provider accepts: as it came, if that is one."""
+        if any(style.value == name for style in self.accepts):
+            return (name, value)
+        bare = value[7:] if name == b"authorization" and value[:7].lower() == b"bearer " else value
+        return self.auth.header(bare.decode("latin-1"))
+
+
+def content_length(call: Call) -> int | None:
+    """Read the caller's content-length, which an upload keeps. The server has checked its syntax."""
+    value = call.fields.get(b"content-length")
+    return int(value) if value is not None and value.isdigit() else None
+
+
+def forwarded_headers(call: Call) -> Headers:
+    """Select the caller's headers that go on to a provider."""
+    dropped = NOT_FORWARDED
+    connection = call.fields.get(b"connection")
+    if (connection is not None and b"," in connection) or connection not in (None, b"keep-alive", b"close"):
+        dropped = dropped | {name.strip().lower() for name in (connection or b"").split(b",")}
+    return [
+        header
+        for header in call.headers
+        if header[0] not in dropped and not header[0].startswith(NOT_FORWARDED_PREFIXES)
+    ]
+
+
+def forwarded_query(query: bytes) -> bytes:
+    """Take credentials out of a query string and leave the rest as it was written."""
+    if b"key" not in query and b"token" not in query:
+        return query
+    pairs = query.split(b"&")
+    return b"&".join(
+        pair for pair in pairs if pair.partition(b"=")[0].decode("latin-1").lower() not in CREDENTIAL_PARAMETERS
+    )
+
+
+def path_segment(value: str) -> str:
+    """Quote a value (a model or deployment name) so that it is one path segment. Raises ModelNotFound if it cannot
+    be."""
+    if not value or value in (".", "..") or len(value) > 256:
+        raise ModelNotFound(f"{value[:80]!r} is not a model name.")
+    return quote(value, safe=":@!$,~")

@@ -1,0 +1,28 @@
+"""An error as a reply: JSON in the caller's dialect, with what its SDK needs to know beside the body."""
+
+from __future__ import annotations
+
+from ai_gateway.calls import Headers, Reply
+from ai_gateway.errors import GatewayError
+from ai_gateway.protocols import Dialect
+
+
+def refuse(error: GatewayError, dialect: Dialect, request_id: str) -> Reply:
+    """Write an error as a reply.
+
+    `x-should-retry: false` goes with everything that a repetition cannot heal: both vendors' SDKs and Claude Code obey
+    it, and without it some repeat a plain 401 for minutes.
+    """
+    body = dialect.write_error(error, request_id)
+    encoded_id = request_id.encode()
+    headers: Headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"x-request-id", encoded_id),
+        (b"request-id", encoded_id),
+    ]
+    if not error.retryable:
+        headers.append((b"x-should-retry", b"false"))
+    if error.retry_after is not None:
+        headers.append((b"retry-after", b"%d" % error.retry_after))
+    return Reply(status=error.status, headers=headers, body=body)

@@ -1,0 +1,154 @@
+"""An upstream's answer on its way to the caller, its bytes unchanged.
+
+A stream of events is passed on event by event: a part of an event waits until the rest has come. No client can use a
+part, and so the stream stands at the end of an event whenever something of the gateway's own must be put in: a sign of
+life while the upstream is silent, or an error when it dies.
+
+A stream ends well only if the upstream proved it (`Dialect.terminal`). An upstream that dies, stalls or ends without
+that becomes an error event of the caller's dialect: never a silent end, never an invented proof.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from ai_gateway.calls import Call, ReplyBody, UpstreamResponse
+from ai_gateway.errors import GatewayError, UpstreamClosed
+from ai_gateway.sse import whole_events
+
+logger = logging.getLogger("ai_gateway")
+
+MAX_HELD = 1024 * 1024
+"""Bytes of an unfinished event that are held back. A longer event is passed on in parts."""
+
+MARKER_BYTES = 32
+"""How far back a terminal marker can begin that ends in the next chunk: none is longer."""
+
+COMMENT = b": keep-alive\n\n"
+"""A sign of life that is legal anywhere between two events, before the first one too."""
+
+
+class Stream(ReplyBody):
+    """A stream of events."""
+
+    __slots__ = (
+        "_call",
+        "_has_begun",
+        "_has_ended",
+        "_held",
+        "_interval",
+        "_is_proven",
+        "_ready",
+        "_response",
+        "_tail",
+        "is_broken",
+    )
+
+    def __init__(
+        self, call: Call, response: UpstreamResponse, *, ready: bytes, held: bytes, interval: float | None
+    ) -> None:
+        """`ready` are the whole events that were read already, `held` the part of one behind them."""
+        self._call = call
+        self._response = response
+        self._interval = interval
+        self._ready = ready
+        self._held = bytearray(held)
+        self._tail = b""
+        self._has_begun = False
+        self._has_ended = False
+        self.is_broken = False
+        self._is_proven = not call.dialect.terminal
+
+    async def __anext__(self) -> bytes:
+        if self._ready:
+            ready, self._ready = self._ready, b""
+            return self._passed(ready)
+        if self._has_ended:
+            raise StopAsyncIteration
+        while True:
+            try:
+                chunk = await self._response.read(self._interval)
+            except GatewayError as error:
+                return self._broken(error)
+            if chunk is None:
+                return self._call.dialect.keep_alive if self._has_begun else COMMENT
+            if not chunk:
+                return self._finished()
+            events = self._complete(chunk)
+            if events:
+                return self._passed(events)
+
+    def _complete(self, chunk: bytes) -> bytes:
+        """Give what is whole of what is held and this chunk, and hold the rest."""
+        held = self._held
+        if not held and chunk.endswith(b"\n\n"):
+            return chunk
+        start = max(0, len(held) - 3)
+        held += chunk
+        end = whole_events(held, start)
+        if not end and len(held) > MAX_HELD:
+            end = len(held)
+        events = bytes(held[:end])
+        del held[:end]
+        return events
+
+    def _passed(self, events: bytes) -> bytes:
+        self._has_begun = True
+        if not self._is_proven:
+            window = self._tail + events
+            for marker in self._call.dialect.terminal:
+                if marker in window:
+                    self._is_proven = True
+                    break
+            self._tail = window[-MARKER_BYTES:]
+        return events
+
+    def _finished(self) -> bytes:
+        """The upstream's body is over. What is held is an event whose blank line the upstream left out."""
+        self._has_ended = True
+        rest = self._passed(bytes(self._held)) if self._held else b""
+        if not self._is_proven:
+            return self._broken(UpstreamClosed("The provider's stream ended before the answer was complete."))
+        if not rest:
+            raise StopAsyncIteration
+        return rest
+
+    def _broken(self, error: GatewayError) -> bytes:
+        self._has_ended = True
+        logger.warning("%s: stream broken: %s %s", self._call.request_id, error.message, error.detail or "")
+        return self._call.dialect.write_error_event(error, self._call.request_id)
+
+    async def aclose(self) -> None:
+        """Close the upstream's answer."""
+        self._has_ended = True
+        await self._response.aclose()
+
+
+class Plain(ReplyBody):
+    """Any other body that is too long, or too slow, to be held: files, audio, images, long JSON."""
+
+    __slots__ = ("_call", "_ready", "_response", "is_broken")
+
+    def __init__(self, call: Call, response: UpstreamResponse, *, ready: bytes) -> None:
+        self._call = call
+        self._response = response
+        self._ready = ready
+        self.is_broken = False
+
+    async def __anext__(self) -> bytes:
+        if self._ready:
+            ready, self._ready = self._ready, b""
+            return ready
+        try:
+            chunk = await self._response.read()
+        except GatewayError as error:
+            logger.warning("%s: answer broken: %s %s", self._call.request_id, error.message, error.detail or "")
+            self.is_broken = True
+            raise StopAsyncIteration from None
+        if not chunk:
+            raise StopAsyncIteration
+        return chunk
+
+    async def aclose(self) -> None:
+        """Close the upstream's answer."""
+        await self._response.aclose()

@@ -1,0 +1,154 @@
+"""The way through the site: what Django's handler sees of a request on a gateway path, and what leaves of its answer.
+
+Django reads a whole body before it looks at anything else. So a request that its head alone condemns is given to Django
+with an empty body: the view refuses it all the same, and the answer still gets the CORS headers of the middleware,
+without which a browser would hide it. Every error that Django or a middleware answers in HTML leaves as JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import Any
+
+from ai_gateway import gateway, intake, registry
+from ai_gateway.calls import Arrival, ReplyBody
+from ai_gateway.errors import (
+    BadRequest,
+    ClientDisconnected,
+    GatewayError,
+    InternalError,
+    MethodNotAllowed,
+    NotFound,
+    PermissionDenied,
+)
+from ai_gateway.guard import LINGER_SECONDS, Guard, Message, too_slow
+from ai_gateway.intake import too_large
+from ai_gateway.refusals import refuse
+from ai_gateway.views import BODY, CLEANUP
+
+KINDS: dict[int, type[GatewayError]] = {403: PermissionDenied, 404: NotFound, 405: MethodNotAllowed}
+
+MESSAGES = {
+    400: "The site refused this request. Its host name may not be among ALLOWED_HOSTS.",
+    403: "The site refused this request.",
+    404: "There is nothing at this path.",
+    405: "This method is not possible here.",
+    500: "The site failed. Its log has the details.",
+}
+
+
+def error_for(status: int) -> GatewayError:
+    """Say as an error of the gateway what Django or a middleware answered in HTML."""
+    kind = KINDS.get(status, BadRequest if status < 500 else InternalError)
+    return kind(MESSAGES.get(status, f"The site answered this request with status {status}."))
+
+
+class SiteExchange:
+    """One request on a gateway path that goes through Django."""
+
+    def __init__(self, scope: dict[str, Any], arrival: Arrival, guard: Guard) -> None:
+        self._arrival = arrival
+        self._guard = guard
+        self._cleanup = AsyncExitStack()
+        self.scope = {**scope, CLEANUP: self._cleanup}
+        self._is_withheld = gateway.refusal(arrival) is not None
+        self._has_started = False
+        self._is_replaced = False
+        self._must_linger = False
+        self._received = 0
+        self._drained = asyncio.Event()
+        self._deadline = asyncio.get_running_loop().time() + registry.snapshot().body_timeout
+
+    async def run(self, site: Any) -> None:
+        """Let Django answer."""
+        # A caller that leaves between view and stream, inside a middleware, makes Django lose the response without
+        # closing it. What the view registers for clean-up is closed all the same.
+        async with self._cleanup:
+            try:
+                await site(self.scope, self.receive, self.send)
+            except GatewayError as error:
+                if not self._has_started:
+                    reply = refuse(error, self._arrival.dialect, self._arrival.request_id)
+                    await self._guard.reply(reply, self._arrival)
+
+    # What Django receives.
+
+    async def receive(self) -> Message:
+        """Give Django the body within the gateway's limits, or none of it; then, whether the caller is gone."""
+        if self._is_withheld and self._received == 0:
+            self._received = -1
+            return {"type": "http.request", "body": b"", "more_body": False}
+        try:
+            if self._received < 0 or self._guard.is_finished:
+                await self._until_gone()
+            return await self._next()
+        except ClientDisconnected:
+            return {"type": "http.disconnect"}
+
+    async def _next(self) -> Message:
+        snapshot = registry.snapshot()
+        is_json, limit = intake.limits(self._arrival, snapshot)
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                piece = await self._guard.next()
+        except TimeoutError:
+            raise too_slow(snapshot.body_timeout) from None
+        self._received += len(piece)
+        if self._received > limit:
+            raise too_large(limit)
+        if not is_json:
+            self._deadline = asyncio.get_running_loop().time() + snapshot.body_timeout
+        return {"type": "http.request", "body": piece, "more_body": not self._guard.is_finished}
+
+    async def _until_gone(self) -> None:
+        """Throw away what is left of the body, then wait for the end of the connection (ClientDisconnected)."""
+        while True:
+            await self._guard.next()
+            if self._guard.is_finished:
+                self._drained.set()
+
+    # What Django sends.
+
+    async def send(self, message: Message) -> None:
+        """Send what Django answers, JSON in place of HTML, and nothing after a body that broke off."""
+        if message["type"] == "http.response.start":
+            self._has_started = True
+            await self._start(message)
+        elif self._is_replaced:
+            return
+        elif message.get("more_body", False):
+            await self._guard.send(message)
+        else:
+            await self._finish(message)
+
+    async def _start(self, message: Message) -> None:
+        headers = message["headers"]
+        if self._guard.has_unread(self._arrival.fields):
+            self._must_linger = True
+            headers = [*headers, (b"connection", b"close")]
+        # The gateway's views put a request id on whatever they answer; what has none is the site's.
+        if message["status"] < 400 or any(name.lower() == b"x-request-id" for name, _ in headers):
+            await self._guard.send({**message, "headers": headers})
+            return
+        self._is_replaced = True
+        reply = refuse(error_for(message["status"]), self._arrival.dialect, self._arrival.request_id)
+        ours = {name for name, _ in reply.headers}
+        kept = [header for header in headers if header[0].lower() not in ours]
+        start = {"type": "http.response.start", "status": message["status"], "headers": [*kept, *reply.headers]}
+        await self._guard.send(start)
+        await self._finish({"type": "http.response.body", "body": reply.body})
+
+    async def _finish(self, message: Message) -> None:
+        body: ReplyBody | None = self.scope.get(BODY)
+        if body is not None and body.is_broken:
+            return
+        if self._must_linger:
+            await self._guard.send({**message, "more_body": True})
+            try:
+                async with asyncio.timeout(LINGER_SECONDS):
+                    await self._drained.wait()
+            except TimeoutError:
+                pass  # Enough: whoever still sends has had its chance to read the answer.
+            message = {"type": "http.response.body", "body": b""}
+        await self._guard.send(message)

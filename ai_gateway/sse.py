@@ -1,0 +1,48 @@
+"""Server-sent events as bytes. No I/O, no dialect.
+
+Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream. A line ends with LF, CR
+or CRLF and with nothing else (U+2028 and its like are text); an event ends with an empty line; a line that starts with
+a colon is a comment. Splitting happens on bytes: a character of several bytes may straddle two reads.
+"""
+
+from __future__ import annotations
+
+import re
+
+BLANK_LINE = re.compile(rb"\r\n\r\n|\n\n|\r\r|\n\r\n|\r\n\n")
+"""Where an event ends: the end of a line and an empty line, in any mixture of line ends."""
+
+BLANKS = (b"\n\n", b"\n\r\n", b"\r\r")
+"""The shortest byte strings that contain the end of a line and an empty line; CRLF CRLF contains the second."""
+
+LINE_END = re.compile(rb"\r\n|\r|\n")
+
+
+def whole_events(buffer: bytes | bytearray, start: int = 0) -> int:
+    """Count the bytes up to the end of the last whole event in a buffer; 0 if none ends after `start`."""
+    if buffer.endswith((b"\n\n", b"\r\n\r\n")):
+        return len(buffer)
+    ends = (buffer.rfind(blank, start) + len(blank) for blank in BLANKS if blank in buffer[start:])
+    return max(ends, default=0)
+
+
+def first_event(buffer: bytes) -> tuple[str | None, bytes] | None:
+    """Find the first event with data in a buffer of whole events: its name (None if it has none) and its data."""
+    for block in BLANK_LINE.split(buffer):
+        name, data = _read(block)
+        if data is not None:
+            return name, data
+    return None
+
+
+def _read(block: bytes) -> tuple[str | None, bytes | None]:
+    name: str | None = None
+    lines: list[bytes] = []
+    for line in LINE_END.split(block):
+        field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if field == b"data":
+            lines.append(value)
+        elif field == b"event":
+            name = value.decode("utf-8", "replace")
+    return name, b"\n".join(lines) if lines else None

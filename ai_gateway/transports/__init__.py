@@ -1,0 +1,32 @@
+"""How bytes reach an upstream. `pooled` is the gateway's own; `httpx` wraps httpx's, for HTTP/2 and outbound proxies.
+
+`connection`, `exchange` and `dialing` are what `pooled` is made of. A transport is made for one event loop and used
+in no other: sockets belong to their loop, and `asyncio.run` in a command or a test makes a new one.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from ai_gateway.calls import Timeouts, UpstreamRequest, UpstreamResponse
+from ai_gateway.errors import GatewayError
+
+
+class Transport(ABC):
+    """Sends requests to upstreams."""
+
+    @abstractmethod
+    async def send(self, request: UpstreamRequest, timeouts: Timeouts) -> UpstreamResponse:
+        """Send a request and give the answer as soon as its head is there. The body must be read or closed.
+
+        Raises an error of the UpstreamError family, or PoolTimeout. ConnectFailed means that nothing was sent.
+        Whatever it raises, cancellation included, it leaves nothing open.
+        """
+
+    @abstractmethod
+    def interrupt(self, error: GatewayError) -> None:
+        """End every exchange that is under way: whoever waits for it or reads it gets this error."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Close every connection."""

@@ -1,0 +1,102 @@
+"""Opening a connection: resolve the name, refuse addresses that must not be called, connect, shake hands.
+
+The address is checked where the socket is opened, after the name was resolved, and the socket goes to the very address
+that was checked. A check of the URL alone can be fooled by a name that resolves to 127.0.0.1, or to something else the
+second time (DNS rebinding).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+from collections.abc import Callable
+from typing import TypeVar
+
+import certifi
+
+from ai_gateway.calls import Origin
+from ai_gateway.errors import ConnectFailed, PrivateAddressRefused, UpstreamTimeout
+
+P = TypeVar("P", bound=asyncio.BaseProtocol)
+
+
+class Dialer:
+    """Opens connections for one event loop."""
+
+    def __init__(self, *, ca_file: str | None = None) -> None:
+        # The environment has no say (SSL_CERT_FILE and the like): what is trusted is configured, or certifi's list.
+        self._ca_file = ca_file or certifi.where()
+        self._tls: ssl.SSLContext | None = None
+
+    async def dial(self, origin: Origin, factory: Callable[[], P], seconds: float) -> P:
+        """Open a connection within so many `seconds` and give its protocol. Raises ConnectFailed or UpstreamTimeout."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._connect(origin, factory)
+        except TimeoutError:
+            # Still nothing was sent, so this may be tried elsewhere like any failure to connect.
+            raise ConnectTimeout("The provider did not accept a connection in time.", detail=f"{origin}") from None
+
+    async def _connect(self, origin: Origin, factory: Callable[[], P]) -> P:
+        loop = asyncio.get_running_loop()
+        tls = self._context() if origin.scheme == "https" else None
+        failure: Exception | None = None
+        for address in await resolve(origin):
+            try:
+                _, protocol = await loop.create_connection(
+                    factory, address, origin.port, ssl=tls, server_hostname=origin.host if tls else None
+                )
+            except OSError as error:  # ssl.SSLError is one, too.
+                failure = error
+            else:
+                return protocol
+        reason = "The TLS handshake with the provider failed." if isinstance(failure, ssl.SSLError) else None
+        raise ConnectFailed(reason or "The provider cannot be reached.", detail=f"{origin}: {failure}") from failure
+
+    def _context(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = ssl.create_default_context(cafile=self._ca_file)
+            self._tls.set_alpn_protocols(["http/1.1"])
+        return self._tls
+
+
+class ConnectTimeout(ConnectFailed, UpstreamTimeout):
+    """No connection within the time for it."""
+
+    status = UpstreamTimeout.status
+    kind = UpstreamTimeout.kind
+    code = UpstreamTimeout.code
+
+
+async def resolve(origin: Origin) -> list[str]:
+    """Resolve the host to the addresses that may be called. Raises PrivateAddressRefused if there are only others."""
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise ConnectFailed("The provider's host name cannot be resolved.", detail=f"{origin}: {error}") from error
+    addresses = [str(entry[4][0]) for entry in found]
+    allowed = addresses if origin.allow_private else [address for address in addresses if is_public(address)]
+    if not allowed:
+        raise PrivateAddressRefused(
+            "The provider's host resolves to a private address, which this gateway does not call. The operator can "
+            "allow it with the provider's option allow_private, or with ALLOW_PRIVATE_UPSTREAMS.",
+            detail=f"{origin}: {', '.join(addresses)}",
+        )
+    return allowed
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address belongs to the public internet. What wraps an IPv4 address is judged by that address."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = ip.ipv4_mapped or ip.sixtofour or (ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in NAT64 else None)
+        if inner is not None:
+            ip = inner
+    return ip.is_global and not ip.is_multicast
+
+
+NAT64 = ipaddress.ip_network("64:ff9b::/96")
+"""RFC 6052: the last 32 bits are an IPv4 address."""

@@ -1,0 +1,197 @@
+"""httpx's own transport in the gateway's place: for HTTP/2, outbound proxies and SOCKS.
+
+Slower by an order of magnitude than `pooled`, and its pool can lose slots when callers hang up (encode/httpcore#1093):
+choose it for what `pooled` cannot do. Any `httpx.AsyncBaseTransport` can be wrapped, a mock in a test among them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable
+from typing import cast
+
+import certifi
+import httpx
+
+from ai_gateway.calls import Timeouts, UpstreamRequest, UpstreamResponse
+from ai_gateway.errors import (
+    ConnectFailed,
+    GatewayError,
+    PoolTimeout,
+    UpstreamClosed,
+    UpstreamError,
+    UpstreamProtocolError,
+    UpstreamTimeout,
+)
+from ai_gateway.transports import Transport
+from ai_gateway.transports.dialing import ConnectTimeout, resolve
+
+GATEWAY_ERRORS: tuple[tuple[type[httpx.TransportError], type[GatewayError], str], ...] = (
+    (httpx.PoolTimeout, PoolTimeout, "All connections to the provider are busy. Try again shortly."),
+    (httpx.ConnectTimeout, ConnectTimeout, "The provider did not accept a connection in time."),
+    (httpx.ConnectError, ConnectFailed, "The provider cannot be reached."),
+    (httpx.ProxyError, ConnectFailed, "The outbound proxy refused the connection."),
+    (httpx.UnsupportedProtocol, ConnectFailed, "The provider's base URL has an unsupported scheme."),
+    (httpx.WriteTimeout, UpstreamTimeout, "The provider did not take the request in time."),
+    (httpx.TimeoutException, UpstreamTimeout, "The provider did not answer in time."),
+    (httpx.LocalProtocolError, UpstreamProtocolError, "The request cannot be written as HTTP."),
+    (httpx.RemoteProtocolError, UpstreamClosed, "The provider closed the connection or broke the protocol."),
+    (httpx.NetworkError, UpstreamClosed, "The connection to the provider broke."),
+    (httpx.TransportError, UpstreamError, "The provider's side failed."),
+)
+"""What the gateway calls httpx's errors, the first that fits."""
+
+
+def gateway_error(error: httpx.TransportError) -> GatewayError:
+    """Translate one of httpx's errors into the gateway's."""
+    for theirs, ours, message in GATEWAY_ERRORS:
+        if isinstance(error, theirs):
+            return ours(message, detail=repr(error))
+    return UpstreamError("The provider's side failed.", detail=repr(error))
+
+
+class HttpxTransport(Transport):
+    """See the module. Options: `http2`, `proxy`, `max_connections`, `keep_alive`, `ca_file`; or a ready `transport`."""
+
+    def __init__(
+        self,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        http2: bool = False,
+        proxy: str | None = None,
+        max_connections: int = 1000,
+        keep_alive: float = 20.0,
+        ca_file: str | None = None,
+    ) -> None:
+        limits = httpx.Limits(max_connections=max_connections, keepalive_expiry=keep_alive)
+        self._proxied = proxy is not None
+        self._transport = transport or httpx.AsyncHTTPTransport(
+            http2=http2,
+            proxy=proxy,
+            limits=limits,
+            # Proxies and certificates of the environment are not for a gateway: it would hand them its keys.
+            trust_env=False,
+            verify=ssl.create_default_context(cafile=ca_file or certifi.where()),
+        )
+        self._checks_addresses = transport is None and not self._proxied
+        self._active: set[HttpxResponse] = set()
+
+    async def send(self, request: UpstreamRequest, timeouts: Timeouts) -> HttpxResponse:
+        """See Transport.send()."""
+        if self._checks_addresses and not request.origin.allow_private:
+            # httpx resolves the name once more when it connects. The transport that pins the address is `pooled`.
+            await resolve(request.origin)
+        try:
+            response = await self._transport.handle_async_request(_write_request(request, timeouts))
+        except httpx.TransportError as error:
+            raise gateway_error(error) from error
+        answer = HttpxResponse(response, timeouts, self._active.discard)
+        self._active.add(answer)
+        return answer
+
+    def interrupt(self, error: GatewayError) -> None:
+        """See Transport.interrupt()."""
+        for response in list(self._active):
+            response.interrupt(error)
+
+    async def aclose(self) -> None:
+        """See Transport.aclose()."""
+        await self._transport.aclose()
+
+
+def _write_request(request: UpstreamRequest, timeouts: Timeouts) -> httpx.Request:
+    origin = request.origin
+    url = f"{origin.scheme}://{origin.host_header.decode()}{request.target.decode()}"
+    headers = [(b"host", origin.host_header), *request.headers]
+    if isinstance(request.body, bytes):
+        if request.body or request.method in ("POST", "PUT", "PATCH"):
+            headers.append((b"content-length", b"%d" % len(request.body)))
+        stream: httpx.AsyncByteStream = httpx.ByteStream(request.body)
+    else:
+        length = request.body_length
+        framing = (b"transfer-encoding", b"chunked") if length is None else (b"content-length", b"%d" % length)
+        headers.append(framing)
+        stream = UploadStream(request.body)
+    seconds = {
+        "connect": timeouts.connect,
+        "pool": timeouts.pool,
+        "write": timeouts.write,
+        "read": max(timeouts.first_byte, timeouts.idle),
+    }
+    return httpx.Request(request.method, url, headers=headers, stream=stream, extensions={"timeout": seconds})
+
+
+class UploadStream(httpx.AsyncByteStream):
+    """A request body that is still arriving, for httpx."""
+
+    def __init__(self, pieces: AsyncIterator[bytes]) -> None:
+        self._pieces = pieces
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._pieces
+
+
+class HttpxResponse(UpstreamResponse):
+    """An answer that comes through httpx. Its bytes are given as they came, not decoded."""
+
+    def __init__(self, response: httpx.Response, timeouts: Timeouts, closed: Callable[[HttpxResponse], None]) -> None:
+        self.status = response.status_code
+        self.headers = [(name.lower(), value) for name, value in response.headers.raw]
+        self._stream = cast(httpx.AsyncByteStream, response.stream)
+        self._chunks = aiter(self._stream)
+        self._next: asyncio.Task[bytes | None] | None = None
+        self._idle_timeout = timeouts.idle
+        self._silent = 0.0
+        self._error: GatewayError | None = None
+        self._ended = False
+        self._closed = closed
+
+    @property
+    def is_complete(self) -> bool:
+        """See UpstreamResponse.is_complete."""
+        return self._ended
+
+    async def read(self, patience: float | None = None) -> bytes | None:
+        """See UpstreamResponse.read(). A task of its own waits for the next chunk, so that impatience loses nothing."""
+        if self._error is not None:
+            raise self._error
+        if self._next is None:
+            self._next = asyncio.get_running_loop().create_task(self._read_chunk())
+        left = self._idle_timeout - self._silent
+        wait = left if patience is None else min(patience, left)
+        await asyncio.wait([self._next], timeout=wait)
+        if self._error is not None:
+            raise self._error
+        if not self._next.done():
+            self._silent += wait
+            if wait == left:
+                raise UpstreamTimeout("The provider stopped sending in the middle of its answer.")
+            return None
+        task, self._next, self._silent = self._next, None, 0.0
+        chunk = task.result()
+        self._ended = chunk is None
+        return chunk or b""
+
+    async def _read_chunk(self) -> bytes | None:
+        try:
+            while True:
+                chunk = await anext(self._chunks, None)
+                if chunk is None or chunk:
+                    return chunk
+        except httpx.TransportError as error:
+            raise gateway_error(error) from error
+
+    def interrupt(self, error: GatewayError) -> None:
+        """Give this error to whoever reads."""
+        self._error = error
+        if self._next is not None:
+            self._next.cancel()
+
+    async def aclose(self) -> None:
+        """See UpstreamResponse.aclose()."""
+        if self._next is not None and not self._next.done():
+            self._next.cancel()
+            await asyncio.wait([self._next])
+        await self._stream.aclose()
+        self._closed(self)

@@ -1,0 +1,166 @@
+"""The Django door: ordinary async views, so that the site's middleware, CORS, logging and tests apply.
+
+Thin on purpose: a view turns the request into an `Arrival` and sends what the gateway replied. `/v1` needs no CSRF
+token because it never looks at a cookie.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.core.handlers.asgi import ASGIRequest
+from django.db import connections
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.views.decorators.csrf import csrf_exempt
+
+from ai_gateway import gateway, health, registry
+from ai_gateway.calls import Arrival, IncomingBody, Reply
+from ai_gateway.errors import ClientDisconnected, InternalError, MethodNotAllowed, PermissionDenied
+from ai_gateway.intake import new_request_id, read_arrival, too_large
+from ai_gateway.protocols import DIALECTS
+from ai_gateway.refusals import refuse
+from ai_gateway.responses import EventStreamResponse
+
+CLEANUP = "ai_gateway.cleanup"
+"""Where `ai_gateway.asgi` puts an AsyncExitStack into the ASGI scope, closed when the request is over in any way."""
+
+BODY = "ai_gateway.body"
+"""Where the ASGI scope holds the body of the reply, for `ai_gateway.asgi` to see whether it ended whole."""
+
+PIECE = 64 * 1024
+"""Bytes of a spooled upload that are read at a time."""
+
+
+@csrf_exempt
+async def api(request: HttpRequest, path: str) -> HttpResponseBase:
+    """Everything below /v1 and /v1beta."""
+    if not isinstance(request, ASGIRequest):
+        error = InternalError("This site runs under WSGI. The gateway needs ASGI: start it with uvicorn.")
+        return await _respond(request, refuse(error, DIALECTS["openai"], new_request_id()))
+    arrival = _read(request, f"/{path}")
+    try:
+        reply = await gateway.handle(arrival, gateway.transport_of(asyncio.get_running_loop()))
+    except ClientDisconnected:
+        return HttpResponse(status=499)
+    return await _respond(request, reply)
+
+
+async def alive(request: HttpRequest) -> HttpResponseBase:
+    """`/health`: is the process up?"""
+    return await _respond(request, _only_get(request) or health.alive())
+
+
+async def ready(request: HttpRequest) -> HttpResponseBase:
+    """`/health/ready`: should calls be sent here?"""
+    return await _respond(request, _only_get(request) or await health.ready())
+
+
+async def providers(request: HttpRequest) -> HttpResponseBase:
+    """`/health/providers`: how did each provider do last? For staff, or with the metrics token."""
+    reply = _only_get(request)
+    if reply is None and not (_has_metrics_token(request) or await _is_staff(request)):
+        denied = PermissionDenied("Only staff users and the metrics token may see the providers.")
+        reply = refuse(denied, DIALECTS["openai"], new_request_id())
+    return await _respond(request, reply or health.providers())
+
+
+async def hello(request: HttpRequest) -> HttpResponseBase:
+    """`/api/hello`: what Claude Code asks for (HEAD) to see whether there is anybody."""
+    return await _respond(request, _only_get(request) or Reply(status=200, headers=[], body=b""))
+
+
+def _only_get(request: HttpRequest) -> Reply | None:
+    if request.method in ("GET", "HEAD"):
+        return None
+    error = MethodNotAllowed(f"{request.method} is not possible here. Use GET.")
+    return refuse(error, DIALECTS["openai"], new_request_id())
+
+
+def _has_metrics_token(request: HttpRequest) -> bool:
+    token = registry.snapshot().metrics_token
+    given = request.headers.get("authorization", "").removeprefix("Bearer ")
+    return token is not None and hmac.compare_digest(given.encode(), token.reveal().encode())
+
+
+async def _is_staff(request: HttpRequest) -> bool:
+    if not hasattr(request, "auser"):  # The site has no authentication middleware.
+        return False
+    user = await request.auser()
+    return user.is_active and bool(getattr(user, "is_staff", False))
+
+
+def _read(request: ASGIRequest, path: str) -> Arrival:
+    scope = request.scope
+    raw_path: bytes = scope.get("raw_path") or request.path.encode()
+    return read_arrival(
+        scope["method"],
+        path,
+        raw_path[len(request.path) - len(path) :],
+        scope["query_string"],
+        [(bytes(name), bytes(value)) for name, value in scope["headers"]],
+        SpooledBody(request),
+    )
+
+
+async def _respond(request: HttpRequest, reply: Reply) -> HttpResponseBase:
+    response: HttpResponseBase
+    if isinstance(reply.body, bytes):
+        response = HttpResponse(reply.body, status=reply.status)
+    else:
+        cleanup: AsyncExitStack | None = getattr(request, "scope", {}).get(CLEANUP)
+        if cleanup is not None:
+            cleanup.push_async_callback(reply.body.aclose)
+        else:
+            # Django's own handler: a thread and whatever database connections it holds belong to this request until the
+            # stream ends. The connections at least can go back now.
+            await sync_to_async(_close_connections)()
+        # GZipMiddleware buffers a stream or makes it undecodable, by version. It looks at what the client accepts.
+        request.META.pop("HTTP_ACCEPT_ENCODING", None)
+        response = EventStreamResponse(reply.body, status=reply.status)
+        request.scope[BODY] = reply.body  # type: ignore[attr-defined]
+    del response.headers["Content-Type"]
+    for name, value in reply.headers:
+        key, text = name.decode("latin-1"), value.decode("latin-1")
+        response.headers[key] = f"{response.headers[key]}, {text}" if key in response.headers else text
+    return response
+
+
+def _close_connections() -> None:
+    for connection in connections.all(initialized_only=True):
+        connection.close()
+
+
+class SpooledBody(IncomingBody):
+    """A body that Django has read already, into memory or a temporary file."""
+
+    def __init__(self, request: ASGIRequest) -> None:
+        self._request = request
+
+    async def read(self, limit: int, seconds: float) -> bytes:
+        """See IncomingBody.read(). The time was spent before Django called the view."""
+        # Not request.body: that is bound by DATA_UPLOAD_MAX_MEMORY_SIZE, which is meant for forms.
+        body = await self._read(limit + 1)
+        if len(body) > limit:
+            raise too_large(limit)
+        return body
+
+    async def pieces(self, limit: int, seconds: float) -> AsyncIterator[bytes]:
+        """See IncomingBody.pieces()."""
+        total = 0
+        while piece := await self._read(PIECE):
+            total += len(piece)
+            if total > limit:
+                raise too_large(limit)
+            yield piece
+
+    async def _read(self, size: int) -> bytes:
+        """Read without blocking the event loop: a body that is in memory at once, one on disk in a thread."""
+        length = self._request.headers.get("content-length", "")
+        if length.isdigit() and int(length) <= settings.FILE_UPLOAD_MAX_MEMORY_SIZE:
+            return bytes(self._request.read(size))
+        return bytes(await sync_to_async(self._request.read, thread_sensitive=False)(size))

@@ -1,0 +1,109 @@
+"""What goes over the wire in every benchmark: known to the mock upstream that sends it and to the client that checks it.
+
+The model's name tells the upstream what to do, so that one server serves every scenario:
+
+    mock              one answer of exactly 1 KiB, at once
+    mock-sleep-T      the same after T milliseconds
+    mock-NxM          a stream of N numbered chunks, M milliseconds apart (0: one per turn of the event loop)
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import NamedTuple
+
+CHAT_PATH = "/v1/chat/completions"
+GATEWAY_KEY = "gw_benchmark_0123456789abcdef"
+PROVIDER_KEY = "sk-benchmark"
+PROSE = "A gateway earns its keep when nobody notices that it is there: every byte passes, none is late. "
+PLAIN = "mock"
+LOOKED_THROUGH = 4096
+
+_STREAM = re.compile(r"mock-(\d+)x(\d+)")
+_SLEEP = re.compile(r"mock-sleep-(\d+)")
+_MODEL = re.compile(rb'"model"\s*:\s*"([^"]*)"')
+_STREAMED = re.compile(rb'"stream"\s*:\s*true')
+_NUMBER = re.compile(rb"#(\d{6})#")
+
+
+class Wish(NamedTuple):
+    """What a request asks the upstream for. Times in seconds; `chunks` is None for an answer in one piece."""
+
+    chunks: int | None = None
+    interval: float = 0.0
+    delay: float = 0.0
+
+
+def read_wish(body: bytes) -> Wish:
+    """Read what the upstream is to do from the beginning of a request's JSON body."""
+    head = body[:LOOKED_THROUGH]
+    found = _MODEL.search(head)
+    model = found[1].decode("latin-1") if found else PLAIN
+    if _STREAMED.search(head):
+        stream = _STREAM.search(model)
+        return Wish(int(stream[1]), int(stream[2]) / 1000) if stream else Wish(20)
+    sleep = _SLEEP.search(model)
+    return Wish(delay=int(sleep[1]) / 1000) if sleep else Wish()
+
+
+def _answer(content: str) -> bytes:
+    message = {"role": "assistant", "content": content, "refusal": None}
+    usage = {"prompt_tokens": 11, "completion_tokens": 180, "total_tokens": 191}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+    head = {"id": "chatcmpl-benchmark", "object": "chat.completion", "created": 1760000000, "model": PLAIN}
+    return json.dumps({**head, "choices": [choice], "usage": usage}).encode()
+
+
+ANSWER_CONTENT = (PROSE * 11)[: 1024 - len(_answer(""))]
+ANSWER = _answer(ANSWER_CONTENT)
+"""The 1 KiB answer."""
+
+
+def event(number: int) -> bytes:
+    """Write one numbered chunk as a server-sent event."""
+    return _event({"content": f"#{number:06d}# {PROSE[:48]}"}, None)
+
+
+def _event(delta: dict[str, str], finish: str | None) -> bytes:
+    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+    head = {"id": "chatcmpl-benchmark", "object": "chat.completion.chunk", "created": 1760000000, "model": PLAIN}
+    return b"data: " + json.dumps({**head, "choices": [choice]}, separators=(",", ":")).encode() + b"\n\n"
+
+
+END = _event({}, "stop") + b"data: [DONE]\n\n"
+"""What follows the last chunk."""
+
+
+def request_body(model: str, *, stream: bool, padding: int = 0) -> bytes:
+    """Write a chat request. `padding` is the length in bytes of an additional first message."""
+    messages = [{"role": "system", "content": "z" * padding}] if padding else []
+    messages.append({"role": "user", "content": "Say something that takes a kilobyte."})
+    return json.dumps({"model": model, "stream": stream, "messages": messages}).encode()
+
+
+def request_bytes(body: bytes, *, credential: str, path: str = CHAT_PATH) -> bytes:
+    """Write the whole HTTP request: the same bytes go out again and again."""
+    head = (
+        f"POST {path} HTTP/1.1\r\nhost: benchmark.test\r\nauthorization: Bearer {credential}\r\n"
+        f"content-type: application/json\r\naccept: */*\r\nuser-agent: benchmark\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
+    return head.encode("ascii") + body
+
+
+def get_bytes(path: str) -> bytes:
+    """Write a GET request."""
+    return f"GET {path} HTTP/1.1\r\nhost: benchmark.test\r\n\r\n".encode("ascii")
+
+
+def complaint_about_answer(body: bytes) -> str | None:
+    """Say what is wrong with the answer in one piece, or None."""
+    return None if ANSWER_CONTENT.encode() in body else f"not the answer: {body[:200]!r}"
+
+
+def complaint_about_stream(body: bytes, chunks: int) -> str | None:
+    """Say what is wrong with a whole stream: every chunk must be there, once and in order, and `[DONE]` last."""
+    numbers = [int(number) for number in _NUMBER.findall(body)]
+    if numbers != list(range(chunks)):
+        return f"{len(numbers)} of {chunks} chunks, or not in order: {body[-200:]!r}"
+    return None if body.rstrip().endswith(b"data: [DONE]") else f"the stream did not end with [DONE]: {body[-200:]!r}"

@@ -1,0 +1,143 @@
+"""Fixtures of the whole suite: the fake upstream, gateway processes for both doors, and a caller on bare sockets.
+
+A gateway process lives for the session and is shared by all tests that want the same door and the same settings. The
+upstream lives as long, because its port stands in those settings; each test finds it with nothing recorded.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from tests.gateway_process import Door, GatewayProcess
+from tests.raw_client import RawClient
+from tests.upstream import Upstream
+
+GATEWAY_KEY = "gw_test-key-of-team-a"
+SECOND_GATEWAY_KEY = "gw_test-key-of-team-b"
+STORED = {"openai": "sk-stored-openai", "anthropic": "sk-ant-stored-anthropic", "gemini": "AIza-stored-gemini"}
+
+
+class StartGateway(Protocol):
+    """Gives a gateway with these settings; the same one for the same settings."""
+
+    def __call__(self, *, door: Door | None = None, site: Mapping[str, Any] | None = None, **settings: Any) -> GatewayProcess: ...
+
+
+@pytest.fixture(scope="session")
+def _upstream() -> Iterator[Upstream]:
+    upstream = Upstream()
+    yield upstream
+    upstream.stop()
+
+
+@pytest.fixture
+def upstream(_upstream: Upstream) -> Iterator[Upstream]:
+    """The fake provider, with nothing recorded and its default answer."""
+    _upstream.forget()
+    yield _upstream
+    failures = list(_upstream.failures)
+    _upstream.forget()
+    assert not failures, failures
+
+
+def default_settings(upstream: Upstream) -> dict[str, Any]:
+    """Configure three providers with stored credentials, all of them the fake one, and two that cannot be reached."""
+    at_root = f"http://127.0.0.1:{upstream.port}"
+    unreachable = {"BACKEND": "custom", "OPTIONS": {"base_url": "http://127.0.0.1:9/v1", "allow_private": True}}
+    nowhere = {"BACKEND": "custom", "OPTIONS": {"base_url": "http://gateway-test.invalid/v1"}}
+    openai = {"base_url": f"{at_root}/v1", "allow_private": True, "api_key": STORED["openai"]}
+    anthropic = {"base_url": at_root, "allow_private": True, "api_key": STORED["anthropic"]}
+    gemini = {"base_url": at_root, "allow_private": True, "api_key": STORED["gemini"]}
+    return {
+        "PROVIDERS": {
+            "openai": {"OPTIONS": openai},
+            "anthropic": {"OPTIONS": anthropic},
+            "gemini": {"OPTIONS": gemini},
+            "groq": {"OPTIONS": {**openai, "api_key": "gsk-stored-groq"}},
+            "echo": {},
+            "unreachable": unreachable,
+            "nowhere": nowhere,
+        },
+        "KEYS": {"team-a": GATEWAY_KEY, "team-b": SECOND_GATEWAY_KEY},
+        "ROUTES": {"fast": ["openai/gpt-5-mini"]},
+    }
+
+
+@pytest.fixture(scope="session")
+def gateway_processes(
+    _upstream: Upstream, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., GatewayProcess]]:
+    """Start gateway processes, and keep each for the rest of the session."""
+    running: dict[str, GatewayProcess] = {}
+    logs: Path = tmp_path_factory.mktemp("gateways")
+
+    def start(door: Door, settings: Mapping[str, Any], site: Mapping[str, Any]) -> GatewayProcess:
+        name = json.dumps([door, settings, site], sort_keys=True)
+        process = running.get(name)
+        if process is None or process.process.poll() is not None:
+            log = logs / f"{len(running)}-{door}-{time.monotonic_ns()}.log"
+            running[name] = process = GatewayProcess(
+                door, {**default_settings(_upstream), **settings}, log, site=site
+            )
+        return process
+
+    yield start
+    for process in running.values():
+        process.stop()
+
+
+@pytest.fixture(params=["direct", "django"])
+def door(request: pytest.FixtureRequest) -> Door:
+    """By which door the gateway is entered: every wire test runs through both."""
+    name: Door = request.param
+    return name
+
+
+@pytest.fixture
+def start_gateway(
+    door: Door, upstream: Upstream, gateway_processes: Callable[..., GatewayProcess]
+) -> Iterator[StartGateway]:
+    """Give gateways with other settings than the default ones."""
+    used: list[GatewayProcess] = []
+
+    def start(*, door: Door = door, site: Mapping[str, Any] | None = None, **settings: Any) -> GatewayProcess:
+        process = gateway_processes(door, settings, site or {})
+        used.append(process)
+        return process
+
+    yield start
+    for process in used:
+        process.assert_log_in_order()
+
+
+@pytest.fixture
+def gateway(start_gateway: StartGateway) -> GatewayProcess:
+    """A gateway with the default settings."""
+    return start_gateway()
+
+
+@pytest.fixture
+def raw(gateway: GatewayProcess) -> Iterator[RawClient]:
+    """A caller of the default gateway who sends exact bytes."""
+    client = RawClient(gateway.port)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def quiescent(gateway: GatewayProcess, upstream: Upstream) -> Iterator[None]:
+    """After the test nothing may be left of it: no exchange at the upstream, no task, no thread, no socket."""
+    upstream.wait_for("the upstream is quiet before the test", lambda: upstream.busy == 0)
+    tasks, threads, files = gateway.tasks(), gateway.threads, gateway.open_files
+    yield
+    upstream.wait_for("no exchange with the upstream is left", lambda: upstream.busy == 0)
+    upstream.wait_for(f"tasks are back to {tasks}, now {gateway.tasks()}", lambda: gateway.tasks() <= tasks + 1)
+    # Connections to the upstream may stay open for later, and the executor may have grown to its full size.
+    upstream.wait_for("sockets are closed", lambda: gateway.open_files <= files + upstream.open + 2)
+    assert gateway.threads <= max(threads, 13)

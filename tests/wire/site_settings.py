@@ -1,0 +1,65 @@
+"""An ordinary Django site with the default middleware, as a gateway process of the tests runs it.
+
+`AI_GATEWAY` and whatever else a test wants otherwise come as JSON in an environment variable.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from corsheaders.defaults import default_headers
+
+OVERRIDES: dict[str, Any] = json.loads(os.environ["AI_GATEWAY_TEST_SETTINGS"])
+
+SECRET_KEY = "only-for-tests-and-long-enough-to-please-the-checks-of-django"
+ALLOWED_HOSTS = ["gateway.test", "127.0.0.1", "localhost"]
+DEBUG = False
+USE_TZ = True
+ROOT_URLCONF = "tests.wire.site_urls"
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "corsheaders",
+    "ai_gateway",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+STATIC_URL = "static/"
+CORS_ALLOWED_ORIGINS = ["https://app.example"]
+CORS_ALLOW_HEADERS = [*default_headers, "x-api-key", "x-provider", "anthropic-version", "anthropic-beta"]
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"console": {"class": "logging.StreamHandler"}},
+    "root": {"handlers": ["console"], "level": "INFO"},
+}
+
+globals().update(OVERRIDES)

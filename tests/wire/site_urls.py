@@ -1,0 +1,32 @@
+"""The gateway at the root of a site that has a page and a form of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import include, path
+
+
+def page(request: HttpRequest) -> HttpResponse:
+    """An ordinary page."""
+    return HttpResponse("a page of the site")
+
+
+def form(request: HttpRequest) -> HttpResponse:
+    """A page that takes a form, which Django protects against CSRF."""
+    return HttpResponse("taken")
+
+
+async def inside(request: HttpRequest) -> HttpResponse:
+    """Tell how many tasks and threads the process has, without the task that asks."""
+    return JsonResponse({"tasks": len(asyncio.all_tasks()) - 1, "threads": threading.active_count()})
+
+
+urlpatterns = [
+    path("page", page),
+    path("form", form),
+    path("inside", inside),
+    path("", include("ai_gateway.urls")),
+]
