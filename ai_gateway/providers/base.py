@@ -6,12 +6,13 @@ behaviour differs. Third parties subclass `Provider` and name it by dotted path 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+import json
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
 from typing import Any, ClassVar
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 from ai_gateway.bodies import replace_model
 from ai_gateway.calls import BaseURL, Call, Caller, Headers, Timeouts, UpstreamRequest, UpstreamResponse
@@ -73,6 +74,10 @@ class Provider:
     """What the gateway's path becomes behind the base URL: pairs of prefixes, the first that fits is exchanged.
     The default suits a base URL that ends in `/v1`."""
 
+    host_paths: tuple[tuple[str, str], ...] = ()
+    """The same for what is on its host but not below the base URL, such as an Anthropic-compatible API beside the
+    OpenAI-compatible one. These pairs come first, and what they give is a path from the root of the host."""
+
     auth: Auth = Auth.BEARER
     """How its credential is sent."""
 
@@ -105,6 +110,10 @@ class Provider:
     allow_private: bool = False
     """Whether its host may resolve to a private or loopback address."""
 
+    is_set_up: bool = True
+    """Whether it can be called as it is. False for rows that lead to the operator's own machines or lack a part of
+    their address: those wait until the operator names them in the settings."""
+
     api_key: Secret | None = field(default=None, repr=False)
     """The credential that callers with a gateway key are served with."""
 
@@ -112,7 +121,8 @@ class Provider:
     """Its own timeouts; None takes the site's."""
 
     required_options: ClassVar[tuple[str, ...]] = ()
-    """Options without which it cannot be called, for example a resource name that is part of the URL."""
+    """Options that say which account or place of the provider is meant, for example a resource name that is part of
+    the URL. They can be set by environment variables, like the credential and the base URL."""
 
     send: ClassVar[Callable[..., Coroutine[Any, Any, UpstreamResponse]] | None] = None
     """How to reach it if not through the site's transport: `async (self, request, timeouts) -> UpstreamResponse`."""
@@ -125,7 +135,7 @@ class Provider:
     @property
     def is_configured(self) -> bool:
         """Whether callers with a gateway key can be served."""
-        return self.api_key is not None or self.auth is Auth.NONE
+        return self.is_set_up and (self.api_key is not None or self.auth is Auth.NONE)
 
     def with_options(self, options: Mapping[str, Any]) -> Provider:
         """Copy this provider with other values for some of its fields. Raises TypeError for an unknown field."""
@@ -143,32 +153,39 @@ class Provider:
     def build(self, call: Call, caller: Caller, model: str | None) -> UpstreamRequest:
         """Write the request for this provider. `model` replaces the caller's model name if it differs.
 
-        Raises ProviderNotConfigured, InvalidCredential, UnsupportedDialect or ModelNotFound.
+        Raises ProviderNotConfigured, InvalidCredential, UnsupportedDialect, ModelNotFound or BadRequest.
         """
+        if not self.is_set_up:
+            raise self.not_configured("is not set up in this gateway", {"base_url": "https://..."})
         self.check_dialect(call)
-        body = call.body
-        if model is not None and model != call.model and isinstance(body, bytes):
-            body = replace_model(body, model)
         return UpstreamRequest(
             method=call.method,
             origin=self.base.origin,
             target=self.target(call, model),
             headers=self.write_headers(call, caller),
-            body=body,
+            body=self.body(call, model),
             body_length=content_length(call),
         )
 
+    def body(self, call: Call, model: str | None) -> bytes | AsyncIterator[bytes]:
+        """Give the request body: the caller's, with another model name where one is asked for."""
+        if isinstance(call.body, bytes) and call.model is not None and model is not None and model != call.model:
+            return replace_model(call.body, model)
+        return call.body
+
     def target(self, call: Call, model: str | None) -> bytes:
         """Write the request target: the path by this provider's rules, and the caller's query."""
-        path = self.base.prefix + self.path(call.path)
-        return path.encode("ascii") + (b"?" + forwarded_query(call.query) if call.query else b"")
+        return with_query(self.path(call.path), forwarded_query(call.query))
 
     def path(self, path: str) -> str:
-        """Exchange the prefix of a gateway path for this provider's. Raises ModelNotFound where no rule fits."""
-        for prefix, replacement in self.paths:
-            if path == prefix or (path.startswith(prefix) and path[len(prefix)] in "/:"):
-                return replacement + path[len(prefix) :]
-        raise UnsupportedDialect(f"The provider {self.name!r} has nothing at {path}.")
+        """Exchange the prefix of a gateway path for this provider's. Raises UnsupportedDialect where no rule fits."""
+        found = exchange_prefix(path, self.host_paths)
+        if found is not None:
+            return found
+        below = exchange_prefix(path, self.paths)
+        if below is None:
+            raise UnsupportedDialect(f"The provider {self.name!r} has nothing at {path}.")
+        return self.base.prefix + below
 
     def write_headers(self, call: Call, caller: Caller) -> Headers:
         """Write the request headers: the caller's that may pass, this provider's own, and the credential."""
@@ -177,40 +194,67 @@ class Provider:
             if name not in call.fields:
                 headers.append((name, value))
         headers.append((b"accept-encoding", b"identity"))
-        headers.extend(self.authorize(caller))
+        headers.extend(self.authorize(call, caller))
         return headers
 
     @cached_property
     def _own_headers(self) -> Headers:
         return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in self.headers]
 
-    def authorize(self, caller: Caller) -> Headers:
+    def authorize(self, call: Call, caller: Caller) -> Headers:
         """Choose the credential: the stored one for a holder of a gateway key, else the caller's own."""
         if self.auth is Auth.NONE:
             return []
         if caller.is_authenticated:
-            return [self._stored_credential]
+            return [self.stored_credential(call)]
         if caller.credential is None:
             raise InvalidCredential(
                 f"No credential. Send a gateway key, or your own key for {self.name!r} in the authorization header."
             )
-        return [self.accepted_form(*caller.credential)]
+        return [self.accepted_form(call, *caller.credential)]
 
-    @cached_property
-    def _stored_credential(self) -> tuple[bytes, bytes]:
+    def stored_credential(self, call: Call) -> tuple[bytes, bytes]:
+        """Write the stored credential as a header. Raises ProviderNotConfigured if there is none."""
         if self.api_key is None:
-            raise ProviderNotConfigured(
-                f"The provider {self.name!r} has no credential in this gateway. The operator can set "
-                f'AI_GATEWAY["PROVIDERS"][{self.name!r}]["OPTIONS"]["api_key"].'
-            )
-        return self.auth.header(self.api_key.reveal())
+            raise self.not_configured("has no credential in this gateway", {"api_key": "env:..."})
+        return self.auth_of(call).header(self.api_key.reveal())
 
-    def accepted_form(self, name: bytes, value: bytes) -> tuple[bytes, bytes]:
+    def accepted_form(self, call: Call, name: bytes, value: bytes) -> tuple[bytes, bytes]:
         """Write a caller's own credential in a style that this provider accepts: as it came, if that is one."""
         if any(style.value == name for style in self.accepts):
             return (name, value)
-        bare = value[7:] if name == b"authorization" and value[:7].lower() == b"bearer " else value
-        return self.auth.header(bare.decode("latin-1"))
+        return self.auth_of(call).header(bare_credential(name, value))
+
+    def auth_of(self, call: Call) -> Auth:
+        """Tell how the credential is sent with this call, for providers with which that depends on the path."""
+        return self.auth
+
+    def not_configured(self, what: str, options: Mapping[str, str]) -> ProviderNotConfigured:
+        """Make the error for a caller of a provider that lacks something, and say to the operator what to write."""
+        entry = json.dumps({"OPTIONS": dict(options)})
+        return ProviderNotConfigured(
+            f"The provider {self.name!r} {what}. The operator can set "
+            f'AI_GATEWAY["PROVIDERS"] = {{"{self.name}": {entry}}}.'
+        )
+
+
+def exchange_prefix(path: str, rules: tuple[tuple[str, str], ...]) -> str | None:
+    """Exchange the first prefix that fits. It fits where a segment, or the name of a model before a colon, ends."""
+    for prefix, replacement in rules:
+        if path == prefix or (path.startswith(prefix) and path[len(prefix)] in "/:"):
+            return replacement + path[len(prefix) :]
+    return None
+
+
+def with_query(path: str, query: bytes) -> bytes:
+    """Join a path and a query, either of which may be empty, into a request target."""
+    return (path or "/").encode("ascii") + (b"?" + query if query else b"")
+
+
+def bare_credential(name: bytes, value: bytes) -> str:
+    """Take the credential itself out of a header's value."""
+    bare = value[7:] if name == b"authorization" and value[:7].lower() == b"bearer " else value
+    return bare.strip().decode("latin-1")
 
 
 def content_length(call: Call) -> int | None:
@@ -223,8 +267,8 @@ def forwarded_headers(call: Call) -> Headers:
     """Select the caller's headers that go on to a provider."""
     dropped = NOT_FORWARDED
     connection = call.fields.get(b"connection")
-    if (connection is not None and b"," in connection) or connection not in (None, b"keep-alive", b"close"):
-        dropped = dropped | {name.strip().lower() for name in (connection or b"").split(b",")}
+    if connection is not None and connection not in (b"keep-alive", b"close"):
+        dropped = dropped | {name.strip().lower() for name in connection.split(b",")}
     return [
         header
         for header in call.headers
@@ -234,17 +278,23 @@ def forwarded_headers(call: Call) -> Headers:
 
 def forwarded_query(query: bytes) -> bytes:
     """Take credentials out of a query string and leave the rest as it was written."""
-    if b"key" not in query and b"token" not in query:
+    lowered = query.lower()
+    if b"key" not in lowered and b"token" not in lowered and b"%" not in lowered:
         return query
-    pairs = query.split(b"&")
-    return b"&".join(
-        pair for pair in pairs if pair.partition(b"=")[0].decode("latin-1").lower() not in CREDENTIAL_PARAMETERS
-    )
+    return b"&".join(pair for pair in query.split(b"&") if not _is_credential(pair))
+
+
+def _is_credential(pair: bytes) -> bool:
+    name = unquote_to_bytes(pair.partition(b"=")[0])
+    return name.decode("latin-1").lower() in CREDENTIAL_PARAMETERS
 
 
 def path_segment(value: str) -> str:
     """Quote a value (a model or deployment name) so that it is one path segment. Raises ModelNotFound if it cannot
     be."""
     if not value or value in (".", "..") or len(value) > 256:
-        raise ModelNotFound(f"{value[:80]!r} is not a model name.")
-    return quote(value, safe=":@!$,~")
+        raise ModelNotFound(f"{value[:80]!r} is not a model name.", param="model")
+    try:
+        return quote(value, safe=":@!$,~")
+    except UnicodeEncodeError:
+        raise ModelNotFound("The model name is not valid Unicode.", param="model") from None

@@ -59,7 +59,6 @@ class Connection(asyncio.Protocol):
         "_headers",
         "_informational",
         "_is_dirty",
-        "_is_open",
         "_keep_alive",
         "_parser",
         "_paused_reading",
@@ -71,6 +70,7 @@ class Connection(asyncio.Protocol):
         "_until_eof",
         "_written",
         "idle_since",
+        "is_open",
         "loop",
     )
 
@@ -84,14 +84,14 @@ class Connection(asyncio.Protocol):
         self._released = released
         self._closed = closed
         self._exchange: Exchange | None = None
-        self._is_open = False
+        self.is_open = False
         self._paused_reading = False
         self._paused_writing = False
         self._room: asyncio.Future[None] | None = None
         self.idle_since = 0.0
 
     def __repr__(self) -> str:
-        state = "closed" if not self._is_open else "busy" if self._exchange else "idle"
+        state = "closed" if not self.is_open else "busy" if self._exchange else "idle"
         return f"<Connection {state}>"
 
     # The life of the socket.
@@ -100,7 +100,7 @@ class Connection(asyncio.Protocol):
         """Called by the event loop when the socket is connected (and the TLS handshake is done)."""
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=HIGH_WATER)
-        self._is_open = True
+        self.is_open = True
         self._renew_parser()
         self._poll = _poller(transport)
 
@@ -121,9 +121,9 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close the socket at once and tell the pool. May be called more than once."""
-        if not self._is_open:
+        if not self.is_open:
             return
-        self._is_open = False
+        self.is_open = False
         self._transport.abort()
         self._closed(self)
         exchange, self._exchange = self._exchange, None
@@ -141,7 +141,7 @@ class Connection(asyncio.Protocol):
         The other end may have closed it without the event loop having looked since. Asking the kernel costs a system
         call, and saves a request that could not be sent again safely. One that was in use a moment ago is not asked.
         """
-        if not self._is_open or self.idle_since < oldest or self._transport.is_closing():
+        if not self.is_open or self.idle_since < oldest or self._transport.is_closing():
             return False
         if self._poll is None or self.loop.time() - self.idle_since < TRUSTED:
             return True
@@ -151,7 +151,7 @@ class Connection(asyncio.Protocol):
 
     async def send(self, request: UpstreamRequest, timeouts: Timeouts, *, max_body: int | None = None) -> Exchange:
         """Write a request and wait for the head of its answer. On any failure the connection is closed."""
-        if not self._is_open or self._transport.is_closing():
+        if not self.is_open or self._transport.is_closing():
             self.close()
             raise StaleConnection("The connection was closed before it could be used.")
         exchange = self._begin(request, timeouts, max_body)
@@ -270,6 +270,8 @@ class Connection(asyncio.Protocol):
             reason = error.__context__ if isinstance(error.__context__, UpstreamProtocolError) else None
             message = "The provider's answer is not valid HTTP."
             exchange.fail(reason or UpstreamProtocolError(message, detail=repr(error)))
+            self.close()  # Also if the answer was whole before: what follows it is garbage.
+            exchange.wake()
             return
         if exchange.is_over:
             self._end(exchange)
@@ -281,7 +283,7 @@ class Connection(asyncio.Protocol):
 
     def _end(self, exchange: Exchange) -> None:
         """The response is whole (or failed): free the connection if it is as good as new, else close it."""
-        if not self._is_open:
+        if not self.is_open:
             return
         if exchange.expects_no_body:
             self._renew_parser()  # The old one still waits for the body that a HEAD's content-length announced.
@@ -294,13 +296,13 @@ class Connection(asyncio.Protocol):
 
     def pause(self) -> None:
         """Read no more from the socket for now."""
-        if not self._paused_reading and self._is_open:
+        if not self._paused_reading and self.is_open:
             self._paused_reading = True
             self._transport.pause_reading()
 
     def resume(self) -> None:
         """Read from the socket again."""
-        if self._paused_reading and self._is_open:
+        if self._paused_reading and self.is_open:
             self._paused_reading = False
             self._transport.resume_reading()
 

@@ -50,6 +50,7 @@ class Pool:
         self._keep_alive = keep_alive
         self._idle: deque[Connection] = deque()
         self._busy: set[Connection] = set()
+        self._connections: set[Connection] = set()
         self._opened = 0
         self._waiters: deque[asyncio.Future[Connection | None]] = deque()
         self._reaper: asyncio.TimerHandle | None = None
@@ -70,7 +71,8 @@ class Pool:
                 connection = await self._wait(timeouts.pool)
         if connection is None:
             connection = await self._open(timeouts.connect)
-        self._busy.add(connection)
+        if connection in self._connections:  # Else it died on the way here, and sending will say so.
+            self._busy.add(connection)
         return connection
 
     def _take_idle(self) -> Connection | None:
@@ -84,14 +86,23 @@ class Pool:
         return None
 
     async def _open(self, seconds: float) -> Connection:
-        """Open a connection in a slot that is already counted."""
+        """Open a connection in a slot that is already counted.
+
+        A connection that fails or is given up while it is being opened may or may not have come to life, and it reports
+        its end if it had. So it counts as this pool's only from here on: the slot is given back once either way.
+        """
         try:
-            return await self._dialer.dial(
-                self._origin, lambda: Connection(self._loop, self._released, self._closed), seconds
-            )
+            connection = await self._dialer.dial(self._origin, self._make, seconds)
+            if not connection.is_open:
+                raise ConnectFailed("The provider closed the connection at once.", detail=f"{self._origin}")
         except BaseException:
             self._free_slot()
             raise
+        self._connections.add(connection)
+        return connection
+
+    def _make(self) -> Connection:
+        return Connection(self._loop, self._released, self._closed)
 
     async def _wait(self, seconds: float) -> Connection | None:
         """Wait for a freed connection, or for a slot to open one in (None)."""
@@ -140,6 +151,9 @@ class Pool:
             self._reaper = self._loop.call_later(self._keep_alive, self._reap)
 
     def _closed(self, connection: Connection) -> None:
+        if connection not in self._connections:
+            return
+        self._connections.discard(connection)
         self._busy.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
@@ -154,17 +168,17 @@ class Pool:
         self._reaper = None if wait is None else self._loop.call_later(wait, self._reap)
 
     def interrupt(self, error: GatewayError) -> None:
-        """End all that is under way or waiting."""
-        for connection in list(self._busy):
-            connection.interrupt(error)
+        """End all that is under way or waiting. Those who wait first: the slots that the others free are not for them."""
         while (waiter := self._first_waiter()) is not None:
             waiter.set_exception(error)
+        for connection in list(self._busy):
+            connection.interrupt(error)
 
     def close(self) -> None:
         """Close every connection."""
         if self._reaper is not None:
             self._reaper.cancel()
-        for connection in [*self._idle, *self._busy]:
+        for connection in list(self._connections):
             connection.close()
 
 

@@ -1,0 +1,212 @@
+"""Checks of each key of `settings.AI_GATEWAY` by itself: is it known, of the right type, in range?"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from django.conf import settings as site
+from django.core.checks import CheckMessage, Error, register
+
+from ai_gateway import conf
+from ai_gateway.calls import Timeouts
+
+TAG = "ai_gateway"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """What a key may hold. `example` is Python that may be pasted."""
+
+    id: str
+    expected: str
+    example: str
+    accepts: Callable[[Any], bool]
+    is_secret: bool = False
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a finite number; a bool is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def is_positive(value: Any) -> bool:
+    """Whether it is a number above 0."""
+    return is_number(value) and value > 0
+
+
+def is_count(value: Any) -> bool:
+    """Whether it is a whole number of 1 or more."""
+    return isinstance(value, int) and is_positive(value)
+
+
+def is_text(value: Any) -> bool:
+    """Whether it is a string with something in it."""
+    return isinstance(value, str) and bool(value.strip())
+
+
+def is_mapping(value: Any, accepts: Callable[[Any], bool]) -> bool:
+    """Whether it is a mapping from names to acceptable values."""
+    return isinstance(value, Mapping) and all(is_text(key) and accepts(each) for key, each in value.items())
+
+
+def is_route(value: Any) -> bool:
+    """Whether it is a list or tuple of strings, one at least."""
+    return isinstance(value, list | tuple) and bool(value) and all(is_text(target) for target in value)
+
+
+def is_prefix(value: Any) -> bool:
+    """Whether it is "" or a path with a slash in front and none behind."""
+    if not isinstance(value, str) or value.endswith("/") or "//" in value:
+        return False
+    return value == "" or (value.startswith("/") and value.isascii() and not set(value) & set("?#% \\"))
+
+
+TIMEOUT_NAMES = [field.name for field in fields(Timeouts)]
+
+
+def is_timeouts(value: Any) -> bool:
+    """Whether it is a mapping with known phases and positive seconds."""
+    return is_mapping(value, is_positive) and set(value) <= set(TIMEOUT_NAMES)
+
+
+def _flag(id: str, example: str) -> Rule:
+    return Rule(id=id, expected="True or False", example=example, accepts=lambda value: isinstance(value, bool))
+
+
+def _seconds(id: str, example: str) -> Rule:
+    return Rule(id=id, expected="a number of seconds above 0", example=example, accepts=is_positive)
+
+
+def _seconds_or_zero(id: str, example: str) -> Rule:
+    return Rule(
+        id=id,
+        expected="a number of seconds, 0 or more",
+        example=example,
+        accepts=lambda value: is_number(value) and value >= 0,
+    )
+
+
+def _whole(id: str, unit: str, example: str) -> Rule:
+    return Rule(id=id, expected=f"a whole number of {unit} above 0", example=example, accepts=is_count)
+
+
+RULES: dict[str, Rule] = {
+    "PROVIDERS": Rule(
+        id="ai_gateway.E003",
+        expected="a dict of dicts by alias",
+        example='{"openai": {"OPTIONS": {"api_key": "env:OPENAI_API_KEY"}}}',
+        accepts=lambda value: is_mapping(value, lambda entry: isinstance(entry, Mapping)),
+        is_secret=True,
+    ),
+    "ROUTES": Rule(
+        id="ai_gateway.E004",
+        expected="a dict of non-empty lists of strings by model name",
+        example='{"fast": ["openai/gpt-5-mini", "groq/llama-4"]}',
+        accepts=lambda value: is_mapping(value, is_route),
+    ),
+    "KEYS": Rule(
+        id="ai_gateway.E005",
+        expected="a dict of non-empty strings by name",
+        example='{"team-a": "env:TEAM_A_KEY"}',
+        accepts=lambda value: is_mapping(value, is_text),
+        is_secret=True,
+    ),
+    "DEFAULT_PROVIDER": Rule(
+        id="ai_gateway.E006", expected="the alias of a provider", example='"openai"', accepts=is_text
+    ),
+    "PASSTHROUGH": _flag("ai_gateway.E007", "True"),
+    "PREFIX": Rule(
+        id="ai_gateway.E008",
+        expected='"" or an ASCII path that starts with a slash and does not end with one',
+        example='"/ai"',
+        accepts=is_prefix,
+    ),
+    "DIRECT_DOOR": _flag("ai_gateway.E009", "True"),
+    "MAX_BODY_BYTES": _whole("ai_gateway.E010", "bytes", "32 * 1024 * 1024"),
+    "MAX_UPLOAD_BYTES": _whole("ai_gateway.E011", "bytes", "512 * 1024 * 1024"),
+    "BODY_TIMEOUT": _seconds("ai_gateway.E012", "30.0"),
+    "SEND_TIMEOUT": _seconds("ai_gateway.E013", "60.0"),
+    "TIMEOUTS": Rule(
+        id="ai_gateway.E014",
+        expected=f"a dict of seconds above 0 with keys out of {', '.join(TIMEOUT_NAMES)}",
+        example='{"connect": 5, "first_byte": 600}',
+        accepts=is_timeouts,
+    ),
+    "KEEP_ALIVE_INTERVAL": _seconds_or_zero("ai_gateway.E015", "15.0"),
+    "TRANSPORT": Rule(
+        id="ai_gateway.E016",
+        expected='a dict with a string "BACKEND" and a dict "OPTIONS", or one of them',
+        example='{"BACKEND": "ai_gateway.transports.httpx.HttpxTransport", "OPTIONS": {"http2": True}}',
+        accepts=lambda value: (
+            isinstance(value, Mapping)
+            and set(value) <= {"BACKEND", "OPTIONS"}
+            and is_text(value.get("BACKEND", "x"))
+            and is_mapping(value.get("OPTIONS", {}), lambda option: True)
+        ),
+        is_secret=True,
+    ),
+    "ALLOW_PRIVATE_UPSTREAMS": _flag("ai_gateway.E017", "False"),
+    "DRAIN_TIMEOUT": _seconds_or_zero("ai_gateway.E018", "20.0"),
+    "METRICS_TOKEN": Rule(
+        id="ai_gateway.E019",
+        expected="a non-empty string, or None",
+        example='"env:METRICS_TOKEN"',
+        accepts=lambda value: value is None or is_text(value),
+        is_secret=True,
+    ),
+    "DJANGO_THREADS": _whole("ai_gateway.E020", "threads", "8"),
+}
+"""What each key may hold: one for every key that `conf.Settings` has."""
+
+
+def given() -> Mapping[str, Any]:
+    """Give `settings.AI_GATEWAY`; empty if it is missing or no dict."""
+    value = getattr(site, "AI_GATEWAY", {})
+    return value if isinstance(value, Mapping) else {}
+
+
+def is_sound(key: str) -> bool:
+    """Whether other checks may rely on the type of this key's value."""
+    return key not in given() or RULES[key].accepts(given()[key])
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Write "Did you mean X?" if something known is near, else list what is known."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1) or difflib.get_close_matches(name.upper(), names, n=1)
+    return f'Did you mean "{near[0]}"?' if near else f"Known are: {', '.join(names)}."
+
+
+@register(TAG)
+def check_settings(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+    """Check every key that is given."""
+    value = getattr(site, "AI_GATEWAY", {})
+    if not isinstance(value, Mapping):
+        message = f"AI_GATEWAY must be a dict, not {type(value).__name__}."
+        return [Error(message, hint='Write AI_GATEWAY = {"PROVIDERS": {...}} in the settings.', id="ai_gateway.E001")]
+    unknown = [name for name in value if name not in conf.KEYS]
+    wrong = [key for key in RULES if not is_sound(key)]
+    return [*map(_unknown_key, map(str, unknown)), *(_wrong_value(key, value[key]) for key in wrong)]
+
+
+def _unknown_key(name: str) -> CheckMessage:
+    return Error(
+        f"AI_GATEWAY has no key {name!r}.",
+        hint=suggestion(name, conf.KEYS) + " Rename or remove it.",
+        id="ai_gateway.E002",
+    )
+
+
+def _wrong_value(key: str, value: Any) -> CheckMessage:
+    rule = RULES[key]
+    is_shown = not rule.is_secret and isinstance(value, str | int | float | None)
+    found = repr(value) if is_shown else f"what it is now (a {type(value).__name__})"
+    return Error(
+        f'AI_GATEWAY["{key}"] must be {rule.expected}, not {found}.',
+        hint=f'Write for example: "{key}": {rule.example}',
+        id=rule.id,
+    )

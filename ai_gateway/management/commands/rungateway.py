@@ -1,0 +1,237 @@
+"""`manage.py rungateway`: serve this site and its gateway with uvicorn, set up as a gateway needs it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import math
+import os
+import secrets
+import socket
+import sys
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core.asgi import get_asgi_application as get_django_application
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError, connection
+from django.utils.module_loading import import_string
+
+from ai_gateway import __version__, registry
+from ai_gateway.asgi import get_asgi_application
+from ai_gateway.conf import settings
+from ai_gateway.registry import Configuration, Snapshot
+
+APPLICATION = f"{__name__}:application"
+DEVELOPMENT_KEY = "AI_GATEWAY_DEVELOPMENT_KEY"
+"""The variable by which this command hands a development key to its workers. It is in no file and ends with them."""
+
+LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
+KEEP_ALIVE_SECONDS = 75
+"""Longer than the idle time of the usual proxies in front, so that it is they who close a connection first."""
+
+
+def application() -> Any:
+    """Make the site's ASGI application, in each worker: `ASGI_APPLICATION` if the settings name one."""
+    site = named_application() or get_asgi_application()
+    if os.environ.get(DEVELOPMENT_KEY):
+        add_development_key()
+    return site
+
+
+def named_application() -> Any:
+    """Import what the `ASGI_APPLICATION` setting names, written with a dot or a colon before the last part."""
+    get_django_application()
+    path: str | None = getattr(django_settings, "ASGI_APPLICATION", None)
+    return import_string(path.replace(":", ".")) if path else None
+
+
+def add_development_key() -> None:
+    """Let the registry of this process know the development key."""
+    if development_key not in registry.SOURCES:
+        registry.SOURCES.append(development_key)
+    registry.refresh()
+
+
+def development_key() -> Configuration:
+    """Configure the key of a gateway that somebody is only trying out."""
+    return Configuration(keys={"development": f"env:{DEVELOPMENT_KEY}"})
+
+
+def is_unconfigured(snapshot: Snapshot) -> bool:
+    """Whether there is neither a gateway key nor a credential of a provider: nothing that a new key could open."""
+    return not snapshot.keys and all(provider.api_key is None for provider in snapshot.providers.values())
+
+
+class Command(BaseCommand):
+    """Prepare the database, say what is configured and how to try it, and serve until stopped."""
+
+    help = "Serve the gateway with uvicorn."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Add the options; HOST, PORT and LOG_LEVEL in the environment are their defaults."""
+        parser.add_argument("--host", default=os.environ.get("HOST") or "127.0.0.1", help="default: HOST or 127.0.0.1")
+        parser.add_argument(
+            "--port",
+            type=port_number,
+            default=os.environ.get("PORT") or "3000",
+            help="default: PORT or 3000; 0 takes a free one",
+        )
+        parser.add_argument("--workers", type=worker_count, default=1, help="how many processes serve")
+        parser.add_argument("--log-level", choices=LOG_LEVELS, help="default: LOG_LEVEL, or what the settings say")
+        parser.add_argument("--no-migrate", action="store_true", help="leave a SQLite database as it is")
+        parser.add_argument("--reload", action="store_true", help="start again when a Python file changes")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Run the command."""
+        try:
+            self.run(**options)
+        except KeyboardInterrupt:
+            self.stdout.write("Stopped.")
+            sys.exit(130)
+
+    def run(self, *, host: str, port: int, workers: int, reload: bool, no_migrate: bool, **options: Any) -> None:
+        """Prepare and serve."""
+        require_server()
+        if reload and workers > 1:
+            raise CommandError("--reload works with one worker only.")
+        port = claim(host, port)
+        if options["log_level"]:
+            set_log_level(options["log_level"])
+        if not no_migrate:
+            self.prepare_database(options["verbosity"])
+        snapshot = self.load_configuration()
+        self.introduce(snapshot, f"http://{f'[{host}]' if ':' in host else host}:{port}", workers)
+        serve(host=host, port=port, workers=workers, reload=reload, log_level=options["log_level"])
+
+    def prepare_database(self, verbosity: int) -> None:
+        """Migrate a SQLite database; of any other only say what is missing, for several machines may share it."""
+        if not connection.settings_dict["ENGINE"] or connection.vendor == "unknown":
+            return
+        if connection.vendor == "sqlite":
+            call_command("migrate", interactive=False, verbosity=max(verbosity - 1, 0))
+            return
+        try:
+            self.check_migrations()
+        except DatabaseError as error:
+            self.stderr.write(f"The database does not answer, so its migrations were not checked: {error}")
+
+    def load_configuration(self) -> Snapshot:
+        """Load the configuration; if there is none at all, make a key for trying the gateway out."""
+        snapshot = registry.refresh()
+        for alias, reason in snapshot.broken.items():
+            self.stderr.write(f"The provider {alias!r} is misconfigured and left out: {reason}")
+        if is_unconfigured(snapshot):
+            os.environ[DEVELOPMENT_KEY] = f"gw_dev_{secrets.token_urlsafe(24)}"
+            add_development_key()
+        return registry.snapshot()
+
+    def introduce(self, snapshot: Snapshot, origin: str, workers: int) -> None:
+        """Print where the gateway listens, what it can reach and how to try it."""
+        write = self.stdout.write
+        plural = "worker" if workers == 1 else "workers"
+        write(self.style.SUCCESS(f"\nAI gateway {__version__} at {origin}{settings.PREFIX} ({workers} {plural})\n"))
+        write(f"Providers: {describe_providers(snapshot)}")
+        if snapshot.passthrough:
+            write("Any other: with the caller's own key for it, and the header x-provider.")
+        if key := os.environ.get(DEVELOPMENT_KEY):
+            self.introduce_development_key(key)
+        elif not snapshot.keys:
+            write(
+                "Gateway keys: none, so nobody can use the stored credentials. Set GATEWAY_API_KEYS or AI_GATEWAY['KEYS']."
+            )
+        else:
+            write(f"Gateway keys: {', '.join(sorted(snapshot.keys.values()))}")
+        write(f"\nTry it:\n\n{curl_line(origin + settings.PREFIX, with_key=bool(snapshot.keys))}\n\nCtrl-C stops it.\n")
+        self.stdout.flush()
+
+    def introduce_development_key(self, key: str) -> None:
+        """Show the key, this once, and say how to get beyond it."""
+        self.stdout.write(
+            "\nNothing is configured yet, so here is a key for trying out. It ends with this process:\n\n"
+            f"  export GATEWAY_KEY={key}\n\n"
+            "To add a provider, stop this, set its credential and a gateway key of your own, and start again:\n\n"
+            "  export OPENAI_API_KEY=...  GATEWAY_API_KEYS=me=$(openssl rand -hex 24)\n\n"
+            "Other providers and AI_GATEWAY['PROVIDERS'] in settings: see README.md."
+        )
+
+
+def port_number(value: str) -> int:
+    """Read a port."""
+    if not value.isdigit() or int(value) > 65535:
+        raise CommandError(f"{value!r} is not a port.")
+    return int(value)
+
+
+def worker_count(value: str) -> int:
+    """Read a number of workers."""
+    if not value.isdigit() or not 1 <= int(value) <= 1024:
+        raise CommandError(f"{value!r} is not a number of workers.")
+    return int(value)
+
+
+def require_server() -> None:
+    """Raise CommandError if the packages that serve are not installed."""
+    missing = [name for name in ("uvicorn", "uvloop", "httptools") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise CommandError(f"Not installed: {', '.join(missing)}. Run: pip install 'django-ai-gateway[server]'")
+
+
+def claim(host: str, port: int) -> int:
+    """See that the port is free before anything else is done, and choose one for 0. Raises CommandError."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            return int(probe.getsockname()[1])
+    except OSError as error:
+        reason = error.strerror or error
+        raise CommandError(f"Cannot listen on {host} port {port}: {reason}. Choose others: --host, --port.") from error
+
+
+def set_log_level(level: str) -> None:
+    """Apply a level to this process, and to the workers for settings that read LOG_LEVEL."""
+    os.environ["LOG_LEVEL"] = level
+    logging.getLogger().setLevel(level.upper())
+
+
+def describe_providers(snapshot: Snapshot) -> str:
+    """List the providers that a holder of a gateway key can use, by alias and name."""
+    ready = {**snapshot.configured}
+    return ", ".join(f"{alias} ({provider.label})" if provider.label else alias for alias, provider in ready.items())
+
+
+def curl_line(url: str, *, with_key: bool) -> str:
+    """Write a command that makes the built-in echo provider answer."""
+    body = json.dumps({"model": "echo/echo-1", "messages": [{"role": "user", "content": "Hello"}]})
+    key = ' -H "Authorization: Bearer $GATEWAY_KEY"' if with_key else ""
+    return f"  curl {url}/v1/chat/completions{key} -H 'Content-Type: application/json' -d '{body}'"
+
+
+def serve(*, host: str, port: int, workers: int, reload: bool, log_level: str | None) -> None:
+    """Run uvicorn until it is told to stop."""
+    import uvicorn
+
+    uvicorn.run(
+        APPLICATION,
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        reload=reload,
+        http="httptools",
+        loop="uvloop",
+        lifespan="on",
+        # The site's own LOGGING is in force.
+        log_config=None,
+        log_level=log_level,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        # The gateway ends its streams itself when DRAIN_TIMEOUT is over; uvicorn must not be faster.
+        timeout_graceful_shutdown=math.ceil(settings.DRAIN_TIMEOUT) + 1,
+    )

@@ -1,0 +1,1 @@
+"""A stand-alone gateway: a Django project of its own, configured by environment variables."""

@@ -1,0 +1,59 @@
+"""`DATABASE_URL` for the two databases that this project knows.
+
+A package for this exists and is good. These few lines stand here because the choice of options is the point, not the
+parsing: a gateway answers asynchronously, where connections must come from a pool and not from each thread's own store.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+
+def parse(url: str, base_dir: Path) -> dict[str, Any]:
+    """Translate a URL into an entry of `DATABASES`. Raises ImproperlyConfigured, without the password, for any other.
+
+    `sqlite:///relative.sqlite3`, `sqlite:////absolute/path.sqlite3`, `sqlite://:memory:` or
+    `postgres://user:password@host:5432/name?sslmode=require`; the query of the latter goes to libpq.
+    """
+    if url == "sqlite://:memory:":
+        return {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+    try:
+        parts = urlsplit(url)
+        if parts.scheme == "sqlite" and len(parts.path) > 1 and not parts.netloc:
+            return sqlite(base_dir / unquote(parts.path[1:]))
+        if parts.scheme in ("postgres", "postgresql") and len(parts.path) > 1:
+            return postgres(parts)
+    except ValueError as error:
+        raise ImproperlyConfigured("DATABASE_URL is not a URL.") from error
+    raise ImproperlyConfigured("DATABASE_URL must be sqlite:///path or postgres://user:password@host:port/name.")
+
+
+def sqlite(path: Path) -> dict[str, Any]:
+    """Describe a SQLite file that several workers may write to."""
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": path,
+        "OPTIONS": {
+            "timeout": 20,
+            # Readers do not wait for a writer, and a writer waits for its turn instead of failing in mid-transaction.
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+            "transaction_mode": "IMMEDIATE",
+        },
+    }
+
+
+def postgres(parts: SplitResult) -> dict[str, Any]:
+    """Describe a PostgreSQL database behind a connection pool."""
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path[1:]),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": parts.hostname or "",
+        "PORT": str(parts.port or ""),
+        "OPTIONS": {**dict(parse_qsl(parts.query)), "pool": True},
+    }

@@ -1,0 +1,24 @@
+"""The admin, its static files, and the gateway at the root."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.contrib.staticfiles.views import serve
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.urls import include, path
+
+
+def static_file(request: HttpRequest, path: str) -> HttpResponseBase:
+    """Serve a file of the admin, whole. A server in front may serve STATIC_ROOT instead, and then nothing gets here."""
+    found = serve(request, path, insecure=True)
+    if not found.streaming:
+        return found
+    with found:
+        return HttpResponse(found.getvalue(), headers=dict(found.items()))
+
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("static/<path:path>", static_file),
+    path("", include("ai_gateway.urls")),
+]

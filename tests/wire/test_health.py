@@ -1,0 +1,79 @@
+"""The health endpoints: what they tell, and to whom."""
+
+from __future__ import annotations
+
+import pytest
+
+import ai_gateway
+from tests.conftest import StartGateway
+from tests.raw_client import RawClient
+from tests.upstream import Upstream
+from tests.wire.samples import BEARER, CHAT, CHAT_PATH
+
+pytestmark = pytest.mark.usefixtures("quiescent")
+
+
+def test_health_tells_that_the_process_is_up_and_nothing_else(raw: RawClient) -> None:
+    answer = raw.get("/health")
+    assert answer.status == 200
+    assert answer.json() == {"status": "healthy", "version": ai_gateway.__version__}
+
+
+def test_ready_tells_that_calls_can_be_served(raw: RawClient, upstream: Upstream) -> None:
+    answer = raw.get("/health/ready")
+    assert (answer.status, answer.json()) == (200, {"status": "ready"})
+    assert not upstream.requests
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/ready"])
+def test_head_works(raw: RawClient, path: str) -> None:
+    assert raw.call("HEAD", path).status == 200
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/ready", "/health/providers"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_nothing_can_be_done_there(raw: RawClient, method: str, path: str) -> None:
+    answer = raw.call(method, path, [BEARER], b"{}")
+    assert answer.status in (403, 405)
+
+
+@pytest.mark.parametrize("path", ["/health?x=/v1/", "/health?/v1/models", "/health/?x"])
+def test_a_query_string_changes_nothing(raw: RawClient, upstream: Upstream, path: str) -> None:
+    """T67."""
+    assert raw.get(path, [("user-agent", "kube-probe/1.30")]).json()["status"] == "healthy"
+    assert not upstream.requests
+
+
+@pytest.mark.parametrize("path", ["/health/..%2fv1/models", "/health/../v1/models", "/health%2f..%2fv1/models", "/healthz"])
+def test_health_is_no_way_around_the_keys(raw: RawClient, upstream: Upstream, path: str) -> None:
+    """T67."""
+    answer = raw.get(path, [("user-agent", "kube-probe/1.30"), ("x-provider", "openai")])
+    assert answer.status in (400, 401, 404)
+    assert not upstream.requests
+
+
+@pytest.mark.parametrize("agent", ["kube-probe/1.30", "GoogleHC/1.0", "ELB-HealthChecker/2.0"])
+def test_a_health_checkers_name_opens_nothing(raw: RawClient, upstream: Upstream, agent: str) -> None:
+    """T67."""
+    assert raw.post(CHAT_PATH, CHAT, [("user-agent", agent)]).status == 401
+    assert not upstream.requests
+
+
+@pytest.mark.parametrize("headers", [[], [BEARER], [("authorization", "Bearer wrong")]])
+def test_the_state_of_the_providers_is_not_for_everybody(raw: RawClient, headers: list[tuple[str, str]]) -> None:
+    answer = raw.get("/health/providers", headers)
+    assert answer.status == 403
+    assert b"openai" not in answer.body
+
+
+def test_the_metrics_token_opens_the_state_of_the_providers(start_gateway: StartGateway, upstream: Upstream) -> None:
+    raw = RawClient(start_gateway(METRICS_TOKEN="token-for-metrics").port)
+    raw.post(CHAT_PATH, CHAT, [BEARER])
+    raw.post(CHAT_PATH, CHAT, [("authorization", "Bearer sk-own"), ("x-provider", "unreachable")])
+    answer = raw.get("/health/providers", [("authorization", "Bearer token-for-metrics")])
+    providers = answer.json()["providers"]
+    assert providers["openai"]["configured"] is True
+    assert providers["openai"]["last"]["ok"] is True
+    assert providers["unreachable"]["last"]["error"] == "upstream_unreachable"
+    assert b"stored" not in answer.body
+    assert len(upstream.requests) == 1
