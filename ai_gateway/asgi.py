@@ -31,13 +31,15 @@ from ai_gateway.conf import settings
 from ai_gateway.errors import ClientDisconnected, MethodNotAllowed
 from ai_gateway.guard import Guard, Receive, Send, unchunked
 from ai_gateway.intake import is_api_path, read_arrival
-from ai_gateway.lifespan import LOOP, Lifespan
+from ai_gateway.lifespan import LOOP, TRANSPORT, Lifespan
 from ai_gateway.refusals import refuse
 from ai_gateway.site import SiteExchange
 
 Scope = dict[str, Any]
 
-LOCAL_PATHS = frozenset(("/health", "/health/ready", "/api/hello"))
+NO_STATE: dict[str, Any] = {}
+
+LOCAL_PATHS = frozenset(("/health", "/health/", "/health/ready", "/health/ready/", "/api/hello", "/api/hello/"))
 """Answered here without a call, for GET and HEAD."""
 
 
@@ -100,23 +102,26 @@ class GatewayApplication:
             if not path.startswith(self._prefix + "/"):
                 return None
             path = path[len(self._prefix) :]
-        return path if is_api_path(path) or path.rstrip("/") in LOCAL_PATHS else None
+        return path if is_api_path(path) or path in LOCAL_PATHS else None
 
     async def _serve(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
-        loop = scope.get("state", {}).get(LOOP) or asyncio.get_running_loop()
+        state = scope.get("state", NO_STATE)
+        loop = state.get(LOOP) or asyncio.get_running_loop()
         guard = Guard(receive, send, loop, send_timeout=self._send_timeout)
         raw_path = scope.get("raw_path") or scope["path"].encode()
-        headers = scope["headers"]
         arrival = read_arrival(
-            scope["method"], path, raw_path[len(self._prefix) :], scope["query_string"], headers, guard
+            scope["method"], path, raw_path[len(self._prefix) :], scope["query_string"], scope["headers"], guard
         )
         is_direct = self._is_direct and b"origin" not in arrival.fields
         guard.watch(for_disconnect=is_direct)
         try:
-            if is_direct:
-                await guard.reply(await _answer(arrival, loop), arrival)
-            else:
+            if not is_direct:
                 await SiteExchange(scope, arrival, guard).run(self._site)
+            elif path in LOCAL_PATHS:
+                await guard.reply(await _answer(arrival), arrival)
+            else:
+                transport = state.get(TRANSPORT) or gateway.transport_of(loop)
+                await guard.reply(await gateway.handle(arrival, transport), arrival)
         except ClientDisconnected:
             return
         except asyncio.CancelledError:
@@ -127,9 +132,8 @@ class GatewayApplication:
             guard.unwatch()
 
 
-async def _answer(arrival: Arrival, loop: asyncio.AbstractEventLoop) -> Reply:
-    if arrival.path not in LOCAL_PATHS:
-        return await gateway.handle(arrival, gateway.transport_of(loop))
+async def _answer(arrival: Arrival) -> Reply:
+    """Answer one of the LOCAL_PATHS."""
     if arrival.method not in ("GET", "HEAD"):
         error = MethodNotAllowed(f"{arrival.method[:32]} is not possible here. Use GET.")
         return refuse(error, arrival.dialect, arrival.request_id)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -23,6 +23,9 @@ from ai_gateway.providers import CATALOG
 
 TRUE = frozenset(("1", "true", "yes", "on"))
 FALSE = frozenset(("0", "false", "no", "off"))
+
+REMOTE = tuple(alias for alias, provider in CATALOG.items() if provider.send is None)
+"""The rows of the catalogue that have an address and a credential: all but those that answer by themselves."""
 
 KEY_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 REFERENCES = ("sha256:", "env:", "file:")
@@ -44,7 +47,7 @@ def from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
 def read_providers(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """Find `<PROVIDER>_API_KEY` and `<PROVIDER>_BASE_URL` of every row in the catalogue, and the like."""
     providers: dict[str, dict[str, Any]] = {}
-    for alias in CATALOG:
+    for alias in REMOTE:
         options = read_options(alias, environ)
         if options:
             providers[alias] = {"OPTIONS": options}
@@ -148,6 +151,6 @@ VARIABLES: Mapping[str, tuple[str, Callable[[str, str], Any]]] = {
 """Variables that stand for one key of `settings.AI_GATEWAY` each: the key, and how the value is read."""
 
 
-def variable_names(aliases: Iterable[str] = CATALOG) -> list[str]:
+def variable_names() -> list[str]:
     """List every environment variable that `from_environ` looks at."""
-    return [*VARIABLES, *(name for alias in aliases for name in provider_variables(alias))]
+    return [*VARIABLES, *(name for alias in REMOTE for name in provider_variables(alias))]

@@ -9,12 +9,14 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import AsyncIterator, Mapping
+from functools import lru_cache
+from itertools import chain
 from time import perf_counter
 
 from ai_gateway.bodies import Routing, read_routing
 from ai_gateway.calls import Arrival, Call, Headers, IncomingBody
 from ai_gateway.errors import BadRequest, BodyTooLarge, InvalidBody, NotFound
-from ai_gateway.protocols import dialect_of
+from ai_gateway.protocols import Dialect, dialect_of
 from ai_gateway.registry import Snapshot
 
 API_PREFIXES = ("/v1/", "/v1beta/")
@@ -27,6 +29,8 @@ QUERY = re.compile(rb"[!-~]*")
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:-]{8,128}")
 """A request id that a caller may choose itself."""
+
+JSON = b"application/json"
 
 JSON_ANYWAY = (b"", b"application/x-www-form-urlencoded", b"text/plain")
 """Content types that a JSON endpoint's body has when nobody thought of one; the first ones are curl's and fetch's."""
@@ -52,15 +56,16 @@ def read_arrival(
         # What is decoded from percent signs is not what the provider would get: such a path stays raw, and is refused.
         # Amazon's clients write the colon of a model id as %3A, which is the one harmless case.
         path = raw_path.decode("latin-1").replace("%3A", ":").replace("%3a", ":")
+    path = path.removesuffix("/")
     given_id = fields.get(b"x-request-id")
     return Arrival(
         method=method,
-        path=path[:-1] if path.endswith("/") else path,
+        path=path,
         query=query,
         headers=headers,
         fields=fields,
         body=body,
-        dialect=dialect_of(path.rstrip("/"), fields),
+        dialect=dialect_of(path, fields),
         request_id=given_id.decode() if given_id and REQUEST_ID.fullmatch(given_id) else new_request_id(),
         received_at=perf_counter(),
     )
@@ -74,14 +79,21 @@ def new_request_id() -> str:
 
 def check_head(arrival: Arrival) -> None:
     """Raise NotFound for a path that is not one of the API's, BadRequest for a head that is too long or odd."""
-    if PATH.fullmatch(arrival.path) is None:
+    if not is_fine(arrival.path):
         raise NotFound(_nothing_at(arrival.path))
-    if len(arrival.path) + len(arrival.query) > MAX_TARGET_BYTES or QUERY.fullmatch(arrival.query) is None:
+    query = arrival.query
+    if query and (len(query) > MAX_TARGET_BYTES or QUERY.fullmatch(query) is None):
         raise BadRequest("The query string is too long, or has characters that must be percent-encoded.")
     if len(arrival.headers) > MAX_HEADERS:
         raise BadRequest(f"The request has more than {MAX_HEADERS} headers.")
-    if sum(len(name) + len(value) for name, value in arrival.headers) > MAX_HEADER_BYTES:
+    if sum(map(len, chain.from_iterable(arrival.headers))) > MAX_HEADER_BYTES:
         raise BadRequest(f"The request's headers are longer than {MAX_HEADER_BYTES} bytes.")
+
+
+@lru_cache(maxsize=1024)
+def is_fine(path: str) -> bool:
+    """Whether a path is one that the gateway passes on. Remembered, because most calls ask for the same few."""
+    return len(path) <= MAX_TARGET_BYTES and PATH.fullmatch(path) is not None
 
 
 def _nothing_at(path: str) -> str:
@@ -93,13 +105,18 @@ def _nothing_at(path: str) -> str:
 def limits(arrival: Arrival, snapshot: Snapshot) -> tuple[bool, int]:
     """Tell whether the body is JSON, to be read whole, and how many bytes it may have. Raises BodyTooLarge at once
     if it says itself that it has more."""
-    content_type = arrival.fields.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    is_json = b"json" in content_type or (arrival.dialect.is_generation and content_type in JSON_ANYWAY)
+    content_type = arrival.fields.get(b"content-type", b"")
+    is_json = content_type == JSON or _is_json(content_type, arrival.dialect)
     limit = snapshot.max_body_bytes if is_json else snapshot.max_upload_bytes
     declared = content_length(arrival.fields)
     if declared is not None and declared > limit:
         raise too_large(limit)
     return is_json, limit
+
+
+def _is_json(content_type: bytes, dialect: Dialect) -> bool:
+    essence = content_type.partition(b";")[0].strip().lower()
+    return b"json" in essence or (dialect.is_generation and essence in JSON_ANYWAY)
 
 
 async def read_call(arrival: Arrival, snapshot: Snapshot) -> Call:
@@ -133,10 +150,10 @@ async def read_call(arrival: Arrival, snapshot: Snapshot) -> Call:
 
 def _with_content_type(arrival: Arrival) -> Headers:
     """Name JSON what is JSON: a provider would not take it under the name that curl gives to any body."""
-    if b"json" in arrival.fields.get(b"content-type", b""):
+    if b"json" in arrival.fields.get(b"content-type", b"").lower():
         return arrival.headers
     others = [header for header in arrival.headers if header[0] != b"content-type"]
-    return [*others, (b"content-type", b"application/json")]
+    return [*others, (b"content-type", JSON)]
 
 
 NO_ROUTING = Routing()

@@ -11,7 +11,6 @@ allow that. What looks like a gateway key and is none is refused: a mistyped or 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 
 from ai_gateway.calls import Arrival, Caller
 from ai_gateway.errors import InvalidCredential
@@ -30,26 +29,38 @@ PREFERRED = {
 }
 """Which of a caller's own credentials counts if it brings several: that of the API family it speaks."""
 
+NOBODY = Caller()
+
 
 def identify(arrival: Arrival, snapshot: Snapshot) -> Caller:
-    """Find out who calls. Raises InvalidCredential for a wrong key, contradicting keys, and for no key where one is
+    """Find out who calls. Raises InvalidCredential for a wrong key, contradicting keys, and no key where one is
     needed."""
     fields = arrival.fields
-    names = PREFERRED.get(arrival.dialect.family, HEADERS)
-    found = [(name, fields[name]) for name in names if name in fields]
     if len(fields) != len(arrival.headers):
         _refuse_repeated(arrival)
+    found = [
+        (name, fields[name]) for name in PREFERRED.get(arrival.dialect.family, HEADERS) if name in fields
+    ]
+    if len(found) == 1:
+        caller = find(bare(*found[0]), snapshot)
+        return caller if caller is not None else _stranger(found, snapshot)
     tokens = {bare(name, value) for name, value in found}
-    key_name = next((name for token in tokens if (name := find_key(token, snapshot.keys))), None)
-    if key_name is not None:
-        if len(tokens) > 1:
-            raise InvalidCredential("The request carries two different credentials. Send your gateway key only.")
-        return Caller(key_name=key_name)
-    if any(token.startswith(KEY_PREFIX) for token in tokens):
+    for token in tokens:
+        caller = find(token, snapshot)
+        if caller is not None:
+            if len(tokens) > 1:
+                raise InvalidCredential("The request carries two different credentials. Send your gateway key only.")
+            return caller
+    return _stranger(found, snapshot)
+
+
+def _stranger(found: list[tuple[bytes, bytes]], snapshot: Snapshot) -> Caller:
+    """Decide on a caller without a gateway key, given the credentials that it brought, the preferred one first."""
+    if any(bare(name, value).startswith(KEY_PREFIX) for name, value in found):
         raise InvalidCredential("Incorrect API key provided: this gateway key is not known, or no longer valid.")
     if not snapshot.passthrough:
         raise InvalidCredential("Incorrect API key provided. This gateway needs one of its own keys.")
-    return Caller(credential=found[0] if found else None)
+    return Caller(credential=found[0]) if found else NOBODY
 
 
 def check_access(caller: Caller, provider: Provider) -> None:
@@ -66,9 +77,9 @@ def bare(name: bytes, value: bytes) -> bytes:
     return value.strip()
 
 
-def find_key(token: bytes, keys: Mapping[bytes, str]) -> str | None:
-    """Find the name of a gateway key."""
-    return keys.get(hashlib.sha256(token).digest())
+def find(token: bytes, snapshot: Snapshot) -> Caller | None:
+    """Find the holder of a gateway key."""
+    return snapshot.keys.get(hashlib.sha256(token).digest())
 
 
 def _refuse_repeated(arrival: Arrival) -> None:

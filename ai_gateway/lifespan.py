@@ -27,7 +27,9 @@ from ai_gateway.conf import settings
 logger = logging.getLogger("ai_gateway")
 
 LOOP = "ai_gateway.loop"
-"""Where the lifespan state holds the event loop: asking asyncio for it costs a system call on Python 3.11."""
+TRANSPORT = "ai_gateway.transport"
+"""Where the lifespan state, of which every request's scope has a copy, holds the event loop and its transport. To ask
+asyncio for the loop costs a system call on Python 3.11."""
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -55,8 +57,8 @@ class Lifespan:
 
     def _start(self) -> None:
         registry.snapshot()
-        gateway.transport_of(self._loop)
         self._state[LOOP] = self._loop
+        self._state[TRANSPORT] = gateway.transport_of(self._loop)
         # Signals belong to the main thread; a server in another one (in tests) is stopped by other means.
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:

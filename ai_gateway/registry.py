@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ai_gateway.calls import Target, Timeouts
+from ai_gateway.calls import Caller, Target, Timeouts
 from ai_gateway.conf import settings
 from ai_gateway.credentials import Secret, resolve
 from ai_gateway.providers import CATALOG, Provider, build_provider
@@ -40,8 +40,8 @@ class Snapshot:
     broken: Mapping[str, str]
     """Providers that could not be built, with the reason: for the operator, not for callers."""
     routes: Mapping[str, tuple[Target, ...]]
-    keys: Mapping[bytes, str] = field(repr=False)
-    """The names of the gateway keys by the SHA-256 digest of each."""
+    keys: Mapping[bytes, Caller] = field(repr=False)
+    """The callers that hold a gateway key, by the SHA-256 digest of the key."""
     default_provider: str
     passthrough: bool
     timeouts: Timeouts
@@ -127,9 +127,9 @@ def read_targets(route: Sequence[str]) -> tuple[Target, ...]:
     return tuple(Target(provider.lower(), model) for provider, _, model in (target.partition("/") for target in route))
 
 
-def read_keys(keys: Mapping[str, str]) -> dict[bytes, str]:
-    """Read gateway keys into a mapping from digest to name. One that cannot be read is logged and left out."""
-    found: dict[bytes, str] = {}
+def read_keys(keys: Mapping[str, str]) -> dict[bytes, Caller]:
+    """Read gateway keys into callers by digest. A key that cannot be read is logged and left out."""
+    found: dict[bytes, Caller] = {}
     for name, reference in keys.items():
         try:
             key = digest(reference)
@@ -137,7 +137,7 @@ def read_keys(keys: Mapping[str, str]) -> dict[bytes, str]:
             logger.error("The gateway key %r cannot be read and is left out: %s", name, error)
             continue
         if key is not None:
-            found[key] = name
+            found[key] = Caller(key_name=name)
     return found
 
 

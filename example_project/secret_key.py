@@ -20,7 +20,9 @@ def read_or_create(path: Path) -> str:
             create(path)
         return path.read_text(encoding="ascii").strip()
     except OSError as error:
-        raise ImproperlyConfigured(f"Set SECRET_KEY: a random one cannot be kept in {path} ({error.strerror}).") from error
+        raise ImproperlyConfigured(
+            f"Set SECRET_KEY: a random one cannot be kept in {path} ({error.strerror})."
+        ) from error
 
 
 def create(path: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from django.conf import settings as site
 from django.core.checks import CheckMessage, Warning, register
 
-from ai_gateway.checks.settings import TAG
+from ai_gateway.checks.settings import TAG, is_sound
+from ai_gateway.conf import settings
 from ai_gateway.cors import ALLOW_HEADERS
 
 MIDDLEWARE = "corsheaders.middleware.CorsMiddleware"
@@ -19,8 +22,8 @@ ORIGINS = (
 
 @register(TAG)
 def check_cors(app_configs: object, **kwargs: object) -> list[CheckMessage]:
-    """Check that what the site says of CORS reaches the gateway's callers. A site that lets no origin in says nothing."""
-    if not any(getattr(site, name, None) for name in ORIGINS):
+    """Check that what the site says of CORS reaches the gateway's callers. A site that lets no origin in is silent."""
+    if not any(getattr(site, name, None) for name in ORIGINS) or not _concerns_the_gateway():
         return []
     middleware = list(site.MIDDLEWARE)
     if MIDDLEWARE not in middleware:
@@ -32,6 +35,11 @@ def check_cors(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     ]
 
 
+def _concerns_the_gateway() -> bool:
+    path = f"{settings.PREFIX if is_sound('PREFIX') else ''}/v1/chat/completions"
+    return re.match(getattr(site, "CORS_URLS_REGEX", ""), path) is not None
+
+
 def _allows_all() -> bool:
     return bool(getattr(site, "CORS_ALLOW_ALL_ORIGINS", False) or getattr(site, "CORS_ORIGIN_ALLOW_ALL", False))
 
@@ -39,15 +47,15 @@ def _allows_all() -> bool:
 def _no_middleware() -> CheckMessage:
     return Warning(
         "The settings let origins in (CORS_…), but no middleware answers browsers: every call from a page fails.",
-        hint=f'pip install "django-ai-gateway[cors]", add "corsheaders" to INSTALLED_APPS and "{MIDDLEWARE}" to MIDDLEWARE, '
-        f'before "{COMMON}".',
+        hint='pip install "django-ai-gateway[cors]", add "corsheaders" to INSTALLED_APPS '
+        f'and "{MIDDLEWARE}" to MIDDLEWARE, before "{COMMON}".',
         id="ai_gateway.W067",
     )
 
 
 def _after_common() -> CheckMessage:
     return Warning(
-        "CorsMiddleware comes after CommonMiddleware: what that answers itself lacks the CORS headers, so browsers hide it.",
+        "CorsMiddleware comes after CommonMiddleware: browsers hide what that answers, for lack of headers.",
         hint=f'Move "{MIDDLEWARE}" before "{COMMON}" in MIDDLEWARE.',
         id="ai_gateway.W068",
     )
@@ -55,9 +63,9 @@ def _after_common() -> CheckMessage:
 
 def _all_with_credentials() -> CheckMessage:
     return Warning(
-        "CORS_ALLOW_ALL_ORIGINS together with CORS_ALLOW_CREDENTIALS lets every page on the internet act as whoever is "
-        "logged in to this site.",
-        hint="Remove CORS_ALLOW_CREDENTIALS (the gateway ignores cookies), or list the origins in CORS_ALLOWED_ORIGINS.",
+        "CORS_ALLOW_ALL_ORIGINS together with CORS_ALLOW_CREDENTIALS lets every page on the internet act as "
+        "whoever is logged in to this site.",
+        hint="Remove CORS_ALLOW_CREDENTIALS (the gateway ignores cookies), or list CORS_ALLOWED_ORIGINS.",
         id="ai_gateway.W069",
     )
 

@@ -100,16 +100,15 @@ def _find(module: str) -> Any:
 @register(TAG, deploy=True)
 def check_databases(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     """Check that the databases suit a server with many open streams."""
-    databases = {alias: connections[alias].settings_dict for alias in connections}
-    lasting = [alias for alias, database in databases.items() if database.get("CONN_MAX_AGE") != 0]
-    single = [alias for alias, database in databases.items() if database["ENGINE"].endswith("sqlite3")]
+    lasting = [alias for alias, database in connections.settings.items() if database.get("CONN_MAX_AGE") != 0]
+    single = [alias for alias, database in connections.settings.items() if database["ENGINE"].endswith("sqlite3")]
     return [*map(_lasting_connections, lasting), *map(_sqlite, single)]
 
 
 def _lasting_connections(alias: str) -> CheckMessage:
     return Warning(
-        f"DATABASES[{alias!r}] keeps connections open (CONN_MAX_AGE). Under ASGI they belong to threads that are gone or "
-        "busy with other requests, and pile up until the server has none left.",
+        f"DATABASES[{alias!r}] keeps connections open (CONN_MAX_AGE). Under ASGI they belong to threads "
+        "that are gone or busy with other requests, and pile up until the server has none left.",
         hint='Write "CONN_MAX_AGE": 0, and for PostgreSQL "OPTIONS": {"pool": {"max_size": 20}} (needs psycopg[pool]).',
         id="ai_gateway.W063",
     )
@@ -138,7 +137,7 @@ def check_site(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     if "*" in site.ALLOWED_HOSTS:
         messages.append(
             Warning(
-                "ALLOWED_HOSTS lets every Host header in: links that the site sends by mail can be made to lead elsewhere.",
+                "ALLOWED_HOSTS lets every Host header in: links that the site writes can be made to lead elsewhere.",
                 hint='Write the names that the site has, for example ALLOWED_HOSTS = ["gateway.example.com"].',
                 id="ai_gateway.W074",
             )
@@ -172,8 +171,8 @@ def _middleware() -> Iterator[tuple[str, Callable[..., Any]]]:
 
 def _gzip() -> CheckMessage:
     return Warning(
-        f"GZipMiddleware delays or garbles event streams under Django {django.get_version()}. The gateway keeps its own "
-        "streams out of it, by hiding from it what the client accepts; other streams of the site are not safe.",
+        "GZipMiddleware delays or garbles event streams before Django 6.1. The gateway keeps "
+        "its own streams out of it, by hiding from it what the client accepts; other streams of the site are not safe.",
         hint=f'Remove "{GZIP}" and let the proxy compress, or update to Django 6.1.',
         id="ai_gateway.W062",
     )
@@ -181,8 +180,8 @@ def _gzip() -> CheckMessage:
 
 def _sync_only(path: str) -> CheckMessage:
     return Warning(
-        f"The middleware {path} is synchronous only: every call that goes through the site waits for a thread, and there "
-        f"are {settings.DJANGO_THREADS if is_sound('DJANGO_THREADS') else 'few'} of them.",
+        f"The middleware {path} is synchronous only: every call that goes through the site waits for a "
+        f"thread, and there are {settings.DJANGO_THREADS if is_sound('DJANGO_THREADS') else 'few'} of them.",
         hint="Use a version of it with async_capable = True, or remove it. Calls by the direct door do not meet it.",
         id="ai_gateway.W066",
     )

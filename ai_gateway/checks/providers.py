@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django.core.checks import CheckMessage, Error, Warning, register
-from django.utils.module_loading import import_string
 
 from ai_gateway.calls import BaseURL
 from ai_gateway.checks.secrets import REFERENCES, check_reference, is_secret
 from ai_gateway.checks.settings import TAG, is_sound, suggestion
 from ai_gateway.conf import settings
 from ai_gateway.providers import CATALOG, Provider, build_provider
+from ai_gateway.providers.options import find_backend
 from ai_gateway.transports.dialing import is_public
 
 Checks = Iterator[CheckMessage]
@@ -66,24 +66,17 @@ def _check_references(where: str, options: Mapping[str, Any]) -> Checks:
 
 
 def _check_backend(alias: str, backend: str) -> Checks:
-    if "." not in backend:
-        if backend.lower() not in CATALOG:
-            yield _no_backend(alias, f"no provider is called {backend!r}", suggestion(backend.lower(), CATALOG))
-        return
     try:
-        found = import_string(backend)
-    except ImportError as error:
-        yield _no_backend(
-            alias, f"{backend} cannot be imported: {error}", "Correct the path, or install what it needs."
+        find_backend(backend, f'AI_GATEWAY["PROVIDERS"][{alias!r}]')
+    except (ImportError, ValueError, TypeError, OSError) as error:
+        meant = (
+            "Correct the path, or install what it needs." if "." in backend else suggestion(backend.lower(), CATALOG)
         )
-    else:
-        if not (isinstance(found, Provider) or (isinstance(found, type) and issubclass(found, Provider))):
-            yield _no_backend(alias, f"{backend} is no Provider", "Name a subclass of ai_gateway.providers.Provider.")
-
-
-def _no_backend(alias: str, what: str, hint: str) -> CheckMessage:
-    help = f'{hint} For any server that speaks OpenAI\'s API: "BACKEND": "custom", "OPTIONS": {{"base_url": "https://…/v1"}}.'
-    return Error(f"The BACKEND of the provider {alias!r} is not there: {what}.", hint=help, id="ai_gateway.E031")
+        yield Error(
+            f"The BACKEND of the provider {alias!r} cannot be found. {error}",
+            hint=f'{meant} For any server with OpenAI\'s API write "BACKEND": "custom", "OPTIONS": {{"base_url": "https://…"}}.',
+            id="ai_gateway.E031",
+        )
 
 
 def _check_base_url(where: str, options: Mapping[str, Any]) -> Checks:
@@ -91,34 +84,28 @@ def _check_base_url(where: str, options: Mapping[str, Any]) -> Checks:
         try:
             BaseURL.parse(options["base_url"])
         except ValueError as error:
-            yield _no_base_url(f'{where}["base_url"] is wrong: {error}.')
-
-
-def _no_base_url(message: str) -> CheckMessage:
-    hint = 'Write it as its documentation does, for example "base_url": "https://api.example.com/v1".'
-    return Error(message, hint=hint, id="ai_gateway.E033")
+            yield Error(
+                f'{where}["base_url"] is wrong: {error}.',
+                hint='Write it as its documentation does, for example "base_url": "https://api.example.com/v1".',
+                id="ai_gateway.E033",
+            )
 
 
 def _check_built(alias: str, entry: Mapping[str, Any]) -> Checks:
     try:
-        provider = build_provider(alias, entry)
-    except (ValueError, TypeError, ImportError, OSError) as error:
+        provider = build_provider(alias.lower(), entry)
+    except (ImportError, ValueError, TypeError, OSError) as error:
         yield Error(
-            f"The provider {alias!r} cannot be made from its OPTIONS: {error}",
+            f"The provider {alias!r} cannot be made from its OPTIONS. {error}",
             hint='OPTIONS are fields of its class, for example {"api_key": "env:NAME", "base_url": "https://…"}.',
             id="ai_gateway.E032",
         )
-        return
-    try:
-        base = provider.base
-    except ValueError as error:
-        yield _no_base_url(f"The base URL of the provider {alias!r} is wrong: {error}.")
     else:
-        yield from _check_address(alias, provider, base)
+        yield from _check_address(alias, provider)
 
 
-def _check_address(alias: str, provider: Provider, base: BaseURL) -> Checks:
-    host = base.origin.host
+def _check_address(alias: str, provider: Provider) -> Checks:
+    scheme, host = provider.base.origin.scheme, provider.base.origin.host
     is_private = host == "localhost" or host.endswith(".localhost") or (is_address(host) and not is_public(host))
     if is_private and not (provider.allow_private or settings.ALLOW_PRIVATE_UPSTREAMS):
         yield Error(
@@ -126,7 +113,7 @@ def _check_address(alias: str, provider: Provider, base: BaseURL) -> Checks:
             hint=f'If that is intended, add "allow_private": True to AI_GATEWAY["PROVIDERS"][{alias!r}]["OPTIONS"].',
             id="ai_gateway.E035",
         )
-    if base.origin.scheme == "http" and provider.api_key is not None and not (is_private or "." not in host):
+    if scheme == "http" and provider.api_key is not None and not (is_private or "." not in host):
         yield Warning(
             f"The credential of the provider {alias!r} goes to {host} over http://, readable by everybody on the way.",
             hint='Write "base_url": "https://…". If the network between is your own, silence this check.',
@@ -169,7 +156,8 @@ def _check_target(name: str, target: str) -> Checks:
     if not (provider and slash and model):
         yield Error(
             f'AI_GATEWAY["ROUTES"][{name!r}] has a target that is not written as provider/model: {target!r}.',
-            hint=f'Write the alias of a provider, a slash and its name of the model: "{settings.DEFAULT_PROVIDER}/{target.strip("/")}".',
+            hint="Write the alias of a provider, a slash and that provider's name of the model: "
+            f'"{settings.DEFAULT_PROVIDER}/{target.strip("/")}".',
             id="ai_gateway.E039",
         )
     elif provider.lower() not in known_aliases():

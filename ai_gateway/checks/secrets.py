@@ -34,7 +34,7 @@ def check_reference(where: str, value: str) -> CheckMessage | None:
     except (OSError, ValueError) as error:
         return Error(
             f"{where} cannot be read: {error}",
-            hint='Write "env:NAME", or "file:/path" of a text file of one line that the user who runs the gateway may read.',
+            hint='Write "env:NAME", or "file:/path" of a file with one line of text that the gateway may read.',
             id="ai_gateway.E034",
         )
     name = value.removeprefix("env:")
@@ -123,7 +123,7 @@ def check_literal_secrets(app_configs: object, **kwargs: object) -> list[CheckMe
 def _literal(where: str) -> CheckMessage:
     return Warning(
         f"{where} is a secret in the settings themselves, so it is in the repository and in its history.",
-        hint='Write "env:NAME" and set that variable, or "file:/run/secrets/name". For a gateway key "sha256:…" will do.',
+        hint='Write "env:NAME" and set that variable, or "file:/run/secrets/name"; a gateway key also as "sha256:…".',
         id="ai_gateway.W047",
     )
 

@@ -163,15 +163,10 @@ RULES: dict[str, Rule] = {
 """What each key may hold: one for every key that `conf.Settings` has."""
 
 
-def given() -> Mapping[str, Any]:
-    """Give `settings.AI_GATEWAY`; empty if it is missing or no dict."""
-    value = getattr(site, "AI_GATEWAY", {})
-    return value if isinstance(value, Mapping) else {}
-
-
 def is_sound(key: str) -> bool:
-    """Whether other checks may rely on the type of this key's value."""
-    return key not in given() or RULES[key].accepts(given()[key])
+    """Whether other checks may read this key and rely on its type; the default counts if it is not given."""
+    given = getattr(site, "AI_GATEWAY", {})
+    return isinstance(given, Mapping) and (key not in given or RULES[key].accepts(given[key]))
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

@@ -55,7 +55,7 @@ def check_urls(app_configs: object, **kwargs: object) -> list[CheckMessage]:
         match = resolve(f"{settings.PREFIX}/v1/models")
     except Resolver404:
         return [_no_urls("is not served by this site")]
-    if "ai_gateway" not in match.app_names:
+    if "ai_gateway" not in match.app_names and not match.func.__module__.startswith("ai_gateway."):
         view = f"{match.func.__module__}.{match.func.__qualname__}"
         return [_no_urls(f"leads to {view}, whose URL pattern comes first")]
     return [_atomic(alias) for alias in connections if _makes_atomic(alias, match)]
@@ -75,13 +75,13 @@ def _no_urls(what: str) -> CheckMessage:
 
 def _makes_atomic(alias: str, match: ResolverMatch) -> bool:
     excepted = getattr(match.func, "_non_atomic_requests", ())
-    return bool(connections[alias].settings_dict.get("ATOMIC_REQUESTS")) and alias not in excepted
+    return bool(connections.settings[alias].get("ATOMIC_REQUESTS")) and alias not in excepted
 
 
 def _atomic(alias: str) -> CheckMessage:
     return Error(
-        f"DATABASES[{alias!r}] has ATOMIC_REQUESTS, with which Django refuses to run asynchronous views: every call of the "
-        "gateway that goes through the site fails.",
+        f"DATABASES[{alias!r}] has ATOMIC_REQUESTS, with which Django refuses to run asynchronous views: every "
+        "call that goes through the site fails.",
         hint='Write "ATOMIC_REQUESTS": False, and @transaction.atomic on the views that need it.',
         id="ai_gateway.E051",
     )

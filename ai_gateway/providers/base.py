@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from urllib.parse import quote, unquote_to_bytes
 
 from ai_gateway.bodies import replace_model
-from ai_gateway.calls import BaseURL, Call, Caller, Headers, Timeouts, UpstreamRequest, UpstreamResponse
+from ai_gateway.calls import BaseURL, Call, Caller, Headers, Origin, Timeouts, UpstreamRequest, UpstreamResponse
 from ai_gateway.credentials import Secret
 from ai_gateway.errors import InvalidCredential, ModelNotFound, ProviderNotConfigured, UnsupportedDialect
 
@@ -133,6 +133,11 @@ class Provider:
         return BaseURL.parse(self.base_url, allow_private=self.allow_private)
 
     @property
+    def has_address(self) -> bool:
+        """Whether it is known where the API is: not so of rows whose address the operator has to give."""
+        return bool(self.base_url)
+
+    @property
     def is_configured(self) -> bool:
         """Whether callers with a gateway key can be served."""
         return self.is_set_up and (self.api_key is not None or self.auth is Auth.NONE)
@@ -160,12 +165,16 @@ class Provider:
         self.check_dialect(call)
         return UpstreamRequest(
             method=call.method,
-            origin=self.base.origin,
+            origin=self.origin(call, caller),
             target=self.target(call, model),
             headers=self.write_headers(call, caller),
             body=self.body(call, model),
             body_length=content_length(call),
         )
+
+    def origin(self, call: Call, caller: Caller) -> Origin:
+        """Tell which host is called, for providers that have more than one."""
+        return self.base.origin
 
     def body(self, call: Call, model: str | None) -> bytes | AsyncIterator[bytes]:
         """Give the request body: the caller's, with another model name where one is asked for."""

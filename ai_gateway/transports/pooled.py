@@ -168,7 +168,8 @@ class Pool:
         self._reaper = None if wait is None else self._loop.call_later(wait, self._reap)
 
     def interrupt(self, error: GatewayError) -> None:
-        """End all that is under way or waiting. Those who wait first: the slots that the others free are not for them."""
+        """End all that is under way or waiting. Those who wait first: the slots that the others free are not for
+        them."""
         while (waiter := self._first_waiter()) is not None:
             waiter.set_exception(error)
         for connection in list(self._busy):

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import uvloop
@@ -92,10 +93,7 @@ def allow_many_sockets() -> None:
 def measure_all(options: argparse.Namespace) -> Results:
     """Start the mock upstream and run what was asked for."""
     effort = QUICK if options.quick else Effort()
-    if options.rounds:
-        from dataclasses import replace
-
-        effort = replace(effort, rounds=options.rounds)
+    effort = replace(effort, rounds=options.rounds or effort.rounds)
     scenarios = [SCENARIOS[name] for name in SCENARIOS if name in options.only] or list(SCENARIOS.values())
     with tempfile.TemporaryDirectory(prefix="gateway-benchmark-") as folder, upstream_running(Path(folder)) as upstream:
         os.sched_setaffinity(0, cpus_of_others())

@@ -21,6 +21,9 @@ Goal = Callable[[], bool]
 SECONDS_OF_GRACE = 15.0
 """How long an answer may take: with 16 connections no server that works needs as much."""
 
+LONGEST_STAY = 0.2
+"""Seconds after which the most patient of those who hang up has left: enough for a slow server to have begun."""
+
 
 @dataclass(slots=True)
 class Tally:
@@ -61,7 +64,10 @@ class Connection(asyncio.Protocol):
         self.goal = goal
         self.tally = tally
         self.pause = pause
-        self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self.begun: asyncio.Future[None] = loop.create_future()
+        """Done when the first byte of a body has come, or none ever will."""
+        self.finished: asyncio.Future[None] = loop.create_future()
         self.parser = httptools.HttpResponseParser(self)
         self.body: list[bytes] = []
         self.is_waiting = False
@@ -93,6 +99,8 @@ class Connection(asyncio.Protocol):
         """Keep a piece of the answer; called by the parser."""
         if not self.first_byte_at:
             self.first_byte_at = time.perf_counter()
+            if not self.begun.done():
+                self.begun.set_result(None)
         self.body.append(piece)
 
     def on_message_complete(self) -> None:
@@ -128,8 +136,9 @@ class Connection(asyncio.Protocol):
         """Note an answer that will not come any more."""
         if self.is_waiting:
             self.tally.complaints.append(f"closed without an answer ({exc!r})")
-        if not self.finished.done():
-            self.finished.set_result(None)
+        for future in (self.begun, self.finished):
+            if not future.done():
+                future.set_result(None)
 
 
 async def _connect(port: int, make: Callable[[], Connection]) -> Connection:
@@ -159,28 +168,25 @@ async def idle_streams(port: int, request: bytes, count: int) -> AsyncIterator[T
     opened: list[Connection] = []
     try:
         while len(opened) < count:
-            opened.append(await _connect(port, lambda: Connection(request, lambda body: None, for_requests(1), tally)))
-            if len(opened) % 50 == 0:
-                await _first_bytes(opened[-50:])
-        await _first_bytes(opened)
-        tally.complaints += ["no first chunk" for connection in opened if not connection.first_byte_at]
+            few = [await _connect(port, lambda: _idle_connection(request, tally)) for _ in range(min(50, count))]
+            opened += few
+            await asyncio.wait([one.begun for one in few], timeout=SECONDS_OF_GRACE)
+        tally.complaints += ["no first chunk" for one in opened if not one.first_byte_at]
         yield tally
     finally:
-        for connection in opened:
-            connection.is_waiting = False
-            connection.transport.abort()
+        for one in opened:
+            one.is_waiting = False
+            one.transport.abort()
 
 
-async def _first_bytes(connections: list[Connection]) -> None:
-    give_up_at = time.perf_counter() + SECONDS_OF_GRACE
-    while not all(one.first_byte_at for one in connections) and time.perf_counter() < give_up_at:
-        await asyncio.sleep(0.01)
+def _idle_connection(request: bytes, tally: Tally) -> Connection:
+    return Connection(request, lambda body: None, for_requests(1), tally)
 
 
 async def leave_early(port: int, requests: list[bytes], count: int, *, burst: int, chance: random.Random) -> int:
     """Connect `count` times in bursts and hang up at a random moment, in the middle of the request or of the answer.
 
-    Gives how many connections could be made.
+    Half of them leave within 25 ms, the last of a burst after LONGEST_STAY. Gives how many connections could be made.
     """
     made = 0
     for _ in range(0, count, burst):
@@ -198,6 +204,6 @@ async def _leave(port: int, request: bytes, chance: random.Random) -> bool:
         return False
     is_cut_short = chance.random() < 0.1
     transport.write(request[: chance.randrange(len(request))] if is_cut_short else request)
-    await asyncio.sleep(chance.random() * 0.03)
+    await asyncio.sleep(chance.random() ** 3 * LONGEST_STAY)
     transport.abort()
     return True

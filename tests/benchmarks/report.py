@@ -6,6 +6,7 @@ import platform
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 
 from tests.benchmarks.scenarios import SCENARIOS, Sample, Scenario
 from tests.benchmarks.servers import BARE, DIRECT, OBVIOUS, PEERS
@@ -94,6 +95,7 @@ def report(results: Results) -> Iterator[str]:
         yield from _table(SCENARIOS[name], samples)
     yield from ("", "Bars for the direct door")
     yield from filter(None, (bar.line(results) for bar in BARS))
+    yield from ("", ", ".join(f"{name} {version}" for name, version in machine().items()))
 
 
 def _table(scenario: Scenario, samples: Mapping[str, Sequence[Sample]]) -> Iterator[str]:
@@ -125,15 +127,12 @@ def _number(value: float) -> str:
 
 def machine() -> Mapping[str, str]:
     """Describe the software that figures depend on."""
-    import django
-    import httptools
-    import httpx
-    import uvicorn
+    packages = ("django", "uvicorn", "uvloop", "httptools", "httpx", "httpcore", "anyio", "sniffio", "msgspec")
+    return {"python": platform.python_version(), **{package: _version(package) for package in packages}}
 
-    return {
-        "python": platform.python_version(),
-        "django": django.get_version(),
-        "uvicorn": uvicorn.__version__,
-        "httpx": httpx.__version__,
-        "httptools": httptools.__version__,
-    }
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"

@@ -261,7 +261,9 @@ class Disconnect(Scenario):
 
     async def _settle(self, upstream: int) -> float:
         started_at = time.perf_counter()
-        while _stats(upstream)["busy"] and time.perf_counter() - started_at < self.seconds_to_settle:
+        for _ in range(int(self.seconds_to_settle / 0.02)):
+            if not _stats(upstream)["busy"]:
+                break
             await asyncio.sleep(0.02)
         return time.perf_counter() - started_at
 
@@ -318,6 +320,5 @@ class Big(Scenario):
 
 
 SCENARIOS: Mapping[str, Scenario] = {
-    scenario.name: scenario
-    for scenario in (Request(), Latency(), Stream(), Paced(), Idle(), Disconnect(), Big())
+    scenario.name: scenario for scenario in (Request(), Latency(), Stream(), Paced(), Idle(), Disconnect(), Big())
 }

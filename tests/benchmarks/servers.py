@@ -15,6 +15,7 @@ from tests.benchmarks.processes import Process, cpu_of_server, cpus_of_others, f
 from tests.benchmarks.wire import GATEWAY_KEY, PROVIDER_KEY
 
 PROJECT = Path(__file__).parents[2]
+OWN_CODE = {"PYTHONPATH": os.pathsep.join(filter(None, (str(PROJECT), os.environ.get("PYTHONPATH"))))}
 SECONDS_TO_START = 90.0
 LITELLM_KEY = "sk-benchmark-only-9a7d0c5e41f2b683"
 
@@ -53,7 +54,7 @@ class Peer(ABC):
         """Run it on the CPU for servers."""
         port = free_port()
         command = self.command(port, upstream, folder)
-        environment = {"PYTHONPATH": str(PROJECT), **self.environment(upstream)}
+        environment = {**OWN_CODE, **self.environment(upstream)}
         log = folder / f"{self.name}.log"
         with Process(command, environment=environment, cpus=cpu_of_server(), log=log) as process:
             process.wait_until_it_listens(port, SECONDS_TO_START)
@@ -171,7 +172,6 @@ def upstream_running(folder: Path) -> Iterator[int]:
     """Run the mock upstream on the CPUs for everything else, and give its port."""
     port = free_port()
     command = [sys.executable, "-m", "tests.benchmarks.upstream", str(port)]
-    environment = {"PYTHONPATH": str(PROJECT)}
-    with Process(command, environment=environment, cpus=cpus_of_others(), log=folder / "upstream.log") as process:
+    with Process(command, environment=OWN_CODE, cpus=cpus_of_others(), log=folder / "upstream.log") as process:
         process.wait_until_it_listens(port, SECONDS_TO_START)
         yield port

@@ -140,14 +140,13 @@ class Upstream(asyncio.Protocol):
         self.stats.busy -= 1
 
 
-async def serve(port: int) -> asyncio.Server:
+async def serve(port: int, stats: Stats) -> asyncio.Server:
     """Listen on the loopback address. Port 0 takes a free one."""
-    stats = Stats()
     return await asyncio.get_running_loop().create_server(lambda: Upstream(stats), "127.0.0.1", port, backlog=4096)
 
 
 async def _serve_forever(port: int) -> None:
-    async with await serve(port) as server:
+    async with await serve(port, Stats()) as server:
         await server.serve_forever()
 
 

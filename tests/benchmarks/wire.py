@@ -1,4 +1,4 @@
-"""What goes over the wire in every benchmark: known to the mock upstream that sends it and to the client that checks it.
+"""What goes over the wire in every benchmark: the mock upstream sends it, the load client checks it.
 
 The model's name tells the upstream what to do, so that one server serves every scenario:
 

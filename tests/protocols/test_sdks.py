@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import anthropic
 import httpx2
@@ -116,7 +117,14 @@ def test_the_flat_members_of_the_responses_event_suit_the_sdks_own_type() -> Non
 
 
 def test_anthropic_raises_in_the_middle_of_a_stream() -> None:
-    message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": [], "stop_reason": None}
+    message: dict[str, Any] = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "m",
+        "content": [],
+        "stop_reason": None,
+    }
     start = {"type": "message_start", "message": {**message, "usage": {"input_tokens": 1, "output_tokens": 1}}}
     events = MESSAGES.keep_alive + b"event: message_start\ndata: " + json.dumps(start).encode() + b"\n\n"
     error = errors.UpstreamClosed("The provider hung up.")

@@ -9,7 +9,7 @@ import json
 import os
 from typing import Any
 
-from corsheaders.defaults import default_headers
+from ai_gateway.cors import ALLOW_HEADERS
 
 OVERRIDES: dict[str, Any] = json.loads(os.environ["AI_GATEWAY_TEST_SETTINGS"])
 
@@ -54,7 +54,7 @@ TEMPLATES = [
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
 STATIC_URL = "static/"
 CORS_ALLOWED_ORIGINS = ["https://app.example"]
-CORS_ALLOW_HEADERS = [*default_headers, "x-api-key", "x-provider", "anthropic-version", "anthropic-beta"]
+CORS_ALLOW_HEADERS = [*ALLOW_HEADERS]
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

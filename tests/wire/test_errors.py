@@ -49,7 +49,9 @@ REFUSALS: list[tuple[str, list[tuple[str, str]], bytes, int]] = [
 
 
 @BY_DIALECT
-@pytest.mark.parametrize(("headers", "body", "status"), [each[1:] for each in REFUSALS], ids=[each[0] for each in REFUSALS])
+@pytest.mark.parametrize(
+    ("headers", "body", "status"), [each[1:] for each in REFUSALS], ids=[each[0] for each in REFUSALS]
+)
 def test_a_refusal_is_in_the_callers_dialect(
     raw: RawClient, dialect: Dialect, headers: list[tuple[str, str]], body: bytes, status: int
 ) -> None:
@@ -129,9 +131,10 @@ def test_the_sites_own_forms_keep_their_csrf_protection(raw: RawClient) -> None:
     assert (answer.header("content-type") or "").startswith("text/html")
 
 
+@pytest.mark.parametrize("door", ["django"], indirect=True)
 def test_a_failure_of_the_sites_middleware_is_json(start_gateway: StartGateway) -> None:
     """What Django answers in HTML leaves as JSON on a gateway path."""
-    gateway = start_gateway(site={"MIDDLEWARE": ["tests.wire.middleware.Refuse"]}, door="django")
+    gateway = start_gateway(site={"MIDDLEWARE": ["tests.wire.middleware.Refuse"]})
     raw = RawClient(gateway.port)
     for status in (400, 403, 404, 405, 500, 503):
         for dialect in DIALECTS:
@@ -141,8 +144,9 @@ def test_a_failure_of_the_sites_middleware_is_json(start_gateway: StartGateway) 
             assert answer.header("x-request-id")
 
 
+@pytest.mark.parametrize("door", ["django"], indirect=True)
 def test_a_crash_of_the_sites_middleware_is_json(start_gateway: StartGateway) -> None:
-    gateway = start_gateway(site={"MIDDLEWARE": ["tests.wire.middleware.Refuse"]}, door="django")
+    gateway = start_gateway(site={"MIDDLEWARE": ["tests.wire.middleware.Refuse"]})
     gateway.expects_traceback = True
     answer = RawClient(gateway.port).post(CHAT_PATH, CHAT, [BEARER, ("x-fail-with", "crash")])
     assert answer.status == 500
@@ -150,8 +154,9 @@ def test_a_crash_of_the_sites_middleware_is_json(start_gateway: StartGateway) ->
     assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
 
 
+@pytest.mark.parametrize("door", ["django"], indirect=True)
 def test_with_debug_on_the_api_still_answers_with_json(start_gateway: StartGateway, upstream: Upstream) -> None:
-    gateway = start_gateway(site={"DEBUG": True, "MIDDLEWARE": ["tests.wire.middleware.Refuse"]}, door="django")
+    gateway = start_gateway(site={"DEBUG": True, "MIDDLEWARE": ["tests.wire.middleware.Refuse"]})
     gateway.expects_traceback = True
     raw = RawClient(gateway.port)
     answer = raw.post(CHAT_PATH, CHAT, [BEARER, ("x-fail-with", "crash")])

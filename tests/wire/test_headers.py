@@ -6,7 +6,7 @@ import pytest
 
 from tests.conftest import STORED
 from tests.raw_client import RawClient
-from tests.upstream import Upstream, event_stream, head, json_answer, play, plain_answer
+from tests.upstream import Upstream, event_stream, head, json_answer, plain_answer, play
 from tests.wire.samples import BEARER, CHAT, CHAT_DIALECT, CHAT_PATH, MESSAGES, MESSAGES_PATH
 
 pytestmark = pytest.mark.usefixtures("quiescent")

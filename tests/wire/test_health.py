@@ -44,7 +44,9 @@ def test_a_query_string_changes_nothing(raw: RawClient, upstream: Upstream, path
     assert not upstream.requests
 
 
-@pytest.mark.parametrize("path", ["/health/..%2fv1/models", "/health/../v1/models", "/health%2f..%2fv1/models", "/healthz"])
+@pytest.mark.parametrize(
+    "path", ["/health/..%2fv1/models", "/health/../v1/models", "/health%2f..%2fv1/models", "/healthz"]
+)
 def test_health_is_no_way_around_the_keys(raw: RawClient, upstream: Upstream, path: str) -> None:
     """T67."""
     answer = raw.get(path, [("user-agent", "kube-probe/1.30"), ("x-provider", "openai")])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from tests.gateway_process import GatewayProcess
@@ -103,14 +105,14 @@ def send_all(raw: RawClient, data: bytes) -> bytes:
     """Send what the gateway may refuse to take to its end."""
     connection: RawConnection
     with raw.connect() as connection:
-        try:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             connection.send(data)
-        except (BrokenPipeError, ConnectionResetError):
-            pass
         return connection.read_to_end()
 
 
-@pytest.mark.parametrize("first", [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"\0" * 100, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"])
+@pytest.mark.parametrize(
+    "first", [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"\0" * 100, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"]
+)
 def test_what_is_no_http_is_no_crash(raw: RawClient, first: bytes) -> None:
     received = send_all(raw, first)
     assert received == b"" or received.startswith(b"HTTP/1.1 400")

@@ -73,7 +73,7 @@ def test_proxies_and_passwords_of_the_environment_are_ignored(door: Door, upstre
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login canary password canary\n")
     (tmp_path / ".netrc").chmod(0o600)
     proxy = "http://127.0.0.1:9"
-    variables = {name: proxy for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY")}
+    variables = dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY"), proxy)
     variables |= {"HOME": str(tmp_path), "NETRC": str(tmp_path / ".netrc"), "NO_PROXY": "", "no_proxy": ""}
     gateway = GatewayProcess(door, default_settings(upstream), tmp_path / "log", environment=variables)
     try:

@@ -62,7 +62,12 @@ def test_any_method_passes(raw: RawClient, upstream: Upstream, method: str) -> N
 
 @pytest.mark.parametrize(
     "path",
-    ["/v1/files/file-1/content", "/v1/fine_tuning/jobs/ft:gpt:org:x/events", "/v1/of/next/month", "/v1/models/a.b-c_d~e"],
+    [
+        "/v1/files/file-1/content",
+        "/v1/fine_tuning/jobs/ft:gpt:org:x/events",
+        "/v1/of/next/month",
+        "/v1/models/a.b-c_d~e",
+    ],
 )
 def test_any_path_below_v1_passes(raw: RawClient, upstream: Upstream, path: str) -> None:
     assert raw.get(path, [BEARER, ("x-provider", "openai")]).status == 200
@@ -74,7 +79,9 @@ def test_a_colon_written_as_percent_3a_passes(raw: RawClient, upstream: Upstream
     assert upstream.request.target == "/v1/files/a:b"
 
 
-@pytest.mark.parametrize("query", ["limit=2&after=x%2Fy", "a=1&a=2", "flag", "q=%00%0d%0a", "x=a+b&&y=", "%F0%9F%98%80=1"])
+@pytest.mark.parametrize(
+    "query", ["limit=2&after=x%2Fy", "a=1&a=2", "flag", "q=%00%0d%0a", "x=a+b&&y=", "%F0%9F%98%80=1"]
+)
 def test_the_query_string_is_kept_as_it_was_written(raw: RawClient, upstream: Upstream, query: str) -> None:
     assert raw.get(f"/v1/files?{query}", [BEARER]).status == 200
     assert upstream.request.target == f"/v1/files?{query}"
@@ -111,7 +118,11 @@ def test_an_http_1_0_caller_gets_no_chunked_body(raw: RawClient, upstream: Upstr
 
 def test_a_request_that_is_refused_by_its_head_gets_no_100_continue(raw: RawClient) -> None:
     """T72: the body of a stranger is not even asked for."""
-    headers = [("authorization", "Bearer gw_wrong"), ("content-length", str(100 * 1024 * 1024)), ("expect", "100-continue")]
+    headers = [
+        ("authorization", "Bearer gw_wrong"),
+        ("content-length", str(100 * 1024 * 1024)),
+        ("expect", "100-continue"),
+    ]
     with raw.connect() as connection:
         connection.request("POST", CHAT_PATH, headers)
         assert connection.read_head().status == 401

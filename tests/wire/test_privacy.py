@@ -45,7 +45,9 @@ def test_a_private_address_is_refused_unless_it_is_allowed(start_gateway: StartG
         answer = raw.post(CHAT_PATH, CHAT, [BEARER, ("x-provider", name)])
         assert answer.status == 502, url
         assert answer.json()["error"]["code"] in ("upstream_address_refused", "upstream_unreachable"), url
-        assert answer.header("x-should-retry") == "false" or answer.json()["error"]["code"] != "upstream_address_refused"
+        assert (
+            answer.header("x-should-retry") == "false" or answer.json()["error"]["code"] != "upstream_address_refused"
+        )
     assert upstream.opened == opened
 
 
@@ -85,7 +87,9 @@ def test_no_secret_stands_in_the_log_or_in_an_error(door: Door, upstream: Upstre
         "root": {"handlers": ["console"], "level": "DEBUG"},
     }
     site = {"LOGGING": logging}
-    gateway = GatewayProcess(door, canary_settings(upstream), tmp_path / "log", site=site, arguments=("--log-level", "debug"))
+    gateway = GatewayProcess(
+        door, canary_settings(upstream), tmp_path / "log", site=site, arguments=("--log-level", "debug")
+    )
     try:
         outputs = call_in_many_ways(RawClient(gateway.port), upstream)
     finally:

@@ -51,7 +51,9 @@ def test_v1beta_goes_to_gemini(raw: RawClient, upstream: Upstream) -> None:
 
 
 def test_a_provider_before_the_model_is_taken_off_and_nothing_else_changes(raw: RawClient, upstream: Upstream) -> None:
-    body = b'{ "messages" : [],\n "model" :  "groq/llama-4" , "x":1.0e3, "\xc3\xa9": "\\u00e9", "n": 12345678901234567890 }'
+    body = (
+        b'{ "messages" : [],\n "model" :  "groq/llama-4" , "x":1.0e3, "\xc3\xa9": "\\u00e9", "n": 12345678901234567 }'
+    )
     assert raw.post(CHAT_PATH, body, [BEARER]).status == 200
     assert bytes(upstream.request.body) == body.replace(b"groq/llama-4", b"llama-4")
     assert upstream.request.header("authorization") == "Bearer gsk-stored-groq"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
@@ -32,7 +33,7 @@ def pieces_of(data: bytes, seed: int) -> list[bytes]:
         return [data[at : at + 1] for at in range(len(data))]
     dice = random.Random(seed)
     cuts = sorted({0, len(data), *(dice.randrange(len(data)) for _ in range(seed * 3))})
-    return [data[start:end] for start, end in zip(cuts, cuts[1:], strict=False)]
+    return [data[start:end] for start, end in itertools.pairwise(cuts)]
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -172,7 +173,10 @@ def test_an_error_as_the_first_event_becomes_a_real_status(
 
 
 def test_an_error_after_the_first_event_passes_as_it_is(raw: RawClient, upstream: Upstream) -> None:
-    events = [MESSAGES_DIALECT.events[0], b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error"}}\n\n']
+    events = [
+        MESSAGES_DIALECT.events[0],
+        b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error"}}\n\n',
+    ]
     upstream.answer(event_stream(*events))
     answer = raw.post(MESSAGES_DIALECT.path, MESSAGES_DIALECT.stream_body, [BEARER])
     assert answer.status == 200

@@ -41,9 +41,7 @@ def secure_upstream(_upstream: Upstream, tmp_path_factory: pytest.TempPathFactor
     return SecureUpstream(_upstream.listen(context), str(certificate))
 
 
-def client(
-    start_gateway: StartGateway, secure_upstream: SecureUpstream, host: str, authority: str | None
-) -> RawClient:
+def client(start_gateway: StartGateway, secure_upstream: SecureUpstream, host: str, authority: str | None) -> RawClient:
     """A caller of a gateway whose provider is behind TLS."""
     base_url = f"https://{host}:{secure_upstream.port}/v1"
     options = {"base_url": base_url, "allow_private": True, "api_key": "sk-x"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ from tests.wire.samples import BEARER, CHAT, CHAT_DIALECT, CHAT_PATH, DIALECTS, 
 pytestmark = pytest.mark.usefixtures("quiescent")
 
 BY_DIALECT = pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
-IMPATIENT = {
+IMPATIENT: dict[str, Any] = {
     "TIMEOUTS": {"connect": 1.0, "pool": 0.4, "write": 1.0, "first_byte": 0.4, "idle": 0.4},
     "KEEP_ALIVE_INTERVAL": 0,
     "TRANSPORT": {"OPTIONS": {"max_connections": 4}},
@@ -206,9 +207,7 @@ def test_half_an_event_is_not_passed_on_before_the_error(raw: RawClient, upstrea
 
 
 @pytest.mark.parametrize("end", [End.CLOSE, End.RESET])
-def test_a_stream_that_breaks_before_its_first_event_is_a_502(
-    raw: RawClient, upstream: Upstream, end: End
-) -> None:
+def test_a_stream_that_breaks_before_its_first_event_is_a_502(raw: RawClient, upstream: Upstream, end: End) -> None:
     upstream.answer(play(stream_head(), end))
     check_failure(raw.post(CHAT_PATH, CHAT_DIALECT.stream_body, [BEARER]), 502, "upstream_closed")
 
@@ -332,7 +331,9 @@ def test_a_full_pool_is_a_503_and_heals(start_gateway: StartGateway, upstream: U
     assert raw.post(CHAT_PATH, CHAT, [BEARER]).body == b"ok"
 
 
-def test_health_still_answers_while_the_upstream_is_stuck(gateway: GatewayProcess, raw: RawClient, upstream: Upstream) -> None:
+def test_health_still_answers_while_the_upstream_is_stuck(
+    gateway: GatewayProcess, raw: RawClient, upstream: Upstream
+) -> None:
     upstream.answer(play(End.STALL))
     for _ in range(50):
         raw.connect().request("POST", CHAT_PATH, [BEARER, JSON], b'{"model": "m"}')

@@ -13,8 +13,8 @@ import sys
 from argparse import ArgumentParser
 from typing import Any
 
+import django
 from django.conf import settings as django_settings
-from django.core.asgi import get_asgi_application as get_django_application
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connection
@@ -36,6 +36,7 @@ KEEP_ALIVE_SECONDS = 75
 
 def application() -> Any:
     """Make the site's ASGI application, in each worker: `ASGI_APPLICATION` if the settings name one."""
+    django.setup(set_prefix=False)
     site = named_application() or get_asgi_application()
     if os.environ.get(DEVELOPMENT_KEY):
         add_development_key()
@@ -44,7 +45,6 @@ def application() -> Any:
 
 def named_application() -> Any:
     """Import what the `ASGI_APPLICATION` setting names, written with a dot or a colon before the last part."""
-    get_django_application()
     path: str | None = getattr(django_settings, "ASGI_APPLICATION", None)
     return import_string(path.replace(":", ".")) if path else None
 
@@ -63,7 +63,7 @@ def development_key() -> Configuration:
 
 def is_unconfigured(snapshot: Snapshot) -> bool:
     """Whether there is neither a gateway key nor a credential of a provider: nothing that a new key could open."""
-    return not snapshot.keys and all(provider.api_key is None for provider in snapshot.providers.values())
+    return not snapshot.callers and all(provider.api_key is None for provider in snapshot.providers.values())
 
 
 class Command(BaseCommand):
@@ -139,13 +139,15 @@ class Command(BaseCommand):
             write("Any other: with the caller's own key for it, and the header x-provider.")
         if key := os.environ.get(DEVELOPMENT_KEY):
             self.introduce_development_key(key)
-        elif not snapshot.keys:
+        elif not snapshot.callers:
             write(
                 "Gateway keys: none, so nobody can use the stored credentials. Set GATEWAY_API_KEYS or AI_GATEWAY['KEYS']."
             )
         else:
-            write(f"Gateway keys: {', '.join(sorted(snapshot.keys.values()))}")
-        write(f"\nTry it:\n\n{curl_line(origin + settings.PREFIX, with_key=bool(snapshot.keys))}\n\nCtrl-C stops it.\n")
+            write(f"Gateway keys: {', '.join(sorted(str(caller.key_name) for caller in snapshot.callers.values()))}")
+        write(
+            f"\nTry it:\n\n{curl_line(origin + settings.PREFIX, with_key=bool(snapshot.callers))}\n\nCtrl-C stops it.\n"
+        )
         self.stdout.flush()
 
     def introduce_development_key(self, key: str) -> None:
@@ -201,8 +203,8 @@ def set_log_level(level: str) -> None:
 
 def describe_providers(snapshot: Snapshot) -> str:
     """List the providers that a holder of a gateway key can use, by alias and name."""
-    ready = {**snapshot.configured}
-    return ", ".join(f"{alias} ({provider.label})" if provider.label else alias for alias, provider in ready.items())
+    ready = snapshot.configured.items()
+    return ", ".join(f"{alias} ({provider.label})" if provider.label else alias for alias, provider in ready)
 
 
 def curl_line(url: str, *, with_key: bool) -> str:

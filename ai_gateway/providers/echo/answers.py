@@ -1,0 +1,86 @@
+"""Answers that are made in memory and read like any upstream's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from ai_gateway.calls import Headers, UpstreamResponse
+from ai_gateway.errors import UpstreamClosed
+
+
+class EchoResponse(UpstreamResponse):
+    """An answer whose body is given as pieces: one per `read()`, with a pause of `delay` seconds before each but the
+    first."""
+
+    __slots__ = ("_delay", "_due_at", "_is_closed", "_pieces", "_position")
+
+    def __init__(self, status: int, headers: Headers, pieces: Sequence[bytes], delay: float = 0.0) -> None:
+        self.status = status
+        self.headers = headers
+        self._pieces = [piece for piece in pieces if piece]
+        self._position = 0
+        self._delay = delay
+        self._due_at: float | None = None
+        self._is_closed = False
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of it is there: what comes without a pause is there from the beginning."""
+        return not self._delay or self._position >= len(self._pieces) - 1
+
+    async def read(self, patience: float | None = None) -> bytes | None:
+        """See UpstreamResponse.read()."""
+        if self._is_closed:
+            raise UpstreamClosed("The answer was closed before it was read to its end.")
+        if self._position >= len(self._pieces):
+            return b""
+        if self._delay and self._position and not await self._wait(patience):
+            return None
+        piece = self._pieces[self._position]
+        self._position += 1
+        self._due_at = None
+        return piece
+
+    async def _wait(self, patience: float | None) -> bool:
+        """Wait until the next piece is due, but no longer than `patience`. Cancelled, it can be called again."""
+        now = asyncio.get_running_loop().time()
+        if self._due_at is None:
+            self._due_at = now + self._delay
+        remaining = max(0.0, self._due_at - now)
+        is_patient = patience is None or remaining <= patience
+        await asyncio.sleep(remaining if patience is None else min(remaining, patience))
+        return is_patient
+
+    async def aclose(self) -> None:
+        """See UpstreamResponse.aclose()."""
+        self._is_closed = True
+
+
+def whole(body: bytes, content_type: bytes = b"application/json", status: int = 200) -> EchoResponse:
+    """Answer with one body of a known length."""
+    headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body))]
+    return EchoResponse(status, headers, [body])
+
+
+def document(value: Any, status: int = 200) -> EchoResponse:
+    """Answer with a JSON document."""
+    return whole(msgspec.json.encode(value), status=status)
+
+
+def stream(pieces: Sequence[bytes], delay: float, content_type: bytes = b"text/event-stream") -> EchoResponse:
+    """Answer with a body that comes piece by piece, such as one event after the other."""
+    return EchoResponse(200, [(b"content-type", content_type), (b"cache-control", b"no-cache")], pieces, delay)
+
+
+def data_event(value: Any, line_end: bytes = b"\n") -> bytes:
+    """Write an event without a name."""
+    return b"data: " + msgspec.json.encode(value) + line_end * 2
+
+
+def named_event(value: dict[str, Any]) -> bytes:
+    """Write an event named by the `type` of its data."""
+    return b"event: " + str(value["type"]).encode() + b"\ndata: " + msgspec.json.encode(value) + b"\n\n"

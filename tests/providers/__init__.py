@@ -1,0 +1,1 @@
+"""Providers: what they write of a call, and what the built-in one answers."""

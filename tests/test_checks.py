@@ -1,0 +1,697 @@
+"""The system checks, each with what triggers it. The site that all start from is in order: it triggers none."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.core.checks import CheckMessage, Error, Warning, run_checks
+from django.db import connections
+from django.http import HttpRequest, HttpResponse
+from django.urls import include, path, re_path
+
+from ai_gateway import checks, conf
+from ai_gateway.checks.settings import RULES
+from ai_gateway.cors import ALLOW_HEADERS
+from ai_gateway.providers import Provider
+from ai_gateway.transports import Transport
+
+if TYPE_CHECKING:
+    from pytest_django import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+ID = re.compile(r"ai_gateway\.[EW]\d{3}")
+SECURITY = "django.middleware.security.SecurityMiddleware"
+COMMON = "django.middleware.common.CommonMiddleware"
+CORS = "corsheaders.middleware.CorsMiddleware"
+GZIP = "django.middleware.gzip.GZipMiddleware"
+CANARY = "sk-canary-0123456789-0123456789"
+"""A secret that must stand in no message."""
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+
+
+class Site:
+    """A site that is in order, and what the checks say after it was changed."""
+
+    def __init__(self, settings: Settings, monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
+        self.settings = settings
+        self.monkeypatch = monkeypatch
+        self.directory = directory
+        monkeypatch.syspath_prepend(directory)
+        monkeypatch.setenv("CHECKED_PROVIDER_KEY", CANARY)
+        monkeypatch.setenv("CHECKED_GATEWAY_KEY", f"gw_{CANARY}")
+        for name in [name for name in dir(settings) if name.startswith("CORS_")]:
+            delattr(settings, name)
+        settings.DEBUG = False
+        settings.ALLOWED_HOSTS = ["gateway.example"]
+        settings.MIDDLEWARE = [SECURITY, COMMON]
+        settings.AI_GATEWAY = {
+            "PROVIDERS": {"openai": {"OPTIONS": {"api_key": "env:CHECKED_PROVIDER_KEY"}}},
+            "KEYS": {"team-a": "env:CHECKED_GATEWAY_KEY"},
+            "ROUTES": {"fast": ["openai/gpt-5-mini"]},
+        }
+        self.urls(path("", include("ai_gateway.urls")))
+        self.asgi("from ai_gateway.asgi import get_asgi_application\n")
+        self.database(ENGINE="django.db.backends.postgresql", CONN_MAX_AGE=0, ATOMIC_REQUESTS=False)
+
+    def gateway(self, **keys: Any) -> None:
+        """Set keys of AI_GATEWAY."""
+        self.settings.AI_GATEWAY = {**self.settings.AI_GATEWAY, **keys}
+
+    def provider(self, alias: str = "mine", /, **entry: Any) -> None:
+        """Make this the only configured provider besides openai."""
+        self.gateway(PROVIDERS={"openai": {}, alias: entry})
+
+    def urls(self, *patterns: Any) -> None:
+        """Set the site's URL patterns."""
+        module = ModuleType("checked_urls")
+        module.urlpatterns = list(patterns)  # type: ignore[attr-defined]
+        self.monkeypatch.setitem(sys.modules, module.__name__, module)
+        self.settings.ROOT_URLCONF = module.__name__
+
+    def asgi(self, text: str) -> None:
+        """Set the text of the site's asgi.py. It would fail if it were run."""
+        package = self.directory / "checked_site"
+        package.mkdir(exist_ok=True)
+        (package / "asgi.py").write_text(f"{text}\nraise SystemError\n", encoding="utf-8")
+        self.settings.ASGI_APPLICATION = "checked_site.asgi.application"
+
+    def database(self, **options: Any) -> None:
+        """Change the settings of the default database."""
+        for name, value in options.items():
+            self.monkeypatch.setitem(connections.settings["default"], name, value)
+
+    def messages(self, *, deploy: bool = False) -> list[CheckMessage]:
+        found = run_checks(tags=["ai_gateway"], include_deployment_checks=deploy)
+        for message in found:
+            assert message.hint
+            assert isinstance(message, Error if message.id[11:12] == "E" else Warning)  # type: ignore[index]
+            assert CANARY not in f"{message.msg} {message.hint}"
+        return found
+
+    def ids(self, *, deploy: bool = False) -> set[str | None]:
+        """The ids of what the checks say: E and W with the number, without the app's name."""
+        return {message.id.removeprefix("ai_gateway.") for message in self.messages(deploy=deploy) if message.id}
+
+    def hint(self) -> str:
+        """The hint of the only message."""
+        (message,) = self.messages()
+        return str(message.hint)
+
+
+@pytest.fixture
+def site(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Site:
+    return Site(settings, monkeypatch, tmp_path)
+
+
+def test_a_site_in_order_hears_nothing(site: Site) -> None:
+    assert site.ids(deploy=True) == set()
+
+
+def test_a_site_without_the_setting_hears_nothing(site: Site) -> None:
+    del site.settings.AI_GATEWAY
+    assert site.ids(deploy=True) == set()
+
+
+# The catalogue of ids.
+
+
+def ids_in(*paths: Path) -> set[str]:
+    return {found for each in paths for found in ID.findall(each.read_text(encoding="utf-8"))}
+
+
+IN_CODE = ids_in(*Path(checks.__file__).parent.glob("*.py"))
+
+
+def test_every_id_is_documented_and_no_other() -> None:
+    assert ids_in(ROOT / "docs" / "checks.md") == IN_CODE
+
+
+def test_every_id_is_tested_here() -> None:
+    text = Path(__file__).read_text(encoding="utf-8")
+    assert {name.removeprefix("ai_gateway.") for name in IN_CODE} == set(re.findall(r'"([EW]\d{3})"', text))
+
+
+def test_every_number_is_used_once() -> None:
+    numbers = [name[-3:] for name in IN_CODE]
+    assert sorted(numbers) == sorted(set(numbers))
+
+
+def test_every_key_has_a_rule_with_an_id_of_its_own() -> None:
+    assert set(RULES) == conf.KEYS
+    assert len({rule.id for rule in RULES.values()}) == len(RULES)
+
+
+@pytest.mark.parametrize("key", sorted(conf.KEYS))
+def test_the_default_and_the_example_of_a_key_keep_its_rule(key: str, settings: Settings) -> None:
+    settings.AI_GATEWAY = {}
+    if key != "TIMEOUTS":  # Typed already: its defaults are those of the dataclass.
+        assert RULES[key].accepts(getattr(conf.settings, key))
+    assert RULES[key].accepts(eval(RULES[key].example, {}))
+
+
+# Keys by themselves.
+
+
+@pytest.mark.parametrize("value", [None, [], "PROVIDERS", [("PROVIDERS", {})]])
+def test_the_setting_must_be_a_dict(site: Site, value: Any) -> None:
+    site.settings.AI_GATEWAY = value
+    assert site.ids() == {"E001"}
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("PROVIDER", "PROVIDERS"), ("timeouts", "TIMEOUTS"), ("MAX_BODY_SIZE", "MAX_BODY_BYTES")]
+)
+def test_an_unknown_key_and_the_one_that_was_meant(site: Site, name: str, meant: str) -> None:
+    site.gateway(**{name: 1})
+    assert site.ids() == {"E002"}
+    assert f'"{meant}"' in site.hint()
+
+
+NOT_POSITIVE: list[Any] = [0, -1, -0.5, True, "30", None, float("inf"), float("nan")]
+WRONG: dict[str, tuple[str, list[Any]]] = {
+    "PROVIDERS": ("E003", [None, [], "openai", {"openai": "sk-1"}, {"openai": None}, {1: {}}, {"": {}}]),
+    "ROUTES": ("E004", [[], {"fast": "openai/gpt-5"}, {"fast": []}, {"fast": [1]}, {"fast": [""]}, {1: ["openai/m"]}]),
+    "KEYS": ("E005", [None, ["gw_1"], {"a": None}, {"a": ""}, {"a": b"gw_1"}, {1: "gw_1"}, "gw_1"]),
+    "DEFAULT_PROVIDER": ("E006", [None, "", 1, ["openai"]]),
+    "PASSTHROUGH": ("E007", [None, 0, 1, "False", "no"]),
+    "PREFIX": ("E008", [None, "/", "/ai/", "ai", "//ai", "/a//b", "/a b", "/ä", "/ai?x", "/ai#x", "/%61"]),
+    "DIRECT_DOOR": ("E009", [None, 0, "True"]),
+    "MAX_BODY_BYTES": ("E010", [*NOT_POSITIVE, 1.5]),
+    "MAX_UPLOAD_BYTES": ("E011", [*NOT_POSITIVE, 1.5]),
+    "BODY_TIMEOUT": ("E012", NOT_POSITIVE),
+    "SEND_TIMEOUT": ("E013", NOT_POSITIVE),
+    "TIMEOUTS": ("E014", [None, 30, {"connect": 0}, {"connect": True}, {"connect": "5"}, {"read": 5}, {"idle": None}]),
+    "KEEP_ALIVE_INTERVAL": ("E015", [-1, True, "15", None, float("nan")]),
+    "TRANSPORT": ("E016", [None, "pooled", {"BACKEND": 1}, {"OPTIONS": []}, {"NAME": "x"}, {"OPTIONS": {1: 2}}]),
+    "ALLOW_PRIVATE_UPSTREAMS": ("E017", [None, 1, ["10.0.0.0/8"]]),
+    "DRAIN_TIMEOUT": ("E018", [-1, True, "20", None]),
+    "METRICS_TOKEN": ("E019", ["", 1, b"token", ["token"]]),
+    "DJANGO_THREADS": ("E020", [*NOT_POSITIVE, 1.5]),
+}
+RIGHT: dict[str, list[Any]] = {
+    "PROVIDERS": [{}, {"openai": {}}],
+    "ROUTES": [{}, {"fast": ("openai/m", "groq/n/o")}],
+    "KEYS": [{}],
+    "DEFAULT_PROVIDER": ["anthropic"],
+    "PASSTHROUGH": [True, False],
+    "DIRECT_DOOR": [True, False],
+    "MAX_BODY_BYTES": [1, 10**12],
+    "MAX_UPLOAD_BYTES": [1],
+    "BODY_TIMEOUT": [1, 0.5],
+    "SEND_TIMEOUT": [1, 0.5],
+    "TIMEOUTS": [{}, {"connect": 1, "pool": 0.5, "write": 1, "first_byte": 1, "idle": 1}],
+    "KEEP_ALIVE_INTERVAL": [0, 0.5, 15],
+    "TRANSPORT": [{}, {"OPTIONS": {"max_connections": 10}}],
+    "ALLOW_PRIVATE_UPSTREAMS": [True, False],
+    "DRAIN_TIMEOUT": [0, 20.5],
+    "METRICS_TOKEN": [None, "env:CHECKED_GATEWAY_KEY"],
+    "DJANGO_THREADS": [1, 64],
+}
+
+
+def test_every_key_is_tried_out() -> None:
+    assert conf.KEYS == set(WRONG) == {*RIGHT, "PREFIX"}
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, (_, values) in WRONG.items() for value in values])
+def test_a_key_with_a_wrong_value(site: Site, key: str, value: Any) -> None:
+    site.gateway(**{key: value})
+    assert site.ids(deploy=True) == {WRONG[key][0]}
+    assert f'"{key}": ' in site.hint()
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in RIGHT.items() for value in values])
+def test_a_key_with_a_right_value(site: Site, key: str, value: Any) -> None:
+    site.gateway(**{key: value})
+    assert site.ids(deploy=True) == set()
+
+
+# Providers.
+
+
+class OwnProvider(Provider):
+    """A provider of a third party."""
+
+
+THIS = __name__
+
+
+@pytest.mark.parametrize(
+    ("alias", "entry"),
+    [
+        ("mine", {"BACKEND": "openai", "options": {}}),
+        ("mine", {"BACKEND": 1}),
+        ("mine", {"BACKEND": "openai", "OPTIONS": []}),
+        ("a/b", {"BACKEND": "openai"}),
+        ("a b", {"BACKEND": "openai"}),
+        ("ä", {"BACKEND": "openai"}),
+        ("OpenAI", {}),
+    ],
+)
+def test_a_provider_entry_of_the_wrong_shape(site: Site, alias: str, entry: Any) -> None:
+    site.gateway(PROVIDERS={"openai": {}, alias: entry})
+    assert site.ids() == {"E030"}
+
+
+@pytest.mark.parametrize(
+    "backend", ["opena", "not.there.Provider", "ai_gateway.providers.NotThere", "pathlib.Path", f"{THIS}.Site"]
+)
+def test_a_provider_backend_that_is_not_there(site: Site, backend: str) -> None:
+    site.provider(BACKEND=backend)
+    assert site.ids() == {"E031"}
+
+
+def test_an_alias_that_is_no_provider_needs_a_backend(site: Site) -> None:
+    site.provider("opanai")
+    assert site.ids() == {"E031"}
+    assert '"openai"' in site.hint()
+
+
+def test_a_provider_of_a_third_party(site: Site) -> None:
+    site.provider(BACKEND=f"{THIS}.OwnProvider", OPTIONS={"base_url": "https://api.example/v1"})
+    assert site.ids() == set()
+
+
+@pytest.mark.parametrize("options", [{"api_kee": "env:CHECKED_PROVIDER_KEY"}, {"timeouts": {"read": 5}}])
+def test_provider_options_that_it_does_not_know(site: Site, options: Any) -> None:
+    site.provider("groq", OPTIONS=options)
+    assert site.ids() == {"E032"}
+
+
+@pytest.mark.parametrize(
+    "url", ["api.example/v1", "https://", "ftp://api.example", "https://a b", f"https://me:{CANARY}@h"]
+)
+def test_a_base_url_that_is_none(site: Site, url: str) -> None:
+    site.provider(BACKEND="custom", OPTIONS={"base_url": url})
+    assert site.ids() == {"E033"}
+
+
+def test_a_credential_in_a_file_that_cannot_be_read(site: Site) -> None:
+    site.provider("groq", OPTIONS={"api_key": f"file:{site.directory}/missing"})
+    assert site.ids() == {"E034"}
+    (site.directory / "missing").write_text(CANARY, encoding="utf-8")
+    assert site.ids() == set()
+
+
+def test_a_credential_that_cannot_stand_in_a_header(site: Site) -> None:
+    site.provider("groq", OPTIONS={"api_key": f"{CANARY}\né"})
+    assert site.ids() == {"E034"}
+
+
+@pytest.mark.parametrize("value", ["env:CHECKED_UNSET", "", " "])
+def test_a_credential_that_is_not_set(site: Site, value: str) -> None:
+    site.provider("groq", OPTIONS={"api_key": value})
+    assert site.ids() == {"W036"}
+
+
+@pytest.mark.parametrize(
+    "url", ["http://10.1.2.3/v1", "http://localhost:11434/v1", "https://[::1]/v1", "http://169.254.169.254"]
+)
+def test_a_private_address_must_be_allowed(site: Site, url: str) -> None:
+    site.provider(BACKEND="custom", OPTIONS={"base_url": url})
+    assert site.ids() == {"E035"}
+    site.provider(BACKEND="custom", OPTIONS={"base_url": url, "allow_private": True})
+    assert site.ids() == set()
+    site.provider(BACKEND="custom", OPTIONS={"base_url": url})
+    site.gateway(ALLOW_PRIVATE_UPSTREAMS=True)
+    assert site.ids() == set()
+
+
+def test_a_credential_that_travels_in_the_clear(site: Site) -> None:
+    options = {"base_url": "http://api.example/v1", "api_key": "env:CHECKED_PROVIDER_KEY"}
+    site.provider(BACKEND="custom", OPTIONS=options)
+    assert site.ids() == {"W037"}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"base_url": "http://api.example/v1"},
+        {"base_url": "https://api.example/v1", "api_key": "env:CHECKED_PROVIDER_KEY"},
+        {"base_url": "http://vllm:8000/v1", "api_key": "env:CHECKED_PROVIDER_KEY"},
+        {"base_url": "http://10.1.2.3/v1", "api_key": "env:CHECKED_PROVIDER_KEY", "allow_private": True},
+    ],
+)
+def test_a_credential_that_does_not(site: Site, options: Any) -> None:
+    site.provider(BACKEND="custom", OPTIONS=options)
+    assert site.ids() == set()
+
+
+@pytest.mark.parametrize("name", ["opanai", "OpenAI", "fast"])
+def test_the_default_provider_must_exist(site: Site, name: str) -> None:
+    site.gateway(DEFAULT_PROVIDER=name)
+    assert site.ids() == {"E038"}
+
+
+def test_the_default_provider_may_be_an_own_alias(site: Site) -> None:
+    site.provider("Mine", BACKEND="groq")
+    site.gateway(DEFAULT_PROVIDER="mine")
+    assert site.ids() == set()
+
+
+@pytest.mark.parametrize("target", ["gpt-5", "openai/", "/gpt-5", "/"])
+def test_a_route_target_that_is_no_provider_and_model(site: Site, target: str) -> None:
+    site.gateway(ROUTES={"fast": ["openai/gpt-5", target]})
+    assert site.ids() == {"E039"}
+
+
+def test_a_route_to_an_unknown_provider(site: Site) -> None:
+    site.gateway(ROUTES={"fast": ["opanai/gpt-5"]})
+    assert site.ids() == {"E040"}
+    assert '"openai"' in site.hint()
+
+
+@pytest.mark.parametrize("name", ["openai", "Groq", "openai/gpt-5"])
+def test_a_route_in_the_way_of_a_provider(site: Site, name: str) -> None:
+    site.gateway(ROUTES={name: ["openai/gpt-5"]})
+    assert site.ids() == {"W041"}
+
+
+# Secrets.
+
+
+@pytest.mark.parametrize("digest", ["", "1234", "z" * 64, "0" * 63, "0" * 66])
+def test_a_digest_that_is_none(site: Site, digest: str) -> None:
+    site.gateway(KEYS={"a": f"sha256:{digest}"})
+    assert site.ids() == {"E042"}
+
+
+def test_a_digest_in_place_of_a_key(site: Site) -> None:
+    site.gateway(KEYS={"a": f"sha256:{hashlib.sha256(b'gw_1').hexdigest()}"})
+    assert site.ids(deploy=True) == set()
+
+
+def test_a_key_that_can_be_guessed(site: Site) -> None:
+    site.gateway(KEYS={"a": "gw_" + "x" * 16})
+    assert site.ids() == {"E043"}
+    site.gateway(KEYS={"a": "gw_" + "x" * 17})
+    assert site.ids() == set()
+
+
+def test_a_key_that_two_callers_have(site: Site) -> None:
+    digest = hashlib.sha256(f"gw_{CANARY}".encode()).hexdigest()
+    site.gateway(KEYS={"a": "env:CHECKED_GATEWAY_KEY", "b": f"sha256:{digest}"})
+    assert site.ids() == {"E044"}
+
+
+@pytest.mark.parametrize(("reference", "id"), [("env:CHECKED_UNSET", "W036"), ("file:/not/there", "E034")])
+def test_a_key_or_token_that_cannot_be_read(site: Site, reference: str, id: str) -> None:
+    site.gateway(KEYS={"a": reference})
+    assert site.ids() == {id}
+    site.gateway(KEYS={}, METRICS_TOKEN=reference)
+    assert site.ids() == {id}
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"KEYS": {"a": f"gw_{CANARY}-literal"}},
+        {"METRICS_TOKEN": f"{CANARY}-literal"},
+        {"PROVIDERS": {"openai": {"OPTIONS": {"api_key": f"{CANARY}-literal"}}}},
+    ],
+)
+def test_a_secret_in_the_settings_is_a_matter_of_deployment(site: Site, keys: Any) -> None:
+    site.gateway(**keys)
+    assert site.ids() == set()
+    assert site.ids(deploy=True) == {"W047"}
+
+
+def test_a_secret_that_the_settings_took_from_the_environment_is_not_in_them(site: Site) -> None:
+    site.provider("groq", OPTIONS={"api_key": CANARY})
+    assert site.ids(deploy=True) == set()
+
+
+# Transport and URLs.
+
+
+class OwnTransport(Transport):
+    """A transport of a third party, with an option that it must have."""
+
+    def __init__(self, *, region: str) -> None:
+        self.region = region
+
+
+@pytest.mark.parametrize("backend", ["pooled", "not.there.Transport", "pathlib.Path"])
+def test_a_transport_that_is_not_there(site: Site, backend: str) -> None:
+    site.gateway(TRANSPORT={"BACKEND": backend})
+    assert site.ids() == {"E048"}
+
+
+@pytest.mark.parametrize(
+    "transport",
+    [
+        {"OPTIONS": {"max_conections": 1}},
+        {"BACKEND": "ai_gateway.transports.httpx.HttpxTransport", "OPTIONS": {"http3": True}},
+        {"BACKEND": f"{THIS}.OwnTransport"},
+    ],
+)
+def test_transport_options_that_it_does_not_take(site: Site, transport: Any) -> None:
+    site.gateway(TRANSPORT=transport)
+    assert site.ids() == {"E049"}
+
+
+def test_a_transport_of_a_third_party(site: Site) -> None:
+    site.gateway(TRANSPORT={"BACKEND": f"{THIS}.OwnTransport", "OPTIONS": {"region": "eu"}})
+    assert site.ids() == set()
+
+
+def page(request: HttpRequest) -> HttpResponse:
+    """A page of the site."""
+    return HttpResponse("a page")
+
+
+def test_urls_that_are_not_included(site: Site) -> None:
+    site.urls(path("page", page))
+    assert site.ids() == {"E050"}
+    assert 'path("", include("ai_gateway.urls"))' in site.hint()
+
+
+def test_urls_behind_a_pattern_that_catches_everything(site: Site) -> None:
+    site.urls(re_path(r"^.*$", page), path("", include("ai_gateway.urls")))
+    assert site.ids() == {"E050"}
+
+
+def test_urls_elsewhere_than_the_prefix_says(site: Site) -> None:
+    site.urls(path("ai/", include("ai_gateway.urls")))
+    assert site.ids() == {"E050"}
+    assert '"PREFIX": "/ai"' in site.hint()
+    site.gateway(PREFIX="/ai")
+    assert site.ids() == set()
+
+
+def test_urls_that_are_the_sites_only_ones(site: Site) -> None:
+    site.settings.ROOT_URLCONF = "ai_gateway.urls"
+    assert site.ids() == set()
+
+
+def test_atomic_requests_and_asynchronous_views(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ai_gateway import views
+
+    site.database(ATOMIC_REQUESTS=True)
+    monkeypatch.setattr(views.api, "_non_atomic_requests", set(), raising=False)
+    assert site.ids() == {"E051"}
+    monkeypatch.setattr(views.api, "_non_atomic_requests", {"default"})
+    assert site.ids() == set()
+
+
+# CORS.
+
+
+def allow_origins(site: Site, **options: Any) -> None:
+    site.settings.MIDDLEWARE = [SECURITY, CORS, COMMON]
+    site.settings.CORS_ALLOWED_ORIGINS = ["https://app.example"]
+    site.settings.CORS_ALLOW_HEADERS = ALLOW_HEADERS
+    for name, value in options.items():
+        setattr(site.settings, name, value)
+
+
+def test_cors_as_it_should_be(site: Site) -> None:
+    allow_origins(site)
+    assert site.ids(deploy=True) == set()
+
+
+def test_origins_without_the_middleware(site: Site) -> None:
+    allow_origins(site, MIDDLEWARE=[SECURITY, COMMON])
+    assert site.ids() == {"W067"}
+
+
+def test_the_cors_middleware_behind_common_middleware(site: Site) -> None:
+    allow_origins(site, MIDDLEWARE=[SECURITY, COMMON, CORS])
+    assert site.ids() == {"W068"}
+
+
+def test_every_origin_with_credentials(site: Site) -> None:
+    allow_origins(site, CORS_ALLOW_ALL_ORIGINS=True)
+    assert site.ids() == set()
+    site.settings.CORS_ALLOW_CREDENTIALS = True
+    assert site.ids() == {"W069"}
+
+
+def test_headers_that_sdks_in_a_browser_send(site: Site) -> None:
+    allow_origins(site, CORS_ALLOW_HEADERS=["authorization", "content-type"])
+    assert site.ids() == {"W070"}
+    del site.settings.CORS_ALLOW_HEADERS
+    assert site.ids() == {"W070"}
+
+
+def test_cors_for_other_paths_is_not_our_business(site: Site) -> None:
+    allow_origins(site, CORS_ALLOW_HEADERS=["authorization"], CORS_URLS_REGEX=r"^/api/.*$")
+    assert site.ids() == set()
+
+
+# The site around the gateway.
+
+
+@pytest.mark.parametrize(("module", "id"), [("httptools", "W060"), ("uvloop", "W061")])
+def test_a_library_of_the_server_that_is_missing(
+    site: Site, monkeypatch: pytest.MonkeyPatch, module: str, id: str
+) -> None:
+    monkeypatch.setattr(checks.deployment, "_is_installed", lambda name: name != module)
+    assert site.ids() == set()
+    assert site.ids(deploy=True) == {id}
+
+
+def test_uvloop_is_missed_only_under_uvicorn(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks.deployment, "_is_installed", lambda name: name not in ("uvloop", "uvicorn"))
+    assert site.ids(deploy=True) == set()
+
+
+@pytest.mark.parametrize(("version", "ids"), [((5, 2, 19), {"W062"}), ((6, 0, 5), {"W062"}), ((6, 1, 0), set())])
+def test_gzip_middleware_before_it_could_stream(
+    site: Site, monkeypatch: pytest.MonkeyPatch, version: tuple[int, ...], ids: set[str]
+) -> None:
+    monkeypatch.setattr("django.VERSION", version)
+    site.settings.MIDDLEWARE = [GZIP, COMMON]
+    assert site.ids() == set()
+    assert site.ids(deploy=True) == ids
+
+
+@pytest.mark.parametrize("seconds", [600, None])
+def test_database_connections_that_outlive_a_request(site: Site, seconds: int | None) -> None:
+    site.database(CONN_MAX_AGE=seconds)
+    assert site.ids() == set()
+    assert site.ids(deploy=True) == {"W063"}
+
+
+def test_sqlite(site: Site) -> None:
+    site.database(ENGINE="django.db.backends.sqlite3")
+    assert site.ids() == set()
+    assert site.ids(deploy=True) == {"W065"}
+
+
+class SynchronousOnly:
+    """An old middleware."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+
+def function_middleware(get_response: GetResponse) -> GetResponse:
+    """A middleware that is a function, which is synchronous unless it says otherwise."""
+    return get_response
+
+
+class ReadsBodies:
+    """A middleware that signs or logs what comes in."""
+
+    async_capable = True
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request) if self.look(request) else HttpResponse(status=400)
+
+    def look(self, request: HttpRequest) -> bool:
+        return any(len(part) for part in [request.body])
+
+
+class InheritsReading(ReadsBodies):
+    """Reads them in the class above."""
+
+
+@pytest.mark.parametrize("name", ["SynchronousOnly", "function_middleware"])
+def test_a_middleware_that_needs_a_thread_for_every_call(site: Site, name: str) -> None:
+    site.settings.MIDDLEWARE = [COMMON, f"{THIS}.{name}"]
+    assert site.ids() == set()
+    assert site.ids(deploy=True) == {"W066"}
+
+
+def test_a_middleware_that_cannot_be_imported_is_djangos_business(site: Site) -> None:
+    site.settings.MIDDLEWARE = [COMMON, "not.there.Middleware"]
+    assert site.ids(deploy=True) == set()
+
+
+@pytest.mark.parametrize("name", ["ReadsBodies", "InheritsReading"])
+def test_a_middleware_that_reads_bodies_django_refuses(site: Site, name: str) -> None:
+    site.settings.MIDDLEWARE = [COMMON, f"{THIS}.{name}"]
+    assert site.ids() == set()
+    assert site.ids(deploy=True) == {"W072"}
+    site.settings.DATA_UPLOAD_MAX_MEMORY_SIZE = conf.settings.MAX_BODY_BYTES
+    assert site.ids(deploy=True) == set()
+    site.settings.DATA_UPLOAD_MAX_MEMORY_SIZE = None
+    assert site.ids(deploy=True) == set()
+
+
+def test_djangos_own_middleware_reads_no_body_of_a_call(site: Site) -> None:
+    site.settings.MIDDLEWARE = [COMMON, "django.middleware.csrf.CsrfViewMiddleware"]
+    assert site.ids(deploy=True) == set()
+
+
+def test_an_asgi_module_without_the_direct_door(site: Site) -> None:
+    site.asgi("from django.core.asgi import get_asgi_application\n")
+    assert site.ids() == set()
+    assert site.ids(deploy=True) == {"W071"}
+
+
+def test_an_asgi_module_is_looked_for_beside_the_wsgi_module(site: Site) -> None:
+    site.settings.ASGI_APPLICATION = None
+    site.settings.WSGI_APPLICATION = "checked_site.wsgi.application"
+    assert site.ids(deploy=True) == set()
+    site.settings.WSGI_APPLICATION = "checked_site_without.wsgi.application"
+    assert site.ids(deploy=True) == {"W071"}
+
+
+def test_an_asgi_module_is_looked_for_beside_the_urls(site: Site) -> None:
+    site.settings.ASGI_APPLICATION = site.settings.WSGI_APPLICATION = None
+    site.settings.ROOT_URLCONF = "checked_site.urls"
+    (site.directory / "checked_site" / "urls.py").write_text(
+        "from ai_gateway.urls import urlpatterns\n", encoding="utf-8"
+    )
+    assert site.ids(deploy=True) == set()
+
+
+def test_debug(site: Site) -> None:
+    site.settings.DEBUG = True
+    assert site.ids() == set()
+    assert site.ids(deploy=True) == {"W073"}
+
+
+def test_the_example_project_in_production_hears_of_sqlite_alone() -> None:
+    environment = {
+        **{"PATH": os.environ["PATH"], "SECRET_KEY": hashlib.sha512(b"x").hexdigest(), "HTTPS": "1"},
+        **{"ALLOWED_HOSTS": "gateway.example", "CORS_ALLOWED_ORIGINS": "https://app.example"},
+        **{"OPENAI_API_KEY": CANARY, "GATEWAY_API_KEYS": f"team-a=gw_{CANARY}", "METRICS_TOKEN": CANARY},
+    }
+    command = [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert re.findall(r"\((\w+\.[A-Z]\d+)\)", done.stderr) == ["ai_gateway.W065"], done.stderr
+
+
+def test_every_host_header(site: Site) -> None:
+    site.settings.ALLOWED_HOSTS = ["*"]
+    assert site.ids() == set()
+    assert site.ids(deploy=True) == {"W074"}

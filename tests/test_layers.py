@@ -1,0 +1,137 @@
+"""Who may import whom, and how long things may grow: the shape of the package, read from its source."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "ai_gateway"
+LAYERS = (
+    "errors calls sse protocols credentials cors bodies __version__",
+    "conf transports providers environment",
+    "registry",
+    "keys routing health refusals intake guard",
+    "relay listing",
+    "attempts",
+    "gateway",
+    "lifespan responses",
+    "views",
+    "site urls checks",
+    "asgi apps management",
+)
+"""From the bottom up: a module imports from its own line and from those above it in this list, never from below."""
+
+APART = (
+    ("transports", "providers"),
+    ("keys", "routing"),
+    ("protocols", "transports"),
+)
+"""Siblings that do not know each other, in either direction."""
+
+NO_DJANGO = [
+    "errors",
+    "calls",
+    "sse",
+    "protocols",
+    "credentials",
+    "bodies",
+    "transports",
+    "relay",
+    "routing",
+    "keys",
+    "intake",
+    "guard",
+    "refusals",
+]
+"""What could be used without Django: of it, only `conf` and what stands above may be Django's."""
+
+OPTIONAL = {"botocore", "uvicorn", "corsheaders"}
+"""Extras, which a function may import when it is called."""
+
+WHEN_READY = {("apps.py", "ready")}
+"""Where Django itself asks for a late import: what is imported there may need the other apps."""
+
+LEVEL = {name: number for number, line in enumerate(LAYERS) for name in line.split()}
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if "migrations" not in path.parts)
+
+
+def top(path: Path) -> str:
+    """The module or folder directly below the package that a file belongs to."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return "__version__" if parts == ("__init__",) else parts[0]
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[ast.stmt, str]]:
+    """Every imported module, with its statement; `from package import module` gives the module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            is_package = node.module == "ai_gateway" or (ROOT / node.module.replace(".", "/")).is_dir()
+            for alias in node.names:
+                yield node, f"{node.module}.{alias.name}" if is_package else node.module
+
+
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def own_imports(path: Path) -> set[str]:
+    """The parts of the package that a file imports, types included."""
+    names = {name.split(".")[1] for _, name in imports(parse(path)) if name.startswith("ai_gateway.")}
+    return names - {top(path)}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_downwards_only(path: Path) -> None:
+    above = {name for name in own_imports(path) if LEVEL[name] > LEVEL[top(path)]}
+    assert not above, f"{top(path)} must not know {above}"
+
+
+@pytest.mark.parametrize(("one", "other"), APART)
+def test_some_siblings_do_not_know_each_other(one: str, other: str) -> None:
+    for path in FILES:
+        assert not (top(path) == one and other in own_imports(path))
+        assert not (top(path) == other and one in own_imports(path))
+
+
+def test_there_is_no_cycle() -> None:
+    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
+    graph: dict[str, set[str]] = {}
+    for name, path in modules.items():
+        tree = parse(path)
+        only_types = {
+            id(inner)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+            for inner in ast.walk(node)
+        }
+        found = {target for node, target in imports(tree) if id(node) not in only_types}
+        graph[name] = {
+            module for target in found for module in (target, target.rpartition(".")[0]) if module in modules
+        }
+        # A submodule's package is loaded before it, and knows of it: that is no cycle of anybody's making.
+        graph[name] -= {name, *(parent for parent in modules if name.startswith(f"{parent}."))}
+    assert tuple(TopologicalSorter(graph).static_order())
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_file_keeps_to_its_bounds(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 500
+    for function in ast.walk(parse(path)):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert (function.end_lineno or 0) - function.lineno < 80, function.name
+            hidden = {name.partition(".")[0] for _, name in imports(function)}
+            assert hidden <= OPTIONAL or (path.name, function.name) in WHEN_READY, (
+                f"{function.name} hides imports of {hidden - OPTIONAL}"
+            )
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if top(path) in NO_DJANGO], ids=lambda path: path.name)
+def test_the_lower_layers_do_not_know_django(path: Path) -> None:
+    assert not [name for _, name in imports(parse(path)) if name.partition(".")[0] == "django"]

@@ -1,0 +1,82 @@
+"""What is built, and what is declared about it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+
+import ai_gateway
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """The wheel, built with the backend that is installed."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return zipfile.ZipFile(next(folder.glob("*.whl")))
+
+
+def test_wheel__holds_the_app_and_nothing_else(wheel: zipfile.ZipFile) -> None:
+    version = ai_gateway.__version__
+    folders = {name.split("/")[0] for name in wheel.namelist()}
+    assert folders == {"ai_gateway", f"django_ai_gateway-{version}.dist-info"}
+
+
+def test_wheel__holds_every_file_of_the_app(wheel: zipfile.ZipFile) -> None:
+    ours = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "ai_gateway").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert ours <= set(wheel.namelist())
+    assert "ai_gateway/py.typed" in ours
+
+
+def test_wheel__carries_the_licence_and_the_version(wheel: zipfile.ZipFile) -> None:
+    folder = f"django_ai_gateway-{ai_gateway.__version__}.dist-info"
+    metadata = wheel.read(f"{folder}/METADATA").decode()
+    assert f"Version: {ai_gateway.__version__}\n" in metadata
+    assert "License-Expression: MIT\n" in metadata
+    assert wheel.read(f"{folder}/licenses/LICENSE").startswith(b"MIT License")
+
+
+def test_app__is_importable_without_settings() -> None:
+    """What a settings module imports must not ask for settings."""
+    code = "import ai_gateway, ai_gateway.environment, ai_gateway.cors; print(ai_gateway.environment.from_environ({}))"
+    environment = {"PATH": "/usr/bin:/bin"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "{}\n", done.stderr
+
+
+def test_python__classifiers_and_floor_agree() -> None:
+    assert PROJECT["requires-python"] == ">=3.11"
+    assert "Programming Language :: Python :: 3.11" in PROJECT["classifiers"]
+    assert "Programming Language :: Python :: 3.10" not in PROJECT["classifiers"]
+
+
+def test_dev_extra__installs_every_other_extra() -> None:
+    extras: dict[str, list[str]] = PROJECT["optional-dependencies"]
+    named = extras["dev"][0].removeprefix("django-ai-gateway[").removesuffix("]").split(",")
+    assert set(named) == set(extras) - {"dev"}
+
+
+@pytest.mark.parametrize("dependency", PROJECT["dependencies"])
+def test_dependencies__are_met_here(dependency: str) -> None:
+    """The suite runs with versions that the package asks for, so it can say something about them."""
+    requirement = Requirement(dependency)
+    assert requirement.specifier.contains(importlib.metadata.version(requirement.name))

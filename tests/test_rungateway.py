@@ -1,0 +1,287 @@
+"""`manage.py rungateway`: what it prints, what it starts, and what it refuses."""
+
+from __future__ import annotations
+
+import http.client
+import importlib.util
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from ai_gateway import registry
+from ai_gateway.management.commands import rungateway
+
+ROOT = Path(__file__).resolve().parent.parent
+DEVELOPMENT_KEY = re.compile(r"gw_dev_[A-Za-z0-9_-]{32}")
+ECHO = {"model": "echo/echo-1", "messages": [{"role": "user", "content": "Hello"}]}
+
+
+class Gateway:
+    """A `rungateway` process of the example project, in a folder of its own and with no environment but the given."""
+
+    def __init__(self, folder: Path, environ: Mapping[str, str], *arguments: str) -> None:
+        self.output = folder / "output"
+        environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONUNBUFFERED": "1",
+            "SECRET_KEY": "x" * 50,
+            "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
+            **environ,
+        }
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "manage.py", "rungateway", "--port", "0", *arguments],
+                cwd=ROOT,
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.port = 0
+
+    def printed(self) -> str:
+        """Everything that it has written so far, errors and log included."""
+        return self.output.read_text()
+
+    def wait_until_it_answers(self) -> None:
+        """Wait until /health does."""
+        deadline = time.monotonic() + 40
+        while time.monotonic() < deadline and self.process.poll() is None:
+            if found := re.search(r"AI gateway \S+ at http://127\.0\.0\.1:(\d+)", self.printed()):
+                self.port = int(found[1])
+                try:
+                    assert self.ask("GET", "/health")[0] == 200
+                except OSError:
+                    pass
+                else:
+                    return
+            time.sleep(0.1)
+        raise AssertionError(self.printed())
+
+    def ask(self, method: str, path: str, body: object = None, key: str | None = None) -> tuple[int, Any]:
+        """Send one request; give the status and the JSON of the answer."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        headers = {"content-type": "application/json", **({"authorization": f"Bearer {key}"} if key else {})}
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+        finally:
+            connection.close()
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal to it as a supervisor would, and wait for its end."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(40)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Callable[..., Gateway]]:
+    """Start gateways; they are stopped at the end."""
+    started: list[Gateway] = []
+
+    def start(environ: Mapping[str, str], *arguments: str) -> Gateway:
+        gateway = Gateway(tmp_path, environ, *arguments)
+        started.append(gateway)
+        gateway.wait_until_it_answers()
+        return gateway
+
+    yield start
+    for gateway in started:
+        gateway.stop()
+
+
+@pytest.fixture(autouse=True)
+def _registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Leave neither a development key nor a snapshot of the test behind."""
+    monkeypatch.setattr(registry, "SOURCES", [*registry.SOURCES])
+    monkeypatch.delenv(rungateway.DEVELOPMENT_KEY, raising=False)
+    yield
+    os.environ.pop(rungateway.DEVELOPMENT_KEY, None)
+    registry.forget(setting="AI_GATEWAY")
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What uvicorn would be started with."""
+    found: dict[str, Any] = {}
+    monkeypatch.setattr("uvicorn.run", lambda application, **options: found.update(options, application=application))
+    return found
+
+
+def print_of(*arguments: str) -> tuple[str, str]:
+    """Run the command in this process; give what it printed and its errors."""
+    out, err = io.StringIO(), io.StringIO()
+    call_command("rungateway", "--port", "0", "--no-migrate", *arguments, stdout=out, stderr=err, no_color=True)
+    return out.getvalue(), err.getvalue()
+
+
+# Real processes
+
+
+def test_first_run__shows_a_key_that_opens_the_gateway(run: Callable[..., Gateway]) -> None:
+    gateway = run({})
+    printed = gateway.printed()
+    assert len(DEVELOPMENT_KEY.findall(printed)) == 1
+    status, answer = gateway.ask("POST", "/v1/chat/completions", ECHO, DEVELOPMENT_KEY.findall(printed)[0])
+    assert status == 200
+    assert answer["choices"][0]["message"]["role"] == "assistant"
+    assert gateway.ask("POST", "/v1/chat/completions", ECHO, "gw_dev_something-else")[0] == 401
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_first_run__the_curl_line_works(run: Callable[..., Gateway]) -> None:
+    printed = run({}).printed()
+    key = DEVELOPMENT_KEY.findall(printed)[0]
+    line = next(line for line in printed.splitlines() if line.strip().startswith("curl "))
+    shell = {"GATEWAY_KEY": key, "PATH": os.environ["PATH"]}
+    done = subprocess.run(
+        line.replace("curl", "curl -sS --fail", 1), shell=True, env=shell, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["object"] == "chat.completion"
+
+
+def test_first_run__migrates_and_shows_the_admin(run: Callable[..., Gateway], tmp_path: Path) -> None:
+    gateway = run({})
+    assert (tmp_path / "db.sqlite3").stat().st_size > 0
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=20)
+    connection.request("GET", "/admin/login/")
+    page = connection.getresponse().read().decode()
+    stylesheet = re.search(r'href="(/static/admin/css/base[^"]*\.css)"', page)
+    assert stylesheet is not None
+    connection.request("GET", stylesheet[1])
+    response = connection.getresponse()
+    assert (response.status, response.headers["content-type"].split(";")[0]) == (200, "text/css")
+    assert len(response.read()) > 1000
+    connection.close()
+    assert "Warning" not in gateway.printed()
+
+
+def test_configured__names_providers_and_keys_but_shows_no_secret(run: Callable[..., Gateway]) -> None:
+    environ = {"OPENAI_API_KEY": "sk-very-secret", "GATEWAY_API_KEYS": "team-a=gw_very-secret"}
+    gateway = run(environ)
+    printed = gateway.printed()
+    assert "openai (" in printed
+    assert "Gateway keys: team-a" in printed
+    assert "secret" not in printed
+    assert not DEVELOPMENT_KEY.search(printed)
+    assert gateway.ask("POST", "/v1/chat/completions", ECHO, "gw_very-secret")[0] == 200
+
+
+def test_workers__share_the_development_key(run: Callable[..., Gateway]) -> None:
+    gateway = run({}, "--workers", "2")
+    key = DEVELOPMENT_KEY.findall(gateway.printed())[0]
+    assert {gateway.ask("POST", "/v1/chat/completions", ECHO, key)[0] for _ in range(20)} == {200}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals__end_it_in_order(run: Callable[..., Gateway], number: signal.Signals) -> None:
+    gateway = run({})
+    assert gateway.stop(number) in (0, -number)
+    assert "Traceback" not in gateway.printed()
+
+
+def test_log__is_one_line_per_record_and_has_no_access_log(run: Callable[..., Gateway]) -> None:
+    gateway = run({"LOG_LEVEL": "info"})
+    gateway.ask("GET", "/health")
+    lines = [line for line in gateway.printed().splitlines() if re.match(r"\d{4}-", line)]
+    assert lines
+    assert not any("GET /health" in line for line in lines)
+
+
+# What uvicorn is started with
+
+
+def test_uvicorn__is_set_up_for_streams(served: dict[str, Any], settings: Any) -> None:
+    settings.AI_GATEWAY = {"DRAIN_TIMEOUT": 7.5}
+    print_of("--workers", "3", "--log-level", "warning")
+    assert served["application"] == "ai_gateway.management.commands.rungateway:application"
+    assert served["factory"] is True
+    assert (served["http"], served["loop"], served["lifespan"]) == ("httptools", "uvloop", "on")
+    assert (served["workers"], served["log_level"]) == (3, "warning")
+    assert (served["access_log"], served["server_header"]) == (False, False)
+    assert (served["timeout_keep_alive"], served["timeout_graceful_shutdown"]) == (75, 9)
+
+
+def test_application__is_that_of_the_settings(settings: Any) -> None:
+    settings.ASGI_APPLICATION = "tests.ordinary_site.asgi.application"
+    assert rungateway.named_application() is __import__("tests.ordinary_site.asgi", fromlist=["x"]).application
+
+
+def test_application__is_made_where_the_settings_name_none() -> None:
+    assert rungateway.named_application() is None
+    assert callable(rungateway.application())
+
+
+# What it prints
+
+
+def test_no_key__is_made_when_a_provider_is_configured(served: dict[str, Any], settings: Any) -> None:
+    """A key that opens a stored credential is for the operator to give out, not for a log file."""
+    settings.AI_GATEWAY = {"PROVIDERS": {"openai": {"OPTIONS": {"api_key": "sk-stored"}}}}
+    out, _ = print_of()
+    assert not DEVELOPMENT_KEY.search(out)
+    assert "Gateway keys: none" in out
+    assert "sk-stored" not in out
+
+
+def test_prefix__is_part_of_the_address(served: dict[str, Any], settings: Any) -> None:
+    settings.AI_GATEWAY = {"PREFIX": "/ai"}
+    out, _ = print_of()
+    assert re.search(r"curl http://127\.0\.0\.1:\d+/ai/v1/chat/completions", out)
+
+
+def test_broken_provider__is_named_with_the_reason(served: dict[str, Any], settings: Any) -> None:
+    settings.AI_GATEWAY = {"PROVIDERS": {"openai": {"OPTIONS": {"base_url": "not a url"}}}}
+    _, err = print_of("--skip-checks")
+    assert "'openai' is misconfigured" in err
+
+
+# What it refuses
+
+
+def test_port_in_use__is_said_clearly() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(CommandError, match=f"Cannot listen on 127.0.0.1 port {port}: .*in use"):
+            call_command("rungateway", "--port", str(port))
+
+
+def test_unknown_host__is_said_clearly() -> None:
+    with pytest.raises(CommandError, match="Cannot listen on no-such-host.invalid"):
+        call_command("rungateway", "--host", "no-such-host.invalid", "--port", "0")
+
+
+@pytest.mark.parametrize("arguments", [("--port", "http"), ("--port", "70000"), ("--workers", "0"), ("--workers", "x")])
+def test_nonsense__is_refused(arguments: tuple[str, str]) -> None:
+    with pytest.raises(CommandError):
+        call_command("rungateway", *arguments)
+
+
+def test_reload__excludes_workers() -> None:
+    with pytest.raises(CommandError, match="one worker"):
+        call_command("rungateway", "--reload", "--workers", "2", "--port", "0")
+
+
+def test_missing_server__names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "uvicorn" else find(name))
+    with pytest.raises(CommandError, match=r"django-ai-gateway\[server\]"):
+        call_command("rungateway", "--port", "0")
