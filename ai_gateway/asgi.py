@@ -29,9 +29,9 @@ from ai_gateway import gateway, health
 from ai_gateway.calls import Arrival, Reply
 from ai_gateway.conf import settings
 from ai_gateway.errors import ClientDisconnected, MethodNotAllowed
-from ai_gateway.guard import Guard, Receive, Send, unchunked
+from ai_gateway.guard import Guard, Receive, Send, Watch, unchunked
 from ai_gateway.intake import is_api_path, read_arrival
-from ai_gateway.lifespan import LOOP, TRANSPORT, Lifespan
+from ai_gateway.lifespan import LOOP, TRANSPORT, WATCH, Lifespan
 from ai_gateway.refusals import refuse
 from ai_gateway.site import SiteExchange
 
@@ -113,7 +113,8 @@ class GatewayApplication:
             scope["method"], path, raw_path[len(self._prefix) :], scope["query_string"], scope["headers"], guard
         )
         is_direct = self._is_direct and b"origin" not in arrival.fields
-        guard.watch(for_disconnect=is_direct)
+        watch = state.get(WATCH) or Watch(loop)
+        watch.begin(guard.watched(for_disconnect=is_direct))
         try:
             if not is_direct:
                 await SiteExchange(scope, arrival, guard).run(self._site)
@@ -129,7 +130,7 @@ class GatewayApplication:
             if not guard.is_gone:
                 raise
         finally:
-            guard.unwatch()
+            watch.end(guard)
 
 
 async def _answer(arrival: Arrival) -> Reply:

@@ -131,7 +131,7 @@ def split_key(item: str, number: int) -> tuple[str, str]:
 
 
 def digest(name: str, key: str) -> str:
-    """Refer to a key by its SHA-256 digest. Raises ImproperlyConfigured, without the key, if no header could carry it."""
+    """Refer to a key by its SHA-256 digest. Raises ImproperlyConfigured for one that no header could carry."""
     if not (key.isascii() and key.isprintable()):
         raise ImproperlyConfigured(f"The environment variable {name} has a key that cannot stand in a header.")
     return f"sha256:{hashlib.sha256(key.encode('ascii')).hexdigest()}"

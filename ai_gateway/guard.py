@@ -3,8 +3,8 @@
 It reads the body within its limits of size and time before anything is buffered (uvicorn and Django have no such
 limits), and notices a caller that hangs up or takes no more of its answer.
 
-Costs are kept off the common path: a caller that hangs up is looked for by one timer that fires only if the call lasts
-longer than WATCH_AFTER, and a task is made for it only then.
+Costs are kept off the common path: a task that waits for the caller to hang up is made only for a call that lasts long
+enough for the watch to come by.
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-WATCH_AFTER = 0.1
-"""Seconds after which a call is watched for a caller that hangs up. Most calls to a model take longer, errors do
-not."""
+WATCH_INTERVAL = 0.2
+"""Seconds between two looks. From the first one on that a call meets, its caller's hanging up is noticed at once."""
 
 LINGER_BYTES = 64 * 1024 * 1024
 LINGER_SECONDS = 2.0
@@ -32,6 +31,32 @@ closed with unread bytes in it resets the connection, and the answer is lost wit
 
 SMALL_REMAINDER = 64 * 1024
 """An unread body up to this many bytes is left to the server, which skips it and keeps the connection."""
+
+
+class Watch:
+    """Looks after the guards of one event loop, all of them with one timer: one for each would cost every call more."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._guards: set[Guard] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, guard: Guard) -> None:
+        """Look after a guard from now on."""
+        self._guards.add(guard)
+        if self._timer is None:
+            self._timer = self._loop.call_later(WATCH_INTERVAL, self._look)
+
+    def end(self, guard: Guard) -> None:
+        """Look after a guard no longer."""
+        self._guards.discard(guard)
+        guard.unwatched()
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        for guard in list(self._guards):
+            guard.look(now)
+        self._timer = self._loop.call_later(WATCH_INTERVAL, self._look) if self._guards else None
 
 
 class Guard(IncomingBody):
@@ -48,7 +73,6 @@ class Guard(IncomingBody):
         "_send_timeout",
         "_sending_since",
         "_task",
-        "_timer",
         "_watcher",
         "is_finished",
         "is_gone",
@@ -61,7 +85,6 @@ class Guard(IncomingBody):
         self._sending_since: float | None = None
         self._loop = loop
         self._task: asyncio.Task[Any] | None = None
-        self._timer: asyncio.TimerHandle | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._read_until: float | None = None
         self._is_slow = False
@@ -168,35 +191,28 @@ class Guard(IncomingBody):
 
     # The watch.
 
-    def watch(self, *, for_disconnect: bool) -> None:
-        """Cancel the current task when the caller takes nothing for too long, or hangs up. Ended by `unwatch`.
-
-        Django looks for a caller that hangs up itself, and only one may.
-        """
+    def watched(self, *, for_disconnect: bool) -> Guard:
+        """Begin to be watched, in the task that is to be cancelled when the caller takes nothing for too long, or hangs
+        up. Django looks for a caller that hangs up itself, and only one may."""
         self._task = asyncio.current_task(self._loop)
         self._for_disconnect = for_disconnect
-        self._timer = self._loop.call_later(WATCH_AFTER, self._look)
+        return self
 
-    def unwatch(self) -> None:
+    def unwatched(self) -> None:
         """End the watch."""
         self._is_done = True
-        if self._timer is not None:
-            self._timer.cancel()
         if self._watcher is not None:
             self._watcher.cancel()
 
-    def _look(self) -> None:
+    def look(self, now: float) -> None:
+        """See what has to be done about this request. Called by the watch."""
         if self._for_disconnect and self._watcher is None and self.is_finished:
             self._watcher = self._loop.create_task(self._await_disconnect())
-        now = self._loop.time()
         if self._read_until is not None and now > self._read_until and self._task is not None:
             self._is_slow = True
             self._task.cancel()
         if self._sending_since is not None and now - self._sending_since > self._send_timeout:
             self._give_up()
-        else:
-            pause = WATCH_AFTER if self._for_disconnect and self._watcher is None else min(1.0, self._send_timeout / 4)
-            self._timer = self._loop.call_later(pause, self._look)
 
     async def _await_disconnect(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

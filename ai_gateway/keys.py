@@ -38,9 +38,7 @@ def identify(arrival: Arrival, snapshot: Snapshot) -> Caller:
     fields = arrival.fields
     if len(fields) != len(arrival.headers):
         _refuse_repeated(arrival)
-    found = [
-        (name, fields[name]) for name in PREFERRED.get(arrival.dialect.family, HEADERS) if name in fields
-    ]
+    found = [(name, fields[name]) for name in PREFERRED.get(arrival.dialect.family, HEADERS) if name in fields]
     if len(found) == 1:
         caller = find(bare(*found[0]), snapshot)
         return caller if caller is not None else _stranger(found, snapshot)

@@ -23,13 +23,15 @@ from typing import Any
 
 from ai_gateway import gateway, health, registry
 from ai_gateway.conf import settings
+from ai_gateway.guard import Watch
 
 logger = logging.getLogger("ai_gateway")
 
 LOOP = "ai_gateway.loop"
 TRANSPORT = "ai_gateway.transport"
-"""Where the lifespan state, of which every request's scope has a copy, holds the event loop and its transport. To ask
-asyncio for the loop costs a system call on Python 3.11."""
+WATCH = "ai_gateway.watch"
+"""Where the lifespan state, of which every request's scope has a copy, holds the event loop, its transport and its
+watch. To ask asyncio for the loop costs a system call on Python 3.11."""
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -58,6 +60,7 @@ class Lifespan:
     def _start(self) -> None:
         registry.snapshot()
         self._state[LOOP] = self._loop
+        self._state[WATCH] = Watch(self._loop)
         self._state[TRANSPORT] = gateway.transport_of(self._loop)
         # Signals belong to the main thread; a server in another one (in tests) is stopped by other means.
         if threading.current_thread() is threading.main_thread():

@@ -145,7 +145,9 @@ async def _fetch(
     call: Call, caller: Caller, provider: Provider, snapshot: Snapshot, transport: Transport
 ) -> list[Model]:
     # The caller's headers stay out of it: the list is everybody's.
-    plain = msgspec.structs.replace(call, method="GET", path=PATH, query=b"", headers=[], fields={}, dialect=DIALECTS["openai"])
+    plain = msgspec.structs.replace(
+        call, method="GET", path=PATH, query=b"", headers=[], fields={}, dialect=DIALECTS["openai"]
+    )
     request = provider.build(plain, caller, None)
     send = provider.send or transport.send
     response = await send(request, provider.timeouts or snapshot.timeouts)

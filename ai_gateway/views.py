@@ -50,16 +50,19 @@ async def api(request: HttpRequest, path: str) -> HttpResponseBase:
     return await _respond(request, reply)
 
 
+@csrf_exempt
 async def alive(request: HttpRequest) -> HttpResponseBase:
     """`/health`: is the process up?"""
     return await _respond(request, _only_get(request) or health.alive())
 
 
+@csrf_exempt
 async def ready(request: HttpRequest) -> HttpResponseBase:
     """`/health/ready`: should calls be sent here?"""
     return await _respond(request, _only_get(request) or await health.ready())
 
 
+@csrf_exempt
 async def providers(request: HttpRequest) -> HttpResponseBase:
     """`/health/providers`: how did each provider do last? For staff, or with the metrics token."""
     reply = _only_get(request)
@@ -69,6 +72,7 @@ async def providers(request: HttpRequest) -> HttpResponseBase:
     return await _respond(request, reply or health.providers())
 
 
+@csrf_exempt
 async def hello(request: HttpRequest) -> HttpResponseBase:
     """`/api/hello`: what Claude Code asks for (HEAD) to see whether there is anybody."""
     return await _respond(request, _only_get(request) or Reply(status=200, headers=[], body=b""))

@@ -265,7 +265,7 @@ def test_port_in_use__is_said_clearly() -> None:
 
 
 def test_unknown_host__is_said_clearly() -> None:
-    with pytest.raises(CommandError, match="Cannot listen on no-such-host.invalid"):
+    with pytest.raises(CommandError, match=r"Cannot listen on no-such-host\.invalid"):
         call_command("rungateway", "--host", "no-such-host.invalid", "--port", "0")
 
 

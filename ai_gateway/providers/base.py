@@ -53,6 +53,12 @@ headers with new body fields every month, and half a pair is an error."""
 
 NOT_FORWARDED_PREFIXES = (b"x-forwarded-", b"x-gateway-", b"sec-", b"proxy-")
 
+NOT_ENCODED = (b"accept-encoding", b"identity")
+"""Asked of every provider: the gateway reads what passes, and a caller gets what the provider sends."""
+
+MAX_TARGETS = 256
+"""Request targets that a provider remembers. The paths of a caller who makes them up are not worth remembering."""
+
 CREDENTIAL_PARAMETERS = frozenset(("key", "api_key", "api-key", "apikey", "access_token"))
 """Query parameters that carry credentials somewhere: they would end up in log files, so they are not passed on."""
 
@@ -169,7 +175,7 @@ class Provider:
             target=self.target(call, model),
             headers=self.write_headers(call, caller),
             body=self.body(call, model),
-            body_length=content_length(call),
+            body_length=None if isinstance(call.body, bytes) else content_length(call),
         )
 
     def origin(self, call: Call, caller: Caller) -> Origin:
@@ -184,7 +190,19 @@ class Provider:
 
     def target(self, call: Call, model: str | None) -> bytes:
         """Write the request target: the path by this provider's rules, and the caller's query."""
-        return with_query(self.path(call.path), forwarded_query(call.query))
+        if call.query:
+            return with_query(self.path(call.path), forwarded_query(call.query))
+        known = self._targets.get(call.path)
+        if known is None:
+            known = with_query(self.path(call.path), b"")
+            if len(self._targets) < MAX_TARGETS:
+                self._targets[call.path] = known
+        return known
+
+    @cached_property
+    def _targets(self) -> dict[str, bytes]:
+        """Targets by path, for the few paths that most calls ask for."""
+        return {}
 
     def path(self, path: str) -> str:
         """Exchange the prefix of a gateway path for this provider's. Raises UnsupportedDialect where no rule fits."""
@@ -202,7 +220,7 @@ class Provider:
         for name, value in self._own_headers:
             if name not in call.fields:
                 headers.append((name, value))
-        headers.append((b"accept-encoding", b"identity"))
+        headers.append(NOT_ENCODED)
         headers.extend(self.authorize(call, caller))
         return headers
 
@@ -226,7 +244,12 @@ class Provider:
         """Write the stored credential as a header. Raises ProviderNotConfigured if there is none."""
         if self.api_key is None:
             raise self.not_configured("has no credential in this gateway", {"api_key": "env:..."})
-        return self.auth_of(call).header(self.api_key.reveal())
+        auth = self.auth_of(call)
+        return self._usual_credential if auth is self.auth else auth.header(self.api_key.reveal())
+
+    @cached_property
+    def _usual_credential(self) -> tuple[bytes, bytes]:
+        return self.auth.header(self.api_key.reveal() if self.api_key is not None else "")
 
     def accepted_form(self, call: Call, name: bytes, value: bytes) -> tuple[bytes, bytes]:
         """Write a caller's own credential in a style that this provider accepts: as it came, if that is one."""

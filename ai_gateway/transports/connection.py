@@ -130,6 +130,11 @@ class Connection(asyncio.Protocol):
         if exchange is not None:
             exchange.lose()
 
+    def look_at_clock(self, now: float) -> None:
+        """See Exchange.look_at_clock()."""
+        if self._exchange is not None:
+            self._exchange.look_at_clock(now)
+
     def interrupt(self, error: GatewayError) -> None:
         """End the exchange under way with this error."""
         if self._exchange is not None:
@@ -155,9 +160,18 @@ class Connection(asyncio.Protocol):
             self.close()
             raise StaleConnection("The connection was closed before it could be used.")
         exchange = self._begin(request, timeouts, max_body)
+        body = request.body
         try:
-            await self._write(request, exchange, timeouts)
-            await self._await_head(exchange, timeouts)
+            if isinstance(body, bytes) and len(body) <= SMALL_BODY:
+                self._transport.write(write_head(request, len(body)) + body)
+                self._written = True
+            else:
+                await self._write(request, exchange, timeouts)
+            while not exchange.status:
+                if exchange.error is not None:
+                    raise exchange.error
+                if not await exchange.wait(timeouts.first_byte):
+                    raise UpstreamTimeout("The provider did not answer in time.")
         except BaseException:
             self.close()
             raise
@@ -184,16 +198,12 @@ class Connection(asyncio.Protocol):
             pump = self._pump(body, exchange, timeouts, chunked=request.body_length is None)
             exchange.carry(self.loop.create_task(pump))
             return
-        head = write_head(request, len(body))
-        if len(body) <= SMALL_BODY:
-            self._transport.write(head + body)
-        else:
-            self._transport.write(head)
-            view = memoryview(body)
-            for start in range(0, len(body), SMALL_BODY):
-                self._transport.write(view[start : start + SMALL_BODY])
-                if self._paused_writing and not await self._drain(exchange, timeouts.write):
-                    return  # The upstream answers already (a 413, say): the rest is of no interest to it.
+        self._transport.write(write_head(request, len(body)))
+        view = memoryview(body)
+        for start in range(0, len(body), SMALL_BODY):
+            self._transport.write(view[start : start + SMALL_BODY])
+            if self._paused_writing and not await self._drain(exchange, timeouts.write):
+                return  # The upstream answers already (a 413, say): the rest is of no interest to it.
         self._written = True
 
     async def _drain(self, exchange: Exchange, seconds: float) -> bool:
@@ -236,13 +246,6 @@ class Connection(asyncio.Protocol):
             raise UpstreamTimeout("The provider did not take the request in time.") from None
         finally:
             self._room = None
-
-    async def _await_head(self, exchange: Exchange, timeouts: Timeouts) -> None:
-        while not exchange.has_head:
-            if exchange.error is not None:
-                raise exchange.error
-            if not await exchange.wait(timeouts.first_byte):
-                raise UpstreamTimeout("The provider did not answer in time.")
 
     def pause_writing(self) -> None:
         """Called by the event loop when its buffer is full."""

@@ -39,6 +39,9 @@ from ai_gateway.transports.connection import Connection, StaleConnection
 from ai_gateway.transports.dialing import ConnectTimeout, Dialer
 from ai_gateway.transports.exchange import Exchange
 
+TICK = 0.05
+"""Seconds between two looks at the clock: how late a timeout may be noticed."""
+
 
 class Pool:
     """The connections to one origin."""
@@ -54,6 +57,7 @@ class Pool:
         self._opened = 0
         self._waiters: deque[asyncio.Future[Connection | None]] = deque()
         self._reaper: asyncio.TimerHandle | None = None
+        self._clock: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
 
     def __repr__(self) -> str:
@@ -61,26 +65,28 @@ class Pool:
         return f"<Pool {self._origin.host}:{self._origin.port} [{counts}, {self._opened} of {self._limit} slots]>"
 
     async def acquire(self, timeouts: Timeouts) -> Connection:
-        """Give a connection to use: an idle one, a new one, or the next that is freed. It must be released or
-        closed."""
-        connection = self._take_idle()
-        if connection is None:
-            if self._opened < self._limit:
-                self._opened += 1
-            else:
-                connection = await self._wait(timeouts.pool)
+        """Give a new connection, or the next that is freed. It must be released or closed."""
+        connection = None
+        if self._opened < self._limit:
+            self._opened += 1
+        else:
+            connection = await self._wait(timeouts.pool)
         if connection is None:
             connection = await self._open(timeouts.connect)
         if connection in self._connections:  # Else it died on the way here, and sending will say so.
             self._busy.add(connection)
         return connection
 
-    def _take_idle(self) -> Connection | None:
+    def take_idle(self) -> Connection | None:
+        """Give an idle connection, if there is one. It must be released or closed."""
+        if self._clock is None:
+            self._clock = self._loop.call_later(TICK, self._tick)
         oldest = self._loop.time() - self._keep_alive
         while self._idle:
             # The one used last is the least likely to have been closed by the other end.
             connection = self._idle.pop()
             if connection.is_usable(oldest):
+                self._busy.add(connection)
                 return connection
             connection.close()
         return None
@@ -167,6 +173,13 @@ class Pool:
         wait = self._idle[0].idle_since - oldest if self._idle else None
         self._reaper = None if wait is None else self._loop.call_later(wait, self._reap)
 
+    def _tick(self) -> None:
+        """Look whose patience is over, as long as anybody waits for anything."""
+        now = self._loop.time()
+        for connection in list(self._busy):
+            connection.look_at_clock(now)
+        self._clock = self._loop.call_later(TICK, self._tick) if self._busy else None
+
     def interrupt(self, error: GatewayError) -> None:
         """End all that is under way or waiting. Those who wait first: the slots that the others free are not for
         them."""
@@ -177,8 +190,9 @@ class Pool:
 
     def close(self) -> None:
         """Close every connection."""
-        if self._reaper is not None:
-            self._reaper.cancel()
+        for timer in (self._reaper, self._clock):
+            if timer is not None:
+                timer.cancel()
         for connection in list(self._connections):
             connection.close()
 
@@ -221,7 +235,7 @@ class PooledTransport(httpx.AsyncBaseTransport, Transport):
             pool = Pool(request.origin, self._dialer, limit=self._limit, keep_alive=self._keep_alive)
             self._pools[request.origin] = pool
         while True:
-            connection = await pool.acquire(timeouts)
+            connection = pool.take_idle() or await pool.acquire(timeouts)
             try:
                 return await connection.send(request, timeouts, max_body=self._max_body)
             except StaleConnection:

@@ -93,8 +93,9 @@ def report(results: Results) -> Iterator[str]:
     """Write everything, line by line."""
     for name, samples in results.items():
         yield from _table(SCENARIOS[name], samples)
-    yield from ("", "Bars for the direct door")
-    yield from filter(None, (bar.line(results) for bar in BARS))
+    lines = [line for bar in BARS if (line := bar.line(results))]
+    if lines:
+        yield from ("", "Bars for the direct door", *lines)
     yield from ("", ", ".join(f"{name} {version}" for name, version in machine().items()))
 
 

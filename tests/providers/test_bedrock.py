@@ -1,6 +1,7 @@
 """Bedrock: three APIs on a host per region, and requests that are signed.
 
-The signature is computed a second time here, by the steps of "Create a signed AWS API request" in the AWS documentation.
+The signature is computed a second time here, by the steps of "Create a signed AWS API request" in the documentation of
+AWS.
 """
 
 from __future__ import annotations

@@ -124,7 +124,7 @@ def test_a_backend_may_be_a_class_with_fields_of_its_own(monkeypatch: pytest.Mon
     provider = build_provider("ours", {"BACKEND": here("Ours"), "OPTIONS": options})
     assert isinstance(provider, Ours)
     assert (provider.name, provider.tenant, provider.token) == ("ours", "north", Secret("t"))
-    assert (provider.ratio, provider.tags) == (0.5, {"a"})
+    assert (provider.ratio, provider.tags) == (0.5, frozenset("a"))
 
 
 def test_a_url_without_a_slash_at_its_end_and_one_with_it_are_the_same() -> None:

@@ -132,22 +132,17 @@ class Command(BaseCommand):
     def introduce(self, snapshot: Snapshot, origin: str, workers: int) -> None:
         """Print where the gateway listens, what it can reach and how to try it."""
         write = self.stdout.write
+        url = origin + settings.PREFIX
         plural = "worker" if workers == 1 else "workers"
-        write(self.style.SUCCESS(f"\nAI gateway {__version__} at {origin}{settings.PREFIX} ({workers} {plural})\n"))
+        write(self.style.SUCCESS(f"\nAI gateway {__version__} at {url} ({workers} {plural})\n"))
         write(f"Providers: {describe_providers(snapshot)}")
         if snapshot.passthrough:
             write("Any other: with the caller's own key for it, and the header x-provider.")
         if key := os.environ.get(DEVELOPMENT_KEY):
             self.introduce_development_key(key)
-        elif not snapshot.callers:
-            write(
-                "Gateway keys: none, so nobody can use the stored credentials. Set GATEWAY_API_KEYS or AI_GATEWAY['KEYS']."
-            )
         else:
-            write(f"Gateway keys: {', '.join(sorted(str(caller.key_name) for caller in snapshot.callers.values()))}")
-        write(
-            f"\nTry it:\n\n{curl_line(origin + settings.PREFIX, with_key=bool(snapshot.callers))}\n\nCtrl-C stops it.\n"
-        )
+            write(f"Gateway keys: {describe_keys(snapshot)}")
+        write(f"\nTry it:\n\n{curl_line(url, with_key=bool(snapshot.callers))}\n\nCtrl-C stops it.\n")
         self.stdout.flush()
 
     def introduce_development_key(self, key: str) -> None:
@@ -205,6 +200,14 @@ def describe_providers(snapshot: Snapshot) -> str:
     """List the providers that a holder of a gateway key can use, by alias and name."""
     ready = snapshot.configured.items()
     return ", ".join(f"{alias} ({provider.label})" if provider.label else alias for alias, provider in ready)
+
+
+def describe_keys(snapshot: Snapshot) -> str:
+    """List the gateway keys by name, or say how to get one."""
+    names = sorted(str(caller.key_name) for caller in snapshot.callers.values())
+    return (
+        ", ".join(names) or "none, so nobody can use a stored credential. Set GATEWAY_API_KEYS or AI_GATEWAY['KEYS']."
+    )
 
 
 def curl_line(url: str, *, with_key: bool) -> str:
