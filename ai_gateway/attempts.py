@@ -97,28 +97,35 @@ class Attempt:
         fields = dict(response.headers)
         if fields.get(b"content-type", b"").startswith(b"text/event-stream") and b"content-encoding" not in fields:
             return await self._stream(response)
-        return await self._answer(response, fields.get(b"content-length"))
+        length = fields.get(b"content-length")
+        if self.call.method == "HEAD" or status in (204, 304):
+            return await self._without_body(response)
+        body = response.take_rest()
+        if body is None and length is not None and length.isdigit() and int(length) <= HELD_ANSWER:
+            body = await self._hold(response)
+        if body is None:
+            body = await response.read() or b""
+            plain = Plain(self.call, response, ready=body)
+            return Reply(status=status, headers=self._headers(response), body=plain)
+        headers = self._headers(response)
+        if length is None:
+            headers.append((b"content-length", b"%d" % len(body)))
+        return Reply(status=status, headers=headers, body=body)
 
-    async def _answer(self, response: UpstreamResponse, length: bytes | None) -> Reply:
-        """Hold a short answer until it is whole; pass a long one on as it comes."""
-        if self.call.method == "HEAD" or response.status in (204, 304):
-            await response.aclose()
-            headers = self._headers(response)
-            if response.status in (204, 304):
-                headers = [header for header in headers if header[0] != b"content-length"]
-            return Reply(status=response.status, headers=headers, body=b"")
-        must_hold = length is not None and length.isdigit() and int(length) <= HELD_ANSWER
-        body = await response.read() or b""
-        while must_hold or response.is_complete:
-            rest = await response.read()
-            if not rest:
-                headers = self._headers(response)
-                if length is None:
-                    headers.append((b"content-length", b"%d" % len(body)))
-                return Reply(status=response.status, headers=headers, body=body)
-            body += rest
-        plain = Plain(self.call, response, ready=body)
-        return Reply(status=response.status, headers=self._headers(response), body=plain)
+    async def _hold(self, response: UpstreamResponse) -> bytes:
+        """Read a short answer to its end before anything of it goes out."""
+        parts = []
+        while part := await response.read():
+            parts.append(part)
+        await response.aclose()
+        return b"".join(parts)
+
+    async def _without_body(self, response: UpstreamResponse) -> Reply:
+        await response.aclose()
+        headers = self._headers(response)
+        if response.status in (204, 304):
+            headers = [header for header in headers if header[0] != b"content-length"]
+        return Reply(status=response.status, headers=headers, body=b"")
 
     async def _stream(self, response: UpstreamResponse) -> Reply:
         """Wait for the first event and judge it. A silent upstream is committed to after one interval, to keep the

@@ -212,10 +212,10 @@ class UpstreamResponse(ABC):
     status: int
     headers: Headers
 
-    @property
-    @abstractmethod
-    def is_complete(self) -> bool:
-        """Whether the body has arrived to its end, read or not."""
+    def take_rest(self) -> bytes | None:
+        """Give all of the body that was not read yet if it is there to its end, else None. Saves waiting for what need
+        not be waited for; a response that cannot do it may always say None."""
+        return None
 
     @abstractmethod
     async def read(self, patience: float | None = None) -> bytes | None:

@@ -168,26 +168,34 @@ class Guard(IncomingBody):
     async def reply(self, reply: Reply, arrival: Arrival) -> None:
         """Send a reply and close it. A body that ended before it was whole is left without an end: the server cuts
         it."""
-        unread = self.has_unread(arrival.fields)
-        headers = [*reply.headers, (b"connection", b"close")] if unread else reply.headers
+        body = reply.body
+        if isinstance(body, bytes):
+            await self._reply_whole(reply, body, arrival)
+            return
         try:
-            await self.send({"type": "http.response.start", "status": reply.status, "headers": headers})
-            body = reply.body
-            if isinstance(body, bytes):
-                if unread:
-                    await self.send({"type": "http.response.body", "body": body, "more_body": True})
-                    await self.linger()
-                    body = b""
-                self._is_done = True
-                await self.send({"type": "http.response.body", "body": body})
-                return
+            await self.send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
             async for chunk in body:
                 await self.send({"type": "http.response.body", "body": chunk, "more_body": True})
             self._is_done = True
             if not body.is_broken:
                 await self.send({"type": "http.response.body", "body": b""})
         finally:
-            await reply.aclose()
+            await body.aclose()
+
+    async def _reply_whole(self, reply: Reply, body: bytes, arrival: Arrival) -> None:
+        headers = reply.headers
+        is_unread = not self.is_finished and self.has_unread(arrival.fields)
+        if is_unread:
+            headers = [*headers, (b"connection", b"close")]
+        self._sending_since = self._loop.time()
+        await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        if is_unread:
+            await self._send({"type": "http.response.body", "body": body, "more_body": True})
+            await self.linger()
+            body = b""
+        self._is_done = True
+        await self._send({"type": "http.response.body", "body": body})
+        self._sending_since = None
 
     # The watch.
 

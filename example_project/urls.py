@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 from django.contrib import admin
 from django.contrib.staticfiles.views import serve
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -13,7 +15,7 @@ def static_file(request: HttpRequest, path: str) -> HttpResponseBase:
     found = serve(request, path, insecure=True)
     if not found.streaming:
         return found
-    with found:
+    with closing(found):
         return HttpResponse(found.getvalue(), headers=dict(found.items()))
 
 

@@ -77,7 +77,7 @@ def test_references__are_resolved_by_the_registry(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setenv(name, value)
     settings.AI_GATEWAY = from_environ(environ)
     snapshot = registry.refresh()
-    assert snapshot.callers[hashlib.sha256(b"gw_secret").digest()].key_name == "team"
+    assert snapshot.keys[hashlib.sha256(b"gw_secret").digest()].key_name == "team"
     credential = snapshot.providers["groq"].api_key
     assert credential is not None
     assert credential.reveal() == "gsk-secret"
@@ -203,7 +203,7 @@ def test_example_settings__name_a_variable_that_cannot_be_read() -> None:
                 "PASSWORD": "p@ss",
                 "HOST": "db.example",
                 "PORT": "5433",
-                "OPTIONS": {"sslmode": "require", "pool": True},
+                "OPTIONS": {"sslmode": "require", "pool": {"min_size": 1, "max_size": 10}},
             },
         ),
         ("postgresql:///gateway", {"NAME": "gateway", "HOST": "", "PORT": ""}),

@@ -213,7 +213,7 @@ def test_errors__are_json_and_never_a_redirect(site: Site, method: str, path: st
 
 
 def test_errors__a_foreign_host_gets_json(site: Site) -> None:
-    """Django's DisallowedHost page is not for clients of an API. Without the third line nobody is there to replace it."""
+    """DisallowedHost is a page of HTML. Without the third line nobody is there to replace it."""
     answer = site.ask("GET", "/v1/models", headers={"host": "evil.example", "origin": "https://evil.example"})
     assert answer.status == 400
     assert is_error_in_json(answer) is site.has_direct_door

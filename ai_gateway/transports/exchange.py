@@ -63,10 +63,9 @@ class Exchange(UpstreamResponse):
 
     # What the reader does.
 
-    @property
-    def is_complete(self) -> bool:
-        """See UpstreamResponse.is_complete."""
-        return self._complete
+    def take_rest(self) -> bytes | None:
+        """See UpstreamResponse.take_rest()."""
+        return self._take() if self._complete else None
 
     async def read(self, patience: float | None = None) -> bytes | None:
         """See UpstreamResponse.read()."""

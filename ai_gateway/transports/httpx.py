@@ -144,13 +144,7 @@ class HttpxResponse(UpstreamResponse):
         self._idle_timeout = timeouts.idle
         self._silent = 0.0
         self._error: GatewayError | None = None
-        self._ended = False
         self._closed = closed
-
-    @property
-    def is_complete(self) -> bool:
-        """See UpstreamResponse.is_complete."""
-        return self._ended
 
     async def read(self, patience: float | None = None) -> bytes | None:
         """See UpstreamResponse.read(). A task of its own waits for the next chunk, so that impatience loses nothing."""
@@ -170,7 +164,6 @@ class HttpxResponse(UpstreamResponse):
             return None
         task, self._next, self._silent = self._next, None, 0.0
         chunk = task.result()
-        self._ended = chunk is None
         return chunk or b""
 
     async def _read_chunk(self) -> bytes | None:

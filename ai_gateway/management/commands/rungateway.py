@@ -63,7 +63,7 @@ def development_key() -> Configuration:
 
 def is_unconfigured(snapshot: Snapshot) -> bool:
     """Whether there is neither a gateway key nor a credential of a provider: nothing that a new key could open."""
-    return not snapshot.callers and all(provider.api_key is None for provider in snapshot.providers.values())
+    return not snapshot.keys and all(provider.api_key is None for provider in snapshot.providers.values())
 
 
 class Command(BaseCommand):
@@ -135,14 +135,14 @@ class Command(BaseCommand):
         url = origin + settings.PREFIX
         plural = "worker" if workers == 1 else "workers"
         write(self.style.SUCCESS(f"\nAI gateway {__version__} at {url} ({workers} {plural})\n"))
-        write(f"Providers: {describe_providers(snapshot)}")
+        write(f"Providers for holders of a gateway key:{describe_providers(snapshot)}\n")
         if snapshot.passthrough:
-            write("Any other: with the caller's own key for it, and the header x-provider.")
+            write("Any other provider: with the caller's own key for it, and the header x-provider.\n")
         if key := os.environ.get(DEVELOPMENT_KEY):
             self.introduce_development_key(key)
         else:
             write(f"Gateway keys: {describe_keys(snapshot)}")
-        write(f"\nTry it:\n\n{curl_line(url, with_key=bool(snapshot.callers))}\n\nCtrl-C stops it.\n")
+        write(f"\nTry it:\n\n{curl_line(url, with_key=bool(snapshot.keys))}\n\nCtrl-C stops it.\n")
         self.stdout.flush()
 
     def introduce_development_key(self, key: str) -> None:
@@ -197,14 +197,13 @@ def set_log_level(level: str) -> None:
 
 
 def describe_providers(snapshot: Snapshot) -> str:
-    """List the providers that a holder of a gateway key can use, by alias and name."""
-    ready = snapshot.configured.items()
-    return ", ".join(f"{alias} ({provider.label})" if provider.label else alias for alias, provider in ready)
+    """List the providers that a holder of a gateway key can use, a line for each, by alias and name."""
+    return "".join(f"\n  {alias:12} {provider.label}".rstrip() for alias, provider in snapshot.configured.items())
 
 
 def describe_keys(snapshot: Snapshot) -> str:
     """List the gateway keys by name, or say how to get one."""
-    names = sorted(str(caller.key_name) for caller in snapshot.callers.values())
+    names = sorted(str(caller.key_name) for caller in snapshot.keys.values())
     return (
         ", ".join(names) or "none, so nobody can use a stored credential. Set GATEWAY_API_KEYS or AI_GATEWAY['KEYS']."
     )
@@ -221,6 +220,8 @@ def serve(*, host: str, port: int, workers: int, reload: bool, log_level: str | 
     """Run uvicorn until it is told to stop."""
     import uvicorn
 
+    from ai_gateway.server import GatheringProtocol
+
     uvicorn.run(
         APPLICATION,
         factory=True,
@@ -228,7 +229,7 @@ def serve(*, host: str, port: int, workers: int, reload: bool, log_level: str | 
         port=port,
         workers=workers,
         reload=reload,
-        http="httptools",
+        http=GatheringProtocol,
         loop="uvloop",
         lifespan="on",
         # The site's own LOGGING is in force.

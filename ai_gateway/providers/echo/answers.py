@@ -27,10 +27,13 @@ class EchoResponse(UpstreamResponse):
         self._due_at: float | None = None
         self._is_closed = False
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether all of it is there: what comes without a pause is there from the beginning."""
-        return not self._delay or self._position >= len(self._pieces) - 1
+    def take_rest(self) -> bytes | None:
+        """See UpstreamResponse.take_rest(). What comes without a pause is there from the beginning."""
+        if self._delay and self._position < len(self._pieces) - 1:
+            return None
+        rest = b"".join(self._pieces[self._position :])
+        self._position = len(self._pieces)
+        return rest
 
     async def read(self, patience: float | None = None) -> bytes | None:
         """See UpstreamResponse.read()."""

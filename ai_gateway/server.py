@@ -1,0 +1,61 @@
+"""uvicorn's HTTP protocol, writing the head of an answer and the first of its body together.
+
+uvicorn writes them one after the other, and uvloop sends each at once: two system calls and two packets where one would
+do. For a small answer that is an eighth of the gateway's whole cost. `manage.py rungateway` serves with this;
+everything works the same with plain uvicorn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+
+class GatheringTransport:
+    """A transport that holds back the head of an answer until the next write, or the end of this turn of the loop."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head: bytes | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Write bytes; uvicorn gives a head as one piece of its own."""
+        head = self._head
+        if head is not None:
+            self._head = None
+            self._transport.write(head + data)
+        elif data.startswith(b"HTTP/1.1 "):
+            self._head = data
+            self._loop.call_soon(self.flush)
+        else:
+            self._transport.write(data)
+
+    def flush(self) -> None:
+        """Write a head that is still held back."""
+        head, self._head = self._head, None
+        if head is not None and not self._transport.is_closing():
+            self._transport.write(head)
+
+    def is_closing(self) -> bool:
+        """Whether the transport is closed or about to be."""
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        """Close the transport when everything is written."""
+        self.flush()
+        self._transport.close()
+
+
+class GatheringProtocol(HttpToolsProtocol):
+    """uvicorn's protocol on httptools, with a transport that gathers."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Called by the event loop when a caller has connected."""
+        gathering = GatheringTransport(transport, self.loop)
+        super().connection_made(cast(asyncio.Transport, gathering))
