@@ -30,7 +30,7 @@ from ai_gateway.calls import Arrival, Reply
 from ai_gateway.conf import settings
 from ai_gateway.errors import ClientDisconnected, MethodNotAllowed
 from ai_gateway.guard import Guard, Receive, Send, Watch, unchunked
-from ai_gateway.intake import is_api_path, read_arrival
+from ai_gateway.intake import has_body, is_api_path, read_arrival
 from ai_gateway.lifespan import LOOP, TRANSPORT, WATCH, Lifespan
 from ai_gateway.refusals import refuse
 from ai_gateway.site import SiteExchange
@@ -113,6 +113,8 @@ class GatewayApplication:
             scope["method"], path, raw_path[len(self._prefix) :], scope["query_string"], scope["headers"], guard
         )
         is_direct = self._is_direct and b"origin" not in arrival.fields
+        if is_direct and not has_body(arrival.fields):
+            guard.is_finished = True  # Nobody will read it, so the watch may wait for the end of the connection.
         watch = state.get(WATCH) or Watch(loop)
         watch.begin(guard.watched(for_disconnect=is_direct))
         try:

@@ -149,8 +149,10 @@ class Attempt:
             if status is not None:
                 return await self._refused(response, status, event[1])
         end = whole_events(buffer)
-        headers = [header for header in self._headers(response) if header[0] != b"content-length"]
-        headers.append((b"x-accel-buffering", b"no"))
+        headers = [
+            header for header in self._headers(response) if header[0] not in (b"content-length", b"cache-control")
+        ]
+        headers += ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
         body = Stream(self.call, response, ready=buffer[:end] or b"", held=buffer[end:], interval=interval)
         return Reply(status=response.status, headers=headers, body=body)
 

@@ -74,6 +74,7 @@ class Guard(IncomingBody):
         "_sending_since",
         "_task",
         "_watcher",
+        "given_up",
         "is_finished",
         "is_gone",
     )
@@ -91,6 +92,7 @@ class Guard(IncomingBody):
         self._is_done = False
         self.is_finished = False
         self.is_gone = False
+        self.given_up = asyncio.Event()
 
     # The body.
 
@@ -229,9 +231,13 @@ class Guard(IncomingBody):
 
     def _give_up(self) -> None:
         # The server says "disconnect" after a complete answer, too: that is not one.
-        if not self._is_done and self._task is not None:
-            self.is_gone = True
+        if self._is_done or self._task is None:
+            return
+        self.is_gone = True
+        if self._for_disconnect:
             self._task.cancel()
+        else:
+            self.given_up.set()  # Django ends a request properly only if it is told that the caller is gone.
 
 
 def too_slow(seconds: float) -> RequestTimeout:

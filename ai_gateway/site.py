@@ -53,11 +53,11 @@ class SiteExchange:
         self._cleanup = AsyncExitStack()
         self.scope = {**scope, CLEANUP: self._cleanup}
         self._is_withheld = gateway.refusal(arrival) is not None
-        self._has_started = False
         self._is_replaced = False
         self._must_linger = False
         self._received = 0
         self._drained = asyncio.Event()
+        self._started = asyncio.Event()
         self._deadline = asyncio.get_running_loop().time() + registry.snapshot().body_timeout
 
     async def run(self, site: Any) -> None:
@@ -68,7 +68,7 @@ class SiteExchange:
             try:
                 await site(self.scope, self.receive, self.send)
             except GatewayError as error:
-                if not self._has_started:
+                if not self._started.is_set():
                     reply = refuse(error, self._arrival.dialect, self._arrival.request_id)
                     await self._guard.reply(reply, self._arrival)
 
@@ -102,7 +102,22 @@ class SiteExchange:
         return {"type": "http.request", "body": piece, "more_body": not self._guard.is_finished}
 
     async def _until_gone(self) -> None:
-        """Throw away what is left of the body, then wait for the end of the connection (ClientDisconnected)."""
+        """Wait for the end of the connection, or until the guard gives the caller up (ClientDisconnected)."""
+        loop = asyncio.get_running_loop()
+        ends = [loop.create_task(self._discard()), loop.create_task(self._guard.given_up.wait())]
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in ends:
+                task.cancel()
+            await asyncio.gather(*ends, return_exceptions=True)
+        raise ClientDisconnected
+
+    async def _discard(self) -> None:
+        """Throw away what is left of the body, until the connection ends. Not before the answer has begun: to ask for
+        the body is to tell a caller who waits for "100 Continue" that it is wanted."""
+        if not self._guard.is_finished:
+            await self._started.wait()
         while True:
             await self._guard.next()
             if self._guard.is_finished:
@@ -113,8 +128,8 @@ class SiteExchange:
     async def send(self, message: Message) -> None:
         """Send what Django answers, JSON in place of HTML, and nothing after a body that broke off."""
         if message["type"] == "http.response.start":
-            self._has_started = True
             await self._start(message)
+            self._started.set()
         elif self._is_replaced:
             return
         elif message.get("more_body", False):

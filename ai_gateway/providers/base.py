@@ -304,7 +304,8 @@ def forwarded_headers(call: Call) -> Headers:
     return [
         header
         for header in call.headers
-        if header[0] not in dropped and not header[0].startswith(NOT_FORWARDED_PREFIXES)
+        # A name with an underscore is taken by some servers for the one with a dash, past every filter on the way.
+        if header[0] not in dropped and b"_" not in header[0] and not header[0].startswith(NOT_FORWARDED_PREFIXES)
     ]
 
 

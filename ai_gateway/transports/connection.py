@@ -359,6 +359,7 @@ class Connection(asyncio.Protocol):
                 length = value
         if coding is not None and length is not None:
             self._keep_alive = False
+            headers[:] = [header for header in headers if header[0] != b"content-length"]
         is_chunked = coding is not None and coding.rpartition(b",")[2].strip().lower() == b"chunked"
         self._until_eof = not is_chunked and (length is None or coding is not None) and status not in (204, 304)
 

@@ -326,6 +326,7 @@ def test_a_full_pool_is_a_503_and_heals(start_gateway: StartGateway, upstream: U
     gate.open()
     assert [connection.read_answer().body for connection in holders] == [b"ok"] * 4
     assert raw.post(CHAT_PATH, CHAT, [BEARER]).body == b"ok"
+    raw.close()
 
 
 def test_health_still_answers_while_the_upstream_is_stuck(
