@@ -24,7 +24,8 @@ STORED = {"openai": "sk-stored-openai", "anthropic": "sk-ant-stored-anthropic", 
 
 
 MOST_THREADS = 20
-"""A gateway's threads when every pool is full: the loop's own, uvloop's resolver (4), Django's (8), the loop's pool (6)."""
+"""A gateway's threads when every pool is full: the loop's own, uvloop's resolver (4), Django's (8), the pool of the
+loop (6)."""
 
 
 class StartGateway(Protocol):

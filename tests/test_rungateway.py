@@ -23,6 +23,7 @@ from django.core.management import CommandError, call_command
 
 from ai_gateway import registry
 from ai_gateway.management.commands import rungateway
+from ai_gateway.server import GatheringProtocol
 
 ROOT = Path(__file__).resolve().parent.parent
 DEVELOPMENT_KEY = re.compile(r"gw_dev_[A-Za-z0-9_-]{32}")
@@ -212,7 +213,7 @@ def test_uvicorn__is_set_up_for_streams(served: dict[str, Any], settings: Any) -
     print_of("--workers", "3", "--log-level", "warning")
     assert served["application"] == "ai_gateway.management.commands.rungateway:application"
     assert served["factory"] is True
-    assert (served["http"], served["loop"], served["lifespan"]) == ("httptools", "uvloop", "on")
+    assert (served["http"], served["loop"], served["lifespan"]) == (GatheringProtocol, "uvloop", "on")
     assert (served["workers"], served["log_level"]) == (3, "warning")
     assert (served["access_log"], served["server_header"]) == (False, False)
     assert (served["timeout_keep_alive"], served["timeout_graceful_shutdown"]) == (75, 9)
