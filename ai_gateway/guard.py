@@ -92,7 +92,7 @@ class Guard(IncomingBody):
         self._is_done = False
         self.is_finished = False
         self.is_gone = False
-        self.given_up = asyncio.Event()
+        self.given_up: asyncio.Event | None = None
 
     # The body.
 
@@ -206,6 +206,7 @@ class Guard(IncomingBody):
         up. Django looks for a caller that hangs up itself, and only one may."""
         self._task = asyncio.current_task(self._loop)
         self._for_disconnect = for_disconnect
+        self.given_up = None if for_disconnect else asyncio.Event()
         return self
 
     def unwatched(self) -> None:
@@ -234,7 +235,7 @@ class Guard(IncomingBody):
         if self._is_done or self._task is None:
             return
         self.is_gone = True
-        if self._for_disconnect:
+        if self.given_up is None:
             self._task.cancel()
         else:
             self.given_up.set()  # Django ends a request properly only if it is told that the caller is gone.

@@ -104,7 +104,9 @@ class SiteExchange:
     async def _until_gone(self) -> None:
         """Wait for the end of the connection, or until the guard gives the caller up (ClientDisconnected)."""
         loop = asyncio.get_running_loop()
-        ends = [loop.create_task(self._discard()), loop.create_task(self._guard.given_up.wait())]
+        ends = [loop.create_task(self._discard())]
+        if self._guard.given_up is not None:
+            ends.append(loop.create_task(self._until_given_up(self._guard.given_up)))
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -112,6 +114,9 @@ class SiteExchange:
                 task.cancel()
             await asyncio.gather(*ends, return_exceptions=True)
         raise ClientDisconnected
+
+    async def _until_given_up(self, given_up: asyncio.Event) -> None:
+        await given_up.wait()
 
     async def _discard(self) -> None:
         """Throw away what is left of the body, until the connection ends. Not before the answer has begun: to ask for

@@ -15,6 +15,7 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 from django.db import connections
+from django.db.transaction import non_atomic_requests
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
@@ -37,6 +38,7 @@ PIECE = 64 * 1024
 
 
 @csrf_exempt
+@non_atomic_requests
 async def api(request: HttpRequest, path: str) -> HttpResponseBase:
     """Everything below /v1 and /v1beta."""
     if not isinstance(request, ASGIRequest):
@@ -51,18 +53,21 @@ async def api(request: HttpRequest, path: str) -> HttpResponseBase:
 
 
 @csrf_exempt
+@non_atomic_requests
 async def alive(request: HttpRequest) -> HttpResponseBase:
     """`/health`: is the process up?"""
     return await _respond(request, _only_get(request) or health.alive())
 
 
 @csrf_exempt
+@non_atomic_requests
 async def ready(request: HttpRequest) -> HttpResponseBase:
     """`/health/ready`: should calls be sent here?"""
     return await _respond(request, _only_get(request) or await health.ready())
 
 
 @csrf_exempt
+@non_atomic_requests
 async def providers(request: HttpRequest) -> HttpResponseBase:
     """`/health/providers`: how did each provider do last? For staff, or with the metrics token."""
     reply = _only_get(request)
@@ -73,6 +78,7 @@ async def providers(request: HttpRequest) -> HttpResponseBase:
 
 
 @csrf_exempt
+@non_atomic_requests
 async def hello(request: HttpRequest) -> HttpResponseBase:
     """`/api/hello`: what Claude Code asks for (HEAD) to see whether there is anybody."""
     return await _respond(request, _only_get(request) or Reply(status=200, headers=[], body=b""))

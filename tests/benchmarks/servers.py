@@ -82,6 +82,14 @@ class Uvicorn(Peer):
         return {"BENCHMARK_UPSTREAM": f"http://127.0.0.1:{upstream}", "BENCHMARK_DOOR": self.door}
 
 
+class Gateway(Uvicorn):
+    """The gateway in one worker, served as `manage.py rungateway` serves it."""
+
+    def command(self, port: int, upstream: int, folder: Path) -> list[str]:
+        """Start the worker."""
+        return [sys.executable, "-m", "tests.benchmarks.serve", self.application, str(port)]
+
+
 class Nginx(Peer):
     """nginx as a reverse proxy with kept-alive upstream connections: what passing bytes on costs in C."""
 
@@ -151,6 +159,7 @@ litellm_settings: {{num_retries: 0, request_timeout: 900}}
 
 
 BARE, OBVIOUS, DIRECT, DJANGO = "bare", "obvious", "direct-door", "django-door"
+PLAIN = "direct-plain-uvicorn"
 PASSTHROUGH = "direct-passthrough"
 
 PEERS: Mapping[str, Peer] = {
@@ -158,9 +167,10 @@ PEERS: Mapping[str, Peer] = {
     for peer in (
         Uvicorn(BARE, "tests.benchmarks.bare", "bare ASGI app, calls nobody"),
         Uvicorn(OBVIOUS, "tests.benchmarks.obvious", "Django async view + httpx.AsyncClient"),
-        Uvicorn(DIRECT, "tests.benchmarks.gateway", "ai_gateway, direct door", "direct", GATEWAY_KEY),
-        Uvicorn(PASSTHROUGH, "tests.benchmarks.gateway", "the same, caller's own credential", "direct"),
-        Uvicorn(DJANGO, "tests.benchmarks.gateway", "ai_gateway, Django door", "django", GATEWAY_KEY),
+        Gateway(DIRECT, "tests.benchmarks.gateway", "ai_gateway, direct door", "direct", GATEWAY_KEY),
+        Gateway(PASSTHROUGH, "tests.benchmarks.gateway", "the same, caller's own credential", "direct"),
+        Uvicorn(PLAIN, "tests.benchmarks.gateway", "the same, under plain uvicorn", "direct", GATEWAY_KEY),
+        Gateway(DJANGO, "tests.benchmarks.gateway", "ai_gateway, Django door", "django", GATEWAY_KEY),
         Nginx(),
         LiteLLM(),
     )
