@@ -8,27 +8,37 @@ everything works the same with plain uvicorn.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 
 class GatheringTransport:
-    """A transport that holds back the head of an answer until the next write, or the end of this turn of the loop."""
+    """A transport that holds back the head of an answer until the next write, or the end of this turn of the loop.
+
+    `write` is the transport's own as soon as the head is out: the chunks of a stream pass with nothing in between.
+    """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
         self._loop = loop
         self._head: bytes | None = None
+        self.write: Callable[[bytes], None] = self.gather
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
-    def write(self, data: bytes) -> None:
-        """Write bytes; uvicorn gives a head as one piece of its own."""
+    def expect_head(self) -> None:
+        """Look out for the head of another answer."""
+        self.write = self.gather
+
+    def gather(self, data: bytes) -> None:
+        """Write bytes, but hold back a head; uvicorn gives it as one piece of its own."""
         head = self._head
         if head is not None:
             self._head = None
+            self.write = self._transport.write
             self._transport.write(head + data)
         elif data.startswith(b"HTTP/1.1 "):
             self._head = data
@@ -57,5 +67,10 @@ class GatheringProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Called by the event loop when a caller has connected."""
-        gathering = GatheringTransport(transport, self.loop)
-        super().connection_made(cast(asyncio.Transport, gathering))
+        self._gathering = GatheringTransport(transport, self.loop)
+        super().connection_made(cast(asyncio.Transport, self._gathering))
+
+    def on_message_begin(self) -> None:
+        """Called by the parser when a request begins: its answer will have a head."""
+        super().on_message_begin()
+        self._gathering.expect_head()

@@ -37,6 +37,8 @@ def write(*pieces: bytes | None, closes: bool = False) -> list[bytes]:
             if piece is None:
                 await asyncio.sleep(0)
             else:
+                if piece.startswith(HEAD):
+                    transport.expect_head()
                 transport.write(piece)
         if closes:
             transport.close()

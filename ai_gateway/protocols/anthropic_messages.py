@@ -13,6 +13,6 @@ DIALECT = Dialect(
     write_error_event=write_error_event,
     keep_alive=b'event: ping\ndata: {"type": "ping"}\n\n',
     # A `message_delta` with a stop reason and a clean end was recorded without `message_stop`: either proves the end.
-    terminal=(b"message_stop", b'"stop_reason":"', b'"stop_reason": "'),
+    terminal=(b"event: error", b"message_stop", b'"stop_reason":"', b'"stop_reason": "'),
     read_error=status_of,
 )

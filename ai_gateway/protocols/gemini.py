@@ -55,6 +55,6 @@ DIALECT = Dialect(
     is_generation=True,
     write_error=write_error,
     write_error_event=write_error_event,
-    terminal=(b'"finishReason"', b'"blockReason"'),
+    terminal=(b'"error"', b'"finishReason"', b'"blockReason"'),
     read_error=lambda name, data: status_of(data),
 )

@@ -12,6 +12,7 @@ DIALECT = Dialect(
     write_error=write_error,
     write_error_event=write_error_event,
     # Not every provider sends [DONE], and one was recorded that sends it without a finish reason: either will do.
-    terminal=(b"[DONE]", b'"finish_reason":"', b'"finish_reason": "'),
+    # An error of the provider's own ends it, too: it needs no second one.
+    terminal=(b'"error":{', b'"error": {', b"[DONE]", b'"finish_reason":"', b'"finish_reason": "'),
     read_error=lambda name, data: status_of(data),
 )

@@ -1,0 +1,118 @@
+"""The values that unit tests hand to the gateway's modules: a request's head, a call, an upstream's answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from typing import Any, TypeVar
+
+from ai_gateway.calls import Arrival, Call, Headers, IncomingBody, UpstreamRequest, UpstreamResponse
+from ai_gateway.errors import GatewayError
+from ai_gateway.intake import read_arrival
+from ai_gateway.protocols import dialect_of
+from ai_gateway.transports import Transport
+
+T = TypeVar("T")
+JSON = (b"content-type", b"application/json")
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in a loop of its own."""
+    return asyncio.run(coroutine)
+
+
+class Body(IncomingBody):
+    """A request body that is there at once."""
+
+    def __init__(self, content: bytes = b"") -> None:
+        self.content = content
+        self.was_read = False
+
+    async def read(self, limit: int, seconds: float) -> bytes:
+        self.was_read = True
+        return self.content
+
+    async def pieces(self, limit: int, seconds: float) -> AsyncIterator[bytes]:
+        self.was_read = True
+        yield self.content
+
+
+def make_arrival(
+    path: str = "/v1/chat/completions",
+    *headers: tuple[bytes, bytes],
+    method: str = "POST",
+    body: bytes = b"",
+    query: bytes = b"",
+) -> Arrival:
+    """The head of a request as a door hands it over."""
+    length = [(b"content-length", b"%d" % len(body))] if body else []
+    fields: Headers = [*headers, *length]
+    return read_arrival(method, path, path.encode(), query, fields, Body(body))
+
+
+def make_call(
+    path: str = "/v1/chat/completions",
+    *headers: tuple[bytes, bytes],
+    method: str = "POST",
+    body: bytes = b"{}",
+    model: str | None = None,
+    stream: bool = False,
+) -> Call:
+    """A call as the policies see it."""
+    fields = dict(headers)
+    return Call(
+        method=method,
+        path=path,
+        query=b"",
+        headers=list(headers),
+        fields=fields,
+        body=body,
+        dialect=dialect_of(path, fields),
+        request_id="req_test",
+        received_at=0.0,
+        model=model,
+        stream=stream,
+    )
+
+
+Step = bytes | None | Exception
+
+
+class Answer(UpstreamResponse):
+    """An upstream's answer by a script: bytes are read, None is a silence, an error is raised; then comes the end."""
+
+    def __init__(self, *steps: Step, status: int = 200, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        self.status = status
+        self.headers = list(headers)
+        self.steps = list(steps)
+        self.is_closed = False
+
+    async def read(self, patience: float | None = None) -> bytes | None:
+        step = self.steps.pop(0) if self.steps else b""
+        if isinstance(step, Exception):
+            raise step
+        return step
+
+    async def aclose(self) -> None:
+        self.is_closed = True
+
+
+class Scripted(Transport):
+    """A transport that gives these answers, or raises these errors, one after the other."""
+
+    def __init__(self, *outcomes: Answer | Exception) -> None:
+        self.outcomes = list(outcomes)
+        self.requests: list[UpstreamRequest] = []
+
+    async def send(self, request: UpstreamRequest, timeouts: object) -> UpstreamResponse:
+        self.requests.append(request)
+        outcome = self.outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def interrupt(self, error: GatewayError) -> None:
+        raise error
+
+    async def aclose(self) -> None:
+        self.outcomes.clear()

@@ -1,0 +1,130 @@
+"""An answer on its way back: its bytes unchanged, and an end that says what happened."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ai_gateway.calls import ReplyBody
+from ai_gateway.errors import UpstreamClosed, UpstreamTimeout
+from ai_gateway.relay import COMMENT, MAX_HELD, Plain, Stream
+from tests.factories import Answer, Step, make_call, run
+
+PATHS = {
+    "openai_chat": "/v1/chat/completions",
+    "openai_responses": "/v1/responses",
+    "anthropic_messages": "/v1/messages",
+    "gemini": "/v1beta/models/m:streamGenerateContent",
+}
+ENDS = {
+    "openai_chat": b"data: [DONE]\n\n",
+    "openai_responses": b'event: response.completed\ndata: {"type":"response.completed"}\n\n',
+    "anthropic_messages": b'event: message_stop\ndata: {"type":"message_stop"}\n\n',
+    "gemini": b'data: {"candidates":[{"finishReason":"STOP"}]}\r\n\r\n',
+}
+EVENT = b'data: {"text":"caf\xc3\xa9"}\n\n'
+
+
+async def collect(body: ReplyBody) -> list[bytes]:
+    return [chunk async for chunk in body]
+
+
+def relay(*steps: Step, dialect: str = "openai_chat", ready: bytes = b"", held: bytes = b"") -> list[bytes]:
+    """What the caller gets of a stream of these pieces."""
+    answer = Answer(*steps)
+    stream = Stream(make_call(PATHS[dialect]), answer, ready=ready, held=held, interval=1)
+    return run(collect(stream))
+
+
+@pytest.mark.parametrize("dialect", PATHS)
+@settings(max_examples=60, deadline=None)
+@given(places=st.lists(st.integers(0, 10_000), max_size=30))
+def test_however_a_stream_is_cut_its_bytes_are_the_same(dialect: str, places: list[int]) -> None:
+    stream = EVENT * 3 + ENDS[dialect]
+    bounds = sorted({0, len(stream), *(place % len(stream) for place in places)})
+    pieces = [stream[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+    assert b"".join(relay(*pieces, dialect=dialect)) == stream
+
+
+def test_single_bytes_come_out_as_whole_events() -> None:
+    stream = EVENT + ENDS["openai_chat"]
+    assert relay(*(stream[place : place + 1] for place in range(len(stream)))) == [EVENT, ENDS["openai_chat"]]
+
+
+def test_what_was_read_for_judging_comes_first() -> None:
+    assert relay(b"two\n\n", ENDS["openai_chat"], ready=EVENT, held=b"data: ") == [
+        EVENT,
+        b"data: two\n\n",
+        ENDS["openai_chat"],
+    ]
+
+
+def test_silence_is_filled_with_a_comment_before_the_first_event_and_the_dialects_own_sign_after_it() -> None:
+    got = relay(None, EVENT, None, ENDS["anthropic_messages"], dialect="anthropic_messages")
+    ping = b'event: ping\ndata: {"type": "ping"}\n\n'
+    assert got == [COMMENT, EVENT, ping, ENDS["anthropic_messages"]]
+
+
+def test_a_sign_of_life_never_stands_inside_an_event() -> None:
+    got = relay(b"data: on", None, b"e\n\n", ENDS["openai_chat"])
+    assert got == [COMMENT, b"data: one\n\n", ENDS["openai_chat"]]
+
+
+def read_error(dialect: str, event: bytes) -> Any:
+    data = next(line for line in event.replace(b"\r\n", b"\n").split(b"\n") if line.startswith(b"data: "))
+    return json.loads(data[6:])["error"]
+
+
+@pytest.mark.parametrize("dialect", PATHS)
+@pytest.mark.parametrize(
+    "steps",
+    [(EVENT, UpstreamClosed("gone")), (EVENT, UpstreamTimeout("silent")), (EVENT,), (EVENT, b"data: half")],
+    ids=["breaks", "stalls", "ends without proof", "ends in an event"],
+)
+def test_a_stream_that_does_not_end_well_ends_with_one_error_event(dialect: str, steps: tuple[Step, ...]) -> None:
+    got = relay(*steps, dialect=dialect)
+    assert got[0] == EVENT
+    assert len(got) == 2
+    assert read_error(dialect, got[1])["message"]
+    assert b"[DONE]" not in got[1]
+
+
+def test_a_part_of_an_event_is_not_passed_on_when_the_stream_breaks() -> None:
+    got = relay(EVENT, b"data: {half", UpstreamClosed("gone"))
+    assert b"half" not in b"".join(got)
+
+
+def test_a_last_event_without_its_blank_line_is_passed_on() -> None:
+    assert relay(EVENT, b"data: [DONE]\n") == [EVENT, b"data: [DONE]\n"]
+
+
+def test_an_error_event_of_the_upstream_is_not_followed_by_another() -> None:
+    error = b'data: {"error":{"message":"overloaded"}}\n\n'
+    assert relay(EVENT, error) == [EVENT, error]
+
+
+def test_an_event_that_is_too_long_to_hold_passes_in_parts() -> None:
+    long = b"data: " + b"x" * (MAX_HELD + 10)
+    assert b"".join(relay(long, b"\n\n", ENDS["openai_chat"])) == long + b"\n\n" + ENDS["openai_chat"]
+
+
+def test_closing_closes_the_upstream() -> None:
+    answer = Answer(EVENT)
+    run(Stream(make_call(), answer, ready=b"", held=b"", interval=None).aclose())
+    assert answer.is_closed
+
+
+def test_a_plain_body_that_breaks_says_so_and_ends() -> None:
+    body = Plain(make_call(), Answer(b"two", UpstreamClosed("gone")), ready=b"one")
+    assert run(collect(body)) == [b"one", b"two"]
+    assert body.is_broken
+
+
+def test_a_plain_body_that_is_whole_is_not_broken() -> None:
+    body = Plain(make_call(), Answer(b"two"), ready=b"one")
+    assert run(collect(body)) == [b"one", b"two"]
+    assert not body.is_broken
