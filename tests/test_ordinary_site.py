@@ -180,6 +180,19 @@ def test_echo__streams(site: Site) -> None:
     assert all("choices" in json.loads(event.removeprefix(b"data: ")) for event in events[:-1])
 
 
+def test_echo__streams_event_by_event(site: Site) -> None:
+    """Each event is there when the provider made it, and is not kept until there are more."""
+    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=20)
+    body = json.dumps({**ECHO, "model": "slow/echo-1", "stream": True})
+    connection.request("POST", "/v1/chat/completions", body, JSON)
+    response = connection.getresponse()
+    pieces = list(iter(lambda: response.read1(65536), b""))
+    connection.close()
+    assert len(pieces) > 5
+    assert all(piece.endswith(b"\n\n") for piece in pieces)
+    assert b"[DONE]" not in b"".join(pieces[:-2])
+
+
 def test_echo__speaks_anthropic_too(site: Site) -> None:
     body = {"model": "echo/echo-1", "max_tokens": 50, "messages": [{"role": "user", "content": "Hello"}]}
     answer = site.ask("POST", "/v1/messages", body, {"anthropic-version": "2023-06-01"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -46,7 +47,7 @@ def relay(*steps: Step, dialect: str = "openai_chat", ready: bytes = b"", held: 
 def test_however_a_stream_is_cut_its_bytes_are_the_same(dialect: str, places: list[int]) -> None:
     stream = EVENT * 3 + ENDS[dialect]
     bounds = sorted({0, len(stream), *(place % len(stream) for place in places)})
-    pieces = [stream[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+    pieces = [stream[start:end] for start, end in pairwise(bounds)]
     assert b"".join(relay(*pieces, dialect=dialect)) == stream
 
 

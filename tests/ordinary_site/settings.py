@@ -51,3 +51,6 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 STATIC_URL = "static/"
 LOGIN_URL = "/admin/login/"
+
+# Not needed: an echo that takes its time, so that a test can see a stream arrive in pieces.
+AI_GATEWAY = {"PROVIDERS": {"slow": {"BACKEND": "echo", "OPTIONS": {"delay": 0.2}}}}

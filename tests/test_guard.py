@@ -1,0 +1,146 @@
+"""Bodies within limits, callers that hang up or take nothing, and answers for HTTP/1.0."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from ai_gateway.calls import Reply
+from ai_gateway.errors import BodyTooLarge, ClientDisconnected, RequestTimeout
+from ai_gateway.guard import WATCH_INTERVAL, Guard, Message, Watch, unchunked
+from tests.factories import make_arrival, run
+
+Script = list[Message]
+
+
+def piece(body: bytes, *, more: bool = False) -> Message:
+    return {"type": "http.request", "body": body, "more_body": more}
+
+
+GONE: Message = {"type": "http.disconnect"}
+
+
+class Server:
+    """What a server gives to an application: messages by a script, then silence; and a record of what was sent."""
+
+    def __init__(self, *messages: Message) -> None:
+        self.messages = list(messages)
+        self.sent: Script = []
+
+    async def receive(self) -> Message:
+        if not self.messages:
+            await asyncio.Event().wait()
+        return self.messages.pop(0)
+
+    async def send(self, message: Message) -> None:
+        self.sent.append(message)
+
+
+def guarded(server: Server, body: Callable[[Guard], Awaitable[Any]], *, for_disconnect: bool = True) -> Any:
+    """Run something under a guard that is watched."""
+
+    async def main() -> Any:
+        loop = asyncio.get_running_loop()
+        guard, watch = Guard(server.receive, server.send, loop, send_timeout=0.1), Watch(loop)
+        watch.begin(guard.watched(for_disconnect=for_disconnect))
+        try:
+            return await body(guard)
+        finally:
+            watch.end(guard)
+
+    return run(main())
+
+
+def test_a_body_is_read_to_its_end() -> None:
+    server = Server(piece(b"one", more=True), piece(b"two"))
+    assert guarded(server, lambda guard: guard.read(100, 5)) == b"onetwo"
+
+
+def test_a_body_over_the_limit_is_refused_at_once() -> None:
+    server = Server(piece(b"x" * 60, more=True), piece(b"x" * 60, more=True))
+    with pytest.raises(BodyTooLarge):
+        guarded(server, lambda guard: guard.read(100, 5))
+
+
+def test_a_body_that_does_not_come_is_refused_in_time() -> None:
+    with pytest.raises(RequestTimeout):
+        guarded(Server(piece(b"one", more=True)), lambda guard: guard.read(100, 0.1))
+
+
+def test_a_caller_that_leaves_in_the_body_is_gone() -> None:
+    with pytest.raises(ClientDisconnected):
+        guarded(Server(piece(b"one", more=True), GONE), lambda guard: guard.read(100, 5))
+
+
+def test_pieces_come_one_by_one_within_the_limit() -> None:
+    async def collect(guard: Guard) -> list[bytes]:
+        return [part async for part in guard.pieces(6, 5)]
+
+    messages = [piece(b"one", more=True), piece(b"", more=True), piece(b"two")]
+    assert guarded(Server(*messages), collect) == [b"one", b"two"]
+    with pytest.raises(BodyTooLarge):
+        guarded(Server(*messages[:2], piece(b"three")), collect)
+
+
+def test_a_caller_that_hangs_up_cancels_the_call() -> None:
+    async def serve(guard: Guard) -> bool:
+        await guard.read(100, 5)
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.sleep(10)
+        return guard.is_gone
+
+    assert guarded(Server(piece(b""), GONE), serve)
+
+
+def test_a_caller_that_takes_nothing_cancels_the_call() -> None:
+    class Full(Server):
+        async def send(self, message: Message) -> None:
+            await asyncio.Event().wait()
+
+    async def serve(guard: Guard) -> bool:
+        with pytest.raises(asyncio.CancelledError):
+            await guard.send({"type": "http.response.start"})
+        return guard.is_gone
+
+    assert guarded(Full(), serve)
+
+
+def test_under_django_a_caller_is_given_up_without_cancelling() -> None:
+    class Full(Server):
+        async def send(self, message: Message) -> None:
+            await asyncio.sleep(4 * WATCH_INTERVAL)
+
+    async def serve(guard: Guard) -> bool:
+        await guard.send({"type": "http.response.start"})
+        assert guard.given_up is not None
+        return guard.given_up.is_set()
+
+    assert guarded(Full(), serve, for_disconnect=False)
+
+
+def test_an_answer_before_the_body_is_read_closes_the_connection_after_reading_on() -> None:
+    server = Server(piece(b"x" * 10, more=True), piece(b"x"))
+    arrival = make_arrival("/v1/files", (b"transfer-encoding", b"chunked"))
+    reply = Reply(status=413, headers=[], body=b"no")
+    guarded(server, lambda guard: guard.reply(reply, arrival))
+    assert server.sent[0]["headers"] == [(b"connection", b"close")]
+    assert [message["body"] for message in server.sent[1:]] == [b"no", b""]
+    assert not server.messages
+
+
+def test_http_1_0_gets_a_length_in_place_of_chunks() -> None:
+    server = Server()
+
+    async def main() -> None:
+        send = unchunked(server.send)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"x", b"1")]})
+        await send({"type": "http.response.body", "body": b"one", "more_body": True})
+        assert not server.sent
+        await send({"type": "http.response.body", "body": b"two"})
+
+    run(main())
+    assert server.sent[0]["headers"] == [(b"x", b"1"), (b"content-length", b"6")]
+    assert server.sent[1]["body"] == b"onetwo"

@@ -1,0 +1,93 @@
+"""Alive, ready, and how the providers did."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from django.db import DatabaseError
+from django.test import override_settings
+
+from ai_gateway import __version__, health, registry
+from ai_gateway.calls import Reply
+from tests.factories import run
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "_outcomes", {})
+    monkeypatch.setattr(health, "_is_draining", False)
+    monkeypatch.setattr(health, "_database_answers", lambda: True)
+
+
+def read(reply: Reply) -> tuple[int, Any]:
+    assert isinstance(reply.body, bytes)
+    return reply.status, json.loads(reply.body)
+
+
+def test_alive_says_nothing_but_the_version() -> None:
+    assert read(health.alive()) == (200, {"status": "healthy", "version": __version__})
+
+
+def test_ready_when_everything_is_there() -> None:
+    assert read(run(health.ready())) == (200, {"status": "ready"})
+
+
+def test_not_ready_while_draining() -> None:
+    health.start_draining()
+    assert read(run(health.ready())) == (503, {"status": "unavailable", "problems": ["draining"]})
+
+
+def test_not_ready_without_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "_database_answers", lambda: False)
+    assert read(run(health.ready())) == (503, {"status": "unavailable", "problems": ["database"]})
+
+
+def test_not_ready_without_a_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> registry.Snapshot:
+        raise RuntimeError("canary")
+
+    monkeypatch.setattr(registry, "snapshot", broken)
+    assert read(run(health.ready())) == (503, {"status": "unavailable", "problems": ["configuration"]})
+
+
+def test_a_database_that_fails_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+
+    class Broken:
+        vendor = "postgresql"
+        was_closed = False
+
+        def cursor(self) -> None:
+            raise DatabaseError("away")
+
+        def close(self) -> None:
+            self.was_closed = True
+
+    connection = Broken()
+    monkeypatch.setattr(health, "connection", connection)
+    assert not health._database_answers()
+    assert connection.was_closed
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "ok"),
+    [(200, None, True), (404, None, True), (429, None, False), (500, None, False), (502, "upstream_closed", False)],
+)
+def test_the_last_outcome_of_each_provider_is_remembered(status: int, error: str | None, ok: bool) -> None:
+    health.note("openai", status, error)
+    with override_settings(AI_GATEWAY={"PROVIDERS": {"groq": {"OPTIONS": {"api_key": "gsk-canary"}}}}):
+        code, document = read(health.providers())
+    last = document["providers"]["openai"]["last"]
+    assert (code, last["ok"], last["status"], last["error"]) == (200, ok, status, error)
+    assert document["providers"]["groq"] == {"configured": True, "broken": None, "last": None}
+    assert "canary" not in json.dumps(document)
+
+
+def test_a_failure_replaces_a_success_at_once() -> None:
+    health.note("openai", 200)
+    health.note("openai", 503)
+    assert not health._outcomes["openai"].ok
+    health.note("openai", 200)
+    assert health._outcomes["openai"].ok

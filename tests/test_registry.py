@@ -1,0 +1,92 @@
+"""From settings and other sources to one snapshot."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+
+import pytest
+from django.test import override_settings
+
+from ai_gateway import registry
+from ai_gateway.calls import Caller
+from ai_gateway.providers import CATALOG
+from ai_gateway.registry import Configuration
+
+KEY = "gw_0123456789abcdefghij"
+DIGEST = hashlib.sha256(KEY.encode()).digest()
+
+
+def test_without_configuration_the_catalogue_is_there_and_nobody_has_a_key() -> None:
+    with override_settings(AI_GATEWAY={}):
+        snapshot = registry.snapshot()
+    assert set(snapshot.providers) == set(CATALOG)
+    assert not snapshot.keys
+    assert "openai" not in snapshot.configured
+
+
+def test_a_change_of_the_settings_is_seen() -> None:
+    with override_settings(AI_GATEWAY={"PASSTHROUGH": False}):
+        assert not registry.snapshot().passthrough
+    with override_settings(AI_GATEWAY={}):
+        assert registry.snapshot().passthrough
+
+
+@pytest.mark.parametrize("form", [KEY, f"sha256:{DIGEST.hex()}", "env:A_KEY"])
+def test_a_key_may_be_written_in_several_ways(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_KEY", KEY)
+    with override_settings(AI_GATEWAY={"KEYS": {"team": form}}):
+        assert registry.snapshot().keys == {DIGEST: Caller(key_name="team")}
+
+
+def test_neither_keys_nor_credentials_are_shown() -> None:
+    options = {"KEYS": {"team": KEY}, "PROVIDERS": {"openai": {"OPTIONS": {"api_key": "sk-canary"}}}}
+    with override_settings(AI_GATEWAY=options):
+        shown = repr(registry.snapshot())
+    assert "sk-canary" not in shown
+    assert KEY not in shown
+
+
+def test_what_is_broken_is_left_out_and_named(caplog: pytest.LogCaptureFixture) -> None:
+    options = {
+        "PROVIDERS": {"openai": {"OPTIONS": {"nonsense": 1}}, "groq": {"OPTIONS": {"api_key": "gsk"}}},
+        "KEYS": {"bad": "sha256:zz", "good": KEY},
+    }
+    with caplog.at_level(logging.ERROR), override_settings(AI_GATEWAY=options):
+        snapshot = registry.snapshot()
+    assert "openai" not in snapshot.providers
+    assert "nonsense" in snapshot.broken["openai"]
+    assert snapshot.providers["groq"].is_configured
+    assert list(snapshot.keys) == [DIGEST]
+    assert {"'openai'" in record.getMessage() or "'bad'" in record.getMessage() for record in caplog.records} == {True}
+
+
+def test_a_later_source_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    def database() -> Configuration:
+        return Configuration(
+            providers={"groq": {"OPTIONS": {"label": "from the database"}}}, routes={"fast": ["groq/llama"]}
+        )
+
+    monkeypatch.setattr(registry, "SOURCES", [registry.from_settings, database])
+    settings = {"PROVIDERS": {"groq": {"OPTIONS": {"label": "from the settings"}}}, "ROUTES": {"fast": ["openai/x"]}}
+    with override_settings(AI_GATEWAY=settings):
+        snapshot = registry.refresh()
+    assert snapshot.providers["groq"].label == "from the database"
+    assert snapshot.routes["fast"][0].provider == "groq"
+
+
+def test_a_source_that_fails_leaves_the_snapshot_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> Configuration:
+        raise RuntimeError("the database is away")
+
+    with override_settings(AI_GATEWAY={}):
+        before = registry.snapshot()
+        monkeypatch.setattr(registry, "SOURCES", [broken])
+        with pytest.raises(RuntimeError):
+            registry.refresh()
+        assert registry.snapshot() is before
+
+
+def test_private_addresses_may_be_allowed_for_all() -> None:
+    with override_settings(AI_GATEWAY={"ALLOW_PRIVATE_UPSTREAMS": True}):
+        assert all(provider.allow_private for provider in registry.snapshot().providers.values())
