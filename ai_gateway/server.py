@@ -8,7 +8,7 @@ everything works the same with plain uvicorn.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -45,6 +45,11 @@ class GatheringTransport:
             self._loop.call_soon(self.flush)
         else:
             self._transport.write(data)
+
+    def writelines(self, pieces: Iterable[bytes]) -> None:
+        """Write several pieces, behind a head that is still held back."""
+        self.flush()
+        self._transport.writelines(pieces)
 
     def flush(self) -> None:
         """Write a head that is still held back."""

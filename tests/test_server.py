@@ -70,6 +70,17 @@ def test_an_informational_head_leaves_with_the_real_one() -> None:
     assert b"".join(write(continued, HEAD, b"body")) == continued + HEAD + b"body"
 
 
+def test_lines_do_not_overtake_a_head() -> None:
+    async def main() -> list[bytes]:
+        recorder = Recorder()
+        transport = GatheringTransport(recorder, asyncio.get_running_loop())
+        transport.write(HEAD)
+        transport.writelines([b"one", b"two"])
+        return recorder.writes
+
+    assert b"".join(asyncio.run(main())) == HEAD + b"onetwo"
+
+
 def test_everything_else_is_the_transports_own() -> None:
     async def main() -> object:
         return GatheringTransport(Recorder(), asyncio.get_running_loop()).get_extra_info("peername")
