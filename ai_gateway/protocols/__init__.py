@@ -19,6 +19,9 @@ DIALECTS = {
     for module in (openai_chat, openai_responses, openai, anthropic_messages, anthropic, gemini)
 }
 
+GEMINI_METHODS = (":generateContent", ":streamGenerateContent", ":countTokens", ":embedContent", ":batchEmbedContents")
+"""How Google's paths end. Its own SDK asks a custom base for them below /v1 as well as below /v1beta."""
+
 _BY_PATH = {
     "/v1/chat/completions": openai_chat.DIALECT,
     "/v1/responses": openai_responses.DIALECT,
@@ -34,7 +37,7 @@ def dialect_of(path: str, fields: Mapping[bytes, bytes]) -> Dialect:
         return known
     if path.startswith("/v1/messages/"):
         return anthropic.DIALECT
-    if path.startswith("/v1beta/") or path.endswith((":generateContent", ":streamGenerateContent")):
+    if path.startswith("/v1beta/") or path.endswith(GEMINI_METHODS):
         return gemini.DIALECT
     if b"anthropic-version" in fields or b"x-api-key" in fields:
         return anthropic.DIALECT

@@ -40,6 +40,7 @@ class TooManyRequests(GatewayError):
         ("/v1beta/models/gemini-pro:generateContent", "gemini"),
         ("/v1beta/models", "gemini"),
         ("/v1/models/gemini-pro:streamGenerateContent", "gemini"),
+        ("/v1/models/gemini-pro:countTokens", "gemini"),
         ("/v1/embeddings", "openai"),
         ("/v1/responses/resp_1/input_items", "openai"),
         ("/v1/chat/completions/chatcmpl_1", "openai"),
