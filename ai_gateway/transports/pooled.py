@@ -74,22 +74,26 @@ class Pool:
         if connection is None:
             connection = await self._open(timeouts.connect)
         if connection in self._connections:  # Else it died on the way here, and sending will say so.
-            self._busy.add(connection)
+            self._lend(connection)
         return connection
 
     def take_idle(self) -> Connection | None:
         """Give an idle connection, if there is one. It must be released or closed."""
-        if self._clock is None:
-            self._clock = self._loop.call_later(TICK, self._tick)
         oldest = self._loop.time() - self._keep_alive
         while self._idle:
             # The one used last is the least likely to have been closed by the other end.
             connection = self._idle.pop()
             if connection.is_usable(oldest):
-                self._busy.add(connection)
+                self._lend(connection)
                 return connection
             connection.close()
         return None
+
+    def _lend(self, connection: Connection) -> None:
+        """Count a connection as busy. Only from here on is there anything to look at the clock for."""
+        self._busy.add(connection)
+        if self._clock is None:
+            self._clock = self._loop.call_later(TICK, self._tick)
 
     async def _open(self, seconds: float) -> Connection:
         """Open a connection in a slot that is already counted.

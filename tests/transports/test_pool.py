@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
+from typing import Any
 
 import pytest
 
 from ai_gateway.calls import Origin, Timeouts, UpstreamRequest
-from ai_gateway.errors import Draining, GatewayError, PoolTimeout
-from ai_gateway.transports.pooled import PooledTransport
-from tests.upstream import End, Upstream, plain_answer, play
+from ai_gateway.errors import Draining, GatewayError, PoolTimeout, UpstreamTimeout
+from ai_gateway.transports.dialing import Dialer
+from ai_gateway.transports.pooled import TICK, PooledTransport
+from tests.upstream import PATIENCE, End, Upstream, plain_answer, play
 
 TIMEOUTS = Timeouts(connect=5, pool=5, write=5, first_byte=5, idle=5)
 
@@ -75,6 +77,31 @@ def test_no_slot_is_lost_when_calls_are_cancelled_at_random_moments(upstream: Up
         return shown
 
     assert "0 busy, 5 idle, 0 waiting, 5 of 5 slots" in asyncio.run(main())
+
+
+def test_a_connection_that_was_slow_to_open_has_its_timeouts_all_the_same(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pool's clock stops while nobody waits for an answer; opening the next connection may outlast that."""
+    upstream.answer(play(End.STALL))
+    dial = Dialer.dial
+
+    async def dial_slowly(*arguments: Any) -> Any:
+        await asyncio.sleep(3 * TICK)
+        return await dial(*arguments)
+
+    monkeypatch.setattr(Dialer, "dial", dial_slowly)
+
+    async def main() -> None:
+        transport = PooledTransport()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await transport.send(request(upstream), Timeouts(first_byte=0.1))
+        finally:
+            await transport.aclose()
+
+    with pytest.raises(UpstreamTimeout):
+        asyncio.run(main())
 
 
 def test_a_failed_connection_gives_its_slot_to_the_next_waiter(upstream: Upstream) -> None:
