@@ -3,6 +3,7 @@
     GatewayError
       BadRequest 400
         InvalidBody 400            UnknownProvider 400         UnsupportedDialect 400
+        Unsupported 400            what would change the answer cannot be said to this provider
       InvalidCredential 401
       PermissionDenied 403
       NotFound 404
@@ -22,6 +23,7 @@
         UpstreamRefusedCredential 502
         UpstreamRedirect 502
         UpstreamTimeout 504
+        ProviderError 502          the provider's own error, read to be written in another dialect; has its own status
     ClientDisconnected             not an error to be answered: the caller is gone
 
 A message is safe to show to a caller: it holds no secret, no address of a private network and no traceback. What an
@@ -32,7 +34,6 @@ operator needs besides goes to the log, through `detail`. The protocol modules w
 from __future__ import annotations
 
 from enum import Enum
-from typing import ClassVar
 
 
 class Kind(Enum):
@@ -54,10 +55,10 @@ class Kind(Enum):
 class GatewayError(Exception):
     """Base of all. Do not raise directly."""
 
-    status: ClassVar[int] = 500
-    code: ClassVar[str | None] = None
-    kind: ClassVar[Kind] = Kind.INTERNAL
-    retryable: ClassVar[bool] = False
+    status: int = 500
+    code: str | None = None
+    kind: Kind = Kind.INTERNAL
+    retryable: bool = False
     """Whether the same request may succeed later. False is told to the client's SDK: `x-should-retry: false`."""
 
     def __init__(
@@ -98,6 +99,12 @@ class UnsupportedDialect(BadRequest):
     """The provider does not speak the wire format of this endpoint."""
 
     code = "unsupported_dialect"
+
+
+class Unsupported(BadRequest):
+    """A provider that is reached by translation cannot do this, and leaving it out would change the answer."""
+
+    code = "unsupported_value"
 
 
 class InvalidCredential(GatewayError):
@@ -196,7 +203,7 @@ class UpstreamError(GatewayError):
     """The provider's side failed."""
 
     status = 502
-    code = "upstream_error"
+    code: str | None = "upstream_error"
     kind = Kind.UPSTREAM
     retryable = True
 
@@ -246,6 +253,34 @@ class UpstreamTimeout(UpstreamError):
     status = 504
     code = "upstream_timeout"
     kind = Kind.TIMEOUT
+
+
+class ProviderError(UpstreamError):
+    """The provider's own error, read from its answer: its status, and a code in OpenAI's words where it has one."""
+
+    code: str | None = "provider_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        kind: Kind,
+        code: str | None = None,
+        param: str | None = None,
+        retry_after: int | None = None,
+        retryable: bool | None = None,
+        detail: str | None = None,
+    ) -> None:
+        super().__init__(message, param=param, retry_after=retry_after, detail=detail)
+        self.status = status
+        self.kind = kind
+        self.code = code or "upstream_error"
+        self.retryable = status in RETRYABLE if retryable is None else retryable
+
+
+RETRYABLE = frozenset((408, 409, 429, 500, 502, 503, 504, 529))
+"""Statuses after which the same request may succeed later, unless more is known."""
 
 
 class ClientDisconnected(Exception):

@@ -8,6 +8,9 @@ a colon is a comment. Splitting happens on bytes: a character of several bytes m
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+
+from ai_gateway.errors import UpstreamProtocolError
 
 BLANK_LINE = re.compile(rb"\r\n\r\n|\n\n|\r\r|\n\r\n|\r\n\n")
 """Where an event ends: the end of a line and an empty line, in any mixture of line ends."""
@@ -16,6 +19,9 @@ BLANKS = (b"\n\n", b"\n\r\n", b"\r\r")
 """The shortest byte strings that contain the end of a line and an empty line; CRLF CRLF contains the second."""
 
 LINE_END = re.compile(rb"\r\n|\r|\n")
+
+MAX_EVENT = 64 * 1024 * 1024
+"""Bytes that one event may have. Images come in one, in base64."""
 
 
 def whole_events(buffer: bytes | bytearray, start: int = 0) -> int:
@@ -28,11 +34,7 @@ def whole_events(buffer: bytes | bytearray, start: int = 0) -> int:
 
 def first_event(buffer: bytes) -> tuple[str | None, bytes] | None:
     """Find the first event with data in a buffer of whole events: its name (None if it has none) and its data."""
-    for block in BLANK_LINE.split(buffer):
-        name, data = _read(block)
-        if data is not None:
-            return name, data
-    return None
+    return next(read_events(buffer), None)
 
 
 def _read(block: bytes) -> tuple[str | None, bytes | None]:
@@ -46,3 +48,43 @@ def _read(block: bytes) -> tuple[str | None, bytes | None]:
         elif field == b"event":
             name = value.decode("utf-8", "replace")
     return name, b"\n".join(lines) if lines else None
+
+
+class EventSplitter:
+    """Takes a stream of server-sent events apart, event by event, however its bytes are cut.
+
+    An event without data (a comment, a bare name) is skipped. Time is linear in the bytes: what was looked through is
+    not looked through again. Memory is bounded: an event of more than MAX_EVENT bytes is no event.
+    """
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+
+    def feed(self, data: bytes) -> list[tuple[str | None, bytes]]:
+        """Take bytes; give the events that are whole now, each as its name (None if it has none) and its data."""
+        held = self._held
+        start = max(0, len(held) - 3)
+        held += data
+        end = whole_events(held, start)
+        if not end:
+            if len(held) > MAX_EVENT:
+                raise UpstreamProtocolError(f"The provider's stream has an event of more than {MAX_EVENT} bytes.")
+            return []
+        whole = bytes(held[:end])
+        del held[:end]
+        return list(read_events(whole))
+
+    def flush(self) -> list[tuple[str | None, bytes]]:
+        """The bytes are over; give the last event, whose blank line the upstream may have left out."""
+        rest = bytes(self._held)
+        self._held.clear()
+        return list(read_events(rest))
+
+
+def read_events(whole: bytes) -> Iterator[tuple[str | None, bytes]]:
+    """Read the events in a buffer that ends where an event ends."""
+    for block in BLANK_LINE.split(whole):
+        if block:
+            name, data = _read(block)
+            if data is not None:
+                yield name, data
