@@ -275,7 +275,7 @@ class ProviderError(UpstreamError):
         super().__init__(message, param=param, retry_after=retry_after, detail=detail)
         self.status = status
         self.kind = kind
-        self.code = code or "upstream_error"
+        self.code = code
         self.retryable = status in RETRYABLE if retryable is None else retryable
 
 
