@@ -128,8 +128,11 @@ class GatewayApplication:
         except ClientDisconnected:
             return
         except asyncio.CancelledError:
-            # The watch cancels this task when the caller is gone. Anybody else who does (the server) means it.
-            if not guard.is_gone:
+            # The watch cancels this task when the caller is gone or the time for the call is over. Anybody else who
+            # does (the server) means it.
+            if guard.ended_by is not None and not guard.has_begun:
+                await guard.reply(refuse(guard.ended_by, arrival.dialect, arrival.request_id), arrival)
+            elif not guard.is_gone:
                 raise
         finally:
             watch.end(guard)

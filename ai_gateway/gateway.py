@@ -79,7 +79,12 @@ def transport_of(loop: asyncio.AbstractEventLoop) -> Transport:
 
 def end_calls(loop: asyncio.AbstractEventLoop) -> None:
     """End every call of an event loop that still waits for a provider or streams from one."""
-    transport_of(loop).interrupt(Draining("This gateway process is stopping. Send the request again.", retry_after=1))
+    transport_of(loop).interrupt(stopping())
+
+
+def stopping() -> Draining:
+    """Make the error of a call that had no time to finish."""
+    return Draining("This gateway process is stopping. Send the request again.", retry_after=1)
 
 
 async def close(loop: asyncio.AbstractEventLoop) -> None:

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Mutable
 from typing import Any
 
 from ai_gateway.calls import Arrival, IncomingBody, Reply
-from ai_gateway.errors import ClientDisconnected, RequestTimeout
+from ai_gateway.errors import ClientDisconnected, GatewayError, RequestTimeout
 from ai_gateway.intake import has_body, too_large
 
 Message = MutableMapping[str, Any]
@@ -28,6 +28,9 @@ LINGER_BYTES = 64 * 1024 * 1024
 LINGER_SECONDS = 2.0
 """How much of a refused request body is read and thrown away, so that the caller gets to see the answer: a socket
 closed with unread bytes in it resets the connection, and the answer is lost with it."""
+
+LINGER_AT_THE_END = 0.5
+"""The same in seconds when the process is stopping: a server that loses patience ends the connection in its own way."""
 
 SMALL_REMAINDER = 64 * 1024
 """An unread body up to this many bytes is left to the server, which skips it and keeps the connection."""
@@ -52,6 +55,11 @@ class Watch:
         self._guards.discard(guard)
         guard.unwatched()
 
+    def end_calls(self, error: GatewayError) -> None:
+        """End every call whose answer has not begun. One that has is ended by the transport, through its stream."""
+        for guard in list(self._guards):
+            guard.end(error)
+
     def _look(self) -> None:
         now = self._loop.time()
         for guard in list(self._guards):
@@ -74,7 +82,9 @@ class Guard(IncomingBody):
         "_sending_since",
         "_task",
         "_watcher",
+        "ended_by",
         "given_up",
+        "has_begun",
         "is_finished",
         "is_gone",
     )
@@ -90,9 +100,11 @@ class Guard(IncomingBody):
         self._read_until: float | None = None
         self._is_slow = False
         self._is_done = False
+        self.has_begun = False
         self.is_finished = False
         self.is_gone = False
         self.given_up: asyncio.Event | None = None
+        self.ended_by: GatewayError | None = None
 
     # The body.
 
@@ -149,11 +161,16 @@ class Guard(IncomingBody):
         length = fields.get(b"content-length", b"")
         return not length.isdigit() or int(length) > SMALL_REMAINDER
 
+    @property
+    def patience(self) -> float:
+        """How many seconds to linger."""
+        return LINGER_SECONDS if self.ended_by is None else LINGER_AT_THE_END
+
     async def linger(self) -> None:
         """Read what is left of the body, within limits, and throw it away."""
         left = LINGER_BYTES
         try:
-            async with asyncio.timeout(LINGER_SECONDS):
+            async with asyncio.timeout(self.patience):
                 while not self.is_finished and left > 0:
                     left -= len(await self.next())
         except (TimeoutError, ClientDisconnected):
@@ -163,6 +180,7 @@ class Guard(IncomingBody):
 
     async def send(self, message: Message) -> None:
         """Send a message, noting since when, so that a caller that takes nothing is noticed."""
+        self.has_begun = True
         self._sending_since = self._loop.time()
         await self._send(message)
         self._sending_since = None
@@ -189,6 +207,7 @@ class Guard(IncomingBody):
         is_unread = not self.is_finished and self.has_unread(arrival.fields)
         if is_unread:
             headers = [*headers, (b"connection", b"close")]
+        self.has_begun = True
         self._sending_since = self._loop.time()
         await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
         if is_unread:
@@ -222,23 +241,30 @@ class Guard(IncomingBody):
         if self._read_until is not None and now > self._read_until and self._task is not None:
             self._is_slow = True
             self._task.cancel()
-        if self._sending_since is not None and now - self._sending_since > self._send_timeout:
-            self._give_up()
+        is_stuck = self._sending_since is not None and now - self._sending_since > self._send_timeout
+        if is_stuck and not self.is_gone:
+            self.is_gone = True
+            self._break_off()
 
     async def _await_disconnect(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        self._give_up()
-
-    def _give_up(self) -> None:
         # The server says "disconnect" after a complete answer, too: that is not one.
-        if self._is_done or self._task is None:
-            return
-        self.is_gone = True
-        if self.given_up is None:
+        if not self._is_done:
+            self.is_gone = True
+            self._break_off()
+
+    def end(self, error: GatewayError) -> None:
+        """End the call with this error, unless its answer has begun. The door sends it."""
+        self.ended_by = error
+        if not self.has_begun:
+            self._break_off()
+
+    def _break_off(self) -> None:
+        if self.given_up is not None and (self.is_finished or self.has_begun):
+            self.given_up.set()  # Once it has the body, Django ends a request properly only if the caller is gone.
+        elif self._task is not None:
             self._task.cancel()
-        else:
-            self.given_up.set()  # Django ends a request properly only if it is told that the caller is gone.
 
 
 def too_slow(seconds: float) -> RequestTimeout:

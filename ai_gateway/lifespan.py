@@ -6,7 +6,8 @@ the server:
 
 1. At the signal, `/health/ready` says 503 and no new call is taken.
 2. Calls under way may finish for DRAIN_TIMEOUT seconds. Then each gets an error in its dialect and ends.
-3. A second signal ends them at once.
+3. A second signal ends them at once. The worker of a supervisor (`--workers`, `--reload`) needs one more: Ctrl-C and
+   systemd signal every process, and then the supervisor passes on to its workers what it got.
 
 The server's own patience (uvicorn: `--timeout-graceful-shutdown`) must be a little longer than DRAIN_TIMEOUT.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import multiprocessing
 import signal
 import threading
 from collections.abc import Awaitable, Callable
@@ -44,6 +46,9 @@ class Lifespan:
         self._loop = asyncio.get_running_loop()
         self._state = state
         self._server_handlers: dict[int, Any] = {}
+        self._signals = 0
+        self._patience = 1 if multiprocessing.parent_process() is None else 2
+        """How many signals are one wish to stop."""
 
     async def run(self, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
         """Answer the server's lifespan messages."""
@@ -60,7 +65,7 @@ class Lifespan:
     def _start(self) -> None:
         registry.snapshot()
         self._state[LOOP] = self._loop
-        self._state[WATCH] = Watch(self._loop)
+        self._watch = self._state[WATCH] = Watch(self._loop)
         self._state[TRANSPORT] = gateway.transport_of(self._loop)
         # Signals belong to the main thread; a server in another one (in tests) is stopped by other means.
         if threading.current_thread() is threading.main_thread():
@@ -74,9 +79,14 @@ class Lifespan:
             handler(number, frame)
 
     def _drain(self) -> None:
-        if health.is_draining():
-            gateway.end_calls(self._loop)
-            return
-        logger.info("Draining: calls under way have %g seconds to finish.", settings.DRAIN_TIMEOUT)
-        health.start_draining()
-        self._loop.call_later(settings.DRAIN_TIMEOUT, gateway.end_calls, self._loop)
+        self._signals += 1
+        if self._signals > self._patience:
+            self._end_calls()
+        elif not health.is_draining():
+            logger.info("Draining: calls under way have %g seconds to finish.", settings.DRAIN_TIMEOUT)
+            health.start_draining()
+            self._loop.call_later(settings.DRAIN_TIMEOUT, self._end_calls)
+
+    def _end_calls(self) -> None:
+        gateway.end_calls(self._loop)
+        self._watch.end_calls(gateway.stopping())

@@ -22,7 +22,7 @@ from ai_gateway.errors import (
     NotFound,
     PermissionDenied,
 )
-from ai_gateway.guard import LINGER_SECONDS, Guard, Message, too_slow
+from ai_gateway.guard import Guard, Message, too_slow
 from ai_gateway.intake import too_large
 from ai_gateway.refusals import refuse
 from ai_gateway.views import BODY, CLEANUP
@@ -65,12 +65,15 @@ class SiteExchange:
         # A caller that leaves between view and stream, inside a middleware, makes Django lose the response without
         # closing it. What the view registers for clean-up is closed all the same.
         async with self._cleanup:
+            error: GatewayError | None = None
             try:
                 await site(self.scope, self.receive, self.send)
-            except GatewayError as error:
-                if not self._started.is_set():
-                    reply = refuse(error, self._arrival.dialect, self._arrival.request_id)
-                    await self._guard.reply(reply, self._arrival)
+                error = self._guard.ended_by
+            except GatewayError as raised:
+                error = raised
+            if error is not None and not self._guard.has_begun:
+                reply = refuse(error, self._arrival.dialect, self._arrival.request_id)
+                await self._guard.reply(reply, self._arrival)
 
     # What Django receives.
 
@@ -166,7 +169,7 @@ class SiteExchange:
         if self._must_linger:
             await self._guard.send({**message, "more_body": True})
             try:
-                async with asyncio.timeout(LINGER_SECONDS):
+                async with asyncio.timeout(self._guard.patience):
                     await self._drained.wait()
             except TimeoutError:
                 pass  # Enough: whoever still sends has had its chance to read the answer.

@@ -24,6 +24,9 @@ from django.core.management import CommandError, call_command
 from ai_gateway import registry
 from ai_gateway.management.commands import rungateway
 from ai_gateway.server import GatheringProtocol
+from tests.raw_client import RawConnection
+from tests.upstream import Upstream, event_stream
+from tests.wire.samples import CHAT_DIALECT, CHAT_PATH, JSON
 
 ROOT = Path(__file__).resolve().parent.parent
 DEVELOPMENT_KEY = re.compile(r"gw_dev_[A-Za-z0-9_-]{32}")
@@ -82,6 +85,13 @@ class Gateway:
             return response.status, json.loads(response.read())
         finally:
             connection.close()
+
+    def wait_until_it_says(self, text: str, times: int) -> None:
+        """Wait until a text stands so often in what it has written."""
+        deadline = time.monotonic() + 40
+        while self.printed().count(text) < times:
+            assert time.monotonic() < deadline, self.printed()
+            time.sleep(0.05)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal to it as a supervisor would, and wait for its end."""
@@ -195,6 +205,28 @@ def test_signals__end_it_in_order(run: Callable[..., Gateway], number: signal.Si
     gateway = run({})
     assert gateway.stop(number) in (0, -number)
     assert "Traceback" not in gateway.printed()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals__to_all_processes_at_once_let_streams_finish(
+    run: Callable[..., Gateway], upstream: Upstream, number: signal.Signals
+) -> None:
+    """As systemd and Ctrl-C do it. The workers then get a second one, from the process that supervises them."""
+    provider = f"http://127.0.0.1:{upstream.port}/v1"
+    gateway = run({"OPENAI_BASE_URL": provider, "ALLOW_PRIVATE_UPSTREAMS": "true"}, "--workers", "2")
+    gateway.wait_until_it_says("Application startup complete", 2)
+    first, *rest = CHAT_DIALECT.events
+    gate = upstream.gate()
+    upstream.answer(event_stream(first, gate, *rest))
+    with RawConnection(gateway.port) as caller:
+        caller.request("POST", CHAT_PATH, [("authorization", "Bearer sk-own"), JSON], b'{"stream": true}')
+        caller.read_head()
+        assert caller.read_text_until(first) == first
+        os.killpg(gateway.process.pid, number)
+        gateway.wait_until_it_says("Waiting for child process", 1)
+        gate.open()
+        assert b"".join(caller.chunks()) == b"".join(rest)
+    gateway.process.wait(40)
 
 
 def test_log__is_one_line_per_record_and_has_no_access_log(run: Callable[..., Gateway]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from tests.raw_client import ConnectionEnded, RawClient, RawConnection
 from tests.upstream import End, Gate, Upstream, chunk, event_stream, head, play
 from tests.wire.samples import BEARER, CHAT, CHAT_DIALECT, CHAT_PATH, DIALECTS, JSON, Dialect
 
-Start = Callable[[float], GatewayProcess]
+Start = Callable[..., GatewayProcess]
 STREAM_BODY = b'{"model": "m", "stream": true}'
 
 
@@ -25,8 +26,8 @@ def start(door: Door, upstream: Upstream, tmp_path: Path) -> Iterator[Start]:
     """Start a gateway that is the test's alone, with a drain timeout in seconds."""
     running: list[GatewayProcess] = []
 
-    def run(drain_timeout: float) -> GatewayProcess:
-        settings: dict[str, Any] = {**default_settings(upstream), "DRAIN_TIMEOUT": drain_timeout}
+    def run(drain_timeout: float, **others: Any) -> GatewayProcess:
+        settings: dict[str, Any] = {**default_settings(upstream), "DRAIN_TIMEOUT": drain_timeout, **others}
         running.append(GatewayProcess(door, settings, tmp_path / f"{len(running)}.log"))
         return running[-1]
 
@@ -96,6 +97,53 @@ def test_a_call_that_still_waits_for_its_answer_gets_a_503(start: Start, upstrea
         answer = connection.read_answer()
     assert (answer.status, answer.json()["error"]["code"]) == (503, "gateway_draining")
     gateway.wait()
+
+
+def check_refusal(connection: RawConnection) -> None:
+    answer = connection.read_answer()
+    assert (answer.status, answer.json()["error"]["code"]) == (503, "gateway_draining")
+    assert answer.header("x-request-id")
+    connection.close()
+
+
+def test_a_call_whose_body_is_still_on_its_way_gets_a_503(start: Start, upstream: Upstream) -> None:
+    gateway = start(0.5)
+    in_json, in_an_upload = RawConnection(gateway.port), RawConnection(gateway.port)
+    in_json.request("POST", CHAT_PATH, [BEARER, JSON, ("content-length", "1000")])
+    in_json.send(b'{"model"')
+    in_an_upload.request("POST", "/v1/files", [BEARER, ("content-type", "audio/wav"), ("content-length", "1000000")])
+    in_an_upload.send(b"x" * 1000)
+    gateway.tasks()  # An answer to a later request: both have arrived.
+    gateway.terminate()
+    check_refusal(in_json)
+    check_refusal(in_an_upload)
+    gateway.wait()
+
+
+def test_a_call_whose_provider_lets_it_wait_for_a_connection_gets_a_503(
+    start: Start, upstream: Upstream, slow_to_accept: int
+) -> None:
+    slow = {"BACKEND": "custom", "OPTIONS": {"base_url": f"http://127.0.0.1:{slow_to_accept}/v1"}}
+    gateway = start(0.5, PROVIDERS={"slow": slow}, ALLOW_PRIVATE_UPSTREAMS=True, TIMEOUTS={"connect": 60})
+    caller = RawConnection(gateway.port)
+    caller.request("POST", CHAT_PATH, [("authorization", "Bearer sk-own"), JSON, ("x-provider", "slow")], b"{}")
+    gateway.tasks()
+    gateway.terminate()
+    check_refusal(caller)
+    gateway.wait()
+
+
+@pytest.fixture
+def slow_to_accept() -> Iterator[int]:
+    """A port where nobody accepts, and whose queue is full: the kernel lets whoever connects wait."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
+        waiting = [socket.socket() for _ in range(4)]
+        for caller in waiting:
+            caller.setblocking(False)
+            caller.connect_ex(server.getsockname())
+        yield server.getsockname()[1]
+        for caller in waiting:
+            caller.close()
 
 
 def test_no_new_work_is_taken_while_draining(start: Start, upstream: Upstream) -> None:
