@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ai_gateway.calls import Reply
+from ai_gateway.calls import Reply, ReplyBody
 from ai_gateway.errors import BodyTooLarge, ClientDisconnected, RequestTimeout
 from ai_gateway.guard import WATCH_INTERVAL, Guard, Message, Watch, unchunked
 from tests.factories import make_arrival, run
@@ -37,6 +37,18 @@ class Server:
 
     async def send(self, message: Message) -> None:
         self.sent.append(message)
+
+
+class Empty(ReplyBody):
+    """A stream that is over at once."""
+
+    is_broken = False
+
+    async def __anext__(self) -> bytes:
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        pass
 
 
 def guarded(server: Server, body: Callable[[Guard], Awaitable[Any]], *, for_disconnect: bool = True) -> Any:
@@ -106,6 +118,39 @@ def test_a_caller_that_takes_nothing_cancels_the_call() -> None:
         return guard.is_gone
 
     assert guarded(Full(), serve)
+
+
+def test_a_caller_that_does_not_take_the_end_of_a_stream_cancels_the_call() -> None:
+    class FullInTheEnd(Server):
+        async def send(self, message: Message) -> None:
+            if message.get("body") == b"":
+                await asyncio.Event().wait()
+
+    async def serve(guard: Guard) -> bool:
+        with pytest.raises(asyncio.CancelledError):
+            await guard.reply(Reply(status=200, headers=[], body=Empty()), make_arrival())
+        return guard.is_gone
+
+    assert guarded(FullInTheEnd(), serve)
+
+
+def test_a_call_that_is_ended_before_its_answer_begins_is_cancelled() -> None:
+    async def serve(guard: Guard) -> bool:
+        guard.end(BodyTooLarge("enough"))
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.sleep(10)
+        return guard.is_gone
+
+    assert not guarded(Server(), serve)
+
+
+def test_a_call_that_is_ended_when_its_answer_has_begun_goes_on() -> None:
+    async def serve(guard: Guard) -> None:
+        await guard.send({"type": "http.response.start"})
+        guard.end(BodyTooLarge("enough"))
+        await asyncio.sleep(0)
+
+    guarded(Server(), serve)
 
 
 def test_under_django_a_caller_is_given_up_without_cancelling() -> None:

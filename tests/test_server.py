@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from ai_gateway import server
 from ai_gateway.server import GatheringTransport
 
 HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
@@ -16,6 +19,15 @@ class Recorder(asyncio.Transport):
         super().__init__({"peername": ("192.0.2.1", 1)})
         self.writes: list[bytes] = []
         self.is_closed = False
+        self.is_cut = False
+        self.unwritten: list[int] = []
+        """How much is left to be written, at each look; nothing in the end."""
+
+    def get_write_buffer_size(self) -> int:
+        return self.unwritten.pop(0) if self.unwritten else 0
+
+    def abort(self) -> None:
+        self.is_cut = True
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.writes.append(bytes(data))
@@ -55,6 +67,24 @@ def test_a_head_and_what_follows_at_once_are_one_write() -> None:
 
 def test_a_head_alone_leaves_in_the_same_turn_of_the_loop() -> None:
     assert write(HEAD, None, b"late") == [HEAD, b"late"]
+
+
+@pytest.mark.parametrize(("unwritten", "is_cut"), [([], False), ([9, 5], False), ([9, 5, 2, 2], True), ([9, 9], True)])
+def test_a_closed_connection_whose_caller_takes_nothing_more_is_cut(
+    monkeypatch: pytest.MonkeyPatch, unwritten: list[int], is_cut: bool
+) -> None:
+    monkeypatch.setattr(server, "PATIENCE", 0.0)
+
+    async def main() -> Recorder:
+        recorder = Recorder()
+        recorder.unwritten = unwritten
+        GatheringTransport(recorder, asyncio.get_running_loop()).close()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        return recorder
+
+    recorder = asyncio.run(main())
+    assert (recorder.is_closed, recorder.is_cut, recorder.unwritten) == (True, is_cut, [])
 
 
 def test_an_answer_without_a_body_leaves_before_the_connection_is_closed() -> None:
