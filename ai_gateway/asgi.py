@@ -42,6 +42,9 @@ NO_STATE: dict[str, Any] = {}
 LOCAL_PATHS = frozenset(("/health", "/health/", "/health/ready", "/health/ready/", "/api/hello", "/api/hello/"))
 """Answered here without a call, for GET and HEAD."""
 
+SITE_PATHS = frozenset(("/health/providers", "/health/providers/"))
+"""Answered by the site, which knows its staff: guarded like every other path of the gateway, and in JSON like them."""
+
 
 def get_asgi_application() -> GatewayApplication:
     """Set Django up and give the site's ASGI application with the gateway's direct door in front."""
@@ -102,7 +105,7 @@ class GatewayApplication:
             if not path.startswith(self._prefix + "/"):
                 return None
             path = path[len(self._prefix) :]
-        return path if is_api_path(path) or path in LOCAL_PATHS else None
+        return path if is_api_path(path) or path in LOCAL_PATHS or path in SITE_PATHS else None
 
     async def _serve(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         state = scope.get("state", NO_STATE)
@@ -112,7 +115,7 @@ class GatewayApplication:
         arrival = read_arrival(
             scope["method"], path, raw_path[len(self._prefix) :], scope["query_string"], scope["headers"], guard
         )
-        is_direct = self._is_direct and b"origin" not in arrival.fields
+        is_direct = self._is_direct and b"origin" not in arrival.fields and path not in SITE_PATHS
         if is_direct and not has_body(arrival.fields):
             guard.is_finished = True  # Nobody will read it, so the watch may wait for the end of the connection.
         watch = state.get(WATCH) or Watch(loop)
@@ -144,7 +147,7 @@ async def _answer(arrival: Arrival) -> Reply:
         error = MethodNotAllowed(f"{arrival.method[:32]} is not possible here. Use GET.")
         return refuse(error, arrival.dialect, arrival.request_id)
     if arrival.path == "/health":
-        return health.alive()
+        return health.alive(arrival.request_id)
     if arrival.path == "/health/ready":
-        return await health.ready()
-    return Reply(status=200, headers=[(b"content-length", b"0")], body=b"")
+        return await health.ready(arrival.request_id)
+    return health.hello(arrival.request_id)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 
 import msgspec
 from asgiref.sync import sync_to_async
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 
 from ai_gateway import __version__, registry
 from ai_gateway.calls import Headers, Reply
@@ -56,12 +56,17 @@ def is_draining() -> bool:
     return _is_draining
 
 
-def alive() -> Reply:
+def hello(request_id: str) -> Reply:
+    """Answer `/api/hello`, what Claude Code asks for (HEAD) to see whether there is anybody."""
+    return Reply(status=200, headers=[(b"content-length", b"0"), *_ids(request_id)], body=b"")
+
+
+def alive(request_id: str) -> Reply:
     """Answer `/health`: the process runs. Constant, and reveals nothing but the version."""
-    return _json(200, ALIVE)
+    return _json(200, ALIVE, request_id)
 
 
-async def ready() -> Reply:
+async def ready(request_id: str) -> Reply:
     """Answer `/health/ready`: 200 if calls can be served, 503 with the names of what is not well."""
     problems = ["draining"] if _is_draining else []
     try:
@@ -73,7 +78,7 @@ async def ready() -> Reply:
     if not await sync_to_async(_database_answers)():
         problems.append("database")
     body = {"status": "unavailable", "problems": problems} if problems else {"status": "ready"}
-    return _json(503 if problems else 200, msgspec.json.encode(body))
+    return _json(503 if problems else 200, msgspec.json.encode(body), request_id)
 
 
 def _database_answers() -> bool:
@@ -83,7 +88,7 @@ def _database_answers() -> bool:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
-    except DatabaseError as error:
+    except Error as error:
         registry.logger.warning("The database does not answer: %s", error)
         connection.close()
         return False
@@ -91,7 +96,7 @@ def _database_answers() -> bool:
     return True
 
 
-def providers() -> Reply:
+def providers(request_id: str) -> Reply:
     """Answer `/health/providers`: the providers that are configured or were called, with their last outcome."""
     snapshot = registry.snapshot()
     names = sorted({*snapshot.configured, *snapshot.broken, *_outcomes})
@@ -103,8 +108,14 @@ def providers() -> Reply:
         }
         for name in names
     }
-    return _json(200, msgspec.json.encode({"providers": body}))
+    return _json(200, msgspec.json.encode({"providers": body}), request_id)
 
 
-def _json(status: int, body: bytes) -> Reply:
-    return Reply(status=status, headers=[*JSON, (b"content-length", b"%d" % len(body))], body=body)
+def _json(status: int, body: bytes, request_id: str) -> Reply:
+    headers = [*JSON, (b"content-length", b"%d" % len(body)), *_ids(request_id)]
+    return Reply(status=status, headers=headers, body=body)
+
+
+def _ids(request_id: str) -> Headers:
+    value = request_id.encode()
+    return [(b"x-request-id", value), (b"request-id", value)]

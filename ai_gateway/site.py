@@ -27,6 +27,8 @@ from ai_gateway.intake import too_large
 from ai_gateway.refusals import refuse
 from ai_gateway.views import BODY, CLEANUP
 
+REQUEST_IDS = (b"x-request-id", b"request-id")
+
 KINDS: dict[int, type[GatewayError]] = {403: PermissionDenied, 404: NotFound, 405: MethodNotAllowed}
 
 MESSAGES = {
@@ -151,8 +153,10 @@ class SiteExchange:
             self._must_linger = True
             headers = [*headers, (b"connection", b"close")]
         # The gateway's views put a request id on whatever they answer; what has none is the site's.
-        if message["status"] < 400 or any(name.lower() == b"x-request-id" for name, _ in headers):
-            await self._guard.send({**message, "headers": headers})
+        is_ours = any(name.lower() == b"x-request-id" for name, _ in headers)
+        if is_ours or message["status"] < 400:
+            ids = [] if is_ours else [(name, self._arrival.request_id.encode()) for name in REQUEST_IDS]
+            await self._guard.send({**message, "headers": [*headers, *ids]})
             return
         self._is_replaced = True
         reply = refuse(error_for(message["status"]), self._arrival.dialect, self._arrival.request_id)

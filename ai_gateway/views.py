@@ -22,7 +22,7 @@ from django.views.decorators.csrf import csrf_exempt
 from ai_gateway import gateway, health, registry
 from ai_gateway.calls import Arrival, IncomingBody, Reply
 from ai_gateway.errors import ClientDisconnected, InternalError, MethodNotAllowed, PermissionDenied
-from ai_gateway.intake import new_request_id, read_arrival, too_large
+from ai_gateway.intake import REQUEST_ID, new_request_id, read_arrival, too_large
 from ai_gateway.protocols import DIALECTS
 from ai_gateway.refusals import refuse
 from ai_gateway.responses import EventStreamResponse
@@ -43,7 +43,7 @@ async def api(request: HttpRequest, path: str) -> HttpResponseBase:
     """Everything below /v1 and /v1beta."""
     if not isinstance(request, ASGIRequest):
         error = InternalError("This site runs under WSGI. The gateway needs ASGI: start it with uvicorn.")
-        return await _respond(request, refuse(error, DIALECTS["openai"], new_request_id()))
+        return await _respond(request, refuse(error, DIALECTS["openai"], _request_id(request)))
     arrival = _read(request, f"/{path}")
     try:
         reply = await gateway.handle(arrival, gateway.transport_of(asyncio.get_running_loop()))
@@ -56,14 +56,14 @@ async def api(request: HttpRequest, path: str) -> HttpResponseBase:
 @non_atomic_requests
 async def alive(request: HttpRequest) -> HttpResponseBase:
     """`/health`: is the process up?"""
-    return await _respond(request, _only_get(request) or health.alive())
+    return await _respond(request, _only_get(request) or health.alive(_request_id(request)))
 
 
 @csrf_exempt
 @non_atomic_requests
 async def ready(request: HttpRequest) -> HttpResponseBase:
     """`/health/ready`: should calls be sent here?"""
-    return await _respond(request, _only_get(request) or await health.ready())
+    return await _respond(request, _only_get(request) or await health.ready(_request_id(request)))
 
 
 @csrf_exempt
@@ -73,22 +73,28 @@ async def providers(request: HttpRequest) -> HttpResponseBase:
     reply = _only_get(request)
     if reply is None and not (_has_metrics_token(request) or await _is_staff(request)):
         denied = PermissionDenied("Only staff users and the metrics token may see the providers.")
-        reply = refuse(denied, DIALECTS["openai"], new_request_id())
-    return await _respond(request, reply or health.providers())
+        reply = refuse(denied, DIALECTS["openai"], _request_id(request))
+    return await _respond(request, reply or health.providers(_request_id(request)))
 
 
 @csrf_exempt
 @non_atomic_requests
 async def hello(request: HttpRequest) -> HttpResponseBase:
     """`/api/hello`: what Claude Code asks for (HEAD) to see whether there is anybody."""
-    return await _respond(request, _only_get(request) or Reply(status=200, headers=[], body=b""))
+    return await _respond(request, _only_get(request) or health.hello(_request_id(request)))
 
 
 def _only_get(request: HttpRequest) -> Reply | None:
     if request.method in ("GET", "HEAD"):
         return None
     error = MethodNotAllowed(f"{request.method} is not possible here. Use GET.")
-    return refuse(error, DIALECTS["openai"], new_request_id())
+    return refuse(error, DIALECTS["openai"], _request_id(request))
+
+
+def _request_id(request: HttpRequest) -> str:
+    """Take the id that the caller chose, or make one."""
+    given = request.headers.get("x-request-id", "").encode()
+    return given.decode() if REQUEST_ID.fullmatch(given) else new_request_id()
 
 
 def _has_metrics_token(request: HttpRequest) -> bool:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from django.db import DatabaseError
+from django.db import DatabaseError, Error, InterfaceError
 from django.test import override_settings
 
 from ai_gateway import __version__, health, registry
@@ -27,21 +27,21 @@ def read(reply: Reply) -> tuple[int, Any]:
 
 
 def test_alive_says_nothing_but_the_version() -> None:
-    assert read(health.alive()) == (200, {"status": "healthy", "version": __version__})
+    assert read(health.alive("req_test")) == (200, {"status": "healthy", "version": __version__})
 
 
 def test_ready_when_everything_is_there() -> None:
-    assert read(run(health.ready())) == (200, {"status": "ready"})
+    assert read(run(health.ready("req_test"))) == (200, {"status": "ready"})
 
 
 def test_not_ready_while_draining() -> None:
     health.start_draining()
-    assert read(run(health.ready())) == (503, {"status": "unavailable", "problems": ["draining"]})
+    assert read(run(health.ready("req_test"))) == (503, {"status": "unavailable", "problems": ["draining"]})
 
 
 def test_not_ready_without_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "_database_answers", lambda: False)
-    assert read(run(health.ready())) == (503, {"status": "unavailable", "problems": ["database"]})
+    assert read(run(health.ready("req_test"))) == (503, {"status": "unavailable", "problems": ["database"]})
 
 
 def test_not_ready_without_a_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,10 +49,11 @@ def test_not_ready_without_a_configuration(monkeypatch: pytest.MonkeyPatch) -> N
         raise RuntimeError("canary")
 
     monkeypatch.setattr(registry, "snapshot", broken)
-    assert read(run(health.ready())) == (503, {"status": "unavailable", "problems": ["configuration"]})
+    assert read(run(health.ready("req_test"))) == (503, {"status": "unavailable", "problems": ["configuration"]})
 
 
-def test_a_database_that_fails_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [DatabaseError, InterfaceError])
+def test_a_database_that_fails_does_not_answer(monkeypatch: pytest.MonkeyPatch, error: type[Error]) -> None:
     monkeypatch.undo()
 
     class Broken:
@@ -60,7 +61,7 @@ def test_a_database_that_fails_does_not_answer(monkeypatch: pytest.MonkeyPatch) 
         was_closed = False
 
         def cursor(self) -> None:
-            raise DatabaseError("away")
+            raise error("away")
 
         def close(self) -> None:
             self.was_closed = True
@@ -78,7 +79,7 @@ def test_a_database_that_fails_does_not_answer(monkeypatch: pytest.MonkeyPatch) 
 def test_the_last_outcome_of_each_provider_is_remembered(status: int, error: str | None, ok: bool) -> None:
     health.note("openai", status, error)
     with override_settings(AI_GATEWAY={"PROVIDERS": {"groq": {"OPTIONS": {"api_key": "gsk-canary"}}}}):
-        code, document = read(health.providers())
+        code, document = read(health.providers("req_test"))
     last = document["providers"]["openai"]["last"]
     assert (code, last["ok"], last["status"], last["error"]) == (200, ok, status, error)
     assert document["providers"]["groq"] == {"configured": True, "broken": None, "last": None}

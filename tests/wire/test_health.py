@@ -6,6 +6,7 @@ import pytest
 
 import ai_gateway
 from tests.conftest import StartGateway
+from tests.gateway_process import GatewayProcess
 from tests.raw_client import RawClient
 from tests.upstream import Upstream
 from tests.wire.samples import BEARER, CHAT, CHAT_PATH
@@ -66,6 +67,31 @@ def test_the_state_of_the_providers_is_not_for_everybody(raw: RawClient, headers
     answer = raw.get("/health/providers", headers)
     assert answer.status == 403
     assert b"openai" not in answer.body
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/ready", "/health/providers", "/api/hello"])
+def test_every_answer_has_a_request_id(raw: RawClient, path: str) -> None:
+    answer = raw.get(path, [("x-request-id", "chosen-by-the-caller")])
+    assert (answer.header("x-request-id"), answer.header("request-id")) == ("chosen-by-the-caller",) * 2
+
+
+def test_what_is_not_ready_is_named_by_both_doors(start_gateway: StartGateway) -> None:
+    away = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "/no/such/folder/db.sqlite3"}}
+    answer = RawClient(start_gateway(site={"DATABASES": away}).port).get("/health/ready")
+    assert (answer.status, answer.json()) == (503, {"status": "unavailable", "problems": ["database"]})
+
+
+def test_a_strangers_host_name_is_refused_in_json(gateway: GatewayProcess, raw: RawClient) -> None:
+    gateway.expects_traceback = True  # Django logs such a host name with one.
+    answer = raw.get("/health/providers", [("host", "elsewhere.example")])
+    assert (answer.status, answer.json()["error"]["type"]) == (400, "invalid_request_error")
+
+
+def test_a_body_for_the_providers_is_not_received(raw: RawClient) -> None:
+    """T72: it would go to the disk before anybody asked who sends it."""
+    with raw.connect() as connection:
+        connection.request("POST", "/health/providers", [("content-length", "500000000"), ("expect", "100-continue")])
+        assert connection.read_head().status == 405
 
 
 def test_the_metrics_token_opens_the_state_of_the_providers(start_gateway: StartGateway, upstream: Upstream) -> None:
