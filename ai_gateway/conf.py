@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.conf import settings as django_settings
+from django.utils.crypto import salted_hmac
 
 from ai_gateway.calls import Timeouts
 
@@ -112,6 +113,18 @@ class Settings:
     def METRICS_TOKEN(self) -> str | None:
         """A bearer token that opens `/health/providers`, as `env:`, `file:` or literal; staff users need none."""
         return self._get("METRICS_TOKEN", None)  # type: ignore[no-any-return]
+
+    @property
+    def CAPABILITIES(self) -> Mapping[str, Mapping[str, Any]]:
+        """What models can do, where the built-in table does not know or errs, by "provider/model" with `*` for
+        anything: `{"our-gpu/*": {"images": False}}`. The columns are in docs/capabilities.md."""
+        return self._get("CAPABILITIES", {})  # type: ignore[no-any-return]
+
+    def carrier_keys(self) -> list[bytes]:
+        """Give the secrets that seal what callers carry for providers: made of Django's SECRET_KEY, and of those that
+        it replaced, so that a conversation goes on when the key is exchanged."""
+        secrets = [django_settings.SECRET_KEY, *django_settings.SECRET_KEY_FALLBACKS]
+        return [salted_hmac("ai_gateway.carrier", "", secret=secret, algorithm="sha256").digest() for secret in secrets]
 
     @property
     def DJANGO_THREADS(self) -> int:

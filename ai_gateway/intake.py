@@ -16,7 +16,7 @@ from time import perf_counter
 from ai_gateway.bodies import Routing, read_routing
 from ai_gateway.calls import Arrival, Call, Headers, IncomingBody
 from ai_gateway.errors import BadRequest, BodyTooLarge, InvalidBody, NotFound
-from ai_gateway.protocols import Dialect, dialect_of
+from ai_gateway.protocols import Dialect, dialect_of, model_in
 from ai_gateway.registry import Snapshot
 
 API_PREFIXES = ("/v1/", "/v1beta/")
@@ -34,6 +34,9 @@ JSON = b"application/json"
 
 JSON_ANYWAY = (b"", b"application/x-www-form-urlencoded", b"text/plain")
 """Content types that a JSON endpoint's body has when nobody thought of one; the first ones are curl's and fetch's."""
+
+MODEL_IN_PATH = frozenset(("gemini", "bedrock"))
+"""The families whose paths name the model, and say whether the answer is to be streamed."""
 
 MAX_HEADERS = 256
 MAX_HEADER_BYTES = 64 * 1024
@@ -133,6 +136,9 @@ async def read_call(arrival: Arrival, snapshot: Snapshot) -> Call:
         routing = read_routing(body)
     else:
         body = arrival.body.pieces(limit, snapshot.body_timeout)
+    model, stream = routing.model, routing.stream is True
+    if arrival.dialect.family in MODEL_IN_PATH:
+        model, stream = model_in(arrival.path) or (model, stream)
     return Call(
         method=arrival.method,
         path=arrival.path,
@@ -143,8 +149,8 @@ async def read_call(arrival: Arrival, snapshot: Snapshot) -> Call:
         dialect=arrival.dialect,
         request_id=arrival.request_id,
         received_at=arrival.received_at,
-        model=routing.model,
-        stream=routing.stream is True,
+        model=model,
+        stream=stream,
     )
 
 

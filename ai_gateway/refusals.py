@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ai_gateway.calls import Headers, Reply
-from ai_gateway.errors import GatewayError
+from ai_gateway.errors import GatewayError, ProviderError
 from ai_gateway.protocols import Dialect
 
 
@@ -25,4 +25,10 @@ def refuse(error: GatewayError, dialect: Dialect, request_id: str) -> Reply:
         headers.append((b"x-should-retry", b"false"))
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % error.retry_after))
-    return Reply(status=error.status, headers=headers, body=body)
+    headers += dialect.error_headers(error)
+    return Reply(status=status_of(error, dialect), headers=headers, body=body)
+
+
+def status_of(error: GatewayError, dialect: Dialect) -> int:
+    """Choose the status: a provider's error may have another one in the caller's format than in the provider's."""
+    return dialect.statuses.get(error.kind, error.status) if isinstance(error, ProviderError) else error.status

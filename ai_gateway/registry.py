@@ -16,8 +16,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ai_gateway.calls import Caller, Target, Timeouts
+from ai_gateway.capabilities import CapabilityTable, Rule, read_rule
 from ai_gateway.conf import settings
 from ai_gateway.credentials import Secret, resolve
+from ai_gateway.protocols.carrier import Carrier
 from ai_gateway.providers import CATALOG, Provider, build_provider
 
 logger = logging.getLogger("ai_gateway")
@@ -42,6 +44,10 @@ class Snapshot:
     routes: Mapping[str, tuple[Target, ...]]
     keys: Mapping[bytes, Caller] = field(repr=False)
     """The callers that hold a gateway key, by the SHA-256 digest of the key."""
+    capabilities: CapabilityTable
+    """What each model can do."""
+    carrier: Carrier = field(repr=False)
+    """Seals what a provider wants back in a later turn, for a caller to carry."""
     default_provider: str
     passthrough: bool
     timeouts: Timeouts
@@ -95,6 +101,8 @@ def build(configurations: Sequence[Configuration]) -> Snapshot:
         broken=broken,
         routes={name: read_targets(route) for each in configurations for name, route in each.routes.items()},
         keys=read_keys({name: key for each in configurations for name, key in each.keys.items()}),
+        capabilities=CapabilityTable(read_capabilities(settings.CAPABILITIES)),
+        carrier=Carrier(settings.carrier_keys()),
         default_provider=settings.DEFAULT_PROVIDER,
         passthrough=settings.PASSTHROUGH,
         timeouts=settings.TIMEOUTS,
@@ -125,6 +133,17 @@ def build_providers(entries: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str,
 def read_targets(route: Sequence[str]) -> tuple[Target, ...]:
     """Read a route's targets, each written as "provider/model"."""
     return tuple(Target(provider.lower(), model) for provider, _, model in (target.partition("/") for target in route))
+
+
+def read_capabilities(overrides: Mapping[str, Mapping[str, Any]]) -> list[Rule]:
+    """Read what the settings say of models. A row that cannot be read is logged and left out."""
+    rules = []
+    for pattern, columns in overrides.items():
+        try:
+            rules.append(read_rule(pattern, columns))
+        except ValueError as error:
+            logger.error("A row of CAPABILITIES is left out: %s", error)
+    return rules
 
 
 def read_keys(keys: Mapping[str, str]) -> dict[bytes, Caller]:

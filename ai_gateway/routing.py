@@ -3,7 +3,8 @@
 1. `x-provider` names the provider, in any case; the model stays as it is.
 2. A model that is the name of a route: the route's targets.
 3. A model written as `provider/model`, with a provider that the gateway knows.
-4. The provider of the dialect: Anthropic's API leads to anthropic, Google's to gemini, all else to DEFAULT_PROVIDER.
+4. The provider of the dialect: Anthropic's API leads to anthropic, Google's to gemini, Bedrock's to bedrock, all else
+   to DEFAULT_PROVIDER.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from ai_gateway.calls import Call, Target
 from ai_gateway.errors import ProviderNotConfigured, UnknownProvider
 from ai_gateway.registry import Snapshot
 
-FAMILY_PROVIDERS = {"anthropic": "anthropic", "gemini": "gemini"}
+FAMILY_PROVIDERS = {"anthropic": "anthropic", "gemini": "gemini", "bedrock": "bedrock"}
 """Whom a caller means that speaks the API of one vendor and names nobody."""
 
 

@@ -197,6 +197,10 @@ WRONG: dict[str, tuple[str, list[Any]]] = {
     "DRAIN_TIMEOUT": ("E018", [-1, True, "20", None]),
     "METRICS_TOKEN": ("E019", ["", 1, b"token", ["token"]]),
     "DJANGO_THREADS": ("E020", [*NOT_POSITIVE, 1.5]),
+    "CAPABILITIES": (
+        "E021",
+        ["all", {"openai/*": True}, {"openai/*": {"wings": True}}, {"openai/*": {"images": "no"}}],
+    ),
 }
 RIGHT: dict[str, list[Any]] = {
     "PROVIDERS": [{}, {"openai": {}}],
@@ -216,6 +220,7 @@ RIGHT: dict[str, list[Any]] = {
     "DRAIN_TIMEOUT": [0, 20.5],
     "METRICS_TOKEN": [None, "env:CHECKED_GATEWAY_KEY"],
     "DJANGO_THREADS": [1, 64],
+    "CAPABILITIES": [{}, {"openai/gpt-9*": {"images": False, "formats": ["openai_chat"], "max_output_tokens": 8192}}],
 }
 
 

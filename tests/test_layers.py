@@ -13,10 +13,11 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ai_gateway"
 LAYERS = (
     "errors calls sse protocols credentials cors bodies server __version__",
-    "conf transports providers environment",
+    "conf transports providers environment capabilities",
     "registry",
     "keys routing health refusals intake guard",
-    "relay listing",
+    "relay translation listing",
+    "hops",
     "attempts",
     "gateway",
     "lifespan responses",
@@ -42,6 +43,9 @@ NO_DJANGO = [
     "bodies",
     "transports",
     "relay",
+    "translation",
+    "hops",
+    "capabilities",
     "routing",
     "keys",
     "intake",

@@ -13,6 +13,7 @@ from django.core.checks import CheckMessage, Error, register
 
 from ai_gateway import conf
 from ai_gateway.calls import Timeouts
+from ai_gateway.capabilities import read_rule
 
 TAG = "ai_gateway"
 
@@ -56,6 +57,16 @@ def is_mapping(value: Any, accepts: Callable[[Any], bool]) -> bool:
 def is_route(value: Any) -> bool:
     """Whether it is a list or tuple of strings, one at least."""
     return isinstance(value, list | tuple) and bool(value) and all(is_text(target) for target in value)
+
+
+def is_capabilities(value: Any) -> bool:
+    """Whether it is a mapping of patterns to rows that can be read."""
+    if not is_mapping(value, lambda row: isinstance(row, Mapping)):
+        return False
+    try:
+        return all(read_rule(pattern, row) for pattern, row in value.items())
+    except ValueError:
+        return False
 
 
 def is_prefix(value: Any) -> bool:
@@ -159,6 +170,12 @@ RULES: dict[str, Rule] = {
         is_secret=True,
     ),
     "DJANGO_THREADS": _whole("ai_gateway.E020", "threads", "8"),
+    "CAPABILITIES": Rule(
+        id="ai_gateway.E021",
+        expected='a dict of dicts by "provider/model", with columns of docs/capabilities.md',
+        example='{"our-gpu/*": {"images": False, "max_output_tokens": 8192}}',
+        accepts=is_capabilities,
+    ),
 }
 """What each key may hold: one for every key that `conf.Settings` has."""
 

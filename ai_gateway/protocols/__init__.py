@@ -1,26 +1,41 @@
-"""The wire formats. Each module writes one of them; this one tells which of them a request is written in."""
+"""The wire formats: which of them a request is written in, and which of them can be translated.
+
+A folder is a format that is translated from and to; its three files are the same everywhere. A module beside them is a
+vendor's other endpoints, whose bodies are carried through, or a part of the neutral vocabulary (`conversation`,
+`events`) and what the formats share.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from ai_gateway.protocols import (
     anthropic,
     anthropic_messages,
     gemini,
+    google,
     openai,
     openai_chat,
     openai_responses,
 )
 from ai_gateway.protocols.dialect import Dialect
+from ai_gateway.protocols.protocol import Protocol
 
-DIALECTS = {
-    module.DIALECT.name: module.DIALECT
-    for module in (openai_chat, openai_responses, openai, anthropic_messages, anthropic, gemini)
+FORMATS = (openai_chat, openai_responses, anthropic_messages, gemini)
+
+DIALECTS = {module.DIALECT.name: module.DIALECT for module in (*FORMATS, openai, anthropic, google)}
+
+PROTOCOLS: Mapping[str, Protocol] = {
+    module.PROTOCOL.name: module.PROTOCOL for module in FORMATS if hasattr(module, "PROTOCOL")
 }
+"""What each format offers to be translated, by the name of its dialect."""
 
-GEMINI_METHODS = (":generateContent", ":streamGenerateContent", ":countTokens", ":embedContent", ":batchEmbedContents")
+GEMINI_GENERATION = (":generateContent", ":streamGenerateContent")
+GEMINI_METHODS = (*GEMINI_GENERATION, ":countTokens", ":embedContent", ":batchEmbedContents")
 """How Google's paths end. Its own SDK asks a custom base for them below /v1 as well as below /v1beta."""
+
+BEDROCK_GENERATION = ("/converse", "/converse-stream")
 
 _BY_PATH = {
     "/v1/chat/completions": openai_chat.DIALECT,
@@ -28,6 +43,12 @@ _BY_PATH = {
     "/v1/messages": anthropic_messages.DIALECT,
     "/v1/complete": anthropic.DIALECT,
 }
+
+_MODEL_IN_PATH = (
+    re.compile(r"(/v1(?:beta)?/models/)(.+)(:[A-Za-z]+)"),
+    re.compile(r"(/v1/model/)(.+)(/converse(?:-stream)?)"),
+)
+"""Paths that name the model: what stands before it, the model, and what stands behind it."""
 
 
 def dialect_of(path: str, fields: Mapping[bytes, bytes]) -> Dialect:
@@ -37,11 +58,31 @@ def dialect_of(path: str, fields: Mapping[bytes, bytes]) -> Dialect:
         return known
     if path.startswith("/v1/messages/"):
         return anthropic.DIALECT
-    if path.startswith("/v1beta/") or path.endswith(GEMINI_METHODS):
+    if path.endswith(GEMINI_GENERATION):
         return gemini.DIALECT
+    if path.startswith("/v1beta/") or path.endswith(GEMINI_METHODS):
+        return google.DIALECT
     if b"anthropic-version" in fields or b"x-api-key" in fields:
         return anthropic.DIALECT
     return openai.DIALECT
 
 
-__all__ = ["DIALECTS", "Dialect", "dialect_of"]
+def model_in(path: str) -> tuple[str, bool] | None:
+    """Read the model that a path names, and whether the path asks for a stream. None if it names none."""
+    for pattern in _MODEL_IN_PATH:
+        found = pattern.fullmatch(path)
+        if found is not None:
+            return found[2], found[3] in (":streamGenerateContent", "/converse-stream")
+    return None
+
+
+def with_model(path: str, model: str) -> str:
+    """Write a path with another model; a path that names none stays as it is."""
+    for pattern in _MODEL_IN_PATH:
+        found = pattern.fullmatch(path)
+        if found is not None:
+            return f"{found[1]}{model}{found[3]}"
+    return path
+
+
+__all__ = ["DIALECTS", "PROTOCOLS", "Dialect", "Protocol", "dialect_of", "model_in", "with_model"]

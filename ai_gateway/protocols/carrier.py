@@ -26,6 +26,9 @@ from ai_gateway.protocols.conversation import State
 PREFIX = "gw1."
 MAC_BYTES = 16
 
+MARKS = (b"gw1.", b"Z3cxL")
+"""What a body has in it that holds a sealed state: the prefix, or the prefix in base64 as Gemini's callers carry it."""
+
 
 class _Header(msgspec.Struct, frozen=True, array_like=True):
     format: str

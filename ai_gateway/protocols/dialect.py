@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
-from ai_gateway.errors import GatewayError
+from ai_gateway.errors import GatewayError, Kind
+
+Headers = list[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,13 @@ class Dialect:
 
     write_error_event: Callable[[GatewayError, str], bytes]
     """Write an error as the last event of a stream that has begun."""
+
+    statuses: Mapping[Kind, int] = field(default_factory=dict)
+    """The statuses that an error of a provider of another format has in this one, where the class of the error has one
+    of its own here (Anthropic's 529 for an overloaded provider)."""
+
+    error_headers: Callable[[GatewayError], Headers] = lambda error: []
+    """Write the headers that an error has beside its body."""
 
     keep_alive: bytes = b": keep-alive\n\n"
     """What may be sent between two events while the upstream is silent."""

@@ -63,6 +63,10 @@ CREDENTIAL_PARAMETERS = frozenset(("key", "api_key", "api-key", "apikey", "acces
 """Query parameters that carry credentials somewhere: they would end up in log files, so they are not passed on."""
 
 
+PREFERENCE = ("openai_chat", "anthropic_messages", "gemini", "bedrock_converse", "openai_responses")
+"""Which format a provider of several is best reached by: what it has had for longest is what works best."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Provider:
     """One provider, ready to be called. Fields are facts; the methods are what a subclass may need to do otherwise."""
@@ -72,6 +76,9 @@ class Provider:
 
     label: str = ""
     """The name for people."""
+
+    row: str = ""
+    """The name of the catalogue's row that it was made of, by which the capabilities of its models are known."""
 
     base_url: str
     """Where its API is, without a slash at the end, as its own documentation writes it."""
@@ -142,6 +149,11 @@ class Provider:
     def has_address(self) -> bool:
         """Whether it is known where the API is: not so of rows whose address the operator has to give."""
         return bool(self.base_url)
+
+    @cached_property
+    def formats(self) -> tuple[str, ...]:
+        """The formats that a call can be translated to, the best first, where the model's capabilities name none."""
+        return tuple(name for name in PREFERENCE if name in self.dialects)
 
     @property
     def is_configured(self) -> bool:

@@ -314,7 +314,7 @@ GEMINI = GeminiProvider(name="gemini", label="Google Gemini")
 ECHO = EchoProvider(name="echo", label="Echo (built in)")
 
 CATALOG: dict[str, Provider] = {
-    row.name: row
+    row.name: row.with_options({"row": row.name})
     for row in (
         OPENAI,
         ANTHROPIC,

@@ -23,7 +23,7 @@ from ai_gateway.providers.catalog import CATALOG
 
 ENTRY_KEYS = frozenset(("BACKEND", "OPTIONS"))
 
-NOT_OPTIONS = frozenset(("name", "is_set_up"))
+NOT_OPTIONS = frozenset(("name", "row", "is_set_up"))
 """Fields that follow from the entry itself."""
 
 

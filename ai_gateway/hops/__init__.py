@@ -1,0 +1,31 @@
+"""The ways in which a call reaches a provider: as it is, or translated. `plan` chooses one for an attempt."""
+
+from __future__ import annotations
+
+from ai_gateway.hops.base import Attempt, Hop
+from ai_gateway.hops.generation import Generation
+from ai_gateway.hops.native import Native
+from ai_gateway.hops.split import needs_responses
+from ai_gateway.protocols import PROTOCOLS
+
+
+def plan(attempt: Attempt) -> Hop:
+    """Choose the way. Raises BadRequest for a call that cannot be translated.
+
+    A provider that speaks the caller's format gets the caller's bytes. The one exception is OpenAI's own split: models
+    that refuse function tools with reasoning in chat completions are reached through Responses.
+    """
+    call, provider = attempt.call, attempt.provider
+    if not call.dialect.is_generation or call.method != "POST" or not isinstance(call.body, bytes):
+        return Native(attempt)
+    capabilities = attempt.capabilities
+    formats = capabilities.formats or provider.formats
+    spoken = call.dialect.name
+    is_native = spoken in (capabilities.formats or provider.dialects)
+    if is_native and not (spoken == "openai_chat" and capabilities.tools_need_responses and needs_responses(attempt)):
+        return Native(attempt)
+    format = "openai_responses" if is_native else next((name for name in formats if name in PROTOCOLS), None)
+    return Native(attempt) if format is None else Generation(attempt, format)
+
+
+__all__ = ["Attempt", "Hop", "plan"]

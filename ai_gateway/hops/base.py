@@ -1,0 +1,150 @@
+"""What a hop is: one way in which a call reaches a provider, and its answer the caller."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from time import perf_counter
+
+from ai_gateway.calls import Call, Caller, Headers, Reply, Target, UpstreamRequest, UpstreamResponse
+from ai_gateway.errors import UpstreamProtocolError, UpstreamRedirect, UpstreamRefusedCredential
+from ai_gateway.protocols.capabilities import Capabilities
+from ai_gateway.providers import Provider
+from ai_gateway.registry import Snapshot
+
+NOT_RETURNED = frozenset(
+    # Hop by hop, and what concerns the provider's host alone.
+    b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding "
+    b"upgrade set-cookie set-cookie2 alt-svc strict-transport-security server via date location content-location "
+    b"access-control-allow-origin access-control-allow-credentials access-control-expose-headers "
+    b"access-control-allow-headers access-control-allow-methods access-control-max-age "
+    # Written anew.
+    b"x-request-id request-id server-timing x-accel-buffering".split()
+)
+"""Response headers that never reach a caller."""
+
+NOT_TRANSLATED = (b"content-", b"x-ratelimit-", b"anthropic-", b"openai-", b"x-stainless-", b"x-goog-", b"x-amzn-")
+"""How the response headers begin that speak of a body, or of limits, in a format that the caller does not know."""
+
+REDIRECTS = frozenset((301, 302, 303, 307, 308))
+
+HOPELESS = frozenset((400, 401, 402, 403, 404, 405, 406, 410, 411, 413, 414, 415, 422))
+"""Statuses that a repetition of the same request cannot heal. Told to the SDKs, which else retry some for minutes."""
+
+
+class Attempt:
+    """One target's turn with a call: who calls, whom, and since when."""
+
+    __slots__ = ("call", "caller", "number", "provider", "sent_at", "snapshot", "target")
+
+    def __init__(self, call: Call, caller: Caller, snapshot: Snapshot, target: Target, number: int) -> None:
+        self.call = call
+        self.caller = caller
+        self.snapshot = snapshot
+        self.target = target
+        self.number = number
+        self.provider: Provider = snapshot.providers[target.provider]
+        self.sent_at = 0.0
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the target's model can do."""
+        return self.snapshot.capabilities.of(self.provider.name, self.provider.row, self.target.model or "")
+
+
+class Hop(ABC):
+    """One way in which a call reaches a provider. Made anew for each attempt."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self.attempt = attempt
+
+    @abstractmethod
+    def request(self) -> UpstreamRequest:
+        """Write the request. Raises what `Provider.build` raises, and BadRequest for what cannot be translated."""
+
+    @abstractmethod
+    async def judge(self, response: UpstreamResponse) -> Reply:
+        """Make a reply of an answer whose status says nothing bad about the provider. Whoever calls this closes the
+        response if it raises."""
+
+    def local(self) -> Reply | None:
+        """Answer without asking anybody, where that is possible."""
+        return None
+
+
+def check_status(attempt: Attempt, response: UpstreamResponse) -> None:
+    """Raise for an answer that is a redirect, or that refuses the gateway's own credential."""
+    if response.status in REDIRECTS:
+        raise UpstreamRedirect("The provider answered with a redirect, which this gateway does not follow.")
+    if response.status == 401 and attempt.caller.is_authenticated:
+        raise refused_credential(attempt)
+
+
+def refused_credential(attempt: Attempt) -> UpstreamRefusedCredential:
+    """Make the error for a provider that refuses a credential which is not the caller's."""
+    return UpstreamRefusedCredential(
+        f"The provider {attempt.provider.name!r} refused this gateway's own credential. The operator has to renew it."
+    )
+
+
+async def read_whole(response: UpstreamResponse, limit: int) -> bytes:
+    """Read an answer to its end. Raises UpstreamProtocolError above `limit` bytes."""
+    rest = response.take_rest()
+    if rest is None:
+        parts, total = [], 0
+        while part := await response.read():
+            parts.append(part)
+            total += len(part)
+            if total > limit:
+                raise UpstreamProtocolError(f"The provider's answer is longer than {limit} bytes.")
+        rest = b"".join(parts)
+    await response.aclose()
+    return rest
+
+
+def passed_headers(attempt: Attempt, response: UpstreamResponse, status: int | None = None) -> Headers:
+    """Select the upstream's headers that go back with its own body, and add the gateway's own."""
+    headers: Headers = []
+    tells_retry = False
+    dropped = NOT_RETURNED
+    for name, value in response.headers:
+        if name in dropped:
+            if name == b"connection" and value.lower() not in (b"keep-alive", b"close"):
+                dropped = dropped | {token.strip().lower() for token in value.split(b",")}
+            elif name in (b"x-request-id", b"request-id"):
+                headers.append((b"x-upstream-request-id", value))
+            continue
+        tells_retry = tells_retry or name == b"x-should-retry"
+        headers.append((name, value))
+    if len(dropped) > len(NOT_RETURNED):
+        headers = [header for header in headers if header[0] not in dropped]
+    if (status or response.status) in HOPELESS and not tells_retry:
+        headers.append((b"x-should-retry", b"false"))
+    headers += own_headers(attempt)
+    return headers
+
+
+def translated_headers(attempt: Attempt, response: UpstreamResponse, content_type: bytes) -> Headers:
+    """Select the upstream's headers that mean something beside a body of another format, and add the gateway's own."""
+    headers = [header for header in passed_headers(attempt, response) if not header[0].startswith(NOT_TRANSLATED)]
+    return [(b"content-type", content_type), *headers]
+
+
+def own_headers(attempt: Attempt) -> Headers:
+    """Write the headers that every answer of a provider gets from the gateway."""
+    call, now = attempt.call, perf_counter()
+    request_id = call.request_id.encode()
+    headers: Headers = [
+        (b"x-request-id", request_id),
+        (b"request-id", request_id),
+        (b"x-gateway-provider", attempt.provider.name.encode()),
+        (b"x-gateway-attempts", b"%d" % attempt.number),
+        (
+            b"server-timing",
+            b"gateway;dur=%.1f, upstream;dur=%.1f"
+            % ((attempt.sent_at - call.received_at) * 1e3, (now - attempt.sent_at) * 1e3),
+        ),
+    ]
+    model = attempt.target.model
+    if model is not None and model.isascii() and model.isprintable():
+        headers.append((b"x-gateway-model", model.encode()[:256]))
+    return headers

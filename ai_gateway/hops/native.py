@@ -1,0 +1,135 @@
+"""A provider that speaks the caller's format: bytes pass.
+
+Unchanged but for the name of the model where it was rewritten, and for state of other providers that this caller was
+given to carry (`protocols/carrier.py`): no provider must see it.
+
+An answer is committed when its status is known to be good: for a stream, when its first event has been judged. A
+provider that accepts a call with 200 and sends an error as the first event thus still becomes a real status.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from ai_gateway.calls import Call, Headers, Reply, UpstreamRequest, UpstreamResponse
+from ai_gateway.errors import UpstreamClosed
+from ai_gateway.hops.base import Hop, check_status, passed_headers
+from ai_gateway.protocols import PROTOCOLS, with_model
+from ai_gateway.protocols.capabilities import Destination
+from ai_gateway.protocols.carrier import MARKS
+from ai_gateway.protocols.jsontext import dumps, loads
+from ai_gateway.relay import Plain, Stream
+from ai_gateway.sse import first_event, whole_events
+
+HELD_ANSWER = 64 * 1024
+"""Bytes of an answer that are read to the end before the head goes out: a broken one is then a clean 502."""
+
+MAX_FIRST_EVENT = 1024 * 1024
+"""Bytes in which a stream's first event must end to be judged. A longer one is taken to be good."""
+
+
+class Native(Hop):
+    """A call passed on as it is."""
+
+    def request(self) -> UpstreamRequest:
+        """See Hop.request()."""
+        attempt = self.attempt
+        call, model = attempt.call, attempt.target.model
+        if model is not None and model != call.model and call.model is not None:
+            path = with_model(call.path, model)
+            if path != call.path:
+                call = msgspec.structs.replace(call, path=path, model=model)
+        if call.dialect.is_generation and isinstance(call.body, bytes) and any(mark in call.body for mark in MARKS):
+            call = self._restored(call)
+        return attempt.provider.build(call, attempt.caller, model)
+
+    def _restored(self, call: Call) -> Call:
+        """Take out of a body what this gateway gave its caller to carry, or put back what it stands for."""
+        attempt = self.attempt
+        destination = Destination(
+            provider=attempt.provider.name,
+            model=attempt.target.model or "",
+            format=call.dialect.name,
+            capabilities=attempt.capabilities,
+        )
+        assert isinstance(call.body, bytes)
+        body = PROTOCOLS[call.dialect.name].restore(loads(call.body), attempt.snapshot.carrier, destination)
+        return msgspec.structs.replace(call, body=dumps(body))
+
+    async def judge(self, response: UpstreamResponse) -> Reply:
+        """See Hop.judge()."""
+        call, status = self.attempt.call, response.status
+        check_status(self.attempt, response)
+        fields = dict(response.headers)
+        if fields.get(b"content-type", b"").startswith(b"text/event-stream") and b"content-encoding" not in fields:
+            return await self._stream(response)
+        length = fields.get(b"content-length")
+        if call.method == "HEAD" or status in (204, 304):
+            return await self._without_body(response)
+        body = response.take_rest()
+        if body is None and length is not None and length.isdigit() and int(length) <= HELD_ANSWER:
+            body = await self._hold(response)
+        if body is None:
+            body = await response.read() or b""
+            plain = Plain(call, response, ready=body)
+            return Reply(status=status, headers=self._headers(response), body=plain)
+        headers = self._headers(response)
+        if length is None:
+            headers.append((b"content-length", b"%d" % len(body)))
+        return Reply(status=status, headers=headers, body=body)
+
+    async def _hold(self, response: UpstreamResponse) -> bytes:
+        """Read a short answer to its end before anything of it goes out."""
+        parts = []
+        while part := await response.read():
+            parts.append(part)
+        await response.aclose()
+        return b"".join(parts)
+
+    async def _without_body(self, response: UpstreamResponse) -> Reply:
+        await response.aclose()
+        headers = self._headers(response)
+        if response.status in (204, 304):
+            headers = [header for header in headers if header[0] != b"content-length"]
+        return Reply(status=response.status, headers=headers, body=b"")
+
+    async def _stream(self, response: UpstreamResponse) -> Reply:
+        """Wait for the first event and judge it. A silent upstream is committed to after one interval, to keep the
+        connection to the caller alive."""
+        call = self.attempt.call
+        interval = self.attempt.snapshot.keep_alive_interval
+        buffer = b""
+        event = None
+        while event is None and len(buffer) < MAX_FIRST_EVENT:
+            chunk = await response.read(interval)
+            if chunk is None:
+                break
+            if not chunk:
+                if not buffer:
+                    raise UpstreamClosed("The provider's stream ended before it began.")
+                break
+            buffer += chunk
+            end = whole_events(buffer)
+            event = first_event(buffer[:end]) if end else None
+        if event is not None:
+            status = call.dialect.read_error(*event)
+            if status is not None:
+                return await self._refused(response, status, event[1])
+        end = whole_events(buffer)
+        headers = [
+            header for header in self._headers(response) if header[0] not in (b"content-length", b"cache-control")
+        ]
+        headers += ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
+        body = Stream(call, response, ready=buffer[:end] or b"", held=buffer[end:], interval=interval)
+        return Reply(status=response.status, headers=headers, body=body)
+
+    async def _refused(self, response: UpstreamResponse, status: int, data: bytes) -> Reply:
+        """Give the error that came as a stream's first event as the answer that it should have been."""
+        await response.aclose()
+        dropped = (b"content-type", b"content-length", b"cache-control")
+        headers = [header for header in self._headers(response, status) if header[0] not in dropped]
+        headers += ((b"content-type", b"application/json"), (b"content-length", b"%d" % len(data)))
+        return Reply(status=status, headers=headers, body=data)
+
+    def _headers(self, response: UpstreamResponse, status: int | None = None) -> Headers:
+        return passed_headers(self.attempt, response, status)
