@@ -1,12 +1,23 @@
-"""OpenAI Responses, the caller's side: `POST /v1/responses` and what is below it."""
+"""OpenAI Responses: `POST /v1/responses` and what is below it."""
 
 from __future__ import annotations
 
 import msgspec
 
 from ai_gateway.errors import GatewayError
+from ai_gateway.protocols.carrier import Carrier
+from ai_gateway.protocols.conversation import Request
 from ai_gateway.protocols.dialect import Dialect
 from ai_gateway.protocols.openai_errors import error_object, status_of_error, write_error
+from ai_gateway.protocols.openai_responses.errors import read_error
+from ai_gateway.protocols.openai_responses.request_reader import read_request
+from ai_gateway.protocols.openai_responses.request_writer import write_request
+from ai_gateway.protocols.openai_responses.response import read_answer, write_answer
+from ai_gateway.protocols.openai_responses.restoration import restore
+from ai_gateway.protocols.openai_responses.stream_reader import ResponsesReader
+from ai_gateway.protocols.openai_responses.stream_writer import ResponsesWriter
+from ai_gateway.protocols.protocol import Head, Protocol, StreamWriter
+from ai_gateway.sse import EventSplitter
 
 
 def write_error_event(error: GatewayError, request_id: str) -> bytes:
@@ -43,4 +54,35 @@ DIALECT = Dialect(
     write_error_event=write_error_event,
     terminal=(b"response.completed", b"response.incomplete", b"response.failed", b"event: error", b'"type":"error"'),
     read_error=judge,
+)
+
+
+def stream_writer(request: Request, carrier: Carrier, head: Head) -> StreamWriter:
+    """Make what writes a stream for the caller whose request this was."""
+    return ResponsesWriter(request, carrier)
+
+
+def stream_type(head: Head) -> bytes:
+    """The content type of a stream."""
+    return b"text/event-stream; charset=utf-8"
+
+
+def target(model: str, stream: bool) -> tuple[str, bytes]:
+    """Tell the path that is asked for: the model and whether to stream stand in the body."""
+    return "/v1/responses", b""
+
+
+PROTOCOL = Protocol(
+    name="openai_responses",
+    read_request=read_request,
+    write_answer=write_answer,
+    stream_writer=stream_writer,
+    stream_type=stream_type,
+    write_request=write_request,
+    target=target,
+    read_answer=read_answer,
+    stream_reader=ResponsesReader,
+    splitter=EventSplitter,
+    read_error=read_error,
+    restore=restore,
 )

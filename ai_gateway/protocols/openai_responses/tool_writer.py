@@ -1,0 +1,170 @@
+"""Writing the tools of a request, and whether one must be called.
+
+OpenAI takes `strict` for granted where it is left out of a Responses request, so it is always written.
+Source: the function calling guide of OpenAI's documentation.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from ai_gateway.errors import Unsupported
+from ai_gateway.protocols.capabilities import Capabilities
+from ai_gateway.protocols.conversation import CustomTool, FunctionTool, HostedTool, Request, Tool, ToolCall, ToolChoice
+from ai_gateway.protocols.protocol import Emulation
+from ai_gateway.protocols.schemas import is_strict, object_schema
+from ai_gateway.protocols.tool_ids import made_id
+
+FORMAT = "openai_responses"
+
+NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+"""What a tool may be called."""
+
+FREE_TEXT = {
+    "type": "object",
+    "properties": {"input": {"type": "string"}},
+    "required": ["input"],
+    "additionalProperties": False,
+}
+"""The arguments of a function that stands for a tool with free text."""
+
+
+class ToolNames:
+    """What tools are called as they are sent: as the caller calls them wherever that is possible."""
+
+    def __init__(self, request: Request) -> None:
+        self._sent: dict[str, str] = {}
+        for name in _names(request):
+            self._sent.setdefault(name, name if NAME.fullmatch(name) else _made_name(name))
+
+    def sent(self, name: str) -> str:
+        """Tell what a tool is called as it is sent."""
+        return self._sent.get(name, name)
+
+    def changed(self) -> dict[str, str]:
+        """Give the names that had to be changed: as sent, and as the caller knows them."""
+        return {sent: name for name, sent in self._sent.items() if sent != name}
+
+
+def _names(request: Request) -> Iterable[str]:
+    yield from (tool.name for tool in request.tools if not isinstance(tool, HostedTool))
+    for message in request.messages:
+        yield from (part.name for part in message.parts if isinstance(part, ToolCall))
+
+
+def _made_name(name: str) -> str:
+    """Make a name that is allowed, and no other tool's: as much of the original as can stay, and a digest of it."""
+    return re.sub(r"[^a-zA-Z0-9_-]", "_", name)[:50] + made_id("_", name, length=10)
+
+
+class ToolWriter:
+    """Writes the tools of one request. `dropped` are members of them that the model cannot be told."""
+
+    def __init__(self, request: Request, capabilities: Capabilities, names: ToolNames) -> None:
+        self._request = request
+        self._capabilities = capabilities
+        self._names = names
+        self._custom: set[str] = set()
+        self.dropped: list[str] = []
+
+    def write(self) -> dict[str, Any]:
+        """Write `tools` and what goes with them; nothing if there are none."""
+        tools = self._offered()
+        if not tools:
+            return {}
+        if not self._capabilities.tools:
+            raise Unsupported("This model cannot call tools.", param=self._request.name_of("tools"))
+        body: dict[str, Any] = {"tools": [self._tool(tool) for tool in tools]}
+        choice = self._choice()
+        if choice is not None:
+            body["tool_choice"] = choice
+        parallel = self._request.parallel_tool_calls
+        if parallel is not None and self._capabilities.parallel_flag:
+            body["parallel_tool_calls"] = parallel
+        elif parallel is False:
+            self.dropped.append(self._request.name_of("parallel_tool_calls"))
+        return body
+
+    def emulation(self) -> Emulation | None:
+        """Tell what has to be undone in the answer."""
+        changed = self._names.changed()
+        if not changed and not self._custom:
+            return None
+        return Emulation(custom_tools=frozenset(self._custom), names=changed)
+
+    def _offered(self) -> list[Tool]:
+        """The tools that may be called: where a model cannot be told that only some may, the others are left out."""
+        choice = self._request.tool_choice
+        if choice is None or choice.allowed is None or self._capabilities.openai_hints:
+            return self._request.tools
+        return [
+            tool for tool in self._request.tools if not isinstance(tool, HostedTool) and tool.name in choice.allowed
+        ]
+
+    def _tool(self, tool: Tool) -> dict[str, Any]:
+        if isinstance(tool, FunctionTool):
+            return self._function(tool)
+        if isinstance(tool, CustomTool):
+            return self._custom_tool(tool)
+        if tool.format != FORMAT:
+            raise Unsupported(f"The tool '{tool.type}' cannot be translated to this provider.", param=f"{tool.at}.type")
+        return tool.value
+
+    def _function(self, tool: FunctionTool) -> dict[str, Any]:
+        schema = object_schema(tool.schema)
+        strict = bool(tool.strict) and self._capabilities.strict_tools and is_strict(schema)
+        if tool.strict and not strict:
+            self.dropped.append(f"{tool.at}.strict")
+        return self._written(tool.name, tool.description, schema, strict)
+
+    def _custom_tool(self, tool: CustomTool) -> dict[str, Any]:
+        name = self._names.sent(tool.name)
+        if not self._capabilities.custom_tools:
+            self._custom.add(name)
+            return self._written(tool.name, _with_grammar(tool), FREE_TEXT, False)
+        written: dict[str, Any] = {"type": "custom", "name": name}
+        if tool.description:
+            written["description"] = tool.description
+        if tool.grammar is not None:
+            written["format"] = tool.grammar
+        return written
+
+    def _written(self, name: str, description: str, schema: dict[str, Any], strict: bool) -> dict[str, Any]:
+        written: dict[str, Any] = {"type": "function", "name": self._names.sent(name)}
+        if description:
+            written["description"] = description
+        return {**written, "parameters": schema, "strict": strict}
+
+    def _choice(self) -> Any:
+        choice = self._request.tool_choice
+        if choice is None:
+            return None
+        is_forced = choice.mode in ("required", "named")
+        if is_forced and self._capabilities.forced_tool_choice == "never":
+            raise Unsupported("This model cannot be made to call a tool.", param=self._request.name_of("tool_choice"))
+        if choice.mode == "named":
+            return self._reference(choice.name)
+        if choice.allowed is not None and self._capabilities.openai_hints:
+            return self._allowed(choice, choice.allowed)
+        return choice.mode
+
+    def _allowed(self, choice: ToolChoice, allowed: list[str]) -> Any:
+        if choice.mode == "none":
+            return "none"
+        tools = [self._reference(name) for name in allowed]
+        return {"type": "allowed_tools", "mode": choice.mode, "tools": tools}
+
+    def _reference(self, name: str) -> dict[str, str]:
+        is_custom = any(isinstance(tool, CustomTool) and tool.name == name for tool in self._request.tools)
+        kind = "custom" if is_custom and self._capabilities.custom_tools else "function"
+        return {"type": kind, "name": self._names.sent(name)}
+
+
+def _with_grammar(tool: CustomTool) -> str:
+    """Describe a tool whose text must follow a grammar to a model that cannot be held to one."""
+    if tool.grammar is None:
+        return tool.description
+    syntax, definition = tool.grammar.get("syntax", ""), tool.grammar.get("definition", "")
+    return f"{tool.description}\n\nThe input must follow this {syntax} grammar:\n{definition}".strip()
