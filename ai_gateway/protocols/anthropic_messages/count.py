@@ -1,0 +1,51 @@
+"""Counting tokens: `POST /v1/messages/count_tokens`.
+
+Source: "Count tokens in a Message" of Anthropic's API reference.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ai_gateway.errors import UpstreamProtocolError
+from ai_gateway.protocols.anthropic_messages.request_writer import write_request
+from ai_gateway.protocols.capabilities import Destination
+from ai_gateway.protocols.conversation import Request
+from ai_gateway.protocols.protocol import Outgoing
+
+COUNTED = (
+    "model",
+    "messages",
+    "system",
+    "tools",
+    "tool_choice",
+    "thinking",
+    "output_config",
+    "cache_control",
+    "context_management",
+    "mcp_servers",
+    "speed",
+)
+"""The members that the endpoint takes: what the prompt is made of, and nothing of how it is answered."""
+
+
+def read_count(body: dict[str, Any]) -> int:
+    """Read the answer: how many tokens. Raises UpstreamProtocolError for what is no answer."""
+    count = body.get("input_tokens")
+    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+        raise UpstreamProtocolError("The provider's answer has no count of tokens.")
+    return count
+
+
+def write_count(tokens: int) -> dict[str, Any]:
+    """Write the answer."""
+    return {"input_tokens": tokens}
+
+
+def write_count_request(request: Request, destination: Destination) -> Outgoing:
+    """Write a request to count the tokens of a conversation. Raises Unsupported as for the conversation itself."""
+    written = write_request(request, destination)
+    body = {name: written.body[name] for name in COUNTED if name in written.body}
+    return msgspec.structs.replace(written, body=body)

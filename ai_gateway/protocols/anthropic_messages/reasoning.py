@@ -1,0 +1,155 @@
+"""Writing how much the model shall think: `thinking` and `output_config.effort`.
+
+Anthropic has two ways. Older models take a budget of tokens, newer ones think as they see fit (`adaptive`) with an
+effort; which of them, and which efforts, is one of the model's capabilities. Sources: "Extended thinking", "Adaptive
+thinking" and "Effort" of Anthropic's documentation.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ai_gateway.protocols.anthropic_messages.draft import Draft
+from ai_gateway.protocols.anthropic_messages.turns import has_lost_thinking
+from ai_gateway.protocols.conversation import Reasoning
+
+EFFORTS = ("minimal", "low", "medium", "high", "xhigh", "max")
+"""All efforts, weakest first."""
+
+ANTHROPIC_EFFORTS = ("low", "medium", "high", "xhigh", "max")
+
+BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 32768}
+"""What a budget an effort stands for; "max" stands for the largest."""
+
+BUDGET_LIMITS = ((8192, "low"), (16384, "medium"))
+"""The other way round: below which budget an effort is meant; "high" from there on."""
+
+
+def write_reasoning(draft: Draft) -> None:
+    """Write what the caller wants, as far as the model can. What the caller wrote in Anthropic's own words goes as it
+    is. Must come after the messages, and after `max_tokens`."""
+    wanted = draft.request.reasoning
+    if "thinking" in draft.request.extras:
+        draft.body["thinking"] = draft.request.extras["thinking"]
+    elif wanted is not None:
+        _WRITERS[draft.capabilities.reasoning](draft, wanted)
+
+
+def is_off(wanted: Reasoning) -> bool:
+    """Whether the caller wants no thinking at all."""
+    return wanted.effort == "none" or wanted.mode == "disabled"
+
+
+def clipped(effort: str, efforts: tuple[str, ...]) -> str:
+    """Give the effort that comes nearest to one, of those that a model takes: rather a weaker one than a stronger."""
+    place = EFFORTS.index(effort)
+    taken = [each for each in EFFORTS if each in (efforts or ANTHROPIC_EFFORTS)] or list(ANTHROPIC_EFFORTS)
+    weaker = [each for each in taken if EFFORTS.index(each) <= place]
+    return weaker[-1] if weaker else taken[0]
+
+
+def _write_effort(draft: Draft, effort: str | None) -> None:
+    if effort in EFFORTS:
+        draft.body["output_config"] = {"effort": clipped(effort, draft.capabilities.efforts)}
+
+
+def _write_nothing(draft: Draft, wanted: Reasoning) -> None:
+    if not is_off(wanted):
+        draft.drop("reasoning")
+
+
+def _write_adaptive(draft: Draft, wanted: Reasoning) -> None:
+    capabilities = draft.capabilities
+    if is_off(wanted):
+        _write_off(draft, wanted)
+        return
+    effort = wanted.effort or _effort_of(wanted.budget)
+    is_seen_only = wanted.mode is None and effort is None
+    if is_seen_only and not (wanted.is_shown and capabilities.reasons_by_default):
+        # Nothing but whether to show it: that does not switch it on.
+        return
+    draft.body["thinking"] = _shown({"type": "adaptive"}, draft, wanted)
+    _write_effort(draft, effort)
+
+
+def _write_off(draft: Draft, wanted: Reasoning) -> None:
+    """Switch thinking off; where that cannot be, ask for as little as there is."""
+    effort = wanted.effort if wanted.effort != "none" else None
+    if draft.capabilities.can_disable_reasoning:
+        draft.body["thinking"] = {"type": "disabled"}
+        _write_effort(draft, effort)
+    else:
+        _write_effort(draft, effort or "low")
+        draft.drop("reasoning")
+
+
+def _effort_of(budget: int | None) -> str | None:
+    if budget is None:
+        return None
+    return next((effort for limit, effort in BUDGET_LIMITS if budget < limit), "high")
+
+
+def _write_budget(draft: Draft, wanted: Reasoning) -> None:
+    capabilities = draft.capabilities
+    if is_off(wanted):
+        if capabilities.reasons_by_default or wanted.mode == "disabled":
+            _write_off_on_budget(draft)
+        return
+    if capabilities.efforts:
+        _write_effort(draft, wanted.effort)
+    asked = wanted.budget or _budget_of(draft, wanted)
+    if asked is None:
+        return
+    largest = min(capabilities.max_budget, draft.body.get("max_tokens", asked + 1) - 1)
+    budget = min(max(asked, capabilities.min_budget), largest)
+    if budget < capabilities.min_budget or has_lost_thinking(draft.body["messages"]):
+        draft.drop("reasoning")
+    else:
+        draft.body["thinking"] = _shown({"type": "enabled", "budget_tokens": budget}, draft, wanted)
+
+
+def _budget_of(draft: Draft, wanted: Reasoning) -> int | None:
+    if wanted.effort == "max":
+        return draft.capabilities.max_budget
+    if wanted.effort is None:
+        return BUDGETS["medium"] if wanted.mode else None
+    return BUDGETS.get(wanted.effort)
+
+
+def _write_off_on_budget(draft: Draft) -> None:
+    if draft.capabilities.can_disable_reasoning:
+        draft.body["thinking"] = {"type": "disabled"}
+    else:
+        draft.drop("reasoning")
+
+
+def _shown(thinking: dict[str, Any], draft: Draft, wanted: Reasoning) -> dict[str, Any]:
+    """Ask to see the thinking of a model that keeps it to itself unless it is asked to."""
+    is_asked = wanted.is_shown is True and not draft.capabilities.shows_reasoning
+    return {**thinking, "display": "summarized"} if is_asked else thinking
+
+
+def _write_effort_only(draft: Draft, wanted: Reasoning) -> None:
+    effort = wanted.effort or _effort_of(wanted.budget)
+    if is_off(wanted):
+        _write_off(draft, wanted)
+    else:
+        _write_effort(draft, effort)
+
+
+_WRITERS = {
+    "none": _write_nothing,
+    "budget": _write_budget,
+    "adaptive": _write_adaptive,
+    "effort": _write_effort_only,
+    "level": _write_effort_only,
+}
+"""By the way in which the model is asked."""
+
+
+def give_up_thinking(draft: Draft) -> None:
+    """Take back thinking that was asked for, as it does not go together with something more important."""
+    draft.body.pop("thinking", None)
+    if draft.capabilities.reasons_by_default:
+        draft.body["thinking"] = {"type": "disabled"}
+    draft.drop("reasoning")
