@@ -1,0 +1,63 @@
+"""Amazon Bedrock's Converse: `POST /model/{id}/converse`, and `/converse-stream`, which answers in binary frames.
+
+Source: the service model of `bedrock-runtime` (2023-09-30), which AWS publishes with its SDKs, and "Converse" in the
+Amazon Bedrock API Reference.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from ai_gateway.protocols.bedrock_converse.failures import (
+    error_type,
+    read_error,
+    status_of,
+    write_error,
+    write_error_event,
+)
+from ai_gateway.protocols.bedrock_converse.framing import CONTENT_TYPE, FrameSplitter
+from ai_gateway.protocols.bedrock_converse.request_reader import read_request
+from ai_gateway.protocols.bedrock_converse.request_writer import write_request
+from ai_gateway.protocols.bedrock_converse.response import read_answer, write_answer
+from ai_gateway.protocols.bedrock_converse.states import restore
+from ai_gateway.protocols.bedrock_converse.stream_reader import ConverseStreamReader
+from ai_gateway.protocols.bedrock_converse.stream_writer import KEEP_ALIVE, ConverseStreamWriter
+from ai_gateway.protocols.bedrock_converse.words import NAME
+from ai_gateway.protocols.dialect import Dialect
+from ai_gateway.protocols.protocol import Protocol
+
+
+def target(model: str, stream: bool) -> tuple[str, bytes]:
+    """Tell the path for a model. Its id may be the ARN of a profile, with slashes and colons."""
+    return f"/v1/model/{quote(model, safe='')}/converse{'-stream' if stream else ''}", b""
+
+
+DIALECT = Dialect(
+    name=NAME,
+    family="bedrock",
+    is_generation=True,
+    write_error=write_error,
+    write_error_event=write_error_event,
+    keep_alive=KEEP_ALIVE,
+    # The value of `:event-type` in the headers of the last frame, with its type and length, or the name of a header
+    # that only an exception has, or an error.
+    terminal=(b"\x07\x00\x08metadata", b":exception-type", b":error-code"),
+    read_error=status_of,
+)
+
+PROTOCOL = Protocol(
+    name=NAME,
+    read_request=read_request,
+    write_answer=write_answer,
+    stream_writer=lambda request, carrier, head: ConverseStreamWriter(carrier),
+    stream_type=lambda head: CONTENT_TYPE,
+    write_request=write_request,
+    target=target,
+    read_answer=read_answer,
+    stream_reader=ConverseStreamReader,
+    splitter=FrameSplitter,
+    read_error=read_error,
+    restore=restore,
+)
+
+__all__ = ["DIALECT", "PROTOCOL", "error_type"]
