@@ -1,52 +1,28 @@
-"""Google's Gemini API, the caller's side: `POST /v1beta/models/{model}:generateContent` and its relatives.
+"""Google's Gemini API: `POST /v1beta/models/{model}:generateContent` and its relatives.
 
 Errors are `{"error": {"code", "message", "status"}}`, the status being a name of google.rpc.Code.
 """
 
 from __future__ import annotations
 
-import msgspec
-
-from ai_gateway.errors import GatewayError, Kind
 from ai_gateway.protocols.dialect import Dialect
-
-STATUSES = {
-    Kind.BAD_REQUEST: "INVALID_ARGUMENT",
-    Kind.AUTHENTICATION: "UNAUTHENTICATED",
-    Kind.PERMISSION: "PERMISSION_DENIED",
-    Kind.NOT_FOUND: "NOT_FOUND",
-    Kind.TOO_LARGE: "INVALID_ARGUMENT",
-    Kind.QUOTA: "RESOURCE_EXHAUSTED",
-    Kind.RATE_LIMIT: "RESOURCE_EXHAUSTED",
-    Kind.TIMEOUT: "DEADLINE_EXCEEDED",
-    Kind.OVERLOADED: "UNAVAILABLE",
-    Kind.UPSTREAM: "INTERNAL",
-    Kind.INTERNAL: "INTERNAL",
-}
+from ai_gateway.protocols.gemini.error_writer import STATUSES, status_of, write_error, write_error_event
+from ai_gateway.protocols.gemini.provider_errors import read_error
+from ai_gateway.protocols.gemini.request_reader import read_request
+from ai_gateway.protocols.gemini.request_writer import write_request
+from ai_gateway.protocols.gemini.response import read_answer, write_answer
+from ai_gateway.protocols.gemini.restoring import restore
+from ai_gateway.protocols.gemini.splitter import GeminiSplitter
+from ai_gateway.protocols.gemini.stream_reader import GeminiReader
+from ai_gateway.protocols.gemini.stream_writer import GeminiWriter, stream_type
+from ai_gateway.protocols.protocol import Protocol
 
 
-def write_error(error: GatewayError, request_id: str) -> bytes:
-    """Write the body of an error answer."""
-    members = {"code": error.status, "message": error.message, "status": STATUSES[error.kind]}
-    return msgspec.json.encode({"error": members})
-
-
-def write_error_event(error: GatewayError, request_id: str) -> bytes:
-    """Write the event that ends a broken stream. Google ends its lines with CRLF."""
-    return b"data: " + write_error(error, request_id) + b"\r\n\r\n"
-
-
-def status_of(data: bytes) -> int | None:
-    """Read an event as an error: the HTTP status that it stands for, None if it is none. It may come inside a list."""
-    if b'"error"' not in data:
-        return None
-    try:
-        event = msgspec.json.decode(data)
-        error = (event[0] if isinstance(event, list) else event)["error"]
-    except (msgspec.DecodeError, KeyError, TypeError, IndexError):
-        return None
-    code = error.get("code") if isinstance(error, dict) else None
-    return code if isinstance(code, int) and 400 <= code <= 599 else 502
+def target(model: str, stream: bool) -> tuple[str, bytes]:
+    """Tell the path and the query that a model is asked by. A stream is asked for as server-sent events."""
+    if stream:
+        return f"/v1beta/models/{model}:streamGenerateContent", b"alt=sse"
+    return f"/v1beta/models/{model}:generateContent", b""
 
 
 DIALECT = Dialect(
@@ -58,3 +34,20 @@ DIALECT = Dialect(
     terminal=(b'"error"', b'"finishReason"', b'"blockReason"'),
     read_error=lambda name, data: status_of(data),
 )
+
+PROTOCOL = Protocol(
+    name="gemini",
+    read_request=read_request,
+    write_answer=write_answer,
+    stream_writer=GeminiWriter,
+    stream_type=stream_type,
+    write_request=write_request,
+    target=target,
+    read_answer=read_answer,
+    stream_reader=GeminiReader,
+    splitter=GeminiSplitter,
+    read_error=read_error,
+    restore=restore,
+)
+
+__all__ = ["DIALECT", "PROTOCOL", "STATUSES", "write_error", "write_error_event"]

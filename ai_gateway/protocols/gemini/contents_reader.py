@@ -1,0 +1,221 @@
+"""Reading `contents`: the turns of a conversation, as a caller of Google's format writes them.
+
+Clients keep an answer as it was streamed, so one turn may come in many pieces; those are put together again. Calls and
+their results may have no ids and then belong together by name and order. Source: `Content` and `Part` of the Gemini
+API's reference.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ai_gateway.errors import BadRequest
+from ai_gateway.protocols.carrier import Carrier
+from ai_gateway.protocols.conversation import (
+    Audio,
+    File,
+    Image,
+    Message,
+    Opaque,
+    Part,
+    Role,
+    State,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+)
+from ai_gateway.protocols.gemini.members import each, members, text_of
+from ai_gateway.protocols.gemini.signatures import FORMAT, read_carried
+from ai_gateway.protocols.jsontext import arguments_text, dumps_text
+from ai_gateway.protocols.media import AUDIO_TYPES
+
+ROLES: dict[object, Role] = {None: "user", "": "user", "user": "user", "function": "user", "model": "assistant"}
+"""What a role means. Without one, and with the older `function`, it is the user's turn."""
+
+AUDIO_FORMATS = {
+    **{media_type: name for name, media_type in AUDIO_TYPES.items()},
+    "audio/mpeg": "mp3",
+    "audio/x-wav": "wav",
+    "audio/wave": "wav",
+}
+
+OUTPUTS = ("result", "output")
+"""Keys under which plain text stands in the response of a function: Google's documentation and its SDKs use both."""
+
+
+def read_contents(value: object, at: str, carrier: Carrier) -> list[Message]:
+    """Read all turns. Raises BadRequest naming the place of what is malformed."""
+    if isinstance(value, str):
+        return [Message(role="user", parts=[Text(text=value, at=at)], at=at)]
+    reader = _Contents(carrier)
+    for place, content in each(value, at):
+        reader.add(content, place)
+    return reader.messages
+
+
+def read_instruction(value: object, at: str) -> list[Message]:
+    """Read `systemInstruction`: a content, one part or a string. Blank text is nothing."""
+    if value is None:
+        return []
+    if isinstance(value, str):
+        value = {"parts": [{"text": value}]}
+    given = members(value, at)
+    places = [(at, value)] if "text" in given else each(given.get("parts"), f"{at}.parts")
+    parts: list[Part] = []
+    for place, part in places:
+        text = members(part, place).get("text")
+        if text is None:
+            raise BadRequest("The system instruction may hold text only.", param=place)
+        if text_of(text, f"{place}.text").strip():
+            parts.append(Text(text=text, at=place))
+    return [Message(role="system", parts=parts, at=at)] if parts else []
+
+
+class _Contents:
+    """Reads the turns one after the other; knows which calls wait for their results."""
+
+    def __init__(self, carrier: Carrier) -> None:
+        self.messages: list[Message] = []
+        self._carrier = carrier
+        self._waiting: list[tuple[str, str]] = []
+        self._names: dict[str, str] = {}
+        self._calls = 0
+
+    def add(self, content: object, at: str) -> None:
+        """Read one content. One of the model continues the one before it."""
+        if isinstance(content, str):
+            content = {"parts": [{"text": content}]}
+        given = members(content, at)
+        role = ROLES.get(given.get("role"))
+        if role is None:
+            raise BadRequest("The role of a content must be user or model.", param=f"{at}.role")
+        before = self.messages[-1] if self.messages else None
+        if role == "user" or before is None or before.role != role:
+            self._calls = 0
+            before = Message(role=role, parts=[], at=at)
+            self.messages.append(before)
+        if role == "assistant" and not before.parts:
+            self._waiting = []
+        for place, part in each(given.get("parts"), f"{at}.parts"):
+            self._read(members(part, place), role, place, before.parts)
+
+    def _read(self, part: dict[str, Any], role: Role, at: str, parts: list[Part]) -> None:
+        """Read a part and put it to those of its turn."""
+        state, is_of_thought = read_carried(part.get("thoughtSignature"), self._carrier)
+        if state is not None and is_of_thought:
+            parts.append(Thinking(state=state, is_redacted=state.kind == "redacted", at=at))
+            state = None
+        if "text" in part:
+            _add_text(part, text_of(part["text"], f"{at}.text"), state, role, at, parts)
+        elif "functionCall" in part:
+            parts.append(self._call(members(part["functionCall"], f"{at}.functionCall"), state, at))
+        elif "functionResponse" in part:
+            parts.append(self._result(members(part["functionResponse"], f"{at}.functionResponse"), at))
+        elif "inlineData" in part:
+            parts.append(read_blob(members(part["inlineData"], f"{at}.inlineData"), f"{at}.inlineData"))
+        elif "fileData" in part:
+            parts.append(read_file(members(part["fileData"], f"{at}.fileData"), f"{at}.fileData"))
+        elif part.keys() - {"thought", "thoughtSignature"}:
+            value = {name: member for name, member in part.items() if name != "thoughtSignature"}
+            parts.append(Opaque(format=FORMAT, value=value, at=at))
+
+    def _call(self, call: dict[str, Any], state: State | None, at: str) -> ToolCall:
+        name = text_of(call.get("name"), f"{at}.functionCall.name")
+        args = call.get("args") or {}
+        if not isinstance(args, dict):
+            raise BadRequest("The arguments of a call must be an object.", param=f"{at}.functionCall.args")
+        self._calls += 1
+        call_id = text_of(call.get("id") or "", f"{at}.functionCall.id")
+        call_id = call_id or f"call_{len(self.messages)}_{self._calls}"
+        self._waiting.append((call_id, name))
+        self._names[call_id] = name
+        return ToolCall(id=call_id, name=name, arguments=arguments_text(args), state=state, at=at)
+
+    def _result(self, response: dict[str, Any], at: str) -> ToolResult:
+        name = text_of(response.get("name") or "", f"{at}.functionResponse.name")
+        call_id = self._answered(text_of(response.get("id") or "", f"{at}.functionResponse.id"), name, at)
+        parts, is_error = _output(response.get("response"), f"{at}.functionResponse.response")
+        for place, part in each(response.get("parts"), f"{at}.functionResponse.parts"):
+            given = members(part, place)
+            if "inlineData" in given:
+                parts.append(read_blob(members(given["inlineData"], place), place))
+            elif "fileData" in given:
+                parts.append(read_file(members(given["fileData"], place), place))
+        name = name or self._names.get(call_id, "")
+        return ToolResult(call_id=call_id, name=name, parts=parts, is_error=is_error, at=at)
+
+    def _answered(self, call_id: str, name: str, at: str) -> str:
+        """Tell which call is answered: by its id, else the first of its name that waits, else the first that waits and
+        has another's name by mistake. An id that no call has is taken at its word."""
+        for place, (waiting_id, waiting_name) in enumerate(self._waiting):
+            if waiting_id == call_id if call_id in self._names else waiting_name == name or not name:
+                del self._waiting[place]
+                return waiting_id
+        if not call_id:
+            raise BadRequest("This answers no call of the turn before it.", param=f"{at}.functionResponse")
+        return call_id
+
+
+def _add_text(part: dict[str, Any], text: str, state: State | None, role: Role, at: str, parts: list[Part]) -> None:
+    """Put a text, or a thought, to its turn. In a turn of the model a piece continues the piece before it, up to one
+    that has a state; an empty piece with a state signs what is before it."""
+    is_thought = bool(part.get("thought")) or (not text and state is not None and not _continues(parts, Text))
+    kind: type[Text] | type[Thinking] = Thinking if is_thought else Text
+    before = parts[-1] if parts else None
+    if role == "assistant" and isinstance(before, Text | Thinking) and _continues(parts, kind):
+        parts[-1] = msgspec.structs.replace(before, text=before.text + text, state=state)
+        return
+    if is_thought and (text or state is not None):
+        is_redacted = state is not None and state.kind == "redacted"
+        parts.append(Thinking(text=text, state=state, is_redacted=is_redacted, at=at))
+    elif text:
+        parts.append(Text(text=text, state=state, at=at))
+
+
+def _continues(parts: list[Part], kind: type[Text] | type[Thinking]) -> bool:
+    before = parts[-1] if parts else None
+    return isinstance(before, kind) and before.state is None and bool(before.text)
+
+
+def _output(response: object, at: str) -> tuple[list[Part], bool | None]:
+    """Read the response of a function: its text, and whether it is an error. Plain text stands under one key, an error
+    under `error`; everything else is passed on as JSON."""
+    if response is None:
+        return [], None
+    if not isinstance(response, dict):
+        raise BadRequest("The response of a function must be an object.", param=at)
+    if response.keys() == {"error"}:
+        error = response["error"]
+        return [Text(text=error if isinstance(error, str) else dumps_text(error), at=at)], True
+    if len(response) == 1:
+        for key in OUTPUTS:
+            if isinstance(response.get(key), str):
+                return [Text(text=response[key], at=at)], None
+    return ([Text(text=dumps_text(response), at=at)] if response else []), None
+
+
+def read_blob(blob: dict[str, Any], at: str) -> Part:
+    """Read `inlineData`. Google takes both alphabets of base64, others only the usual one."""
+    media_type = text_of(blob.get("mimeType"), f"{at}.mimeType").lower()
+    data = text_of(blob.get("data"), f"{at}.data").replace("-", "+").replace("_", "/")
+    data += "=" * (-len(data) % 4)
+    name = text_of(blob.get("displayName") or "", f"{at}.displayName")
+    main = media_type.partition(";")[0].strip()
+    if main.startswith("image/"):
+        return Image(data=data, media_type=main, at=at)
+    if main.startswith("audio/"):
+        return Audio(data=data, format=AUDIO_FORMATS.get(main, main.removeprefix("audio/")), at=at)
+    return File(data=data, media_type=main, name=name, at=at)
+
+
+def read_file(file: dict[str, Any], at: str) -> Part:
+    """Read `fileData`: the address of something on the web, or at Google."""
+    url = text_of(file.get("fileUri"), f"{at}.fileUri")
+    media_type = text_of(file.get("mimeType") or "", f"{at}.mimeType").lower()
+    name = text_of(file.get("displayName") or "", f"{at}.displayName")
+    if media_type.startswith("image/"):
+        return Image(url=url, media_type=media_type, at=at)
+    return File(url=url, media_type=media_type, name=name, at=at)
