@@ -12,6 +12,11 @@ from ai_gateway.calls import Timeouts, UpstreamRequest, UpstreamResponse
 from ai_gateway.errors import GatewayError
 
 
+def is_status(number: int) -> bool:
+    """Whether a number is a status of HTTP. Parsers take any three digits, but no server can write those."""
+    return 100 <= number <= 599
+
+
 class Transport(ABC):
     """Sends requests to upstreams."""
 

@@ -27,6 +27,7 @@ from ai_gateway.errors import (
     UpstreamProtocolError,
     UpstreamTimeout,
 )
+from ai_gateway.transports import is_status
 from ai_gateway.transports.exchange import HIGH_WATER, Exchange
 
 SMALL_BODY = 64 * 1024
@@ -225,6 +226,8 @@ class Connection(asyncio.Protocol):
                     self._transport.writelines((b"%x\r\n" % len(piece), piece, b"\r\n"))
                 else:
                     self._transport.write(piece)
+                if not exchange.has_head:
+                    exchange.wake()  # The time in which the answer must begin counts from the last piece on.
                 await self._room_to_write(timeouts.write)
             if chunked:
                 self._transport.write(b"0\r\n\r\n")
@@ -337,6 +340,8 @@ class Connection(asyncio.Protocol):
             return
         status = self._parser.get_status_code()
         headers, self._headers = self._headers, []
+        if not is_status(status):
+            raise UpstreamProtocolError(f"The provider answered with {status}, which is no status.")
         if status < 200:
             self._informational += 1
             if status == 101 or self._informational > MAX_INFORMATIONAL:

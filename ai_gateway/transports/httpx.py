@@ -24,7 +24,7 @@ from ai_gateway.errors import (
     UpstreamProtocolError,
     UpstreamTimeout,
 )
-from ai_gateway.transports import Transport
+from ai_gateway.transports import Transport, is_status
 from ai_gateway.transports.dialing import ConnectTimeout, resolve
 
 GATEWAY_ERRORS: tuple[tuple[type[httpx.TransportError], type[GatewayError], str], ...] = (
@@ -86,6 +86,9 @@ class HttpxTransport(Transport):
             response = await self._transport.handle_async_request(_write_request(request, timeouts))
         except httpx.TransportError as error:
             raise gateway_error(error) from error
+        if not is_status(response.status_code):
+            await response.aclose()
+            raise UpstreamProtocolError(f"The provider answered with {response.status_code}, which is no status.")
         answer = HttpxResponse(response, timeouts, self._active.discard)
         self._active.add(answer)
         return answer

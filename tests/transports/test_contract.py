@@ -23,7 +23,7 @@ from ai_gateway.errors import (
 from ai_gateway.transports import Transport
 from ai_gateway.transports.httpx import HttpxTransport
 from ai_gateway.transports.pooled import PooledTransport
-from tests.upstream import LAST_CHUNK, End, Exchange, Upstream, chunk, head, plain_answer, play, stream_head
+from tests.upstream import LAST_CHUNK, PATIENCE, End, Exchange, Upstream, chunk, head, plain_answer, play, stream_head
 
 Make = Callable[..., Transport]
 Body = Callable[[Transport], Awaitable[Any]]
@@ -60,7 +60,7 @@ def request(
 
 
 SOON = Timeouts(connect=2, pool=0.3, write=2, first_byte=0.3, idle=0.3)
-LATER = Timeouts(connect=5, pool=5, write=5, first_byte=10, idle=10)
+LATER = Timeouts(connect=PATIENCE, pool=PATIENCE, write=PATIENCE, first_byte=PATIENCE, idle=PATIENCE)
 
 
 async def exchange(transport: Transport, sent: UpstreamRequest, timeouts: Timeouts = LATER) -> tuple[int, bytes]:
@@ -229,11 +229,14 @@ def test_an_error_of_the_body_is_the_error_of_the_exchange(make: Make, upstream:
 
 
 def test_impatience_loses_nothing(make: Make, upstream: Upstream) -> None:
-    upstream.answer(play(stream_head(), 0.3, chunk(b"late"), LAST_CHUNK))
+    gate = upstream.gate()
+    upstream.answer(play(stream_head(), gate, chunk(b"late"), LAST_CHUNK))
 
     async def body(transport: Transport) -> list[bytes | None]:
         response = await transport.send(request(upstream), LATER)
-        reads = [await response.read(0.05), await response.read(5), await response.read(5)]
+        reads = [await response.read(0.05)]
+        gate.open()
+        reads += [await response.read(PATIENCE), await response.read(PATIENCE)]
         await response.aclose()
         return reads
 
@@ -264,6 +267,8 @@ def test_a_silent_upstream_is_given_up_in_the_middle(make: Make, upstream: Upstr
         (stream_head() + b"20\r\nhalf", End.RESET),
         (b"this is no HTTP\r\n\r\n", End.CLOSE),
         (b"HTTP/1.1 abc OK\r\n\r\n", End.CLOSE),
+        (b"HTTP/1.1 600 OK\r\ncontent-length: 0\r\n\r\n", End.STALL),
+        (b"HTTP/1.1 099 OK\r\ncontent-length: 0\r\n\r\n", End.STALL),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\nabcd", End.CLOSE),
         (stream_head() + b"zz\r\nbad\r\n", End.CLOSE),
         (b"HTTP/1.1 200 OK\r\nx: " + b"a" * 300_000 + b"\r\n\r\n", End.CLOSE),
@@ -278,6 +283,8 @@ def test_a_silent_upstream_is_given_up_in_the_middle(make: Make, upstream: Upstr
         "resets in a chunk",
         "no HTTP",
         "no status",
+        "too high a status",
+        "too low a status",
         "two lengths",
         "bad chunk size",
         "endless header",
@@ -296,10 +303,12 @@ def test_a_broken_answer_is_an_upstream_error_and_nothing_stays_open(
 
 
 def test_bytes_before_a_break_can_still_be_read(make: Make, upstream: Upstream) -> None:
-    upstream.answer(play(stream_head() + chunk(b"one"), 0.05, End.RESET))
+    gate = upstream.gate()
+    upstream.answer(play(stream_head() + chunk(b"one"), gate, End.RESET))
 
     async def body(transport: Transport) -> bytes | None:
         response = await transport.send(request(upstream), LATER)
+        gate.open()  # The bytes have arrived, together with the head.
         await asyncio.to_thread(upstream.wait_for, "it broke", lambda: upstream.open == 0)
         first = await response.read()
         with pytest.raises(UpstreamClosed):
@@ -358,14 +367,35 @@ def test_who_finds_no_connection_free_is_told_in_time(make: Make, upstream: Upst
     run(make, body, max_connections=1)
 
 
+async def wait_in(phase: str, transport: Transport, upstream: Upstream) -> asyncio.Task[Any]:
+    """Make a task that waits for the head of an answer, or for its body."""
+    task: asyncio.Task[Any]
+    if phase == "before the head":
+        task = asyncio.create_task(exchange(transport, request(upstream)))
+        await asyncio.to_thread(upstream.wait_for_requests, 1)
+        return task
+    headed = asyncio.Event()
+
+    async def read() -> None:
+        response = await transport.send(request(upstream), LATER)
+        headed.set()
+        try:
+            await response.read()
+        finally:
+            await response.aclose()
+
+    task = asyncio.create_task(read())
+    await headed.wait()
+    await asyncio.sleep(0)
+    return task
+
+
 @pytest.mark.parametrize("phase", ["before the head", "in the body"])
 def test_cancelling_closes_the_connection(make: Make, upstream: Upstream, phase: str) -> None:
     upstream.answer(play(*([] if phase == "before the head" else [stream_head()]), End.STALL))
 
     async def body(transport: Transport) -> None:
-        task = asyncio.create_task(exchange(transport, request(upstream)))
-        await asyncio.to_thread(upstream.wait_for_requests, 1)
-        await asyncio.sleep(0.1)
+        task = await wait_in(phase, transport, upstream)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -381,9 +411,7 @@ def test_an_interruption_reaches_whoever_waits(make: Make, upstream: Upstream, p
     upstream.answer(play(*([] if phase == "before the head" else [stream_head()]), End.STALL))
 
     async def body(transport: Transport) -> None:
-        task = asyncio.create_task(exchange(transport, request(upstream)))
-        await asyncio.to_thread(upstream.wait_for_requests, 1)
-        await asyncio.sleep(0.1)
+        task = await wait_in(phase, transport, upstream)
         transport.interrupt(Draining("enough"))
         with pytest.raises(Draining):
             await task
