@@ -23,6 +23,7 @@ from tests.benchmarks.wire import (
     request_body,
     request_bytes,
 )
+from tests.upstream import PATIENCE
 
 
 @asynccontextmanager
@@ -36,7 +37,7 @@ async def mock_upstream() -> AsyncIterator[tuple[int, Stats]]:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Let the event loop go on until something is so."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         for _ in iter(condition, True):
             await asyncio.sleep(0.001)
 

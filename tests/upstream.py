@@ -460,6 +460,13 @@ def json_answer(value: Any, status: int = 200, headers: Pairs = ()) -> Script:
 
 
 def event_stream(*events: bytes | float | Gate | End, ends: bool = True, headers: Pairs = ()) -> Script:
-    """Answer with a stream, every event in a chunk of its own; `ends` sends the last, empty chunk."""
-    pieces = [chunk(event) if isinstance(event, bytes) else event for event in events]
-    return play(stream_head(headers), *pieces, *([LAST_CHUNK] if ends else []))
+    """Answer with a stream, every event in a chunk of its own; `ends` sends the last, empty chunk.
+
+    The first event leaves together with the head, so that no pause of a busy machine comes between them.
+    """
+    steps: list[Step] = [chunk(event) if isinstance(event, bytes) else event for event in events]
+    if steps and isinstance(steps[0], bytes):
+        steps[0] = stream_head(headers) + steps[0]
+    else:
+        steps.insert(0, stream_head(headers))
+    return play(*steps, *([LAST_CHUNK] if ends else []))

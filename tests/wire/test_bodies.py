@@ -19,7 +19,8 @@ from tests.wire.samples import BEARER, CHAT, CHAT_PATH, JSON
 pytestmark = pytest.mark.usefixtures("quiescent")
 
 MEBIBYTE = 1024 * 1024
-SMALL: dict[str, Any] = {"MAX_BODY_BYTES": 100_000, "MAX_UPLOAD_BYTES": 200_000, "BODY_TIMEOUT": 0.5}
+SMALL: dict[str, Any] = {"MAX_BODY_BYTES": 100_000, "MAX_UPLOAD_BYTES": 200_000}
+IMPATIENT = {"BODY_TIMEOUT": 0.5}
 MULTIPART = ("content-type", "multipart/form-data; boundary=frontier")
 
 
@@ -102,7 +103,7 @@ def test_a_body_that_does_not_come_is_given_up(
     start_gateway: StartGateway, upstream: Upstream, framing: tuple[str, str]
 ) -> None:
     """T13."""
-    raw = RawClient(start_gateway(**SMALL).port)
+    raw = RawClient(start_gateway(**IMPATIENT).port)
     with raw.connect() as connection:
         connection.request("POST", CHAT_PATH, [BEARER, JSON, framing])
         connection.send(b'{"mod' if framing[0] == "content-length" else chunk(b'{"mod'))
@@ -115,7 +116,7 @@ def test_a_body_that_does_not_come_is_given_up(
 
 def test_an_upload_that_stops_in_the_middle_is_given_up(start_gateway: StartGateway, upstream: Upstream) -> None:
     """T13, for a body that is streamed through."""
-    raw = RawClient(start_gateway(**SMALL).port)
+    raw = RawClient(start_gateway(**IMPATIENT).port)
     with raw.connect() as connection:
         connection.request("POST", "/v1/files", [BEARER, MULTIPART, ("content-length", "1000")])
         connection.send(b"--frontier")

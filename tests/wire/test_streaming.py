@@ -117,7 +117,7 @@ def test_a_silent_stream_gets_signs_of_life_between_its_events(
     raw = RawClient(start_gateway(KEEP_ALIVE_INTERVAL=0.1).port)
     gate = upstream.gate()
     first, *rest = dialect.events
-    upstream.answer(play(stream_head(), chunk(first), gate, *(chunk(event) for event in rest), LAST_CHUNK))
+    upstream.answer(event_stream(first, gate, *rest))
     with raw.connect() as connection:
         connection.request("POST", dialect.stream_path, [BEARER, JSON], write(dialect))
         connection.read_head()
