@@ -1,9 +1,18 @@
-"""OpenAI Chat Completions, the caller's side: `POST /v1/chat/completions`."""
+"""OpenAI Chat Completions: `POST /v1/chat/completions`, of OpenAI and of all whose API is compatible with it."""
 
 from __future__ import annotations
 
 from ai_gateway.protocols.dialect import Dialect
+from ai_gateway.protocols.openai_chat.errors import read_error
+from ai_gateway.protocols.openai_chat.request_reader import read_request
+from ai_gateway.protocols.openai_chat.request_writer import write_request
+from ai_gateway.protocols.openai_chat.response import read_answer, write_answer
+from ai_gateway.protocols.openai_chat.restoring import restore
+from ai_gateway.protocols.openai_chat.splitter import ChatSplitter
+from ai_gateway.protocols.openai_chat.stream_reader import ChatStreamReader
+from ai_gateway.protocols.openai_chat.stream_writer import ChatStreamWriter
 from ai_gateway.protocols.openai_errors import status_of, write_error, write_error_event
+from ai_gateway.protocols.protocol import Protocol
 
 DIALECT = Dialect(
     name="openai_chat",
@@ -15,4 +24,19 @@ DIALECT = Dialect(
     # An error of the provider's own ends it, too: it needs no second one.
     terminal=(b'"error":{', b'"error": {', b"[DONE]", b'"finish_reason":"', b'"finish_reason": "'),
     read_error=lambda name, data: status_of(data),
+)
+
+PROTOCOL = Protocol(
+    name=DIALECT.name,
+    read_request=read_request,
+    write_answer=write_answer,
+    stream_writer=lambda request, carrier, head: ChatStreamWriter(request, carrier),
+    stream_type=lambda head: b"text/event-stream; charset=utf-8",
+    write_request=write_request,
+    target=lambda model, stream: ("/v1/chat/completions", b""),
+    read_answer=read_answer,
+    stream_reader=ChatStreamReader,
+    splitter=ChatSplitter,
+    read_error=read_error,
+    restore=restore,
 )

@@ -1,0 +1,83 @@
+"""Token counts of chat completions, to and from disjoint buckets.
+
+Here `cached_tokens` and `cache_write_tokens` are inside `prompt_tokens`, and `reasoning_tokens` inside
+`completion_tokens`. Two providers break the second rule, and `total_tokens` tells them: xAI counts reasoning beside the
+completion, Google's compatible endpoint counts it in the total alone.
+
+Source: the usage object of OpenAI's API reference; the deviations are recorded.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ai_gateway.protocols.conversation import TokenUsage
+
+
+def read_usage(body: dict[str, Any]) -> TokenUsage | None:
+    """Read the usage of an answer or a chunk: `usage`, or Groq's `x_groq.usage`. None if it has none."""
+    usage = body.get("usage")
+    if not isinstance(usage, dict):
+        groq = body.get("x_groq")
+        usage = groq.get("usage") if isinstance(groq, dict) else None
+    if not isinstance(usage, dict) or not usage:
+        return None
+    prompt = _count(usage, "prompt_tokens")
+    of_prompt = _details(usage, "prompt_tokens_details")
+    cached = _count(of_prompt, "cached_tokens") or _count(usage, "prompt_cache_hit_tokens", "cached_tokens")
+    written = _count(of_prompt, "cache_write_tokens")
+    completion, reasoning = _output(usage, prompt)
+    return TokenUsage(
+        input=max(0, prompt - cached - written),
+        cache_read=cached,
+        cache_write=written,
+        output=max(0, completion - reasoning),
+        reasoning=reasoning,
+    )
+
+
+def _output(usage: dict[str, Any], prompt: int) -> tuple[int, int]:
+    """Give the tokens of the completion, reasoning included, and those of the reasoning."""
+    completion = _count(usage, "completion_tokens")
+    reasoning = _count(_details(usage, "completion_tokens_details"), "reasoning_tokens")
+    total = _count(usage, "total_tokens")
+    is_beside = total == prompt + completion + reasoning or reasoning > completion
+    if reasoning and is_beside:
+        return completion + reasoning, reasoning
+    if not reasoning and total > prompt + completion:
+        return total - prompt, total - prompt - completion
+    return completion, reasoning
+
+
+def write_usage(usage: TokenUsage) -> dict[str, Any]:
+    """Write the usage for a caller. The details are always there: clients index into them."""
+    return {
+        "prompt_tokens": usage.total_input,
+        "completion_tokens": usage.total_output,
+        "total_tokens": usage.total_input + usage.total_output,
+        "prompt_tokens_details": {
+            "cached_tokens": usage.cache_read,
+            "cache_write_tokens": usage.cache_write + usage.cache_write_1h,
+            "audio_tokens": 0,
+        },
+        "completion_tokens_details": {
+            "reasoning_tokens": usage.reasoning,
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
+    }
+
+
+def _details(usage: dict[str, Any], name: str) -> dict[str, Any]:
+    value = usage.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _count(counts: dict[str, Any], *names: str) -> int:
+    """Take the first count that is there and not zero."""
+    for name in names:
+        value = counts.get(name)
+        if isinstance(value, int | float) and value > 0:
+            return int(value)
+    return 0
