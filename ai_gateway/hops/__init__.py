@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from ai_gateway.hops.base import Attempt, Hop
+from ai_gateway.hops.counting import Counting, counter_of, has_counter
+from ai_gateway.hops.embedding import Embedding, is_needed
 from ai_gateway.hops.generation import Generation
 from ai_gateway.hops.native import Native
 from ai_gateway.hops.split import needs_responses
@@ -16,8 +18,10 @@ def plan(attempt: Attempt) -> Hop:
     that refuse function tools with reasoning in chat completions are reached through Responses.
     """
     call, provider = attempt.call, attempt.provider
-    if not call.dialect.is_generation or call.method != "POST" or not isinstance(call.body, bytes):
+    if call.method != "POST" or not isinstance(call.body, bytes):
         return Native(attempt)
+    if not call.dialect.is_generation:
+        return _other(attempt)
     capabilities = attempt.capabilities
     formats = capabilities.formats or provider.formats
     spoken = call.dialect.name
@@ -26,6 +30,14 @@ def plan(attempt: Attempt) -> Hop:
         return Native(attempt)
     format = "openai_responses" if is_native else next((name for name in formats if name in PROTOCOLS), None)
     return Native(attempt) if format is None else Generation(attempt, format)
+
+
+def _other(attempt: Attempt) -> Hop:
+    """Choose the way of a call that is for no text."""
+    counter = counter_of(attempt.call.path)
+    if counter is not None and not has_counter(attempt, counter):
+        return Counting(attempt, counter)
+    return Embedding(attempt) if is_needed(attempt) else Native(attempt)
 
 
 __all__ = ["Attempt", "Hop", "plan"]

@@ -9,6 +9,7 @@ A streamed answer is committed to when the first event with content has come: an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -16,14 +17,22 @@ import msgspec
 from ai_gateway import health
 from ai_gateway.calls import Call, Headers, Reply, UpstreamRequest, UpstreamResponse
 from ai_gateway.errors import InvalidBody, Kind, UnsupportedDialect, UpstreamProtocolError
-from ai_gateway.hops.base import Attempt, Hop, check_status, read_whole, refused_credential, translated_headers
+from ai_gateway.hops.base import (
+    Attempt,
+    Hop,
+    check_status,
+    own_headers,
+    read_whole,
+    refused_credential,
+    translated_headers,
+)
 from ai_gateway.protocols import DIALECTS, PROTOCOLS
 from ai_gateway.protocols.capabilities import Destination
 from ai_gateway.protocols.conversation import Answer, Stop, TokenUsage
 from ai_gateway.protocols.emulation import undo
 from ai_gateway.protocols.events import Failed, Started
 from ai_gateway.protocols.jsontext import dumps, loads
-from ai_gateway.protocols.protocol import Head
+from ai_gateway.protocols.protocol import Head, Outgoing
 from ai_gateway.protocols.tool_ids import made_id
 from ai_gateway.protocols.transcript import Collector, replay
 from ai_gateway.translation import TranslatedStream, Translation
@@ -62,7 +71,7 @@ class Generation(Hop):
             capabilities=attempt.capabilities,
         )
         self._request = self._ours.read_request(read_object(call.body), self._head, self._carrier)
-        self._outgoing = self._theirs.write_request(self._request, self._destination)
+        self._outgoing = Outgoing(body={})
 
     def local(self) -> Reply | None:
         """Answer a request for no output at all, as Anthropic's callers warm the cache with: only Anthropic can."""
@@ -76,11 +85,12 @@ class Generation(Hop):
             stop=Stop.MAX_TOKENS,
             usage=TokenUsage(),
         )
-        return self._whole(answer, [(b"content-type", b"application/json")])
+        return self._whole(answer, [(b"content-type", b"application/json"), *own_headers(self.attempt)])
 
     def request(self) -> UpstreamRequest:
         """See Hop.request()."""
-        attempt, call, outgoing = self.attempt, self.attempt.call, self._outgoing
+        attempt, call = self.attempt, self.attempt.call
+        self._outgoing = outgoing = self._theirs.write_request(self._request, self._destination)
         path, query = self._theirs.target(self._destination.model, self._request.stream)
         headers = translated_request_headers(call, outgoing.headers)
         translated = msgspec.structs.replace(
@@ -173,12 +183,16 @@ class Generation(Hop):
         return Reply(status=200, headers=headers, body=body)
 
     def _notes(self) -> Headers:
-        """Tell the caller what was left out, in the words that it used itself."""
-        names = [name for name in self._outgoing.dropped if name.isascii() and name.isprintable() and "," not in name]
-        value = ",".join(dict.fromkeys(names)).encode()
-        if len(value) > MAX_DROPPED:
-            value = value[:MAX_DROPPED].rpartition(b",")[0]
-        return [(b"x-gateway-dropped-params", value)] if value else []
+        return dropped_header(self._outgoing.dropped)
+
+
+def dropped_header(dropped: Sequence[str]) -> Headers:
+    """Tell the caller what was left out, in the words that it used itself."""
+    names = [name for name in dropped if name.isascii() and name.isprintable() and "," not in name]
+    value = ",".join(dict.fromkeys(names)).encode()
+    if len(value) > MAX_DROPPED:
+        value = value[:MAX_DROPPED].rpartition(b",")[0]
+    return [(b"x-gateway-dropped-params", value)] if value else []
 
 
 def read_object(body: bytes) -> dict[str, Any]:
@@ -214,7 +228,7 @@ def is_stream(response: UpstreamResponse, body: bytes) -> bool:
     return b"event-stream" in content_type or b"eventstream" in content_type or body[:64].lstrip().startswith(b"[")
 
 
-def translated_request_headers(call: Call, added: Any = ()) -> Headers:
+def translated_request_headers(call: Call, added: Sequence[tuple[bytes, bytes]] = ()) -> Headers:
     """Select the caller's headers that mean something beside a body of another format."""
     headers = [
         header

@@ -13,23 +13,60 @@ from collections.abc import Mapping
 from ai_gateway.protocols import (
     anthropic,
     anthropic_messages,
+    bedrock_converse,
     gemini,
     google,
     openai,
     openai_chat,
     openai_responses,
 )
+from ai_gateway.protocols.anthropic_messages import count as anthropic_count
+from ai_gateway.protocols.counting import Counter
 from ai_gateway.protocols.dialect import Dialect
+from ai_gateway.protocols.gemini import count as gemini_count
+from ai_gateway.protocols.openai_responses import count as responses_count
 from ai_gateway.protocols.protocol import Protocol
 
-FORMATS = (openai_chat, openai_responses, anthropic_messages, gemini)
+FORMATS = (openai_chat, openai_responses, anthropic_messages, gemini, bedrock_converse)
 
 DIALECTS = {module.DIALECT.name: module.DIALECT for module in (*FORMATS, openai, anthropic, google)}
 
-PROTOCOLS: Mapping[str, Protocol] = {
-    module.PROTOCOL.name: module.PROTOCOL for module in FORMATS if hasattr(module, "PROTOCOL")
-}
+PROTOCOLS: Mapping[str, Protocol] = {module.PROTOCOL.name: module.PROTOCOL for module in FORMATS}
 """What each format offers to be translated, by the name of its dialect."""
+
+COUNTERS: Mapping[str, Counter] = {
+    counter.format: counter
+    for counter in (
+        Counter(
+            format="anthropic_messages",
+            endpoint="messages/count_tokens",
+            target=lambda model: "/v1/messages/count_tokens",
+            read_request=anthropic_messages.PROTOCOL.read_request,
+            write_request=anthropic_count.write_count_request,
+            read=anthropic_count.read_count,
+            write=anthropic_count.write_count,
+        ),
+        Counter(
+            format="gemini",
+            endpoint="",
+            target=gemini_count.count_target,
+            read_request=gemini_count.read_count_request,
+            write_request=gemini_count.write_count_request,
+            read=gemini_count.read_count,
+            write=gemini_count.write_count,
+        ),
+        Counter(
+            format="openai_responses",
+            endpoint="responses/input_tokens",
+            target=lambda model: "/v1/responses/input_tokens",
+            read_request=openai_responses.PROTOCOL.read_request,
+            write_request=responses_count.write_count_request,
+            read=responses_count.read_count,
+            write=responses_count.write_count,
+        ),
+    )
+}
+"""How the formats that have a counter of tokens ask for a count."""
 
 GEMINI_GENERATION = (":generateContent", ":streamGenerateContent")
 GEMINI_METHODS = (*GEMINI_GENERATION, ":countTokens", ":embedContent", ":batchEmbedContents")
@@ -62,6 +99,8 @@ def dialect_of(path: str, fields: Mapping[bytes, bytes]) -> Dialect:
         return gemini.DIALECT
     if path.startswith("/v1beta/") or path.endswith(GEMINI_METHODS):
         return google.DIALECT
+    if path.startswith("/v1/model/") and path.endswith(BEDROCK_GENERATION):
+        return bedrock_converse.DIALECT
     if b"anthropic-version" in fields or b"x-api-key" in fields:
         return anthropic.DIALECT
     return openai.DIALECT
@@ -85,4 +124,14 @@ def with_model(path: str, model: str) -> str:
     return path
 
 
-__all__ = ["DIALECTS", "PROTOCOLS", "Dialect", "Protocol", "dialect_of", "model_in", "with_model"]
+__all__ = [
+    "COUNTERS",
+    "DIALECTS",
+    "PROTOCOLS",
+    "Counter",
+    "Dialect",
+    "Protocol",
+    "dialect_of",
+    "model_in",
+    "with_model",
+]

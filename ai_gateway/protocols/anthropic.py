@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ai_gateway.errors import Kind
 from ai_gateway.protocols.anthropic_errors import write_error, write_error_event
 from ai_gateway.protocols.dialect import Dialect
 
@@ -11,4 +12,5 @@ DIALECT = Dialect(
     is_generation=False,
     write_error=write_error,
     write_error_event=write_error_event,
+    statuses={Kind.OVERLOADED: 529, Kind.QUOTA: 402},
 )

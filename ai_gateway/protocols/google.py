@@ -3,6 +3,7 @@ one."""
 
 from __future__ import annotations
 
+from ai_gateway.errors import Kind
 from ai_gateway.protocols.dialect import Dialect
 from ai_gateway.protocols.gemini import write_error, write_error_event
 
@@ -12,4 +13,5 @@ DIALECT = Dialect(
     is_generation=False,
     write_error=write_error,
     write_error_event=write_error_event,
+    statuses={Kind.QUOTA: 429},
 )

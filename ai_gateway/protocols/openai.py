@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ai_gateway.errors import Kind
 from ai_gateway.protocols.dialect import Dialect
 from ai_gateway.protocols.openai_errors import write_error, write_error_event
 
@@ -11,4 +12,5 @@ DIALECT = Dialect(
     is_generation=False,
     write_error=write_error,
     write_error_event=write_error_event,
+    statuses={Kind.QUOTA: 429},
 )

@@ -102,7 +102,8 @@ class Provider:
     asked."""
 
     endpoints: tuple[str, ...] = ("chat/completions", "models")
-    """The paths below `/v1/` that its documentation names. A fact for people and for the model list, not a fence."""
+    """The paths below `/v1/` that its documentation names. A fact, not a fence: any other path is carried through, too.
+    Who asks for a count of tokens or for embeddings in another format is translated to what stands here."""
 
     headers: tuple[tuple[str, str], ...] = ()
     """Headers set on every request unless the caller sent them."""

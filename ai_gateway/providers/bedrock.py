@@ -61,7 +61,7 @@ class BedrockProvider(Provider):
         ("/v1/messages", "/anthropic/v1/messages"),
         ("/v1", "/openai/v1"),
     )
-    dialects: frozenset[str] = frozenset(("openai_chat", "openai_responses", "anthropic_messages"))
+    dialects: frozenset[str] = frozenset(("bedrock_converse", "openai_chat", "openai_responses", "anthropic_messages"))
     endpoints: tuple[str, ...] = (
         "chat/completions",
         "responses",

@@ -33,6 +33,7 @@ OPENAI = Provider(
     endpoints=(
         "chat/completions",
         "responses",
+        "responses/input_tokens",
         "completions",
         "embeddings",
         "models",

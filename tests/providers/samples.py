@@ -22,6 +22,7 @@ GENERATION = {
     "openai_responses": "/v1/responses",
     "anthropic_messages": "/v1/messages",
     "gemini": "/v1beta/models/some-model:generateContent",
+    "bedrock_converse": "/v1/model/some-model/converse",
 }
 """Where each dialect for generation is spoken."""
 

@@ -38,6 +38,7 @@ URLS = {
     ("azure", "openai_responses"): "https://our-resource.openai.azure.com/openai/v1/responses",
     ("bedrock", "openai_chat"): "https://bedrock-runtime.us-east-1.amazonaws.com/openai/v1/chat/completions",
     ("bedrock", "openai_responses"): "https://bedrock-runtime.us-east-1.amazonaws.com/openai/v1/responses",
+    ("bedrock", "bedrock_converse"): "https://bedrock-runtime.us-east-1.amazonaws.com/model/some-model/converse",
     ("bedrock", "anthropic_messages"): "https://bedrock-runtime.us-east-1.amazonaws.com/anthropic/v1/messages",
     ("groq", "openai_chat"): "https://api.groq.com/openai/v1/chat/completions",
     ("groq", "openai_responses"): "https://api.groq.com/openai/v1/responses",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from ai_gateway.errors import Kind
 from ai_gateway.protocols.anthropic_errors import status_of, write_error, write_error_event
 from ai_gateway.protocols.anthropic_messages.failures import read_error
 from ai_gateway.protocols.anthropic_messages.request_reader import read_request
 from ai_gateway.protocols.anthropic_messages.request_writer import write_request
 from ai_gateway.protocols.anthropic_messages.response import read_answer, write_answer
 from ai_gateway.protocols.anthropic_messages.restoring import restore
-from ai_gateway.protocols.anthropic_messages.stream_reader import MessagesReader
-from ai_gateway.protocols.anthropic_messages.stream_writer import MessagesWriter
+from ai_gateway.protocols.anthropic_messages.stream import MessagesReader, MessagesWriter
 from ai_gateway.protocols.dialect import Dialect
 from ai_gateway.protocols.protocol import Protocol
 from ai_gateway.sse import EventSplitter
@@ -20,6 +20,7 @@ DIALECT = Dialect(
     is_generation=True,
     write_error=write_error,
     write_error_event=write_error_event,
+    statuses={Kind.OVERLOADED: 529, Kind.QUOTA: 402},
     keep_alive=b'event: ping\ndata: {"type": "ping"}\n\n',
     # A `message_delta` with a stop reason and a clean end was recorded without `message_stop`: either proves the end.
     terminal=(b"event: error", b"message_stop", b'"stop_reason":"', b'"stop_reason": "'),

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
+from ai_gateway.errors import Kind
 from ai_gateway.protocols.bedrock_converse.failures import (
+    ERROR_TYPE_HEADER,
     error_type,
     read_error,
     status_of,
@@ -38,11 +40,13 @@ DIALECT = Dialect(
     is_generation=True,
     write_error=write_error,
     write_error_event=write_error_event,
+    statuses={Kind.QUOTA: 429},
     keep_alive=KEEP_ALIVE,
     # The value of `:event-type` in the headers of the last frame, with its type and length, or the name of a header
     # that only an exception has, or an error.
     terminal=(b"\x07\x00\x08metadata", b":exception-type", b":error-code"),
     read_error=status_of,
+    error_headers=lambda error: [(ERROR_TYPE_HEADER, error_type(error).encode())],
 )
 
 PROTOCOL = Protocol(

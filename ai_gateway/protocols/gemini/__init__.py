@@ -5,6 +5,7 @@ Errors are `{"error": {"code", "message", "status"}}`, the status being a name o
 
 from __future__ import annotations
 
+from ai_gateway.errors import Kind
 from ai_gateway.protocols.dialect import Dialect
 from ai_gateway.protocols.gemini.error_writer import STATUSES, status_of, write_error, write_error_event
 from ai_gateway.protocols.gemini.provider_errors import read_error
@@ -31,6 +32,7 @@ DIALECT = Dialect(
     is_generation=True,
     write_error=write_error,
     write_error_event=write_error_event,
+    statuses={Kind.QUOTA: 429},
     terminal=(b'"error"', b'"finishReason"', b'"blockReason"'),
     read_error=lambda name, data: status_of(data),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ai_gateway.errors import Kind
 from ai_gateway.protocols.dialect import Dialect
 from ai_gateway.protocols.openai_chat.errors import read_error
 from ai_gateway.protocols.openai_chat.request_reader import read_request
@@ -20,6 +21,7 @@ DIALECT = Dialect(
     is_generation=True,
     write_error=write_error,
     write_error_event=write_error_event,
+    statuses={Kind.QUOTA: 429},
     # Not every provider sends [DONE], and one was recorded that sends it without a finish reason: either will do.
     # An error of the provider's own ends it, too: it needs no second one.
     terminal=(b'"error":{', b'"error": {', b"[DONE]", b'"finish_reason":"', b'"finish_reason": "'),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ai_gateway.errors import GatewayError
+from ai_gateway.errors import GatewayError, Kind
 from ai_gateway.protocols.carrier import Carrier
 from ai_gateway.protocols.conversation import Request
 from ai_gateway.protocols.dialect import Dialect
@@ -52,6 +52,7 @@ DIALECT = Dialect(
     is_generation=True,
     write_error=write_error,
     write_error_event=write_error_event,
+    statuses={Kind.QUOTA: 429},
     terminal=(b"response.completed", b"response.incomplete", b"response.failed", b"event: error", b'"type":"error"'),
     read_error=judge,
 )

@@ -1,0 +1,87 @@
+"""Embeddings between Google's format and OpenAI's.
+
+A provider that has OpenAI's `/v1/embeddings` serves Google's clients, and a provider of Google's native API serves
+OpenAI's. Everything else that embeds (Cohere's own path, say) is carried through to whoever has it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from ai_gateway.calls import Reply, UpstreamRequest, UpstreamResponse
+from ai_gateway.errors import BadRequest
+from ai_gateway.hops.base import Attempt, Hop, check_status, read_whole, translated_headers
+from ai_gateway.hops.generation import MAX_ANSWER, dropped_header, read_answer, read_object, translated_request_headers
+from ai_gateway.protocols import DIALECTS, PROTOCOLS
+from ai_gateway.protocols.gemini import embeddings
+from ai_gateway.protocols.jsontext import dumps
+
+OPENAI_PATH = "/v1/embeddings"
+ENDPOINT = "embeddings"
+"""What a provider's row has among its endpoints that serves the path."""
+
+GOOGLE_METHODS = (embeddings.ONE, embeddings.MANY)
+
+
+def is_needed(attempt: Attempt) -> bool:
+    """Whether the call asks for embeddings in a format that the provider does not have."""
+    provider, path = attempt.provider, attempt.call.path
+    has_openai = ENDPOINT in provider.endpoints or provider.row in ("", "custom")
+    has_google = "gemini" in provider.dialects
+    if path == OPENAI_PATH:
+        return has_google and not has_openai
+    return path.endswith(tuple(f":{method}" for method in GOOGLE_METHODS)) and has_openai and not has_google
+
+
+class Embedding(Hop):
+    """A call for embeddings, translated."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        super().__init__(attempt)
+        call = attempt.call
+        if not isinstance(call.body, bytes) or call.model is None:
+            raise BadRequest("The request names no model.", param="model")
+        body = read_object(call.body)
+        self._method = "" if call.path == OPENAI_PATH else call.path.rpartition(":")[2]
+        self._asked = (
+            embeddings.read_embed(body, self._method, call.model)
+            if self._method
+            else embeddings.read_openai_embed(body)
+        )
+
+    def request(self) -> UpstreamRequest:
+        """See Hop.request()."""
+        attempt = self.attempt
+        model = attempt.target.model or self._asked.model
+        asked = msgspec.structs.replace(self._asked, model=model)
+        to_openai = bool(self._method)
+        headers = translated_request_headers(attempt.call)
+        translated = msgspec.structs.replace(
+            attempt.call,
+            path=OPENAI_PATH if to_openai else f"/v1beta/models/{model}:{embeddings.MANY}",
+            query=b"",
+            headers=headers,
+            fields=dict(headers),
+            body=dumps(embeddings.write_openai_embed(asked) if to_openai else embeddings.write_embed(asked)),
+            dialect=DIALECTS["openai" if to_openai else "google"],
+            model=model,
+        )
+        return attempt.provider.build(translated, attempt.caller, model)
+
+    async def judge(self, response: UpstreamResponse) -> Reply:
+        """See Hop.judge()."""
+        check_status(self.attempt, response)
+        body = await read_whole(response, MAX_ANSWER)
+        if response.status != 200:
+            format = "openai_chat" if self._method else "gemini"
+            raise PROTOCOLS[format].read_error(response.status, dict(response.headers), body)
+        document = read_answer(body)
+        if self._method:
+            vectors = embeddings.read_openai_vectors(document)
+            written = embeddings.write_vectors(vectors, self._method)
+        else:
+            written = embeddings.write_openai_vectors(embeddings.read_vectors(document), self._asked)
+        content = dumps(written)
+        headers = translated_headers(self.attempt, response, b"application/json")
+        headers += [*dropped_header(self._asked.dropped), (b"content-length", b"%d" % len(content))]
+        return Reply(status=200, headers=headers, body=content)

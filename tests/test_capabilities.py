@@ -1,0 +1,130 @@
+"""What is known of models: the built-in table, what the settings lay over it, and the page about it."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import override_settings
+
+from ai_gateway import registry
+from ai_gateway.capabilities import CapabilityTable, built_in, read_rule
+from ai_gateway.protocols import PROTOCOLS, capabilities
+from ai_gateway.protocols.capabilities import Capabilities
+from ai_gateway.providers import CATALOG
+
+ROWS: list[dict[str, Any]] = tomllib.loads(files("ai_gateway").joinpath("capabilities.toml").read_text())["row"]
+COLUMNS = Capabilities.__struct_fields__
+
+
+def of(name: str) -> Capabilities:
+    row, _, model = name.partition("/")
+    return CapabilityTable().of(row, row, model)
+
+
+def test_every_row_says_where_it_is_from_and_says_something() -> None:
+    assert len(built_in()) >= len(ROWS) > 20
+    for row in ROWS:
+        assert row["source"]
+        assert row["match"]
+        assert set(row) - {"source", "match"}
+
+
+def test_every_row_that_names_a_provider_names_one_of_the_catalogue() -> None:
+    for row in ROWS:
+        for pattern in row["match"]:
+            assert pattern.startswith("*") or pattern.partition("/")[0] in CATALOG, pattern
+
+
+def test_formats_are_those_that_can_be_translated() -> None:
+    for row in ROWS:
+        assert set(row.get("formats", ())) <= set(PROTOCOLS)
+
+
+def test_every_column_has_a_docstring() -> None:
+    body = ast.parse(inspect.getsource(capabilities)).body
+    [struct] = [node for node in body if isinstance(node, ast.ClassDef) and node.name == "Capabilities"]
+    following = {
+        node.target.id: after
+        for node, after in zip(struct.body, struct.body[1:], strict=False)
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    }
+    assert set(following) == set(COLUMNS)
+    for name, after in following.items():
+        assert isinstance(after, ast.Expr), name
+        assert isinstance(after.value, ast.Constant), name
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "value"),
+    [
+        ("openai/gpt-4o", "reasoning", "none"),
+        ("openai/gpt-5-mini", "sampling", "never"),
+        ("openai/gpt-5.1", "sampling", "without_reasoning"),
+        ("openai/gpt-5.4-mini", "tools_need_responses", True),
+        ("openai/gpt-5.2", "tools_need_responses", False),
+        ("openai/o3-mini", "parallel_flag", False),
+        ("anthropic/claude-3-5-sonnet-20241022", "structured_outputs", False),
+        ("anthropic/claude-3-5-sonnet-20241022", "reasoning", "none"),
+        ("anthropic/claude-3-7-sonnet-latest", "reasoning", "budget"),
+        ("anthropic/claude-sonnet-4-20250514", "structured_outputs", False),
+        ("anthropic/claude-sonnet-4-20250514", "reasoning", "budget"),
+        ("anthropic/claude-haiku-4-5-20251001", "structured_outputs", True),
+        ("anthropic/claude-opus-4-5", "efforts", ("low", "medium", "high")),
+        ("anthropic/claude-opus-4-6", "reasoning", "adaptive"),
+        ("anthropic/claude-opus-4-6", "sampling", "any"),
+        ("anthropic/claude-opus-4-7", "sampling", "never"),
+        ("anthropic/claude-fable-5", "forced_tool_choice", "never"),
+        ("openrouter/anthropic/claude-sonnet-4.5", "both_samplings", False),
+        ("bedrock/anthropic.claude-sonnet-4-5-20250929-v1:0", "reasoning", "budget"),
+        ("bedrock/meta.llama3-1-8b-instruct-v1:0", "user_first", True),
+        ("bedrock/anthropic.claude-sonnet-4-5-20250929-v1:0", "user_first", False),
+        ("gemini/gemini-2.5-pro", "can_disable_reasoning", False),
+        ("gemini/gemini-2.5-flash", "can_disable_reasoning", True),
+        ("gemini/gemini-3-pro-preview", "efforts", ("low", "medium", "high")),
+        ("gemini/gemini-3-flash-preview", "reasoning", "level"),
+        ("mistral/mistral-large", "tool_id_length", 9),
+        ("deepseek/deepseek-reasoner", "reasoning_history", "reasoning_content"),
+    ],
+)
+def test_what_is_known(name: str, column: str, value: object) -> None:
+    assert getattr(of(name), column) == value
+
+
+def test_a_model_that_nobody_knows_has_the_defaults() -> None:
+    assert CapabilityTable().of("somewhere", "no-row", "some-model") == Capabilities()
+
+
+def test_an_alias_has_the_rows_of_what_it_is_made_of() -> None:
+    assert CapabilityTable().of("team-mistral", "mistral", "x").tool_id_length == 9
+
+
+def test_an_override_wins_column_by_column() -> None:
+    table = CapabilityTable([read_rule("Team-Mistral/Big*", {"images": False})])
+    overridden = table.of("team-mistral", "mistral", "big-1")
+    assert (overridden.images, overridden.tool_id_length) == (False, 9)
+    assert table.of("mistral", "mistral", "big-1").images
+
+
+@pytest.mark.parametrize("columns", [{"wings": True}, {"images": "no"}, {"max_output_tokens": "many"}])
+def test_a_row_that_cannot_be_read_says_why(columns: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"CAPABILITIES\['a/\*'\]"):
+        read_rule("a/*", columns)
+
+
+def test_a_row_of_the_settings_that_cannot_be_read_takes_nothing_down(caplog: pytest.LogCaptureFixture) -> None:
+    rows = {"chat/*": {"images": False}, "broken/*": {"wings": True}}
+    with override_settings(AI_GATEWAY={"CAPABILITIES": rows}):
+        table = registry.snapshot().capabilities
+    assert not table.of("chat", "custom", "m").images
+    assert "broken" in caplog.text
+
+
+def test_the_page_names_every_column() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "capabilities.md").read_text(encoding="utf-8")
+    assert not [name for name in COLUMNS if f"`{name}`" not in page]
