@@ -21,6 +21,12 @@ class MissingMember(BadRequest):
     code = "missing_required_parameter"
 
 
+class BelowMinimum(BadRequest):
+    """A number is smaller than it may be."""
+
+    code = "integer_below_min_value"
+
+
 def path(at: str, name: str) -> str:
     """Write the path of a member of what stands at `at`; "" is the body itself."""
     return f"{at}.{name}" if at else name

@@ -146,7 +146,7 @@ def _include(body: dict[str, Any]) -> list[str]:
 def _limit(body: dict[str, Any]) -> int | None:
     limit = fields.integer(body, "max_output_tokens")
     if limit is not None and limit < 1:
-        raise BadRequest(
+        raise fields.BelowMinimum(
             f"Invalid 'max_output_tokens': integer below minimum value. Expected a value >= 1, but got {limit}.",
             param="max_output_tokens",
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any
 
 from ai_gateway.errors import Unsupported
@@ -28,6 +29,9 @@ MIN_OUTPUT_TOKENS = 16
 
 MAX_IDENTIFIER = 64
 """How long the names of users and sessions may be."""
+
+PERSONAL = re.compile(r"@|^\+?[\d ().-]{7,}$")
+"""What looks like an address or a telephone number."""
 
 KEPT_HINTS = ("prompt_cache_retention", "prompt_cache_options", "moderation")
 """Hints that OpenAI's Responses take under the name that they have in chat completions, too."""
@@ -93,7 +97,7 @@ class RequestWriter:
             raise Unsupported("Stop sequences cannot be sent to this provider.", param=self._name("stop"))
         if (self._request.count or 1) > 1:
             raise Unsupported("This provider gives one answer to a request.", param=self._name("count"))
-        if self._request.logprobs and not (self._capabilities.logprobs and not self._reasoning.is_on):
+        if self._request.logprobs and not self._capabilities.logprobs:
             raise Unsupported("This model does not tell the probabilities of tokens.", param=self._name("logprobs"))
 
     def _name(self, field: str) -> str:
@@ -248,7 +252,7 @@ def _instruction(output: OutputFormat) -> str:
 
 
 def _identifier(name: str) -> str:
-    """Write the name of a user or session. One that is too long, or somebody's address, is hashed."""
-    if len(name) <= MAX_IDENTIFIER and "@" not in name:
+    """Write the name of a user or session. One that is too long, or somebody's address or number, is hashed."""
+    if len(name) <= MAX_IDENTIFIER and not PERSONAL.search(name):
         return name
     return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()

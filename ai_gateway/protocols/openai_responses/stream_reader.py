@@ -148,12 +148,20 @@ class ResponsesReader(StreamReader):
     # Items.
 
     def _added(self, wire: Wire) -> list[Event]:
-        item = wire["item"]
+        item = wire.get("item")
         index = wire.get("output_index", len(self._items))
-        if index in self._items:
+        if not isinstance(item, dict) or self._known(index, item) is not None:
             return []
         known = self._add(index, item)
         return self._open_call(known, item) if known.kind in ARGUMENTS and text_of(item, "name") else []
+
+    def _known(self, index: int, item: Wire) -> _Item | None:
+        """Find an item by its place, unless it is another one that is done: some servers give every item the same."""
+        known = self._items.get(index)
+        if known is None or not known.is_closed:
+            return known
+        names = {name for field in ("id", "call_id") if (name := text_of(item, field))}
+        return known if not names or names & self._names else None
 
     def _add(self, index: int, item: Wire) -> _Item:
         known = self._items[index] = _Item(item)
@@ -161,11 +169,12 @@ class ResponsesReader(StreamReader):
         return known
 
     def _done(self, wire: Wire) -> list[Event]:
-        return self._whole(wire.get("output_index", len(self._items)), wire["item"])
+        item = wire.get("item")
+        return self._whole(wire.get("output_index", len(self._items)), item) if isinstance(item, dict) else []
 
     def _whole(self, index: int, item: Wire) -> list[Event]:
         """Read an item that is done: what did not come before, and that it is."""
-        known = self._items.get(index) or self._add(index, item)
+        known = self._known(index, item) or self._add(index, item)
         if known.is_closed:
             return []
         known.phase = known.phase or text_of(item, "phase") or None
@@ -192,7 +201,7 @@ class ResponsesReader(StreamReader):
         known = self._item_of(wire, "message")
         if not delta or known.is_closed:
             return []
-        events = [] if place in known.keys else self._open(known, place, Text(phase=known.phase))
+        events = [] if place in known.seen else self._begin_text(known, place)
         events.append(Grown(key=known.keys[place], text=delta, logprobs=wire.get("logprobs") or None))
         return events
 
@@ -202,9 +211,15 @@ class ResponsesReader(StreamReader):
     def _text_part(self, known: _Item, place: int, part: Wire) -> list[Event]:
         """Take a whole text, unless it came in pieces."""
         text = text_of(part, "text")
-        if not text or place in known.keys or known.is_closed:
+        if not text or place in known.seen or known.is_closed:
             return []
-        return self._open(known, place, Text(text=text, phase=known.phase, logprobs=read_logprobs(part)))
+        begun = self._begin_text(known, place)
+        return [*begun, Grown(key=known.keys[place], text=text, logprobs=read_logprobs(part))]
+
+    def _begin_text(self, known: _Item, place: int) -> list[Event]:
+        """Note that a text comes now. It may be open already, for a citation that came before it."""
+        known.seen.add(place)
+        return [] if place in known.keys else self._open(known, place, Text(phase=known.phase))
 
     def _refusal_delta(self, wire: Wire) -> list[Event]:
         place, delta = wire.get("content_index", 0), _delta(wire)
@@ -225,9 +240,11 @@ class ResponsesReader(StreamReader):
 
     def _annotation(self, wire: Wire) -> list[Event]:
         known = self._item_of(wire, "message")
-        place = wire.get("content_index", 0)
+        place, annotation = wire.get("content_index", 0), wire.get("annotation")
+        if known.is_closed or not isinstance(annotation, dict):
+            return []
         events = [] if place in known.keys else self._open(known, place, Text(phase=known.phase))
-        return [*events, *self._cite(known, place, wire["annotation"])]
+        return [*events, *self._cite(known, place, annotation)]
 
     def _cite(self, known: _Item, place: int, annotation: Wire) -> list[Event]:
         known.cited[place] = known.cited.get(place, 0) + 1
@@ -247,7 +264,7 @@ class ResponsesReader(StreamReader):
         annotations = part.get("annotations")
         if place in known.keys and isinstance(annotations, list):
             for annotation in annotations[known.cited.get(place, 0) :]:
-                events += self._cite(known, place, annotation)
+                events += self._cite(known, place, annotation) if isinstance(annotation, dict) else ()
         return events
 
     def _complete_message(self, known: _Item, item: Wire) -> list[Event]:

@@ -17,15 +17,15 @@ from ai_gateway.protocols.events import Cited, Closed, Event, Failed, Finished, 
 from ai_gateway.protocols.jsontext import dumps
 from ai_gateway.protocols.openai_errors import error_object
 from ai_gateway.protocols.openai_responses import states
-from ai_gateway.protocols.openai_responses.open_items import (
+from ai_gateway.protocols.openai_responses.open_items import OpenCall, OpenItem, OpenReasoning, OpenRefusal, OpenText
+from ai_gateway.protocols.openai_responses.output import (
+    INCOMPLETE,
+    CallItems,
     Item,
-    OpenCall,
-    OpenItem,
-    OpenReasoning,
-    OpenRefusal,
-    OpenText,
+    ResponseObject,
+    item_id,
+    reasoning_item,
 )
-from ai_gateway.protocols.openai_responses.output import INCOMPLETE, CallItems, ResponseObject, item_id, reasoning_item
 from ai_gateway.protocols.protocol import StreamWriter
 
 FAILURES = {
@@ -141,7 +141,7 @@ class ResponsesWriter(StreamWriter):
             written += self._carry(states.of_call(part.state, part.id))
         item = self._new(part)
         self._open[event.key] = self._last = item
-        if isinstance(part, Thinking) and not part.text:
+        if not isinstance(part, ToolCall) and not part.text:
             return written
         return written + self._begin(item) + self._events(item.beginning())
 
@@ -210,6 +210,8 @@ class ResponsesWriter(StreamWriter):
         if not item.is_begun:
             if item.state is None:
                 return b""
+            if not isinstance(item, OpenReasoning):
+                return self._carry(states.of_text(item.state))
             written = self._begin(item)
         written += self._events(item.end_of_block())
         if item is not self._last:

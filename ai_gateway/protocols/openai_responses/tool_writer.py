@@ -31,6 +31,10 @@ FREE_TEXT = {
 """The arguments of a function that stands for a tool with free text."""
 
 
+SEARCHES = ("web_search_", "google_search", "googleSearch")
+"""How the types of other formats' tools begin that search the web, as OpenAI's `web_search` does."""
+
+
 class ToolNames:
     """What tools are called as they are sent: as the caller calls them wherever that is possible."""
 
@@ -108,9 +112,11 @@ class ToolWriter:
             return self._function(tool)
         if isinstance(tool, CustomTool):
             return self._custom_tool(tool)
-        if tool.format != FORMAT:
-            raise Unsupported(f"The tool '{tool.type}' cannot be translated to this provider.", param=f"{tool.at}.type")
-        return tool.value
+        if tool.format == FORMAT:
+            return tool.value
+        if tool.type.startswith(SEARCHES) and self._capabilities.openai_hints and "blocked_domains" not in tool.value:
+            return _web_search(tool.value)
+        raise Unsupported(f"The tool '{tool.type}' cannot be translated to this provider.", param=f"{tool.at}.type")
 
     def _function(self, tool: FunctionTool) -> dict[str, Any]:
         schema = object_schema(tool.schema)
@@ -160,6 +166,16 @@ class ToolWriter:
         is_custom = any(isinstance(tool, CustomTool) and tool.name == name for tool in self._request.tools)
         kind = "custom" if is_custom and self._capabilities.custom_tools else "function"
         return {"type": kind, "name": self._names.sent(name)}
+
+
+def _web_search(value: dict[str, Any]) -> dict[str, Any]:
+    """Write a search of the web that was asked for in another format, with what both know of it."""
+    search: dict[str, Any] = {"type": "web_search"}
+    if value.get("allowed_domains"):
+        search["filters"] = {"allowed_domains": value["allowed_domains"]}
+    if value.get("user_location"):
+        search["user_location"] = value["user_location"]
+    return search
 
 
 def _with_grammar(tool: CustomTool) -> str:
