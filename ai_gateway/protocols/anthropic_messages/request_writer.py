@@ -44,6 +44,9 @@ MCP_TOOLSET_BETA = "mcp-client-2025-11-20"
 TIERS = {"auto": "auto", "priority": "auto", "default": "standard_only"}
 """OpenAI's `service_tier` in Anthropic's words."""
 
+LEAST_TOP_P = 0.95
+"""The smallest `top_p` that goes together with thinking."""
+
 MAX_USER = 256
 _PERSONAL = re.compile(r"@|^\+?[0-9][0-9 ()/.-]{5,}$")
 """What an address or a telephone number looks like, which Anthropic does not want to have."""
@@ -90,8 +93,9 @@ def _write_limit(draft: Draft) -> None:
 
 
 def _write_sampling(draft: Draft) -> None:
+    """Write how tokens are chosen. With thinking, Anthropic takes no other temperature than 1, and hardly a `top_p`."""
     request, capabilities = draft.request, draft.capabilities
-    is_fixed = capabilities.sampling == "never" or (capabilities.sampling == "without_reasoning" and draft.is_thinking)
+    is_fixed = capabilities.sampling == "never" or draft.is_thinking
     if request.temperature is not None:
         _write_temperature(draft, request.temperature, is_fixed)
     if request.top_p is not None:
@@ -113,7 +117,8 @@ def _write_temperature(draft: Draft, temperature: float, is_fixed: bool) -> None
 
 def _write_top_p(draft: Draft, top_p: float, is_fixed: bool) -> None:
     is_second = "temperature" in draft.body and not draft.capabilities.both_samplings
-    if not is_fixed and not is_second:
+    is_slight = draft.capabilities.sampling != "never" and top_p >= LEAST_TOP_P
+    if (not is_fixed or is_slight) and not is_second:
         draft.body["top_p"] = top_p
     elif top_p != 1:
         draft.drop("top_p")
