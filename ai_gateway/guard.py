@@ -273,20 +273,27 @@ def too_slow(seconds: float) -> RequestTimeout:
 
 
 def unchunked(send: Send) -> Send:
-    """Wrap `send` for an HTTP/1.0 caller, who knows no chunked coding: hold the answer and give it a length."""
+    """Wrap `send` for an HTTP/1.0 caller, who knows no chunked coding: hold an answer without a length and give it
+    one."""
     held: list[bytes] = []
     start: Message = {}
 
     async def hold(message: Message) -> None:
-        if message["type"] == "http.response.start":
+        if message["type"] == "http.response.start" and not _has_length(message):
             start.update(message)
+            return
+        if not start:
+            await send(message)
             return
         held.append(message.get("body", b""))
         if not message.get("more_body", False):
             body = b"".join(held)
-            headers = [header for header in start["headers"] if header[0].lower() != b"content-length"]
-            start["headers"] = [*headers, (b"content-length", b"%d" % len(body))]
+            start["headers"] = [*start["headers"], (b"content-length", b"%d" % len(body))]
             await send(start)
             await send({"type": "http.response.body", "body": body})
 
     return hold
+
+
+def _has_length(start: Message) -> bool:
+    return any(name.lower() == b"content-length" for name, _ in start["headers"])

@@ -176,6 +176,20 @@ def test_an_answer_before_the_body_is_read_closes_the_connection_after_reading_o
     assert not server.messages
 
 
+def test_http_1_0_gets_an_answer_with_a_length_as_it_comes() -> None:
+    server = Server()
+    start: Message = {"type": "http.response.start", "status": 200, "headers": [(b"Content-Length", b"6")]}
+    first: Message = {"type": "http.response.body", "body": b"one", "more_body": True}
+
+    async def main() -> None:
+        send = unchunked(server.send)
+        for message in (start, first):
+            await send(message)
+
+    run(main())
+    assert server.sent == [start, first]
+
+
 def test_http_1_0_gets_a_length_in_place_of_chunks() -> None:
     server = Server()
 
