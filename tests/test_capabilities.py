@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import tomllib
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from ai_gateway.providers import CATALOG
 
 ROWS: list[dict[str, Any]] = tomllib.loads(files("ai_gateway").joinpath("capabilities.toml").read_text())["row"]
 COLUMNS = Capabilities.__struct_fields__
+PAGE = Path(__file__).parent.parent / "docs" / "capabilities.md"
+BEGIN, END = "<!-- columns: begin -->\n", "<!-- columns: end -->\n"
 
 
 def of(name: str) -> Capabilities:
@@ -46,18 +50,23 @@ def test_formats_are_those_that_can_be_translated() -> None:
         assert set(row.get("formats", ())) <= set(PROTOCOLS)
 
 
-def test_every_column_has_a_docstring() -> None:
+def docstrings() -> dict[str, str]:
+    """Read the docstring below each column."""
     body = ast.parse(inspect.getsource(capabilities)).body
     [struct] = [node for node in body if isinstance(node, ast.ClassDef) and node.name == "Capabilities"]
-    following = {
-        node.target.id: after
-        for node, after in zip(struct.body, struct.body[1:], strict=False)
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    return {
+        node.target.id: after.value.value
+        for node, after in pairwise(struct.body)
+        if isinstance(node, ast.AnnAssign)
+        and isinstance(node.target, ast.Name)
+        and isinstance(after, ast.Expr)
+        and isinstance(after.value, ast.Constant)
+        and isinstance(after.value.value, str)
     }
-    assert set(following) == set(COLUMNS)
-    for name, after in following.items():
-        assert isinstance(after, ast.Expr), name
-        assert isinstance(after.value, ast.Constant), name
+
+
+def test_every_column_has_a_docstring() -> None:
+    assert set(docstrings()) == set(COLUMNS)
 
 
 @pytest.mark.parametrize(
@@ -125,6 +134,21 @@ def test_a_row_of_the_settings_that_cannot_be_read_takes_nothing_down(caplog: py
     assert "broken" in caplog.text
 
 
-def test_the_page_names_every_column() -> None:
-    page = (Path(__file__).parent.parent / "docs" / "capabilities.md").read_text(encoding="utf-8")
-    assert not [name for name in COLUMNS if f"`{name}`" not in page]
+def test_the_page_is_what_the_columns_say() -> None:
+    """Write it anew with `python -m tests.test_capabilities`."""
+    _, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    assert rest.partition(END)[0] == write_columns()
+
+
+def write_columns() -> str:
+    """Write the table of columns from their docstrings and defaults."""
+    lines = ["", "| column | default | meaning |", "|---|---|---|"]
+    for name, docstring in docstrings().items():
+        default = json.dumps(getattr(Capabilities(), name))
+        lines.append(f"| `{name}` | `{default}` | {' '.join(docstring.split())} |")
+    return "\n".join([*lines, "", ""])
+
+
+if __name__ == "__main__":
+    head, _, tail = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    PAGE.write_text(head + BEGIN + write_columns() + END + tail.partition(END)[2], encoding="utf-8")

@@ -3,6 +3,7 @@
 - A tool that was there to get JSON out of the model becomes the text that the caller asked for.
 - A function that stands for a tool with free text becomes a call of that tool.
 - A tool whose name had to be changed gets its name back.
+- A text in which one of the caller's stop sequences comes ends before it (`stopping.py`).
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from ai_gateway.protocols.conversation import Answer, Part, Stop, Text, ToolCall
 from ai_gateway.protocols.events import Closed, Event, Finished, Grown, Opened, Signed
 from ai_gateway.protocols.jsontext import arguments_object
 from ai_gateway.protocols.protocol import Emulation
+from ai_gateway.protocols.stopping import Stopping, stopped
 
 
 def undo(answer: Answer, emulation: Emulation) -> Answer:
     """Give the answer as if the format could say everything."""
     parts = [_part(part, emulation) for part in answer.parts]
-    return msgspec.structs.replace(answer, parts=parts, stop=_stop(answer.stop, parts))
+    undone = msgspec.structs.replace(answer, parts=parts, stop=_stop(answer.stop, parts))
+    return stopped(undone, emulation.stop) if emulation.stop else undone
 
 
 def _part(part: Part, emulation: Emulation) -> Part:
@@ -53,9 +56,15 @@ class Undoing:
         self._json: set[int] = set()
         self._custom: dict[int, list[str]] = {}
         self._is_calling = False
+        self._stopping = Stopping(emulation.stop) if emulation.stop else None
 
     def feed(self, event: Event) -> Iterable[Event]:
         """Take an event; give what it is to the caller."""
+        undone = self._undone(event)
+        stopping = self._stopping
+        return undone if stopping is None else [passed for each in undone for passed in stopping.feed(each)]
+
+    def _undone(self, event: Event) -> Iterable[Event]:
         if isinstance(event, Opened) and isinstance(event.part, ToolCall):
             return self._opened(event, event.part)
         if isinstance(event, Grown) and event.key in self._custom:

@@ -37,12 +37,14 @@ class Emulation(msgspec.Struct, frozen=True, kw_only=True):
 
     `json_tool` is the name of a tool whose arguments are the JSON answer that was asked for. `custom_tools` are names
     of functions that stand for tools with free text, whose one argument is `input`. `names` are names of tools that had
-    to be changed: as sent, and as the caller knows them.
+    to be changed: as sent, and as the caller knows them. `stop` are stop sequences that the model does not take: the
+    text ends before the first of them, as if it did.
     """
 
     json_tool: str = ""
     custom_tools: frozenset[str] = frozenset()
     names: Mapping[str, str] = {}
+    stop: tuple[str, ...] = ()
 
 
 class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
