@@ -27,6 +27,12 @@ def read_citation(value: Any) -> Citation | None:
     )
 
 
+def read_citations(value: Any) -> list[Citation]:
+    """Read a list of citations; what is none is skipped."""
+    entries = value if isinstance(value, list) else ()
+    return [citation for each in entries if (citation := read_citation(each)) is not None]
+
+
 def write_citation(citation: Citation) -> dict[str, Any] | None:
     """Write a citation; None for one that only another format knows."""
     if citation.verbatim is not None and citation.format == NAME:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from ai_gateway.errors import BadRequest
-from ai_gateway.protocols.bedrock_converse.citations import joined_text, read_citation
+from ai_gateway.protocols.bedrock_converse.citations import joined_text, read_citations
 from ai_gateway.protocols.bedrock_converse.members import list_at, object_at, text_at
 from ai_gateway.protocols.bedrock_converse.states import attached, carried_text, read_carried
 from ai_gateway.protocols.bedrock_converse.words import DOCUMENT_TYPES, IMAGE_TYPES, NAME, SERVER_TOOL_USE
@@ -107,11 +107,10 @@ def _read_guarded(value: Any, at: str) -> Part:
 
 def _read_cited_text(value: Any, at: str) -> Part:
     content = object_at(value, at)
-    citations = list_at(content.get("citations"), f"{at}.citations")
     return Text(
         at=at,
         text=joined_text(content.get("content")),
-        citations=[citation for each in citations if (citation := read_citation(each)) is not None],
+        citations=read_citations(content.get("citations")),
     )
 
 

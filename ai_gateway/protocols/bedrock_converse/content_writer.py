@@ -39,8 +39,6 @@ from ai_gateway.protocols.media import sniffed
 
 Block = dict[str, Any]
 
-MEDIA = (Image, File, Audio)
-
 SEE_BELOW = "The file follows below."
 """What stands in the result of a tool for a file that may not stand there."""
 
@@ -60,7 +58,7 @@ class ContentWriter:
         self._names = names
         self._documents: set[str] = set()
         self.dropped: list[str] = []
-        """Where parts stood that were left out."""
+        """What was left out: where it stood."""
         self._writers: dict[type[Part], Callable[[Any], list[Block]]] = {
             Text: self._text,
             Refusal: self._text,
@@ -94,7 +92,7 @@ class ContentWriter:
         outside: list[Block] = []
         for part in result.parts:
             blocks = [{"text": part.text}] if isinstance(part, Text) else self.write(part)
-            if isinstance(part, MEDIA) and not self._capabilities.result_media:
+            if isinstance(part, Audio) or (isinstance(part, Image | File) and not self._capabilities.result_media):
                 outside += blocks
                 blocks = [{"text": SEE_BELOW}]
             content += blocks
@@ -106,6 +104,8 @@ class ContentWriter:
     def _image(self, image: Image) -> list[Block]:
         if not self._capabilities.images:
             raise Unsupported("This model does not see images.", param=image.at)
+        if image.detail not in ("", "auto"):
+            self.dropped.append(f"{image.at}.detail")
         media_type = (sniffed(image.data) if image.data else None) or image.media_type
         format = IMAGE_FORMATS.get(media_type)
         if image.url and format is None:

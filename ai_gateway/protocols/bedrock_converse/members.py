@@ -46,6 +46,6 @@ def integer_at(value: Any, at: str) -> int | None:
     number = number_at(value, at)
     if number is None:
         return None
-    if number != int(number):
+    if isinstance(number, float) and not number.is_integer():
         raise BadRequest(f"{at} must be an integer.", param=at)
     return int(number)

@@ -61,6 +61,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 def plan(request: Request, destination: Destination) -> Plan:
     """Decide what to ask for."""
     capabilities, wish = destination.capabilities, request.reasoning
+    given = request.extras.get("thinking")
+    if isinstance(given, dict) and capabilities.reasoning in ("budget", "adaptive"):
+        return _verbatim(given, wish, capabilities)
     if wish is None or wish == Reasoning():
         return Plan(kind=capabilities.reasoning) if capabilities.reasons_by_default else Plan()
     if capabilities.reasoning == "none":
@@ -72,6 +75,13 @@ def plan(request: Request, destination: Destination) -> Plan:
     if not _asks_for_it(wish) and not capabilities.reasons_by_default:
         return Plan()
     return _adaptive(wish, capabilities) if capabilities.reasoning == "adaptive" else _named(wish, capabilities)
+
+
+def _verbatim(thinking: dict[str, Any], wish: Reasoning | None, capabilities: Capabilities) -> Plan:
+    """Plan what the caller wrote in Anthropic's own words."""
+    kind = {"disabled": "none", "enabled": "budget"}.get(str(thinking.get("type")), "adaptive")
+    effort = _clipped(wish.effort, capabilities.efforts) if wish is not None and capabilities.efforts else None
+    return Plan(kind=kind, fields={"thinking": thinking}, effort=effort)
 
 
 def _is_refusal(wish: Reasoning) -> bool:
@@ -86,14 +96,20 @@ def switched_off(capabilities: Capabilities) -> Plan:
     """Plan no reasoning; as little as there may be, with a model that cannot be without it."""
     kind = capabilities.reasoning
     if not capabilities.can_disable_reasoning:
-        weakest = Reasoning(effort="minimal")
-        lowest = _adaptive(weakest, capabilities) if kind == "adaptive" else _named(weakest, capabilities)
-        return msgspec.structs.replace(lowest, is_lost=True)
+        return msgspec.structs.replace(_weakest(capabilities), is_lost=True)
     if kind in ("budget", "adaptive"):
         return Plan(fields={"thinking": {"type": "disabled"}})
     if kind == "level":
         return Plan(fields={"reasoningConfig": {"type": "disabled"}})
     return Plan(fields={"reasoning_effort": "none"} if "none" in capabilities.efforts else {})
+
+
+def _weakest(capabilities: Capabilities) -> Plan:
+    if capabilities.reasoning == "budget":
+        thinking = {"type": "enabled", "budget_tokens": capabilities.min_budget}
+        return Plan(kind="budget", fields={"thinking": thinking})
+    wish = Reasoning(effort="minimal")
+    return _adaptive(wish, capabilities) if capabilities.reasoning == "adaptive" else _named(wish, capabilities)
 
 
 def _adaptive(wish: Reasoning, capabilities: Capabilities) -> Plan:

@@ -47,8 +47,8 @@ OWN_MEMBERS = (
 )
 """Members of Converse that a caller may put into a body of another format."""
 
-MODEL_MEMBERS = ("thinking", "output_config", "anthropic_beta")
-"""Members of Anthropic's own format that its models take in `additionalModelRequestFields`."""
+MODEL_MEMBERS = ("output_config", "anthropic_beta")
+"""Members of Anthropic's own format that its models take in `additionalModelRequestFields`, besides `thinking`."""
 
 TIERS = {"standard_only": "default"} | {tier: tier for tier in SERVICE_TIERS}
 """How callers name the tiers that there are."""
@@ -152,7 +152,7 @@ class _RequestWriter:
         if output is not None and output.kind == "json_schema" and output.schema is not None:
             if self._has_native_output():
                 written["textFormat"] = _text_format(output, output.schema)
-            elif self._can_use_json_tool():
+            elif self._can_use_json_tool(output.schema):
                 self._json_tool = self._names.free(JSON_TOOL)
             else:
                 self._instructions.append(SCHEMA_INSTRUCTION + dumps_text(output.schema))
@@ -166,9 +166,12 @@ class _RequestWriter:
         capabilities = self._capabilities
         return capabilities.structured_outputs and (capabilities.json_with_tools or not self._request.tools)
 
-    def _can_use_json_tool(self) -> bool:
+    def _can_use_json_tool(self, schema: dict[str, Any]) -> bool:
+        """Whether a tool can be forced whose arguments are the answer, which must be an object then."""
         capabilities = self._capabilities
-        return capabilities.tools and can_force(capabilities, self._plan.kind) and not is_forced(self._request)
+        is_object = schema.get("type") == "object" or "properties" in schema
+        is_free = can_force(capabilities, self._plan.kind) and not is_forced(self._request)
+        return capabilities.tools and is_object and is_free
 
     # Tools.
 
@@ -277,9 +280,10 @@ class _RequestWriter:
                 fields["top_k"] = request.top_k
             else:
                 self._drop("top_k")
-        if self._capabilities.reasoning in ("budget", "adaptive"):
-            fields |= {name: request.extras[name] for name in MODEL_MEMBERS if name in request.extras}
-        return fields
+        return fields | {name: request.extras[name] for name in self._model_members() if name in request.extras}
+
+    def _model_members(self) -> tuple[str, ...]:
+        return MODEL_MEMBERS if self._capabilities.reasoning in ("budget", "adaptive") else ()
 
     def _metadata(self) -> dict[str, str]:
         """Write what Bedrock's log of requests can be searched by, if all of it fits."""
@@ -333,6 +337,8 @@ class _RequestWriter:
             self._drop("parallel_tool_calls")
         own = OWN_MEMBERS if request.format == NAME else ()
         self._dropped += (name for name, value in request.hints.items() if name not in own and value is not None)
+        used = {*OWN_MEMBERS, *self._model_members(), *self._plan.fields}
+        self._dropped += (name for name in request.extras if name not in used)
 
 
 def _text_format(output: OutputFormat, schema: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ai_gateway.errors import Kind, ProviderError, UpstreamProtocolError
-from ai_gateway.protocols.bedrock_converse.citations import joined_text, read_citation, write_citation
+from ai_gateway.protocols.bedrock_converse.citations import joined_text, read_citations, write_citation
 from ai_gateway.protocols.bedrock_converse.states import REDACTED, SIGNATURE, write_attached, write_reasoning
 from ai_gateway.protocols.bedrock_converse.usage import read_usage, write_usage
 from ai_gateway.protocols.bedrock_converse.words import (
@@ -68,12 +68,13 @@ def read_answer(body: dict[str, Any]) -> Answer:
 
 def read_stop(reason: Any, is_calling: bool) -> Stop:
     """Read a `stopReason`; one that is not known is the ordinary end. Raises ProviderError for a spoiled answer."""
+    if not isinstance(reason, str):
+        reason = ""
     if reason in MALFORMED:
         raise ProviderError(
             f"The model wrote something that the provider could not read ({reason}).", status=502, kind=Kind.UPSTREAM
         )
-    stop = STOPS.get(reason) if isinstance(reason, str) else None
-    return stop or (Stop.TOOL_USE if is_calling else Stop.END)
+    return STOPS.get(reason) or (Stop.TOOL_USE if is_calling else Stop.END)
 
 
 def read_stop_sequence(fields: Any) -> str | None:
@@ -112,8 +113,7 @@ def _read_text(value: Any) -> Part | None:
 def _read_cited_text(value: Any) -> Part | None:
     if not isinstance(value, dict):
         return None
-    citations = [citation for each in value.get("citations") or () if (citation := read_citation(each)) is not None]
-    return Text(text=joined_text(value.get("content")), citations=citations)
+    return Text(text=joined_text(value.get("content")), citations=read_citations(value.get("citations")))
 
 
 def _read_tool_use(value: Any) -> Part | None:

@@ -1,0 +1,1 @@
+"""Amazon Bedrock's Converse, against botocore: its service model, its serializer, its parsers."""
