@@ -8,7 +8,11 @@ Sources: "Bash tool", "Text editor tool", "Computer use tool" and "Memory tool" 
 
 from __future__ import annotations
 
+import re
 from typing import Any
+
+_COMPUTER = re.compile(r"computer_[0-9]{8}")
+"""The type of the tool with all actions in one; a toolset, which has one tool for each, is another thing."""
 
 _STRING = {"type": "string"}
 _INTEGER = {"type": "integer"}
@@ -106,7 +110,7 @@ def known_tool(tool: dict[str, Any], type: str) -> tuple[str, dict[str, Any]] | 
         return "View, create and edit text files.", EDITOR_WITH_UNDO if has_undo else EDITOR
     if type.startswith("memory_"):
         return "Keep notes that outlast the conversation, as files below /memories.", MEMORY
-    if type.startswith("computer_"):
+    if _COMPUTER.fullmatch(type):
         actions = _FIRST_ACTIONS if type == "computer_20241022" else _FIRST_ACTIONS + _LATER_ACTIONS
         return _screen(tool), _computer(tool, actions)
     return None

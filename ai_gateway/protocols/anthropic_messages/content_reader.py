@@ -25,7 +25,7 @@ from ai_gateway.protocols.conversation import (
 from ai_gateway.protocols.jsontext import arguments_text
 
 
-def read_content(content: object, carrier: Carrier, at: str) -> list[Part]:
+def read_content(content: object, carrier: Carrier, at: str, is_result: bool = False) -> list[Part]:
     """Read the content of a turn or of a tool's result: a string, or a list of blocks. Raises BadRequest."""
     if isinstance(content, str):
         return [Text(text=content, at=at)] if content else []
@@ -33,11 +33,11 @@ def read_content(content: object, carrier: Carrier, at: str) -> list[Part]:
         raise BadRequest("The content must be a string or a list of blocks.", param=at)
     parts: list[Part] = []
     for place, block in enumerate(content):
-        parts += _read_block(block, carrier, f"{at}[{place}]")
+        parts += _read_block(block, carrier, f"{at}[{place}]", is_result)
     return reunited(parts)
 
 
-def _read_block(block: object, carrier: Carrier, at: str) -> list[Part]:
+def _read_block(block: object, carrier: Carrier, at: str, is_result: bool) -> list[Part]:
     if not isinstance(block, dict):
         raise BadRequest("A content block must be an object.", param=at)
     kind = block.get("type")
@@ -46,6 +46,8 @@ def _read_block(block: object, carrier: Carrier, at: str) -> list[Part]:
     if kind in ("thinking", "redacted_thinking"):
         return [read_thinking(block, carrier, at)]
     if kind == "tool_result":
+        if is_result:
+            raise BadRequest("There is no result inside a result.", param=f"{at}.type")
         return [_read_result(block, carrier, at)]
     read = _READERS.get(kind)
     return read(block, at) if read else [Opaque(format=FORMAT, value=block, at=at)]
@@ -143,11 +145,14 @@ def _read_nested_document(block: dict[str, Any], content: object, at: str) -> li
     blocks = content if isinstance(content, list) else [{"type": "text", "text": content}]
     for place, each in enumerate(blocks):
         inner_at = f"{at}.source.content[{place}]"
-        read = _READERS.get(_optional(each, "type")) if isinstance(each, dict) else None
+        read = _OF_DOCUMENTS.get(_optional(each, "type")) if isinstance(each, dict) else None
         if read is None:
             raise BadRequest("A document consists of text and images.", param=inner_at)
         parts += read(each, inner_at)
     return parts
+
+
+_OF_DOCUMENTS = {"text": _read_text, "image": _read_image}
 
 
 def _read_search_result(block: dict[str, Any], at: str) -> list[Part]:
@@ -187,7 +192,7 @@ def _read_result(block: dict[str, Any], carrier: Carrier, at: str) -> ToolResult
     is_error = block.get("is_error")
     return ToolResult(
         call_id=required(block, "tool_use_id", at),
-        parts=read_content(content, carrier, f"{at}.content") if content is not None else [],
+        parts=read_content(content, carrier, f"{at}.content", is_result=True) if content is not None else [],
         is_error=is_error if isinstance(is_error, bool) else None,
         cache=read_mark(block.get("cache_control")),
         at=at,

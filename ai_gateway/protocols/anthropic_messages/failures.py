@@ -44,7 +44,7 @@ CLASSES = {
 }
 """By the type of the error."""
 
-TYPES_BY_STATUS = {status: kind for kind, status in STATUSES.items()} | {503: "overloaded_error"}
+TYPES_BY_STATUS = {status: kind for kind, status in STATUSES.items()} | {408: "timeout_error", 503: "overloaded_error"}
 """What type an answer without a known one has by its status."""
 
 SPENT = frozenset(("enforced_spend_limit_reached", "contract_spend_limit_reached", "ramp_limit_exceeded"))

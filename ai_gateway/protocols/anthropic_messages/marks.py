@@ -38,7 +38,8 @@ def _marked(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield from _own(body.get("system"))
     for turn in body["messages"]:
         for block in _blocks(turn["content"]):
-            yield from _own(block.get("content"))
+            if block["type"] == "tool_result":
+                yield from _own(block.get("content"))
             yield from _own([block])
 
 

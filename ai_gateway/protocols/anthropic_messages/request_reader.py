@@ -252,8 +252,12 @@ def _read_output(body: dict[str, Any]) -> tuple[OutputFormat | None, str]:
     schema = given.get("schema") if isinstance(given, dict) else None
     if not isinstance(schema, dict):
         raise BadRequest("The format of the output must be of type json_schema, with a schema.", param=name)
-    # Anthropic always holds the model to the schema; OpenAI does so only if it can be told to with `strict`.
-    return OutputFormat(kind="json_schema", name="output", schema=schema, strict=is_strict(schema)), name
+    try:
+        # Anthropic always holds the model to the schema; OpenAI does so only if it can be told to with `strict`.
+        strict = is_strict(schema)
+    except RecursionError:
+        raise BadRequest("The schema is nested too deeply.", param=name) from None
+    return OutputFormat(kind="json_schema", name="output", schema=schema, strict=strict), name
 
 
 def _object(body: dict[str, Any], name: str) -> dict[str, Any]:

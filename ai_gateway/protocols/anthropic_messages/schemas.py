@@ -35,10 +35,13 @@ class Inexpressible(ValueError):
 
 def subset(schema: dict[str, Any]) -> dict[str, Any]:
     """Rewrite a schema in Anthropic's subset. Raises Inexpressible if it would then mean something else."""
-    schema = _with_defs(schema)
-    if is_recursive(schema):
-        raise Inexpressible("it refers to itself")
-    return _subset(schema)
+    try:
+        schema = _with_defs(schema)
+        if is_recursive(schema):
+            raise Inexpressible("it refers to itself")
+        return _subset(schema)
+    except RecursionError:
+        raise Inexpressible("it is nested too deeply") from None
 
 
 def _with_defs(schema: dict[str, Any]) -> dict[str, Any]:

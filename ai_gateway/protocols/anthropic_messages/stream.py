@@ -13,7 +13,7 @@ from typing import Any
 
 from ai_gateway.errors import GatewayError, UpstreamClosed, UpstreamProtocolError
 from ai_gateway.protocols.anthropic_errors import write_error_event
-from ai_gateway.protocols.anthropic_messages.citations import FORMAT, read_citation, write_citation
+from ai_gateway.protocols.anthropic_messages.citations import read_citation, write_citation
 from ai_gateway.protocols.anthropic_messages.failures import read_error_event
 from ai_gateway.protocols.anthropic_messages.response import (
     call_id,
@@ -23,7 +23,7 @@ from ai_gateway.protocols.anthropic_messages.response import (
     string,
 )
 from ai_gateway.protocols.anthropic_messages.stops import read_explanation, read_stop, write_details, write_stop
-from ai_gateway.protocols.anthropic_messages.thinking import sealed_call_state, sealed_state
+from ai_gateway.protocols.anthropic_messages.thinking import is_redacted, sealed_call_state, sealed_state
 from ai_gateway.protocols.anthropic_messages.usage import (
     merge_usage,
     read_tier,
@@ -342,7 +342,8 @@ class MessagesWriter(StreamWriter):
             before = self._call_state_block(opened.id, opened.state)
             opened.state = None
         block = {"type": "tool_use", "id": opened.id, "name": call.name, "input": {}}
-        started = before + self._start_block(opened, block)
+        # Anthropic's own first delta is empty, whatever follows.
+        started = before + self._start_block(opened, block) + self._head + b'""}}\n\n'
         return started + self._grown(opened, call.arguments) if call.arguments else started
 
     def _grow(self, event: Grown) -> bytes:
@@ -397,14 +398,14 @@ class MessagesWriter(StreamWriter):
         if opened is None:
             return b""
         if isinstance(opened.part, Thinking):
-            return self._close_thinking(opened, opened.part)
+            return self._close_thinking(opened)
         if isinstance(opened.part, ToolCall):
             return self._close_call(opened, opened.part)
         return self._stop_block() if opened.is_started else b""
 
-    def _close_thinking(self, opened: _Part, part: Thinking) -> bytes:
+    def _close_thinking(self, opened: _Part) -> bytes:
         state = opened.state
-        if part.is_redacted and state is not None and state.format == FORMAT:
+        if state is not None and is_redacted(state):
             block = {"type": "redacted_thinking", "data": self._carrier.seal(state)}
             return self._start_block(opened, block) + self._stop_block()
         if state is None and not opened.is_started:
@@ -434,7 +435,7 @@ class MessagesWriter(StreamWriter):
         explanation = event.explanation or "".join(self._refusal) or None
         delta = {
             "stop_reason": write_stop(event.stop, self._is_calling),
-            "stop_sequence": event.stop_sequence,
+            "stop_sequence": event.stop_sequence if event.stop is Stop.STOP_SEQUENCE else None,
             "stop_details": write_details(event.stop, explanation),
         }
         usage = write_usage(event.usage) if event.usage is not None else self._known_usage

@@ -67,9 +67,14 @@ def sealed_call_state(call_id: str, state: State, carrier: Carrier) -> str:
     return carrier.seal(msgspec.structs.replace(state, id=f"{CALL}{call_id}\n{state.id}"))
 
 
+def is_redacted(state: State) -> bool:
+    """Whether a state is one of Anthropic's own that goes with thinking which nobody may see."""
+    return state.format == FORMAT and state.kind == "redacted"
+
+
 def write_thinking(part: Thinking, carrier: Carrier) -> dict[str, Any] | None:
     """Write a block for a caller; None if there is neither text nor state."""
-    if part.state is not None and part.state.format == FORMAT and part.is_redacted:
+    if part.state is not None and is_redacted(part.state):
         return {"type": "redacted_thinking", "data": carrier.seal(part.state)}
     if part.state is None and not part.text:
         return None

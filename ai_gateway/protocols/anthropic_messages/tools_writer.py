@@ -66,7 +66,8 @@ def write_tools(draft: Draft) -> None:
         raise Unsupported("This model calls no tools.", param=request.name_of("tools"))
     allowed = request.tool_choice.allowed if request.tool_choice is not None else None
     wanted = [tool for tool in request.tools if allowed is None or _name(tool) in allowed]
-    draft.body["tools"] = [_WRITERS[type(tool)](tool, draft) for tool in wanted]
+    if wanted:
+        draft.body["tools"] = [_WRITERS[type(tool)](tool, draft) for tool in wanted]
 
 
 def _name(tool: Tool) -> str:

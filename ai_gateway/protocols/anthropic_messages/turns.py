@@ -62,9 +62,6 @@ class _Turns:
         for part in message.parts:
             if isinstance(part, ToolResult):
                 self._answer(part)
-        others = any(not isinstance(part, ToolResult) for part in message.parts)
-        if others:
-            self._check_answered()
         blocks = write_blocks(message.parts, self._draft)
         if not blocks and all(isinstance(part, Text) for part in message.parts):
             raise BadRequest("A message of the user must not be empty.", param=message.at or None)

@@ -246,6 +246,21 @@ def test_a_result_may_be_a_string_or_blocks_or_nothing() -> None:
     assert [result.is_error for result in results] == [None, None, True]
 
 
+def nested(depth: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "string"}
+    for _ in range(depth):
+        schema = {"type": "array", "items": schema}
+    return schema
+
+
+def test_what_is_nested_without_end_is_refused() -> None:
+    with pytest.raises(BadRequest) as raised:
+        content({"type": "tool_result", "tool_use_id": "1", "content": [{"type": "tool_result", "tool_use_id": "2"}]})
+    assert raised.value.param == f"{AT}.content[0].type"
+    with pytest.raises(BadRequest):
+        read({"messages": HI, "output_format": {"type": "json_schema", "schema": nested(5000)}})
+
+
 def test_a_call_has_its_arguments_as_text() -> None:
     (part,) = content({"type": "tool_use", "id": "1", "name": "f", "input": {"a": "é"}}, role="assistant")
     assert part == ToolCall(id="1", name="f", arguments='{"a":"é"}', at=AT)
@@ -304,6 +319,11 @@ def test_the_computer_knows_its_screen_and_its_actions() -> None:
     assert "5x6" in newer.description
     assert {"zoom", "scroll"} <= set(newer.schema["properties"]["action"]["enum"])
     assert not {"zoom", "scroll"} & set(older.schema["properties"]["action"]["enum"])
+
+
+def test_a_toolset_is_no_tool_of_a_known_schema() -> None:
+    given = tool(type="computer_toolset_20260801", configs={})
+    assert isinstance(given, HostedTool)
 
 
 def test_only_the_older_editor_can_undo() -> None:

@@ -339,6 +339,7 @@ def error_body(type: str, text: str = "Something.", **details: Any) -> bytes:
         (429, "rate_limit_error", Kind.RATE_LIMIT, 429, "rate_limit_exceeded"),
         (500, "api_error", Kind.UPSTREAM, 502, "upstream_error"),
         (504, "timeout_error", Kind.TIMEOUT, 504, "upstream_timeout"),
+        (408, "invented_tomorrow", Kind.TIMEOUT, 504, "upstream_timeout"),
         (529, "overloaded_error", Kind.OVERLOADED, 503, "server_is_overloaded"),
         (529, "invented_tomorrow", Kind.OVERLOADED, 503, "server_is_overloaded"),
         (418, "invented_tomorrow", Kind.BAD_REQUEST, 400, None),

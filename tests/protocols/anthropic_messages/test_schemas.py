@@ -10,7 +10,7 @@ from anthropic import transform_schema
 
 from ai_gateway.protocols.anthropic_messages.schemas import Inexpressible, subset, tool_schema
 
-STRING = {"type": "string"}
+STRING: dict[str, Any] = {"type": "string"}
 
 
 def closed(**properties: Any) -> dict[str, Any]:
@@ -80,6 +80,14 @@ def test_what_says_nothing_of_values_is_left_out() -> None:
 )
 def test_what_would_mean_something_else_is_inexpressible(schema: dict[str, Any]) -> None:
     with pytest.raises(Inexpressible):
+        subset(schema)
+
+
+def test_what_is_nested_too_deeply_is_inexpressible() -> None:
+    schema = STRING
+    for _ in range(5000):
+        schema = {"type": "array", "items": schema}
+    with pytest.raises(Inexpressible, match="deeply"):
         subset(schema)
 
 

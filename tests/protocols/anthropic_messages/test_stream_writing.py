@@ -150,6 +150,13 @@ def test_a_state_that_comes_late_is_the_one_that_counts() -> None:
     assert [each["type"] for each in blocks] == ["thinking", "tool_use", "thinking"]
 
 
+def test_a_call_begins_as_anthropics_do() -> None:
+    call = ToolCall(id="call_1", name="f", arguments="{}")
+    stream = written([Started(id="1", model="m"), Opened(key=0, part=call), Closed(key=0), Finished(stop=Stop.END)])
+    deltas = [each["delta"]["partial_json"] for each in wire_events(stream) if each["type"] == "content_block_delta"]
+    assert deltas == ["", "{}"]
+
+
 def test_an_empty_answer_has_no_blocks() -> None:
     stream = written([Started(id="1", model="m"), Finished(stop=Stop.END)])
     assert [event["type"] for event in wire_events(stream)] == ["message_start", "message_delta", "message_stop"]

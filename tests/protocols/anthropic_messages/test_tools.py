@@ -163,6 +163,7 @@ def test_allowed_tools_are_the_only_ones_there() -> None:
     choice = ToolChoice(mode="required", allowed=["g"])
     written = body(request(tools=[F, G], tool_choice=choice))
     assert ([tool["name"] for tool in written["tools"]], written["tool_choice"]) == (["g"], {"type": "any"})
+    assert "tools" not in body(request(tools=[F, G], tool_choice=ToolChoice(mode="auto", allowed=[])))
 
 
 @pytest.mark.parametrize(

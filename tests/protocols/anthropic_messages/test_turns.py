@@ -78,6 +78,17 @@ def test_results_come_first_and_together() -> None:
     assert [block["content"] for block in given[2][1][:2]] == ["one", "two"]
 
 
+def test_results_may_come_before_and_after_other_words() -> None:
+    given = conversation(
+        HI,
+        turn("assistant", ToolCall(id="1", name="f"), ToolCall(id="2", name="g")),
+        turn("user", ToolResult(call_id="2")),
+        turn("user", "Meanwhile."),
+        turn("user", ToolResult(call_id="1")),
+    )
+    assert [block.get("tool_use_id") for block in given[2][1]] == ["2", "1", None]
+
+
 @pytest.mark.parametrize(
     "messages",
     [
