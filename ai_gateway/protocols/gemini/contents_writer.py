@@ -54,6 +54,8 @@ class ContentsWriter:
                 contents += _content("model", [part for turn in turns for part in self._model_parts(turn)])
             else:
                 contents += self._user(list(turns), contents[-1] if contents else {})
+        if contents and contents[0]["role"] == "model" and self._destination.capabilities.user_first:
+            contents.insert(0, {"role": "user", "parts": [{"text": "."}]})
         if needs_signatures(self._destination):
             _sign_current_turn(contents)
         return contents

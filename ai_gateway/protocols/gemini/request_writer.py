@@ -12,7 +12,7 @@ from ai_gateway.protocols.gemini.output_writer import Output, write_output
 from ai_gateway.protocols.gemini.thinking_writer import is_off, write_thinking
 from ai_gateway.protocols.gemini.tool_names import ToolNames
 from ai_gateway.protocols.gemini.tools_writer import write_choice, write_tools
-from ai_gateway.protocols.gemini.usage import TIERS_WRITTEN
+from ai_gateway.protocols.gemini.usage import TIERS_WRITTEN, USUAL_TIERS
 from ai_gateway.protocols.protocol import Emulation, Outgoing
 
 EXTRAS = ("safetySettings", "cachedContent", "labels")
@@ -131,7 +131,7 @@ def _tier(request: Request, dropped: list[str]) -> dict[str, Any]:
     tier = request.service_tier
     if tier in TIERS_WRITTEN:
         return {"serviceTier": TIERS_WRITTEN[tier]}
-    if tier not in (None, "auto"):
+    if tier not in USUAL_TIERS:
         dropped.append(request.name_of("service_tier"))
     return {}
 

@@ -41,6 +41,7 @@ class GeminiReader(StreamReader):
         self._open: int | None = None
         self._is_thought = False
         self._texts: dict[int, list[str]] = {}
+        self._cited: set[tuple[object, ...]] = set()
         self._pending: PartialCall | None = None
         self._calls = 0
         self._has_content = False
@@ -212,12 +213,18 @@ class GeminiReader(StreamReader):
     # Citations and the end.
 
     def _cite(self, candidate: dict[str, Any], events: list[Event]) -> None:
-        """Citations stand before the end of their text. Those of a text that ended in an earlier chunk are left out."""
+        """Citations stand before the end of their text. Those of a text that ended in an earlier chunk are left out,
+        and those that an earlier chunk had already."""
         ending = {event.key: place for place, event in enumerate(events) if isinstance(event, Closed)}
         texts = {key: "".join(pieces) for key, pieces in self._texts.items() if key == self._open or key in ending}
-        cited = [Cited(key=key, citation=citation) for key, citation in read_citations(candidate, texts)]
-        for event in reversed(cited):
-            events.insert(ending.get(event.key, len(events)), event)
+        placed: list[tuple[int, Event]] = []
+        for key, citation in read_citations(candidate, texts):
+            identity = (key, citation.start, citation.end, citation.url, citation.title)
+            if identity not in self._cited:
+                self._cited.add(identity)
+                placed.append((ending.get(key, len(events)), Cited(key=key, citation=citation)))
+        for number, (place, event) in enumerate(sorted(placed, key=lambda entry: entry[0])):
+            events.insert(place + number, event)
 
     def end(self) -> list[Event]:
         """The body is over: was it whole?"""

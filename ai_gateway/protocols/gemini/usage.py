@@ -16,8 +16,11 @@ COUNTS = ("promptTokenCount", "toolUsePromptTokenCount", "candidatesTokenCount",
 TIERS = {"standard": "default", "flex": "flex", "priority": "priority"}
 """Google's service tiers, in the words of OpenAI that the neutral vocabulary uses."""
 
-TIERS_WRITTEN = {"default": "standard", "standard": "standard", "flex": "flex", "priority": "priority"}
-"""What Google calls a service tier that a caller or a provider names."""
+TIERS_WRITTEN = {"flex": "flex", "priority": "priority"}
+"""What Google calls the service tiers that it has beside the usual one."""
+
+USUAL_TIERS = frozenset((None, "auto", "default", "standard", "standard_only"))
+"""What callers call the usual tier, which needs not be said."""
 
 
 def read_usage(metadata: dict[str, Any]) -> TokenUsage | None:
