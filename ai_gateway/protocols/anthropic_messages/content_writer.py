@@ -162,7 +162,10 @@ def _write_audio(part: Audio, draft: Draft) -> Block:
 
 
 def _write_opaque(part: Opaque, draft: Draft) -> Block | None:
-    return {**part.value} if part.format == FORMAT else None
+    if part.format == FORMAT:
+        return {**part.value}
+    draft.drop_names((part.at,) if part.at else ())
+    return None
 
 
 _WRITERS: dict[type[Part], Callable[[Any, Draft], Block | None]] = {

@@ -100,7 +100,7 @@ def _write_budget(draft: Draft, wanted: Reasoning) -> None:
     asked = wanted.budget or _budget_of(draft, wanted)
     if asked is None:
         return
-    largest = min(capabilities.max_budget, draft.body.get("max_tokens", asked + 1) - 1)
+    largest = min(capabilities.max_budget, draft.body["max_tokens"] - 1)
     budget = min(max(asked, capabilities.min_budget), largest)
     if budget < capabilities.min_budget or has_lost_thinking(draft.body["messages"]):
         draft.drop("reasoning")

@@ -32,7 +32,7 @@ from ai_gateway.protocols.anthropic_messages.usage import (
     write_usage,
 )
 from ai_gateway.protocols.carrier import Carrier
-from ai_gateway.protocols.conversation import Refusal, Request, State, Stop, Text, Thinking, ToolCall
+from ai_gateway.protocols.conversation import Citation, Refusal, Request, State, Stop, Text, Thinking, ToolCall
 from ai_gateway.protocols.events import Cited, Closed, Event, Failed, Finished, Grown, Opened, Signed, Started
 from ai_gateway.protocols.jsontext import dumps, loads
 from ai_gateway.protocols.ordering import InOrder
@@ -334,7 +334,9 @@ class MessagesWriter(StreamWriter):
         if isinstance(part, ToolCall):
             self._is_calling = True
             return self._start_call(opened, part)
-        return self._grown(opened, part.text) if part.text else b""
+        written = self._grown(opened, part.text) if part.text else b""
+        citations = part.citations if isinstance(part, Text) else ()
+        return written + b"".join([self._cited(opened, each) for each in citations])
 
     def _start_call(self, opened: _Part, call: ToolCall) -> bytes:
         before = b""
@@ -386,12 +388,14 @@ class MessagesWriter(StreamWriter):
         return b""
 
     def _cite(self, event: Cited) -> bytes:
-        citation = write_citation(event.citation, self._carrier)
-        opened = self._open
-        if citation is None or opened is None or not isinstance(opened.part, Text):
+        return self._cited(self._open, event.citation) if self._open is not None else b""
+
+    def _cited(self, opened: _Part, citation: Citation) -> bytes:
+        given = write_citation(citation, self._carrier)
+        if given is None or not isinstance(opened.part, Text):
             return b""
         start = b"" if opened.is_started else self._start_block(opened, TEXT)
-        return start + self._delta({"type": "citations_delta", "citation": citation})
+        return start + self._delta({"type": "citations_delta", "citation": given})
 
     def _close_part(self, event: Closed) -> bytes:
         opened, self._open = self._open, None

@@ -85,8 +85,7 @@ MIXED: list[Part] = [
 
 def test_a_stream_says_the_same_as_the_whole_answer() -> None:
     answer = Answer(id="chatcmpl-1", model="m", parts=MIXED, stop=Stop.TOOL_USE, usage=TokenUsage(input=7, output=9))
-    events = replay(answer)
-    stream = written(with_citations(events))
+    stream = written(replay(answer))
     assert_grammar(stream)
     streamed = accumulated(stream).to_dict()
     whole = PROTOCOL.write_answer(answer, ASKED, CARRIER)
@@ -95,14 +94,22 @@ def test_a_stream_says_the_same_as_the_whole_answer() -> None:
         assert streamed[member] == whole[member]
 
 
-def with_citations(events: list[Event]) -> list[Event]:
-    """Replaying gives citations with the part; a stream gives them on their own."""
-    given: list[Event] = []
-    for event in events:
-        given.append(event)
-        if isinstance(event, Opened) and isinstance(event.part, Text):
-            given += [Cited(key=event.key, citation=citation) for citation in event.part.citations]
-    return given
+def test_a_citation_may_come_before_its_text() -> None:
+    citation = Citation(url="https://a.example", title="A")
+    events: list[Event] = [
+        Started(id="1", model="m"),
+        Opened(key=0, part=Text()),
+        Cited(key=0, citation=citation),
+        Grown(key=0, text="Said."),
+        Closed(key=0),
+        Finished(stop=Stop.END),
+    ]
+    stream = written(events)
+    assert_grammar(stream)
+    content: Any = accumulated(stream).to_dict()["content"]
+    (block,) = content
+    assert block["text"] == "Said."
+    assert [each["url"] for each in block["citations"]] == ["https://a.example"]
 
 
 def test_parts_side_by_side_become_blocks_one_after_the_other() -> None:
