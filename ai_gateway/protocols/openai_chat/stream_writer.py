@@ -31,7 +31,19 @@ END_OF_CHOICE = b',"logprobs":null,"finish_reason":null}]'
 class _Writing:
     """A part that is open, as the caller sees it."""
 
-    __slots__ = ("citations", "grow", "index", "is_empty", "is_redacted", "kind", "length", "pieces", "start", "state")
+    __slots__ = (
+        "citations",
+        "grow",
+        "index",
+        "is_custom",
+        "is_empty",
+        "is_redacted",
+        "kind",
+        "length",
+        "pieces",
+        "start",
+        "state",
+    )
 
     def __init__(self, kind: type[Part], grow: Any, index: int = 0, start: int = 0) -> None:
         self.kind = kind
@@ -43,6 +55,7 @@ class _Writing:
         """Where a text begins in the whole content."""
         self.length = 0
         self.is_empty = True
+        self.is_custom = False
         self.is_redacted = False
         self.state: State | None = None
         self.citations: list[Citation] = []
@@ -140,6 +153,7 @@ class ChatStreamWriter(StreamWriter):
         if self._request.uses_functions and writing.index:
             # The older form has room for one call.
             return b""
+        writing.is_custom = part.is_custom
         writing.is_empty = not (part.arguments or part.is_custom)
         return self._chunk(self._call_delta(writing.index, part))
 
@@ -244,7 +258,9 @@ class ChatStreamWriter(StreamWriter):
         written = self._chunk(_arguments_delta("{}", writing.index)) if writing.is_empty else b""
         if writing.state is not None:
             extra = google_extra(self._carrier.seal(writing.state))
-            written += self._chunk({"tool_calls": [{"index": writing.index, "extra_content": extra}]})
+            # The SDK wants the function in every piece of a call.
+            piece = {"index": writing.index, **({} if writing.is_custom else {"function": {"arguments": ""}})}
+            written += self._chunk({"tool_calls": [{**piece, "extra_content": extra}]})
         return written
 
     def _close_block(self, writing: _Writing) -> bytes:

@@ -176,11 +176,16 @@ def loses_strictness(request: Request, capabilities: Capabilities) -> bool:
 
 
 def _names(given: Iterable[str]) -> dict[str, str]:
-    """Give every name as it is written; no two are the same."""
+    """Give every name as it is written; no two are the same. Those that may stay have the first right to a name."""
+    known = list(dict.fromkeys(given))
+    taken = {name for name in known if NAME.fullmatch(name)}
     names: dict[str, str] = {}
-    for name in given:
+    for name in known:
         legal = _legal(name)
-        names[name] = _shortened(name, legal) if legal != name and legal in names.values() else legal
+        if legal != name and legal in taken:
+            legal = _shortened(name, legal)
+        taken.add(legal)
+        names[name] = legal
     return names
 
 

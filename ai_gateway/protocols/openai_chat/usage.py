@@ -25,10 +25,12 @@ def read_usage(body: dict[str, Any]) -> TokenUsage | None:
     prompt = _count(usage, "prompt_tokens")
     of_prompt = _details(usage, "prompt_tokens_details")
     cached = _count(of_prompt, "cached_tokens") or _count(usage, "prompt_cache_hit_tokens", "cached_tokens")
-    written = _count(of_prompt, "cache_write_tokens")
+    # Azure was seen telling more cached tokens than the prompt has.
+    cached = min(cached, prompt)
+    written = min(_count(of_prompt, "cache_write_tokens"), prompt - cached)
     completion, reasoning = _output(usage, prompt)
     return TokenUsage(
-        input=max(0, prompt - cached - written),
+        input=prompt - cached - written,
         cache_read=cached,
         cache_write=written,
         output=max(0, completion - reasoning),
