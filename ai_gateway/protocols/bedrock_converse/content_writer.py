@@ -91,7 +91,7 @@ class ContentWriter:
         content: list[Block] = []
         outside: list[Block] = []
         for part in result.parts:
-            blocks = [{"text": part.text}] if isinstance(part, Text) else self.write(part)
+            blocks = self.write(part)
             if isinstance(part, Audio) or (isinstance(part, Image | File) and not self._capabilities.result_media):
                 outside += blocks
                 blocks = [{"text": SEE_BELOW}]

@@ -99,6 +99,22 @@ TOO_LONG = re.compile(
 )
 """How the messages of the models' makers say that the prompt does not fit."""
 
+REFINED = (
+    (Kind.BAD_REQUEST, TOO_LONG, Meaning(400, Kind.BAD_REQUEST, "context_length_exceeded")),
+    (
+        Kind.BAD_REQUEST,
+        re.compile(r"model identifier is invalid", re.IGNORECASE),
+        Meaning(404, Kind.NOT_FOUND, "model_not_found"),
+    ),
+    (
+        Kind.PERMISSION,
+        re.compile(r"\bapi key\b|authentication failed|\btoken\b.*\b(?:invalid|expired)", re.IGNORECASE),
+        Meaning(401, Kind.AUTHENTICATION, "invalid_api_key"),
+    ),
+)
+"""What an error of a class means in truth, by its message. A bad API key is an `AccessDeniedException`, and an unknown
+model a `ValidationException`."""
+
 PRIVATE = re.compile(r"\barn:aws[^\s\"']*|\b(?:AKIA|ASIA|ABSK)[A-Za-z0-9+/=]{8,}")
 """What must not reach a caller: names of an account's resources, which hold its number, and parts of keys."""
 
@@ -160,14 +176,14 @@ def read_error(status: int, headers: Mapping[bytes, bytes], body: bytes) -> Prov
 
 def _provider_error(meaning: Meaning, members: dict[str, Any], retry_after: int | None) -> ProviderError:
     message = _text(members, "message", "Message", "errorMessage", "originalMessage")
-    code = meaning.code
-    if meaning.kind is Kind.BAD_REQUEST and TOO_LONG.search(message):
-        code = "context_length_exceeded"
+    for kind, pattern, better in REFINED:
+        if meaning.kind is kind and pattern.search(message):
+            meaning = better
     return ProviderError(
         _public(message, meaning),
         status=meaning.status,
         kind=meaning.kind,
-        code=code,
+        code=meaning.code,
         retry_after=retry_after,
         retryable=meaning.kind is not Kind.QUOTA and meaning.status in RETRYABLE,
     )

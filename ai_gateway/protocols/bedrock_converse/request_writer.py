@@ -83,11 +83,11 @@ class _RequestWriter:
         self._json_tool = ""
         declared = [tool.name for tool in request.tools if isinstance(tool, FunctionTool | CustomTool)]
         self._names = ToolNames([*declared, *called_names(request.messages)])
+        self._refuse()
+        self._plan = self._planned_reasoning()
 
     def write(self) -> Outgoing:
         """Write all of it."""
-        self._refuse()
-        self._plan = self._planned_reasoning()
         output = self._output(self._request.output)
         writer = ContentWriter(self._destination, self._names)
         system, messages = write_turns(self._request, self._capabilities, writer)

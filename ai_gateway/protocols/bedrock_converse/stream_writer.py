@@ -38,6 +38,8 @@ class ConverseStreamWriter(StreamWriter):
         self._index = 0
         self._is_open = False
         self._is_over = False
+        self._is_bare = False
+        """Whether the part is a call of which no arguments have come yet."""
         self._part: Text | Thinking | ToolCall | None = None
         self._state: State | None = None
         self._free_text: list[str] | None = None
@@ -88,7 +90,7 @@ class ConverseStreamWriter(StreamWriter):
         return frames
 
     def _call_opened(self, call: ToolCall) -> list[bytes]:
-        self._part, self._state, self._is_open = call, call.state, True
+        self._part, self._state, self._is_open, self._is_bare = call, call.state, True, True
         start = {"toolUse": {"toolUseId": call.id, "name": call.name}}
         frames = [_written("contentBlockStart", {"contentBlockIndex": self._index, "start": start})]
         if call.is_custom:
@@ -106,6 +108,7 @@ class ConverseStreamWriter(StreamWriter):
     def _delta_of(self, text: str) -> list[bytes]:
         """Write a piece of the part that is open."""
         if isinstance(self._part, ToolCall):
+            self._is_bare = False
             return [self._delta({"toolUse": {"input": text}})]
         if isinstance(self._part, Thinking):
             return [self._delta({"reasoningContent": {"text": text}})]
@@ -128,6 +131,8 @@ class ConverseStreamWriter(StreamWriter):
         frames: list[bytes] = []
         if self._free_text is not None:
             frames += self._delta_of(dumps_text({"input": "".join(self._free_text)}))
+        elif self._is_bare:
+            frames += self._delta_of("{}")
         state, part = self._state, self._part
         self._state, self._part, self._free_text = None, None, None
         if state is None:

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from botocore.awsrequest import AWSResponse
+from botocore.config import Config
 from botocore.eventstream import EventStreamBuffer
 from botocore.parsers import RestJSONParser
 from botocore.session import Session
@@ -63,6 +64,7 @@ def client(recorded: Recorded) -> Any:
         endpoint_url="https://gateway.invalid/v1",
         aws_access_key_id="AKIDEXAMPLE",
         aws_secret_access_key="secret",
+        config=Config(retries={"total_max_attempts": 1}),
     )
     made.meta.events.register("before-send", recorded.send)
     return made

@@ -88,6 +88,24 @@ def test_a_prompt_that_does_not_fit_is_told_by_its_code(message: str) -> None:
     assert (error.code, error.message) == ("context_length_exceeded", message)
 
 
+def test_an_unknown_model_is_told_as_such() -> None:
+    error = read(400, {"message": "The provided model identifier is invalid."}, x_amzn_errortype="ValidationException")
+    assert (error.status, error.kind, error.code) == (404, Kind.NOT_FOUND, "model_not_found")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Invalid API Key format: Must start with pre-defined prefix",
+        "Authentication failed: Please make sure your API Key is valid.",
+        "The security token included in the request is invalid.",
+    ],
+)
+def test_a_refused_key_is_told_as_such(message: str) -> None:
+    error = read(403, {"Message": message}, x_amzn_errortype="AccessDeniedException")
+    assert (error.status, error.kind) == (401, Kind.AUTHENTICATION)
+
+
 def test_throttling_is_not_taken_for_a_prompt_that_does_not_fit() -> None:
     message = "Too many tokens, please wait before trying again."
     assert read(429, {"message": message}, x_amzn_errortype="ThrottlingException").code == "rate_limit_exceeded"

@@ -8,7 +8,7 @@ import struct
 from zlib import crc32
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ai_gateway.errors import UpstreamProtocolError
@@ -57,6 +57,7 @@ def test_what_is_cut_off_is_no_event() -> None:
 
 
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=40), st.binary(max_size=300))
+@settings(deadline=None)
 def test_a_written_frame_is_read_by_botocore_and_here(name: str, payload: bytes) -> None:
     written = frame(name, payload)
     headers = {":event-type": name, ":content-type": "application/json", ":message-type": "event"}

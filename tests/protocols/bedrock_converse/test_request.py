@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ai_gateway.errors import BadRequest, Unsupported
@@ -373,6 +373,7 @@ JSON = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(MEMBERS), JSON, max_size=6), st.lists(JSON, max_size=3))
+@settings(deadline=None)
 def test_no_body_is_read_with_another_error(body: Json, blocks: list[Any]) -> None:
     for each in (body, {"messages": [{"role": "user", "content": blocks}]}):
         with contextlib.suppress(BadRequest):

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ai_gateway.errors import ProviderError, UpstreamProtocolError
@@ -197,6 +197,7 @@ JSON = st.recursive(
 
 
 @given(st.lists(JSON, max_size=3), JSON, JSON, JSON)
+@settings(deadline=None)
 def test_no_answer_with_a_message_is_refused(blocks: list[Any], reason: Any, usage: Any, trace: Any) -> None:
     message = {"message": {"content": blocks}}
     answer = PROTOCOL.read_answer({"output": message, "stopReason": reason, "usage": usage, "trace": trace})

@@ -116,6 +116,12 @@ def test_files_in_a_result_stay_there_or_follow_it() -> None:
     assert outside[0]["content"][0]["toolResult"]["content"] == [{"text": "ok"}, {"text": "The file follows below."}]
 
 
+def test_a_result_that_says_nothing_is_empty() -> None:
+    result = ToolResult(call_id="call_1", parts=[Text(text=" ")], is_error=False)
+    written = turns(user(Text(text="Hi")), assistant(CALL), user(result))[2]["content"]
+    assert written == [{"toolResult": {"toolUseId": "call_1", "content": []}}]
+
+
 def test_sound_never_stands_in_a_result() -> None:
     hearing = msgspec.structs.replace(CLAUDE, audio=True)
     result = ToolResult(call_id="call_1", parts=[Audio(data="AAAA", format="wav")])
