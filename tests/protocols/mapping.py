@@ -54,7 +54,8 @@ def chat_user(*parts: Any) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}, *parts]}]}
 
 
-CHAT_TOOL = {"type": "function", "function": {"name": "look_up", "description": "Looks up", "parameters": SCHEMA}}
+CHAT_FUNCTION = {"name": "look_up", "description": "Looks up", "parameters": SCHEMA}
+CHAT_TOOL = {"type": "function", "function": CHAT_FUNCTION}
 CHAT_CALL = {"id": "call_1", "type": "function", "function": {"name": "look_up", "arguments": '{"x":"y"}'}}
 
 CHAT = [
@@ -79,7 +80,7 @@ CHAT = [
     Sample("function tools", {"tools": [CHAT_TOOL]}),
     Sample(
         "`strict` of a function",
-        {"tools": [{"type": "function", "function": {**CHAT_TOOL["function"], "strict": True}}]},
+        {"tools": [{"type": "function", "function": {**CHAT_FUNCTION, "strict": True}}]},
         {"tools": [CHAT_TOOL]},
     ),
     Sample("custom tools", {"tools": [{"type": "custom", "custom": {"name": "write", "description": "Writes"}}]}),
