@@ -82,8 +82,15 @@ CODES = {
 }
 """The code of a class of errors, where the provider gives none."""
 
-OTHER_CODES = {"RateLimitReached": "rate_limit_exceeded", "content_filter": "content_policy_violation"}
+OTHER_CODES = {
+    "RateLimitReached": "rate_limit_exceeded",
+    "DeploymentNotFound": "model_not_found",
+    "content_filter": "content_policy_violation",
+}
 """What OpenAI calls the codes of Azure."""
+
+CODE = re.compile(r"(?!\d+$)[\w.\-]+")
+"""What may be a code: one word, and more than a number that repeats the status. xAI writes a sentence there."""
 
 SECRET = re.compile(r"\b(?:sk|rk|pk|xai|gsk|key|AIza|Bearer)[-_ ][\w*.\-]{4,}|\bAIza[\w\-]{8,}|\S*\*{3,}\S*")
 """What looks like a key, or what a provider leaves of one."""
@@ -93,7 +100,8 @@ MAX_MESSAGE = 2000
 
 def read_error(status: int, headers: Mapping[bytes, bytes], body: bytes) -> ProviderError:
     """Read an error answer, whatever its body is."""
-    return provider_error(_decoded(body), status, _retry_after(headers))
+    fallback = f"The provider answered with status {status}."
+    return _provider_error(_decoded(body), status, fallback, _retry_after(headers))
 
 
 def _decoded(body: bytes) -> Any:
@@ -110,11 +118,11 @@ def stream_error(event: dict[str, Any]) -> ProviderError:
     status = CODE_STATUSES.get(code) if isinstance(code, str) else None
     if status is None and isinstance(code, str) and code.startswith(("invalid_", "unsupported_", "image_")):
         status = 400
-    return provider_error({"error": error}, status or status_of_error(error))
+    return _provider_error({"error": error}, status or status_of_error(error), "The provider could not go on.")
 
 
-def provider_error(body: Any, status: int, retry_after: int | None = None) -> ProviderError:
-    """Make an error of its decoded body and its status."""
+def _provider_error(body: Any, status: int, fallback: str, retry_after: int | None = None) -> ProviderError:
+    """Make an error of its decoded body and its status; `fallback` is the message if the provider has none."""
     if isinstance(body, list):
         body = body[0] if body else None
     outer = body if isinstance(body, dict) else {}
@@ -124,7 +132,7 @@ def provider_error(body: Any, status: int, retry_after: int | None = None) -> Pr
     kind = _kind(status, code, error.get("type"))
     param = error.get("param")
     return ProviderError(
-        _message(kind, status, inner, error),
+        _message(kind, inner, error) or fallback,
         status=CODE_STATUSES["model_not_found"] if code == "model_not_found" else status,
         kind=kind,
         code=code or CODES.get(kind),
@@ -135,31 +143,38 @@ def provider_error(body: Any, status: int, retry_after: int | None = None) -> Pr
 
 
 def _code(error: dict[str, Any]) -> str | None:
-    """Read the code in words; numbers only repeat the status."""
+    """Read the code, or the type where that says as much."""
     code = error.get("code")
-    if not isinstance(code, str) or not code or code.isdecimal():
+    if not isinstance(code, str) or not CODE.fullmatch(code):
         kind = error.get("type")
         return kind if isinstance(kind, str) and kind in QUOTA_CODES else None
     return OTHER_CODES.get(code, code)
 
 
 def _kind(status: int, code: str | None, type_: Any) -> Kind:
-    if type_ in QUOTA_CODES:
+    if isinstance(type_, str) and type_ in QUOTA_CODES:
         return Kind.QUOTA
     if code in CODE_KINDS:
         return CODE_KINDS[code]
     return KINDS.get(status) or (Kind.BAD_REQUEST if status < 500 else Kind.UPSTREAM)
 
 
-def _message(kind: Kind, status: int, inner: Any, error: dict[str, Any]) -> str:
+def _message(kind: Kind, inner: Any, error: dict[str, Any]) -> str | None:
     """Give the provider's message. That of a refused key tells of the key, and is never passed on."""
     if kind is Kind.AUTHENTICATION:
         return "The provider refused the credential."
-    candidates = (inner, error.get("message"), error.get("detail"))
+    candidates = (inner, error.get("message"), _detail(error.get("detail")))
     text = next((text for text in candidates if isinstance(text, str) and text.strip()), None)
     if text is None or "<html" in text.lower() or "<!doctype" in text.lower():
-        return f"The provider answered with status {status}."
+        return None
     return SECRET.sub("[hidden]", text)[:MAX_MESSAGE]
+
+
+def _detail(detail: Any) -> Any:
+    """Give a `detail`, which some servers write as a list of what is wrong."""
+    if isinstance(detail, list) and detail and isinstance(detail[0], dict):
+        return detail[0].get("msg")
+    return detail
 
 
 def _retry_after(headers: Mapping[bytes, bytes]) -> int | None:

@@ -73,10 +73,10 @@ class InputWriter:
         return self._assistant(message.parts)
 
     def _spoken(self, role: str, parts: list[Part]) -> list[Item]:
-        """Write a message of the operator's or the user's; none if nothing is in it."""
+        """Write a message of the operator's or the user's; none if nothing is in it. A user who said nothing did so."""
         content = self._content.write(parts)
         if not content:
-            return []
+            return [{"role": role, "content": ""}] if parts and role == "user" else []
         is_text = all(part["type"] == "input_text" for part in content)
         if is_text and (len(content) == 1 or (self._capabilities.string_content and role != "user")):
             return [{"role": role, "content": "\n\n".join(part["text"] for part in content)}]

@@ -76,7 +76,9 @@ def read_state(item: Item) -> State | None:
 def read_logprobs(part: Item) -> list[dict[str, Any]] | None:
     """Read the probabilities of a text's tokens; None if there are none."""
     logprobs = part.get("logprobs")
-    return logprobs if isinstance(logprobs, list) and logprobs else None
+    if not logprobs or not isinstance(logprobs, list):
+        return None
+    return [token for token in logprobs if isinstance(token, dict)] or None
 
 
 def call_id(item: Item) -> str:

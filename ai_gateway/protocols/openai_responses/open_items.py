@@ -112,6 +112,14 @@ class OpenText(OpenItem):
         self.annotations: list[dict[str, Any]] = []
         self.logprobs: list[dict[str, Any]] = list(part.logprobs or ())
         self._block = 0
+        self._measured = 0
+        self._length = 0
+
+    def _end(self) -> int:
+        """Tell how long the text is, counting only the pieces that are new since it was asked for the last time."""
+        self._length += sum(map(len, self.pieces[self._measured :]))
+        self._measured = len(self.pieces)
+        return self._length
 
     def with_logprobs(self, logprobs: list[dict[str, Any]] | None) -> bytes:
         """Keep the probabilities, and write them; the list is there even if it is empty."""
@@ -130,7 +138,7 @@ class OpenText(OpenItem):
 
     def next_block(self, part: Text) -> Events:
         """Go on with another neutral text, whose citations count from its own beginning."""
-        self._block = len(self.text)
+        self._block = self._end()
         self.citations = list(part.citations)
         self.state = part.state or self.state
         if not part.text:
@@ -144,7 +152,7 @@ class OpenText(OpenItem):
         """Write the citations of a neutral text: only now it is known which text those cover that do not say so."""
         if not self.citations:
             return []
-        end = len(self.text)
+        end = self._end()
         events: Events = []
         for citation in self.citations:
             annotation = write_citation(citation, self._block, end)

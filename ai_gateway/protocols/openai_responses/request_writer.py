@@ -16,9 +16,9 @@ from ai_gateway.protocols.capabilities import Destination
 from ai_gateway.protocols.conversation import OutputFormat, Request, Text
 from ai_gateway.protocols.openai_responses.input_writer import InputWriter
 from ai_gateway.protocols.openai_responses.reasoning_writer import ReasoningWriter
-from ai_gateway.protocols.openai_responses.tool_writer import NAME, ToolNames, ToolWriter
+from ai_gateway.protocols.openai_responses.tool_writer import NAME, ToolNames, ToolWriter, fits_strict
 from ai_gateway.protocols.protocol import Outgoing
-from ai_gateway.protocols.schemas import is_strict, object_schema
+from ai_gateway.protocols.schemas import object_schema
 from ai_gateway.protocols.tool_ids import made_id
 
 LOGPROBS = "message.output_text.logprobs"
@@ -233,7 +233,7 @@ def _schema_format(output: OutputFormat) -> dict[str, Any]:
     written: dict[str, Any] = {"type": "json_schema", "name": _schema_name(output.name)}
     if output.description:
         written["description"] = output.description
-    strict = is_strict(schema) if output.strict is None else output.strict
+    strict = fits_strict(schema) if output.strict is None else output.strict
     return {**written, "schema": schema, "strict": strict}
 
 

@@ -58,8 +58,9 @@ class ResponsesReader(StreamReader):
     """Reads one stream."""
 
     def __init__(self) -> None:
-        self._items: dict[int, _Item] = {}
-        self._names: set[str] = set()
+        self._items: list[_Item] = []
+        self._placed: dict[int, _Item] = {}
+        self._named: dict[tuple[str, str], _Item] = {}
         self._next_key = 0
         self._has_begun = False
         self._is_over = False
@@ -118,8 +119,8 @@ class ResponsesReader(StreamReader):
         events = self._started(response)
         for index, item in enumerate(output_of(response)):
             events += self._rest(index, item)
-        for index in self._items:
-            events += self._close(index)
+        for known in self._items:
+            events += self._close(known)
         self._is_over = True
         events.append(
             Finished(
@@ -132,11 +133,9 @@ class ResponsesReader(StreamReader):
 
     def _rest(self, index: int, item: Wire) -> list[Event]:
         """Read an item of the finished response that was not done before."""
-        known = self._items.get(index)
-        if known is None:
-            is_known = any(text_of(item, name) in self._names for name in ("id", "call_id"))
-            return [] if is_known else self._whole(index, item)
-        return self._whole(index, item) if not known.is_closed and known.kind == text_of(item, "type") else []
+        known = self._named.get(_identity(item)) or self._placed.get(index)
+        is_same = known is None or known.kind == text_of(item, "type")
+        return self._whole(known or self._add(index, item), item) if is_same else []
 
     def _error(self, wire: Wire) -> list[Event]:
         return self._fail(stream_error(wire))
@@ -149,41 +148,44 @@ class ResponsesReader(StreamReader):
 
     def _added(self, wire: Wire) -> list[Event]:
         item = wire.get("item")
-        index = wire.get("output_index", len(self._items))
-        if not isinstance(item, dict) or self._known(index, item) is not None:
+        if not isinstance(item, dict) or _identity(item) in self._named:
             return []
-        known = self._add(index, item)
+        known = self._add(wire.get("output_index", len(self._items)), item)
         return self._open_call(known, item) if known.kind in ARGUMENTS and text_of(item, "name") else []
 
-    def _known(self, index: int, item: Wire) -> _Item | None:
-        """Find an item by its place, unless it is another one that is done: some servers give every item the same."""
-        known = self._items.get(index)
-        if known is None or not known.is_closed:
-            return known
-        names = {name for field in ("id", "call_id") if (name := text_of(item, field))}
-        return known if not names or names & self._names else None
-
     def _add(self, index: int, item: Wire) -> _Item:
-        known = self._items[index] = _Item(item)
-        self._names.update(name for field in ("id", "call_id") if (name := text_of(item, field)))
+        """Note an item. One that is at its place already is another one: some servers give all the same place."""
+        known = self._placed[index] = _Item(item)
+        self._items.append(known)
+        if _identity(item)[1]:
+            self._named[_identity(item)] = known
         return known
 
     def _done(self, wire: Wire) -> list[Event]:
         item = wire.get("item")
-        return self._whole(wire.get("output_index", len(self._items)), item) if isinstance(item, dict) else []
+        if not isinstance(item, dict):
+            return []
+        index = wire.get("output_index", len(self._items))
+        return self._whole(self._known(index, item) or self._add(index, item), item)
 
-    def _whole(self, index: int, item: Wire) -> list[Event]:
+    def _known(self, index: int, item: Wire) -> _Item | None:
+        """Find an item that is done, by its id, or else by its place: some servers give it another id in every event.
+        If the item at that place is done already, this is another one."""
+        named, placed = self._named.get(_identity(item)), self._placed.get(index)
+        if named is not None or placed is None:
+            return named
+        return None if placed.is_closed and _identity(item)[1] else placed
+
+    def _whole(self, known: _Item, item: Wire) -> list[Event]:
         """Read an item that is done: what did not come before, and that it is."""
-        known = self._known(index, item) or self._add(index, item)
         if known.is_closed:
             return []
         known.phase = known.phase or text_of(item, "phase") or None
         complete = _COMPLETERS.get(known.kind)
         events = complete(self, known, item) if complete else []
-        return [*events, *self._close(index)]
+        return [*events, *self._close(known)]
 
-    def _close(self, index: int) -> list[Event]:
-        known = self._items[index]
+    def _close(self, known: _Item) -> list[Event]:
         if known.is_closed:
             return []
         known.is_closed = True
@@ -202,7 +204,7 @@ class ResponsesReader(StreamReader):
         if not delta or known.is_closed:
             return []
         events = [] if place in known.seen else self._begin_text(known, place)
-        events.append(Grown(key=known.keys[place], text=delta, logprobs=wire.get("logprobs") or None))
+        events.append(Grown(key=known.keys[place], text=delta, logprobs=read_logprobs(wire)))
         return events
 
     def _text_done(self, wire: Wire) -> list[Event]:
@@ -337,7 +339,7 @@ class ResponsesReader(StreamReader):
         return self._open(known, 0, ToolCall(id=call_id(item), name=text_of(item, "name"), is_custom=is_custom))
 
     def _arguments_delta(self, wire: Wire) -> list[Event]:
-        known = self._items.get(wire.get("output_index", 0))
+        known = self._placed.get(wire.get("output_index", 0))
         delta = _delta(wire)
         if known is None or 0 not in known.keys or known.is_closed or not delta:
             return []
@@ -345,7 +347,7 @@ class ResponsesReader(StreamReader):
         return [Grown(key=known.keys[0], text=delta)]
 
     def _arguments_done(self, wire: Wire) -> list[Event]:
-        known = self._items.get(wire.get("output_index", 0))
+        known = self._placed.get(wire.get("output_index", 0))
         return [] if known is None else self._arguments_whole(known, wire)
 
     def _arguments_whole(self, known: _Item, wire: Wire) -> list[Event]:
@@ -362,8 +364,14 @@ class ResponsesReader(StreamReader):
 
     def _item_of(self, wire: Wire, kind: str) -> _Item:
         """Give the item that an event belongs to; an upstream may have left out that it was added."""
-        known = self._items.get(wire.get("output_index", 0))
+        known = self._placed.get(wire.get("output_index", 0))
         return known or self._add(wire.get("output_index", 0), {"type": kind, "id": wire.get("item_id")})
+
+
+def _identity(item: Wire) -> tuple[str, str]:
+    """Tell what an item is known by, as OpenAI's SDK does: a call by the id that its result refers to."""
+    kind, id = text_of(item, "type"), text_of(item, "id")
+    return kind, text_of(item, "call_id") or id if kind in ARGUMENTS else id
 
 
 def _delta(wire: Wire) -> str:

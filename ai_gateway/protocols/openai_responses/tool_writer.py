@@ -120,7 +120,7 @@ class ToolWriter:
 
     def _function(self, tool: FunctionTool) -> dict[str, Any]:
         schema = object_schema(tool.schema)
-        strict = bool(tool.strict) and self._capabilities.strict_tools and is_strict(schema)
+        strict = bool(tool.strict) and self._capabilities.strict_tools and fits_strict(schema)
         if tool.strict and not strict:
             self.dropped.append(f"{tool.at}.strict")
         return self._written(tool.name, tool.description, schema, strict)
@@ -166,6 +166,14 @@ class ToolWriter:
         is_custom = any(isinstance(tool, CustomTool) and tool.name == name for tool in self._request.tools)
         kind = "custom" if is_custom and self._capabilities.custom_tools else "function"
         return {"type": kind, "name": self._names.sent(name)}
+
+
+def fits_strict(schema: dict[str, Any]) -> bool:
+    """Whether a schema can be strict. One that is no schema at all cannot; the provider says what is wrong with it."""
+    try:
+        return is_strict(schema)
+    except (TypeError, AttributeError):
+        return False
 
 
 def _web_search(value: dict[str, Any]) -> dict[str, Any]:

@@ -425,6 +425,51 @@ def test_what_cannot_be_said_in_other_words_is_a_hint() -> None:
     assert set(found.hints) == {"store", "truncation", "max_tool_calls", "reasoning.context", "client_metadata"}
 
 
+def test_what_codex_sends() -> None:
+    grammar = {"type": "grammar", "syntax": "lark", "definition": "start: begin_patch hunk+ end_patch"}
+    body = {
+        "model": "thinker-1",
+        "instructions": "You are a coding agent.",
+        "input": [
+            {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "Sandboxed."}]},
+            {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Fix it."}]},
+            {"type": "reasoning", "summary": [], "content": None, "encrypted_content": sealed("signature")},
+            {"type": "function_call", "name": "shell", "arguments": '{"command":["ls"]}', "call_id": "call_1"},
+            {"type": "function_call_output", "call_id": "call_1", "output": "main.py"},
+            {
+                "type": "custom_tool_call",
+                "status": "completed",
+                "call_id": "call_2",
+                "name": "apply_patch",
+                "input": "+",
+            },
+            {"type": "custom_tool_call_output", "call_id": "call_2", "output": "Done."},
+        ],
+        "tools": [function("shell", strict=False), {"type": "custom", "name": "apply_patch", "format": grammar}],
+        "tool_choice": "auto",
+        "parallel_tool_calls": True,
+        "reasoning": {"effort": "medium", "summary": "auto"},
+        "store": False,
+        "stream": True,
+        "include": ["reasoning.encrypted_content"],
+        "prompt_cache_key": "018f-session",
+        "text": {"verbosity": "medium"},
+    }
+    found = read(body)
+    assert [message.role for message in found.messages] == [
+        "system",
+        "system",
+        "user",
+        "assistant",
+        "user",
+        "assistant",
+        "user",
+    ]
+    assert [type(part) for part in found.messages[3].parts] == [Thinking, ToolCall]
+    assert (found.hints, found.session, found.stream) == ({}, "018f-session", True)
+    assert sent(found).dropped == []
+
+
 # Refusals.
 
 
@@ -605,6 +650,17 @@ def test_images_of_results_stand_below_where_a_result_is_text() -> None:
 def test_a_failed_result_says_so(text: str, output: str) -> None:
     result = user(ToolResult(call_id="a", parts=[Text(text=text)], is_error=True))
     assert sent(request(assistant(ToolCall(id="a", name="see")), result)).body["input"][1]["output"] == output
+
+
+def test_a_user_who_said_nothing_did_so() -> None:
+    assert sent(request(user(Text(text="")))).body["input"] == [{"role": "user", "content": ""}]
+
+
+def test_a_schema_that_is_none_is_not_strict() -> None:
+    tool = FunctionTool(
+        name="a", schema={"type": "object", "properties": [{}], "additionalProperties": False}, strict=True
+    )
+    assert sent(request(tools=[tool])).body["tools"][0]["strict"] is False
 
 
 def test_ids_and_names_that_are_not_allowed_are_changed_alike() -> None:

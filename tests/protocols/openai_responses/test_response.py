@@ -410,6 +410,8 @@ CLASSES: list[tuple[int, bytes, int, Kind, str | None, bool]] = [
     (404, openai(), 404, Kind.NOT_FOUND, "model_not_found", False),
     (413, b"<html>413</html>", 413, Kind.TOO_LARGE, "request_too_large", False),
     (422, b'{"detail": [{"msg": "x"}]}', 422, Kind.BAD_REQUEST, None, False),
+    (400, b'{"code": "Client gave a bad argument", "error": "m"}', 400, Kind.BAD_REQUEST, None, False),
+    (404, b'{"error": {"code": "DeploymentNotFound", "message": "m"}}', 404, Kind.NOT_FOUND, "model_not_found", False),
     (429, openai("rate_limit_exceeded", "tokens"), 429, Kind.RATE_LIMIT, "rate_limit_exceeded", True),
     (
         429,
@@ -444,6 +446,7 @@ BODIES = [
     (b'[{"error": {"message": "in a list"}}]', "in a list"),
     (b'{"message": "bare"}', "bare"),
     (b'{"detail": "in detail"}', "in detail"),
+    (b'{"detail": [{"msg": "Field required", "loc": ["input"]}]}', "Field required"),
     (b"<!DOCTYPE html><html>Bad gateway</html>", "The provider answered with status 400."),
     (b'{"error": {"message": "<html>no</html>"}}', "The provider answered with status 400."),
     (b"plain text", "The provider answered with status 400."),

@@ -237,6 +237,24 @@ def test_items_that_all_have_the_same_place_stay_apart() -> None:
     assert [part.id for part in answer.parts if isinstance(part, ToolCall)] == ["call_1", "call_2"]
 
 
+def test_an_item_may_have_another_id_in_every_event() -> None:
+    renamed = {**WHOLE, "id": "fc_9"}
+    message = {"type": "message", "id": "msg_1", "content": []}
+    said = {**message, "id": "msg_2", "content": [{"type": "output_text", "text": "So."}]}
+    events = [
+        {"type": "response.output_item.added", "output_index": 0, "item": message},
+        delta("output_text", "So.", content_index=0, item_id="msg_3"),
+        done(said),
+        {**ADDED, "output_index": 1},
+        {**ARGUMENTS_DONE, "output_index": 1},
+        done(renamed, 1),
+        {**COMPLETED, "response": {**RESPONSE, "status": "completed", "output": [{**said, "id": "msg_4"}, renamed]}},
+    ]
+    found = events_of(sse(CREATED, *events))
+    assert_grammar(found)
+    assert answer_of(found).parts == [Text(text="So."), ToolCall(id="call_1", name="add", arguments='{"a":1}')]
+
+
 def test_parts_of_a_summary_are_paragraphs() -> None:
     item = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "not yet"}
     part = only_part(
@@ -584,6 +602,42 @@ def test_a_sign_of_life_is_a_comment() -> None:
     writer = PROTOCOL.stream_writer(asked(), SEALING, Head(model="m", stream=True))
     assert writer.keep_alive().startswith(b":")
     assert PROTOCOL.stream_type(Head(model="m", stream=True)) == b"text/event-stream; charset=utf-8"
+
+
+def any_events(chance: random.Random) -> list[Event]:
+    """Parts of all kinds, opened, grown and closed in any order."""
+    events: list[Event] = [STARTED]
+    is_open: set[int] = set()
+    for _ in range(chance.randrange(20)):
+        key = len([event for event in events if isinstance(event, Opened)])
+        if not is_open or chance.random() < 0.4:
+            part: Text | Refusal | Thinking | ToolCall = chance.choice(
+                [Text(), Text(text="a"), Refusal(), Thinking(), Thinking(text="h"), ToolCall(id=f"c{key}", name="n")]
+            )
+            events.append(Opened(key=key, part=part))
+            is_open.add(key)
+            continue
+        key = chance.choice(sorted(is_open))
+        events.append(chance.choice([Grown(key=key, text="more"), Closed(key=key)]))
+        if isinstance(events[-1], Closed):
+            is_open.remove(key)
+    return [*events, *(Closed(key=key) for key in is_open), Finished(stop=chance.choice(list(Stop)))]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_whatever_order_events_come_in_the_sdk_understands_them(seed: int) -> None:
+    events = any_events(random.Random(seed))
+    found = written(events)
+    accumulated(found)
+    given, back = answer_of(events), answer_of(events_of(found))
+    for kind in (Text, Refusal, Thinking):
+        assert letters(given, kind) == letters(back, kind)
+    calls = [(part.id, part.arguments or "{}") for part in given.parts if isinstance(part, ToolCall)]
+    assert calls == [(part.id, part.arguments) for part in back.parts if isinstance(part, ToolCall)]
+
+
+def letters(answer: Answer, kind: type[Text] | type[Refusal] | type[Thinking]) -> list[str]:
+    return sorted("".join(part.text for part in answer.parts if isinstance(part, kind)))
 
 
 def test_a_stream_is_as_long_as_what_it_says() -> None:
