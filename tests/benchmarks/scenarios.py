@@ -20,10 +20,13 @@ from functools import partial
 from tests.benchmarks import load
 from tests.benchmarks.servers import BARE, DIRECT, DJANGO, OBVIOUS, PEERS, Running
 from tests.benchmarks.wire import (
+    MESSAGES_PATH,
     PLAIN,
     complaint_about_answer,
+    complaint_about_messages,
     complaint_about_stream,
     get_bytes,
+    messages_body,
     request_body,
     request_bytes,
 )
@@ -173,13 +176,36 @@ class Stream(Scenario):
         """Measure the CPU time per stream and per chunk."""
         check = partial(complaint_about_stream, chunks=self.chunks)
         steady = Steady(stream_request(server, self.chunks, self.interval_ms), check, self.connections)
-        tally, cpu = await steady.cost(server, effort)
+        return self._figures(*await steady.cost(server, effort))
+
+    def _figures(self, tally: load.Tally, cpu: float) -> Sample:
         return {
             "cpu": cpu / tally.answers * MICRO,
             "chunk": cpu / tally.answers / self.chunks * MICRO,
             "rate": tally.answers * self.chunks / tally.elapsed,
             "first": percentile(tally.first_bytes, 50) * MILLI,
         }
+
+
+class Translated(Stream):
+    """The same streams for callers of Anthropic's Messages: the upstream speaks chat completions. The bare ASGI app
+    answers small requests in the same rounds, as the yardstick."""
+
+    name = "translated"
+    title = "streams of 100 chunks, translated from chat completions to Messages (bare: small requests)"
+    peers = (BARE, DJANGO, DIRECT)
+
+    async def measure(self, server: Running, upstream: int, effort: Effort) -> Sample:
+        """Measure the CPU time per chunk; of the bare app, the CPU time per request."""
+        if server.name == BARE:
+            tally, cpu = await Steady(plain_request(server), complaint_about_answer, 16).cost(server, effort)
+            each = cpu / tally.answers * MICRO
+            first = percentile(tally.first_bytes, 50) * MILLI
+            return {"cpu": each, "chunk": each, "rate": tally.answers / tally.elapsed, "first": first}
+        body = messages_body(f"openai/mock-{self.chunks}x{self.interval_ms}")
+        request = request_bytes(body, credential=server.credential, path=MESSAGES_PATH)
+        check = partial(complaint_about_messages, chunks=self.chunks)
+        return self._figures(*await Steady(request, check, self.connections).cost(server, effort))
 
 
 class Paced(Stream):
@@ -320,5 +346,6 @@ class Big(Scenario):
 
 
 SCENARIOS: Mapping[str, Scenario] = {
-    scenario.name: scenario for scenario in (Request(), Latency(), Stream(), Paced(), Idle(), Disconnect(), Big())
+    scenario.name: scenario
+    for scenario in (Request(), Latency(), Stream(), Translated(), Paced(), Idle(), Disconnect(), Big())
 }

@@ -14,6 +14,7 @@ import re
 from typing import NamedTuple
 
 CHAT_PATH = "/v1/chat/completions"
+MESSAGES_PATH = "/v1/messages"
 GATEWAY_KEY = "gw_benchmark_0123456789abcdef"
 PROVIDER_KEY = "sk-benchmark"
 PROSE = "A gateway earns its keep when nobody notices that it is there: every byte passes, none is late. "
@@ -82,6 +83,12 @@ def request_body(model: str, *, stream: bool, padding: int = 0) -> bytes:
     return json.dumps({"model": model, "stream": stream, "messages": messages}).encode()
 
 
+def messages_body(model: str) -> bytes:
+    """Write a request for a stream in Anthropic's format."""
+    messages = [{"role": "user", "content": "Say something that takes a kilobyte."}]
+    return json.dumps({"model": model, "max_tokens": 1000, "stream": True, "messages": messages}).encode()
+
+
 def request_bytes(body: bytes, *, credential: str, path: str = CHAT_PATH) -> bytes:
     """Write the whole HTTP request: the same bytes go out again and again."""
     head = (
@@ -99,6 +106,15 @@ def get_bytes(path: str) -> bytes:
 def complaint_about_answer(body: bytes) -> str | None:
     """Say what is wrong with the answer in one piece, or None."""
     return None if ANSWER_CONTENT.encode() in body else f"not the answer: {body[:200]!r}"
+
+
+def complaint_about_messages(body: bytes, chunks: int) -> str | None:
+    """Say what is wrong with a whole stream in Anthropic's format: the same chunks, and `message_stop` last."""
+    numbers = [int(number) for number in _NUMBER.findall(body)]
+    if numbers != list(range(chunks)) or body.count(b'"text_delta"') != chunks:
+        return f"{len(numbers)} of {chunks} chunks, or not in order: {body[-200:]!r}"
+    is_whole = body.rstrip().endswith(b'data: {"type":"message_stop"}')
+    return None if is_whole else f"the stream did not end with message_stop: {body[-200:]!r}"
 
 
 def complaint_about_stream(body: bytes, chunks: int) -> str | None:
