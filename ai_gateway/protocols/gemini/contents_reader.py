@@ -28,7 +28,7 @@ from ai_gateway.protocols.conversation import (
     ToolResult,
 )
 from ai_gateway.protocols.gemini.members import each, members, text_of
-from ai_gateway.protocols.gemini.signatures import FORMAT, read_carried
+from ai_gateway.protocols.gemini.signatures import FORMAT, read_carried, read_thought
 from ai_gateway.protocols.jsontext import arguments_text, dumps_text
 from ai_gateway.protocols.media import AUDIO_TYPES
 
@@ -104,10 +104,8 @@ class _Contents:
 
     def _read(self, part: dict[str, Any], role: Role, at: str, parts: list[Part]) -> None:
         """Read a part and put it to those of its turn."""
-        state, is_of_thought = read_carried(part.get("thoughtSignature"), self._carrier)
-        if state is not None and is_of_thought:
-            parts.append(Thinking(state=state, is_redacted=state.kind == "redacted", at=at))
-            state = None
+        state, thoughts = read_carried(part.get("thoughtSignature"), self._carrier)
+        parts += thoughts
         if "text" in part:
             _add_text(part, text_of(part["text"], f"{at}.text"), state, role, at, parts)
         elif "functionCall" in part:
@@ -169,8 +167,7 @@ def _add_text(part: dict[str, Any], text: str, state: State | None, role: Role, 
         parts[-1] = msgspec.structs.replace(before, text=before.text + text, state=state)
         return
     if is_thought and (text or state is not None):
-        is_redacted = state is not None and state.kind == "redacted"
-        parts.append(Thinking(text=text, state=state, is_redacted=is_redacted, at=at))
+        parts.append(read_thought(text, state, at))
     elif text:
         parts.append(Text(text=text, state=state, at=at))
 

@@ -1,8 +1,8 @@
 """Writing an answer's parts for a caller of Google's format, from the events of a stream (or of a whole answer).
 
 Google's clients act on whole calls, and take the first part for the beginning of the text unless they asked for
-thoughts. So a call is written when it is whole, and a thought only for a caller who wants it (`includeThoughts`). What
-a later turn needs of a thought that is not shown goes with the next part.
+thoughts. So a call is written when it is whole, and a thought only for a caller who wants it (`includeThoughts`). A
+thought that is not shown goes with the next part, in its signature.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ai_gateway.protocols.carrier import Carrier
 from ai_gateway.protocols.conversation import Citation, Refusal, Request, State, Text, Thinking, ToolCall
 from ai_gateway.protocols.events import Cited, Closed, Event, Grown, Opened, Signed
 from ai_gateway.protocols.gemini.grounding import CitedText
-from ai_gateway.protocols.gemini.signatures import KIND, OF_THOUGHT, write_carried
+from ai_gateway.protocols.gemini.signatures import Thought, write_carried
 from ai_gateway.protocols.jsontext import arguments_object
 
 PartDict = dict[str, Any]
@@ -32,7 +32,7 @@ class PartsWriter:
         self._shows_thoughts = shows_thoughts(request)
         self._part: Text | Refusal | Thinking | ToolCall | None = None
         self._state: State | None = None
-        self._hidden: State | None = None
+        self._hidden: list[Thought] = []
         self._pieces: list[str] = []
         self._citations: list[Citation] = []
         self._bytes = 0
@@ -65,7 +65,7 @@ class PartsWriter:
         self._pieces.append(text)
         if isinstance(self._part, Text | Refusal):
             self._bytes += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
-            return [self._with_hidden({"text": text})]
+            return [self._with_thoughts({"text": text})]
         if isinstance(self._part, Thinking) and self._shows_thoughts:
             return [{"text": text, "thought": True}]
         return []
@@ -84,14 +84,12 @@ class PartsWriter:
         return [{"text": "", "thoughtSignature": signature}] if signature else []
 
     def _thought(self) -> list[PartDict]:
-        """A thought ends. One that is not shown leaves its state behind, if the state says everything by itself: a
-        signature only proves the words that it came with."""
-        if self._shows_thoughts:
-            signature = write_carried(self._state, self._carrier)
-            return [{"text": "", "thought": True, "thoughtSignature": signature}] if signature else []
-        if self._state is not None and (self._state.kind != KIND or not any(self._pieces)):
-            self._hidden = self._state
-        return []
+        """A thought ends. One that is not shown is kept for the part behind it."""
+        if not self._shows_thoughts:
+            self._hidden.append(("".join(self._pieces), self._state))
+            return []
+        signature = write_carried(self._state, self._carrier)
+        return [{"text": "", "thought": True, "thoughtSignature": signature}] if signature else []
 
     def _call(self, call: ToolCall) -> PartDict:
         arguments = "".join(self._pieces)
@@ -99,18 +97,19 @@ class PartsWriter:
         written: PartDict = {"functionCall": {"name": call.name, "args": args}}
         if call.id:
             written["functionCall"]["id"] = call.id
-        signature = write_carried(self._state, self._carrier)
-        if signature:
-            return {**written, "thoughtSignature": signature}
-        return self._with_hidden(written)
+        hidden, self._hidden = self._hidden, []
+        signature = write_carried(self._state, self._carrier, hidden)
+        return {**written, "thoughtSignature": signature} if signature else written
 
-    def _with_hidden(self, part: PartDict) -> PartDict:
-        """Let a part carry the state of the thought before it, which is not shown."""
-        if self._hidden is None:
+    def _with_thoughts(self, part: PartDict) -> PartDict:
+        """Let a text carry the thoughts before it that are not shown, if they have a state. Thoughts without one are
+        asked for again only before calls."""
+        if not self._hidden:
             return part
-        hidden, self._hidden = self._hidden, None
-        return {**part, "thoughtSignature": write_carried(hidden, self._carrier, OF_THOUGHT)}
+        hidden, self._hidden = self._hidden, []
+        signature = write_carried(None, self._carrier, [thought for thought in hidden if thought[1] is not None])
+        return {**part, "thoughtSignature": signature} if signature else part
 
     def rest(self) -> PartDict:
         """Give the part that stands at the end, as Google ends its streams: an empty text."""
-        return self._with_hidden({"text": ""})
+        return self._with_thoughts({"text": ""})

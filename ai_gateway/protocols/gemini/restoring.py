@@ -45,10 +45,10 @@ def _part(part: Any, carrier: Carrier, destination: Destination) -> Any:
     name = _spelling(part)
     if name is None:
         return part
-    state, is_of_thought = read_carried(part[name], carrier)
+    state, _ = read_carried(part[name], carrier)
     signature = restored(state, destination)
     others = {member: value for member, value in part.items() if member != name}
-    if signature is not None and not is_of_thought:
+    if signature is not None:
         return {**others, name: signature}
     if any(call in part for call in CALLS):
         return {**others, name: BYPASS} if needs_signatures(destination) else others

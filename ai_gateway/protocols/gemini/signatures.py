@@ -1,9 +1,12 @@
 """Google's `thoughtSignature`, and what the gateway puts there for its own callers.
 
-A signature of Google's is base64 of bytes that nobody reads. What a caller gets from the gateway is the base64 of a
-carrier: a string that begins with the carrier's prefix, of another provider's state, too. Where the caller does not
-want to see the thought that a state belongs to, the state goes with the next part, and a mark behind the carrier says
-so.
+A signature of Google's is base64 of bytes that nobody reads. What a caller gets from the gateway is base64 of a
+carrier, which may hold another provider's state, too.
+
+A caller who does not want to see thoughts must give them back all the same: Anthropic's models refuse a signature
+without the words it is for, and DeepSeek's a call without the thought before it. So such a thought, words and state,
+goes with the part behind it. The signature then has several lines: a carrier alone is the state of the part itself, one
+with a JSON string behind it is a thought before the part.
 
 Source: "Thought signatures" of the Gemini API's documentation, also for `BYPASS`: a value that Google takes in place of
 a signature for a call that a model of its own did not make.
@@ -13,18 +16,23 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Iterable
 
 from ai_gateway.protocols.capabilities import Destination
 from ai_gateway.protocols.carrier import Carrier, belongs_to, is_carrier
-from ai_gateway.protocols.conversation import State
+from ai_gateway.protocols.conversation import State, Thinking
+from ai_gateway.protocols.jsontext import dumps_text, loads
 
 FORMAT = "gemini"
 KIND = "signature"
 
 BYPASS = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="
 
-OF_THOUGHT = "#thought"
-"""Stands behind a carrier whose state belongs to a thought that is not shown, and not to the part it comes with."""
+UNSIGNED = "unsigned"
+"""The kind of the state that stands for none, where a thought without a state must travel."""
+
+Thought = tuple[str, State | None]
+"""A thought that is not shown: its words and its state."""
 
 
 def read_signature(value: object) -> State | None:
@@ -32,31 +40,54 @@ def read_signature(value: object) -> State | None:
     return State(format=FORMAT, kind=KIND, value=value) if isinstance(value, str) and value else None
 
 
-def write_carried(state: State | None, carrier: Carrier, mark: str = "") -> str | None:
-    """Write a state for a caller: base64, as it expects."""
-    if state is None:
-        return None
-    return base64.b64encode((carrier.seal(state) + mark).encode("ascii")).decode()
+def write_carried(state: State | None, carrier: Carrier, thoughts: Iterable[Thought] = ()) -> str | None:
+    """Write the signature of a part for a caller: its state, and the thoughts before it. None for nothing."""
+    lines = [carrier.seal(state)] if state is not None else []
+    for words, of_thought in thoughts:
+        sealed = carrier.seal(of_thought or State(format=FORMAT, kind=UNSIGNED, value=""))
+        lines.append(f"{sealed} {dumps_text(words)}")
+    return base64.b64encode("\n".join(lines).encode()).decode() if lines else None
 
 
 def carried(value: object) -> str | None:
-    """Give the carrier, with its mark, that a caller's signature is; None for a signature that is no carrier."""
+    """Give the lines that a caller's signature is; None for a signature that is no carrier."""
     if not isinstance(value, str):
         return None
     standard = value.rstrip("=").replace("-", "+").replace("_", "/")
     try:
-        text = base64.b64decode(standard + "=" * (-len(standard) % 4), validate=True).decode("ascii")
+        text = base64.b64decode(standard + "=" * (-len(standard) % 4), validate=True).decode()
     except (ValueError, binascii.Error):
         return None
     return text if is_carrier(text) else None
 
 
-def read_carried(value: object, carrier: Carrier) -> tuple[State | None, bool]:
-    """Read a caller's signature: the state, and whether it belongs to a thought that is not shown."""
-    text = carried(value)
-    if text is None:
-        return None, False
-    return carrier.open(text.removesuffix(OF_THOUGHT)), text.endswith(OF_THOUGHT)
+def read_carried(value: object, carrier: Carrier) -> tuple[State | None, list[Thinking]]:
+    """Read a caller's signature: the state of its part, and the thoughts before the part."""
+    own: State | None = None
+    thoughts: list[Thinking] = []
+    for line in (carried(value) or "").split("\n"):
+        sealed, _, words = line.partition(" ")
+        state = carrier.open(sealed)
+        if state is not None and words:
+            thoughts.append(read_thought(_words(words), state))
+        elif state is not None:
+            own = state
+    return own, thoughts
+
+
+def read_thought(words: str, state: State | None, at: str = "") -> Thinking:
+    """Make a thought of its words and its state."""
+    if state is not None and state.kind == UNSIGNED:
+        state = None
+    return Thinking(text=words, state=state, is_redacted=state is not None and state.kind == "redacted", at=at)
+
+
+def _words(text: str) -> str:
+    try:
+        words = loads(text)
+    except ValueError:
+        words = ""
+    return words if isinstance(words, str) else ""
 
 
 def restored(state: State | None, destination: Destination) -> str | None:

@@ -65,7 +65,7 @@ def _custom(tool: CustomTool, names: ToolNames) -> dict[str, Any]:
 def _hosted(tool: HostedTool) -> dict[str, Any]:
     if tool.format != FORMAT:
         message = f"The tool {tool.type} is run by another provider and cannot be offered to this one."
-        raise Unsupported(message, param=f"{tool.at}.type" if tool.at else None)
+        raise Unsupported(message, param=f"{tool.at}.type" if tool.at.endswith("]") else tool.at or None)
     return tool.value
 
 

@@ -26,7 +26,7 @@ from ai_gateway.protocols.conversation import (
     ToolResult,
 )
 from ai_gateway.protocols.gemini.openapi import json_schema
-from ai_gateway.protocols.gemini.signatures import OF_THOUGHT, write_carried
+from ai_gateway.protocols.gemini.signatures import write_carried
 from tests.protocols.gemini.samples import CARRIER, REQUESTS, read, vector
 from tests.protocols.vectors import Vector
 
@@ -144,13 +144,16 @@ def test_a_carrier_is_opened_in_either_alphabet(alphabet: str) -> None:
 
 def test_the_state_of_a_thought_that_was_not_shown_becomes_that_thought_again() -> None:
     state = State(format="openai_responses", kind="encrypted", value="gAAAA", id="rs_1")
-    part = {"functionCall": {"name": "f"}, "thoughtSignature": write_carried(state, CARRIER, OF_THOUGHT)}
+    thoughts = [("Hm,\nso.", state), ("unsigned \u00fc", None)]
+    part = {"functionCall": {"name": "f"}, "thoughtSignature": write_carried(SIGNED, CARRIER, thoughts)}
     (model,) = read({"contents": [{"role": "model", "parts": [part]}]}).messages
-    thought, call = model.parts
+    thought, unsigned, call = model.parts
     assert isinstance(thought, Thinking)
-    assert isinstance(call, ToolCall)
     assert thought.state is not None
-    assert (thought.state.value, thought.state.id, call.state) == ("gAAAA", "rs_1", None)
+    assert (thought.text, thought.state.value, thought.state.id) == ("Hm,\nso.", "gAAAA", "rs_1")
+    assert unsigned == Thinking(text="unsigned \u00fc")
+    assert isinstance(call, ToolCall)
+    assert call.state == SEALED
 
 
 @pytest.mark.parametrize("signature", ["Et0BCtoB", "!", "", base64.b64encode(b"gw1.forged.mac").decode(), 5])

@@ -22,7 +22,6 @@ from ai_gateway.protocols.conversation import (
     ToolCall,
 )
 from ai_gateway.protocols.gemini import PROTOCOL
-from ai_gateway.protocols.gemini.signatures import OF_THOUGHT
 from tests.protocols.gemini.samples import ANSWERS, CARRIER, caller, chunk, read
 from tests.protocols.vectors import Vector
 
@@ -68,7 +67,7 @@ def parts_of(body: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def unsealed(signature: str) -> State | None:
-    return CARRIER.open(base64.b64decode(signature).decode().removesuffix(OF_THOUGHT))
+    return CARRIER.open(base64.b64decode(signature).decode())
 
 
 @pytest.mark.parametrize("case", ANSWERS, ids=str)
@@ -279,22 +278,36 @@ def test_an_answer_with_everything() -> None:
 
 
 def test_thoughts_are_shown_to_those_who_asked() -> None:
-    given = answer(Thinking(text="Hm.", state=STATE), Text(text="Hi"))
+    given = answer(Thinking(text="Hm."), Text(text="Hi"))
+    assert parts_of(written(given)) == [{"text": "Hm.", "thought": True}, {"text": "Hi"}]
     assert parts_of(written(given, is_shown=False)) == [{"text": "Hi"}]
 
 
-@pytest.mark.parametrize("follower", [Text(text="Hi"), ToolCall(id="c", name="f", arguments="{}"), None])
-def test_a_state_that_needs_no_words_survives_all_the_same(follower: Part | None) -> None:
-    encrypted = State(format="openai_responses", kind="encrypted", value="gAAAA", id="rs_1")
-    given = answer(Thinking(text="A summary.", state=encrypted), *([follower] if follower else []))
-    body = written(given, is_shown=False)
+REDACTED = State(format="anthropic_messages", kind="redacted", value="xxx")
+THOUGHTS = [Thinking(text="Hm.\n\u00fc", state=STATE), Thinking(state=REDACTED, is_redacted=True)]
+
+
+@pytest.mark.parametrize("follower", [Text(text="Hi"), ToolCall(id="c", name="f", arguments="{}", state=STATE), None])
+def test_thoughts_that_are_not_shown_come_back_all_the_same(follower: Part | None) -> None:
+    body = written(answer(*THOUGHTS, *([follower] if follower else [])), is_shown=False)
     (part,) = parts_of(body)
     assert "thought" not in part
     contents = [{"role": "user", "parts": [{"text": "?"}]}, body["candidates"][0]["content"]]
-    thought, *_ = read({"contents": contents}).messages[1].parts
-    assert isinstance(thought, Thinking)
-    assert thought.state is not None
-    assert (thought.state.value, thought.state.id, thought.state.provider) == ("gAAAA", "rs_1", "google")
+    one, two, *rest = read({"contents": contents}).messages[1].parts
+    assert isinstance(one, Thinking)
+    assert isinstance(two, Thinking)
+    assert (one.text, one.state and one.state.value, one.is_redacted) == ("Hm.\n\u00fc", "U0lH", False)
+    assert (two.text, two.state and two.state.value, two.is_redacted) == ("", "xxx", True)
+    assert [type(part) for part in rest] == ([type(follower)] if follower else [])
+    assert all(part.state is not None for part in rest if isinstance(part, ToolCall))
+
+
+def test_a_thought_without_a_state_comes_back_before_a_call() -> None:
+    body = written(answer(Thinking(text="Hm."), ToolCall(id="c", name="f", arguments="{}")), is_shown=False)
+    thought, call = read({"contents": [body["candidates"][0]["content"]]}).messages[0].parts
+    assert thought == Thinking(text="Hm.")
+    assert isinstance(call, ToolCall)
+    assert call.state is None
 
 
 def test_an_empty_answer_has_an_empty_text() -> None:

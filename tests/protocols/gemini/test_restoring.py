@@ -10,14 +10,16 @@ import pytest
 from ai_gateway.protocols.carrier import MARKS
 from ai_gateway.protocols.conversation import State
 from ai_gateway.protocols.gemini import PROTOCOL
-from ai_gateway.protocols.gemini.signatures import BYPASS, OF_THOUGHT, write_carried
+from ai_gateway.protocols.gemini.signatures import BYPASS, write_carried
 from ai_gateway.protocols.jsontext import dumps
 from tests.protocols.gemini.samples import CARRIER, REQUESTS, destination
 from tests.protocols.vectors import Vector
 
 OWN = write_carried(State(format="gemini", kind="signature", value="c2ln"), CARRIER)
 OTHERS = write_carried(State(format="anthropic_messages", kind="signature", value="U0lH"), CARRIER)
-HIDDEN = write_carried(State(format="openai_responses", kind="encrypted", value="gAAAA"), CARRIER, OF_THOUGHT)
+ENCRYPTED = State(format="openai_responses", kind="encrypted", value="gAAAA")
+HIDDEN = write_carried(None, CARRIER, [("Hm.", ENCRYPTED)])
+BOTH = write_carried(State(format="gemini", kind="signature", value="c2ln"), CARRIER, [("Hm.", ENCRYPTED)])
 CALL = {"functionCall": {"name": "f", "args": {}}}
 
 
@@ -32,7 +34,8 @@ def restored(*parts: dict[str, Any], **capabilities: Any) -> list[dict[str, Any]
 
 @pytest.mark.parametrize("name", ["thoughtSignature", "thought_signature"])
 def test_a_signature_of_this_very_model_is_opened(name: str) -> None:
-    assert restored({**CALL, name: OWN}, {"text": "a", name: OWN}) == [
+    assert restored({**CALL, name: OWN}, {**CALL, name: BOTH}, {"text": "a", name: OWN}) == [
+        {**CALL, name: "c2ln"},
         {**CALL, name: "c2ln"},
         {"text": "a", name: "c2ln"},
     ]

@@ -426,7 +426,15 @@ def test_a_stream_with_thoughts(head: Head) -> None:
 def test_thoughts_are_not_streamed_to_those_who_did_not_ask() -> None:
     writer = writer_for(SSE, is_shown=False)
     texts = parts_in(frames(b"".join(writer.write(event) for event in THOUGHTFUL), SSE))
-    assert texts == [{"text": "He"}, {"text": "llo é"}, {"text": "ß"}, {"text": ""}]
+    assert [text["text"] for text in texts] == ["He", "llo é", "ß", ""]
+    assert ["thoughtSignature" in text for text in texts] == [True, False, False, False]
+    thought, text = (
+        PROTOCOL.read_request({"contents": [{"role": "model", "parts": texts}]}, SSE, CARRIER).messages[0].parts
+    )
+    assert isinstance(thought, Thinking)
+    assert (thought.text, thought.state and thought.state.value) == ("Let me see.", "U0lH")
+    assert isinstance(text, Text)
+    assert text.text == "Hello éß"
 
 
 def test_what_is_written_is_written_at_once() -> None:
