@@ -80,7 +80,7 @@ def _error(content: object, status: int | None, retry_after: int | None, should_
     error = content.get("error", content) if isinstance(content, dict) else content
     members: dict[str, Any] = error if isinstance(error, dict) else {"message": error}
     kind = members.get("type")
-    if kind not in CLASSES:
+    if not isinstance(kind, str) or kind not in CLASSES:
         kind = TYPES_BY_STATUS.get(status or 0) or _type_by_range(status)
     message = _message(members, status)
     found = _special(kind, message, members) or CLASSES[kind]
@@ -101,7 +101,7 @@ def _type_by_range(status: int | None) -> str:
 def _special(kind: str, message: str, members: dict[str, Any]) -> _Class | None:
     """Tell the class of an error whose type alone does not say it."""
     details = members.get("details")
-    if kind == "rate_limit_error" and isinstance(details, dict) and details.get("error_code") in SPENT:
+    if kind == "rate_limit_error" and isinstance(details, dict) and str(details.get("error_code")) in SPENT:
         return QUOTA
     if kind == "invalid_request_error" and "credit balance is too low" in message:
         return QUOTA

@@ -255,8 +255,8 @@ def _read_output(body: dict[str, Any]) -> tuple[OutputFormat | None, str]:
     try:
         # Anthropic always holds the model to the schema; OpenAI does so only if it can be told to with `strict`.
         strict = is_strict(schema)
-    except RecursionError:
-        raise BadRequest("The schema is nested too deeply.", param=name) from None
+    except (TypeError, RecursionError):
+        raise BadRequest("The schema is not a JSON Schema, or is nested too deeply.", param=name) from None
     return OutputFormat(kind="json_schema", name="output", schema=schema, strict=strict), name
 
 

@@ -29,6 +29,13 @@ NOT_SAID = frozenset(("$schema", "$id", "$comment"))
 """Members that say nothing about the values, and are left out."""
 
 
+MALFORMED = (AttributeError, TypeError, RecursionError)
+"""What comes of a schema that is none: a number where a list must be, a list where names must be, no end of nesting.
+Schemas are the caller's data, and they are looked into no further than to rewrite them."""
+
+NO_SCHEMA = "it is not a JSON Schema, or is nested too deeply"
+
+
 class Inexpressible(ValueError):
     """A schema means something that the subset cannot say."""
 
@@ -40,8 +47,8 @@ def subset(schema: dict[str, Any]) -> dict[str, Any]:
         if is_recursive(schema):
             raise Inexpressible("it refers to itself")
         return _subset(schema)
-    except RecursionError:
-        raise Inexpressible("it is nested too deeply") from None
+    except MALFORMED:
+        raise Inexpressible(NO_SCHEMA) from None
 
 
 def _with_defs(schema: dict[str, Any]) -> dict[str, Any]:
@@ -204,6 +211,13 @@ def tool_schema(schema: dict[str, Any] | None) -> tuple[dict[str, Any], str]:
 
     The schema may allow more than it did, but never other arguments. Raises Inexpressible if that cannot be had.
     """
+    try:
+        return _tool_schema(schema)
+    except MALFORMED:
+        raise Inexpressible(NO_SCHEMA) from None
+
+
+def _tool_schema(schema: dict[str, Any] | None) -> tuple[dict[str, Any], str]:
     root = _resolved(object_schema(schema))
     said: list[str] = []
     for word in UNIONS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from typing import Any
 
@@ -89,6 +90,26 @@ def test_what_is_nested_too_deeply_is_inexpressible() -> None:
         schema = {"type": "array", "items": schema}
     with pytest.raises(Inexpressible, match="deeply"):
         subset(schema)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "object", "properties": 5},
+        {"type": "object", "properties": [STRING]},
+        {"type": "object", "properties": {"a": 5}},
+        {"type": {"a": "b"}},
+        {"type": [["string"]]},
+        {"anyOf": 5},
+        {"anyOf": [5]},
+        {"$defs": [], "$ref": []},
+        {"definitions": {"A": 5}, "type": "object", "properties": {"a": {"$ref": "#/definitions/A"}}},
+    ],
+)
+def test_nothing_that_a_caller_may_call_a_schema_is_a_bug(schema: dict[str, Any]) -> None:
+    for rewrite in (subset, tool_schema):
+        with contextlib.suppress(Inexpressible):
+            assert rewrite(schema)
 
 
 # Tools.
