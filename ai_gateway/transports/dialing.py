@@ -12,6 +12,7 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Callable
+from itertools import zip_longest
 from typing import TypeVar
 
 import certifi
@@ -34,21 +35,26 @@ class Dialer:
         """Open a connection within so many `seconds` and give its protocol. Raises ConnectFailed or UpstreamTimeout."""
         try:
             async with asyncio.timeout(seconds):
-                return await self._connect(origin, factory)
+                return await self._connect(origin, factory, seconds)
         except TimeoutError:
             # Still nothing was sent, so this may be tried elsewhere like any failure to connect.
             raise ConnectTimeout("The provider did not accept a connection in time.", detail=f"{origin}") from None
 
-    async def _connect(self, origin: Origin, factory: Callable[[], P]) -> P:
+    async def _connect(self, origin: Origin, factory: Callable[[], P], seconds: float) -> P:
+        """Try the host's addresses in turn. One that swallows packets, as IPv6 does where it is set up badly, gets half
+        of the time that is left, so that those behind it have their chance."""
         loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
         tls = self._context() if origin.scheme == "https" else None
         failure: Exception | None = None
-        for address in await resolve(origin):
+        addresses = alternate(await resolve(origin))
+        for behind, address in zip(range(len(addresses) - 1, -1, -1), addresses, strict=True):
             try:
-                _, protocol = await loop.create_connection(
-                    factory, address, origin.port, ssl=tls, server_hostname=origin.host if tls else None
-                )
-            except OSError as error:  # ssl.SSLError is one, too.
+                async with asyncio.timeout((deadline - loop.time()) / 2 if behind else None):
+                    _, protocol = await loop.create_connection(
+                        factory, address, origin.port, ssl=tls, server_hostname=origin.host if tls else None
+                    )
+            except OSError as error:  # ssl.SSLError and TimeoutError are some, too.
                 failure = error
             else:
                 return protocol
@@ -86,6 +92,13 @@ async def resolve(origin: Origin) -> list[str]:
             detail=f"{origin}: {', '.join(addresses)}",
         )
     return allowed
+
+
+def alternate(addresses: list[str]) -> list[str]:
+    """Let the two families of addresses alternate: what is wrong with one address is often wrong with its family."""
+    first = [address for address in addresses if (":" in address) == (":" in addresses[0])]
+    other = [address for address in addresses if address not in first]
+    return [address for pair in zip_longest(first, other) for address in pair if address is not None]
 
 
 def is_public(address: str) -> bool:
