@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("quiescent")
 
 MEBIBYTE = 1024 * 1024
 SMALL: dict[str, Any] = {"MAX_BODY_BYTES": 100_000, "MAX_UPLOAD_BYTES": 200_000}
-IMPATIENT = {"BODY_TIMEOUT": 0.5}
+IMPATIENT: dict[str, Any] = {"BODY_TIMEOUT": 0.5}
 MULTIPART = ("content-type", "multipart/form-data; boundary=frontier")
 
 

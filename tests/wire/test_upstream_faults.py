@@ -213,8 +213,7 @@ def test_a_dead_idle_connection_is_replaced_unnoticed(raw: RawClient, upstream: 
     upstream.answer(*answers)
     for _ in answers:
         assert raw.post(CHAT_PATH, CHAT, [BEARER]).status == 200
-        connection = upstream.exchanges[-1].connection
-        upstream.wait_for("it is closed", lambda used=connection: used not in upstream.connections)
+        upstream.wait_for("it is closed", lambda: upstream.exchanges[-1].connection not in upstream.connections)
     upstream.answer(json_answer({"ok": True}))
     assert raw.post(CHAT_PATH, CHAT, [BEARER]).status == 200
 
