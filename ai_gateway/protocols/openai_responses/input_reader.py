@@ -65,7 +65,7 @@ class InputReader:
 
     def _item(self, item: dict[str, Any], at: str) -> None:
         kind = fields.string(item, "type", at) or "message"
-        read = self._READERS.get(kind)
+        read = _READERS.get(kind)
         if read is not None:
             read(self, item, at)
         elif kind not in SILENT:
@@ -180,20 +180,6 @@ class InputReader:
         state = self._call_states.get(call.id)
         return call if state is None else msgspec.structs.replace(call, state=state)
 
-    _READERS: dict[str, Callable[[InputReader, dict[str, Any], str], None]] = {  # noqa: RUF012
-        "message": _message_item,
-        "reasoning": _reasoning,
-        "function_call": _function_call,
-        "function_call_output": _function_output,
-        "custom_tool_call": _custom_call,
-        "custom_tool_call_output": _custom_output,
-        "tool_search_call": _search_call,
-        "tool_search_output": _search_output,
-        "item_reference": _refuse_reference,
-        "compaction": _refuse_compaction,
-        "compaction_summary": _refuse_compaction,
-    }
-
 
 def reasoning_text(item: dict[str, Any]) -> str:
     """Give what of a reasoning item may be shown: its summary, or where there is none, the reasoning itself."""
@@ -204,3 +190,19 @@ def reasoning_text(item: dict[str, Any]) -> str:
         if text:
             return text
     return ""
+
+
+_READERS: dict[str, Callable[[InputReader, dict[str, Any], str], None]] = {
+    "message": InputReader._message_item,
+    "reasoning": InputReader._reasoning,
+    "function_call": InputReader._function_call,
+    "function_call_output": InputReader._function_output,
+    "custom_tool_call": InputReader._custom_call,
+    "custom_tool_call_output": InputReader._custom_output,
+    "tool_search_call": InputReader._search_call,
+    "tool_search_output": InputReader._search_output,
+    "item_reference": InputReader._refuse_reference,
+    "compaction": InputReader._refuse_compaction,
+    "compaction_summary": InputReader._refuse_compaction,
+}
+"""What reads an item, by its type."""

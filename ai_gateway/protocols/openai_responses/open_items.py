@@ -5,7 +5,7 @@ Every item has a `head` and a `middle`: the bytes of its deltas before and behin
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from ai_gateway.protocols.carrier import Carrier
 from ai_gateway.protocols.conversation import Citation, Refusal, State, Text, Thinking, ToolCall
@@ -33,7 +33,7 @@ class OpenItem:
 
     kind = ""
     delta_event = ""
-    position: dict[str, Any] = {}  # noqa: RUF012
+    position: ClassVar[dict[str, Any]] = {}
     takes_logprobs = False
 
     def __init__(self, text: str, state: State | None = None) -> None:
@@ -102,7 +102,7 @@ class OpenText(OpenItem):
 
     kind = "message"
     delta_event = "response.output_text.delta"
-    position = CONTENT
+    position: ClassVar[dict[str, Any]] = CONTENT
     takes_logprobs = True
 
     def __init__(self, part: Text) -> None:
@@ -188,7 +188,7 @@ class OpenRefusal(OpenItem):
 
     kind = "message"
     delta_event = "response.refusal.delta"
-    position = CONTENT
+    position: ClassVar[dict[str, Any]] = CONTENT
 
     def __init__(self, part: Refusal) -> None:
         super().__init__(part.text)
@@ -215,7 +215,7 @@ class OpenReasoning(OpenItem):
 
     kind = "reasoning"
     delta_event = "response.reasoning_summary_text.delta"
-    position = SUMMARY
+    position: ClassVar[dict[str, Any]] = SUMMARY
 
     def __init__(self, part: Thinking, carrier: Carrier) -> None:
         super().__init__(part.text, part.state)
@@ -246,7 +246,7 @@ class OpenReasoning(OpenItem):
 class OpenCall(OpenItem):
     """A call of a tool."""
 
-    EVENTS = {  # noqa: RUF012
+    EVENTS: ClassVar[dict[str, tuple[str, str]]] = {
         "function_call": ("response.function_call_arguments", "arguments"),
         "custom_tool_call": ("response.custom_tool_call_input", "input"),
     }

@@ -101,8 +101,8 @@ class ResponsesWriter(StreamWriter):
 
     def _finished(self, event: Finished) -> bytes:
         is_cut = event.stop in INCOMPLETE
-        explained = self._explain(event.explanation)
-        written = explained + b"".join(self._finish(item, is_cut) for item in self._unfinished())
+        written = self._explain(event.explanation)
+        written += b"".join([self._finish(item, is_cut) for item in self._unfinished()])
         self._is_over = True
         response = self._response_object()
         self.response = response.finished(event.stop, self._items(), event.usage, event.service_tier)
@@ -134,8 +134,8 @@ class ResponsesWriter(StreamWriter):
     def _opened(self, event: Opened) -> bytes:
         """Begin an item, or go on with the text before it."""
         part = event.part
-        if isinstance(part, Text) and self._goes_on(part):
-            return self._continue(event.key, part)
+        if isinstance(part, Text) and (message := self._going_on(part)) is not None:
+            return self._go_on(event.key, message, part)
         written = self._finish_waiting()
         if isinstance(part, ToolCall) and part.state is not None:
             written += self._carry(states.of_call(part.state, part.id))
@@ -145,15 +145,15 @@ class ResponsesWriter(StreamWriter):
             return written
         return written + self._begin(item) + self._events(item.beginning())
 
-    def _goes_on(self, text: Text) -> bool:
+    def _going_on(self, text: Text) -> OpenText | None:
+        """Give the message that a text goes on with: the last item, if it is a text whose end was not written yet."""
         waiting = self._waiting
-        return isinstance(waiting, OpenText) and waiting is self._last and waiting.phase == text.phase
+        if not isinstance(waiting, OpenText) or waiting is not self._last:
+            return None
+        return waiting if waiting.phase == text.phase else None
 
-    def _continue(self, key: int, text: Text) -> bytes:
-        item = self._waiting
+    def _go_on(self, key: int, item: OpenText, text: Text) -> bytes:
         self._waiting = None
-        if not isinstance(item, OpenText):
-            return b""
         self._open[key] = item
         return self._events(item.next_block(text))
 
@@ -184,9 +184,7 @@ class ResponsesWriter(StreamWriter):
             return written
         number = self._sequence
         self._sequence = number + 1
-        logprobs = b""
-        if item.takes_logprobs:
-            logprobs = item.with_logprobs(event.logprobs)
+        logprobs = item.with_logprobs(event.logprobs) if item.takes_logprobs else b""
         return b"%b%b%d%b%b%b}\n\n" % (written, item.head, number, item.middle, dumps(event.text), logprobs)
 
     def _signed(self, event: Signed) -> bytes:

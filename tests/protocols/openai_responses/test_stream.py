@@ -611,9 +611,15 @@ def any_events(chance: random.Random) -> list[Event]:
     for _ in range(chance.randrange(20)):
         key = len([event for event in events if isinstance(event, Opened)])
         if not is_open or chance.random() < 0.4:
-            part: Text | Refusal | Thinking | ToolCall = chance.choice(
-                [Text(), Text(text="a"), Refusal(), Thinking(), Thinking(text="h"), ToolCall(id=f"c{key}", name="n")]
-            )
+            kinds: list[Text | Refusal | Thinking | ToolCall] = [
+                Text(),
+                Text(text="a"),
+                Refusal(),
+                Thinking(),
+                Thinking(text="h"),
+                ToolCall(id=f"c{key}", name="n"),
+            ]
+            part = chance.choice(kinds)
             events.append(Opened(key=key, part=part))
             is_open.add(key)
             continue
