@@ -18,7 +18,7 @@ from ai_gateway.protocols.bedrock_converse.words import (
     DOCUMENT_FORMATS,
     IMAGE_FORMATS,
     NAME,
-    SUPPORTED_STORE,
+    S3_SCHEME,
 )
 from ai_gateway.protocols.capabilities import Destination
 from ai_gateway.protocols.conversation import (
@@ -169,7 +169,7 @@ def _source(file: Image | File, at: str) -> Block:
         return {"bytes": base64.b64encode(file.text.encode("utf-8", "replace")).decode()}
     if file.data:
         return {"bytes": file.data}
-    if file.url.startswith(SUPPORTED_STORE):
+    if file.url.startswith(S3_SCHEME):
         return {"s3Location": {"uri": file.url}}
     raise Unsupported("This provider takes files only by their content in base64, or from Amazon S3.", param=at)
 

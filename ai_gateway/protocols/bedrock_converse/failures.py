@@ -115,7 +115,7 @@ REFINED = (
 """What an error of a class means in truth, by its message. A bad API key is an `AccessDeniedException`, and an unknown
 model a `ValidationException`."""
 
-PRIVATE = re.compile(r"\barn:aws[^\s\"']*|\b(?:AKIA|ASIA|ABSK)[A-Za-z0-9+/=]{8,}")
+PRIVATE = re.compile(r"\barn:aws[^\s\"']*|\b(?:AKIA|ASIA|ABSK|bedrock-api-key-)[A-Za-z0-9+/=_-]{8,}")
 """What must not reach a caller: names of an account's resources, which hold its number, and parts of keys."""
 
 

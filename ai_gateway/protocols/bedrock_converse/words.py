@@ -65,5 +65,5 @@ SERVICE_TIERS = frozenset(("priority", "default", "flex", "reserved"))
 SERVER_TOOL_USE = "server_tool_use"
 """The `type` of a call that the provider answers itself."""
 
-SUPPORTED_STORE = "s3://"
+S3_SCHEME = "s3://"
 """How the address of a file begins that Bedrock fetches itself: it takes no other."""
