@@ -22,6 +22,9 @@ class Draft:
         self.sent_names = sent_names
         """Names of tools that have to be changed: as the caller knows them, and as they are sent."""
         self.json_tool = ""
+        """The name of the tool that takes the answer (see `Emulation`)."""
+        self.unsent_stop: tuple[str, ...] = ()
+        """Stop sequences that are not sent."""
 
     @property
     def capabilities(self) -> Capabilities:

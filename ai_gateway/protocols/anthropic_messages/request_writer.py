@@ -125,13 +125,12 @@ def _write_top_p(draft: Draft, top_p: float, is_fixed: bool) -> None:
 
 
 def _write_stop(draft: Draft) -> None:
-    """A stop sequence must not be blank."""
+    """A stop sequence must not be blank. Those that are, and those that are too many, are looked for in the answer."""
     usable = [each for each in draft.request.stop if each.strip()]
     kept = usable[: draft.capabilities.max_stop]
     if kept:
         draft.body["stop_sequences"] = kept
-    if len(kept) < len([each for each in draft.request.stop if each]):
-        draft.drop("stop")
+    draft.unsent_stop = tuple(each for each in draft.request.stop if each and each not in kept)
 
 
 def _write_caller(draft: Draft) -> None:
@@ -191,10 +190,11 @@ def _drop_hints(draft: Draft) -> None:
 
 def _emulation(draft: Draft) -> Emulation | None:
     custom = {tool.name for tool in draft.request.tools if isinstance(tool, CustomTool)}
-    if not draft.json_tool and not custom and not draft.sent_names:
+    if not (draft.json_tool or custom or draft.sent_names or draft.unsent_stop):
         return None
     return Emulation(
         json_tool=draft.json_tool,
         custom_tools=frozenset(draft.sent_names.get(name, name) for name in custom),
         names={sent: known for known, sent in draft.sent_names.items()},
+        stop=draft.unsent_stop,
     )

@@ -6,13 +6,17 @@ from typing import Any
 
 import pytest
 
+from ai_gateway.protocols.anthropic_messages import PROTOCOL
 from ai_gateway.protocols.capabilities import Destination
 from ai_gateway.protocols.conversation import (
     Reasoning,
+    Stop,
+    Text,
     Thinking,
     ToolCall,
     ToolResult,
 )
+from ai_gateway.protocols.emulation import undo
 from tests.protocols.anthropic_messages.building import (
     ADAPTIVE,
     BUDGET,
@@ -149,8 +153,13 @@ def test_sampling_goes_as_far_as_the_model_takes_it(
     assert (given, list(written.dropped)) == (expected, dropped)
 
 
-def test_stop_sequences_are_not_blank_and_not_too_many() -> None:
-    written = outgoing(request(stop=["a", "", "b", "c", "d", "e"]))
-    assert (written.body["stop_sequences"], written.dropped) == (["a", "b", "c", "d"], ["stop"])
-    assert "stop_sequences" not in body(request(stop=["\n"]))
-    assert outgoing(request(stop=["\n"])).dropped == ["stop"]
+def test_stop_sequences_that_are_blank_or_too_many_are_looked_for_here() -> None:
+    written = outgoing(request(stop=["a", "", "\n", "b", "c", "d", "e"]))
+    assert written.body["stop_sequences"] == ["a", "b", "c", "d"]
+    assert written.dropped == []
+    assert written.emulation is not None
+    assert written.emulation.stop == ("\n", "e")
+    answer = PROTOCOL.read_answer({"content": [{"type": "text", "text": "first\nlast"}], "stop_reason": "end_turn"})
+    cut = undo(answer, written.emulation)
+    assert (cut.parts, cut.stop, cut.stop_sequence) == ([Text(text="first")], Stop.STOP_SEQUENCE, "\n")
+    assert outgoing(request(stop=["a"])).emulation is None
