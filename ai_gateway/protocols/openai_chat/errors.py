@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from ai_gateway.errors import Kind, ProviderError
@@ -156,7 +157,10 @@ def _clean(message: str, status: int, kind: Kind) -> str:
 def _retry_after(headers: Mapping[bytes, bytes], detail: dict[str, Any]) -> int | None:
     """Give the seconds after which to ask again: from the headers, or from Google's RetryInfo."""
     for name, scale in ((b"retry-after-ms", 1000), (b"retry-after", 1)):
-        seconds = _seconds(headers.get(name, b"").decode("latin-1"), scale)
+        text = headers.get(name, b"").decode("latin-1")
+        seconds = _seconds(text, scale)
+        if seconds is None and text and scale == 1:
+            seconds = _until(text, headers.get(b"date", b"").decode("latin-1"))
         if seconds is not None:
             return seconds
     details = detail.get("details")
@@ -165,6 +169,14 @@ def _retry_after(headers: Mapping[bytes, bytes], detail: dict[str, Any]) -> int 
         if isinstance(delay, str):
             return _seconds(delay.removesuffix("s"), 1)
     return None
+
+
+def _until(date: str, now: str) -> int | None:
+    """Give the seconds up to a date, by the provider's own clock."""
+    try:
+        return max(0, int((parsedate_to_datetime(date) - parsedate_to_datetime(now)).total_seconds()))
+    except (ValueError, TypeError):
+        return None
 
 
 def _seconds(text: str, scale: int) -> int | None:

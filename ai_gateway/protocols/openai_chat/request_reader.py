@@ -9,10 +9,11 @@ from typing import Any
 
 from ai_gateway.errors import BadRequest, Unsupported
 from ai_gateway.protocols.carrier import Carrier
-from ai_gateway.protocols.conversation import OutputFormat, Reasoning, Request
+from ai_gateway.protocols.conversation import OutputFormat, Request
 from ai_gateway.protocols.openai_chat.message_reader import MessageReader
 from ai_gateway.protocols.openai_chat.part_reader import read_mark
 from ai_gateway.protocols.openai_chat.reasoning import FORMAT
+from ai_gateway.protocols.openai_chat.reasoning_reader import google_members, read_reasoning
 from ai_gateway.protocols.openai_chat.tool_reader import read_choice, read_tools
 from ai_gateway.protocols.openai_chat.values import (
     boolean,
@@ -54,7 +55,7 @@ STRUCTURED = frozenset(
     (
         *("model", "messages", "stream", "stream_options", "tools", "tool_choice", "functions", "function_call"),
         *("stop", "response_format", "logprobs", "reasoning_effort", "reasoning", "include_reasoning", "metadata"),
-        *("cache_control", "modalities", "audio", "web_search_options"),
+        *("cache_control", "modalities", "audio", "web_search_options", "google", "extra_body"),
     )
 )
 """Members that are read one by one."""
@@ -100,7 +101,7 @@ def read_request(body: dict[str, Any], head: Head, carrier: Carrier) -> Request:
         stop=_stop(body),
         logprobs=boolean(body, "logprobs") or False,
         output=_output(body),
-        reasoning=_reasoning(body, names),
+        reasoning=read_reasoning(body, names),
         metadata=_metadata(body),
         cache=read_mark({"cache_control": body.get("cache_control")}),
         includes_usage=boolean(options, "include_usage", "stream_options") or False,
@@ -180,42 +181,6 @@ def _output(body: dict[str, Any]) -> OutputFormat | None:
     )
 
 
-def _reasoning(body: dict[str, Any], names: dict[str, str]) -> Reasoning | None:
-    """Read how much shall be thought: OpenAI's member, OpenRouter's `reasoning`, or Anthropic's `thinking`."""
-    router = mapping(body, "reasoning") or {}
-    thinking = mapping(body, "thinking") or {}
-    config = mapping(body, "output_config") or {}
-    efforts = {
-        "reasoning_effort": text(body, "reasoning_effort"),
-        "reasoning": text(router, "effort", "reasoning") or ("none" if router.get("enabled") is False else None),
-        "output_config": text(config, "effort", "output_config"),
-    }
-    budgets = {
-        "reasoning": integer(router, "max_tokens", "reasoning"),
-        "thinking": integer(thinking, "budget_tokens", "thinking"),
-    }
-    effort = next((value for value in efforts.values() if value), None)
-    budget = next((value for value in budgets.values() if value), None)
-    mode = text(thinking, "type", "thinking")
-    is_shown = _is_shown(body, router, thinking)
-    if effort is None and budget is None and mode is None and is_shown is None:
-        return None
-    sources = (*(name for group in (efforts, budgets) for name, value in group.items() if value), "thinking")
-    names["reasoning"] = sources[0] if effort or budget or mode else "include_reasoning"
-    return Reasoning(effort=effort, budget=budget, mode=mode, is_shown=is_shown)
-
-
-def _is_shown(body: dict[str, Any], router: dict[str, Any], thinking: dict[str, Any]) -> bool | None:
-    """Tell whether the caller wants to see the reasoning."""
-    wanted = boolean(body, "include_reasoning")
-    if wanted is not None:
-        return wanted
-    excluded = boolean(router, "exclude", "reasoning")
-    if excluded is not None:
-        return not excluded
-    return {"summarized": True, "omitted": False}.get(str(thinking.get("display")))
-
-
 def _metadata(body: dict[str, Any]) -> dict[str, str] | None:
     value = mapping(body, "metadata")
     for name, each in (value or {}).items():
@@ -225,7 +190,8 @@ def _metadata(body: dict[str, Any]) -> dict[str, str] | None:
 
 
 def _extras(body: dict[str, Any]) -> dict[str, Any]:
-    return {theirs: body[ours] for ours, theirs in EXTRAS.items() if body.get(ours) is not None}
+    given = google_members(body) | body
+    return {theirs: given[ours] for ours, theirs in EXTRAS.items() if given.get(ours) is not None}
 
 
 def _hints(body: dict[str, Any]) -> dict[str, Any]:

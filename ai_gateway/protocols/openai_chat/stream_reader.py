@@ -1,7 +1,8 @@
 """Reading a provider's stream.
 
-A stream is whole if a `finish_reason` came, or `[DONE]`. The usage may come with the reason, in a chunk of its own
-behind it, or (OpenRouter) with a second reason; so the end is given only with `[DONE]` or the end of the body.
+A stream is whole if a `finish_reason` came, or `[DONE]`; an empty reason, which some send with every chunk, proves
+nothing. The usage may come with the reason, in a chunk of its own behind it, or (OpenRouter) with a second reason; so
+the end is given only with `[DONE]` or the end of the body.
 
 Source: the chat completion chunk object of OpenAI's API reference; deviations as recorded from other providers.
 """
@@ -128,7 +129,7 @@ class ChatStreamReader(StreamReader):
         if isinstance(delta, dict):
             self._delta(delta, choice.get("logprobs"))
         reason = choice.get("finish_reason")
-        if reason is not None:
+        if reason:
             self._ending(reason, choice)
 
     def _ending(self, reason: object, choice: dict[str, Any]) -> None:

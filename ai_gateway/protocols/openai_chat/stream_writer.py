@@ -2,7 +2,8 @@
 
 Every chunk has the same head; only what `delta` holds changes, so the head is written once. OpenAI's SDK concatenates
 the strings of a delta it has seen before: role, ids, names and formats are sent exactly once, and the annotations,
-whose entries have no index, all in one chunk.
+whose entries have no index, all in one chunk. Calls could be mixed, but its helpers take a call for whole when a piece
+of another one comes; so parts are put one after the other.
 
 Source: the chat completion chunk object of OpenAI's API reference; `accumulate_delta` of its Python SDK.
 """
@@ -22,6 +23,7 @@ from ai_gateway.protocols.openai_chat.reasoning import google_extra, sealed_deta
 from ai_gateway.protocols.openai_chat.response import SERVICE_TIERS, annotation, answer_id, is_shown, position
 from ai_gateway.protocols.openai_chat.usage import write_usage
 from ai_gateway.protocols.openai_errors import write_error_event
+from ai_gateway.protocols.ordering import InOrder
 from ai_gateway.protocols.protocol import StreamWriter
 
 DONE = b"data: [DONE]\n\n"
@@ -84,13 +86,13 @@ class ChatStreamWriter(StreamWriter):
         self._has_refusal = False
         self._annotations: list[dict[str, Any]] = []
         self._verbatim: list[dict[str, Any]] = []
+        self._order = InOrder()
         self._own: dict[str, Any] = {}
         """What of a text is told with the end: its phase and its state."""
 
     def write(self, event: Event) -> bytes:
         """Write what an event means to the caller."""
-        writer = WRITERS.get(type(event))
-        return b"" if writer is None else writer(self, event)
+        return b"".join([WRITERS[type(each)](self, each) for each in self._order.feed(event)])
 
     def fail(self, error: GatewayError, request_id: str) -> bytes:
         """Write the error. No `[DONE]` follows it."""

@@ -212,4 +212,4 @@ def _tool_name(tool: dict[str, Any]) -> str:
 
 
 def _type_of(tool: HostedTool) -> str:
-    return tool.at if tool.at == SEARCH else f"{tool.at}.type"
+    return f"{tool.at}.type" if "type" in tool.value else tool.at

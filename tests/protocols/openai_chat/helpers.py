@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 from collections.abc import Iterable
@@ -13,8 +14,8 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from ai_gateway.protocols.capabilities import Capabilities, Destination
 from ai_gateway.protocols.carrier import Carrier
-from ai_gateway.protocols.conversation import Answer, Part, Refusal, Request, State, Text, Thinking, ToolCall
-from ai_gateway.protocols.events import Event, Failed, Finished
+from ai_gateway.protocols.conversation import Answer, Message, Part, Refusal, Request, State, Text, Thinking, ToolCall
+from ai_gateway.protocols.events import Cited, Closed, Event, Failed, Finished, Grown, Opened, Signed, Started
 from ai_gateway.protocols.openai_chat import PROTOCOL
 from ai_gateway.protocols.protocol import Head, Outgoing
 from ai_gateway.protocols.transcript import Collector
@@ -35,6 +36,13 @@ EVERYTHING = Capabilities(
     reasoning="effort",
 )
 """A model that refuses nothing."""
+
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+PDF = base64.b64encode(b"%PDF-1.4 and so on, for long enough").decode()
+PLAIN = Capabilities()
+SCHEMA = {"type": "object", "properties": {"x": {"type": "integer"}}}
+STRICT = {**SCHEMA, "required": ["x"], "additionalProperties": False}
+CALL = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 
 VECTORS = list(vectors("openai_chat"))
 STREAMS = [vector for vector in VECTORS if vector.is_stream]
@@ -182,3 +190,61 @@ def cuts(data: bytes, size: int | None, seed: int = 0) -> list[bytes]:
         pieces.append(data[start:end])
         start = end
     return pieces
+
+
+def said(*messages: Message, capabilities: Capabilities = EVERYTHING, **fields: Any) -> list[dict[str, Any]]:
+    """Write messages of another format's caller."""
+    written: list[dict[str, Any]] = write(asked(messages=list(messages), **fields), capabilities).body["messages"]
+    return written
+
+
+def system(*parts: Part) -> Message:
+    return Message(role="system", parts=list(parts))
+
+
+def user(*parts: Part) -> Message:
+    return Message(role="user", parts=list(parts))
+
+
+def assistant(*parts: Part) -> Message:
+    return Message(role="assistant", parts=list(parts))
+
+
+def own(kind: str, value: str) -> State:
+    """Make a state that belongs to the destination."""
+    return State(format="openai_chat", kind=kind, value=value, provider="p", model="upstream")
+
+
+def image(url: str, **members: str) -> dict[str, Any]:
+    """Make a part with an image."""
+    return {"type": "image_url", "image_url": {"url": url, **members}}
+
+
+def call(arguments: str = "", **members: Any) -> dict[str, Any]:
+    """Make a piece of a call; `name` goes into its function."""
+    function = {"arguments": arguments} | ({"name": members.pop("name")} if "name" in members else {})
+    return {**members, "function": function}
+
+
+def pieces(*entries: dict[str, Any]) -> bytes:
+    """Make a chunk with pieces of calls."""
+    return chunk({"tool_calls": list(entries)})
+
+
+def check_grammar(events: list[Event]) -> None:
+    """Hold events against the rules of the vocabulary."""
+    assert isinstance(events[0], Started)
+    assert isinstance(events[-1], Finished)
+    opened, closed = 0, set[int]()
+    for event in events[1:-1]:
+        if isinstance(event, Opened):
+            assert event.key == opened
+            opened += 1
+        else:
+            assert isinstance(event, Grown | Signed | Cited | Closed)
+            assert event.key < opened
+            assert event.key not in closed
+            assert not isinstance(event, Grown) or event.text
+            if isinstance(event, Closed):
+                closed.add(event.key)
+    assert closed == set(range(opened))
