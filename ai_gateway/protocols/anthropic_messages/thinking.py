@@ -37,24 +37,21 @@ def read_thinking(block: dict[str, Any], carrier: Carrier, at: str) -> Thinking:
 
 def reunited(parts: list[Part]) -> list[Part]:
     """Give calls their states back, which stood beside them in blocks of their own."""
-    states = {
-        part.state.id.split("\n")[1]: part.state
-        for part in parts
-        if isinstance(part, Thinking) and part.state is not None and part.state.id.startswith(CALL)
-    }
-    return [_with_state(part, states) for part in parts if not _is_of_call(part)] if states else parts
-
-
-def _is_of_call(part: Part) -> bool:
-    return isinstance(part, Thinking) and part.state is not None and part.state.id.startswith(CALL)
+    states: dict[str, State] = {}
+    others: list[Part] = []
+    for part in parts:
+        if isinstance(part, Thinking) and part.state is not None and part.state.id.startswith(CALL):
+            call, _, own = part.state.id.removeprefix(CALL).partition("\n")
+            states[call] = msgspec.structs.replace(part.state, id=own)
+        else:
+            others.append(part)
+    return [_with_state(part, states) for part in others] if states else parts
 
 
 def _with_state(part: Part, states: dict[str, State]) -> Part:
     if not isinstance(part, ToolCall) or part.id not in states:
         return part
-    state = states[part.id]
-    own = msgspec.structs.replace(state, id=state.id.split("\n", 2)[2])
-    return msgspec.structs.replace(part, state=own)
+    return msgspec.structs.replace(part, state=states[part.id])
 
 
 def sealed_state(state: State | None, carrier: Carrier) -> str:
