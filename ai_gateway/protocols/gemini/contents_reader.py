@@ -7,6 +7,7 @@ API's reference.
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from typing import Any
 
 import msgspec
@@ -32,7 +33,7 @@ from ai_gateway.protocols.gemini.signatures import FORMAT, read_carried, read_th
 from ai_gateway.protocols.jsontext import arguments_text, dumps_text
 from ai_gateway.protocols.media import AUDIO_TYPES
 
-ROLES: dict[object, Role] = {None: "user", "": "user", "user": "user", "function": "user", "model": "assistant"}
+ROLES: dict[str, Role] = {"": "user", "user": "user", "function": "user", "model": "assistant"}
 """What a role means. Without one, and with the older `function`, it is the user's turn."""
 
 AUDIO_FORMATS = {
@@ -53,6 +54,7 @@ def read_contents(value: object, at: str, carrier: Carrier) -> list[Message]:
     reader = _Contents(carrier)
     for place, content in each(value, at):
         reader.add(content, place)
+    reader.settle()
     return reader.messages
 
 
@@ -80,8 +82,8 @@ class _Contents:
     def __init__(self, carrier: Carrier) -> None:
         self.messages: list[Message] = []
         self._carrier = carrier
-        self._waiting: list[tuple[str, str]] = []
-        self._names: dict[str, str] = {}
+        self._pieces: list[str] = []
+        self._waiting = WaitingCalls()
         self._calls = 0
 
     def add(self, content: object, at: str) -> None:
@@ -89,25 +91,29 @@ class _Contents:
         if isinstance(content, str):
             content = {"parts": [{"text": content}]}
         given = members(content, at)
-        role = ROLES.get(given.get("role"))
+        named = given.get("role", "user")
+        role = ROLES.get(named) if isinstance(named, str) else None
         if role is None:
             raise BadRequest("The role of a content must be user or model.", param=f"{at}.role")
         before = self.messages[-1] if self.messages else None
         if role == "user" or before is None or before.role != role:
+            self.settle()
             self._calls = 0
             before = Message(role=role, parts=[], at=at)
             self.messages.append(before)
         if role == "assistant" and not before.parts:
-            self._waiting = []
+            self._waiting = WaitingCalls()
         for place, part in each(given.get("parts"), f"{at}.parts"):
             self._read(members(part, place), role, place, before.parts)
 
     def _read(self, part: dict[str, Any], role: Role, at: str, parts: list[Part]) -> None:
         """Read a part and put it to those of its turn."""
         state, thoughts = read_carried(part.get("thoughtSignature"), self._carrier)
-        parts += thoughts
+        if thoughts or "text" not in part:
+            self.settle()
+            parts += thoughts
         if "text" in part:
-            _add_text(part, text_of(part["text"], f"{at}.text"), state, role, at, parts)
+            self._text(part, text_of(part["text"], f"{at}.text"), state, role, at, parts)
         elif "functionCall" in part:
             parts.append(self._call(members(part["functionCall"], f"{at}.functionCall"), state, at))
         elif "functionResponse" in part:
@@ -128,13 +134,14 @@ class _Contents:
         self._calls += 1
         call_id = text_of(call.get("id") or "", f"{at}.functionCall.id")
         call_id = call_id or f"call_{len(self.messages)}_{self._calls}"
-        self._waiting.append((call_id, name))
-        self._names[call_id] = name
+        self._waiting.add(call_id, name)
         return ToolCall(id=call_id, name=name, arguments=arguments_text(args), state=state, at=at)
 
     def _result(self, response: dict[str, Any], at: str) -> ToolResult:
         name = text_of(response.get("name") or "", f"{at}.functionResponse.name")
-        call_id = self._answered(text_of(response.get("id") or "", f"{at}.functionResponse.id"), name, at)
+        call_id = self._waiting.answered(text_of(response.get("id") or "", f"{at}.functionResponse.id"), name)
+        if not call_id:
+            raise BadRequest("This answers no call of the turn before it.", param=f"{at}.functionResponse")
         parts, is_error = _output(response.get("response"), f"{at}.functionResponse.response")
         for place, part in each(response.get("parts"), f"{at}.functionResponse.parts"):
             given = members(part, place)
@@ -142,37 +149,71 @@ class _Contents:
                 parts.append(read_blob(members(given["inlineData"], place), place))
             elif "fileData" in given:
                 parts.append(read_file(members(given["fileData"], place), place))
-        name = name or self._names.get(call_id, "")
-        return ToolResult(call_id=call_id, name=name, parts=parts, is_error=is_error, at=at)
+        return ToolResult(
+            call_id=call_id, name=name or self._waiting.name_of(call_id), parts=parts, is_error=is_error, at=at
+        )
 
-    def _answered(self, call_id: str, name: str, at: str) -> str:
-        """Tell which call is answered: by its id, else the first of its name that waits, else the first that waits and
-        has another's name by mistake. An id that no call has is taken at its word."""
-        for place, (waiting_id, waiting_name) in enumerate(self._waiting):
-            if waiting_id == call_id if call_id in self._names else waiting_name == name or not name:
-                del self._waiting[place]
-                return waiting_id
-        if not call_id:
-            raise BadRequest("This answers no call of the turn before it.", param=f"{at}.functionResponse")
+    def _text(
+        self, part: dict[str, Any], text: str, state: State | None, role: Role, at: str, parts: list[Part]
+    ) -> None:
+        """Put a text, or a thought, to its turn. In a turn of the model a piece continues the piece before it, up to
+        one that has a state; an empty piece with a state signs what is before it."""
+        is_thought = bool(part.get("thought")) or (not text and state is not None and not _continues(parts, Text))
+        if role == "assistant" and _continues(parts, Thinking if is_thought else Text):
+            self._pieces.append(text)
+            if state is not None:
+                self.settle(state)
+            return
+        self.settle()
+        if is_thought and (text or state is not None):
+            parts.append(read_thought(text, state, at))
+        elif text:
+            parts.append(Text(text=text, state=state, at=at))
+
+    def settle(self, state: State | None = None) -> None:
+        """Put the pieces of the last part together. They are kept until then, so that time is linear."""
+        if not self._pieces:
+            return
+        parts = self.messages[-1].parts
+        last = parts[-1]
+        assert isinstance(last, Text | Thinking)
+        parts[-1] = msgspec.structs.replace(last, text="".join((last.text, *self._pieces)), state=state)
+        self._pieces = []
+
+
+class WaitingCalls:
+    """The calls of one turn, until each has its result. Every look-up takes the same time, however many there are."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+        self._waiting: set[str] = set()
+        self._in_order: dict[str, deque[str]] = defaultdict(deque)
+
+    def add(self, call_id: str, name: str) -> None:
+        """A call was made."""
+        self._names[call_id] = name
+        self._waiting.add(call_id)
+        for key in ("", name):
+            self._in_order[key].append(call_id)
+
+    def name_of(self, call_id: str) -> str:
+        """Tell the name of the function that was called."""
+        return self._names.get(call_id, "")
+
+    def answered(self, call_id: str, name: str) -> str:
+        """Tell which call is answered: the one with the id; else the first of the name that waits, or, for a result
+        without a name, the first that waits. An id that no call has is taken at its word; "" is no call at all."""
+        if call_id not in self._names:
+            order = self._in_order[name]
+            while order and order[0] not in self._waiting:
+                order.popleft()
+            call_id = order.popleft() if order else call_id
+        self._waiting.discard(call_id)
         return call_id
 
 
-def _add_text(part: dict[str, Any], text: str, state: State | None, role: Role, at: str, parts: list[Part]) -> None:
-    """Put a text, or a thought, to its turn. In a turn of the model a piece continues the piece before it, up to one
-    that has a state; an empty piece with a state signs what is before it."""
-    is_thought = bool(part.get("thought")) or (not text and state is not None and not _continues(parts, Text))
-    kind: type[Text] | type[Thinking] = Thinking if is_thought else Text
-    before = parts[-1] if parts else None
-    if role == "assistant" and isinstance(before, Text | Thinking) and _continues(parts, kind):
-        parts[-1] = msgspec.structs.replace(before, text=before.text + text, state=state)
-        return
-    if is_thought and (text or state is not None):
-        parts.append(read_thought(text, state, at))
-    elif text:
-        parts.append(Text(text=text, state=state, at=at))
-
-
 def _continues(parts: list[Part], kind: type[Text] | type[Thinking]) -> bool:
+    """Whether the last part is one of this kind that goes on: a text or thought without a state."""
     before = parts[-1] if parts else None
     return isinstance(before, kind) and before.state is None and bool(before.text)
 

@@ -101,8 +101,12 @@ def _text(content: object, at: str) -> str:
 
 
 def _common_hints(requests: list[dict[str, Any]]) -> dict[str, str]:
-    found = {name: {request.get(name) for request in requests} for name in HINTS}
-    return {name: value for name, (value, *others) in found.items() if isinstance(value, str) and not others}
+    first = {name: requests[0].get(name) for name in HINTS}
+    return {
+        name: value
+        for name, value in first.items()
+        if isinstance(value, str) and all(request.get(name) == value for request in requests)
+    }
 
 
 def write_embed(embedding: Embedding) -> dict[str, Any]:

@@ -56,6 +56,12 @@ def _characters(data: bytes) -> int:
     return len(data.decode("utf-8", "replace"))
 
 
+def has_citations(candidate: dict[str, Any]) -> bool:
+    """Whether a candidate has any citations; `groundingMetadata` often has none."""
+    grounding, sources = candidate.get("groundingMetadata"), candidate.get("citationMetadata")
+    return bool(sources or (isinstance(grounding, dict) and grounding.get("groundingSupports")))
+
+
 def read_citations(candidate: dict[str, Any], texts: Mapping[int, str]) -> Iterator[tuple[int, Citation]]:
     """Give the citations of a candidate, each with the key of the text that it belongs to, in the order of the text."""
     grounding, sources = candidate.get("groundingMetadata"), candidate.get("citationMetadata")

@@ -35,7 +35,7 @@ def json_schema(schema: Any, at: str, depth: int = 0) -> Any:
     made = {
         SPELLINGS.get(name, name): _member(name, value, at, depth + 1)
         for name, value in given.items()
-        if name not in LEFT_OUT and not (name == "format" and value in MACHINE_FORMATS)
+        if name not in LEFT_OUT and not (name == "format" and isinstance(value, str) and value in MACHINE_FORMATS)
     }
     if not given.get("nullable"):
         return made

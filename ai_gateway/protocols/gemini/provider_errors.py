@@ -77,7 +77,7 @@ def made_error(status: int, value: object, retry_after: int | None = None) -> Pr
     error = _error_of(value)
     details = [detail for detail in _list(error.get("details")) if isinstance(detail, dict)]
     status = _status(status, error)
-    if any(detail.get("reason") in BAD_KEYS for detail in details):
+    if any(str(detail.get("reason")) in BAD_KEYS for detail in details):
         status = 401
     message = _message(status, error)
     kind, code = _kind(status, message)

@@ -15,7 +15,7 @@ from ai_gateway.errors import GatewayError, Kind, ProviderError, UpstreamClosed,
 from ai_gateway.protocols.conversation import State, Stop, Text, Thinking, ToolCall
 from ai_gateway.protocols.events import Cited, Closed, Event, Failed, Finished, Grown, Opened, Signed, Started
 from ai_gateway.protocols.gemini.finish import BROKEN, read_stop, reason_name
-from ai_gateway.protocols.gemini.grounding import read_citations
+from ai_gateway.protocols.gemini.grounding import has_citations, read_citations
 from ai_gateway.protocols.gemini.logprobs import read_logprobs
 from ai_gateway.protocols.gemini.partial_calls import PartialCall
 from ai_gateway.protocols.gemini.provider_errors import made_error
@@ -111,8 +111,7 @@ class GeminiReader(StreamReader):
             for part in parts:
                 if self._part(part, events, logprobs):
                     logprobs = None
-        if "groundingMetadata" in candidate or "citationMetadata" in candidate:
-            self._cite(candidate, events)
+        self._cite(candidate, events)
         reason = reason_name(candidate.get("finishReason"))
         if reason is not None:
             self._reason = reason
@@ -215,6 +214,8 @@ class GeminiReader(StreamReader):
     def _cite(self, candidate: dict[str, Any], events: list[Event]) -> None:
         """Citations stand before the end of their text. Those of a text that ended in an earlier chunk are left out,
         and those that an earlier chunk had already."""
+        if not has_citations(candidate):
+            return
         ending = {event.key: place for place, event in enumerate(events) if isinstance(event, Closed)}
         texts = {key: "".join(pieces) for key, pieces in self._texts.items() if key == self._open or key in ending}
         placed: list[tuple[int, Event]] = []
