@@ -106,21 +106,16 @@ class ContentWriter:
             raise Unsupported("This model does not see images.", param=image.at)
         if image.detail not in ("", "auto"):
             self.dropped.append(f"{image.at}.detail")
-        media_type = (sniffed(image.data) if image.data else None) or image.media_type
-        format = IMAGE_FORMATS.get(media_type)
-        if image.url and format is None:
-            format = IMAGE_FORMATS.get(f"image/{image.url.rpartition('.')[2].lower()}", "png")
-        if format is None:
-            raise Unsupported(f"Images must be PNG, JPEG, GIF or WebP, not {media_type!r}.", param=image.at)
-        return [{"image": {"format": format, "source": _source(image, image.at)}}]
+        source = _source(image, image.at)
+        return [{"image": {"format": _image_format(image), "source": source}}]
 
     def _file(self, file: File) -> list[Block]:
         if file.media_type.startswith("image/") and file.data:
             return self._image(Image(at=file.at, data=file.data, media_type=file.media_type))
         if not self._capabilities.files:
             raise Unsupported("This model does not read documents.", param=file.at)
-        document: Block = {"format": _document_format(file), "name": self._document_name(file.name)}
-        document["source"] = _source(file, file.at)
+        source = _source(file, file.at)
+        document: Block = {"format": _document_format(file), "name": self._document_name(file.name), "source": source}
         if file.cites:
             document["citations"] = {"enabled": True}
         return [{"document": document}]
@@ -146,6 +141,17 @@ class ContentWriter:
             return [part.value]
         self.dropped.append(part.at)
         return []
+
+
+def _image_format(image: Image) -> str:
+    """Tell the format of an image by its content, else by its media type or the end of its address."""
+    media_type = (sniffed(image.data) if image.data else None) or image.media_type
+    known = IMAGE_FORMATS.get(media_type)
+    if known is None and image.url:
+        known = IMAGE_FORMATS.get(f"image/{image.url.rpartition('.')[2].lower()}", "png")
+    if known is None:
+        raise Unsupported(f"Images must be PNG, JPEG, GIF or WebP, not {media_type!r}.", param=image.at)
+    return known
 
 
 def _document_format(file: File) -> str:
