@@ -25,7 +25,7 @@ from ai_gateway.protocols.bedrock_converse.tool_writer import (
     write_remembered,
     write_tool,
 )
-from ai_gateway.protocols.bedrock_converse.turn_writer import limit_cache_points, write_turns
+from ai_gateway.protocols.bedrock_converse.turn_writer import limit_cache_points, order_cache_points, write_turns
 from ai_gateway.protocols.bedrock_converse.words import NAME, SERVICE_TIERS, STOP_SEQUENCE_PATH
 from ai_gateway.protocols.capabilities import Destination
 from ai_gateway.protocols.conversation import CustomTool, FunctionTool, OutputFormat, Request
@@ -306,9 +306,10 @@ class _RequestWriter:
     # What is left.
 
     def _limit_cache_points(self, tools: dict[str, Any], system: list[Block], messages: list[Block]) -> None:
-        contents = [message["content"] for message in messages]
-        if limit_cache_points([tools.get("tools", []), system, *contents]):
+        places = [tools.get("tools", []), system, *(message["content"] for message in messages)]
+        if limit_cache_points(places):
             self._drop("cache")
+        order_cache_points(places)
 
     def _with_own(self, members: dict[str, Any]) -> dict[str, Any]:
         """Lay the members over it that the caller wrote in Converse's own words."""

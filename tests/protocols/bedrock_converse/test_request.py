@@ -98,7 +98,7 @@ FULL: Json = {
         },
     ],
     "inferenceConfig": {"maxTokens": 2000, "temperature": 0.5, "topP": 0.9, "stopSequences": ["END"]},
-    "toolConfig": {"tools": [TOOL, {"cachePoint": {"type": "default"}}], "toolChoice": {"any": {}}},
+    "toolConfig": {"tools": [TOOL, {"cachePoint": {"type": "default", "ttl": "1h"}}], "toolChoice": {"any": {}}},
     "outputConfig": {
         "textFormat": {
             "type": "json_schema",
@@ -140,7 +140,7 @@ def test_all_of_a_request_that_a_client_wrote_is_read() -> None:
             name="f",
             description="Does.",
             schema={"type": "object"},
-            cache=CacheMark(),
+            cache=CacheMark(ttl="1h"),
         )
     ]
     assert request.tool_choice == ToolChoice(mode="required")

@@ -293,6 +293,13 @@ def test_cache_marks_become_cache_points() -> None:
     assert outgoing.dropped == []
 
 
+def test_an_hour_behind_five_minutes_is_shortened() -> None:
+    short, hour = CacheMark(), CacheMark(ttl="1h")
+    content = turns(user(Text(text="a", cache=hour), Text(text="b", cache=short), Text(text="c", cache=hour)))[0]
+    ttls = [block["cachePoint"].get("ttl") for block in content["content"] if "cachePoint" in block]
+    assert ttls == ["1h", None, None]
+
+
 def test_a_cache_point_stands_before_documents() -> None:
     pdf = File(data=PDF, media_type="application/pdf", cache=CacheMark())
     content = turns(user(Text(text="Hi"), pdf))[0]["content"]
