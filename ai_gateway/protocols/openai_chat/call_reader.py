@@ -4,7 +4,8 @@ OpenAI numbers the calls, gives id and name with the first piece and only argume
 out (Mistral), or make it -1 or 0 for all; give no id (Google) or a new one with every call; give the name late or with
 every piece (Kimi, OpenRouter). The rules here, from the strongest:
 
-- A new id, not empty, begins a new call, whatever the number says.
+- A new id, not empty, begins a new call, whatever the number says; but not in the middle of the arguments of the call
+  with that number, if no name comes with it: some make a new id for every piece.
 - Without an id the number tells; without both the piece belongs to the last call.
 - Without an id a name begins a new call if the one at hand has another name, or has whole arguments and these begin
   anew, or was named in this very delta.
@@ -97,7 +98,7 @@ class CallReader:
         name = function.get("name")
         if isinstance(given, str) and given:
             if call is None or call.id != given:
-                call = self._by_id_of(given, call, is_numbered)
+                call = self._by_id_of(given, call, is_numbered, bool(name))
         elif call is not None and name and call.name:
             is_anew = call.last == "}" and arguments.lstrip().startswith("{")
             if name != call.name or is_anew or id(call) in named:
@@ -109,14 +110,17 @@ class CallReader:
         call.is_custom = call.is_custom or "custom" in entry
         return call
 
-    def _by_id_of(self, given: str, call: _Call | None, is_numbered: bool) -> _Call | None:
-        """Find the call of an id that the call at hand does not have: itself, if its own is still to come; None for a
-        new call. A new number is a new call even if its id is known."""
-        if call is not None and not call.id and (is_numbered or call.key < 0):
-            return call
+    def _by_id_of(self, given: str, call: _Call | None, is_numbered: bool, has_name: bool) -> _Call | None:
+        """Find the call of an id that the call at hand does not have; None for a new call."""
         if is_numbered and call is None:
+            # A new number is a new call, even if its id is known.
             return None
-        return self._by_id.get(given)
+        known = self._by_id.get(given)
+        if known is not None or call is None:
+            return known
+        is_late = not call.id and (is_numbered or call.key < 0)
+        is_amid = is_numbered and not has_name and bool(call.name) and call.last != "}"
+        return call if is_late or is_amid else None
 
     def _note(self, call: _Call, index: Any, given: Any, name: Any) -> None:
         if index is not None:

@@ -27,6 +27,7 @@ from ai_gateway.protocols.openai_chat.part_reader import offset, read_content, r
 from ai_gateway.protocols.openai_chat.reasoning import (
     ENCRYPTED,
     FORMAT,
+    TEXT_MEMBERS,
     detail_text,
     google_signature,
     opened_state,
@@ -174,9 +175,7 @@ class MessageReader:
     def _reasoning(self, value: dict[str, Any], at: str) -> list[tuple[tuple[int, int], Thinking]]:
         """Read the blocks of reasoning, each with where it stood."""
         blocks: list[tuple[tuple[int, int], Thinking]] = []
-        for place, given in enumerate(sequence(value, "reasoning_details", at)):
-            where = f"{at}.reasoning_details[{place}]"
-            detail = entry(given, where)
+        for where, detail in merged_details(sequence(value, "reasoning_details", at), at):
             is_redacted = detail.get("type") == ENCRYPTED
             state = opened_state(detail.get("data" if is_redacted else "signature"), self._carrier)
             words = detail_text(detail)
@@ -187,6 +186,23 @@ class MessageReader:
         if words and not any(block.text for _, block in blocks):
             blocks.insert(0, ((0, 0), Thinking(text=words, at=path(at, "reasoning_content"))))
         return blocks
+
+
+def merged_details(details: list[Any], at: str) -> list[tuple[str, dict[str, Any]]]:
+    """Put the pieces of each block of reasoning together, which some clients keep as they came: pieces with the same
+    index and type, one behind the other. Each block comes with where it begins."""
+    merged: list[tuple[str, dict[str, Any]]] = []
+    for place, given in enumerate(details):
+        where = f"{at}.reasoning_details[{place}]"
+        detail = entry(given, where)
+        last = merged[-1][1] if merged else {}
+        is_same = all(detail.get(name) is not None and detail[name] == last.get(name) for name in ("index", "type"))
+        if is_same:
+            added = {name: each for name, each in detail.items() if each is not None and name not in TEXT_MEMBERS}
+            merged[-1] = (merged[-1][0], last | added | {"text": detail_text(last) + detail_text(detail)})
+        else:
+            merged.append((where, detail))
+    return merged
 
 
 def arranged(

@@ -189,6 +189,20 @@ class TestReadingMessages:
         )
         assert isinstance(second, Text)
 
+    def test_pieces_of_reasoning_that_were_not_put_together(self) -> None:
+        piece = {"index": 0, "type": "reasoning.text"}
+        details = [
+            {**piece, "text": "H"},
+            {**piece, "text": "m"},
+            {**piece, "signature": CARRIER.seal(signature())},
+            {**piece, "index": 1, "text": "B"},
+        ]
+        first, second = parts({"role": "assistant", "reasoning_details": details})
+        assert isinstance(first, Thinking)
+        assert isinstance(second, Thinking)
+        assert (first.text, second.text) == ("Hm", "B")
+        assert first.state is not None
+
     def test_redacted_reasoning(self) -> None:
         detail = {"type": "reasoning.encrypted", "data": CARRIER.seal(signature(kind="redacted"))}
         (part,) = parts({"role": "assistant", "reasoning_details": [detail]})

@@ -287,3 +287,29 @@ class TestFailures:
         first, second = (chunk({"content": half}) for half in ("\ud83d", "\ude00"))
         events = events_of([first, second, chunk(reason="stop")])
         assert rb"\ud83d" in written(events)
+
+
+ODD: list[Any] = [None, True, 0, -1, 1.5, "", "x", [], {}, [None], [{}], [[]], {"a": 1}, 10**30]
+
+
+def mutated(value: Any, chance: random.Random) -> Any:
+    """Copy JSON with some of it left out, and some of it replaced by what does not belong there."""
+    if chance.random() < 0.05:
+        return chance.choice(ODD)
+    if isinstance(value, dict):
+        return {name: mutated(each, chance) for name, each in value.items() if chance.random() > 0.03}
+    return [mutated(each, chance) for each in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("vector", STREAMS, ids=str)
+def test_whatever_comes_nothing_breaks(vector: Vector) -> None:
+    """The reader gives events that hold the grammar, or a failure; and what it gives can be written."""
+    chance = random.Random(vector.name)
+    for _ in range(20):
+        datas = [json.dumps(mutated(each, chance)).encode() for each in raw_chunks(vector)[-12:]]
+        events = events_of([*datas, b"[DONE]"])
+        if isinstance(events[-1], Failed):
+            failure_of(events)
+        else:
+            check_grammar(events)
+            assert written(events).endswith(b"data: [DONE]\n\n")

@@ -128,6 +128,12 @@ class TestCallsOfOddProviders:
         assert [name for _, name, _ in calls(answer)] == ["f", "g"]
         assert len({id for id, _, _ in calls(answer)}) == 2
 
+    def test_a_new_id_in_every_piece_is_one_call(self) -> None:
+        first, *more = ('{"x"', ":", "1}")
+        named = pieces(call(first, index=0, id="a", name="f"))
+        answer = answer_of(named, *(pieces(call(each, index=0, id=f"b{each}")) for each in more))
+        assert calls(answer) == [("a", "f", '{"x":1}')]
+
     def test_a_name_in_every_piece_is_one_call(self) -> None:
         answer = answer_of(*(pieces(call(each, index=0, id="a", name="f")) for each in ('{"x"', ":", "1}")))
         assert calls(answer) == [("a", "f", '{"x":1}')]
