@@ -100,11 +100,10 @@ def _block(entries: Sequence[dict[str, Any]]) -> Thinking | None:
 
 def restored_details(thinking: Thinking, state: State) -> list[dict[str, Any]]:
     """Write the entries of a block as the provider gave them, the text back in its place."""
-    entries: list[dict[str, Any]] = [dict(entry) for entry in loads(state.value)]
-    for entry in entries:
-        name = "summary" if entry.get("type") == "reasoning.summary" else "text"
-        if thinking.text and entry.get("type") != ENCRYPTED:
-            return [{**each, name: thinking.text} if each is entry else each for each in entries]
+    entries: list[dict[str, Any]] = loads(state.value)
+    spoken = next((entry for entry in entries if entry.get("type") != ENCRYPTED), None)
+    if spoken is not None and thinking.text:
+        spoken["summary" if spoken.get("type") == "reasoning.summary" else "text"] = thinking.text
     return entries
 
 
