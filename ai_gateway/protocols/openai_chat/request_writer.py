@@ -91,7 +91,9 @@ class _Writing:
             **self._others(),
             **self._stream(),
         }
-        return Outgoing(body=body, dropped=tuple(dict.fromkeys(self._dropped)), emulation=self._tools.emulation())
+        _, kept = self._stop()
+        emulation = self._tools.emulation(kept)
+        return Outgoing(body=body, dropped=tuple(dict.fromkeys(self._dropped)), emulation=emulation)
 
     def _drop(self, field: str) -> None:
         self._dropped.append(self._request.name_of(field))
@@ -110,11 +112,13 @@ class _Writing:
         limits: dict[str, Any] = {}
         if self._request.max_output_tokens is not None:
             limits[self._capabilities.max_tokens_field] = self._request.max_output_tokens
+        sent, _ = self._stop()
+        return limits | ({"stop": sent} if sent else {})
+
+    def _stop(self) -> tuple[list[str], tuple[str, ...]]:
+        """Give the stop sequences that are sent, and those that are kept here because the model takes no more."""
         stop = [each for each in self._request.stop if each]
-        if len(stop) > self._capabilities.max_stop:
-            self._drop("stop")
-            stop = stop[: self._capabilities.max_stop]
-        return limits | ({"stop": stop} if stop else {})
+        return stop[: self._capabilities.max_stop], tuple(stop[self._capabilities.max_stop :])
 
     def _sampling(self) -> dict[str, Any]:
         """Write how tokens are chosen, as far as the model lets one choose."""

@@ -73,12 +73,12 @@ class ToolSet:
         """Whether the model is given anything that it can call."""
         return any(isinstance(tool, FunctionTool | CustomTool) for tool in self._request.tools)
 
-    def emulation(self) -> Emulation | None:
-        """Tell what has to be undone in the answer; None for nothing."""
+    def emulation(self, stop: tuple[str, ...] = ()) -> Emulation | None:
+        """Tell what has to be undone in the answer, stop sequences that are not sent included; None for nothing."""
         changed = {sent: known for known, sent in self._names.items() if sent != known}
-        if not (self._json_tool or self._emulated or changed):
+        if not (self._json_tool or self._emulated or changed or stop):
             return None
-        return Emulation(json_tool=self._json_tool, custom_tools=self._emulated, names=changed)
+        return Emulation(json_tool=self._json_tool, custom_tools=self._emulated, names=changed, stop=stop)
 
     def write(self) -> list[dict[str, Any]]:
         """Write the tools, in order; the one for JSON comes last."""

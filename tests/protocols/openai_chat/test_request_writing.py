@@ -85,8 +85,8 @@ class TestWritingMembers:
             ({"top_k": True}, {"top_k": 5}, {"top_k": 5}, []),
             ({"seed": False}, {"seed": 5}, {}, ["seed"]),
             ({"penalties": False}, {"presence_penalty": 0.5}, {}, ["presence_penalty"]),
-            ({"max_stop": 2}, {"stop": ["a", "", "b", "c"]}, {"stop": ["a", "b"]}, ["stop_sequences"]),
-            ({"max_stop": 0}, {"stop": ["a"]}, {}, ["stop_sequences"]),
+            ({"max_stop": 2}, {"stop": ["a", "", "b", "c"]}, {"stop": ["a", "b"]}, []),
+            ({"max_stop": 0}, {"stop": ["a"]}, {}, []),
             ({}, {"verbosity": "low", "service_tier": "flex"}, {}, ["verbosity", "service_tier"]),
             ({}, {"service_tier": "auto"}, {}, []),
             (
@@ -132,6 +132,11 @@ class TestWritingMembers:
         members = {name: value for name, value in outgoing.body.items() if name not in ("model", "messages")}
         assert members == written
         assert list(outgoing.dropped) == dropped
+
+    def test_stop_sequences_that_the_model_does_not_take_are_kept_here(self) -> None:
+        outgoing = write(asked(stop=["a", "b", "c"]), Capabilities(max_stop=1))
+        assert outgoing.emulation is not None
+        assert outgoing.emulation.stop == ("b", "c")
 
     @pytest.mark.parametrize("user", ["ann@example.com", "+49 170 1234567", "x" * 65])
     def test_who_the_user_is_is_not_told(self, user: str) -> None:
