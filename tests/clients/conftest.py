@@ -1,0 +1,116 @@
+"""Gateways in front of scripted models of every format, and the clients' programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import cycle
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from tests.clients.models.anthropic_messages import AnthropicMessages
+from tests.clients.models.gemini import Gemini
+from tests.clients.models.model import Format, Model
+from tests.clients.models.openai_chat import OpenAIChat
+from tests.clients.models.openai_responses import OpenAIResponses
+from tests.clients.models.turns import Brain
+from tests.clients.packages import installed
+from tests.clients.sandbox import Sandbox
+from tests.conftest import StartGateway, default_settings
+from tests.gateway_process import GatewayProcess
+from tests.upstream import Upstream, json_answer
+
+TARGETS = {
+    "openai_chat": "together/moonshotai/Kimi-K2",
+    "openai_responses": "openai/gpt-5.5",
+    "anthropic_messages": "anthropic/claude-sonnet-4-5",
+    "gemini": "gemini/gemini-3-pro-preview",
+}
+"""A model for each format of a provider."""
+
+ROUTES = {
+    # What the agents know under these names, they give other tools, prompts and parameters.
+    "claude-sonnet-4-5": [TARGETS["openai_chat"]],
+    "claude-sonnet-5-5": [TARGETS["openai_responses"]],
+    "claude-opus-4-5": [TARGETS["gemini"]],
+    "gpt-5.5": [TARGETS["anthropic_messages"]],
+    "gpt-5": [TARGETS["openai_chat"]],
+    "gpt-4.1": [TARGETS["gemini"]],
+    "gpt-5.6-sol": [TARGETS["anthropic_messages"]],
+    "gpt-5.6-terra": [TARGETS["openai_chat"]],
+    "gemini-2.5-flash": [TARGETS["anthropic_messages"]],
+    "gemini-2.5-pro": [TARGETS["openai_responses"]],
+    "gemini-3-flash-preview": [TARGETS["openai_chat"]],
+}
+REASONS_ALOUD = {"reasoning": "effort", "efforts": ["low", "medium", "high"], "reasoning_history": "reasoning_content"}
+FORMATS: dict[str, Callable[[], Format]] = {
+    "openai_chat": OpenAIChat,
+    "openai_responses": OpenAIResponses,
+    "anthropic_messages": AnthropicMessages,
+    "gemini": Gemini,
+}
+
+
+@pytest.fixture
+def gateway(start_gateway: StartGateway, upstream: Upstream) -> GatewayProcess:
+    """A gateway in front of four providers, each of which speaks one format."""
+    providers = default_settings(upstream)["PROVIDERS"]
+    options = {"base_url": f"http://127.0.0.1:{upstream.port}/v1", "allow_private": True, "api_key": "stored-together"}
+    return start_gateway(
+        PROVIDERS={**providers, "together": {"OPTIONS": options}},
+        ROUTES=ROUTES,
+        CAPABILITIES={"together/*": REASONS_ALOUD},
+    )
+
+
+def by_both_doors(names: str, cases: Iterable[Any]) -> pytest.MarkDecorator:
+    """Parametrize a test, and let the doors take turns: all cases by both would take twice as long for little."""
+    doors = cycle(("direct", "django"))
+    values = [(door, *(case if isinstance(case, tuple) else (case,))) for door, case in zip(doors, cases, strict=False)]
+    return pytest.mark.parametrize(("door", *names.split(",")), values)
+
+
+class StartModel(Protocol):
+    """Puts a scripted model of this format behind the gateway."""
+
+    def __call__(self, format: str, brain: Brain) -> Model: ...
+
+
+@pytest.fixture
+def start_model(upstream: Upstream) -> Iterator[StartModel]:
+    """Put scripted models behind the gateway, and see to it that they had nothing to complain of."""
+    models: list[Model] = []
+
+    def start(format: str, brain: Brain) -> Model:
+        model = Model(FORMATS[format](), brain)
+        models.append(model)
+        upstream.answer(model)
+        return model
+
+    yield start
+    assert [complaint for model in models for complaint in model.complaints] == []
+
+
+@pytest.fixture(scope="session")
+def modules(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder `node_modules` with the clients."""
+    cache = pytestconfig.cache
+    return installed(cache.mkdir("clients") if cache is not None else tmp_path_factory.mktemp("clients"))
+
+
+@pytest.fixture(scope="session")
+def _outside() -> Iterator[Upstream]:
+    outside = Upstream()
+    yield outside
+    outside.stop()
+
+
+@pytest.fixture
+def sandbox(modules: Path, tmp_path: Path, _outside: Upstream) -> Iterator[Sandbox]:
+    """A place where clients run, which they must not try to leave."""
+    _outside.forget()
+    _outside.answer(json_answer({"error": "There is no way out of here."}, 403))
+    sandbox = Sandbox(modules, tmp_path, _outside)
+    yield sandbox
+    sandbox.assert_it_stayed_inside()

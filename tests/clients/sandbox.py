@@ -1,0 +1,86 @@
+"""Where a client runs: an empty home, an empty folder to work in, and no way out but loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.upstream import Upstream
+
+PATIENCE = 60.0
+"""Seconds until a client must have ended."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What became of a client: its exit code and what it wrote."""
+
+    code: int
+    output: str
+    errors: str
+
+    def json(self) -> Any:
+        """The output, which is one JSON document."""
+        assert self.code == 0, self
+        return json.loads(self.output)
+
+    def json_lines(self) -> list[Any]:
+        """The output, which is a JSON document on every line."""
+        assert self.code == 0, self
+        return [json.loads(line) for line in self.output.splitlines()]
+
+
+class Sandbox:
+    """Runs programs of the npm packages. Whoever wants to leave the machine is led to `outside`, which refuses."""
+
+    def __init__(self, modules: Path, folder: Path, outside: Upstream) -> None:
+        self.modules = modules
+        self.home = folder / "home"
+        self.work = folder / "work"
+        self.home.mkdir()
+        self.work.mkdir()
+        self._outside = outside
+
+    def settings(self, path: str, content: str) -> None:
+        """Write a settings file below the home folder."""
+        file = self.home / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+
+    def run(self, program: str, *arguments: str, text: str = "", **variables: str) -> Run:
+        """Run a program with a text on its standard input."""
+        done = subprocess.run(
+            [str(self.modules / ".bin" / program), *arguments],
+            cwd=self.work,
+            env={**self._environment(), **variables},
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        return Run(done.returncode, done.stdout, done.stderr)
+
+    def _environment(self) -> Mapping[str, str]:
+        way_out = f"http://127.0.0.1:{self._outside.port}"
+        names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+        proxies = {variable: way_out for name in names for variable in (name, name.lower())}
+        direct = "127.0.0.1,localhost"
+        return {
+            **proxies,
+            "NO_PROXY": direct,
+            "no_proxy": direct,
+            "NODE_USE_ENV_PROXY": "1",
+            "PATH": f"{self.modules}/.bin:{os.environ.get('PATH', '')}",
+            "HOME": str(self.home),
+            "TMPDIR": str(self.home),
+            "LANG": "C.UTF-8",
+        }
+
+    def assert_it_stayed_inside(self) -> None:
+        """Fail if a client wanted to talk to somebody else than the gateway."""
+        assert [f"{request.method} {request.target}" for request in self._outside.requests] == []

@@ -1,0 +1,71 @@
+"""Gemini CLI, which speaks Google's Gemini API, on models of other formats."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.clients.conftest import StartModel, by_both_doors
+from tests.clients.errand import PROMPT, SIZE, Errand, check
+from tests.clients.models.turns import Turn
+from tests.clients.sandbox import Run, Sandbox
+from tests.conftest import GATEWAY_KEY
+from tests.gateway_process import GatewayProcess
+
+MODELS = {
+    "anthropic_messages": "gemini-2.5-flash",
+    "openai_responses": "gemini-2.5-pro",
+    "openai_chat": "gemini-3-flash-preview",
+}
+"""What Gemini CLI asks for, to reach a model of this format."""
+
+SETTINGS = {
+    "security": {"auth": {"selectedType": "gemini-api-key"}},
+    "privacy": {"usageStatisticsEnabled": False},
+    "telemetry": {"enabled": False},
+    "general": {"enableAutoUpdate": False},
+}
+
+
+class GeminiCLI:
+    """Gemini CLI in a sandbox, with the gateway as its base URL."""
+
+    def __init__(self, sandbox: Sandbox, gateway: GatewayProcess) -> None:
+        self._sandbox = sandbox
+        self._variables = {"GOOGLE_GEMINI_BASE_URL": gateway.url, "GEMINI_API_KEY": GATEWAY_KEY}
+        self.work = sandbox.work
+        sandbox.settings(".gemini/settings.json", json.dumps(SETTINGS))
+
+    def __call__(self, prompt: str, model: str) -> Run:
+        options = ("-m", model, "--skip-trust", "--yolo", "--output-format", "json")
+        return self._sandbox.run("gemini", "-p", prompt, *options, **self._variables)
+
+
+@pytest.fixture
+def gemini_cli(sandbox: Sandbox, gateway: GatewayProcess) -> GeminiCLI:
+    return GeminiCLI(sandbox, gateway)
+
+
+@by_both_doors("format,asked", [*MODELS.items(), ("gemini", "gemini-2.5-flash-lite")])
+def test_a_session_with_tools(gemini_cli: GeminiCLI, start_model: StartModel, format: str, asked: str) -> None:
+    model = start_model(format, Errand(gemini_cli.work))
+    answer = gemini_cli(PROMPT, asked).json()
+    check(model, gemini_cli.work, carries=False)
+    assert SIZE in answer["response"]
+    assert "two figs" in answer["response"]
+    assert answer["stats"]["tools"]["totalSuccess"] == 3
+    (usage,) = [model["tokens"] for model in answer["stats"]["models"].values()]
+    assert usage["prompt"] == 3000
+    assert usage["candidates"] + usage["thoughts"] == 150
+
+
+@by_both_doors("format", MODELS)
+def test_its_prompt_arrives(gemini_cli: GeminiCLI, start_model: StartModel, format: str) -> None:
+    model = start_model(format, lambda seen: Turn(text="Hello."))
+    assert gemini_cli("What is all this?", MODELS[format]).json()["response"] == "Hello."
+    seen = model.last
+    assert "What is all this?" in "".join(seen.prompts)
+    assert "Gemini CLI" in seen.instructions
+    assert {"write_file", "read_file", "run_shell_command"} <= set(seen.tools)
+    assert set(seen.tools["write_file"]["required"]) == {"file_path", "content"}
