@@ -19,6 +19,9 @@ from ai_gateway.errors import BadRequest, BodyTooLarge, InvalidBody, NotFound
 from ai_gateway.protocols import Dialect, dialect_of, model_in
 from ai_gateway.registry import Snapshot
 
+MODEL_PATHS = ("/v1/models/", "/v1beta/models/", "/v1/model/")
+"""Where a path goes on with the id of a model, which may have a slash in it."""
+
 API_PREFIXES = ("/v1/", "/v1beta/")
 
 PATH = re.compile(r"/v1(?:beta)?(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~:@=,+!$*()'-]+)+", re.ASCII)
@@ -57,10 +60,12 @@ def read_arrival(
     fields = dict(headers)
     if b"%" in raw_path:
         # What is decoded from percent signs is not what the provider would get: such a path stays raw, and is refused.
-        # Amazon's clients write the colon of a model id as %3A, which is the one harmless case.
+        # Harmless are the colon of a model id, which Amazon's clients write as %3A, and the slash of one where a path
+        # names a model: every SDK writes it as %2F.
         path = raw_path.decode("latin-1").replace("%3A", ":").replace("%3a", ":")
+        if path.startswith(MODEL_PATHS):
+            path = path.replace("%2F", "/").replace("%2f", "/")
     path = path.removesuffix("/")
-    given_id = fields.get(b"x-request-id")
     return Arrival(
         method=method,
         path=path,
@@ -69,9 +74,14 @@ def read_arrival(
         fields=fields,
         body=body,
         dialect=dialect_of(path, fields),
-        request_id=given_id.decode() if given_id and REQUEST_ID.fullmatch(given_id) else new_request_id(),
+        request_id=request_id(fields.get(b"x-request-id", b"")),
         received_at=perf_counter(),
     )
+
+
+def request_id(given: bytes) -> str:
+    """Take the id that the caller chose, if it is a sensible one, or make one."""
+    return given.decode() if REQUEST_ID.fullmatch(given) else new_request_id()
 
 
 def new_request_id() -> str:

@@ -20,7 +20,7 @@ import msgspec
 
 from ai_gateway.calls import Call, Caller, Reply
 from ai_gateway.errors import GatewayError, ModelNotFound
-from ai_gateway.protocols import DIALECTS
+from ai_gateway.protocols import DIALECTS, GEMINI_METHODS
 from ai_gateway.providers import Provider
 from ai_gateway.registry import Snapshot
 from ai_gateway.routing import default_provider
@@ -59,8 +59,9 @@ _remembered: dict[Provider, tuple[float, list[Model]]] = {}
 
 def is_asked(call: Call) -> bool:
     """Whether a call asks for the gateway's own list, or for one entry of it."""
-    is_models = call.path == PATH or (call.path.startswith(PATH + "/") and ":" not in call.path.rpartition("/")[2])
-    return is_models and call.method in ("GET", "HEAD") and b"x-provider" not in call.fields
+    is_models = call.path == PATH or call.path.startswith(PATH + "/")
+    is_method = call.path.endswith(GEMINI_METHODS)
+    return is_models and not is_method and call.method in ("GET", "HEAD") and b"x-provider" not in call.fields
 
 
 async def answer(call: Call, caller: Caller, snapshot: Snapshot, transport: Transport) -> Reply:

@@ -24,9 +24,6 @@ MAX_HELD = 1024 * 1024
 MARKER_BYTES = 32
 """How far back a terminal marker can begin that ends in the next chunk: none is longer."""
 
-COMMENT = b": keep-alive\n\n"
-"""A sign of life that is legal anywhere between two events, before the first one too."""
-
 
 class Stream(ReplyBody):
     """A stream of events."""
@@ -71,7 +68,7 @@ class Stream(ReplyBody):
             except GatewayError as error:
                 return self._broken(error)
             if chunk is None:
-                return self._call.dialect.keep_alive if self._has_begun else COMMENT
+                return self._call.dialect.keep_alive if self._has_begun else self._call.dialect.first_sign
             if not chunk:
                 return self._finished()
             events = self._complete(chunk)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
+import msgspec
+
 from ai_gateway.calls import Call, ReplyBody, UpstreamResponse
 from ai_gateway.errors import GatewayError
 from ai_gateway.protocols.emulation import Undoing
-from ai_gateway.protocols.events import Event, Failed, Finished
+from ai_gateway.protocols.events import Event, Failed, Finished, Started
 from ai_gateway.protocols.protocol import Emulation, Splitter, StreamReader, StreamWriter
 
 logger = logging.getLogger("ai_gateway")
@@ -22,13 +24,20 @@ PATIENCE_AT_END = 0.5
 
 
 class Translation:
-    """The machinery of one stream."""
+    """The machinery of one stream. `model` is told to the caller where the provider does not name it."""
 
-    __slots__ = ("_reader", "_splitter", "_undoing", "_writer", "failure", "is_over")
+    __slots__ = ("_model", "_reader", "_splitter", "_undoing", "_writer", "failure", "is_over")
 
     def __init__(
-        self, *, splitter: Splitter, reader: StreamReader, writer: StreamWriter, emulation: Emulation | None
+        self,
+        *,
+        splitter: Splitter,
+        reader: StreamReader,
+        writer: StreamWriter,
+        emulation: Emulation | None,
+        model: str,
     ) -> None:
+        self._model = model
         self._splitter = splitter
         self._reader = reader
         self._writer = writer
@@ -61,6 +70,8 @@ class Translation:
         """Write events for the caller."""
         written = []
         for event in events:
+            if isinstance(event, Started) and not event.model:
+                event = msgspec.structs.replace(event, model=self._model)
             if isinstance(event, Failed):
                 self.failure = event.error
                 written.append(self._writer.fail(event.error, request_id))

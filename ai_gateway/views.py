@@ -22,7 +22,7 @@ from django.views.decorators.csrf import csrf_exempt
 from ai_gateway import gateway, health, registry
 from ai_gateway.calls import Arrival, IncomingBody, Reply
 from ai_gateway.errors import ClientDisconnected, InternalError, MethodNotAllowed, PermissionDenied
-from ai_gateway.intake import REQUEST_ID, new_request_id, read_arrival, too_large
+from ai_gateway.intake import read_arrival, request_id, too_large
 from ai_gateway.protocols import DIALECTS
 from ai_gateway.refusals import refuse
 from ai_gateway.responses import EventStreamResponse
@@ -92,9 +92,7 @@ def _only_get(request: HttpRequest) -> Reply | None:
 
 
 def _request_id(request: HttpRequest) -> str:
-    """Take the id that the caller chose, or make one."""
-    given = request.headers.get("x-request-id", "").encode()
-    return given.decode() if REQUEST_ID.fullmatch(given) else new_request_id()
+    return request_id(request.headers.get("x-request-id", "").encode())
 
 
 def _has_metrics_token(request: HttpRequest) -> bool:

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from ai_gateway.calls import ReplyBody
 from ai_gateway.errors import UpstreamClosed, UpstreamTimeout
-from ai_gateway.relay import COMMENT, MAX_HELD, Plain, Stream
+from ai_gateway.relay import MAX_HELD, Plain, Stream
 from tests.factories import Answer, Step, make_call, run
+
+COMMENT = b": keep-alive\n\n"
 
 PATHS = {
     "openai_chat": "/v1/chat/completions",

@@ -16,7 +16,7 @@ import msgspec
 
 from ai_gateway import health
 from ai_gateway.calls import Call, Headers, Reply, UpstreamRequest, UpstreamResponse
-from ai_gateway.errors import InvalidBody, Kind, UnsupportedDialect, UpstreamProtocolError
+from ai_gateway.errors import InvalidBody, Kind, UpstreamProtocolError
 from ai_gateway.hops.base import (
     Attempt,
     Hop,
@@ -35,6 +35,7 @@ from ai_gateway.protocols.jsontext import dumps, loads
 from ai_gateway.protocols.protocol import Head, Outgoing
 from ai_gateway.protocols.tool_ids import made_id
 from ai_gateway.protocols.transcript import Collector, replay
+from ai_gateway.protocols.writing import write_request
 from ai_gateway.translation import TranslatedStream, Translation
 
 MAX_ANSWER = 128 * 1024 * 1024
@@ -90,7 +91,7 @@ class Generation(Hop):
     def request(self) -> UpstreamRequest:
         """See Hop.request()."""
         attempt, call = self.attempt, self.attempt.call
-        self._outgoing = outgoing = self._theirs.write_request(self._request, self._destination)
+        self._outgoing = outgoing = write_request(self._theirs, self._request, self._destination)
         path, query = self._theirs.target(self._destination.model, self._request.stream)
         headers = translated_request_headers(call, outgoing.headers)
         translated = msgspec.structs.replace(
@@ -131,6 +132,8 @@ class Generation(Hop):
         answer = self._read_stream(body) if is_stream(response, body) else self._theirs.read_answer(read_answer(body))
         if self._outgoing.emulation is not None:
             answer = undo(answer, self._outgoing.emulation)
+        if not answer.model:  # Bedrock's answers do not name it.
+            answer = msgspec.structs.replace(answer, model=self._destination.model)
         return self._whole(answer, translated_headers(self.attempt, response, b"application/json"))
 
     def _read_stream(self, body: bytes) -> Answer:
@@ -163,6 +166,7 @@ class Generation(Hop):
             reader=self._theirs.stream_reader(),
             writer=self._ours.stream_writer(self._request, self._carrier, self._head),
             emulation=self._outgoing.emulation,
+            model=self._destination.model,
         )
         ready = b""
         while not translation.is_over:
@@ -236,10 +240,3 @@ def translated_request_headers(call: Call, added: Sequence[tuple[bytes, bytes]] 
         if header[0] not in NOT_FORWARDED_NAMES and not header[0].startswith(NOT_FORWARDED)
     ]
     return [*headers, (b"content-type", b"application/json"), *added]
-
-
-def no_format(attempt: Attempt) -> UnsupportedDialect:
-    """Make the error for a provider that no format leads to."""
-    return UnsupportedDialect(
-        f"The provider {attempt.provider.name!r} cannot be asked in {attempt.call.dialect.name}, nor by translation."
-    )

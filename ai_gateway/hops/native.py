@@ -60,12 +60,13 @@ class Native(Hop):
         """See Hop.judge()."""
         call, status = self.attempt.call, response.status
         check_status(self.attempt, response)
-        fields = dict(response.headers)
-        if fields.get(b"content-type", b"").startswith(b"text/event-stream") and b"content-encoding" not in fields:
-            return await self._stream(response)
-        length = fields.get(b"content-length")
         if call.method == "HEAD" or status in (204, 304):
             return await self._without_body(response)
+        fields = dict(response.headers)
+        is_stream = fields.get(b"content-type", b"").startswith(b"text/event-stream")
+        if is_stream and status < 300 and b"content-encoding" not in fields:
+            return await self._stream(response)
+        length = fields.get(b"content-length")
         body = response.take_rest()
         if body is None and length is not None and length.isdigit() and int(length) <= HELD_ANSWER:
             body = await self._hold(response)

@@ -73,6 +73,9 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Whether it calls functions."""
     strict_tools: bool = False
     """Whether it takes `strict` for a function."""
+    hosted_tools: str = "refuse"
+    """What becomes of a tool that only the caller's own provider could run, such as a web search: "refuse" the request,
+    or "drop" the tool and say so. An agent that always offers one (Codex) wants "drop"."""
     custom_tools: bool = False
     """Whether it takes tools with free text (OpenAI's `custom`)."""
     parallel_flag: bool = True
@@ -113,7 +116,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     audio: bool = False
     """Whether it hears sound."""
     cache_marks: bool = False
-    """Whether chat completions take Anthropic's `cache_control` on parts (OpenRouter, Anthropic behind others)."""
+    """Whether chat completions take Anthropic's `cache_control` (OpenRouter), and Converse its cache points."""
 
     # Small matters.
 

@@ -39,6 +39,9 @@ class Dialect:
     keep_alive: bytes = b": keep-alive\n\n"
     """What may be sent between two events while the upstream is silent."""
 
+    first_sign: bytes = b": keep-alive\n\n"
+    """The same before the first event: a comment, which is legal anywhere, but for clients that choke on one."""
+
     terminal: tuple[bytes, ...] = ()
     """Byte strings one of which is in every stream that ended well. None: the end of the body is the end."""
 

@@ -9,14 +9,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
-from ai_gateway.protocols.conversation import Answer, Part, Stop, Text, ToolCall
+from ai_gateway.protocols.conversation import Answer, CustomTool, Part, Stop, Text, ToolCall
 from ai_gateway.protocols.events import Closed, Event, Finished, Grown, Opened, Signed
 from ai_gateway.protocols.jsontext import arguments_object
 from ai_gateway.protocols.protocol import Emulation
 from ai_gateway.protocols.stopping import Stopping, stopped
+
+FREE_TEXT: dict[str, Any] = {
+    "type": "object",
+    "properties": {"input": {"type": "string"}},
+    "required": ["input"],
+    "additionalProperties": False,
+}
+"""The schema of a function that stands for a tool with free text."""
+
+
+def described(tool: CustomTool) -> str:
+    """Describe a tool with free text to a model that cannot be held to its grammar."""
+    grammar = tool.grammar or {}
+    definition = grammar.get("definition")
+    if not definition:
+        return tool.description
+    syntax = grammar.get("syntax") or "lark"
+    words = f"The input must be a text that follows this grammar ({syntax}):\n{definition}"
+    return f"{tool.description}\n\n{words}" if tool.description else words
 
 
 def undo(answer: Answer, emulation: Emulation) -> Answer:

@@ -20,9 +20,10 @@ def object_schema(schema: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def subschemas(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Give every schema that stands directly inside another."""
+    """Give every schema that stands directly inside another. Callers write schemas: what is none is passed over."""
     for word in COMPOSITIONS:
-        yield from (each for each in schema.get(word) or () if isinstance(each, dict))
+        inner = schema.get(word)
+        yield from (each for each in inner if isinstance(each, dict)) if isinstance(inner, list) else ()
     for word in MAPS:
         inner = schema.get(word)
         yield from (each for each in inner.values() if isinstance(each, dict)) if isinstance(inner, dict) else ()
@@ -31,16 +32,25 @@ def subschemas(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield schema[word]
 
 
-def is_strict(schema: dict[str, Any]) -> bool:
+MAX_DEPTH = 50
+"""How deep schemas may stand in each other to be called strict. OpenAI takes ten levels."""
+
+
+def is_strict(schema: dict[str, Any], depth: int = 0) -> bool:
     """Whether a schema is what OpenAI demands for `strict`: every object closed, and every property of it required.
 
     Source: "Structured Outputs", section "Supported schemas", of OpenAI's documentation.
     """
-    if schema.get("type") == "object" or "properties" in schema:
-        if schema.get("additionalProperties") is not False:
-            return False
-        if set(schema.get("required") or ()) != set(schema.get("properties") or ()):
-            return False
-    if "oneOf" in schema or "allOf" in schema:
+    if depth > MAX_DEPTH or "oneOf" in schema or "allOf" in schema:
         return False
-    return all(is_strict(inner) for inner in subschemas(schema))
+    if (schema.get("type") == "object" or "properties" in schema) and not _is_closed(schema):
+        return False
+    return all(is_strict(inner, depth + 1) for inner in subschemas(schema))
+
+
+def _is_closed(schema: dict[str, Any]) -> bool:
+    required, properties = schema.get("required") or [], schema.get("properties") or {}
+    if not isinstance(required, list) or not isinstance(properties, dict):
+        return False
+    names = {name for name in required if isinstance(name, str)}
+    return schema.get("additionalProperties") is False and names == properties.keys()

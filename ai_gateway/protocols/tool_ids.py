@@ -29,24 +29,27 @@ def made_id(prefix: str, *sources: object, length: int = 20) -> str:
 def with_ids(messages: Iterable[Message], allowed: re.Pattern[str] = USUAL, exact_length: int = 0) -> list[Message]:
     """Copy messages with ids that are allowed and unique; a call and its result keep fitting together.
 
-    A result belongs to the last call before it that has its id, and among several calls of equal id in one turn to the
-    first that has no result yet. `exact_length`, if not 0, is how long every id must be (letters and digits).
+    A result belongs to the last turn before it that has a call of its id, and among several calls of equal id in that
+    turn to the first that has no result yet. `exact_length`, if not 0, is how long every id must be, in letters and
+    digits.
     """
     changed: list[Message] = []
     used: set[str] = set()
-    pending: dict[str, list[str]] = {}
+    waiting: dict[str, tuple[int, list[str]]] = {}
+    answered: dict[str, str] = {}
     for turn, message in enumerate(messages):
-        if message.role == "assistant" and any(isinstance(part, ToolCall) for part in message.parts):
-            pending = {}
         parts: list[Part] = []
         for place, part in enumerate(message.parts):
             if isinstance(part, ToolCall):
                 new = _allowed(part.id, (turn, place), used, allowed, exact_length)
-                pending.setdefault(part.id, []).append(new)
+                if waiting.get(part.id, (turn,))[0] != turn:
+                    del waiting[part.id]  # An id that is used again: results are for the newer call.
+                waiting.setdefault(part.id, (turn, []))[1].append(new)
                 parts.append(part if new == part.id else msgspec.structs.replace(part, id=new))
             elif isinstance(part, ToolResult):
-                waiting = pending.get(part.call_id)
-                new = (waiting.pop(0) if len(waiting) > 1 else waiting[0]) if waiting else part.call_id
+                _, open_calls = waiting.get(part.call_id, (turn, []))
+                new = open_calls.pop(0) if open_calls else answered.get(part.call_id, part.call_id)
+                answered[part.call_id] = new
                 parts.append(part if new == part.call_id else msgspec.structs.replace(part, call_id=new))
             else:
                 parts.append(part)

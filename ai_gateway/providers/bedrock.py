@@ -19,6 +19,7 @@ import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, NamedTuple
+from urllib.parse import quote, unquote
 
 from ai_gateway.calls import BaseURL, Call, Caller, Headers, Origin, UpstreamRequest
 from ai_gateway.credentials import Secret
@@ -47,6 +48,10 @@ class AccessKeys(NamedTuple):
     secret: Secret
     token: Secret | None
     region: str
+
+
+MODEL_PATH = re.compile(r"/v1/model/(.+)/([a-z-]+)")
+"""A path that names a model, and what is asked of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +139,11 @@ class BedrockProvider(Provider):
         return self.base.origin if caller.is_authenticated else self.base_in(self.region_of(call)).origin
 
     def path(self, path: str) -> str:
-        """Exchange the prefix. A colon in a model's id is written as Amazon's own clients do, which they sign."""
+        """Exchange the prefix. Colons and slashes in a model's id, which may be the ARN of a profile, are written as
+        Amazon's own clients do, which they sign."""
+        found = MODEL_PATH.fullmatch(path)
+        if found is not None:
+            path = f"/v1/model/{quote(unquote(found[1]), safe='')}/{found[2]}"
         return super().path(path).replace(":", "%3A")
 
     def authorize(self, call: Call, caller: Caller) -> Headers:

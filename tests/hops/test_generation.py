@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ai_gateway.errors import (
+    BadRequest,
     InvalidBody,
     Kind,
     ProviderError,
@@ -118,6 +119,14 @@ def test_what_would_change_the_answer_is_refused_and_not_sent(exchange: Ask) -> 
     with pytest.raises(Unsupported) as raised:
         exchange("/v1/chat/completions", {**CHAT, "n": 2}, "messages")
     assert raised.value.param == "n"
+
+
+def test_a_body_that_is_nested_without_end_is_refused(exchange: Ask) -> None:
+    deep: Any = "x"
+    for _ in range(900):
+        deep = [deep]
+    with pytest.raises(BadRequest):
+        exchange("/v1/chat/completions", {**CHAT, "response_format": deep}, "messages")
 
 
 @pytest.mark.parametrize("body", [{"messages": []}, {"model": "", "messages": "no list"}])

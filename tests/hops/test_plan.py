@@ -91,5 +91,11 @@ def test_openais_own_split_is_honoured(snapshot: Snapshot, model: str, members: 
     ],
 )
 def test_tokens_are_counted_by_whoever_can(snapshot: Snapshot, path: str, to: str, kind: type[Hop]) -> None:
-    members = {"messages": MESSAGES} if "messages" in path else {"contents": [{"parts": [{"text": "Hi"}]}]} if "beta" in path else {"input": "Hi"}
+    members = (
+        {"messages": MESSAGES}
+        if "messages" in path
+        else {"contents": [{"parts": [{"text": "Hi"}]}]}
+        if "beta" in path
+        else {"input": "Hi"}
+    )
     assert isinstance(chosen(snapshot, path, to, **members), kind)

@@ -16,6 +16,7 @@ from ai_gateway.protocols import PROTOCOLS
 from ai_gateway.protocols.capabilities import Destination
 from ai_gateway.protocols.carrier import Carrier
 from ai_gateway.protocols.protocol import Head, Outgoing
+from ai_gateway.protocols.writing import write_request
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "translation.md"
 BEGIN, END = "<!-- tables: begin -->\n", "<!-- tables: end -->\n"
@@ -430,7 +431,7 @@ def translate(format: str, body: dict[str, Any], to: str) -> Outgoing:
     capabilities = CapabilityTable().of(row, row, model)
     request = PROTOCOLS[format].read_request(body, Head(model="m", stream=False), Carrier([b"key"]))
     destination = Destination(provider=row, model=model, format=to, capabilities=capabilities)
-    return PROTOCOLS[to].write_request(request, destination)
+    return write_request(PROTOCOLS[to], request, destination)
 
 
 def outcome(format: str, sample: Sample, to: str) -> str:

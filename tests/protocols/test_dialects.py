@@ -86,10 +86,11 @@ def test_an_error_event_is_one_whole_event_with_the_message(dialect: Dialect) ->
 
 @EVENT_STREAMS
 def test_a_keep_alive_is_whole_and_ends_no_stream(dialect: Dialect) -> None:
-    assert whole_events(dialect.keep_alive) == len(dialect.keep_alive)
-    read = first_event(dialect.keep_alive)
-    assert read is None or dialect.read_error(*read) is None
-    assert not any(marker in dialect.keep_alive for marker in dialect.terminal)
+    for sign in (dialect.keep_alive, dialect.first_sign):
+        assert whole_events(b"data: {}\r\n\r\n" + sign) == len(sign) + 12
+        read = first_event(sign)
+        assert read is None or dialect.read_error(*read) is None
+        assert not any(marker in sign for marker in dialect.terminal)
 
 
 @pytest.mark.parametrize("table", [openai_errors.TYPES, anthropic_errors.TYPES, gemini.STATUSES])

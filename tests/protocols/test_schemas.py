@@ -49,7 +49,17 @@ def test_a_closed_schema_with_every_property_required_is_strict(schema: dict[str
         closed(a={"type": "array", "items": {"type": "object", "properties": {}}}),
         {**closed(), "$defs": {"x": {"type": "object"}}},
         closed(a={"oneOf": [{"type": "string"}]}),
+        {"type": "object", "properties": ["a"], "required": ["a"], "additionalProperties": False},
+        {"type": "object", "properties": {}, "required": 1, "additionalProperties": False},
+        {**closed(), "anyOf": 7, "allOf": "x"},
     ],
 )
 def test_any_other_is_not(schema: dict[str, Any]) -> None:
+    assert not is_strict(schema)
+
+
+def test_a_schema_without_end_is_not_strict() -> None:
+    schema: dict[str, Any] = {"type": "string"}
+    for _ in range(5000):
+        schema = {"anyOf": [schema]}
     assert not is_strict(schema)

@@ -65,3 +65,14 @@ def test_an_exact_length_of_letters_and_digits() -> None:
 
 def test_a_result_without_a_call_keeps_its_id() -> None:
     assert ids(with_ids([results("nobody")])) == [["nobody"]]
+
+
+def test_two_turns_of_calls_in_a_row_both_get_their_results() -> None:
+    [[a], [b], given] = ids(with_ids([calls("a:1"), calls("b:1"), results("a:1", "b:1")]))
+    assert given == [a, b]
+    assert "a:1" not in given
+
+
+def test_a_second_result_of_a_call_follows_the_first() -> None:
+    [[call], given] = ids(with_ids([calls("a:1"), results("a:1", "a:1")]))
+    assert given == [call, call]

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.raw_client import RawClient
-from tests.upstream import Upstream
+from tests.upstream import Upstream, json_answer
 from tests.wire.samples import BEARER, CHAT, CHAT_PATH, GEMINI, MESSAGES, MESSAGES_PATH
 
 pytestmark = pytest.mark.usefixtures("quiescent")
@@ -83,12 +83,20 @@ def test_a_route_is_exchanged_for_its_target(raw: RawClient, upstream: Upstream)
     assert (answer.header("x-gateway-provider"), answer.header("x-gateway-model")) == ("openai", "gpt-5-mini")
 
 
-def test_a_dialect_that_the_provider_does_not_speak_is_refused_before_anything_is_sent(
-    raw: RawClient, upstream: Upstream
-) -> None:
+def test_a_dialect_that_the_provider_does_not_speak_is_translated(raw: RawClient, upstream: Upstream) -> None:
+    said = {"role": "assistant", "content": "Hi"}
+    upstream.answer(json_answer({"id": "c", "model": "m", "choices": [{"index": 0, "message": said}]}))
     answer = raw.post("/v1/messages", MESSAGES, [BEARER, ("x-provider", "openai")])
+    assert answer.status == 200
+    assert answer.json()["content"] == [{"type": "text", "text": "Hi"}]
+    assert upstream.request.target == "/v1/chat/completions"
+
+
+def test_what_cannot_be_translated_is_refused_before_anything_is_sent(raw: RawClient, upstream: Upstream) -> None:
+    answer = raw.post("/v1/messages", {**MESSAGES, "mcp_servers": [{"name": "x"}]}, [BEARER, ("x-provider", "openai")])
     assert answer.status == 400
-    assert "anthropic_messages" in answer.json()["error"]["message"]
+    assert answer.json()["error"]["type"] == "invalid_request_error"
+    assert "mcp_servers" in answer.json()["error"]["message"] or answer.header("x-should-retry") == "false"
     assert not upstream.requests
 
 

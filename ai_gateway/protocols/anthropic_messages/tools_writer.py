@@ -17,6 +17,7 @@ from ai_gateway.protocols.anthropic_messages.content_writer import write_mark
 from ai_gateway.protocols.anthropic_messages.draft import Draft
 from ai_gateway.protocols.anthropic_messages.reasoning import give_up_thinking
 from ai_gateway.protocols.conversation import CustomTool, FunctionTool, HostedTool, Request, Tool, ToolCall, ToolChoice
+from ai_gateway.protocols.emulation import FREE_TEXT, described
 from ai_gateway.protocols.tool_ids import made_id
 
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
@@ -35,13 +36,6 @@ BETAS = {
 
 SEARCH_TYPES = ("web_search", "google_search", "googleSearch")
 """What the types of other providers' tools for searching the web begin with."""
-
-FREE_TEXT = {
-    "type": "object",
-    "properties": {"input": {"type": "string"}},
-    "required": ["input"],
-}
-"""The schema of a function that stands for a tool with free text (see `Emulation`)."""
 
 
 def sent_names(request: Request) -> dict[str, str]:
@@ -110,12 +104,7 @@ def _write_strict(written: dict[str, Any], tool: FunctionTool, draft: Draft) -> 
 
 def _write_custom(tool: CustomTool, draft: Draft) -> dict[str, Any]:
     """Write a tool with free text as a function with one string. A grammar can only be described to the model."""
-    said = ""
-    if tool.grammar is not None:
-        syntax = tool.grammar.get("syntax") or "lark"
-        definition = tool.grammar.get("definition") or ""
-        said = f"The input must be a text that follows this grammar ({syntax}):\n{definition}"
-    return _named(tool, draft, "\n\n".join(filter(None, (tool.description, said)))) | {"input_schema": FREE_TEXT}
+    return _named(tool, draft, described(tool)) | {"input_schema": FREE_TEXT}
 
 
 def _write_hosted(tool: HostedTool, draft: Draft) -> dict[str, Any]:

@@ -22,14 +22,12 @@ from ai_gateway.protocols.conversation import (
     Tool,
     ToolCall,
 )
+from ai_gateway.protocols.emulation import FREE_TEXT, described
 from ai_gateway.protocols.schemas import object_schema
 from ai_gateway.protocols.tool_ids import made_id
 
 ALLOWED = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 """What the name of a tool may be."""
-
-FREE_TEXT = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
-"""The arguments of a function that stands for a tool with free text."""
 
 NO_CALLS = "Do not call any tool now. Answer in text."
 """What the model is told where no tool may be called, but tools must be named because the history has calls."""
@@ -86,11 +84,10 @@ def write_tool(tool: Tool, names: ToolNames, capabilities: Capabilities) -> dict
         if tool.format == NAME:
             return tool.value
         raise Unsupported(f"Tools of the type {tool.type} cannot be used with this provider.", param=tool.at)
-    if isinstance(tool, CustomTool) and tool.grammar is not None:
-        raise Unsupported("This provider has no tools whose text follows a grammar.", param=tool.at)
     spec: dict[str, Any] = {"name": names.sent(tool.name)}
-    if tool.description:
-        spec["description"] = tool.description
+    description = described(tool) if isinstance(tool, CustomTool) else tool.description
+    if description:
+        spec["description"] = description
     schema = FREE_TEXT if isinstance(tool, CustomTool) else object_schema(tool.schema)
     spec["inputSchema"] = {"json": schema if "type" in schema else {"type": "object", **schema}}
     if isinstance(tool, FunctionTool) and tool.strict and capabilities.strict_tools:

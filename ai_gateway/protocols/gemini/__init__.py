@@ -33,6 +33,9 @@ DIALECT = Dialect(
     write_error=write_error,
     write_error_event=write_error_event,
     statuses={Kind.QUOTA: 429},
+    # google-genai takes a comment for an answer that it cannot read; an empty line it skips.
+    keep_alive=b"\r\n",
+    first_sign=b"\r\n",
     terminal=(b'"error"', b'"finishReason"', b'"blockReason"'),
     read_error=lambda name, data: status_of(data),
 )

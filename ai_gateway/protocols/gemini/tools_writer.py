@@ -11,12 +11,10 @@ from typing import Any
 from ai_gateway.errors import Unsupported
 from ai_gateway.protocols.capabilities import Destination
 from ai_gateway.protocols.conversation import CustomTool, FunctionTool, HostedTool, Request, ToolChoice
+from ai_gateway.protocols.emulation import FREE_TEXT, described
 from ai_gateway.protocols.gemini.signatures import FORMAT
 from ai_gateway.protocols.gemini.tool_names import ToolNames
 from ai_gateway.protocols.schemas import object_schema
-
-FREE_TEXT = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
-"""The arguments of a function that stands for a tool with free text."""
 
 SAYS_NOTHING = frozenset(("type", "properties", "required", "additionalProperties", "title", "$schema"))
 """Members of a schema that say nothing where there are no properties."""
@@ -57,9 +55,7 @@ def _has_arguments(schema: dict[str, Any] | None) -> bool:
 
 
 def _custom(tool: CustomTool, names: ToolNames) -> dict[str, Any]:
-    if tool.grammar is not None and tool.grammar.get("type") != "text":
-        raise Unsupported("A tool whose input follows a grammar cannot be offered to this provider.", param=tool.at)
-    return declaration(names.sent(tool.name), tool.description, FREE_TEXT)
+    return declaration(names.sent(tool.name), described(tool), FREE_TEXT)
 
 
 def _hosted(tool: HostedTool) -> dict[str, Any]:

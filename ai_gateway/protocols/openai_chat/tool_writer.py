@@ -23,6 +23,7 @@ from ai_gateway.protocols.conversation import (
     ToolCall,
     ToolChoice,
 )
+from ai_gateway.protocols.emulation import FREE_TEXT, described
 from ai_gateway.protocols.jsontext import dumps_text
 from ai_gateway.protocols.openai_chat.reasoning import FORMAT
 from ai_gateway.protocols.protocol import Emulation
@@ -37,14 +38,6 @@ JSON_TOOL = "json_output"
 """The name of the tool whose arguments are the answer, where a model can be held to a schema by no other means."""
 
 SEARCH = "web_search_options"
-
-TEXT_ARGUMENT = {
-    "type": "object",
-    "properties": {"input": {"type": "string", "description": "The input of the tool, as free text."}},
-    "required": ["input"],
-    "additionalProperties": False,
-}
-"""The schema of a function that stands for a tool with free text."""
 
 
 class ToolSet:
@@ -113,11 +106,7 @@ class ToolSet:
             custom |= {"description": tool.description} if tool.description else {}
             custom |= {"format": _nested_grammar(tool.grammar)} if tool.grammar else {}
             return {"type": "custom", "custom": custom}
-        description = [tool.description] if tool.description else []
-        if tool.grammar:
-            syntax, definition = tool.grammar.get("syntax"), tool.grammar.get("definition")
-            description.append(f"The input must follow this grammar ({syntax}):\n{definition}")
-        function = {"name": self.name(tool.name), "description": "\n\n".join(description), "parameters": TEXT_ARGUMENT}
+        function = {"name": self.name(tool.name), "description": described(tool), "parameters": FREE_TEXT}
         return {"type": "function", "function": function}
 
     def _json(self) -> dict[str, Any]:

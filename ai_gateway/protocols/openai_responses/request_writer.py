@@ -89,12 +89,11 @@ class RequestWriter:
         self._drop_unknown()
         self._hints(body)
         dropped = [*self._dropped, *self._tools.dropped, *self._reasoning.dropped]
-        return Outgoing(body=body, dropped=list(dict.fromkeys(dropped)), emulation=self._tools.emulation())
+        stop = tuple(each for each in self._request.stop if each)  # Responses have no member for them.
+        return Outgoing(body=body, dropped=list(dict.fromkeys(dropped)), emulation=self._tools.emulation(stop))
 
     def _refuse(self) -> None:
         """Refuse what Responses cannot do and what would change the answer."""
-        if any(self._request.stop):
-            raise Unsupported("Stop sequences cannot be sent to this provider.", param=self._name("stop"))
         if (self._request.count or 1) > 1:
             raise Unsupported("This provider gives one answer to a request.", param=self._name("count"))
         if self._request.logprobs and not self._capabilities.logprobs:

@@ -13,6 +13,7 @@ from typing import Any
 from ai_gateway.errors import Unsupported
 from ai_gateway.protocols.capabilities import Capabilities
 from ai_gateway.protocols.conversation import CustomTool, FunctionTool, HostedTool, Request, Tool, ToolCall, ToolChoice
+from ai_gateway.protocols.emulation import FREE_TEXT, described
 from ai_gateway.protocols.protocol import Emulation
 from ai_gateway.protocols.schemas import is_strict, object_schema
 from ai_gateway.protocols.tool_ids import made_id
@@ -21,14 +22,6 @@ FORMAT = "openai_responses"
 
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 """What a tool may be called."""
-
-FREE_TEXT = {
-    "type": "object",
-    "properties": {"input": {"type": "string"}},
-    "required": ["input"],
-    "additionalProperties": False,
-}
-"""The arguments of a function that stands for a tool with free text."""
 
 
 SEARCHES = ("web_search_", "google_search", "googleSearch")
@@ -91,12 +84,12 @@ class ToolWriter:
             self.dropped.append(self._request.name_of("parallel_tool_calls"))
         return body
 
-    def emulation(self) -> Emulation | None:
-        """Tell what has to be undone in the answer."""
+    def emulation(self, stop: tuple[str, ...]) -> Emulation | None:
+        """Tell what has to be undone in the answer, and which stop sequences have to be kept there."""
         changed = self._names.changed()
-        if not changed and not self._custom:
+        if not changed and not self._custom and not stop:
             return None
-        return Emulation(custom_tools=frozenset(self._custom), names=changed)
+        return Emulation(custom_tools=frozenset(self._custom), names=changed, stop=stop)
 
     def _offered(self) -> list[Tool]:
         """The tools that may be called: where a model cannot be told that only some may, the others are left out."""
@@ -129,7 +122,7 @@ class ToolWriter:
         name = self._names.sent(tool.name)
         if not self._capabilities.custom_tools:
             self._custom.add(name)
-            return self._written(tool.name, _with_grammar(tool), FREE_TEXT, False)
+            return self._written(tool.name, described(tool), FREE_TEXT, False)
         written: dict[str, Any] = {"type": "custom", "name": name}
         if tool.description:
             written["description"] = tool.description
@@ -184,11 +177,3 @@ def _web_search(value: dict[str, Any]) -> dict[str, Any]:
     if value.get("user_location"):
         search["user_location"] = value["user_location"]
     return search
-
-
-def _with_grammar(tool: CustomTool) -> str:
-    """Describe a tool whose text must follow a grammar to a model that cannot be held to one."""
-    if tool.grammar is None:
-        return tool.description
-    syntax, definition = tool.grammar.get("syntax", ""), tool.grammar.get("definition", "")
-    return f"{tool.description}\n\nThe input must follow this {syntax} grammar:\n{definition}".strip()

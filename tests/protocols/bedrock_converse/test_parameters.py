@@ -107,8 +107,9 @@ def test_a_tool_with_free_text_is_a_function_with_one_argument() -> None:
     assert outgoing.body["messages"][1]["content"][0]["toolUse"]["input"] == {"input": "ls"}
     assert outgoing.emulation is not None
     assert outgoing.emulation.custom_tools == {"shell"}
-    grammar = CustomTool(name="shell", grammar={"type": "grammar"}, at="tools[0]")
-    assert refusal(asked(tools=[grammar])).param == "tools[0]"
+    grammar = {"type": "grammar", "syntax": "lark", "definition": "start: /.+/"}
+    described = write(asked(user(Text(text="Hi")), tools=[CustomTool(name="shell", grammar=grammar)]))
+    assert "start: /.+/" in described.body["toolConfig"]["tools"][0]["toolSpec"]["description"]
 
 
 def test_a_model_without_tools_is_not_given_any() -> None:

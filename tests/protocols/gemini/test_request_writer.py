@@ -360,8 +360,9 @@ def test_a_tool_with_free_text_is_a_function_with_one_argument() -> None:
     assert outgoing.emulation is not None
     assert outgoing.emulation.custom_tools == {"patch"}
     assert outgoing.body["contents"][1]["parts"][0]["functionCall"]["args"] == {"input": "*** Begin"}
-    with pytest.raises(Unsupported):
-        written(asked(tools=[CustomTool(name="patch", grammar={"type": "grammar"}, at="tools[0]")]))
+    grammar = {"type": "grammar", "syntax": "lark", "definition": "start: /.+/"}
+    outgoing = written(asked(tools=[CustomTool(name="patch", grammar=grammar)]))
+    assert "start: /.+/" in outgoing.body["tools"][0]["functionDeclarations"][0]["description"]
 
 
 def test_hosted_tools() -> None:

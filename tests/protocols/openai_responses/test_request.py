@@ -36,6 +36,7 @@ from ai_gateway.protocols.conversation import (
 )
 from ai_gateway.protocols.jsontext import dumps
 from ai_gateway.protocols.openai_responses import PROTOCOL
+from ai_gateway.protocols.protocol import Emulation
 from tests.protocols.openai_responses.wire import CARRIER, OPENAI, SEALING, asked, destination, read, sent
 from tests.protocols.vectors import Vector, vectors
 
@@ -812,7 +813,6 @@ def test_what_is_dropped_is_reported_as_the_caller_calls_it() -> None:
 
 
 UNSUPPORTED: list[tuple[Request, str]] = [
-    (request(stop=["END"], names={"stop": "stop_sequences"}), "stop_sequences"),
     (request(count=2, names={"count": "n"}), "n"),
     (request(user(Image(file_id="f", at="messages[0].content[0]"))), "messages[0].content[0]"),
     (request(tools=[HostedTool(format="gemini", type="codeExecution", value={}, at="tools[0]")]), "tools[0].type"),
@@ -867,3 +867,10 @@ def test_states_are_put_back_for_who_made_them_and_taken_out_for_others() -> Non
     ]
     assert restored["unknown"] == 1
     assert body == before
+
+
+def test_stop_sequences_are_kept_here_because_responses_have_none() -> None:
+    outgoing = sent(request(stop=["END", ""], names={"stop": "stop_sequences"}))
+    assert "stop" not in outgoing.body
+    assert outgoing.emulation == Emulation(stop=("END",))
+    assert "stop_sequences" not in outgoing.dropped

@@ -1,0 +1,75 @@
+"""Writing a request for a destination: what is the same for every format.
+
+Two things a destination may not take are taken out before its format is written, and reported: marks of where the
+prompt shall be cached, and, if the model's row says so, tools that only the caller's own provider could run.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ai_gateway.errors import Unsupported
+from ai_gateway.protocols.capabilities import Destination
+from ai_gateway.protocols.conversation import HostedTool, Part, Request, Tool, ToolResult
+from ai_gateway.protocols.protocol import Outgoing, Protocol
+
+
+def write_request(protocol: Protocol, request: Request, destination: Destination) -> Outgoing:
+    """Write a request in a format. Raises Unsupported naming the caller's member."""
+    dropped: list[str] = []
+    if not takes_cache_marks(destination) and has_cache_marks(request):
+        request = without_cache_marks(request)
+        dropped.append(request.name_of("cache"))
+    while True:
+        try:
+            outgoing = protocol.write_request(request, destination)
+        except Unsupported as error:
+            refused = [tool.at for tool in request.tools if is_hosted_at(tool, error.param)]
+            if not refused or destination.capabilities.hosted_tools != "drop":
+                raise
+            dropped += refused
+            tools = [tool for tool in request.tools if tool.at not in refused]
+            request = msgspec.structs.replace(request, tools=tools)
+        else:
+            return msgspec.structs.replace(outgoing, dropped=[*outgoing.dropped, *dropped])
+
+
+def is_hosted_at(tool: Tool, param: str | None) -> bool:
+    """Whether an error about this member of the caller's is about this hosted tool."""
+    if not isinstance(tool, HostedTool) or param is None or not tool.at:
+        return False
+    return param == tool.at or param.startswith(f"{tool.at}.")
+
+
+def takes_cache_marks(destination: Destination) -> bool:
+    """Whether marks mean something there: to Anthropic always, elsewhere as the model's row says."""
+    return destination.format == "anthropic_messages" or destination.capabilities.cache_marks
+
+
+def has_cache_marks(request: Request) -> bool:
+    """Whether the caller marked anything."""
+    if request.cache is not None or any(getattr(tool, "cache", None) for tool in request.tools):
+        return True
+    return any(_is_marked(part) for message in request.messages for part in message.parts)
+
+
+def _is_marked(part: Part) -> bool:
+    if getattr(part, "cache", None) is not None:
+        return True
+    return isinstance(part, ToolResult) and any(map(_is_marked, part.parts))
+
+
+def without_cache_marks(request: Request) -> Request:
+    """Copy a request without them."""
+    messages = [
+        msgspec.structs.replace(message, parts=list(map(_unmarked, message.parts))) for message in request.messages
+    ]
+    return msgspec.structs.replace(request, cache=None, messages=messages, tools=list(map(_unmarked, request.tools)))
+
+
+def _unmarked(node: Any) -> Any:
+    if isinstance(node, ToolResult) and any(map(_is_marked, node.parts)):
+        node = msgspec.structs.replace(node, parts=list(map(_unmarked, node.parts)))
+    return msgspec.structs.replace(node, cache=None) if getattr(node, "cache", None) is not None else node

@@ -1,0 +1,83 @@
+"""What is taken out of a request before any format is written, and said to be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ai_gateway.errors import Unsupported
+from ai_gateway.protocols import PROTOCOLS
+from ai_gateway.protocols.capabilities import Capabilities, Destination
+from ai_gateway.protocols.carrier import Carrier
+from ai_gateway.protocols.jsontext import dumps
+from ai_gateway.protocols.protocol import Head, Outgoing
+from ai_gateway.protocols.writing import write_request
+
+MARK = {"cache_control": {"type": "ephemeral"}}
+FUNCTION = {"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}}
+
+
+def written(format: str, body: dict[str, Any], to: str, **columns: Any) -> Outgoing:
+    request = PROTOCOLS[format].read_request(body, Head(model="m", stream=False), Carrier([b"k"]))
+    capabilities = Capabilities(**columns)
+    destination = Destination(provider="p", model="m", format=to, capabilities=capabilities)
+    return write_request(PROTOCOLS[to], request, destination)
+
+
+def claude_code() -> dict[str, Any]:
+    result = {"type": "tool_result", "tool_use_id": "t1", "content": [{"type": "text", "text": "z", **MARK}], **MARK}
+    return {
+        "max_tokens": 9,
+        "system": [{"type": "text", "text": "Be brief", **MARK}],
+        "tools": [{"name": "f", "input_schema": {"type": "object", "properties": {}}, **MARK}],
+        "messages": [
+            {"role": "user", "content": [{"type": "text", "text": "Hi", **MARK}]},
+            {"role": "assistant", "content": [{"type": "tool_use", "id": "t1", "name": "f", "input": {}}]},
+            {"role": "user", "content": [result]},
+        ],
+    }
+
+
+@pytest.mark.parametrize("to", ["openai_chat", "openai_responses", "gemini", "bedrock_converse"])
+def test_marks_for_a_cache_are_taken_out_and_reported_where_nobody_reads_them(to: str) -> None:
+    outgoing = written("anthropic_messages", claude_code(), to)
+    assert list(outgoing.dropped) == ["cache_control"]
+    assert b"cache" not in dumps(outgoing.body)
+
+
+@pytest.mark.parametrize(("to", "word"), [("openai_chat", b"cache_control"), ("bedrock_converse", b"cachePoint")])
+def test_marks_stay_where_the_models_row_says_so(to: str, word: bytes) -> None:
+    outgoing = written("anthropic_messages", claude_code(), to, cache_marks=True)
+    assert "cache_control" not in outgoing.dropped or to == "bedrock_converse"
+    assert word in dumps(outgoing.body)
+
+
+def test_nothing_is_reported_if_nothing_was_marked() -> None:
+    body = {"max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
+    assert list(written("anthropic_messages", body, "openai_chat").dropped) == []
+
+
+SEARCH = {"input": "Hi", "tools": [{"type": "web_search"}, FUNCTION, {"type": "image_generation"}]}
+
+
+@pytest.mark.parametrize("to", ["openai_chat", "gemini", "bedrock_converse"])
+def test_a_tool_that_only_the_callers_provider_runs_is_refused_by_its_place(to: str) -> None:
+    with pytest.raises(Unsupported) as raised:
+        written("openai_responses", SEARCH, to)
+    assert str(raised.value.param).startswith("tools[0]")
+
+
+@pytest.mark.parametrize("to", ["openai_chat", "anthropic_messages", "gemini", "bedrock_converse"])
+def test_or_dropped_and_reported_if_the_models_row_says_so(to: str) -> None:
+    outgoing = written("openai_responses", SEARCH, to, hosted_tools="drop")
+    dropped = set(outgoing.dropped)
+    assert "tools[2]" in dropped
+    assert b"image_generation" not in dumps(outgoing.body)
+    assert b'"f"' in dumps(outgoing.body)
+
+
+def test_what_is_no_hosted_tool_is_refused_all_the_same() -> None:
+    body = {"n": 2, "messages": [{"role": "user", "content": "Hi"}]}
+    with pytest.raises(Unsupported):
+        written("openai_chat", body, "gemini", hosted_tools="drop")
