@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from ai_gateway.protocols import PROTOCOLS
 from ai_gateway.protocols.capabilities import Capabilities
 
 MAX_REMEMBERED = 4096
@@ -56,9 +57,13 @@ class CapabilityTable:
 def read_rule(pattern: str, columns: Mapping[str, Any]) -> Rule:
     """Read one row of the settings, or of the table. Raises ValueError naming what is wrong with it."""
     try:
-        msgspec.convert(dict(columns), Capabilities)
+        row = msgspec.convert(dict(columns), Capabilities)
     except msgspec.ValidationError as error:
         raise ValueError(f"CAPABILITIES[{pattern!r}]: {error}") from None
+    unknown = sorted(set(row.formats) - set(PROTOCOLS))
+    if unknown:
+        known = ", ".join(sorted(PROTOCOLS))
+        raise ValueError(f"CAPABILITIES[{pattern!r}]: there is no format {unknown[0]!r}. Known are: {known}.")
     return re.compile(translate(pattern.lower())), columns
 
 

@@ -120,7 +120,17 @@ def test_an_override_wins_column_by_column() -> None:
     assert table.of("mistral", "mistral", "big-1").images
 
 
-@pytest.mark.parametrize("columns", [{"wings": True}, {"images": "no"}, {"max_output_tokens": "many"}])
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"wings": True},
+        {"images": "no"},
+        {"max_output_tokens": "many"},
+        {"reasoning": "a lot"},
+        {"efforts": ["huge"]},
+        {"formats": ["openai_chats"]},
+    ],
+)
 def test_a_row_that_cannot_be_read_says_why(columns: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"CAPABILITIES\['a/\*'\]"):
         read_rule("a/*", columns)

@@ -6,6 +6,8 @@ per provider and model. No module knows the name of a model.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 
@@ -23,14 +25,14 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     max_output_tokens: int = 4096
     """What a request gets that names no limit, where the format demands one (Anthropic): the model's maximum."""
-    max_tokens_field: str = "max_completion_tokens"
+    max_tokens_field: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
     """What chat completions call the limit: `max_completion_tokens`, or `max_tokens` where that one is unknown."""
     max_stop: int = 4
     """How many stop sequences it takes. 0: it refuses the field."""
 
     # Sampling.
 
-    sampling: str = "any"
+    sampling: Literal["any", "without_reasoning", "never"] = "any"
     """Whether it takes `temperature` and `top_p`: "any", "without_reasoning" (only with reasoning off), "never"."""
     both_samplings: bool = True
     """Whether `temperature` and `top_p` may come together."""
@@ -47,10 +49,10 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     # Reasoning.
 
-    reasoning: str = "none"
+    reasoning: Literal["none", "effort", "budget", "adaptive", "level"] = "none"
     """How reasoning is asked for: "none" (it cannot), "effort" (OpenAI), "budget" (tokens), "adaptive" (Anthropic's
     `thinking: adaptive` with an effort), "level" (Gemini 3)."""
-    efforts: tuple[str, ...] = ()
+    efforts: tuple[Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"], ...] = ()
     """The efforts it takes, weakest first, `none` included if that switches reasoning off."""
     reasons_by_default: bool = False
     """Whether it reasons if the request says nothing."""
@@ -63,7 +65,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     shows_reasoning: bool = True
     """Whether reasoning comes back without being asked for. If not, a caller who wants to see it has to be said so
     (Anthropic's `display: summarized`)."""
-    reasoning_history: str = "drop"
+    reasoning_history: Literal["drop", "reasoning_content", "reasoning_details"] = "drop"
     """What chat completions want of earlier reasoning: "drop", "reasoning_content" (DeepSeek and others: required in
     tool loops), "reasoning_details" (OpenRouter)."""
 
@@ -73,14 +75,14 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Whether it calls functions."""
     strict_tools: bool = False
     """Whether it takes `strict` for a function."""
-    hosted_tools: str = "refuse"
+    hosted_tools: Literal["refuse", "drop"] = "refuse"
     """What becomes of a tool that only the caller's own provider could run, such as a web search: "refuse" the request,
     or "drop" the tool and say so. An agent that always offers one (Codex) wants "drop"."""
     custom_tools: bool = False
     """Whether it takes tools with free text (OpenAI's `custom`)."""
     parallel_flag: bool = True
     """Whether it takes `parallel_tool_calls`."""
-    forced_tool_choice: str = "always"
+    forced_tool_choice: Literal["always", "without_reasoning", "adaptive", "never"] = "always"
     """When a tool may be forced: "always", "without_reasoning" (not with reasoning on), "adaptive" (not with a budget,
     but with adaptive thinking), "never"."""
     tool_id_length: int = 0
@@ -99,7 +101,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     # Input.
 
-    system_role: str = "system"
+    system_role: Literal["system", "developer"] = "system"
     """The role of the operator's instructions in chat completions and Responses: "system" or "developer"."""
     mid_system: bool = True
     """Whether instructions may stand in the middle of a conversation."""
@@ -122,7 +124,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     stream_usage: bool = True
     """Whether chat completions take `stream_options`."""
-    user_field: str = "user"
+    user_field: Literal["user", "safety_identifier", ""] = "user"
     """Where the caller's user goes: "user", "safety_identifier", or "" for nowhere."""
     openai_hints: bool = False
     """Whether it is OpenAI itself (or Azure), which takes `store`, `metadata`, `verbosity`, `prompt_cache_key` and

@@ -76,7 +76,8 @@ class StreamWriter(ABC):
 
     @abstractmethod
     def write(self, event: Event) -> bytes:
-        """Write an event; b"" if this format has nothing to say of it, or not yet."""
+        """Write an event; b"" if this format has nothing to say of it, or not yet. `Failed` does not come here, but to
+        `fail`, once."""
 
     @abstractmethod
     def fail(self, error: GatewayError, request_id: str) -> bytes:
