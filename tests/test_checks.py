@@ -198,7 +198,7 @@ WRONG: dict[str, tuple[str, list[Any]]] = {
     "METRICS_TOKEN": ("E019", ["", 1, b"token", ["token"]]),
     "DJANGO_THREADS": ("E020", [*NOT_POSITIVE, 1.5]),
     "CAPABILITIES": (
-        "E021",
+        "E025",
         ["all", {"openai/*": True}, {"openai/*": {"wings": True}}, {"openai/*": {"images": "no"}}],
     ),
 }

@@ -171,7 +171,7 @@ RULES: dict[str, Rule] = {
     ),
     "DJANGO_THREADS": _whole("ai_gateway.E020", "threads", "8"),
     "CAPABILITIES": Rule(
-        id="ai_gateway.E021",
+        id="ai_gateway.E025",
         expected='a dict of dicts by "provider/model", with columns of docs/capabilities.md',
         example='{"our-gpu/*": {"images": False, "max_output_tokens": 8192}}',
         accepts=is_capabilities,
