@@ -126,6 +126,9 @@ class Provider:
     timeouts: Timeouts | None = None
     """Its own timeouts; None takes the site's."""
 
+    max_concurrency: int | None = None
+    """How many calls it takes at once; None for no limit."""
+
     required_options: ClassVar[tuple[str, ...]] = ()
     """Options that say which account or place of the provider is meant, for example a resource name that is part of
     the URL. They can be set by environment variables, like the credential and the base URL."""

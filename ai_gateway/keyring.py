@@ -1,0 +1,45 @@
+"""The keys that encrypt what the database holds: read from where `AI_GATEWAY["ENCRYPTION_KEYS"]` says.
+
+They are not derived from SECRET_KEY, whose exchange must not lock the gateway out. They are read anew at each use, none
+of which is on the path of a request: an exchanged file is in force at the next refresh.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ai_gateway.conf import settings
+from ai_gateway.credentials import resolve
+from ai_gateway.crypto import InvalidKey, Keyring, NoKey
+
+SEPARATORS = re.compile(r"[\s,]+")
+
+
+def keyring() -> Keyring:
+    """Give the encryption keys. Raises NoKey if none is set, InvalidKey if one is none or cannot be read."""
+    keys: list[str] = []
+    for reference in settings.ENCRYPTION_KEYS:
+        try:
+            # A file may hold a key per line, which is no single printable secret: it is cut before it is resolved.
+            keys += _read(reference)
+        except FileNotFoundError:
+            continue  # That of a first start, say; if no other reference leads to a key, there is none.
+        except (OSError, ValueError) as error:
+            where = reference if reference.startswith(("env:", "file:")) else "a literal"
+            raise InvalidKey(f"The encryption keys cannot be read from {where}.") from error
+    if not keys:
+        raise NoKey(
+            "There is no encryption key. Make one with: manage.py gateway_rotate_secrets --generate, and put it into "
+            "the environment variable AI_GATEWAY_ENCRYPTION_KEYS, or where AI_GATEWAY['ENCRYPTION_KEYS'] says."
+        )
+    return Keyring(keys)
+
+
+def _read(reference: str) -> list[str]:
+    if reference.startswith("file:"):
+        with open(reference[5:], encoding="ascii") as file:
+            text = file.read()
+    else:
+        secret = resolve(reference)
+        text = "" if secret is None else secret.reveal()
+    return [key for key in SEPARATORS.split(text) if key]
