@@ -2,8 +2,8 @@
 
 A ciphertext is `gw1:<key id>:<base64url of nonce, ciphertext and tag>`: AES-256-GCM with a random nonce. The version
 and the key's id stand in front, so that several keys can be in use while one is exchanged for another, and nothing is
-ever decrypted by trial. What a ciphertext was made for (its context) is authenticated with it: moved to another row, column
-or purpose it does not open.
+ever decrypted by trial. What a ciphertext was made for (its context) is authenticated with it: moved to another row,
+column or purpose it does not open.
 
 A virtual key is `gw_<public id>_<secret><checksum>`. The public id finds its row, the secret is 256 random bits of
 which only an HMAC is kept, and the checksum turns random noise away without a question to anybody. Random keys of that
