@@ -14,7 +14,7 @@
       InternalError 500
       ProviderNotConfigured 503
       Overloaded 503
-        PoolTimeout 503            Draining 503
+        PoolTimeout 503            Draining 503            KeysUnavailable 503
       UpstreamError 502            the provider's side failed
         ConnectFailed 502          nothing was sent: safe to try elsewhere
           PrivateAddressRefused 502
@@ -197,6 +197,12 @@ class Draining(Overloaded):
     """The process is about to stop."""
 
     code = "gateway_draining"
+
+
+class KeysUnavailable(Overloaded):
+    """A key cannot be looked up or verified now, so nobody knows whose it is."""
+
+    code = "keys_unavailable"
 
 
 class UpstreamError(GatewayError):

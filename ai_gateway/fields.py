@@ -16,7 +16,7 @@ from django.db import models
 from django.forms import PasswordInput
 
 from ai_gateway.credentials import Secret
-from ai_gateway.crypto import is_ciphertext
+from ai_gateway.crypto import Keyring, is_ciphertext
 from ai_gateway.keyring import keyring
 
 
@@ -72,13 +72,15 @@ class EncryptedField(models.TextField):  # type: ignore[type-arg]
 
     descriptor_class = EncryptedAttribute
 
-    def open(self, instance: models.Model) -> Secret | None:
-        """Decrypt the value, or give None if there is none. Raises CryptoError: a value that does not open is never
-        replaced by anything else."""
+    def open(self, instance: models.Model, keys: Keyring | None = None) -> Secret | None:
+        """Decrypt the value, or give None if there is none. `keys` saves reading them for each of many rows. Raises
+        CryptoError: a value that does not open is never replaced by anything else."""
         value = getattr(instance, self.attname)
         if isinstance(value, Secret):
             return value
-        return Secret(keyring().decrypt(value.ciphertext, context(instance, self.attname))) if value else None
+        if not value:
+            return None
+        return Secret((keys or keyring()).decrypt(value.ciphertext, context(instance, self.attname)))
 
     def pre_save(self, model_instance: models.Model, add: bool) -> str:
         """Encrypt what was assigned since the row was loaded; keep the ciphertext of what was not."""

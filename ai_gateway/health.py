@@ -62,7 +62,11 @@ def alive() -> Reply:
 
 
 async def ready() -> Reply:
-    """Answer `/health/ready`: 200 if calls can be served, 503 with the names of what is not well."""
+    """Answer `/health/ready`: 200 if calls can be served, 503 with the names of what is not well.
+
+    What is wrong with the configuration in the database is a warning only: what was known last is served, and there may
+    be no other process that knows more.
+    """
     problems = ["draining"] if _is_draining else []
     try:
         registry.snapshot()
@@ -72,7 +76,9 @@ async def ready() -> Reply:
         problems.append("configuration")
     if not await sync_to_async(_database_answers)():
         problems.append("database")
-    body = {"status": "unavailable", "problems": problems} if problems else {"status": "ready"}
+    body: dict[str, object] = {"status": "unavailable", "problems": problems} if problems else {"status": "ready"}
+    if registry.problems():
+        body["warnings"] = ["configuration"]
     return _json(503 if problems else 200, msgspec.json.encode(body))
 
 

@@ -109,8 +109,6 @@ class Provider(TimeStamped):
     )
     is_enabled = models.BooleanField(_("enabled"), default=True, help_text=_("Switched off, it does not exist here."))
 
-    credentials: models.Manager[ProviderCredential]
-
     class Meta:
         verbose_name = _("provider")
         verbose_name_plural = _("providers")
@@ -303,8 +301,6 @@ class Route(TimeStamped):
         Group, blank=True, related_name="+", verbose_name=_("groups"), help_text=_("Whose members may use it.")
     )
     is_enabled = models.BooleanField(_("enabled"), default=True, help_text=_("Switched off, it does not exist."))
-
-    targets: models.Manager[RouteTarget]
 
     class Meta:
         verbose_name = _("route")

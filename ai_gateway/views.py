@@ -22,7 +22,7 @@ from django.views.decorators.csrf import csrf_exempt
 from ai_gateway import gateway, health, registry
 from ai_gateway.calls import Arrival, IncomingBody, Reply
 from ai_gateway.errors import ClientDisconnected, InternalError, MethodNotAllowed, PermissionDenied
-from ai_gateway.intake import new_request_id, read_arrival, too_large
+from ai_gateway.intake import client_of, new_request_id, read_arrival, too_large
 from ai_gateway.protocols import DIALECTS
 from ai_gateway.refusals import refuse
 from ai_gateway.responses import EventStreamResponse
@@ -114,6 +114,7 @@ def _read(request: ASGIRequest, path: str) -> Arrival:
         scope["query_string"],
         [(bytes(name), bytes(value)) for name, value in scope["headers"]],
         SpooledBody(request),
+        client_of(scope),
     )
 
 

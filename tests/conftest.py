@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import pytest
 
+from ai_gateway import refresher, registry
 from tests.gateway_process import Door, GatewayProcess
 from tests.raw_client import RawClient
 from tests.upstream import Upstream
@@ -26,6 +27,18 @@ STORED = {"openai": "sk-stored-openai", "anthropic": "sk-ant-stored-anthropic", 
 MOST_THREADS = 20
 """A gateway's threads when every pool is full: the loop's own, uvloop's resolver (4), Django's (8), the pool of the
 loop (6)."""
+
+
+@pytest.fixture(autouse=True)
+def _sources(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Tests that have no database read no configuration from it; none of them has it watched unless it says so."""
+    monkeypatch.setattr(refresher, "refresher", None)
+    if request.node.get_closest_marker("django_db") is None:
+        monkeypatch.setattr(registry, "SOURCES", [registry.from_settings])
+        monkeypatch.setattr(registry, "key_cache", None)
+    registry.forget()
+    yield
+    registry.forget()
 
 
 class StartGateway(Protocol):

@@ -23,8 +23,8 @@ from ai_gateway.providers.catalog import CATALOG
 
 ENTRY_KEYS = frozenset(("BACKEND", "OPTIONS"))
 
-NOT_OPTIONS = frozenset(("name", "is_set_up"))
-"""Fields that follow from the entry itself."""
+NOT_OPTIONS = frozenset(("name", "is_set_up", "credentials"))
+"""Fields that follow from the entry itself, or from where credentials are kept."""
 
 
 def build_provider(alias: str, entry: Mapping[str, Any]) -> Provider:

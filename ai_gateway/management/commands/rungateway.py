@@ -23,7 +23,8 @@ from django.utils.module_loading import import_string
 from ai_gateway import __version__, registry
 from ai_gateway.asgi import get_asgi_application
 from ai_gateway.conf import settings
-from ai_gateway.registry import Configuration, Snapshot
+from ai_gateway.configuration import Configuration
+from ai_gateway.registry import Snapshot
 
 APPLICATION = f"{__name__}:application"
 DEVELOPMENT_KEY = "AI_GATEWAY_DEVELOPMENT_KEY"
