@@ -6,11 +6,13 @@ of which is on the path of a request: an exchanged file is in force at the next 
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 
 from ai_gateway.conf import settings
 from ai_gateway.credentials import resolve
-from ai_gateway.crypto import InvalidKey, Keyring, NoKey
+from ai_gateway.crypto import InvalidKey, Keyring, NoKey, generate_key
 
 SEPARATORS = re.compile(r"[\s,]+")
 
@@ -37,9 +39,35 @@ def keyring() -> Keyring:
 
 def _read(reference: str) -> list[str]:
     if reference.startswith("file:"):
-        with open(reference[5:], encoding="ascii") as file:
-            text = file.read()
+        text = Path(reference[5:]).read_text(encoding="ascii")
     else:
         secret = resolve(reference)
         text = "" if secret is None else secret.reveal()
     return [key for key in SEPARATORS.split(text) if key]
+
+
+def missing_file() -> Path | None:
+    """Name the file that the settings expect a key in and that is not there, if there is no key at all."""
+    try:
+        keyring()
+    except NoKey:
+        paths = [Path(reference[5:]) for reference in settings.ENCRYPTION_KEYS if reference.startswith("file:")]
+        return next((path for path in paths if not path.exists()), None)
+    except InvalidKey:
+        return None
+    return None
+
+
+def create(path: Path) -> None:
+    """Write a new key to a file that only its owner can read. If somebody else was faster, theirs stays: the file is
+    written whole under another name and linked into place."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(generate_key() + "\n")
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        return
+    finally:
+        draft.unlink()

@@ -24,8 +24,8 @@ LAYERS = (
     "relay listing",
     "attempts",
     "gateway",
-    "lifespan responses",
-    "views",
+    "lifespan responses explanation interchange",
+    "views probe litellm",
     "site urls checks",
     "asgi apps management",
 )
@@ -64,7 +64,7 @@ NO_DJANGO = [
 ]
 """What could be used without Django: of it, only `conf` and what stands above may be Django's."""
 
-OPTIONAL = {"botocore", "uvicorn", "corsheaders"}
+OPTIONAL = {"botocore", "uvicorn", "corsheaders", "yaml"}
 """Extras, which a function may import when it is called."""
 
 LATE = {("apps.py", "ready"), ("rungateway.py", "serve")}
