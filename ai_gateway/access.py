@@ -19,7 +19,7 @@ from ai_gateway.calls import Arrival, Call, Caller, Target
 from ai_gateway.errors import ModelNotFound
 from ai_gateway.registry import Snapshot
 
-MODEL_IN_PATH = re.compile(r"/models?/(?P<model>[^/]+?)(?::[A-Za-z]+)?(?:/(?:converse|invoke)[a-z-]*)?")
+MODEL_IN_PATH = re.compile(r"/v1[a-z]*/models?/(?P<model>[^/]+?)(?::[A-Za-z]+)?(?:/[a-z-]+)?")
 """Where Google's API and Amazon's have the name of the model."""
 
 
@@ -42,12 +42,16 @@ def permitted(call: Call, caller: Caller, targets: Sequence[Target], snapshot: S
         raise not_found(route)
     if not caller.allowed_models and not caller.allowed_providers:
         return targets
+    in_path = model_in_path(call.path)
     if route is not None:
         if caller.allowed_models and not _matches(route, caller.allowed_models):
             raise not_found(route)
         kept = [target for target in targets if may_use_provider(caller, target.provider)]
     else:
-        kept = [target for target in targets if may_use_model(caller, target.provider, _asked(call, target))]
+        kept = [target for target in targets if may_use_model(caller, target.provider, target.model or in_path)]
+    if in_path is not None:
+        # Whatever the body says besides.
+        kept = [target for target in kept if may_use_model(caller, target.provider, in_path)]
     if not kept:
         raise not_found(call.model)
     return kept
@@ -95,11 +99,9 @@ def not_found(model: str | None) -> ModelNotFound:
     return ModelNotFound(f"{shown} does not exist, or is not open to this key.", param="model")
 
 
-def _asked(call: Call, target: Target) -> str | None:
-    """Name the model that a provider would be asked for."""
-    if target.model is not None:
-        return target.model
-    found = MODEL_IN_PATH.search(call.path)
+def model_in_path(path: str) -> str | None:
+    """Name the model that a path is for, if it says."""
+    found = MODEL_IN_PATH.fullmatch(path)
     return unquote(found["model"]) if found else None
 
 
