@@ -22,7 +22,6 @@ def keyring() -> Keyring:
     keys: list[str] = []
     for reference in settings.ENCRYPTION_KEYS:
         try:
-            # A file may hold a key per line, which is no single printable secret: it is cut before it is resolved.
             keys += _read(reference)
         except FileNotFoundError:
             continue  # That of a first start, say; if no other reference leads to a key, there is none.
@@ -39,6 +38,7 @@ def keyring() -> Keyring:
 
 def _read(reference: str) -> list[str]:
     if reference.startswith("file:"):
+        # A file may hold a key per line, which `resolve` takes for no secret at all.
         text = Path(reference[5:]).read_text(encoding="ascii")
     else:
         secret = resolve(reference)

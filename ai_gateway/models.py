@@ -47,6 +47,12 @@ class TimeStamped(models.Model):
     class Meta:
         abstract = True
 
+    def clean(self) -> None:
+        """Take an empty list or object for what was left empty: a form gives None for it."""
+        for field in self._meta.concrete_fields:
+            if isinstance(field, models.JSONField) and not getattr(self, field.attname):
+                setattr(self, field.attname, field.get_default())
+
 
 class Provider(TimeStamped):
     """Where calls can go: a row of the catalogue or a class of the site's own, with what is different about it here."""
@@ -119,7 +125,10 @@ class Provider(TimeStamped):
 
     def clean(self) -> None:
         """Build the provider, as a call would. Raises ValidationError."""
+        super().clean()
         self.alias = self.alias.lower()
+        if not isinstance(self.options, dict):
+            return  # Its field says so.
         secret = next((name for name in self.options if is_secret_option(name)), None)
         if secret is not None:
             raise ValidationError({"options": _("%(name)s is a secret: add a credential.") % {"name": secret}})
@@ -435,6 +444,7 @@ class VirtualKey(TimeStamped):
 
     def clean(self) -> None:
         """Check that the owner is a member of the group. Raises ValidationError."""
+        super().clean()
         member_of = getattr(self.user, "groups", None) if self.user_id is not None else None
         if self.group_id is not None and member_of is not None and not member_of.filter(pk=self.group_id).exists():
             raise ValidationError({"group": _("The owner is not a member of this group.")}, code="no_member")

@@ -19,12 +19,12 @@ MAX_ITEMS = 200
 MAX_ITEM_LENGTH = 200
 
 validate_alias = RegexValidator(
-    re.compile(r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?\Z"),
+    re.compile(r"\A[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?\Z"),
     _("Write small letters, digits, dots, dashes and underscores, with a letter or digit at both ends."),
     code="invalid_alias",
 )
 validate_model_name = RegexValidator(
-    re.compile(r"[^\s\x00-\x1f\x7f]+\Z"), _("A model's name has no blanks in it."), code="invalid_model"
+    re.compile(r"\A[^\s\x00-\x1f\x7f]+\Z"), _("A model's name has no blanks in it."), code="invalid_model"
 )
 
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from ai_gateway import refresher, registry
+from ai_gateway import crypto, refresher, registry
 from tests.gateway_process import Door, GatewayProcess
 from tests.raw_client import RawClient
 from tests.upstream import Upstream
@@ -39,6 +39,14 @@ def _sources(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     registry.forget()
     yield
     registry.forget()
+
+
+@pytest.fixture
+def encryption_key(monkeypatch: pytest.MonkeyPatch) -> str:
+    """An encryption key, set as an operator sets it."""
+    key = crypto.generate_key()
+    monkeypatch.setenv("AI_GATEWAY_ENCRYPTION_KEYS", key)
+    return key
 
 
 class StartGateway(Protocol):
