@@ -36,6 +36,8 @@ def _sources(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     if request.node.get_closest_marker("django_db") is None:
         monkeypatch.setattr(registry, "SOURCES", [registry.from_settings])
         monkeypatch.setattr(registry, "key_cache", None)
+    for memory in ("_last", "_problems", "_reported"):
+        monkeypatch.setattr(registry, memory, {})
     registry.forget()
     yield
     registry.forget()

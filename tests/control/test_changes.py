@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group, Permission
 
+from ai_gateway import refresher
 from ai_gateway.models import ConfigurationVersion, Provider, ProviderCredential, Route, RouteTarget, VirtualKey
 from tests.control.rows import make_credential, make_key, make_provider, make_route, make_user
 
@@ -30,8 +32,6 @@ def version() -> tuple[int, int]:
 
 
 def user(name: str) -> Any:
-    from django.contrib.auth import get_user_model
-
     return get_user_model().objects.get_by_natural_key(name)
 
 
@@ -114,15 +114,13 @@ def test_what_changes_nothing_is_not_counted(what: str) -> None:
 def test_this_process_looks_once_the_change_is_committed(
     monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
 ) -> None:
-    from ai_gateway import changes
-
     looks: list[int] = []
 
     class Looking:
         def look(self) -> None:
             looks.append(1)
 
-    monkeypatch.setattr(changes.refresher, "refresher", Looking())
+    monkeypatch.setattr(refresher, "refresher", Looking())
     with django_capture_on_commit_callbacks(execute=True):
         Provider.objects.get().save()
         assert not looks

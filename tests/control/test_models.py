@@ -216,8 +216,8 @@ def test_the_version_counts_each_by_itself() -> None:
 
 def test_every_field_is_described_for_people() -> None:
     for model in (Provider, ProviderCredential, Route, RouteTarget, VirtualKey):
-        for field in model._meta.get_fields():
-            if getattr(field, "editable", False) and not field.auto_created:
+        for field in (*model._meta.fields, *model._meta.many_to_many):
+            if field.editable and not field.auto_created:
                 assert field.verbose_name
                 assert field.help_text or field.name in ("is_enabled", "description", "state", "provider", "route"), (
                     field
