@@ -15,6 +15,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.core.exceptions import FieldDoesNotExist
+from django.db import InterfaceError, OperationalError, connections
 from django.utils import timezone
 
 from ai_gateway.calls import Caller
@@ -35,6 +36,15 @@ BATCH = 500
 
 def read_keys(public_ids: Sequence[str]) -> dict[str, KeyRecord]:
     """Read keys by their public ids. Those that there are not are missing in what is given back."""
+    try:
+        return _read(public_ids)
+    except (OperationalError, InterfaceError):
+        # A connection that lay in a pool may be dead by now: that the database was restarted is no reason to refuse.
+        connections.close_all()
+        return _read(public_ids)
+
+
+def _read(public_ids: Sequence[str]) -> dict[str, KeyRecord]:
     keys = list(VirtualKey.objects.filter(public_id__in=public_ids).select_related("user"))
     if not keys:
         return {}

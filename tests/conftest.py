@@ -107,16 +107,16 @@ def site_database(tmp_path_factory: pytest.TempPathFactory) -> databases.Databas
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[databases.PostgresServer]:
+def postgres_server() -> Iterator[databases.PostgresServer]:
     """A PostgreSQL server of the tests' own; skipped where it is not installed."""
     try:
         databases.find_postgres()
     except LookupError as error:
         pytest.skip(str(error))
-    server = databases.PostgresServer(tmp_path_factory.mktemp("postgres"))
+    server = databases.PostgresServer()
     databases.migrate(site_environment("direct", {}, {"DATABASES": {"default": server.database}}))
     yield server
-    server.stop()
+    server.remove()
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -48,15 +49,14 @@ def migrate(environment: dict[str, str]) -> None:
 class PostgresServer:
     """A server of its own in a temporary folder, on a free port, without a password for local callers."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self) -> None:
         self.programs = find_postgres()
-        self.folder = folder
+        # Not one of pytest's folders, which it closes to all other users.
+        self.folder = folder = Path(tempfile.mkdtemp(prefix="gateway-postgres-"))
         # The server refuses to run as root.
         self.user = ("postgres" if _exists("postgres") else "nobody") if os.geteuid() == 0 else None
         if self.user is not None:
             shutil.chown(folder, self.user)
-            for parent in list(folder.parents)[:3]:
-                parent.chmod(parent.stat().st_mode | 0o011)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
@@ -85,7 +85,7 @@ class PostgresServer:
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, user=self.user, cwd=self.folder, stdout=log, stderr=log)
         deadline = time.monotonic() + PATIENCE
-        ready = [str(self.programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        ready = [str(self.programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port), "-U", "gateway"]
         while subprocess.run(ready, check=False).returncode != 0:
             assert time.monotonic() < deadline, (self.folder / "log").read_text()
             time.sleep(0.05)
@@ -96,6 +96,11 @@ class PostgresServer:
             self.process.send_signal(3)
             self.process.wait(PATIENCE)
             self.process = None
+
+    def remove(self) -> None:
+        """End it, and delete what it wrote."""
+        self.stop()
+        shutil.rmtree(self.folder)
 
     @property
     def database(self) -> Database:

@@ -66,6 +66,9 @@ def main() -> None:
     names = {"User": get_user_model(), "call_command": call_command, "io": io, **vars(models), **vars(rows)}
     for line in sys.stdin:
         code, values = json.loads(line)
+        for connection in connections.all():
+            if getattr(connection, "pool", None):
+                connection.close_pool()  # type: ignore[attr-defined]  # The database may be another since.
         scope, error = {**names, **values}, ""
         try:
             with contextlib.redirect_stdout(io.StringIO()):

@@ -54,7 +54,7 @@ def database(request: pytest.FixtureRequest, site_database: databases.Database, 
     if request.param == "postgresql":
         server: databases.PostgresServer = request.getfixturevalue("postgres_server")
         return server.database
-    return databases.sqlite(shutil.copy(site_database["NAME"], tmp_path / "db.sqlite3"))
+    return databases.sqlite(Path(shutil.copy(site_database["NAME"], tmp_path / "db.sqlite3")))
 
 
 @pytest.fixture
