@@ -26,6 +26,8 @@ from typing import NamedTuple
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from ai_gateway.credentials import Secret
+
 VERSION = "gw1"
 KEY_BYTES = 32
 NONCE_BYTES = 12
@@ -82,15 +84,12 @@ class Keyring:
 
     __slots__ = ("_ciphers", "_current")
 
-    def __init__(self, keys: Sequence[str]) -> None:
+    def __init__(self, keys: Sequence[Secret]) -> None:
         """Take keys as `generate_key` writes them, or as 64 hexadecimal digits. Raises InvalidKey, and NoKey if there
         are none."""
         self._ciphers: dict[str, AESGCM] = {}
-        for number, text in enumerate(keys, 1):
-            key = _read_key(text, number)
-            self._ciphers.setdefault(
-                hashlib.sha256(b"ai_gateway key id" + key).hexdigest()[:KEY_ID_LENGTH], AESGCM(key)
-            )
+        for number, secret in enumerate(keys, 1):
+            self._ciphers.setdefault(*_read_key(secret, number))
         if not self._ciphers:
             raise NoKey("There is no encryption key.")
         self._current = next(iter(self._ciphers))
@@ -130,8 +129,9 @@ class Keyring:
             raise WrongContext("The ciphertext was changed, or was made for another purpose.") from error
 
 
-def _read_key(text: str, number: int) -> bytes:
-    text = text.strip()
+def _read_key(secret: Secret, number: int) -> tuple[str, AESGCM]:
+    """Read a key, and give its id and its cipher."""
+    text = secret.reveal().strip()
     try:
         if len(text) == 2 * KEY_BYTES:
             key = bytes.fromhex(text)
@@ -142,7 +142,7 @@ def _read_key(text: str, number: int) -> bytes:
     del text  # Error trackers show the variables of the frame that raises.
     if len(key) != KEY_BYTES:
         raise InvalidKey(f"Encryption key number {number} is not {KEY_BYTES} bytes in base64url or hexadecimal.")
-    return key
+    return hashlib.sha256(b"ai_gateway key id" + key).hexdigest()[:KEY_ID_LENGTH], AESGCM(key)
 
 
 class IssuedKey(NamedTuple):

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from ai_gateway.conf import settings
-from ai_gateway.credentials import resolve
+from ai_gateway.credentials import Secret, resolve
 from ai_gateway.crypto import InvalidKey, Keyring, NoKey, generate_key
 
 SEPARATORS = re.compile(r"[\s,]+")
@@ -19,7 +19,7 @@ SEPARATORS = re.compile(r"[\s,]+")
 
 def keyring() -> Keyring:
     """Give the encryption keys. Raises NoKey if none is set, InvalidKey if one is none or cannot be read."""
-    keys: list[str] = []
+    keys: list[Secret] = []
     for reference in settings.ENCRYPTION_KEYS:
         try:
             keys += _read(reference)
@@ -36,14 +36,14 @@ def keyring() -> Keyring:
     return Keyring(keys)
 
 
-def _read(reference: str) -> list[str]:
+def _read(reference: str) -> list[Secret]:
     if reference.startswith("file:"):
         # A file may hold a key per line, which `resolve` takes for no secret at all.
         text = Path(reference[5:]).read_text(encoding="ascii")
     else:
         secret = resolve(reference)
         text = "" if secret is None else secret.reveal()
-    return [key for key in SEPARATORS.split(text) if key]
+    return [Secret(key) for key in SEPARATORS.split(text) if key]
 
 
 def missing_file() -> Path | None:

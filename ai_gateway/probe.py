@@ -1,7 +1,7 @@
 """Does it work? A real request to a provider, with one of its stored credentials, timed.
 
 A provider that lists its models is asked for the list, which costs nothing. `gateway_check` prints the findings, and
-the admin shows them. A whole call, with a prompt, goes the way of all calls: `try_model`.
+the admin shows them.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from time import perf_counter
 
 import msgspec
 
-from ai_gateway import gateway
-from ai_gateway.calls import Caller, Headers, ReplyBody, UpstreamRequest
+from ai_gateway.calls import Caller, UpstreamRequest
 from ai_gateway.errors import GatewayError
 from ai_gateway.explanation import NoBody, make_call
 from ai_gateway.intake import read_arrival
@@ -23,7 +22,6 @@ from ai_gateway.registry import Snapshot
 from ai_gateway.transports import Transport
 
 PATH = "/v1/models"
-CHAT = "/v1/chat/completions"
 PATIENCE = 10.0
 SHOWN = 300
 """Characters of a provider's answer that are shown."""
@@ -81,24 +79,6 @@ async def _ask(
     finally:
         await response.aclose()
     return response.status, body[:SHOWN].decode("utf-8", "replace")
-
-
-async def try_model(model: str, caller: Caller, transport: Transport, prompt: str = "Say hello.") -> Finding:
-    """Ask a model something, as this caller, by the way that every call goes. It costs what such a call costs."""
-    body = msgspec.json.encode({"model": model, "max_tokens": 50, "messages": [{"role": "user", "content": prompt}]})
-    headers: Headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    arrival = read_arrival("POST", CHAT, CHAT.encode(), b"", headers, Given(body))
-    began = perf_counter()
-    reply = await gateway.handle(arrival, transport, caller)
-    try:
-        answer = await _read(reply.body)
-    finally:
-        await reply.aclose()
-    return Finding(reply.status == 200, str(reply.status), perf_counter() - began, answer.decode("utf-8", "replace"))
-
-
-async def _read(body: bytes | ReplyBody) -> bytes:
-    return body if isinstance(body, bytes) else b"".join([piece async for piece in body])
 
 
 class Given(NoBody):

@@ -5,13 +5,18 @@ from __future__ import annotations
 import pytest
 
 from ai_gateway import crypto
-from ai_gateway.crypto import InvalidKey, Keyring, NoKey, WrongContext
+from ai_gateway.credentials import Secret
+from ai_gateway.crypto import InvalidKey, NoKey, WrongContext
 
 OLD, NEW = crypto.generate_key(), crypto.generate_key()
 
 
+def ring(keys: list[str]) -> crypto.Keyring:
+    return crypto.Keyring([Secret(key) for key in keys])
+
+
 def test_what_is_encrypted_opens_in_its_context_alone() -> None:
-    keys = Keyring([NEW])
+    keys = ring([NEW])
     sealed = keys.encrypt("sk-café", "row 1")
     assert keys.decrypt(sealed, "row 1") == "sk-café"
     with pytest.raises(WrongContext):
@@ -19,25 +24,25 @@ def test_what_is_encrypted_opens_in_its_context_alone() -> None:
 
 
 def test_the_same_text_is_never_encrypted_alike() -> None:
-    keys = Keyring([NEW])
+    keys = ring([NEW])
     assert keys.encrypt("sk", "x") != keys.encrypt("sk", "x")
 
 
 def test_the_first_key_encrypts_and_all_decrypt() -> None:
-    sealed = Keyring([OLD]).encrypt("sk", "x")
-    both = Keyring([NEW, OLD])
+    sealed = ring([OLD]).encrypt("sk", "x")
+    both = ring([NEW, OLD])
     assert both.decrypt(sealed, "x") == "sk"
-    assert crypto.key_id_of(both.encrypt("sk", "x")) == both.current == Keyring([NEW]).current
+    assert crypto.key_id_of(both.encrypt("sk", "x")) == both.current == ring([NEW]).current
 
 
 def test_without_the_key_it_was_made_with_nothing_opens() -> None:
     with pytest.raises(NoKey, match="not among the gateway's keys"):
-        Keyring([NEW]).decrypt(Keyring([OLD]).encrypt("sk-canary", "x"), "x")
+        ring([NEW]).decrypt(ring([OLD]).encrypt("sk-canary", "x"), "x")
 
 
 @pytest.mark.parametrize("position", [5, 20, -1])
 def test_a_changed_ciphertext_does_not_open(position: int) -> None:
-    keys = Keyring([NEW])
+    keys = ring([NEW])
     sealed = keys.encrypt("sk-canary", "x")
     letter = "A" if sealed[position] != "A" else "B"
     changed = sealed[:position] + letter + (sealed[position + 1 :] if position != -1 else "")
@@ -50,28 +55,28 @@ def test_a_changed_ciphertext_does_not_open(position: int) -> None:
 def test_what_is_no_ciphertext_is_never_given_back(text: str) -> None:
     assert not crypto.is_ciphertext(text)
     with pytest.raises(WrongContext):
-        Keyring([NEW]).decrypt(text, "x")
+        ring([NEW]).decrypt(text, "x")
 
 
 @pytest.mark.parametrize("key", ["short", "x" * 44, "é" * 44, "0" * 63])
 def test_what_is_no_key_is_refused_without_showing_it(key: str) -> None:
     with pytest.raises(InvalidKey, match="number 2") as caught:
-        Keyring([NEW, key])
+        ring([NEW, key])
     assert key not in str(caught.value)
 
 
 def test_hexadecimal_keys_work_too() -> None:
-    assert Keyring(["00" * 32]).ids == Keyring(["A" * 43 + "="]).ids
+    assert ring(["00" * 32]).ids == ring(["A" * 43 + "="]).ids
 
 
 def test_no_key_is_no_keyring() -> None:
     with pytest.raises(NoKey):
-        Keyring([])
+        ring([])
 
 
 def test_nothing_shows_itself() -> None:
     issued = crypto.issue_key()
-    shown = repr(issued) + repr(Keyring([NEW]))
+    shown = repr(issued) + repr(ring([NEW]))
     assert NEW not in shown
     assert issued.token not in shown
     assert issued.hash_key not in shown

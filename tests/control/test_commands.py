@@ -14,6 +14,7 @@ from django.test import override_settings
 from django.utils import timezone
 
 from ai_gateway import crypto, interchange
+from ai_gateway.credentials import Secret
 from ai_gateway.crypto import Keyring
 from ai_gateway.key_store import read_keys
 from ai_gateway.models import Provider, ProviderCredential, Route, VirtualKey
@@ -124,7 +125,7 @@ def test_key_revoke_and_rotate__take_a_public_id_or_the_key() -> None:
 
 def test_rotate_secrets__makes_keys() -> None:
     made = run("gateway_rotate_secrets", "--generate")[0].strip()
-    assert Keyring([made]).current
+    assert Keyring([Secret(made)]).current
 
 
 def test_rotate_secrets__leaves_nothing_of_the_old_key(encryption_key: str, monkeypatch: pytest.MonkeyPatch) -> None:

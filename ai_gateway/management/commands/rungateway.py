@@ -153,7 +153,7 @@ class Command(BaseCommand):
         except (DatabaseError, OSError) as error:
             self.stderr.write(f"No encryption key was made: {error}")
             return
-        self.stdout.write(f"Made an encryption key for secrets in the database. Keep a copy of {path}.")
+        self.stdout.write(f"Made a key that encrypts what the database holds. Keep a copy of {path}.")
 
     def load_configuration(self) -> Snapshot:
         """Load the configuration; if there is none at all, make a key for trying the gateway out."""
