@@ -15,6 +15,7 @@ from time import perf_counter
 
 from ai_gateway import health
 from ai_gateway.calls import Call, Caller, Headers, Reply, Target, UpstreamResponse
+from ai_gateway.concurrency import limited
 from ai_gateway.errors import (
     ConnectFailed,
     GatewayError,
@@ -76,6 +77,8 @@ class Attempt:
         timeouts = provider.timeouts or self.snapshot.timeouts
         self.sent_at = perf_counter()
         send = provider.send or transport.send
+        if provider.max_concurrency is not None:
+            send = limited(provider, send)
         response = await send(request, timeouts)
         try:
             reply = await self._judge(response)

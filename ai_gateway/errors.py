@@ -18,6 +18,7 @@
       UpstreamError 502            the provider's side failed
         ConnectFailed 502          nothing was sent: safe to try elsewhere
           PrivateAddressRefused 502
+          ProviderBusy 503
         UpstreamClosed 502         sent, but no whole answer came
         UpstreamProtocolError 502  what came was not HTTP
         UpstreamRefusedCredential 502
@@ -218,6 +219,14 @@ class ConnectFailed(UpstreamError):
     """No connection could be opened, so nothing was sent."""
 
     code = "upstream_unreachable"
+
+
+class ProviderBusy(ConnectFailed):
+    """The provider has as many calls as it takes at once."""
+
+    status = 503
+    code = "provider_busy"
+    kind = Kind.OVERLOADED
 
 
 class PrivateAddressRefused(ConnectFailed):

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "ai_gateway"
 LAYERS = (
     "errors calls sse protocols credentials crypto cors bodies server __version__",
     "conf transports providers environment",
-    "configuration key_cache keyring validators",
+    "configuration key_cache keyring validators concurrency",
     "fields",
     "models",
     "stored key_store",
@@ -52,6 +52,7 @@ NO_DJANGO = [
     "bodies",
     "access",
     "key_cache",
+    "concurrency",
     "configuration",
     "refresher",
     "transports",
