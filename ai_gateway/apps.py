@@ -6,14 +6,19 @@ from django.utils.translation import gettext_lazy as _
 
 
 class AIGatewayConfig(AppConfig):
-    """Registers the system checks. Touches no database, starts no thread."""
+    """Registers the system checks, and what reads the configuration. Touches no database, starts no thread."""
 
     name = "ai_gateway"
     verbose_name = _("AI gateway")
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Called by Django when all apps are loaded."""
-        from ai_gateway import checks, registry  # noqa: F401  importing the checks registers them
+        """Called by Django when all apps are loaded, models included."""
+        from ai_gateway import changes, checks, key_store, refresher, registry, stored  # noqa: F401
+        from ai_gateway.key_cache import KeyCache
 
+        registry.SOURCES.append(stored.from_database)
+        registry.key_cache = KeyCache(key_store.read_keys, stored.release)
+        refresher.refresher = refresher.Refresher(stored.read_version, key_store.write_used, stored.release)
+        changes.connect()
         setting_changed.connect(registry.forget, dispatch_uid="ai_gateway.registry")

@@ -30,7 +30,7 @@ from ai_gateway.calls import Arrival, Reply
 from ai_gateway.conf import settings
 from ai_gateway.errors import ClientDisconnected, MethodNotAllowed
 from ai_gateway.guard import Guard, Receive, Send, Watch, unchunked
-from ai_gateway.intake import has_body, is_api_path, read_arrival
+from ai_gateway.intake import client_of, has_body, is_api_path, read_arrival
 from ai_gateway.lifespan import LOOP, TRANSPORT, WATCH, Lifespan
 from ai_gateway.refusals import refuse
 from ai_gateway.site import SiteExchange
@@ -113,7 +113,13 @@ class GatewayApplication:
         guard = Guard(receive, send, loop, send_timeout=self._send_timeout)
         raw_path = scope.get("raw_path") or scope["path"].encode()
         arrival = read_arrival(
-            scope["method"], path, raw_path[len(self._prefix) :], scope["query_string"], scope["headers"], guard
+            scope["method"],
+            path,
+            raw_path[len(self._prefix) :],
+            scope["query_string"],
+            scope["headers"],
+            guard,
+            client_of(scope),
         )
         is_direct = self._is_direct and b"origin" not in arrival.fields and path not in SITE_PATHS
         if is_direct and not has_body(arrival.fields):

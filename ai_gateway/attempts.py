@@ -13,6 +13,7 @@ from time import perf_counter
 
 from ai_gateway import health
 from ai_gateway.calls import Call, Caller, Reply, Target
+from ai_gateway.concurrency import limited
 from ai_gateway.errors import ConnectFailed, GatewayError
 from ai_gateway.hops import Attempt, plan
 from ai_gateway.keys import check_access
@@ -34,6 +35,8 @@ async def run(attempt: Attempt, transport: Transport) -> Reply:
     request = hop.request()
     attempt.sent_at = perf_counter()
     send = provider.send or transport.send
+    if provider.max_concurrency is not None:
+        send = limited(provider, send)
     response = await send(request, provider.timeouts or attempt.snapshot.timeouts)
     try:
         reply = await hop.judge(response)

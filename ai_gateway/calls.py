@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv6Address
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -64,7 +64,8 @@ class Arrival(Value, frozen=True, kw_only=True):
     """What a door hands to the gateway: the head of a request, taken apart, and the body still to be read.
 
     `path` is relative to where the gateway is mounted and not yet checked. `fields` is `headers` as a mapping, for
-    looking things up; of equal names it has the last. `received_at` is in seconds of `time.perf_counter()`.
+    looking things up; of equal names it has the last. `received_at` is in seconds of `time.perf_counter()`. `client` is
+    the caller's address, if the server knows it.
     """
 
     hidden: ClassVar[tuple[str, ...]] = ("headers", "fields", "body")
@@ -78,6 +79,7 @@ class Arrival(Value, frozen=True, kw_only=True):
     dialect: Dialect
     request_id: str
     received_at: float
+    client: str | None = None
 
 
 class Call(Value, frozen=True, kw_only=True):
@@ -105,13 +107,25 @@ class Call(Value, frozen=True, kw_only=True):
 class Caller(Value, frozen=True, kw_only=True):
     """Who is calling. `key_name` is the name of a gateway key, or None for a caller who is only passed through.
 
-    `credential` is the provider credential that a passed-through caller brought along, as header name and value.
+    `credential` is the provider credential that a passed-through caller brought along, as header name and value. The
+    other fields are a virtual key's: its row, its owner and team, and what it may be used for. An empty list of what is
+    allowed allows everything. `groups` are the groups whose rights the key has.
     """
 
-    hidden: ClassVar[tuple[str, ...]] = ("credential",)
+    hidden: ClassVar[tuple[str, ...]] = ("credential", "metadata")
 
     key_name: str | None = None
     credential: tuple[bytes, bytes] | None = None
+    key_id: Any = None
+    user_id: Any = None
+    group_id: Any = None
+    groups: frozenset[Any] = frozenset()
+    uses_every_route: bool = False
+    tags: tuple[str, ...] = ()
+    metadata: Mapping[str, str | int | float | bool] = msgspec.field(default_factory=dict)
+    allowed_models: tuple[str, ...] = ()
+    allowed_providers: tuple[str, ...] = ()
+    allowed_endpoints: tuple[str, ...] = ()
 
     @property
     def is_authenticated(self) -> bool:

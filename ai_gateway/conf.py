@@ -131,6 +131,23 @@ class Settings:
         """How many threads Django's own synchronous code shares under `ai_gateway.asgi`."""
         return self._get("DJANGO_THREADS", 8)  # type: ignore[no-any-return]
 
+    @property
+    def ENCRYPTION_KEYS(self) -> Sequence[str]:
+        """Where the keys are that encrypt secrets in the database, as `env:`, `file:` or literal. The first key
+        encrypts, all of them decrypt; one value may hold several, separated by commas."""
+        return self._get("ENCRYPTION_KEYS", ("env:AI_GATEWAY_ENCRYPTION_KEYS",))  # type: ignore[no-any-return]
+
+    @property
+    def STORED_REFERENCES(self) -> Sequence[str]:
+        """Which references a credential in the database may hold, with `*` for anything. Whoever may edit providers
+        could otherwise have any variable or file of the server sent to an address of their choice."""
+        return self._get("STORED_REFERENCES", ("env:*_API_KEY", "file:/run/secrets/*"))  # type: ignore[no-any-return]
+
+    @property
+    def POLL(self) -> float:
+        """Seconds between two looks for changes of the configuration in the database."""
+        return self._get("POLL", 2.0)  # type: ignore[no-any-return]
+
 
 settings = Settings()
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import posixpath
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 
@@ -50,3 +53,11 @@ def resolve(reference: str) -> Secret | None:
         del value, reference  # Error pages and error trackers show the variables of the frame that raises.
         raise ValueError(f"The secret from {where} has characters that cannot stand in a header.")
     return Secret(value)
+
+
+def is_permitted(reference: str, patterns: Iterable[str]) -> bool:
+    """Whether a reference is one of those that the patterns permit. A path is taken for where it leads: `..` does not
+    get out of a folder."""
+    if reference.startswith("file:"):
+        reference = f"file:{posixpath.normpath(reference[5:])}"
+    return any(fnmatchcase(reference, pattern) for pattern in patterns)

@@ -14,10 +14,11 @@
       InternalError 500
       ProviderNotConfigured 503
       Overloaded 503
-        PoolTimeout 503            Draining 503
+        PoolTimeout 503            Draining 503            KeysUnavailable 503
       UpstreamError 502            the provider's side failed
         ConnectFailed 502          nothing was sent: safe to try elsewhere
           PrivateAddressRefused 502
+          ProviderBusy 503
         UpstreamClosed 502         sent, but no whole answer came
         UpstreamProtocolError 502  what came was not HTTP
         UpstreamRefusedCredential 502
@@ -199,6 +200,12 @@ class Draining(Overloaded):
     code = "gateway_draining"
 
 
+class KeysUnavailable(Overloaded):
+    """A key cannot be looked up or verified now, so nobody knows whose it is."""
+
+    code = "keys_unavailable"
+
+
 class UpstreamError(GatewayError):
     """The provider's side failed."""
 
@@ -212,6 +219,14 @@ class ConnectFailed(UpstreamError):
     """No connection could be opened, so nothing was sent."""
 
     code = "upstream_unreachable"
+
+
+class ProviderBusy(ConnectFailed):
+    """The provider has as many calls as it takes at once."""
+
+    status = 503
+    code = "provider_busy"
+    kind = Kind.OVERLOADED
 
 
 class PrivateAddressRefused(ConnectFailed):

@@ -8,8 +8,8 @@ from weakref import WeakKeyDictionary
 
 from django.utils.module_loading import import_string
 
-from ai_gateway import attempts, health, intake, keys, listing, registry, routing
-from ai_gateway.calls import Arrival, Reply
+from ai_gateway import access, attempts, health, intake, keys, listing, refresher, registry, routing
+from ai_gateway.calls import Arrival, Caller, Reply
 from ai_gateway.conf import settings
 from ai_gateway.errors import ClientDisconnected, Draining, GatewayError, InternalError
 from ai_gateway.refusals import refuse
@@ -22,13 +22,14 @@ DEFAULT_TRANSPORT = "ai_gateway.transports.pooled.PooledTransport"
 _transports: WeakKeyDictionary[asyncio.AbstractEventLoop, Transport] = WeakKeyDictionary()
 
 
-async def handle(arrival: Arrival, transport: Transport) -> Reply:
+async def handle(arrival: Arrival, transport: Transport, caller: Caller | None = None) -> Reply:
     """Answer a request, asking upstreams through this transport. Whoever gets the reply must close it.
 
-    Every failure comes back as a reply in the caller's dialect; only ClientDisconnected and cancellation are raised.
+    `caller` is for the site's own pages, which know who is asking; else the request's credentials tell. Every failure
+    comes back as a reply in the caller's dialect; only ClientDisconnected and cancellation are raised.
     """
     try:
-        return await _serve(arrival, transport)
+        return await _serve(arrival, transport, caller)
     except GatewayError as error:
         return refuse(error, arrival.dialect, arrival.request_id)
     except ClientDisconnected:
@@ -39,25 +40,27 @@ async def handle(arrival: Arrival, transport: Transport) -> Reply:
         return refuse(failure, arrival.dialect, arrival.request_id)
 
 
-async def _serve(arrival: Arrival, transport: Transport) -> Reply:
+async def _serve(arrival: Arrival, transport: Transport, caller: Caller | None) -> Reply:
     if health.is_draining():
         raise Draining("This gateway process is about to stop. Send the request again.", retry_after=1)
-    snapshot = registry.snapshot()
+    snapshot = registry.snapshot() if refresher.is_settled() else await refresher.begin()
     intake.check_head(arrival)
-    caller = keys.identify(arrival, snapshot)  # Before the body is read: a stranger's upload is not even received.
+    # Before the body is read: a stranger's upload is not even received.
+    caller = caller or await keys.identify(arrival, snapshot)
+    access.check_arrival(arrival, caller)
     call = await intake.read_call(arrival, snapshot)
     if listing.is_asked(call):
         return await listing.answer(call, caller, snapshot, transport)
-    targets = routing.resolve(call, snapshot)
+    targets = access.permitted(call, caller, routing.resolve(call, snapshot), snapshot)
     return await attempts.ask(call, caller, targets, snapshot, transport)
 
 
-def refusal(arrival: Arrival) -> GatewayError | None:
+async def refusal(arrival: Arrival) -> GatewayError | None:
     """Tell what a request will be refused for by its head alone, so that its body need not be received."""
+    snapshot = registry.snapshot() if refresher.is_settled() else await refresher.begin()
     try:
-        snapshot = registry.snapshot()
         intake.check_head(arrival)
-        keys.identify(arrival, snapshot)
+        access.check_arrival(arrival, await keys.identify(arrival, snapshot))
         intake.limits(arrival, snapshot)
     except GatewayError as error:
         return error

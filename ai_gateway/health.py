@@ -67,7 +67,11 @@ def alive(request_id: str) -> Reply:
 
 
 async def ready(request_id: str) -> Reply:
-    """Answer `/health/ready`: 200 if calls can be served, 503 with the names of what is not well."""
+    """Answer `/health/ready`: 200 if calls can be served, 503 with the names of what is not well.
+
+    What is wrong with the configuration in the database is a warning only: what was known last is served, and there may
+    be no other process that knows more.
+    """
     problems = ["draining"] if _is_draining else []
     try:
         registry.snapshot()
@@ -77,7 +81,9 @@ async def ready(request_id: str) -> Reply:
         problems.append("configuration")
     if not await sync_to_async(_database_answers)():
         problems.append("database")
-    body = {"status": "unavailable", "problems": problems} if problems else {"status": "ready"}
+    body: dict[str, object] = {"status": "unavailable", "problems": problems} if problems else {"status": "ready"}
+    if registry.problems():
+        body["warnings"] = ["configuration"]
     return _json(503 if problems else 200, msgspec.json.encode(body), request_id)
 
 

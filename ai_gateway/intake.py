@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from functools import lru_cache
 from itertools import chain
 from time import perf_counter
+from typing import Any
 
 from ai_gateway.bodies import Routing, read_routing
 from ai_gateway.calls import Arrival, Call, Headers, IncomingBody
@@ -53,7 +54,13 @@ def is_api_path(path: str) -> bool:
 
 
 def read_arrival(
-    method: str, path: str, raw_path: bytes, query: bytes, headers: Headers, body: IncomingBody
+    method: str,
+    path: str,
+    raw_path: bytes,
+    query: bytes,
+    headers: Headers,
+    body: IncomingBody,
+    client: str | None = None,
 ) -> Arrival:
     """Take a request's head apart. Never fails: what is wrong with it is found by `check_head`, once errors have a
     dialect."""
@@ -76,12 +83,19 @@ def read_arrival(
         dialect=dialect_of(path, fields),
         request_id=request_id(fields.get(b"x-request-id", b"")),
         received_at=perf_counter(),
+        client=client,
     )
 
 
 def request_id(given: bytes) -> str:
     """Take the id that the caller chose, if it is a sensible one, or make one."""
     return given.decode() if REQUEST_ID.fullmatch(given) else new_request_id()
+
+
+def client_of(scope: Mapping[str, Any]) -> str | None:
+    """Tell a caller's address from an ASGI scope. Behind a proxy the server knows it, if it trusts the proxy."""
+    client = scope.get("client")
+    return client[0] if client else None
 
 
 def new_request_id() -> str:

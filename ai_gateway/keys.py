@@ -1,8 +1,9 @@
-"""Who is calling, and what may they use?
+"""Who is calling, and is the key valid?
 
 A gateway key may come in any of the four headers that clients of the different dialects have for credentials, and never
-in the query string. Keys are long and random, so one SHA-256 is the right hash for them, and they are looked up by the
-whole digest: neither a prefix nor the time of the comparison tells anything about a key.
+in the query string. There are two kinds. Keys of the settings are few, and looked up by their whole SHA-256 digest:
+neither a prefix nor the time of the comparison tells anything about a key. Virtual keys live in the database, and may
+be a million: they are looked up by their public id (`key_cache.py`) and verified by an HMAC. One in use costs no query.
 
 Whoever brings no gateway key is passed through with the provider credential that it brings along, if the settings
 allow that. What looks like a gateway key and is none is refused: a mistyped or revoked key is never sent to a provider.
@@ -11,9 +12,14 @@ allow that. What looks like a gateway key and is none is refused: a mistyped or 
 from __future__ import annotations
 
 import hashlib
+import hmac
+import time
+from ipaddress import ip_address
 
+from ai_gateway import crypto
 from ai_gateway.calls import Arrival, Caller
-from ai_gateway.errors import InvalidCredential
+from ai_gateway.errors import InvalidCredential, KeysUnavailable
+from ai_gateway.key_cache import KeyRecord
 from ai_gateway.providers import Provider
 from ai_gateway.registry import Snapshot
 
@@ -29,22 +35,25 @@ PREFERRED = {
 }
 """Which of a caller's own credentials counts if it brings several: that of the API family it speaks."""
 
+PUBLIC_ID = slice(3, 3 + crypto.PUBLIC_ID_LENGTH)
+"""Where a virtual key has its public id."""
+
 NOBODY = Caller()
 
 
-def identify(arrival: Arrival, snapshot: Snapshot) -> Caller:
+async def identify(arrival: Arrival, snapshot: Snapshot) -> Caller:
     """Find out who calls. Raises InvalidCredential for a wrong key, contradicting keys, and no key where one is
-    needed."""
+    needed; KeysUnavailable if nobody can tell."""
     fields = arrival.fields
     if len(fields) != len(arrival.headers):
         _refuse_repeated(arrival)
     found = [(name, fields[name]) for name in PREFERRED.get(arrival.dialect.family, HEADERS) if name in fields]
     if len(found) == 1:
-        caller = find(bare(*found[0]), snapshot)
+        caller = await find(bare(*found[0]), arrival, snapshot)
         return caller if caller is not None else _stranger(found, snapshot)
     tokens = {bare(name, value) for name, value in found}
     for token in tokens:
-        caller = find(token, snapshot)
+        caller = await find(token, arrival, snapshot)
         if caller is not None:
             if len(tokens) > 1:
                 raise InvalidCredential("The request carries two different credentials. Send your gateway key only.")
@@ -75,9 +84,52 @@ def bare(name: bytes, value: bytes) -> bytes:
     return value.strip()
 
 
-def find(token: bytes, snapshot: Snapshot) -> Caller | None:
-    """Find the holder of a gateway key."""
-    return snapshot.keys.get(hashlib.sha256(token).digest())
+async def find(token: bytes, arrival: Arrival, snapshot: Snapshot) -> Caller | None:
+    """Find the holder of a gateway key. Raises InvalidCredential for one that is not valid any more, or not here."""
+    if snapshot.keys:
+        caller = snapshot.keys.get(hashlib.sha256(token).digest())
+        if caller is not None:
+            return caller
+    cache = snapshot.key_cache
+    if cache is None or len(token) != crypto.TOKEN_LENGTH or not token.startswith(KEY_PREFIX):
+        return None
+    record = cache.peek(token[PUBLIC_ID].decode("latin-1"))
+    if record is None:
+        # The checksum keeps what somebody made up, or mistyped, from the database.
+        public_id = crypto.public_id_of(token)
+        record = await cache.find(public_id) if public_id is not None else None
+    if record is None or not is_genuine(token, record):
+        return None
+    check_validity(record, arrival.client)
+    cache.note_used(record.caller.key_id)
+    return record.caller
+
+
+def is_genuine(token: bytes, record: KeyRecord) -> bool:
+    """Whether a token is the key of a record. Raises KeysUnavailable if that cannot be told."""
+    if not record.is_verifiable:
+        raise KeysUnavailable("This gateway key cannot be verified at the moment. The gateway's log says why.")
+    return hmac.compare_digest(hmac.digest(record.hash_key, token, "sha256"), record.digest)
+
+
+def check_validity(record: KeyRecord, client: str | None) -> None:
+    """Raise InvalidCredential for a key that is not valid any more, or not from this address. Who holds the key is told
+    why."""
+    if record.problem is not None:
+        raise InvalidCredential(record.problem)
+    if record.expires_at is not None and record.expires_at <= time.time():
+        raise InvalidCredential("This gateway key has expired.")
+    if record.networks and not _is_within(client, record):
+        raise InvalidCredential("This gateway key is not valid from your address.")
+
+
+def _is_within(client: str | None, record: KeyRecord) -> bool:
+    try:
+        address = ip_address(client or "")
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return any((mapped or address) in network for network in record.networks)
 
 
 def _refuse_repeated(arrival: Arrival) -> None:

@@ -23,7 +23,7 @@ from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import Any
 
-from ai_gateway import gateway, health, registry
+from ai_gateway import gateway, health, refresher
 from ai_gateway.conf import settings
 from ai_gateway.guard import Watch
 
@@ -55,15 +55,16 @@ class Lifespan:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                self._start()
+                await self._start()
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
                 await gateway.close(self._loop)
+                await self._loop.run_in_executor(None, refresher.end)
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
-    def _start(self) -> None:
-        registry.snapshot()
+    async def _start(self) -> None:
+        await refresher.begin()
         self._state[LOOP] = self._loop
         self._watch = self._state[WATCH] = Watch(self._loop)
         self._state[TRANSPORT] = gateway.transport_of(self._loop)

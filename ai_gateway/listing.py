@@ -1,8 +1,9 @@
 """Which models are there? `GET /v1/models` and `GET /v1/models/{id}` without `x-provider`, for all providers at once.
 
-Listed are the routes, the models that a provider's configuration names, and what the providers list themselves. A
-holder of a gateway key is shown every configured provider's list, fetched with the stored credentials; anybody else the
-list of the one provider that its own credential is for. Model ids are `provider/model`, which is what a call may name.
+Listed is what the caller may use: the routes, the models that a provider's configuration names, and what the providers
+list themselves. A holder of a gateway key is shown every configured provider's list, fetched with the stored
+credentials; anybody else the list of the one provider that its own credential is for. Model ids are `provider/model`,
+which is what a call may name.
 
 What a provider lists is remembered for a few minutes when it was fetched with a stored credential, and never when with
 a caller's own. A provider that is slow or fails is left out: clients wait three seconds for this list (Claude Code).
@@ -18,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from ai_gateway.access import may_list, may_use_provider
 from ai_gateway.calls import Call, Caller, Reply
 from ai_gateway.errors import GatewayError, ModelNotFound
 from ai_gateway.protocols import DIALECTS, GEMINI_METHODS
@@ -101,20 +103,19 @@ def _write_anthropic(model: Model) -> dict[str, Any]:
 
 async def collect(call: Call, caller: Caller, snapshot: Snapshot, transport: Transport) -> list[Model]:
     """List what this caller may ask for: routes first, then provider by provider."""
-    models = (
-        [Model(id=name, owner="gateway", label=name) for name in snapshot.routes] if caller.is_authenticated else []
-    )
+    names = snapshot.routes if caller.is_authenticated else ()
+    models = [Model(id=name, owner="gateway", label=name) for name in names]
     providers = _visible(call, caller, snapshot)
     lists = await asyncio.gather(*(_list(call, caller, provider, snapshot, transport) for provider in providers))
     known: dict[str, Model] = {}
     for model in [*models, *(model for each in lists for model in each)]:
         known.setdefault(model.id, model)
-    return list(known.values())
+    return [model for model in known.values() if may_list(caller, model.id, snapshot)]
 
 
 def _visible(call: Call, caller: Caller, snapshot: Snapshot) -> list[Provider]:
     if caller.is_authenticated:
-        return list(snapshot.configured.values())
+        return [provider for alias, provider in snapshot.configured.items() if may_use_provider(caller, alias)]
     public = [provider for provider in snapshot.providers.values() if provider.is_public]
     default = snapshot.providers.get(default_provider(call, snapshot))
     return [*public, default] if caller.credential is not None and default is not None else public

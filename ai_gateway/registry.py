@@ -1,8 +1,8 @@
-"""Settings (and whatever other sources there are) become one immutable `Snapshot`; calls are served from that alone.
+"""Settings and the database become one immutable `Snapshot`; calls are served from that alone.
 
-A source is a function that gives a `Configuration`. They are merged in the order of `SOURCES`, later ones winning, so
-that a source which reads the database can stand after the settings without anything else changing. A call keeps the
-snapshot that it began with; `refresh()` puts a new one in place for the calls that come after.
+A source is a function that gives a `Configuration`. They are merged in the order of `SOURCES`, later ones winning: the
+database stands after the settings. A call keeps the snapshot that it began with; `refresh()` puts a new one in place
+for the calls that come after. A source that cannot be read says what it said last, or nothing if it never did.
 
 What is broken in one provider does not take the others down: it is left out, logged, and named in `broken`.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,20 +19,13 @@ from typing import Any
 from ai_gateway.calls import Caller, Target, Timeouts
 from ai_gateway.capabilities import CapabilityTable, Rule, read_rule
 from ai_gateway.conf import settings
+from ai_gateway.configuration import Configuration, NotHere, RouteRule, SourceUnavailable
 from ai_gateway.credentials import Secret, resolve
+from ai_gateway.key_cache import KeyCache
 from ai_gateway.protocols.carrier import Carrier
-from ai_gateway.providers import CATALOG, Provider, build_provider
+from ai_gateway.providers import CATALOG, Auth, Credential, Provider, build_provider
 
 logger = logging.getLogger("ai_gateway")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Configuration:
-    """What one source says. The shapes are those of `settings.AI_GATEWAY`."""
-
-    providers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    routes: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    keys: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +36,12 @@ class Snapshot:
     broken: Mapping[str, str]
     """Providers that could not be built, with the reason: for the operator, not for callers."""
     routes: Mapping[str, tuple[Target, ...]]
+    rules: Mapping[str, RouteRule]
+    """What there is to a route besides its targets, by its name; most have nothing here."""
     keys: Mapping[bytes, Caller] = field(repr=False)
-    """The callers that hold a gateway key, by the SHA-256 digest of the key."""
+    """The callers that hold a gateway key of the settings, by the SHA-256 digest of the key."""
+    key_cache: KeyCache | None = field(repr=False)
+    """Where virtual keys are looked up."""
     capabilities: CapabilityTable
     """What each model can do."""
     carrier: Carrier = field(repr=False)
@@ -68,9 +66,19 @@ def from_settings() -> Configuration:
     return Configuration(providers=settings.PROVIDERS, routes=settings.ROUTES, keys=settings.KEYS)
 
 
-SOURCES: list[Callable[[], Configuration]] = [from_settings]
+Source = Callable[[], Configuration]
+
+SOURCES: list[Source] = [from_settings]
+"""The app's own `ready()` puts the database behind the settings."""
+
+key_cache: KeyCache | None = None
+"""Where virtual keys are looked up; the app's `ready()` puts it here."""
 
 _snapshot: Snapshot | None = None
+_lock = threading.Lock()
+_last: dict[Source, Configuration] = {}
+_problems: dict[Source, str] = {}
+_reported: dict[str, str] = {}
 
 
 def snapshot() -> Snapshot:
@@ -79,14 +87,41 @@ def snapshot() -> Snapshot:
 
 
 def refresh() -> Snapshot:
-    """Build a snapshot anew and put it in force. If that fails the old one stays, and the error is raised."""
+    """Build a snapshot anew and put it in force. If that fails the old one stays, and the error is raised.
+
+    Sources may wait for a database: where an event loop runs, those are left out.
+    """
     global _snapshot
-    _snapshot = build([source() for source in SOURCES])
-    return _snapshot
+    with _lock:
+        _snapshot = build([_read(source) for source in SOURCES])
+        return _snapshot
 
 
-def forget(*, setting: str, **_: object) -> None:
-    """Receive Django's `setting_changed`, so that `override_settings` works."""
+def _read(source: Source) -> Configuration:
+    """Read a source, or give what it said last."""
+    try:
+        found = source()
+    except NotHere:
+        return _last.get(source, Configuration())
+    except SourceUnavailable as error:
+        if _problems.get(source) != str(error):
+            logger.error("A source of the configuration fails, what it said last stays in force: %s", error)
+        _problems[source] = str(error)
+        return _last.get(source, Configuration())
+    if _problems.pop(source, None) is not None:
+        logger.warning("The source of the configuration that failed can be read again.")
+    _last[source] = found
+    return found
+
+
+def problems() -> list[str]:
+    """Tell, for the operator, which sources could not be read, so that what they said last is in force."""
+    return list(_problems.values())
+
+
+def forget(*, setting: str = "AI_GATEWAY", **_: object) -> None:
+    """Drop the snapshot, so that it is built anew when it is next asked for. Receives Django's `setting_changed`, so
+    that `override_settings` works."""
     global _snapshot
     if setting == "AI_GATEWAY":
         _snapshot = None
@@ -94,15 +129,23 @@ def forget(*, setting: str, **_: object) -> None:
 
 def build(configurations: Sequence[Configuration]) -> Snapshot:
     """Merge configurations into a snapshot."""
-    entries = {alias.lower(): entry for each in configurations for alias, entry in each.providers.items()}
-    providers, broken = build_providers(entries)
+    providers, broken = build_providers(configurations)
+    routes: dict[str, tuple[Target, ...]] = {}
+    rules: dict[str, RouteRule] = {}
+    for each in configurations:
+        for name, route in each.routes.items():
+            routes[name] = read_targets(route)
+            rules.pop(name, None)
+        rules.update(each.rules)
     return Snapshot(
         providers=providers,
         broken=broken,
-        routes={name: read_targets(route) for each in configurations for name, route in each.routes.items()},
+        routes={name: targets for name, targets in routes.items() if targets},
+        rules=rules,
         keys=read_keys({name: key for each in configurations for name, key in each.keys.items()}),
         capabilities=CapabilityTable(read_capabilities(settings.CAPABILITIES)),
         carrier=Carrier(settings.carrier_keys()),
+        key_cache=key_cache,
         default_provider=settings.DEFAULT_PROVIDER,
         passthrough=settings.PASSTHROUGH,
         timeouts=settings.TIMEOUTS,
@@ -114,25 +157,58 @@ def build(configurations: Sequence[Configuration]) -> Snapshot:
     )
 
 
-def build_providers(entries: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Provider], dict[str, str]]:
+def build_providers(configurations: Sequence[Configuration]) -> tuple[dict[str, Provider], dict[str, str]]:
     """Build every provider: the rows of the catalogue, and over them what is configured. Also tell which are broken."""
     providers: dict[str, Provider] = dict(CATALOG)
     broken: dict[str, str] = {}
-    for alias, entry in entries.items():
-        try:
-            providers[alias] = build_provider(alias, entry)
-        except (ValueError, TypeError, ImportError, OSError) as error:
+    for each in configurations:
+        for name, entry in each.providers.items():
+            alias = name.lower()
+            broken.pop(alias, None)
+            try:
+                providers[alias] = with_credentials(build_provider(alias, entry), each.credentials.get(alias, ()))
+            except (ValueError, TypeError, ImportError, OSError) as error:
+                broken[alias] = str(error)
+        broken.update(each.broken)
+        for alias in each.hidden:
             providers.pop(alias, None)
-            broken[alias] = str(error)
-            logger.error("The provider %r is misconfigured and left out: %s", alias, error)
+            broken.pop(alias, None)
+    for alias in broken:
+        providers.pop(alias, None)
+    _report(broken)
     if settings.ALLOW_PRIVATE_UPSTREAMS:
         providers = {alias: provider.with_options({"allow_private": True}) for alias, provider in providers.items()}
     return providers, broken
 
 
-def read_targets(route: Sequence[str]) -> tuple[Target, ...]:
+def with_credentials(provider: Provider, credentials: Sequence[Credential]) -> Provider:
+    """Give a provider its stored credentials."""
+    if not credentials:
+        return provider
+    options: dict[str, object] = {"api_key": credentials[0].secret, "credentials": tuple(credentials)}
+    if provider.auth is Auth.NONE:
+        options["auth"] = Auth.BEARER  # As with the option `api_key`: what is given is sent.
+    return provider.with_options(options)
+
+
+def _report(broken: Mapping[str, str]) -> None:
+    """Log what is broken, once for each reason: a snapshot may be built every few seconds."""
+    for alias, reason in broken.items():
+        if _reported.get(alias) != reason:
+            logger.error("The provider %r is misconfigured and left out: %s", alias, reason)
+    _reported.clear()
+    _reported.update(broken)
+
+
+def read_targets(route: Sequence[str | Target]) -> tuple[Target, ...]:
     """Read a route's targets, each written as "provider/model"."""
-    return tuple(Target(provider.lower(), model) for provider, _, model in (target.partition("/") for target in route))
+    return tuple(read_target(target) if isinstance(target, str) else target for target in route)
+
+
+def read_target(target: str) -> Target:
+    """Read a target that is written as "provider/model"."""
+    provider, _, model = target.partition("/")
+    return Target(provider.lower(), model)
 
 
 def read_capabilities(overrides: Mapping[str, Mapping[str, Any]]) -> list[Rule]:

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 
 from ai_gateway.calls import Call, Target
@@ -27,11 +28,31 @@ def resolve(call: Call, snapshot: Snapshot) -> Sequence[Target]:
     if call.model is not None:
         route = snapshot.routes.get(call.model)
         if route:
-            return route
+            return usable(route, call.model, snapshot)
         alias, slash, model = call.model.partition("/")
-        if slash and alias.lower() in snapshot.providers and model:
-            return [Target(alias.lower(), model)]
+        if slash and model and (alias.lower() in snapshot.providers or alias.lower() in snapshot.broken):
+            return [Target(known(alias.lower(), snapshot), model)]
     return [Target(known(default_provider(call, snapshot), snapshot), call.model)]
+
+
+def usable(route: Sequence[Target], name: str, snapshot: Snapshot) -> Sequence[Target]:
+    """Put a route's targets in the order in which they are tried, without those whose provider is broken or gone.
+    Raises ProviderNotConfigured if none is left."""
+    rule = snapshot.rules.get(name)
+    order = shuffled(route, rule.weights) if rule is not None and rule.weights else route
+    if all(target.provider in snapshot.providers for target in order):
+        return order
+    left = [target for target in order if target.provider in snapshot.providers]
+    if not left:
+        raise ProviderNotConfigured("No provider of this route is set up correctly. The gateway's log says why.")
+    return left
+
+
+def shuffled(route: Sequence[Target], weights: Sequence[int]) -> Sequence[Target]:
+    """Draw a route's targets by their weights, one after the other."""
+    # Exponentially distributed times, each at its target's rate: the order of their ends is such a draw.
+    times = {target: random.expovariate(weight) for target, weight in zip(route, weights, strict=True)}
+    return sorted(route, key=times.__getitem__)
 
 
 def default_provider(call: Call, snapshot: Snapshot) -> str:

@@ -54,7 +54,7 @@ class SiteExchange:
         self._guard = guard
         self._cleanup = AsyncExitStack()
         self.scope = {**scope, CLEANUP: self._cleanup}
-        self._is_withheld = gateway.refusal(arrival) is not None
+        self._is_withheld = False
         self._is_replaced = False
         self._must_linger = False
         self._received = 0
@@ -64,6 +64,7 @@ class SiteExchange:
 
     async def run(self, site: Any) -> None:
         """Let Django answer."""
+        self._is_withheld = await gateway.refusal(self._arrival) is not None
         # A caller that leaves between view and stream, inside a middleware, makes Django lose the response without
         # closing it. What the view registers for clean-up is closed all the same.
         async with self._cleanup:

@@ -22,7 +22,7 @@ from django.views.decorators.csrf import csrf_exempt
 from ai_gateway import gateway, health, registry
 from ai_gateway.calls import Arrival, IncomingBody, Reply
 from ai_gateway.errors import ClientDisconnected, InternalError, MethodNotAllowed, PermissionDenied
-from ai_gateway.intake import read_arrival, request_id, too_large
+from ai_gateway.intake import client_of, read_arrival, request_id, too_large
 from ai_gateway.protocols import DIALECTS
 from ai_gateway.refusals import refuse
 from ai_gateway.responses import EventStreamResponse
@@ -118,6 +118,7 @@ def _read(request: ASGIRequest, path: str) -> Arrival:
         scope["query_string"],
         [(bytes(name), bytes(value)) for name, value in scope["headers"]],
         SpooledBody(request),
+        client_of(scope),
     )
 
 

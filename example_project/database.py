@@ -32,6 +32,12 @@ def parse(url: str, base_dir: Path) -> dict[str, Any]:
     raise ImproperlyConfigured("DATABASE_URL must be sqlite:///path or postgres://user:password@host:port/name.")
 
 
+def folder(databases: dict[str, dict[str, Any]], base_dir: Path) -> Path:
+    """Tell where what belongs to the database is kept: beside a SQLite file, else in the project's folder."""
+    name = databases["default"]["NAME"]
+    return name.parent if isinstance(name, Path) else base_dir
+
+
 def sqlite(path: Path) -> dict[str, Any]:
     """Describe a SQLite file that several workers may write to."""
     return {

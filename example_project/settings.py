@@ -26,8 +26,6 @@ DEBUG = flag("DEBUG")
 SECRET_KEY = text("SECRET_KEY") or secret_key.read_or_create(BASE_DIR / ".secret_key")
 ALLOWED_HOSTS = environment.read_list(text("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]"))
 
-AI_GATEWAY = environment.from_environ(os.environ)
-
 INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",
@@ -72,6 +70,17 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 if REDIS_URL := text("REDIS_URL"):
     CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+
+# The gateway
+
+AI_GATEWAY = {
+    **environment.from_environ(os.environ),
+    # The key that encrypts credentials in the database; `rungateway` makes one in a file if there is none yet.
+    "ENCRYPTION_KEYS": [
+        "env:AI_GATEWAY_ENCRYPTION_KEYS",
+        f"file:{database.folder(DATABASES, BASE_DIR)}/.encryption_key",
+    ],
+}
 
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"

@@ -14,7 +14,9 @@ from typing import Any, Protocol
 
 import pytest
 
-from tests.gateway_process import Door, GatewayProcess
+from ai_gateway import crypto, refresher, registry
+from tests import databases
+from tests.gateway_process import Door, GatewayProcess, site_environment
 from tests.raw_client import RawClient
 from tests.upstream import Upstream
 
@@ -23,9 +25,31 @@ SECOND_GATEWAY_KEY = "gw_test-key-of-team-b"
 STORED = {"openai": "sk-stored-openai", "anthropic": "sk-ant-stored-anthropic", "gemini": "AIza-stored-gemini"}
 
 
-MOST_THREADS = 20
+MOST_THREADS = 22
 """A gateway's threads when every pool is full: the loop's own, uvloop's resolver (4), Django's (8), the pool of the
-loop (6)."""
+loop (6), what watches the configuration and what looks keys up (2)."""
+
+
+@pytest.fixture(autouse=True)
+def _sources(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Tests that have no database read no configuration from it; none of them has it watched unless it says so."""
+    monkeypatch.setattr(refresher, "refresher", None)
+    if request.node.get_closest_marker("django_db") is None:
+        monkeypatch.setattr(registry, "SOURCES", [registry.from_settings])
+        monkeypatch.setattr(registry, "key_cache", None)
+    for memory in ("_last", "_problems", "_reported"):
+        monkeypatch.setattr(registry, memory, {})
+    registry.forget()
+    yield
+    registry.forget()
+
+
+@pytest.fixture
+def encryption_key(monkeypatch: pytest.MonkeyPatch) -> str:
+    """An encryption key, set as an operator sets it."""
+    key = crypto.generate_key()
+    monkeypatch.setenv("AI_GATEWAY_ENCRYPTION_KEYS", key)
+    return key
 
 
 class StartGateway(Protocol):
@@ -75,8 +99,29 @@ def default_settings(upstream: Upstream) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
+def site_database(tmp_path_factory: pytest.TempPathFactory) -> databases.Database:
+    """A database with tables and nothing in them, for all gateways of which a test wants nothing else."""
+    database = databases.sqlite(tmp_path_factory.mktemp("site") / "db.sqlite3")
+    databases.migrate(site_environment("direct", {}, {"DATABASES": {"default": database}}))
+    return database
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[databases.PostgresServer]:
+    """A PostgreSQL server of the tests' own; skipped where it is not installed."""
+    try:
+        databases.find_postgres()
+    except LookupError as error:
+        pytest.skip(str(error))
+    server = databases.PostgresServer()
+    databases.migrate(site_environment("direct", {}, {"DATABASES": {"default": server.database}}))
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
 def gateway_processes(
-    _upstream: Upstream, tmp_path_factory: pytest.TempPathFactory
+    _upstream: Upstream, site_database: databases.Database, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., GatewayProcess]]:
     """Start gateway processes, and keep each for the rest of the session."""
     running: dict[str, GatewayProcess] = {}
@@ -87,7 +132,12 @@ def gateway_processes(
         process = running.get(name)
         if process is None or process.process.poll() is not None:
             log = logs / f"{len(running)}-{door}-{time.monotonic_ns()}.log"
-            running[name] = process = GatewayProcess(door, {**default_settings(_upstream), **settings}, log, site=site)
+            running[name] = process = GatewayProcess(
+                door,
+                {**default_settings(_upstream), **settings},
+                log,
+                site={"DATABASES": {"default": site_database}, **site},
+            )
         return process
 
     yield start

@@ -27,6 +27,18 @@ BROKEN = ("Traceback (most recent call last)", "Exception in ASGI", "Exception i
 """What may not stand in the log of a gateway that is in order."""
 
 
+def site_environment(door: Door, settings: Mapping[str, Any], site: Mapping[str, Any]) -> dict[str, str]:
+    """Write the environment of a process of the site in `tests/wire/`."""
+    gateway = {**settings, "DIRECT_DOOR": door == "direct"}
+    return {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "tests.wire.site_settings",
+        "AI_GATEWAY_TEST_SETTINGS": json.dumps({"AI_GATEWAY": gateway, **site}),
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
 class GatewayProcess:
     """One uvicorn process that runs the site in `tests/wire/`."""
 
@@ -40,7 +52,6 @@ class GatewayProcess:
         environment: Mapping[str, str] | None = None,
         arguments: tuple[str, ...] = (),
     ) -> None:
-        gateway = {**settings, "DIRECT_DOOR": door == "direct"}
         self.door = door
         self.log_path = log
         self.expects_traceback = False
@@ -50,14 +61,7 @@ class GatewayProcess:
             *("--http", "httptools", "--loop", "uvloop", "--no-access-log", "--backlog", "2048"),
             *("--lifespan", "off" if door == "stock" else "on", *arguments),
         ]
-        variables = {
-            **os.environ,
-            "DJANGO_SETTINGS_MODULE": "tests.wire.site_settings",
-            "AI_GATEWAY_TEST_SETTINGS": json.dumps({"AI_GATEWAY": gateway, **(site or {})}),
-            "PYTHONPATH": str(ROOT),
-            "PYTHONUNBUFFERED": "1",
-            **(environment or {}),
-        }
+        variables = {**site_environment(door, settings, site or {}), **(environment or {})}
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, env=variables, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT

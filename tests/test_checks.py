@@ -197,6 +197,9 @@ WRONG: dict[str, tuple[str, list[Any]]] = {
     "DRAIN_TIMEOUT": ("E018", [-1, True, "20", None]),
     "METRICS_TOKEN": ("E019", ["", 1, b"token", ["token"]]),
     "DJANGO_THREADS": ("E020", [*NOT_POSITIVE, 1.5]),
+    "ENCRYPTION_KEYS": ("E021", [None, [], "env:KEY", [1], [""], {"env:KEY": 1}]),
+    "STORED_REFERENCES": ("E022", [None, "env:*", ["*"], ["OPENAI_API_KEY"], ["file:secrets"], [1]]),
+    "POLL": ("E023", NOT_POSITIVE),
     "CAPABILITIES": (
         "E025",
         ["all", {"openai/*": True}, {"openai/*": {"wings": True}}, {"openai/*": {"images": "no"}}],
@@ -220,6 +223,9 @@ RIGHT: dict[str, list[Any]] = {
     "DRAIN_TIMEOUT": [0, 20.5],
     "METRICS_TOKEN": [None, "env:CHECKED_GATEWAY_KEY"],
     "DJANGO_THREADS": [1, 64],
+    "ENCRYPTION_KEYS": [["env:OURS", "file:/run/secrets/gateway"], ("env:OURS",)],
+    "STORED_REFERENCES": [[], ["env:*", "file:/run/*"]],
+    "POLL": [0.5, 30],
     "CAPABILITIES": [{}, {"openai/gpt-9*": {"images": False, "formats": ["openai_chat"], "max_output_tokens": 8192}}],
 }
 
@@ -239,6 +245,23 @@ def test_a_key_with_a_wrong_value(site: Site, key: str, value: Any) -> None:
 def test_a_key_with_a_right_value(site: Site, key: str, value: Any) -> None:
     site.gateway(**{key: value})
     assert site.ids(deploy=True) == set()
+
+
+def test_an_encryption_key_that_is_none(site: Site) -> None:
+    site.gateway(ENCRYPTION_KEYS=["not-a-key-but-a-canary"])
+    assert site.ids() == {"E024"}
+    assert "--generate" in site.hint()
+
+
+STORED = {"E024", "E080", "E081", "W082", "W083", "W084", "W085"}
+"""What is said of encryption and of the database; tests/control/test_stored.py tries out the latter."""
+
+
+def test_what_is_said_of_the_database_is_tried_out_with_one() -> None:
+    folder = Path(checks.__file__).parent
+    assert {name.removeprefix("ai_gateway.") for name in ids_in(folder / "database.py")} == STORED
+    tried = ids_in(ROOT / "tests" / "control" / "test_stored.py")
+    assert {f"ai_gateway.{name}" for name in STORED - {"E024"}} <= tried
 
 
 # Providers.

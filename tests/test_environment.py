@@ -174,7 +174,7 @@ CORS_NAMES = "[s.CORS_ALLOW_ALL_ORIGINS, hasattr(s, 'CORS_ALLOW_CREDENTIALS')]"
         ("s.CACHES['default']['LOCATION']", {"REDIS_URL": "redis://cache:6379/0"}, "redis://cache:6379/0"),
         ("s.LOGGING['root']['level']", {"LOG_LEVEL": "debug"}, "DEBUG"),
         ("s.SECURE_SSL_REDIRECT", {"HTTPS": "yes"}, True),
-        ("s.AI_GATEWAY", {"PASSTHROUGH": "no", "PATH": "/bin"}, {"PASSTHROUGH": False}),
+        ("s.AI_GATEWAY['PASSTHROUGH']", {"PASSTHROUGH": "no", "PATH": "/bin"}, False),
     ],
 )
 def test_example_settings(expression: str, environ: dict[str, str], value: object) -> None:

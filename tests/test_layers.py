@@ -12,16 +12,21 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ai_gateway"
 LAYERS = (
-    "errors calls sse protocols credentials cors bodies server __version__",
+    "errors calls sse protocols credentials crypto cors bodies server __version__",
     "conf transports providers environment capabilities",
+    "configuration key_cache keyring validators",
+    "fields",
+    "models",
+    "stored key_store",
     "registry",
-    "keys routing health refusals intake guard",
+    "refresher",
+    "keys access routing health refusals intake guard changes",
     "relay translation listing",
     "hops",
     "attempts",
     "gateway",
-    "lifespan responses",
-    "views",
+    "lifespan responses explanation interchange",
+    "views probe litellm",
     "site urls checks",
     "asgi apps management",
 )
@@ -30,6 +35,10 @@ LAYERS = (
 APART = (
     ("transports", "providers"),
     ("keys", "routing"),
+    ("keys", "access"),
+    # The models need all apps to be loaded first. What serves calls is imported before that, and gets them injected.
+    ("registry", "stored"),
+    ("registry", "key_store"),
     ("protocols", "transports"),
 )
 """Siblings that do not know each other, in either direction."""
@@ -40,7 +49,13 @@ NO_DJANGO = [
     "sse",
     "protocols",
     "credentials",
+    "crypto",
     "bodies",
+    "access",
+    "key_cache",
+    "concurrency",
+    "configuration",
+    "refresher",
     "transports",
     "relay",
     "translation",
@@ -54,7 +69,7 @@ NO_DJANGO = [
 ]
 """What could be used without Django: of it, only `conf` and what stands above may be Django's."""
 
-OPTIONAL = {"botocore", "uvicorn", "corsheaders"}
+OPTIONAL = {"botocore", "uvicorn", "corsheaders", "yaml"}
 """Extras, which a function may import when it is called."""
 
 LATE = {("apps.py", "ready"), ("rungateway.py", "serve")}

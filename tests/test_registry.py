@@ -10,8 +10,8 @@ from django.test import override_settings
 
 from ai_gateway import registry
 from ai_gateway.calls import Caller
+from ai_gateway.configuration import Configuration
 from ai_gateway.providers import CATALOG
-from ai_gateway.registry import Configuration
 
 KEY = "gw_0123456789abcdefghij"
 DIGEST = hashlib.sha256(KEY.encode()).digest()

@@ -118,7 +118,8 @@ def run(tmp_path: Path) -> Iterator[Callable[..., Gateway]]:
 
 @pytest.fixture(autouse=True)
 def _registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Leave neither a development key nor a snapshot of the test behind."""
+    """Leave neither a development key nor a snapshot of the test behind, and do without a database."""
+    monkeypatch.setattr(rungateway, "has_database", lambda: False)
     monkeypatch.setattr(registry, "SOURCES", [*registry.SOURCES])
     monkeypatch.delenv(rungateway.DEVELOPMENT_KEY, raising=False)
     yield

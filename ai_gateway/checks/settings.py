@@ -69,6 +69,11 @@ def is_capabilities(value: Any) -> bool:
         return False
 
 
+def is_reference_pattern(value: Any) -> bool:
+    """Whether it says which variables or files may be meant."""
+    return isinstance(value, str) and value.startswith(("env:", "file:/"))
+
+
 def is_prefix(value: Any) -> bool:
     """Whether it is "" or a path with a slash in front and none behind."""
     if not isinstance(value, str) or value.endswith("/") or "//" in value:
@@ -170,6 +175,20 @@ RULES: dict[str, Rule] = {
         is_secret=True,
     ),
     "DJANGO_THREADS": _whole("ai_gateway.E020", "threads", "8"),
+    "ENCRYPTION_KEYS": Rule(
+        id="ai_gateway.E021",
+        expected="a list of strings, one at least",
+        example='["env:AI_GATEWAY_ENCRYPTION_KEYS"]',
+        accepts=is_route,
+        is_secret=True,
+    ),
+    "STORED_REFERENCES": Rule(
+        id="ai_gateway.E022",
+        expected='a list of strings that start with "env:" or "file:/"',
+        example='["env:*_API_KEY", "file:/run/secrets/*"]',
+        accepts=lambda value: isinstance(value, list | tuple) and all(map(is_reference_pattern, value)),
+    ),
+    "POLL": _seconds("ai_gateway.E023", "2.0"),
     "CAPABILITIES": Rule(
         id="ai_gateway.E025",
         expected='a dict of dicts by "provider/model", with columns of docs/capabilities.md',

@@ -7,11 +7,12 @@ behaviour differs. Third parties subclass `Provider` and name it by dotted path 
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
 from ai_gateway.bodies import replace_model
@@ -65,6 +66,15 @@ CREDENTIAL_PARAMETERS = frozenset(("key", "api_key", "api-key", "apikey", "acces
 
 PREFERENCE = ("openai_chat", "anthropic_messages", "gemini", "bedrock_converse", "openai_responses")
 """Which format a provider of several is best reached by: what it has had for longest is what works best."""
+
+
+class Credential(NamedTuple):
+    """One of the credentials that a provider is called with."""
+
+    name: str
+    secret: Secret
+    weight: int = 1
+    """Its share of the calls, in proportion to the weights of the others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,8 +141,14 @@ class Provider:
     api_key: Secret | None = field(default=None, repr=False)
     """The credential that callers with a gateway key are served with."""
 
+    credentials: tuple[Credential, ...] = field(default=(), repr=False)
+    """If there is more than one stored credential, all of them; `api_key` is then one of these."""
+
     timeouts: Timeouts | None = None
     """Its own timeouts; None takes the site's."""
+
+    max_concurrency: int | None = None
+    """How many calls it takes at once; None for no limit."""
 
     required_options: ClassVar[tuple[str, ...]] = ()
     """Options that say which account or place of the provider is meant, for example a resource name that is part of
@@ -258,6 +274,9 @@ class Provider:
         if self.api_key is None:
             raise self.not_configured("has no credential in this gateway", {"api_key": "env:..."})
         auth = self.auth_of(call)
+        if len(self.credentials) > 1:
+            weights = [credential.weight for credential in self.credentials]
+            return auth.header(random.choices(self.credentials, weights)[0].secret.reveal())
         return self._usual_credential if auth is self.auth else auth.header(self.api_key.reveal())
 
     @cached_property

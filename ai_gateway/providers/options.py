@@ -23,8 +23,8 @@ from ai_gateway.providers.catalog import CATALOG
 
 ENTRY_KEYS = frozenset(("BACKEND", "OPTIONS"))
 
-NOT_OPTIONS = frozenset(("name", "row", "is_set_up"))
-"""Fields that follow from the entry itself."""
+NOT_OPTIONS = frozenset(("name", "row", "is_set_up", "credentials"))
+"""Fields that follow from the entry itself, or from where credentials are kept."""
 
 
 def build_provider(alias: str, entry: Mapping[str, Any]) -> Provider:
@@ -185,6 +185,13 @@ def read_seconds(value: Any) -> float:
     return seconds
 
 
+def read_count(value: Any) -> int:
+    """Read a whole number above 0."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"it must be a whole number above 0, not {value!r}")
+    return value
+
+
 def read_auth(value: Any) -> Auth:
     """Read a style of credential by its name, in any case: "bearer", "x_api_key"."""
     if isinstance(value, Auth):
@@ -215,6 +222,7 @@ READERS: Mapping[Any, Callable[[Any], Any]] = {
     Timeouts: read_timeouts,
     Auth: read_auth,
     float: read_seconds,
+    int: read_count,
     str: read_text,
     bool: read_flag,
 }

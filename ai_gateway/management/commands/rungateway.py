@@ -14,6 +14,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 import django
+from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
@@ -23,7 +24,9 @@ from django.utils.module_loading import import_string
 from ai_gateway import __version__, registry
 from ai_gateway.asgi import get_asgi_application
 from ai_gateway.conf import settings
-from ai_gateway.registry import Configuration, Snapshot
+from ai_gateway.configuration import Configuration
+from ai_gateway.keyring import create, missing_file
+from ai_gateway.registry import Snapshot
 
 APPLICATION = f"{__name__}:application"
 DEVELOPMENT_KEY = "AI_GATEWAY_DEVELOPMENT_KEY"
@@ -63,7 +66,26 @@ def development_key() -> Configuration:
 
 def is_unconfigured(snapshot: Snapshot) -> bool:
     """Whether there is neither a gateway key nor a credential of a provider: nothing that a new key could open."""
-    return not snapshot.keys and all(provider.api_key is None for provider in snapshot.providers.values())
+    no_credential = all(provider.api_key is None for provider in snapshot.providers.values())
+    return not snapshot.keys and no_credential and not snapshot.broken and not has_virtual_keys()
+
+
+def has_virtual_keys() -> bool:
+    """Whether there is a virtual key in the database, if that can be told."""
+    try:
+        return has_database() and rows("VirtualKey").exists()
+    except DatabaseError:
+        return False
+
+
+def has_database() -> bool:
+    """Whether this site has a database."""
+    return bool(connection.settings_dict["ENGINE"]) and connection.vendor != "unknown"
+
+
+def rows(model: str) -> Any:
+    """Give all rows of a model of this app. By its name: workers import this module before there are models."""
+    return apps.get_model("ai_gateway", model)._default_manager.all()
 
 
 class Command(BaseCommand):
@@ -103,13 +125,14 @@ class Command(BaseCommand):
             set_log_level(options["log_level"])
         if not no_migrate:
             self.prepare_database(options["verbosity"])
+        self.prepare_encryption_key()
         snapshot = self.load_configuration()
         self.introduce(snapshot, f"http://{f'[{host}]' if ':' in host else host}:{port}", workers)
         serve(host=host, port=port, workers=workers, reload=reload, log_level=options["log_level"])
 
     def prepare_database(self, verbosity: int) -> None:
         """Migrate a SQLite database; of any other only say what is missing, for several machines may share it."""
-        if not connection.settings_dict["ENGINE"] or connection.vendor == "unknown":
+        if not has_database():
             return
         if connection.vendor == "sqlite":
             call_command("migrate", interactive=False, verbosity=max(verbosity - 1, 0))
@@ -118,6 +141,19 @@ class Command(BaseCommand):
             self.check_migrations()
         except DatabaseError as error:
             self.stderr.write(f"The database does not answer, so its migrations were not checked: {error}")
+
+    def prepare_encryption_key(self) -> None:
+        """Make the key that encrypts secrets in the database, where the settings name a file for it that is not there
+        yet. Not if something is encrypted already: then the right key is missing, and another one would hide that."""
+        path = missing_file()
+        try:
+            if path is None or not has_database() or rows("ProviderCredential").exists() or has_virtual_keys():
+                return
+            create(path)
+        except (DatabaseError, OSError) as error:
+            self.stderr.write(f"No encryption key was made: {error}")
+            return
+        self.stdout.write(f"Made a key that encrypts what the database holds. Keep a copy of {path}.")
 
     def load_configuration(self) -> Snapshot:
         """Load the configuration; if there is none at all, make a key for trying the gateway out."""
@@ -204,8 +240,10 @@ def describe_providers(snapshot: Snapshot) -> str:
 def describe_keys(snapshot: Snapshot) -> str:
     """List the gateway keys by name, or say how to get one."""
     names = sorted(str(caller.key_name) for caller in snapshot.keys.values())
-    return (
-        ", ".join(names) or "none, so nobody can use a stored credential. Set GATEWAY_API_KEYS or AI_GATEWAY['KEYS']."
+    if has_virtual_keys():
+        names.append("and those in the database" if names else "those in the database")
+    return ", ".join(names) or (
+        "none, so nobody can use a stored credential. Set GATEWAY_API_KEYS or AI_GATEWAY['KEYS'], or run gateway_key."
     )
 
 

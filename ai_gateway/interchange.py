@@ -1,0 +1,213 @@
+"""The configuration of the database as a document, to be kept in a repository and moved from site to site.
+
+    {"version": 1, "providers": {alias: {...}}, "routes": {name: {...}}}
+
+Names stand for everything: of providers, users, groups. A secret that is encrypted in the database stays there: the
+document says that there is one, by `"stored": true`, and a reference is written as it is. Reading a document twice
+changes nothing the second time; what it does not mention stays, unless it is pruned.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+from django.core.exceptions import ValidationError
+from django.db import models
+
+from ai_gateway.models import Provider, ProviderCredential, Route, RouteTarget
+
+VERSION = 1
+
+PROVIDER_FIELDS = (
+    "label",
+    "backend",
+    "base_url",
+    "allow_private",
+    "dialects",
+    "timeouts",
+    "max_concurrency",
+    "options",
+    "is_enabled",
+)
+CREDENTIAL_FIELDS = ("option", "reference", "weight", "state")
+ROUTE_FIELDS = ("description", "strategy", "tags", "is_public", "is_enabled")
+TARGET_FIELDS = ("provider", "model", "weight", "is_enabled")
+
+Document = dict[str, Any]
+
+
+class InvalidDocument(Exception):
+    """The document cannot be read into the database. The message says where it is wrong."""
+
+
+def export() -> Document:
+    """Write the configuration as a document."""
+    providers = Provider.objects.order_by("alias").prefetch_related("credentials")
+    routes = Route.objects.order_by("name").prefetch_related("targets", "users", "groups")
+    return {
+        "version": VERSION,
+        "providers": {provider.alias: _write_provider(provider) for provider in providers},
+        "routes": {route.name: _write_route(route) for route in routes},
+    }
+
+
+def _write_provider(provider: Provider) -> Document:
+    credentials = sorted(provider.credentials.all(), key=lambda credential: credential.name)
+    document = _differing(provider, PROVIDER_FIELDS, always=("backend",))
+    if credentials:
+        document["credentials"] = {each.name: _write_credential(each) for each in credentials}
+    return document
+
+
+def _write_credential(credential: ProviderCredential) -> Document:
+    document = _differing(credential, CREDENTIAL_FIELDS)
+    return document if credential.reference else {**document, "stored": True}
+
+
+def _write_route(route: Route) -> Document:
+    document = _differing(route, ROUTE_FIELDS)
+    users = sorted(user.get_username() for user in route.users.all())
+    groups = sorted(group.name for group in route.groups.all())
+    targets = [_differing(target, TARGET_FIELDS, always=("provider", "model")) for target in route.targets.all()]
+    return {
+        **document,
+        **({"users": users} if users else {}),
+        **({"groups": groups} if groups else {}),
+        "targets": targets,
+    }
+
+
+def _differing(instance: models.Model, names: tuple[str, ...], always: tuple[str, ...] = ()) -> Document:
+    """Write the fields that have other values than their defaults."""
+    found: Document = {}
+    for name in names:
+        value = getattr(instance, name)
+        if name in always or value != _default(type(instance), name):
+            found[name] = value
+    return found
+
+
+def _default(model: type[models.Model], name: str) -> Any:
+    field: Any = model._meta.get_field(name)
+    return field.get_default()
+
+
+def read(document: Mapping[str, Any], *, prune: bool = False) -> list[str]:
+    """Read a document into the database, in the transaction that the caller has open, and tell what has to be done by
+    hand. Raises InvalidDocument."""
+    if document.get("version") != VERSION:
+        raise InvalidDocument(f'The document must say "version": {VERSION}.')
+    _only(document, {"version", "providers", "routes"}, "the document")
+    providers, routes = document.get("providers", {}), document.get("routes", {})
+    notes: list[str] = []
+    for alias, entry in providers.items():
+        notes += _read_provider(alias, entry, prune=prune)
+    for name, entry in routes.items():
+        _read_route(name, entry)
+    if prune:
+        # One by one: each deletion is noticed by the signal that it sends.
+        for stale in (Provider.objects.exclude(alias__in=providers), Route.objects.exclude(name__in=routes)):
+            for row in stale:
+                row.delete()
+    return notes
+
+
+def _read_provider(alias: str, entry: Mapping[str, Any], *, prune: bool) -> list[str]:
+    where = f"provider {alias!r}"
+    _only(entry, {*PROVIDER_FIELDS, "credentials"}, where)
+    provider = Provider.objects.filter(alias=alias.lower()).first() or Provider(alias=alias.lower())
+    _assign(provider, PROVIDER_FIELDS, {"backend": alias, **entry}, where)
+    notes: list[str] = []
+    credentials = entry.get("credentials", {})
+    for name, each in credentials.items():
+        notes += _read_credential(provider, name, each)
+    if prune:
+        for stale in provider.credentials.exclude(name__in=credentials):
+            stale.delete()
+    return notes
+
+
+def _read_credential(provider: Provider, name: str, entry: Mapping[str, Any]) -> list[str]:
+    where = f"credential {name!r} of the provider {provider.alias!r}"
+    _only(entry, {*CREDENTIAL_FIELDS, "stored"}, where)
+    found = provider.credentials.filter(name=name).first()
+    if entry.get("stored") and (found is None or not found.secret):
+        return [f"The {where} has to be entered by hand: its secret is not in the document."]
+    _assign(found or ProviderCredential(provider=provider, name=name), CREDENTIAL_FIELDS, entry, where)
+    return []
+
+
+def _read_route(name: str, entry: Mapping[str, Any]) -> None:
+    where = f"route {name!r}"
+    _only(entry, {*ROUTE_FIELDS, "users", "groups", "targets"}, where)
+    route = Route.objects.filter(name=name).first() or Route(name=name)
+    _assign(route, ROUTE_FIELDS, entry, where)
+    user_model: Any = get_user_model()
+    _link(route.users, user_model._default_manager, user_model.USERNAME_FIELD, entry.get("users", []), where)
+    _link(route.groups, Group.objects, "name", entry.get("groups", []), where)
+    wanted = [_read_target(target, where) for target in entry.get("targets", [])]
+    current = [_differing(target, TARGET_FIELDS, always=("provider", "model")) for target in route.targets.all()]
+    if current != wanted:
+        route.targets.all().delete()
+        for position, target in enumerate(wanted):
+            _assign(RouteTarget(route=route, position=position), TARGET_FIELDS, target, f"target of the {where}")
+
+
+def _read_target(target: Any, where: str) -> Document:
+    """Take a target that is written out, or as "provider/model"."""
+    if isinstance(target, str):
+        provider, _, model = target.partition("/")
+        return {"provider": provider.lower(), "model": model}
+    if not isinstance(target, Mapping):
+        raise InvalidDocument(f"A target of the {where} must be a text or an object.")
+    _only(target, set(TARGET_FIELDS), f"target of the {where}")
+    return dict(target)
+
+
+def _link(relation: Any, manager: Any, field: str, names: list[str], where: str) -> None:
+    found = list(manager.filter(**{f"{field}__in": names}))
+    missing = set(names) - {getattr(each, field) for each in found}
+    if missing:
+        raise InvalidDocument(f"The {where} is for {min(missing)!r}, whom this site does not know.")
+    if {each.pk for each in found} != set(relation.values_list("pk", flat=True)):
+        relation.set(found)
+
+
+def _only(entry: Any, known: set[str], where: str) -> None:
+    if not isinstance(entry, Mapping):
+        raise InvalidDocument(f"The {where} must be an object.")
+    unknown = sorted(set(map(str, entry)) - known)
+    if unknown:
+        raise InvalidDocument(
+            f"The {where} has the unknown member {unknown[0]!r}. Known are: {', '.join(sorted(known))}."
+        )
+
+
+def _assign(instance: Any, names: tuple[str, ...], entry: Mapping[str, Any], where: str) -> None:
+    """Give a row the values of an entry, the default where it has none, and save it if that changed anything."""
+    values = {name: entry.get(name, _default(type(instance), name)) for name in names}
+    if instance.pk is not None and all(getattr(instance, name) == value for name, value in values.items()):
+        return
+    for name, value in values.items():
+        setattr(instance, name, value)
+    try:
+        instance.full_clean()
+    except ValidationError as error:
+        raise InvalidDocument(f"The {where} is wrong: {' '.join(error.messages)}") from error
+    instance.save()
+
+
+def difference(before: Document, after: Document) -> str:
+    """Write what changed between two documents, as a diff."""
+    old, new = (dump(document).splitlines(keepends=True) for document in (before, after))
+    return "".join(difflib.unified_diff(old, new, "database", "document", n=2))
+
+
+def dump(document: Document) -> str:
+    """Write a document as JSON."""
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,36 @@
+"""What the models have in common."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from ai_gateway import validators
+
+LIMIT_OF_A_NAME = 200
+
+HINT_LENGTH = 4
+"""Letters of a stored secret that are shown, for people to tell one from the other."""
+
+SHORTEST_HINTED = 20
+"""Of a shorter secret nothing is shown: four letters would be too much of it."""
+
+NamesField = partial(models.JSONField, default=list, blank=True, validators=[validators.validate_names])
+
+
+class TimeStamped(models.Model):
+    """When a row was made, and last changed by a person."""
+
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+    updated_at = models.DateTimeField(_("updated at"), auto_now=True)
+
+    class Meta:
+        abstract = True
+
+    def clean(self) -> None:
+        """Take an empty list or object for what was left empty: a form gives None for it."""
+        for field in self._meta.concrete_fields:
+            if isinstance(field, models.JSONField) and not getattr(self, field.attname):
+                setattr(self, field.attname, field.get_default())

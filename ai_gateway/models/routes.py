@@ -1,0 +1,114 @@
+"""The gateway's own names of models, where they lead, and for whom."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.conf import settings as site
+from django.contrib.auth.models import Group
+from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from ai_gateway import validators
+from ai_gateway.conf import settings
+from ai_gateway.models.base import LIMIT_OF_A_NAME, NamesField, TimeStamped
+from ai_gateway.models.providers import Provider
+from ai_gateway.providers import CATALOG
+
+
+class Route(TimeStamped):
+    """A model name of the gateway's own, and where it leads."""
+
+    class Strategy(models.TextChoices):
+        """In which order the targets are tried."""
+
+        FAILOVER = "failover", _("in order: the next one if the one before fails")
+        WEIGHTED = "weighted", _("at random, in proportion to their weights")
+
+    name = models.CharField(
+        _("name"),
+        max_length=LIMIT_OF_A_NAME,
+        unique=True,
+        validators=[validators.validate_model_name],
+        help_text=_("What callers write as the model."),
+    )
+    description = models.CharField(_("description"), max_length=500, blank=True)
+    strategy = models.CharField(
+        _("strategy"), max_length=20, choices=Strategy.choices, default=Strategy.FAILOVER, help_text=_("Who is asked.")
+    )
+    tags = NamesField(verbose_name=_("tags"), help_text=_("For reports and policies."))
+    is_public = models.BooleanField(
+        _("open to everybody"),
+        default=True,
+        help_text=_("Whether every caller may use it. If not, only the users and groups below, and who may use all."),
+    )
+    users = models.ManyToManyField(
+        site.AUTH_USER_MODEL, blank=True, related_name="+", verbose_name=_("users"), help_text=_("Who may use it.")
+    )
+    groups = models.ManyToManyField(
+        Group, blank=True, related_name="+", verbose_name=_("groups"), help_text=_("Whose members may use it.")
+    )
+    is_enabled = models.BooleanField(_("enabled"), default=True, help_text=_("Switched off, it does not exist."))
+
+    class Meta:
+        verbose_name = _("route")
+        verbose_name_plural = _("routes")
+        ordering: ClassVar[list[str]] = ["name"]
+        permissions: ClassVar[list[tuple[str, Any]]] = [("use_route", _("Can use every route, open or not"))]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class RouteTarget(models.Model):
+    """One of the places that a route leads to."""
+
+    route = models.ForeignKey(Route, on_delete=models.CASCADE, related_name="targets", verbose_name=_("route"))
+    position = models.PositiveSmallIntegerField(_("position"), default=0, help_text=_("Lower ones are tried first."))
+    provider = models.CharField(
+        _("provider"),
+        max_length=LIMIT_OF_A_NAME,
+        validators=[validators.validate_alias],
+        help_text=_("The alias of a provider: one of the database, of the settings, or of the catalogue."),
+    )
+    model = models.CharField(
+        _("model"),
+        max_length=LIMIT_OF_A_NAME,
+        validators=[validators.validate_model_name],
+        help_text=_("The provider's own name of the model."),
+    )
+    weight = models.PositiveSmallIntegerField(
+        _("weight"),
+        default=1,
+        validators=[MinValueValidator(1)],
+        help_text=_("Its share of the calls, if the strategy goes by weight."),
+    )
+    is_enabled = models.BooleanField(_("enabled"), default=True)
+
+    class Meta:
+        verbose_name = _("target")
+        verbose_name_plural = _("targets")
+        ordering: ClassVar[list[str]] = ["route", "position", "pk"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                fields=["route", "provider", "model"],
+                name="ai_gateway_target_once",
+                violation_error_message=_("This route has that target already."),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider}/{self.model}"
+
+    def clean(self) -> None:
+        """Check that there is such a provider. Raises ValidationError."""
+        self.provider = self.provider.lower()
+        if self.provider not in known_aliases():
+            raise ValidationError({"provider": _("There is no provider %(alias)s.") % {"alias": self.provider}})
+
+
+def known_aliases() -> set[str]:
+    """The names that lead to a provider: of the catalogue, the settings and the database."""
+    return {*CATALOG, *map(str.lower, settings.PROVIDERS), *Provider.objects.values_list("alias", flat=True)}
