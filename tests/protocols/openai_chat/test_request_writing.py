@@ -45,7 +45,7 @@ from tests.protocols.openai_chat.helpers import (
 
 class TestWritingMembers:
     @pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])
-    def test_the_limit_has_the_providers_name(self, field: str) -> None:
+    def test_the_limit_has_the_providers_name(self, field: Any) -> None:
         body = write(asked(max_output_tokens=5), Capabilities(max_tokens_field=field)).body
         assert body[field] == 5
 
@@ -203,9 +203,7 @@ class TestWritingReasoning:
             ((), Reasoning(is_shown=True), None, ()),
         ],
     )
-    def test_the_effort(
-        self, efforts: tuple[str, ...], wanted: Reasoning, effort: str | None, dropped: tuple[str, ...]
-    ) -> None:
+    def test_the_effort(self, efforts: Any, wanted: Reasoning, effort: str | None, dropped: tuple[str, ...]) -> None:
         outgoing = write(asked(reasoning=wanted), Capabilities(reasoning="effort", efforts=efforts))
         assert outgoing.body.get("reasoning_effort") == effort
         assert outgoing.dropped == dropped
