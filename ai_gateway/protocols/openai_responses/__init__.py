@@ -13,7 +13,7 @@ from ai_gateway.protocols.openai_responses.errors import read_error
 from ai_gateway.protocols.openai_responses.request_reader import read_request
 from ai_gateway.protocols.openai_responses.request_writer import write_request
 from ai_gateway.protocols.openai_responses.response import read_answer, write_answer
-from ai_gateway.protocols.openai_responses.restoration import restore
+from ai_gateway.protocols.openai_responses.restoring import restore
 from ai_gateway.protocols.openai_responses.stream_reader import ResponsesReader
 from ai_gateway.protocols.openai_responses.stream_writer import ResponsesWriter
 from ai_gateway.protocols.protocol import Head, Protocol, StreamWriter

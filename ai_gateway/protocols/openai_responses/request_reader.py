@@ -12,7 +12,7 @@ from ai_gateway.errors import BadRequest, Unsupported
 from ai_gateway.protocols.carrier import Carrier
 from ai_gateway.protocols.conversation import OutputFormat, Reasoning, Request
 from ai_gateway.protocols.openai_responses import fields
-from ai_gateway.protocols.openai_responses.input_reader import InputReader
+from ai_gateway.protocols.openai_responses.message_reader import InputReader
 from ai_gateway.protocols.openai_responses.namespaces import CallerNames
 from ai_gateway.protocols.openai_responses.tool_reader import read_tool_choice, read_tools
 from ai_gateway.protocols.protocol import Head

@@ -14,7 +14,7 @@ from typing import Any
 from ai_gateway.errors import Unsupported
 from ai_gateway.protocols.capabilities import Destination
 from ai_gateway.protocols.conversation import OutputFormat, Request, Text
-from ai_gateway.protocols.openai_responses.input_writer import InputWriter
+from ai_gateway.protocols.openai_responses.message_writer import InputWriter
 from ai_gateway.protocols.openai_responses.reasoning_writer import ReasoningWriter
 from ai_gateway.protocols.openai_responses.tool_writer import NAME, ToolNames, ToolWriter, fits_strict
 from ai_gateway.protocols.protocol import Outgoing
