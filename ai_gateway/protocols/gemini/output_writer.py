@@ -14,7 +14,7 @@ import msgspec
 from ai_gateway.protocols.capabilities import Capabilities, Destination
 from ai_gateway.protocols.conversation import CustomTool, FunctionTool, OutputFormat, Request
 from ai_gateway.protocols.gemini.tool_names import ToolNames
-from ai_gateway.protocols.gemini.tools_writer import declaration
+from ai_gateway.protocols.gemini.tool_writer import declaration
 from ai_gateway.protocols.jsontext import dumps_text
 
 JSON_TOOL = "json_output"

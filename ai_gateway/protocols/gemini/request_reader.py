@@ -19,10 +19,10 @@ from ai_gateway.protocols.conversation import (
     Tool,
     ToolChoice,
 )
-from ai_gateway.protocols.gemini.contents_reader import read_contents, read_instruction
 from ai_gateway.protocols.gemini.members import camel, each, integer, members, number, spelled, text_of
-from ai_gateway.protocols.gemini.openapi import json_schema
-from ai_gateway.protocols.gemini.signatures import FORMAT
+from ai_gateway.protocols.gemini.message_reader import read_contents, read_instruction
+from ai_gateway.protocols.gemini.schemas import json_schema
+from ai_gateway.protocols.gemini.states import FORMAT
 from ai_gateway.protocols.protocol import Head
 
 STRUCTURED = frozenset(

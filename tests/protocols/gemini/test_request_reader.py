@@ -25,8 +25,8 @@ from ai_gateway.protocols.conversation import (
     ToolChoice,
     ToolResult,
 )
-from ai_gateway.protocols.gemini.openapi import json_schema
-from ai_gateway.protocols.gemini.signatures import write_carried
+from ai_gateway.protocols.gemini.schemas import json_schema
+from ai_gateway.protocols.gemini.states import write_carried
 from tests.protocols.gemini.samples import CARRIER, REQUESTS, read, vector
 from tests.protocols.vectors import Vector
 

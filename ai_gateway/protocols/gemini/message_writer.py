@@ -26,8 +26,8 @@ from ai_gateway.protocols.conversation import (
     ToolCall,
     ToolResult,
 )
-from ai_gateway.protocols.gemini.media_writer import write_media
-from ai_gateway.protocols.gemini.signatures import BYPASS, FORMAT, needs_signatures, restored
+from ai_gateway.protocols.gemini.content_writer import write_media
+from ai_gateway.protocols.gemini.states import BYPASS, FORMAT, needs_signatures, restored
 from ai_gateway.protocols.gemini.tool_names import ToolNames
 from ai_gateway.protocols.jsontext import arguments_object, loads
 

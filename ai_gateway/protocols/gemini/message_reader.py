@@ -29,7 +29,7 @@ from ai_gateway.protocols.conversation import (
     ToolResult,
 )
 from ai_gateway.protocols.gemini.members import each, members, text_of
-from ai_gateway.protocols.gemini.signatures import FORMAT, read_carried, read_thought
+from ai_gateway.protocols.gemini.states import FORMAT, read_carried, read_thought
 from ai_gateway.protocols.jsontext import arguments_text, dumps_text
 from ai_gateway.protocols.media import AUDIO_TYPES
 

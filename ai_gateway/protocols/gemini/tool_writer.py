@@ -12,7 +12,7 @@ from ai_gateway.errors import Unsupported
 from ai_gateway.protocols.capabilities import Destination
 from ai_gateway.protocols.conversation import CustomTool, FunctionTool, HostedTool, Request, ToolChoice
 from ai_gateway.protocols.emulation import FREE_TEXT, described
-from ai_gateway.protocols.gemini.signatures import FORMAT
+from ai_gateway.protocols.gemini.states import FORMAT
 from ai_gateway.protocols.gemini.tool_names import ToolNames
 from ai_gateway.protocols.schemas import object_schema
 
