@@ -14,9 +14,9 @@ from ai_gateway.errors import Unsupported
 from ai_gateway.protocols.capabilities import Capabilities, Destination
 from ai_gateway.protocols.conversation import OutputFormat, Request, Text, ToolChoice
 from ai_gateway.protocols.jsontext import dumps_text
-from ai_gateway.protocols.openai_chat.effort import is_reasoning, wanted_effort
 from ai_gateway.protocols.openai_chat.message_writer import MessageWriter
-from ai_gateway.protocols.openai_chat.reasoning import FORMAT
+from ai_gateway.protocols.openai_chat.reasoning_writer import is_reasoning, wanted_effort
+from ai_gateway.protocols.openai_chat.states import FORMAT
 from ai_gateway.protocols.openai_chat.tool_writer import ToolSet, loses_strictness, web_search
 from ai_gateway.protocols.protocol import Outgoing
 from ai_gateway.protocols.schemas import is_strict

@@ -25,14 +25,14 @@ from ai_gateway.protocols.conversation import (
 )
 from ai_gateway.protocols.jsontext import dumps_text
 from ai_gateway.protocols.openai_chat.errors import error_of
-from ai_gateway.protocols.openai_chat.finish import FAILED, read_stop, stop_sequence, write_reason
-from ai_gateway.protocols.openai_chat.reasoning import (
+from ai_gateway.protocols.openai_chat.states import (
     google_extra,
     google_state,
     plain_text,
     read_details,
     sealed_detail,
 )
+from ai_gateway.protocols.openai_chat.stops import FAILED, read_stop, stop_sequence, write_reason
 from ai_gateway.protocols.openai_chat.usage import read_usage, write_usage
 from ai_gateway.protocols.tool_ids import made_id
 

@@ -18,9 +18,9 @@ from ai_gateway.protocols.carrier import Carrier
 from ai_gateway.protocols.conversation import Citation, Part, Refusal, Request, State, Text, Thinking, ToolCall
 from ai_gateway.protocols.events import Cited, Closed, Event, Failed, Finished, Grown, Opened, Signed, Started
 from ai_gateway.protocols.jsontext import dumps
-from ai_gateway.protocols.openai_chat.finish import write_reason
-from ai_gateway.protocols.openai_chat.reasoning import google_extra, sealed_detail
 from ai_gateway.protocols.openai_chat.response import SERVICE_TIERS, annotation, answer_id, is_shown, position
+from ai_gateway.protocols.openai_chat.states import google_extra, sealed_detail
+from ai_gateway.protocols.openai_chat.stops import write_reason
 from ai_gateway.protocols.openai_chat.usage import write_usage
 from ai_gateway.protocols.openai_errors import write_error_event
 from ai_gateway.protocols.ordering import InOrder

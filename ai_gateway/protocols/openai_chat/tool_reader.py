@@ -10,8 +10,8 @@ from typing import Any
 
 from ai_gateway.errors import BadRequest
 from ai_gateway.protocols.conversation import CustomTool, FunctionTool, HostedTool, Tool, ToolChoice
-from ai_gateway.protocols.openai_chat.part_reader import read_mark
-from ai_gateway.protocols.openai_chat.reasoning import FORMAT
+from ai_gateway.protocols.openai_chat.content_reader import read_mark
+from ai_gateway.protocols.openai_chat.states import FORMAT
 from ai_gateway.protocols.openai_chat.values import (
     boolean,
     entry,

@@ -25,7 +25,7 @@ from ai_gateway.protocols.conversation import (
 )
 from ai_gateway.protocols.emulation import FREE_TEXT, described
 from ai_gateway.protocols.jsontext import dumps_text
-from ai_gateway.protocols.openai_chat.reasoning import FORMAT
+from ai_gateway.protocols.openai_chat.states import FORMAT
 from ai_gateway.protocols.protocol import Emulation
 from ai_gateway.protocols.schemas import is_strict, object_schema
 
