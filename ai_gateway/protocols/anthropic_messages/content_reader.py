@@ -10,7 +10,7 @@ from typing import Any
 
 from ai_gateway.errors import BadRequest
 from ai_gateway.protocols.anthropic_messages.citations import FORMAT, read_citation
-from ai_gateway.protocols.anthropic_messages.thinking import read_thinking, reunited
+from ai_gateway.protocols.anthropic_messages.states import read_thinking, reunited
 from ai_gateway.protocols.carrier import Carrier
 from ai_gateway.protocols.conversation import (
     CacheMark,

@@ -14,10 +14,10 @@ from ai_gateway.protocols.anthropic_messages.citations import FORMAT
 from ai_gateway.protocols.anthropic_messages.content_writer import write_mark
 from ai_gateway.protocols.anthropic_messages.draft import Draft
 from ai_gateway.protocols.anthropic_messages.marks import limit_marks
-from ai_gateway.protocols.anthropic_messages.output import write_output
-from ai_gateway.protocols.anthropic_messages.reasoning import write_reasoning
-from ai_gateway.protocols.anthropic_messages.tools_writer import sent_names, write_choice, write_tools
-from ai_gateway.protocols.anthropic_messages.turns import write_turns
+from ai_gateway.protocols.anthropic_messages.message_writer import write_turns
+from ai_gateway.protocols.anthropic_messages.output_writer import write_output
+from ai_gateway.protocols.anthropic_messages.reasoning_writer import write_reasoning
+from ai_gateway.protocols.anthropic_messages.tool_writer import sent_names, write_choice, write_tools
 from ai_gateway.protocols.capabilities import Destination
 from ai_gateway.protocols.conversation import CustomTool, Request
 from ai_gateway.protocols.protocol import Emulation, Outgoing

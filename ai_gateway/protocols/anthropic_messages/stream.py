@@ -22,8 +22,8 @@ from ai_gateway.protocols.anthropic_messages.response import (
     signature_state,
     string,
 )
+from ai_gateway.protocols.anthropic_messages.states import is_redacted, sealed_call_state, sealed_state
 from ai_gateway.protocols.anthropic_messages.stops import read_explanation, read_stop, write_details, write_stop
-from ai_gateway.protocols.anthropic_messages.thinking import is_redacted, sealed_call_state, sealed_state
 from ai_gateway.protocols.anthropic_messages.usage import (
     merge_usage,
     read_tier,

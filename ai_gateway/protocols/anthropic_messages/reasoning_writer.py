@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from ai_gateway.protocols.anthropic_messages.draft import Draft
-from ai_gateway.protocols.anthropic_messages.turns import has_lost_thinking
+from ai_gateway.protocols.anthropic_messages.message_writer import has_lost_thinking
 from ai_gateway.protocols.conversation import Reasoning
 
 EFFORTS = ("minimal", "low", "medium", "high", "xhigh", "max")

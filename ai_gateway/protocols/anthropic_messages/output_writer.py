@@ -12,7 +12,7 @@ from typing import Any
 from ai_gateway.errors import Unsupported
 from ai_gateway.protocols.anthropic_messages import schemas
 from ai_gateway.protocols.anthropic_messages.draft import Draft
-from ai_gateway.protocols.anthropic_messages.tools_writer import can_force
+from ai_gateway.protocols.anthropic_messages.tool_writer import can_force
 from ai_gateway.protocols.conversation import OutputFormat
 from ai_gateway.protocols.jsontext import dumps_text
 

@@ -15,7 +15,7 @@ from ai_gateway.protocols.anthropic_messages import schemas
 from ai_gateway.protocols.anthropic_messages.citations import FORMAT
 from ai_gateway.protocols.anthropic_messages.content_writer import write_mark
 from ai_gateway.protocols.anthropic_messages.draft import Draft
-from ai_gateway.protocols.anthropic_messages.reasoning import give_up_thinking
+from ai_gateway.protocols.anthropic_messages.reasoning_writer import give_up_thinking
 from ai_gateway.protocols.conversation import CustomTool, FunctionTool, HostedTool, Request, Tool, ToolCall, ToolChoice
 from ai_gateway.protocols.emulation import FREE_TEXT, described
 from ai_gateway.protocols.tool_ids import made_id
