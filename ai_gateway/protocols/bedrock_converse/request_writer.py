@@ -11,9 +11,10 @@ from typing import Any
 import msgspec
 
 from ai_gateway.errors import BadRequest, Unsupported
-from ai_gateway.protocols.bedrock_converse import reasoning
 from ai_gateway.protocols.bedrock_converse.content_writer import Block, ContentWriter, cache_point
-from ai_gateway.protocols.bedrock_converse.schema import supported
+from ai_gateway.protocols.bedrock_converse.message_writer import limit_cache_points, order_cache_points, write_turns
+from ai_gateway.protocols.bedrock_converse.reasoning_writer import Plan, planned, switched_off
+from ai_gateway.protocols.bedrock_converse.schemas import supported
 from ai_gateway.protocols.bedrock_converse.tool_writer import (
     NO_CALLS,
     ToolNames,
@@ -25,7 +26,6 @@ from ai_gateway.protocols.bedrock_converse.tool_writer import (
     write_remembered,
     write_tool,
 )
-from ai_gateway.protocols.bedrock_converse.turn_writer import limit_cache_points, order_cache_points, write_turns
 from ai_gateway.protocols.bedrock_converse.words import NAME, SERVICE_TIERS, STOP_SEQUENCE_PATH
 from ai_gateway.protocols.capabilities import Destination
 from ai_gateway.protocols.conversation import CustomTool, FunctionTool, OutputFormat, Request
@@ -128,16 +128,16 @@ class _RequestWriter:
     def _drop(self, field: str) -> None:
         self._dropped.append(self._request.name_of(field))
 
-    def _planned_reasoning(self) -> reasoning.Plan:
+    def _planned_reasoning(self) -> Plan:
         """Decide on reasoning. A tool that must be called comes first, where the two exclude each other."""
         request, capabilities = self._request, self._capabilities
-        plan = reasoning.plan(request, self._destination)
+        plan = planned(request, self._destination)
         if is_forced(request) and not can_force(capabilities, plan.kind):
             if not capabilities.can_disable_reasoning or not can_force(capabilities, "none"):
                 name = request.name_of("tool_choice")
                 raise Unsupported("This model cannot be forced to call a tool.", param=name)
             plan = msgspec.structs.replace(
-                reasoning.switched_off(capabilities), is_lost=plan.is_lost or request.reasoning is not None
+                switched_off(capabilities), is_lost=plan.is_lost or request.reasoning is not None
             )
         if plan.is_lost:
             self._drop("reasoning")

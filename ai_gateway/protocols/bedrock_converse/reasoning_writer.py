@@ -58,7 +58,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return self.kind in ("budget", "adaptive")
 
 
-def plan(request: Request, destination: Destination) -> Plan:
+def planned(request: Request, destination: Destination) -> Plan:
     """Decide what to ask for."""
     capabilities, wish = destination.capabilities, request.reasoning
     given = request.extras.get("thinking")
