@@ -38,10 +38,16 @@ STATUSES = {
 }
 """The status that Anthropic itself answers with, by the type of the error."""
 
+TOO_LONG = "prompt is too long"
+"""How Anthropic's message begins where the prompt does not fit: Claude Code goes by these words, and compacts."""
+
 
 def write_error(error: GatewayError, request_id: str) -> bytes:
     """Write the body of an error answer."""
-    detail = {"type": TYPES[error.kind], "message": error.message}
+    message = error.message
+    if error.code == "context_length_exceeded" and not message.startswith(TOO_LONG):
+        message = f"{TOO_LONG}: {message}"
+    detail = {"type": TYPES[error.kind], "message": message}
     return msgspec.json.encode({"type": "error", "error": detail, "request_id": request_id})
 
 
