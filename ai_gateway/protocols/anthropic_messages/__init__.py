@@ -9,7 +9,8 @@ from ai_gateway.protocols.anthropic_messages.request_reader import read_request
 from ai_gateway.protocols.anthropic_messages.request_writer import write_request
 from ai_gateway.protocols.anthropic_messages.response import read_answer, write_answer
 from ai_gateway.protocols.anthropic_messages.restoring import restore
-from ai_gateway.protocols.anthropic_messages.stream import MessagesReader, MessagesWriter
+from ai_gateway.protocols.anthropic_messages.stream_reader import MessagesReader
+from ai_gateway.protocols.anthropic_messages.stream_writer import MessagesWriter
 from ai_gateway.protocols.dialect import Dialect
 from ai_gateway.protocols.protocol import Protocol
 from ai_gateway.sse import EventSplitter
