@@ -9,7 +9,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from ai_gateway.errors import Kind
-from ai_gateway.protocols.bedrock_converse.failures import (
+from ai_gateway.protocols.bedrock_converse.errors import (
     ERROR_TYPE_HEADER,
     error_type,
     read_error,

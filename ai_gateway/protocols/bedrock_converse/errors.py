@@ -6,14 +6,23 @@ error codes common to all of AWS's services, and "REST JSON 1.0 protocol" of AWS
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ai_gateway.errors import RETRYABLE, GatewayError, Kind, ProviderError
 from ai_gateway.protocols.bedrock_converse.framing import ERROR, EXCEPTION, exception_frame
-from ai_gateway.protocols.jsontext import dumps, loads
+from ai_gateway.protocols.jsontext import dumps
+from ai_gateway.protocols.provider_errors import (
+    REFUSED_CREDENTIAL,
+    code_of_words,
+    decoded,
+    error_members,
+    kind_of,
+    message_of,
+    retry_after,
+    shown,
+)
 
 ERROR_TYPE_HEADER = b"x-amzn-errortype"
 """The header that names the exception."""
@@ -80,27 +89,7 @@ MEANINGS = {
 }
 """The exceptions by their names."""
 
-KINDS = {
-    400: Kind.BAD_REQUEST,
-    401: Kind.AUTHENTICATION,
-    402: Kind.QUOTA,
-    403: Kind.PERMISSION,
-    404: Kind.NOT_FOUND,
-    408: Kind.TIMEOUT,
-    413: Kind.TOO_LARGE,
-    429: Kind.RATE_LIMIT,
-    503: Kind.OVERLOADED,
-    504: Kind.TIMEOUT,
-}
-"""The class of an error without a known name, by its status. What is not here is the client's fault below 500."""
-
-TOO_LONG = re.compile(
-    r"(?:input|prompt) is too long|too many (?:input )?tokens|context (?:window|length)", re.IGNORECASE
-)
-"""How the messages of the models' makers say that the prompt does not fit."""
-
 REFINED = (
-    (Kind.BAD_REQUEST, TOO_LONG, Meaning(400, Kind.BAD_REQUEST, "context_length_exceeded")),
     (
         Kind.BAD_REQUEST,
         re.compile(r"model identifier is invalid", re.IGNORECASE),
@@ -114,9 +103,6 @@ REFINED = (
 )
 """What an error of a class means in truth, by its message. A bad API key is an `AccessDeniedException`, and an unknown
 model a `ValidationException`."""
-
-PRIVATE = re.compile(r"\barn:aws[^\s\"']*|\b(?:AKIA|ASIA|ABSK|bedrock-api-key-)[A-Za-z0-9+/=_-]{8,}")
-"""What must not reach a caller: names of an account's resources, which hold its number, and parts of keys."""
 
 
 def error_type(error: GatewayError) -> str:
@@ -150,8 +136,7 @@ def meaning_of(name: str | None, status: int = 502) -> Meaning:
     known = MEANINGS.get(bare) or MEANINGS.get(f"{bare}Exception")
     if known is not None:
         return known
-    default = Kind.BAD_REQUEST if 400 <= status < 500 else Kind.UPSTREAM
-    return Meaning(status, KINDS.get(status, default))
+    return Meaning(status, kind_of(status))
 
 
 def bare_name(name: str | None) -> str:
@@ -164,60 +149,36 @@ def bare_name(name: str | None) -> str:
 
 def read_failure(name: str | None, data: bytes) -> ProviderError:
     """Read an exception of a stream."""
-    return _provider_error(meaning_of(name), _object(data), None)
+    return _provider_error(meaning_of(name), error_members(decoded(data)), {})
 
 
 def read_error(status: int, headers: Mapping[bytes, bytes], body: bytes) -> ProviderError:
-    """Read an error answer. The body may be anything; only a JSON object's message is passed on."""
-    members = _object(body)
-    name = headers.get(ERROR_TYPE_HEADER, b"").decode("latin-1") or _text(members, "__type", "code")
-    return _provider_error(meaning_of(name, status), members, _retry_after(headers))
+    """Read an error answer. The body may be anything."""
+    error = error_members(decoded(body))
+    in_body = next((error[name] for name in ("__type", "code") if isinstance(error.get(name), str)), None)
+    name = headers.get(ERROR_TYPE_HEADER, b"").decode("latin-1") or in_body
+    return _provider_error(meaning_of(name, status), error, headers)
 
 
-def _provider_error(meaning: Meaning, members: dict[str, Any], retry_after: int | None) -> ProviderError:
-    message = _text(members, "message", "Message", "errorMessage", "originalMessage")
-    for kind, pattern, better in REFINED:
-        if meaning.kind is kind and pattern.search(message):
-            meaning = better
+def _provider_error(meaning: Meaning, error: dict[str, Any], headers: Mapping[bytes, bytes]) -> ProviderError:
+    message = message_of(error)
+    meaning = _refined(meaning, message)
     return ProviderError(
-        _public(message, meaning),
+        # One about a signature repeats the request's headers, token included.
+        REFUSED_CREDENTIAL if meaning.kind is Kind.AUTHENTICATION else shown(message, meaning.status, "[...]"),
         status=meaning.status,
         kind=meaning.kind,
         code=meaning.code,
-        retry_after=retry_after,
+        retry_after=retry_after(headers, error),
         retryable=meaning.kind is not Kind.QUOTA and meaning.status in RETRYABLE,
     )
 
 
-def _public(message: str, meaning: Meaning) -> str:
-    """Write a message that may be shown. One about a signature repeats the request's headers, token included."""
-    if meaning.kind is Kind.AUTHENTICATION:
-        return "The provider refused the credential."
-    if not message or message.lstrip().startswith("<"):
-        return f"The provider answered with status {meaning.status}."
-    return PRIVATE.sub("[...]", message)
-
-
-def _object(data: bytes) -> dict[str, Any]:
-    try:
-        value = loads(data)
-    except ValueError:
-        return {}
-    value = value[0] if isinstance(value, list) and value else value
-    return value if isinstance(value, dict) else {}
-
-
-def _text(members: dict[str, Any], *names: str) -> str:
-    return next((members[name] for name in names if isinstance(members.get(name), str)), "")
-
-
-def _retry_after(headers: Mapping[bytes, bytes]) -> int | None:
-    """Read after how many whole seconds to try again."""
-    for name, per_second in ((b"retry-after-ms", 1000), (b"retry-after", 1)):
-        try:
-            seconds = float(headers[name]) / per_second
-        except (KeyError, ValueError):
-            continue
-        if math.isfinite(seconds) and seconds >= 0:
-            return math.ceil(seconds)
-    return None
+def _refined(meaning: Meaning, message: str) -> Meaning:
+    """Tell what an error means in truth: the exception's name says too little."""
+    for kind, pattern, better in REFINED:
+        if meaning.kind is kind and pattern.search(message):
+            return better
+    if meaning.kind is Kind.BAD_REQUEST:
+        return meaning._replace(code=code_of_words(message) or meaning.code)
+    return meaning

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from ai_gateway import errors
 from ai_gateway.errors import GatewayError, Kind
 from ai_gateway.protocols.bedrock_converse import DIALECT, PROTOCOL, error_type
-from ai_gateway.protocols.bedrock_converse.failures import EXCEPTIONS, STREAM_EXCEPTIONS
+from ai_gateway.protocols.bedrock_converse.errors import EXCEPTIONS, STREAM_EXCEPTIONS
 from tests.protocols.bedrock_converse.botocore_client import Recorded, client, shape
 
 
