@@ -11,7 +11,7 @@ from typing import Any
 
 from ai_gateway.errors import GatewayError, UpstreamClosed, UpstreamProtocolError
 from ai_gateway.protocols.anthropic_messages.citations import read_citation
-from ai_gateway.protocols.anthropic_messages.failures import read_error_event
+from ai_gateway.protocols.anthropic_messages.errors import read_error_event
 from ai_gateway.protocols.anthropic_messages.response import (
     read_block,
     signature_state,
