@@ -75,6 +75,13 @@ class GatewayError(Exception):
         self.retry_after = retry_after
         self.detail = detail
 
+    @property
+    def naming_message(self) -> str:
+        """The message, which names the member that it is about: for formats that have no place of their own for it."""
+        if self.param is None or self.param in self.message:
+            return self.message
+        return f"{self.param}: {self.message}"
+
 
 class BadRequest(GatewayError):
     """The request cannot be understood."""
@@ -277,6 +284,11 @@ class ProviderError(UpstreamError):
         self.kind = kind
         self.code = code
         self.retryable = status in RETRYABLE if retryable is None else retryable
+
+    @property
+    def naming_message(self) -> str:
+        """The provider's own message. What it calls a member is not what the caller calls it."""
+        return self.message
 
 
 RETRYABLE = frozenset((408, 409, 429, 500, 502, 503, 504, 529))

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ai_gateway.errors import Kind, ProviderError
+from ai_gateway.errors import Kind, ProviderError, Unsupported
 from ai_gateway.protocols import DIALECTS
 from ai_gateway.refusals import LONGEST_WAIT, refuse
 
@@ -50,3 +50,14 @@ def test_a_prompt_that_is_too_long_is_told_in_anthropics_words(message: str) -> 
     assert written["message"].startswith("prompt is too long: ")
     assert written["message"].count("prompt is too long") == 1
     assert message in written["message"]
+
+
+@pytest.mark.parametrize("name", ["anthropic_messages", "gemini", "bedrock_converse"])
+def test_a_format_without_a_place_for_the_member_names_it_in_the_message(name: str) -> None:
+    def written(error: Unsupported | ProviderError) -> str:
+        return DIALECTS[name].write_error(error, "req_1").decode()
+
+    assert "tools[3]: Not here." in written(Unsupported("Not here.", param="tools[3]"))
+    assert '"No tools[3] here."' in written(Unsupported("No tools[3] here.", param="tools[3]"))
+    theirs = ProviderError("Not there.", status=400, kind=Kind.BAD_REQUEST, param="their[3]")
+    assert '"Not there."' in written(theirs)

@@ -44,7 +44,7 @@ TOO_LONG = "prompt is too long"
 
 def write_error(error: GatewayError, request_id: str) -> bytes:
     """Write the body of an error answer."""
-    message = error.message
+    message = error.naming_message
     if error.code == "context_length_exceeded" and not message.startswith(TOO_LONG):
         message = f"{TOO_LONG}: {message}"
     detail = {"type": TYPES[error.kind], "message": message}

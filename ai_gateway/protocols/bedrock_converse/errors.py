@@ -112,7 +112,7 @@ def error_type(error: GatewayError) -> str:
 
 def write_error(error: GatewayError, request_id: str) -> bytes:
     """Write the body of an error answer."""
-    return dumps({"message": error.message})
+    return dumps({"message": error.naming_message})
 
 
 def write_error_event(error: GatewayError, request_id: str) -> bytes:

@@ -120,7 +120,7 @@ def _list(value: object) -> list[Any]:
 
 def write_error(error: GatewayError, request_id: str) -> bytes:
     """Write the body of an error answer."""
-    members = {"code": error.status, "message": error.message, "status": STATUSES[error.kind]}
+    members = {"code": error.status, "message": error.naming_message, "status": STATUSES[error.kind]}
     return msgspec.json.encode({"error": members})
 
 
