@@ -12,7 +12,6 @@ import msgspec
 
 from ai_gateway.errors import BadRequest
 from ai_gateway.protocols.bedrock_converse.citations import joined_text, read_citations
-from ai_gateway.protocols.bedrock_converse.members import list_at, object_at, text_at
 from ai_gateway.protocols.bedrock_converse.states import attached, carried_text, read_carried
 from ai_gateway.protocols.bedrock_converse.words import DOCUMENT_TYPES, IMAGE_TYPES, NAME, SERVER_TOOL_USE
 from ai_gateway.protocols.carrier import Carrier
@@ -31,6 +30,7 @@ from ai_gateway.protocols.conversation import (
     ToolResult,
 )
 from ai_gateway.protocols.jsontext import arguments_text, dumps_text
+from ai_gateway.protocols.members import list_at, object_at, text_at
 
 Marked = Text | ToolCall | Image | File | ToolResult
 """Parts that can hold a cache mark."""

@@ -18,7 +18,6 @@ from ai_gateway.protocols.bedrock_converse.content_reader import (
     read_content,
     read_tool,
 )
-from ai_gateway.protocols.bedrock_converse.members import integer_at, list_at, number_at, object_at, text_at
 from ai_gateway.protocols.bedrock_converse.words import NAME
 from ai_gateway.protocols.carrier import Carrier
 from ai_gateway.protocols.conversation import (
@@ -30,6 +29,7 @@ from ai_gateway.protocols.conversation import (
     ToolChoice,
 )
 from ai_gateway.protocols.jsontext import loads
+from ai_gateway.protocols.members import integer_at, list_at, number_at, object_at, text_at
 from ai_gateway.protocols.protocol import Head
 
 READ = frozenset(

@@ -15,9 +15,9 @@ from ai_gateway.errors import UpstreamProtocolError
 from ai_gateway.protocols.capabilities import Destination
 from ai_gateway.protocols.carrier import Carrier
 from ai_gateway.protocols.conversation import Request
-from ai_gateway.protocols.gemini.members import members, spelled
 from ai_gateway.protocols.gemini.request_reader import read_request
 from ai_gateway.protocols.gemini.request_writer import write_request
+from ai_gateway.protocols.gemini.spelling import members, spelled
 from ai_gateway.protocols.protocol import Head, Outgoing
 
 COUNTED = ("contents", "systemInstruction", "tools", "toolConfig", "cachedContent")

@@ -28,13 +28,17 @@ from ai_gateway.protocols.conversation import (
     ToolCall,
     ToolResult,
 )
-from ai_gateway.protocols.gemini.members import each, members, text_of
+from ai_gateway.protocols.gemini.spelling import each, members
 from ai_gateway.protocols.gemini.states import FORMAT, read_carried, read_thought
 from ai_gateway.protocols.jsontext import arguments_text, dumps_text
 from ai_gateway.protocols.media import AUDIO_TYPES
+from ai_gateway.protocols.members import text_at
 
 ROLES: dict[str, Role] = {"": "user", "user": "user", "function": "user", "model": "assistant"}
 """What a role means. Without one, and with the older `function`, it is the user's turn."""
+
+STORED_AT_GOOGLE = ("https://generativelanguage.googleapis.com/", "gs://")
+"""How the addresses begin of files that were uploaded to Google."""
 
 AUDIO_FORMATS = {
     **{media_type: name for name, media_type in AUDIO_TYPES.items()},
@@ -71,7 +75,7 @@ def read_instruction(value: object, at: str) -> list[Message]:
         text = members(part, place).get("text")
         if text is None:
             raise BadRequest("The system instruction may hold text only.", param=place)
-        if text_of(text, f"{place}.text").strip():
+        if text_at(text, f"{place}.text").strip():
             parts.append(Text(text=text, at=place))
     return [Message(role="system", parts=parts, at=at)] if parts else []
 
@@ -113,7 +117,7 @@ class _Contents:
             self.settle()
             parts += thoughts
         if "text" in part:
-            self._text(part, text_of(part["text"], f"{at}.text"), state, role, at, parts)
+            self._text(part, text_at(part["text"], f"{at}.text"), state, role, at, parts)
         elif "functionCall" in part:
             parts.append(self._call(members(part["functionCall"], f"{at}.functionCall"), state, at))
         elif "functionResponse" in part:
@@ -127,19 +131,19 @@ class _Contents:
             parts.append(Opaque(format=FORMAT, value=value, at=at))
 
     def _call(self, call: dict[str, Any], state: State | None, at: str) -> ToolCall:
-        name = text_of(call.get("name"), f"{at}.functionCall.name")
+        name = text_at(call.get("name"), f"{at}.functionCall.name")
         args = call.get("args") or {}
         if not isinstance(args, dict):
             raise BadRequest("The arguments of a call must be an object.", param=f"{at}.functionCall.args")
         self._calls += 1
-        call_id = text_of(call.get("id") or "", f"{at}.functionCall.id")
+        call_id = text_at(call.get("id") or "", f"{at}.functionCall.id")
         call_id = call_id or f"call_{len(self.messages)}_{self._calls}"
         self._waiting.add(call_id, name)
         return ToolCall(id=call_id, name=name, arguments=arguments_text(args), state=state, at=at)
 
     def _result(self, response: dict[str, Any], at: str) -> ToolResult:
-        name = text_of(response.get("name") or "", f"{at}.functionResponse.name")
-        call_id = self._waiting.answered(text_of(response.get("id") or "", f"{at}.functionResponse.id"), name)
+        name = text_at(response.get("name") or "", f"{at}.functionResponse.name")
+        call_id = self._waiting.answered(text_at(response.get("id") or "", f"{at}.functionResponse.id"), name)
         if not call_id:
             raise BadRequest("This answers no call of the turn before it.", param=f"{at}.functionResponse")
         parts, is_error = _output(response.get("response"), f"{at}.functionResponse.response")
@@ -237,10 +241,10 @@ def _output(response: object, at: str) -> tuple[list[Part], bool | None]:
 
 def read_blob(blob: dict[str, Any], at: str) -> Part:
     """Read `inlineData`. Google takes both alphabets of base64, others only the usual one."""
-    media_type = text_of(blob.get("mimeType"), f"{at}.mimeType").lower()
-    data = text_of(blob.get("data"), f"{at}.data").replace("-", "+").replace("_", "/")
+    media_type = text_at(blob.get("mimeType"), f"{at}.mimeType").lower()
+    data = text_at(blob.get("data"), f"{at}.data").replace("-", "+").replace("_", "/")
     data += "=" * (-len(data) % 4)
-    name = text_of(blob.get("displayName") or "", f"{at}.displayName")
+    name = text_at(blob.get("displayName") or "", f"{at}.displayName")
     main = media_type.partition(";")[0].strip()
     if main.startswith("image/"):
         return Image(data=data, media_type=main, at=at)
@@ -251,9 +255,11 @@ def read_blob(blob: dict[str, Any], at: str) -> Part:
 
 def read_file(file: dict[str, Any], at: str) -> Part:
     """Read `fileData`: the address of something on the web, or at Google."""
-    url = text_of(file.get("fileUri"), f"{at}.fileUri")
-    media_type = text_of(file.get("mimeType") or "", f"{at}.mimeType").lower()
-    name = text_of(file.get("displayName") or "", f"{at}.displayName")
+    url = text_at(file.get("fileUri"), f"{at}.fileUri")
+    media_type = text_at(file.get("mimeType") or "", f"{at}.mimeType").lower()
+    name = text_at(file.get("displayName") or "", f"{at}.displayName")
+    # What is stored at Google, nobody else can fetch.
+    where = {"file_id": url} if url.startswith(STORED_AT_GOOGLE) else {"url": url}
     if media_type.startswith("image/"):
-        return Image(url=url, media_type=media_type, at=at)
-    return File(url=url, media_type=media_type, name=name, at=at)
+        return Image(media_type=media_type, at=at, **where)
+    return File(media_type=media_type, name=name, at=at, **where)

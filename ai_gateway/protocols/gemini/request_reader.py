@@ -19,10 +19,11 @@ from ai_gateway.protocols.conversation import (
     Tool,
     ToolChoice,
 )
-from ai_gateway.protocols.gemini.members import camel, each, integer, members, number, spelled, text_of
 from ai_gateway.protocols.gemini.message_reader import read_contents, read_instruction
 from ai_gateway.protocols.gemini.schemas import json_schema
+from ai_gateway.protocols.gemini.spelling import camel, each, integer, members, spelled
 from ai_gateway.protocols.gemini.states import FORMAT
+from ai_gateway.protocols.members import number_at, text_at
 from ai_gateway.protocols.protocol import Head
 
 STRUCTURED = frozenset(
@@ -130,7 +131,7 @@ def _config(config: object, at: str, names: dict[str, str]) -> dict[str, Any]:
     given = members(config, at)
     assert isinstance(config, dict)
     fields: dict[str, Any] = {}
-    for table, take in ((NUMBERS, number), (INTEGERS, integer)):
+    for table, take in ((NUMBERS, number_at), (INTEGERS, integer)):
         for name, field in table.items():
             place = f"{at}.{spelled(config, name)}"
             value = take(given.get(name), place)
@@ -144,7 +145,7 @@ def _config(config: object, at: str, names: dict[str, str]) -> dict[str, Any]:
     _check_modalities(given.get("responseModalities"), modalities_at)
     return {
         **fields,
-        "stop": [text_of(stop, place) for place, stop in each(given.get("stopSequences"), names["stop"])],
+        "stop": [text_at(stop, place) for place, stop in each(given.get("stopSequences"), names["stop"])],
         "logprobs": bool(given.get("responseLogprobs")),
         "output": _output(given, at, names["output"]),
         "reasoning": _reasoning(given.get("thinkingConfig"), names["reasoning"]),
@@ -210,8 +211,8 @@ def _function(declared: dict[str, Any], at: str) -> FunctionTool:
         schema = json_schema(declared["parameters"], f"{at}.parameters")
     if schema is not None and not isinstance(schema, dict):
         raise BadRequest("A schema must be an object.", param=f"{at}.parameters")
-    name = text_of(declared.get("name"), f"{at}.name")
-    description = text_of(declared.get("description") or "", f"{at}.description")
+    name = text_at(declared.get("name"), f"{at}.name")
+    description = text_at(declared.get("description") or "", f"{at}.description")
     return FunctionTool(name=name, description=description, schema=schema, at=at)
 
 
@@ -224,7 +225,7 @@ def _choice(value: object, at: str) -> ToolChoice | None:
     if mode is None:
         return None
     place = f"{at}.functionCallingConfig.allowedFunctionNames"
-    allowed = [text_of(name, where) for where, name in each(calling.get("allowedFunctionNames"), place)]
+    allowed = [text_at(name, where) for where, name in each(calling.get("allowedFunctionNames"), place)]
     if mode == "required" and len(allowed) == 1:
         return ToolChoice(mode="named", name=allowed[0])
     if mode == "required":

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ai_gateway.errors import BadRequest
-from ai_gateway.protocols.gemini.members import camel
+from ai_gateway.protocols.gemini.spelling import camel
 
 MAX_DEPTH = 64
 """How deep a schema may be nested. Google refuses far less."""

@@ -12,7 +12,7 @@ from typing import Any
 from ai_gateway.errors import BadRequest, Unsupported
 from ai_gateway.protocols.conversation import Audio, CacheMark, File, Image, Part, Refusal, Text
 from ai_gateway.protocols.media import IMAGES, is_data_url, read_data_url, sniffed
-from ai_gateway.protocols.openai_chat.values import (
+from ai_gateway.protocols.members import (
     entry,
     integer,
     mapping,

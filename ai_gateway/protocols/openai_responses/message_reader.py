@@ -12,10 +12,11 @@ from typing import Any
 import msgspec
 
 from ai_gateway.errors import BadRequest, NotFound, Unsupported
+from ai_gateway.protocols import members
 from ai_gateway.protocols.carrier import Carrier
 from ai_gateway.protocols.conversation import Message, Part, Role, State, Text, Thinking, ToolCall, ToolResult
 from ai_gateway.protocols.jsontext import dumps_text
-from ai_gateway.protocols.openai_responses import fields, states
+from ai_gateway.protocols.openai_responses import states
 from ai_gateway.protocols.openai_responses.content_reader import read_content
 from ai_gateway.protocols.openai_responses.namespaces import SEARCH, CallerNames
 
@@ -49,22 +50,20 @@ class InputReader:
 
     def read(self, body: dict[str, Any]) -> list[Message]:
         """Read the instructions and the input of a request."""
-        instructions = fields.string(body, "instructions")
+        instructions = members.text(body, "instructions")
         if instructions:
             self._turn("system", "instructions").parts.append(Text(text=instructions, at="instructions"))
-        given = body.get("input")
-        if given is None:
-            raise fields.MissingMember("Missing required parameter: 'input'.", param="input")
+        given = members.required(body.get("input"), "input")
         if isinstance(given, str):
             self._turn("user", "input").parts.append(Text(text=given, at="input"))
         else:
-            for at, item in fields.objects(fields.listing(body, "input"), "input"):
+            for at, item in members.entries(members.sequence(body, "input"), "input"):
                 self._item(item, at)
         self._insist_on_results()
         return [self._message(turn) for turn in self._turns if turn.parts]
 
     def _item(self, item: dict[str, Any], at: str) -> None:
-        kind = fields.string(item, "type", at) or "message"
+        kind = members.text(item, "type", at) or "message"
         read = _READERS.get(kind)
         if read is not None:
             read(self, item, at)
@@ -81,19 +80,19 @@ class InputReader:
         return last
 
     def _message_item(self, item: dict[str, Any], at: str) -> None:
-        word = fields.required_string(item, "role", at)
+        word = members.present_text(item, "role", at)
         role = ROLES.get(word)
         if role is None:
             known = "'assistant', 'system', 'developer', and 'user'"
             raise BadRequest(f"Invalid value: '{word}'. Supported values are: {known}.", param=f"{at}.role")
         parts = read_content(item, "content", at)
-        phase = fields.string(item, "phase", at)
+        phase = members.text(item, "phase", at)
         if phase is not None:
             parts = [msgspec.structs.replace(part, phase=phase) if isinstance(part, Text) else part for part in parts]
         self._turn(role, at).parts.extend(parts)
 
     def _reasoning(self, item: dict[str, Any], at: str) -> None:
-        state = self._carrier.open(fields.string(item, "encrypted_content", at) or "")
+        state = self._carrier.open(members.text(item, "encrypted_content", at) or "")
         if state is not None and states.call_of(state):
             self._call_states[states.call_of(state)] = state
         elif state is not None and states.is_of_text(state):
@@ -119,12 +118,12 @@ class InputReader:
                 return
 
     def _function_call(self, item: dict[str, Any], at: str) -> None:
-        name = self._names.joined(item.get("namespace"), fields.required_string(item, "name", at))
-        self._call(item, name, fields.string(item, "arguments", at) or "", False, at)
+        name = self._names.joined(item.get("namespace"), members.present_text(item, "name", at))
+        self._call(item, name, members.text(item, "arguments", at) or "", False, at)
 
     def _custom_call(self, item: dict[str, Any], at: str) -> None:
-        name = self._names.joined(item.get("namespace"), fields.required_string(item, "name", at))
-        self._call(item, name, fields.string(item, "input", at) or "", True, at)
+        name = self._names.joined(item.get("namespace"), members.present_text(item, "name", at))
+        self._call(item, name, members.text(item, "input", at) or "", True, at)
 
     def _search_call(self, item: dict[str, Any], at: str) -> None:
         """Read a search: one that the provider ran is over and done with."""
@@ -132,7 +131,7 @@ class InputReader:
             self._call(item, SEARCH, dumps_text(item.get("arguments") or {}), False, at)
 
     def _call(self, item: dict[str, Any], name: str, arguments: str, is_custom: bool, at: str) -> None:
-        call_id = fields.required_string(item, "call_id", at)
+        call_id = members.present_text(item, "call_id", at)
         self._calls.add(call_id)
         self._waiting[call_id] = at
         call = ToolCall(id=call_id, name=name, arguments=arguments, is_custom=is_custom, at=at)
@@ -150,7 +149,7 @@ class InputReader:
             self._result(item, [Text(text=found, at=f"{at}.tools")], False, at)
 
     def _result(self, item: dict[str, Any], parts: list[Part], is_custom: bool, at: str) -> None:
-        call_id = fields.required_string(item, "call_id", at)
+        call_id = members.present_text(item, "call_id", at)
         if call_id not in self._calls:
             raise BadRequest(f"No tool call found for function call output with call_id {call_id}.", param="input")
         self._waiting.pop(call_id, None)

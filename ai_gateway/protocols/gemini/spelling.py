@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ai_gateway.errors import BadRequest
+from ai_gateway.protocols.members import entry, integer_at, list_at
 
 
 def camel(name: str) -> str:
@@ -22,9 +22,7 @@ def camel(name: str) -> str:
 
 def members(value: object, at: str) -> dict[str, Any]:
     """Give the members of an object that are not null, spelled in camelCase. Raises BadRequest for no object."""
-    if not isinstance(value, dict):
-        raise BadRequest("This must be an object.", param=at)
-    return {camel(name): member for name, member in value.items() if member is not None}
+    return {camel(name): member for name, member in entry(value, at).items() if member is not None}
 
 
 def spelled(value: dict[str, Any], name: str) -> str:
@@ -34,39 +32,14 @@ def spelled(value: dict[str, Any], name: str) -> str:
 
 def each(value: object, at: str) -> list[tuple[str, Any]]:
     """Give the elements of a list with their places; an object that stands alone is a list of one, none is empty."""
-    if value is None:
-        return []
     if isinstance(value, dict):
         return [(at, value)]
-    if not isinstance(value, list):
-        raise BadRequest("This must be a list.", param=at)
-    return [(f"{at}[{place}]", element) for place, element in enumerate(value)]
-
-
-def text_of(value: object, at: str) -> str:
-    """Give a string. Raises BadRequest for anything else."""
-    if not isinstance(value, str):
-        raise BadRequest("This must be a string.", param=at)
-    return value
-
-
-def number(value: object, at: str) -> float | None:
-    """Give a number, None for none. Raises BadRequest for anything else."""
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise BadRequest("This must be a number.", param=at)
-    return value
+    return [(f"{at}[{place}]", element) for place, element in enumerate(list_at(value, at))]
 
 
 def integer(value: object, at: str) -> int | None:
-    """Give a whole number, None for none: also one written as `5.0`, or as a string, which is how ProtoJSON writes
-    numbers of 64 bits. Raises BadRequest for anything else."""
+    """Give a whole number, None for none: also one written as a string, which is how ProtoJSON writes numbers of 64
+    bits. Raises BadRequest for anything else."""
     if isinstance(value, str) and value.removeprefix("-").isdecimal() and len(value) < 20:
         return int(value)
-    given = number(value, at)
-    if given is None or isinstance(given, int):
-        return given
-    if not given.is_integer():
-        raise BadRequest("This must be a whole number.", param=at)
-    return int(given)
+    return integer_at(value, at)
