@@ -4,6 +4,7 @@
       BadRequest 400
         InvalidBody 400            UnknownProvider 400         UnsupportedDialect 400
         Unsupported 400            what would change the answer cannot be said to this provider
+          ThreadUnsupported 400
       InvalidCredential 401
       PermissionDenied 403
       NotFound 404
@@ -112,6 +113,13 @@ class Unsupported(BadRequest):
     """A provider that is reached by translation cannot do this, and leaving it out would change the answer."""
 
     code = "unsupported_value"
+
+
+class ThreadUnsupported(Unsupported):
+    """A conversation that Anthropic keeps cannot go on with another provider. Its SDK knows the code, and goes on by
+    sending the whole conversation."""
+
+    code = "thread_unsupported_request"
 
 
 class InvalidCredential(GatewayError):

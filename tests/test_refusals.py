@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ai_gateway.errors import Kind, ProviderError, Unsupported
+from ai_gateway.errors import Kind, ProviderError, ThreadUnsupported, Unsupported
 from ai_gateway.protocols import DIALECTS
 from ai_gateway.refusals import LONGEST_WAIT, refuse
 
@@ -61,3 +61,9 @@ def test_a_format_without_a_place_for_the_member_names_it_in_the_message(name: s
     assert '"No tools[3] here."' in written(Unsupported("No tools[3] here.", param="tools[3]"))
     theirs = ProviderError("Not there.", status=400, kind=Kind.BAD_REQUEST, param="their[3]")
     assert '"Not there."' in written(theirs)
+
+
+def test_anthropics_clients_find_the_gateways_code_where_they_look_for_it() -> None:
+    """Its SDK takes this one for a reason to send the whole conversation in place of its id."""
+    written = json.loads(MESSAGES.write_error(ThreadUnsupported("No threads.", param="thread"), "req_1"))["error"]
+    assert written["details"] == {"error_code": "thread_unsupported_request"}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ai_gateway.errors import BadRequest, Unsupported
+from ai_gateway.errors import BadRequest, ThreadUnsupported, Unsupported
 from ai_gateway.protocols.anthropic_messages.citations import FORMAT
 from ai_gateway.protocols.anthropic_messages.client_tools import known_tool
 from ai_gateway.protocols.anthropic_messages.content_reader import read_content, read_mark, required
@@ -68,7 +68,6 @@ READ = frozenset(
 
 REFUSED = {
     "mcp_servers": "MCP servers, which Anthropic calls itself, cannot be reached through another provider.",
-    "thread": "A conversation that Anthropic keeps cannot be continued with another provider.",
 }
 """Members that change what the answer is made of, and that no other provider can take."""
 
@@ -85,6 +84,10 @@ def read_request(body: dict[str, Any], head: Head, carrier: Carrier) -> Request:
     for name, message in REFUSED.items():
         if body.get(name):
             raise Unsupported(message, param=name)
+    if body.get("thread"):
+        raise ThreadUnsupported(
+            "A conversation that Anthropic keeps cannot go on with another provider.", param="thread"
+        )
     hints = {name: value for name, value in body.items() if name not in READ and name not in REFUSED}
     tools = _read_tools(body.get("tools"), hints)
     choice, is_parallel = _read_choice(body.get("tool_choice"))
