@@ -12,17 +12,9 @@ from typing import Any
 from ai_gateway.protocols.anthropic_messages.draft import Draft
 from ai_gateway.protocols.anthropic_messages.message_writer import has_lost_thinking
 from ai_gateway.protocols.conversation import Reasoning
-
-EFFORTS = ("minimal", "low", "medium", "high", "xhigh", "max")
-"""All efforts, weakest first."""
+from ai_gateway.protocols.efforts import BUDGETS, EFFORTS, effort_of, nearest
 
 ANTHROPIC_EFFORTS = ("low", "medium", "high", "xhigh", "max")
-
-BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 32768}
-"""What a budget an effort stands for; "max" stands for the largest."""
-
-BUDGET_LIMITS = ((8192, "low"), (16384, "medium"))
-"""The other way round: below which budget an effort is meant; "high" from there on."""
 
 
 def write_reasoning(draft: Draft) -> None:
@@ -40,17 +32,11 @@ def is_off(wanted: Reasoning) -> bool:
     return wanted.effort == "none" or wanted.mode == "disabled"
 
 
-def clipped(effort: str, efforts: tuple[str, ...]) -> str:
-    """Give the effort that comes nearest to one, of those that a model takes: rather a weaker one than a stronger."""
-    place = EFFORTS.index(effort)
-    taken = [each for each in EFFORTS if each in (efforts or ANTHROPIC_EFFORTS)] or list(ANTHROPIC_EFFORTS)
-    weaker = [each for each in taken if EFFORTS.index(each) <= place]
-    return weaker[-1] if weaker else taken[0]
-
-
 def _write_effort(draft: Draft, effort: str | None) -> None:
-    if effort in EFFORTS:
-        draft.body["output_config"] = {"effort": clipped(effort, draft.capabilities.efforts)}
+    """Write the nearest effort that the model takes; of one whose efforts are not known, that Anthropic knows."""
+    if effort in EFFORTS[1:]:
+        taken = nearest(effort, draft.capabilities.efforts) or nearest(effort, ANTHROPIC_EFFORTS)
+        draft.body["output_config"] = {"effort": taken}
 
 
 def _write_nothing(draft: Draft, wanted: Reasoning) -> None:
@@ -84,9 +70,7 @@ def _write_off(draft: Draft, wanted: Reasoning) -> None:
 
 
 def _effort_of(budget: int | None) -> str | None:
-    if budget is None:
-        return None
-    return next((effort for limit, effort in BUDGET_LIMITS if budget < limit), "high")
+    return None if budget is None else effort_of(budget, "low")
 
 
 def _write_budget(draft: Draft, wanted: Reasoning) -> None:

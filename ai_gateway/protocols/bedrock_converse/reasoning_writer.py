@@ -22,15 +22,7 @@ import msgspec
 from ai_gateway.protocols.capabilities import Capabilities, Destination
 from ai_gateway.protocols.carrier import belongs_to
 from ai_gateway.protocols.conversation import Message, Reasoning, Request, Thinking, ToolCall, ToolResult
-
-EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-"""All efforts, weakest first."""
-
-BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 32768}
-"""Tokens of reasoning for an effort; "max" is as many as the model may use."""
-
-BUDGET_EFFORTS = ((8192, "low"), (16384, "medium"))
-"""Below how many tokens of reasoning which effort is meant; from the last on, it is "high"."""
+from ai_gateway.protocols.efforts import BUDGETS, EFFORTS, effort_of, nearest
 
 SHOWN = "summarized"
 """Anthropic's `display` of reasoning that shall be seen."""
@@ -133,17 +125,14 @@ def _named(wish: Reasoning, capabilities: Capabilities) -> Plan:
 def _effort(wish: Reasoning) -> str | None:
     if wish.effort is not None or wish.budget is None:
         return wish.effort
-    return next((effort for limit, effort in BUDGET_EFFORTS if wish.budget < limit), "high")
+    return effort_of(wish.budget, "low")
 
 
 def _clipped(effort: str | None, known: Sequence[str]) -> str | None:
-    """Give the strongest effort that the model takes and that is no stronger than the one wanted; else its weakest."""
+    """Give the nearest effort that the model takes; one that nobody knows is taken for a strong one."""
     if effort is None or effort in known or not known:
         return effort
-    some = [each for each in known if each != "none"] or list(known)
-    rank = EFFORTS.index(effort) if effort in EFFORTS else len(EFFORTS)
-    weaker = [each for each in some if each in EFFORTS and EFFORTS.index(each) <= rank]
-    return weaker[-1] if weaker else some[0]
+    return nearest(effort if effort in EFFORTS else EFFORTS[-1], known) or known[0]
 
 
 def _budget(request: Request, wish: Reasoning, destination: Destination) -> Plan:

@@ -9,9 +9,7 @@ from typing import Any
 
 from ai_gateway.protocols.capabilities import Capabilities
 from ai_gateway.protocols.conversation import Reasoning, Request
-
-EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-"""All efforts, weakest first."""
+from ai_gateway.protocols.efforts import EFFORTS, effort_of, nearest
 
 LEVELS = {"minimal": "MINIMAL", "low": "LOW", "medium": "MEDIUM", "high": "HIGH", "xhigh": "XHIGH"}
 """What Google calls the efforts that it has."""
@@ -21,9 +19,6 @@ USUAL_EFFORTS = ("low", "medium", "high")
 
 BUDGETS = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
 """Tokens for an effort. Stronger ones get all that the model takes."""
-
-EFFORT_LIMITS = ((1500, "minimal"), (8192, "low"), (16384, "medium"))
-"""Budgets below which an effort is meant."""
 
 SHOWING = ("enabled", "adaptive")
 """Modes of Anthropic's by which a caller asks to see what is thought, unless it says otherwise."""
@@ -66,14 +61,10 @@ def _effort(reasoning: Reasoning) -> str | None:
 def _level(reasoning: Reasoning, wanted: str | None, capabilities: Capabilities) -> dict[str, Any]:
     """Write a level: the strongest that the model has up to what is wanted, else its weakest."""
     if wanted is None and reasoning.budget:
-        limits = EFFORT_LIMITS
-        wanted = next((effort for limit, effort in limits if reasoning.budget < limit), "high")
-    if wanted not in EFFORTS:
-        return {}
+        wanted = effort_of(reasoning.budget)
     offered = [effort for effort in capabilities.efforts or USUAL_EFFORTS if effort in LEVELS]
-    weaker = [effort for effort in offered if EFFORTS.index(effort) <= EFFORTS.index(wanted)]
-    effort = weaker[-1] if weaker else offered[0]
-    return {"thinkingLevel": LEVELS[effort]}
+    effort = nearest(wanted, offered) if wanted is not None else None
+    return {"thinkingLevel": LEVELS[effort]} if effort is not None else {}
 
 
 def _budget(reasoning: Reasoning, wanted: str | None, capabilities: Capabilities) -> dict[str, Any]:

@@ -1,19 +1,13 @@
 """How much a model shall reason, in the one word that chat completions have for it: `reasoning_effort`.
 
-Source: `reasoning_effort` of OpenAI's API reference; the budgets that correspond to the efforts are those of Google's
-compatible endpoint and of OpenRouter, rounded.
+Source: `reasoning_effort` of OpenAI's API reference.
 """
 
 from __future__ import annotations
 
 from ai_gateway.protocols.capabilities import Capabilities
 from ai_gateway.protocols.conversation import Reasoning
-
-EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-"""From the weakest to the strongest."""
-
-BUDGETS = ((1500, "minimal"), (8192, "low"), (16384, "medium"))
-"""Below how many tokens a budget is what effort; above, it is high."""
+from ai_gateway.protocols.efforts import effort_of, nearest
 
 
 def wanted_effort(reasoning: Reasoning | None, capabilities: Capabilities) -> str | None:
@@ -37,16 +31,7 @@ def _effort(reasoning: Reasoning) -> str | None:
         return None
     if reasoning.budget <= 0:
         return "none" if reasoning.budget == 0 else None
-    return next((effort for limit, effort in BUDGETS if reasoning.budget < limit), "high")
-
-
-def nearest(wanted: str, efforts: tuple[str, ...]) -> str | None:
-    """Give the strongest effort not above the one that is wanted, `none` apart; else the weakest above it."""
-    ladder = [effort for effort in EFFORTS if effort in efforts and effort != "none"]
-    if wanted not in EFFORTS or not ladder:
-        return None
-    below = [effort for effort in ladder if EFFORTS.index(effort) <= EFFORTS.index(wanted)]
-    return below[-1] if below else ladder[0]
+    return effort_of(reasoning.budget)
 
 
 def is_reasoning(effort: str | None, reasoning: Reasoning | None, capabilities: Capabilities) -> bool:

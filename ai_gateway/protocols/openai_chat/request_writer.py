@@ -6,36 +6,23 @@ itself refuses of them for some models, is in the model's capabilities.
 
 from __future__ import annotations
 
-import hashlib
-import re
 from typing import Any
 
 from ai_gateway.errors import Unsupported
 from ai_gateway.protocols.capabilities import Capabilities, Destination
 from ai_gateway.protocols.conversation import OutputFormat, Request, Text, ToolChoice
+from ai_gateway.protocols.identifiers import identifier
 from ai_gateway.protocols.jsontext import dumps_text
 from ai_gateway.protocols.openai_chat.message_writer import MessageWriter
 from ai_gateway.protocols.openai_chat.reasoning_writer import is_reasoning, wanted_effort
 from ai_gateway.protocols.openai_chat.states import FORMAT
 from ai_gateway.protocols.openai_chat.tool_writer import ToolSet, loses_strictness, web_search
+from ai_gateway.protocols.openai_tiers import WORDS
 from ai_gateway.protocols.protocol import Outgoing
 from ai_gateway.protocols.schemas import is_strict
 
 IDENTIFIER_LENGTH = 64
-PERSONAL = re.compile(r"@|^\+?[\d\s()-]{7,}$")
-"""What looks like an address or a telephone number, which providers do not want to be told."""
-
-SERVICE_TIERS = {
-    "auto": "auto",
-    "default": "default",
-    "flex": "flex",
-    "scale": "scale",
-    "priority": "priority",
-    "fast": "fast",
-    "standard": "default",
-    "standard_only": "default",
-}
-"""OpenAI's word for a service tier, by its own and others' words."""
+"""How long the names of users and sessions may be."""
 
 OPENAI_HINTS = ("logit_bias", "prediction", "prompt_cache_retention", "prompt_cache_options", "store", "moderation")
 """Members that OpenAI's formats share, and that say the same to OpenAI whichever of them they came in."""
@@ -250,11 +237,11 @@ class _Writing:
         """Write who uses the caller's product, and what its requests have in common."""
         written: dict[str, Any] = {}
         if self._request.user and self._capabilities.user_field:
-            written[self._capabilities.user_field] = _identifier(self._request.user)
+            written[self._capabilities.user_field] = identifier(self._request.user, IDENTIFIER_LENGTH)
         elif self._request.user:
             self._drop("user")
         if self._request.session and self._capabilities.openai_hints:
-            written["prompt_cache_key"] = _shortened(self._request.session)
+            written["prompt_cache_key"] = identifier(self._request.session, IDENTIFIER_LENGTH)
         elif self._request.session and "session" in self._request.names:
             self._drop("session")
         return written
@@ -263,7 +250,7 @@ class _Writing:
         """Write what only OpenAI itself knows, and the wish to cache, which others know."""
         request, written = self._request, dict[str, Any]()
         is_openai = self._capabilities.openai_hints
-        tier = SERVICE_TIERS.get(request.service_tier or "")
+        tier = WORDS.get(request.service_tier or "")
         values: dict[str, Any] = {"verbosity": request.verbosity, "service_tier": tier}
         # OpenAI takes metadata only of answers that it stores.
         values |= {"metadata": request.metadata} if request.hints.get("store") is True else {}
@@ -301,16 +288,3 @@ class _Writing:
 
 NEUTRAL = {"temperature": 1, "top_p": 1, "frequency_penalty": 0, "presence_penalty": 0}
 """Values that ask for nothing."""
-
-
-def _identifier(user: str) -> str:
-    """Give an identifier of the user that says nothing about who it is, and is no longer than OpenAI allows."""
-    return _digest(user) if PERSONAL.search(user) else _shortened(user)
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= IDENTIFIER_LENGTH else _digest(text)
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

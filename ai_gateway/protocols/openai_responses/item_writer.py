@@ -13,6 +13,7 @@ from ai_gateway.protocols.conversation import Request, Stop, TokenUsage
 from ai_gateway.protocols.jsontext import arguments_object
 from ai_gateway.protocols.openai_responses.namespaces import SEARCH, CallerNames
 from ai_gateway.protocols.openai_responses.usage import write_usage
+from ai_gateway.protocols.openai_tiers import TIERS
 from ai_gateway.protocols.tool_ids import made_id
 
 Item = dict[str, Any]
@@ -23,9 +24,6 @@ INCOMPLETE = {
     Stop.FILTERED: "content_filter",
 }
 """Why a response is incomplete; after every other stop it is completed."""
-
-SERVICE_TIERS = frozenset(("auto", "default", "flex", "scale", "priority", "fast"))
-"""The tiers that a response may name."""
 
 ECHOED: dict[str, Any] = {
     "instructions": None,
@@ -99,7 +97,7 @@ class ResponseObject:
             "output": output,
             "presence_penalty": 0.0,
             "previous_response_id": None,
-            "service_tier": tier if tier in SERVICE_TIERS else "default",
+            "service_tier": tier if tier in TIERS else "default",
             "store": False,
             "usage": write_usage(usage),
             **self._echo,
