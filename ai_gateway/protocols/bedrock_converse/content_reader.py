@@ -19,8 +19,6 @@ from ai_gateway.protocols.conversation import (
     Audio,
     CacheMark,
     File,
-    FunctionTool,
-    HostedTool,
     Image,
     Opaque,
     Part,
@@ -65,12 +63,6 @@ def _mark(parts: list[Part], mark: CacheMark) -> None:
         if isinstance(part, Marked):
             parts[place] = msgspec.structs.replace(part, cache=mark)
             return
-
-
-def mark_last_tool(tools: list[Any], mark: CacheMark) -> None:
-    """Put a mark on the last tool, if it can have one."""
-    if tools and isinstance(tools[-1], FunctionTool):
-        tools[-1] = msgspec.structs.replace(tools[-1], cache=mark)
 
 
 def _read_block(block: dict[str, Any], at: str, carrier: Carrier) -> Part:
@@ -210,19 +202,3 @@ _READERS: dict[str, Callable[[Any, str], Part]] = {
     "guardContent": _read_guarded,
     "searchResult": _read_search_result,
 }
-
-
-def read_tool(tool: dict[str, Any], at: str) -> FunctionTool | HostedTool:
-    """Read one of `toolConfig.tools` that is no `cachePoint`."""
-    if "toolSpec" not in tool:
-        return HostedTool(at=at, format=NAME, type=next(iter(tool), ""), value=tool)
-    spec = object_at(tool["toolSpec"], f"{at}.toolSpec")
-    description, strict = spec.get("description"), spec.get("strict")
-    schema = object_at(spec.get("inputSchema"), f"{at}.toolSpec.inputSchema").get("json")
-    return FunctionTool(
-        at=f"{at}.toolSpec",
-        name=text_at(spec.get("name"), f"{at}.toolSpec.name"),
-        description=description if isinstance(description, str) else "",
-        schema=object_at(schema, f"{at}.toolSpec.inputSchema.json") or None,
-        strict=strict if isinstance(strict, bool) else None,
-    )
