@@ -23,16 +23,7 @@ from ai_gateway.protocols.conversation import (
     ToolResult,
 )
 from ai_gateway.protocols.jsontext import dumps_text
-from ai_gateway.protocols.members import (
-    boolean,
-    entry,
-    mapping,
-    path,
-    required_mapping,
-    required_text,
-    sequence,
-    text,
-)
+from ai_gateway.protocols.members import boolean, entry, mapping, path, required_mapping, required_text, sequence, text
 from ai_gateway.protocols.openai_chat.content_reader import offset, read_content, read_mark, read_thinking_parts
 from ai_gateway.protocols.openai_chat.states import (
     ENCRYPTED,
