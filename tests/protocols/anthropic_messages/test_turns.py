@@ -173,6 +173,7 @@ def test_an_image_may_be_elsewhere() -> None:
         (Image(data="QUJDRA==", media_type="image/tiff", at="here"), DESTINATION),
         (Image(file_id="file-1", at="here"), DESTINATION),
         (File(file_id="file-1", at="here"), DESTINATION),
+        (File(url="https://x.test/a.mp4", media_type="video/mp4", at="here"), DESTINATION),
         (File(data="QUJDRA==", media_type="application/zip", at="here"), DESTINATION),
         (File(data="JVBERi0xLjQK", media_type="application/pdf", at="here"), destination(files=False)),
         (Audio(data="QUJDRA==", format="wav", at="here"), DESTINATION),
