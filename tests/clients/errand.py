@@ -68,10 +68,10 @@ class Errand:
         if name := offered(tools, "exec_command"):
             return Call(name=name, arguments={"cmd": command})
         name = offered(tools, "Bash", "run_shell_command")
-        arguments: Json = {"command": command}
-        if "is_background" in tools[name].get("required", ()):
-            arguments["is_background"] = False
-        return Call(name=name, arguments=arguments)
+        if "is_background" in tools[name]["properties"]:
+            # Qwen Code may miss the output of a command that ends at once.
+            return Call(name=name, arguments={"command": f"{command}; sleep 0.5", "is_background": False})
+        return Call(name=name, arguments={"command": command})
 
 
 def offered(tools: dict[str, Json], *names: str) -> str:
