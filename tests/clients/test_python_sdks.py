@@ -143,6 +143,17 @@ def test_messages(
 
 
 @ON_MESSAGES
+@STREAMED
+def test_messages_that_the_provider_might_keep(
+    anthropic_client: anthropic.Anthropic, start_model: StartModel, format: str, is_streamed: bool
+) -> None:
+    """The SDK's loop wants a thread of the provider's, and goes on without if the error says that this cannot be."""
+    model = start_model(format, ask_first)
+    assert text_of(run_tools(anthropic_client, format, stream=is_streamed)) == ANSWER
+    check_tools(model)
+
+
+@ON_MESSAGES
 def test_async_messages(gateway: GatewayProcess, start_model: StartModel, format: str) -> None:
     model = start_model(format, answer)
 
