@@ -14,11 +14,7 @@ from ai_gateway.protocols.anthropic_messages import schemas
 from ai_gateway.protocols.anthropic_messages.draft import Draft
 from ai_gateway.protocols.anthropic_messages.tool_writer import can_force
 from ai_gateway.protocols.conversation import OutputFormat
-from ai_gateway.protocols.jsontext import dumps_text
-
-JSON_TOOL = "json_output"
-ANY_OBJECT = "Respond with a single valid JSON object and nothing else."
-BY_SCHEMA = "Respond with a single JSON value that is valid by this JSON Schema, and nothing else:\n"
+from ai_gateway.protocols.json_output import instruction, tool_name
 
 
 def write_output(draft: Draft) -> None:
@@ -28,9 +24,9 @@ def write_output(draft: Draft) -> None:
     if output is None or "format" in (draft.request.extras.get("output_config") or {}):
         return
     if output.kind == "json_object" or output.schema is None:
-        _tell(draft, ANY_OBJECT)
+        _tell(draft, instruction(None))
     elif not _write_format(draft, output, output.schema) and not _write_tool(draft, output, output.schema):
-        _tell(draft, BY_SCHEMA + dumps_text(output.schema))
+        _tell(draft, instruction(output.schema))
 
 
 def _write_format(draft: Draft, output: OutputFormat, schema: dict[str, Any]) -> bool:
@@ -63,22 +59,15 @@ def _write_tool(draft: Draft, output: OutputFormat, schema: dict[str, Any]) -> b
     except schemas.Inexpressible:
         return False
     tools = draft.body.setdefault("tools", [])
-    draft.json_tool = _free_name({tool.get("name") for tool in tools})
+    draft.json_tool = tool_name({tool.get("name") for tool in tools})
     purpose = "Give the final answer by calling this tool."
     description = "\n\n".join(filter(None, (purpose, output.description, said)))
     tools.append({"name": draft.json_tool, "description": description, "input_schema": input_schema})
     return True
 
 
-def _free_name(taken: set[Any]) -> str:
-    name = JSON_TOOL
-    while name in taken:
-        name += "_"
-    return name
-
-
-def _tell(draft: Draft, instruction: str) -> None:
+def _tell(draft: Draft, words: str) -> None:
     """Add to the instructions, at their end: what stands before may be in the provider's cache."""
     system = draft.body.get("system")
     before = [{"type": "text", "text": system}] if isinstance(system, str) else system or []
-    draft.body["system"] = [*before, {"type": "text", "text": instruction}] if before else instruction
+    draft.body["system"] = [*before, {"type": "text", "text": words}] if before else words

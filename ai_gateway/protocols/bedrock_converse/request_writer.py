@@ -29,6 +29,7 @@ from ai_gateway.protocols.bedrock_converse.tool_writer import (
 from ai_gateway.protocols.bedrock_converse.words import NAME, SERVICE_TIERS, STOP_SEQUENCE_PATH
 from ai_gateway.protocols.capabilities import Destination
 from ai_gateway.protocols.conversation import CustomTool, FunctionTool, OutputFormat, Request
+from ai_gateway.protocols.json_output import instruction, tool_name
 from ai_gateway.protocols.jsontext import dumps_text
 from ai_gateway.protocols.protocol import Emulation, Outgoing
 from ai_gateway.protocols.schemas import object_schema
@@ -55,12 +56,6 @@ TIERS = {"standard_only": "default"} | {tier: tier for tier in SERVICE_TIERS}
 
 LOG_TEXT = re.compile(r"[a-zA-Z0-9\s:_@$#=/+,.-]{0,256}", re.ASCII)
 """What the keys and values of `requestMetadata` may be."""
-
-JSON_TOOL = "json_output"
-
-JSON_INSTRUCTION = "Respond with a single valid JSON object and nothing else."
-
-SCHEMA_INSTRUCTION = "Respond with a single JSON value that follows this JSON Schema, and nothing else: "
 
 LOWEST_TOP_P = 0.95
 """The lowest `top_p` that Anthropic's models take while they reason."""
@@ -92,7 +87,7 @@ class _RequestWriter:
         writer = ContentWriter(self._destination, self._names)
         system, messages = write_turns(self._request, self._capabilities, writer)
         tools = self._tools()
-        system += ({"text": instruction} for instruction in self._instructions)
+        system += ({"text": text} for text in self._instructions)
         self._limit_cache_points(tools, system, messages)
         members: dict[str, Any] = {
             "messages": messages,
@@ -153,11 +148,11 @@ class _RequestWriter:
             if self._has_native_output():
                 written["textFormat"] = _text_format(output, output.schema)
             elif self._can_use_json_tool(output.schema):
-                self._json_tool = self._names.free(JSON_TOOL)
+                self._json_tool = tool_name(self._names.taken)
             else:
-                self._instructions.append(SCHEMA_INSTRUCTION + dumps_text(output.schema))
+                self._instructions.append(instruction(output.schema))
         elif output is not None:
-            self._instructions.append(JSON_INSTRUCTION)
+            self._instructions.append(instruction(None))
         if self._plan.effort is not None and "output_config" not in self._request.extras:
             written["effort"] = self._plan.effort
         return written

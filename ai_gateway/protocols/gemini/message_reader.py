@@ -259,7 +259,7 @@ def read_file(file: dict[str, Any], at: str) -> Part:
     media_type = text_at(file.get("mimeType") or "", f"{at}.mimeType").lower()
     name = text_at(file.get("displayName") or "", f"{at}.displayName")
     # What is stored at Google, nobody else can fetch.
-    where = {"file_id": url} if url.startswith(STORED_AT_GOOGLE) else {"url": url}
+    file_id, url = (url, "") if url.startswith(STORED_AT_GOOGLE) else ("", url)
     if media_type.startswith("image/"):
-        return Image(media_type=media_type, at=at, **where)
-    return File(media_type=media_type, name=name, at=at, **where)
+        return Image(media_type=media_type, at=at, file_id=file_id, url=url)
+    return File(media_type=media_type, name=name, at=at, file_id=file_id, url=url)

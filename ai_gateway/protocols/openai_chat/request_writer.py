@@ -10,9 +10,9 @@ from typing import Any
 
 from ai_gateway.errors import Unsupported
 from ai_gateway.protocols.capabilities import Capabilities, Destination
-from ai_gateway.protocols.conversation import OutputFormat, Request, Text, ToolChoice
+from ai_gateway.protocols.conversation import OutputFormat, Request, ToolChoice
 from ai_gateway.protocols.identifiers import identifier
-from ai_gateway.protocols.jsontext import dumps_text
+from ai_gateway.protocols.json_output import instruction, says_json
 from ai_gateway.protocols.openai_chat.message_writer import MessageWriter
 from ai_gateway.protocols.openai_chat.reasoning_writer import is_reasoning, wanted_effort
 from ai_gateway.protocols.openai_chat.states import FORMAT
@@ -37,9 +37,6 @@ OWN_EXTRAS = frozenset(
 )
 """Members of this format that a caller of another one may put into its body: OpenAI's, OpenRouter's and vLLM's."""
 
-JSON_WORDS = "Respond with a single valid JSON object and nothing else."
-SCHEMA_WORDS = "Respond with a single valid JSON object and nothing else. It must follow this JSON Schema:\n"
-
 
 def write_request(request: Request, destination: Destination) -> Outgoing:
     """Write a request. Raises Unsupported naming what would change the answer if it were left out."""
@@ -61,12 +58,12 @@ class _Writing:
     def outgoing(self) -> Outgoing:
         """Write the whole."""
         self._refuse()
-        output, instruction = self._output()
+        output, words = self._output()
         self._respect_forced_choice()
         tools = self._tool_members()
         body: dict[str, Any] = {
             "model": self._destination.model,
-            "messages": MessageWriter(self._request, self._destination, self._tools).write(instruction),
+            "messages": MessageWriter(self._request, self._destination, self._tools).write(words),
             **tools,
             **output,
             **self._limits(),
@@ -185,15 +182,15 @@ class _Writing:
         if wanted.kind == "json_schema" and wanted.schema is not None:
             if capabilities.structured_outputs and is_possible:
                 return {"response_format": self._schema_format(wanted, wanted.schema)}, ""
-            words = SCHEMA_WORDS + dumps_text(wanted.schema)
+            words = instruction(wanted.schema)
             if self._takes_json_tool():
                 return {}, ""
         else:
-            words = JSON_WORDS
+            words = instruction(None)
         if not (capabilities.json_mode and is_possible):
             return {}, words
         # OpenAI refuses this mode if no message has the word JSON in it.
-        is_said = wanted.kind == "json_object" and self._says_json()
+        is_said = wanted.kind == "json_object" and says_json(self._request.messages)
         return {"response_format": {"type": "json_object"}}, "" if is_said else words
 
     def _schema_format(self, wanted: OutputFormat, form: dict[str, Any]) -> dict[str, Any]:
@@ -216,10 +213,6 @@ class _Writing:
         is_alone = not self._tools.has_functions() or (self._choice is not None and self._choice.mode == "none")
         self._choice = ToolChoice(mode="named", name=name) if is_alone else ToolChoice(mode="required")
         return True
-
-    def _says_json(self) -> bool:
-        texts = (part.text for each in self._request.messages for part in each.parts if isinstance(part, Text))
-        return any("json" in text.lower() for text in texts)
 
     def _reasoning(self) -> dict[str, Any]:
         wanted = self._request.reasoning

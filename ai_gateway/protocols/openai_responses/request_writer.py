@@ -11,8 +11,9 @@ from typing import Any
 
 from ai_gateway.errors import Unsupported
 from ai_gateway.protocols.capabilities import Destination
-from ai_gateway.protocols.conversation import OutputFormat, Request, Text
+from ai_gateway.protocols.conversation import OutputFormat, Request
 from ai_gateway.protocols.identifiers import identifier
+from ai_gateway.protocols.json_output import ANY_OBJECT, BY_SCHEMA, says_json
 from ai_gateway.protocols.openai_responses.message_writer import InputWriter
 from ai_gateway.protocols.openai_responses.reasoning_writer import ReasoningWriter
 from ai_gateway.protocols.openai_responses.tool_writer import NAME, ToolNames, ToolWriter, fits_strict
@@ -131,7 +132,7 @@ class RequestWriter:
             written = self._format(output)
             if written is not None:
                 text["format"] = written
-            if written is None or (written["type"] == "json_object" and not self._mentions_json()):
+            if written is None or (written["type"] == "json_object" and not says_json(self._request.messages)):
                 instructions = [{"role": self._capabilities.system_role, "content": _instruction(output)}]
         if self._request.verbosity is not None:
             if self._capabilities.openai_hints:
@@ -147,11 +148,6 @@ class RequestWriter:
         if output.kind == "json_object" and self._capabilities.json_mode and can_combine:
             return {"type": "json_object"}
         return None
-
-    def _mentions_json(self) -> bool:
-        """Whether the conversation has the word: OpenAI refuses its JSON mode without it."""
-        texts = (part.text for message in self._request.messages for part in message.parts if isinstance(part, Text))
-        return any("json" in text.lower() for text in texts)
 
     def _include(self) -> dict[str, Any]:
         include = [ENCRYPTED] if self._capabilities.reasoning != "none" else []
@@ -229,7 +225,4 @@ def _schema_name(name: str) -> str:
 
 def _instruction(output: OutputFormat) -> str:
     """Ask for JSON in words."""
-    if output.schema is None:
-        return "Respond with a single valid JSON object and nothing else."
-    schema = json.dumps(output.schema, ensure_ascii=False)
-    return f"Respond with a single valid JSON object and nothing else. It must satisfy this JSON Schema: {schema}"
+    return ANY_OBJECT if output.schema is None else BY_SCHEMA + json.dumps(output.schema, ensure_ascii=False)
