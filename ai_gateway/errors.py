@@ -4,6 +4,7 @@
       BadRequest 400
         InvalidBody 400            UnknownProvider 400         UnsupportedDialect 400
         Unsupported 400            what would change the answer cannot be said to this provider
+          ThreadUnsupported 400
       InvalidCredential 401
       PermissionDenied 403
       NotFound 404
@@ -76,6 +77,13 @@ class GatewayError(Exception):
         self.retry_after = retry_after
         self.detail = detail
 
+    @property
+    def naming_message(self) -> str:
+        """The message, which names the member that it is about: for formats that have no place of their own for it."""
+        if self.param is None or self.param in self.message:
+            return self.message
+        return f"{self.param}: {self.message}"
+
 
 class BadRequest(GatewayError):
     """The request cannot be understood."""
@@ -106,6 +114,13 @@ class Unsupported(BadRequest):
     """A provider that is reached by translation cannot do this, and leaving it out would change the answer."""
 
     code = "unsupported_value"
+
+
+class ThreadUnsupported(Unsupported):
+    """A conversation that Anthropic keeps cannot go on with another provider. Its SDK knows the code, and goes on by
+    sending the whole conversation."""
+
+    code = "thread_unsupported_request"
 
 
 class InvalidCredential(GatewayError):
@@ -292,6 +307,11 @@ class ProviderError(UpstreamError):
         self.kind = kind
         self.code = code
         self.retryable = status in RETRYABLE if retryable is None else retryable
+
+    @property
+    def naming_message(self) -> str:
+        """The provider's own message. What it calls a member is not what the caller calls it."""
+        return self.message
 
 
 RETRYABLE = frozenset((408, 409, 429, 500, 502, 503, 504, 529))

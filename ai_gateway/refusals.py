@@ -6,12 +6,16 @@ from ai_gateway.calls import Headers, Reply
 from ai_gateway.errors import GatewayError, ProviderError
 from ai_gateway.protocols import Dialect
 
+LONGEST_WAIT = 60
+"""Seconds after which a repetition is still worth waiting for. Anthropic's SDK waits as long as it is told: for a quota
+that comes back tomorrow, until tomorrow."""
+
 
 def refuse(error: GatewayError, dialect: Dialect, request_id: str) -> Reply:
     """Write an error as a reply.
 
-    `x-should-retry: false` goes with everything that a repetition cannot heal: both vendors' SDKs and Claude Code obey
-    it, and without it some repeat a plain 401 for minutes.
+    `x-should-retry: false` goes with everything that a repetition cannot heal, or not soon: both vendors' SDKs and
+    Claude Code obey it, and without it some repeat a plain 401 for minutes.
     """
     body = dialect.write_error(error, request_id)
     encoded_id = request_id.encode()
@@ -21,7 +25,7 @@ def refuse(error: GatewayError, dialect: Dialect, request_id: str) -> Reply:
         (b"x-request-id", encoded_id),
         (b"request-id", encoded_id),
     ]
-    if not error.retryable:
+    if not error.retryable or (error.retry_after or 0) > LONGEST_WAIT:
         headers.append((b"x-should-retry", b"false"))
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % error.retry_after))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ai_gateway.errors import GatewayError, Kind
+from ai_gateway.errors import GatewayError, Kind, ProviderError
 
 TYPES = {
     Kind.BAD_REQUEST: "invalid_request_error",
@@ -38,10 +38,18 @@ STATUSES = {
 }
 """The status that Anthropic itself answers with, by the type of the error."""
 
+TOO_LONG = "prompt is too long"
+"""How Anthropic's message begins where the prompt does not fit: Claude Code goes by these words, and compacts."""
+
 
 def write_error(error: GatewayError, request_id: str) -> bytes:
-    """Write the body of an error answer."""
-    detail = {"type": TYPES[error.kind], "message": error.message}
+    """Write the body of an error answer. The gateway's own errors have their code where Anthropic's have theirs."""
+    message = error.naming_message
+    if error.code == "context_length_exceeded" and not message.startswith(TOO_LONG):
+        message = f"{TOO_LONG}: {message}"
+    detail: dict[str, object] = {"type": TYPES[error.kind], "message": message}
+    if error.code is not None and not isinstance(error, ProviderError):
+        detail["details"] = {"error_code": error.code}
     return msgspec.json.encode({"type": "error", "error": detail, "request_id": request_id})
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from ai_gateway.errors import UpstreamProtocolError
 from ai_gateway.protocols.capabilities import Destination
 from ai_gateway.protocols.carrier import Carrier
 from ai_gateway.protocols.conversation import (
@@ -72,6 +73,14 @@ class Counter:
 
     write: Callable[[int], dict[str, Any]]
     """Write an answer."""
+
+
+def count_of(body: dict[str, Any], member: str) -> int:
+    """Read the number in the answer of a provider's counter. Raises UpstreamProtocolError for what is no answer."""
+    count = body.get(member)
+    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+        raise UpstreamProtocolError("The provider's answer has no count of tokens.")
+    return count
 
 
 def estimate(request: Request) -> int:

@@ -23,10 +23,24 @@ TYPES = {
     Kind.INTERNAL: "server_error",
 }
 
+CODES = {
+    Kind.AUTHENTICATION: "invalid_api_key",
+    Kind.PERMISSION: "permission_denied",
+    Kind.NOT_FOUND: "not_found",
+    Kind.TOO_LARGE: "request_too_large",
+    Kind.QUOTA: "insufficient_quota",
+    Kind.RATE_LIMIT: "rate_limit_exceeded",
+    Kind.TIMEOUT: "upstream_timeout",
+    Kind.OVERLOADED: "server_is_overloaded",
+    Kind.UPSTREAM: "upstream_error",
+}
+"""The code of an error whose provider gave none."""
+
 
 def error_object(error: GatewayError) -> dict[str, str | None]:
     """Give the four members of OpenAI's error object."""
-    return {"message": error.message, "type": TYPES[error.kind], "param": error.param, "code": error.code}
+    code = error.code or CODES.get(error.kind)
+    return {"message": error.message, "type": TYPES[error.kind], "param": error.param, "code": code}
 
 
 def write_error(error: GatewayError, request_id: str) -> bytes:

@@ -39,11 +39,23 @@ ROUTES = {
     "gpt-4.1": [TARGETS["gemini"]],
     "gpt-5.6-sol": [TARGETS["anthropic_messages"]],
     "gpt-5.6-terra": [TARGETS["openai_chat"]],
+    "gpt-6-sol": [TARGETS["gemini"]],
     "gemini-2.5-flash": [TARGETS["anthropic_messages"]],
     "gemini-2.5-pro": [TARGETS["openai_responses"]],
     "gemini-3-flash-preview": [TARGETS["openai_chat"]],
 }
-REASONS_ALOUD = {"reasoning": "effort", "efforts": ["low", "medium", "high"], "reasoning_history": "reasoning_content"}
+CAPABILITIES = {
+    "together/*": {
+        "reasoning": "effort",
+        "efforts": ["low", "medium", "high"],
+        "reasoning_history": "reasoning_content",
+        "hosted_tools": "drop",
+    },
+    "gemini/*": {"hosted_tools": "drop"},
+}
+"""A model of chat completions that wants its reasoning back; and a web search, which Codex always offers, is left out
+where there is none."""
+
 FORMATS: dict[str, Callable[[], Format]] = {
     "openai_chat": OpenAIChat,
     "openai_responses": OpenAIResponses,
@@ -60,7 +72,7 @@ def gateway(start_gateway: StartGateway, upstream: Upstream) -> GatewayProcess:
     return start_gateway(
         PROVIDERS={**providers, "together": {"OPTIONS": options}},
         ROUTES=ROUTES,
-        CAPABILITIES={"together/*": REASONS_ALOUD},
+        CAPABILITIES=CAPABILITIES,
     )
 
 

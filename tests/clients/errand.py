@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from shlex import quote
@@ -23,6 +24,9 @@ APPLY = "text(await tools.apply_patch({patch}));"
 EXECUTE = "const done = await tools.exec_command({{cmd: {command}}});\ntext(done.output);"
 """Programs for an agent whose tool runs programs, which have the other tools at hand."""
 PATCH = "*** Begin Patch\n*** Add File: {file}\n{lines}*** End Patch\n"
+
+DOT = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC")
+"""A red dot as a PNG."""
 
 
 class Errand:
@@ -64,10 +68,10 @@ class Errand:
         if name := offered(tools, "exec_command"):
             return Call(name=name, arguments={"cmd": command})
         name = offered(tools, "Bash", "run_shell_command")
-        arguments: Json = {"command": command}
-        if "is_background" in tools[name].get("required", ()):
-            arguments["is_background"] = False
-        return Call(name=name, arguments=arguments)
+        if "is_background" in tools[name]["properties"]:
+            # Qwen Code may miss the output of a command that ends at once.
+            return Call(name=name, arguments={"command": f"{command}; sleep 0.5", "is_background": False})
+        return Call(name=name, arguments={"command": command})
 
 
 def offered(tools: dict[str, Json], *names: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 
 HERE = Path(__file__).parent
 MANIFEST = HERE / "package.json"
-SCRIPT = HERE / "sdks.mjs"
+SCRIPTS = ("sdks.mjs", "vercel.mjs")
 PATIENCE = 600
 """Seconds that an installation may take: it is about a gigabyte."""
 INSTALL = ("install", "--no-save", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel", "error", "--prefix")
@@ -50,8 +50,9 @@ def _installed(cache: Path) -> Path:
             shutil.copy(MANIFEST, cache)
             _install(cache)
             mark.write_text(digest)
-        # A script finds its packages from where it lies.
-        shutil.copy(SCRIPT, cache)
+        # Scripts find their packages from where they lie.
+        for script in SCRIPTS:
+            shutil.copy(HERE / script, cache)
     return modules
 
 

@@ -115,10 +115,10 @@ const ofMessage = ({ content, stop_reason, usage, model }) => ({
   model,
 });
 
-const runner = (stream) => {
+const runner = (stream, more = { thread: false }) => {
   const tools = [{ ...messagesTool, type: "custom", parse: (input) => input, run: (input) => JSON.stringify(price(input)) }];
   const thinking = { type: "enabled", budget_tokens: 1024 };
-  return anthropic().beta.messages.toolRunner({ ...base, thinking, tools, stream, thread: false });
+  return anthropic().beta.messages.toolRunner({ ...base, thinking, tools, stream, ...more });
 };
 
 const claude = {
@@ -129,6 +129,8 @@ const claude = {
     return { ...ofMessage(await stream.finalMessage()), pieces };
   },
   tools: async () => ofMessage(await runner(false)),
+  // As the SDK does it by itself: it asks the provider to keep the conversation, and does without where it must.
+  threads: async () => ofMessage(await runner(false, {})),
   "streamed tools": async () => {
     let last;
     for await (const stream of runner(true)) last = await stream.finalMessage();

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from typing import Any
 
 import pytest
 
 from tests.clients.conftest import StartModel, by_both_doors
-from tests.clients.errand import FOLLOW_UP, PROMPT, SIZE, Errand, check
+from tests.clients.errand import DOT, FOLLOW_UP, PROMPT, SIZE, Errand, check
 from tests.clients.models.turns import Call, Seen, Turn
 from tests.clients.sandbox import Run, Sandbox
 from tests.conftest import GATEWAY_KEY
@@ -19,10 +18,6 @@ from tests.upstream import Upstream, json_answer
 MODELS = {"openai_chat": "claude-sonnet-4-5", "openai_responses": "claude-sonnet-5-5", "gemini": "claude-opus-4-5"}
 """What Claude Code asks for, to reach a model of this format. To the first it thinks with a budget of tokens, to the
 second adaptively and with instructions in the middle of the conversation."""
-
-
-DOT = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC")
-"""A red dot as a PNG."""
 
 
 class Claude:
@@ -93,6 +88,15 @@ def test_a_provider_without_capacity(claude: Claude, upstream: Upstream, format:
     assert "The fruit is sold out." in run.output
 
 
+@by_both_doors("format", MODELS)
+def test_a_stream_that_breaks(claude: Claude, start_model: StartModel, format: str) -> None:
+    """What came so far is not taken for the answer: Claude Code asks again."""
+    model = start_model(format, lambda seen: Turn(text="Pears and figs and nothing else."))
+    model.breaks_after, model.breaks_once = 4, True
+    assert result(claude("Hello", MODELS[format]))["result"] == "Pears and figs and nothing else."
+    assert len(model.seen) == 2
+
+
 @by_both_doors("format", ["openai_chat"])
 def test_a_wrong_key(claude: Claude, upstream: Upstream, format: str) -> None:
     run = claude("Hello", MODELS[format], ANTHROPIC_AUTH_TOKEN="gw_wrong")
@@ -124,6 +128,22 @@ def test_an_image_that_it_reads(claude: Claude, start_model: StartModel, format:
     model = start_model(format, brain)
     assert result(claude("What is in dot.png?", MODELS[format]))["result"] == "A dot."
     assert "image/png" in json.dumps(model.last.body)
+
+
+@by_both_doors("format", MODELS)
+def test_a_tool_that_it_looks_up(claude: Claude, start_model: StartModel, format: str) -> None:
+    """Most tools are offered only when the model has asked for them, by references of Anthropic's own."""
+
+    def brain(seen: Seen) -> Turn:
+        if seen.results:
+            return Turn(text=f"It said: {seen.results[0].text}")
+        return Turn(calls=(Call(name="ToolSearch", arguments={"query": "select:WebFetch"}),))
+
+    model = start_model(format, brain)
+    assert "WebFetch" in result(claude("Read the news", MODELS[format]))["result"]
+    first, last = model.seen
+    assert set(last.tools) - set(first.tools) == {"WebFetch"}
+    assert "url" in last.tools["WebFetch"]["required"]
 
 
 @by_both_doors("format", ["openai_responses", "openai_chat"])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.clients.conftest import StartModel, by_both_doors
-from tests.clients.errand import ANNOUNCEMENT, FOLLOW_UP, PROMPT, SIZE, Errand, check
+from tests.clients.errand import ANNOUNCEMENT, DOT, FOLLOW_UP, PROMPT, SIZE, Errand, check
 from tests.clients.models.turns import Turn
 from tests.clients.sandbox import Run, Sandbox
 from tests.conftest import GATEWAY_KEY
@@ -18,7 +18,7 @@ from tests.upstream import Upstream, json_answer
 MODELS = {"anthropic_messages": "gpt-5.5", "openai_chat": "gpt-5", "gemini": "gpt-4.1"}
 """What Codex asks for, to reach a model of this format. To the first it offers a tool of free text for patches."""
 
-CODE_MODELS = {"anthropic_messages": "gpt-5.6-sol", "openai_chat": "gpt-5.6-terra"}
+CODE_MODELS = {"anthropic_messages": "gpt-5.6-sol", "openai_chat": "gpt-5.6-terra", "gemini": "gpt-6-sol"}
 """What it lets write programs that call its tools: the one tool for that takes free text that follows a grammar."""
 
 SCHEMA_MEMBERS = ("response_format", "output_config", "generationConfig")
@@ -27,7 +27,6 @@ SCHEMA_MEMBERS = ("response_format", "output_config", "generationConfig")
 CONFIG = """
 model_provider = "gateway"
 check_for_update_on_startup = false
-web_search = "{web_search}"
 
 [model_providers.gateway]
 name = "Gateway"
@@ -53,11 +52,8 @@ class Codex:
         self._url = gateway.url
         self.work = sandbox.work
 
-    def __call__(
-        self, *arguments: str, model: str, web_search: str = "disabled", more: str = "", key: str = GATEWAY_KEY
-    ) -> Run:
-        """Run it. A web search of the provider's own is offered by Codex unless it is disabled."""
-        self._sandbox.settings(".codex/config.toml", CONFIG.format(url=self._url, web_search=web_search, more=more))
+    def __call__(self, *arguments: str, model: str, more: str = "", key: str = GATEWAY_KEY) -> Run:
+        self._sandbox.settings(".codex/config.toml", CONFIG.format(url=self._url, more=more))
         options = ("--skip-git-repo-check", "--json", "--dangerously-bypass-approvals-and-sandbox", "--model", model)
         return self._sandbox.run("codex", "exec", *options, *arguments, GATEWAY_KEY=key)
 
@@ -120,6 +116,25 @@ def test_an_answer_that_follows_a_schema(codex: Codex, start_model: StartModel, 
     (answer,) = items(run, "agent_message")
     assert json.loads(answer["text"]) == {"fruit": "pear"}
     assert '"fruit"' in json.dumps({key: value for key, value in model.last.body.items() if key in SCHEMA_MEMBERS})
+
+
+@by_both_doors("format", MODELS)
+def test_an_image(codex: Codex, start_model: StartModel, format: str) -> None:
+    (codex.work / "dot.png").write_bytes(DOT)
+    model = start_model(format, lambda seen: Turn(text="A dot."))
+    (answer,) = items(codex("--image", "dot.png", "--", "What is it?", model=MODELS[format]), "agent_message")
+    assert answer["text"] == "A dot."
+    assert "image/png" in json.dumps(model.last.body)
+
+
+@by_both_doors("format", MODELS)
+def test_a_stream_that_breaks(codex: Codex, start_model: StartModel, format: str) -> None:
+    """What came so far is not taken for the answer: Codex asks again."""
+    model = start_model(format, lambda seen: Turn(text="Pears and figs and nothing else."))
+    model.breaks_after, model.breaks_once = 4, True
+    *_, answer = items(codex("Hello", model=MODELS[format]), "agent_message")
+    assert answer["text"] == "Pears and figs and nothing else."
+    assert len(model.seen) == 2
 
 
 @by_both_doors("format", MODELS)

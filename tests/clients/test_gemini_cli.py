@@ -25,6 +25,8 @@ SETTINGS = {
     "privacy": {"usageStatisticsEnabled": False},
     "telemetry": {"enabled": False},
     "general": {"enableAutoUpdate": False},
+    # On a busy machine its terminal loses the output of a command that ends at once.
+    "tools": {"shell": {"enableInteractiveShell": False}},
 }
 
 

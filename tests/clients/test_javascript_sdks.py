@@ -92,6 +92,14 @@ def test_the_tool_loop_of_openais_sdk(javascript: JavaScript, start_model: Start
     check_tools(model, carries=False)
 
 
+@by_both_doors("format", ["openai_responses", "gemini"])
+def test_the_tool_loop_of_anthropics_sdk(javascript: JavaScript, start_model: StartModel, format: str) -> None:
+    """It wants the provider to keep the conversation, and goes on without if the error says that this cannot be."""
+    model = start_model(format, ask_first)
+    assert javascript("messages", "threads", format).get("text") == ANSWER
+    check_tools(model)
+
+
 @ON_A_PROVIDER
 @pytest.mark.parametrize("scenario", ["plain", "streamed"])
 def test_an_error_of_the_provider(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Any
 
 import anthropic
@@ -117,18 +117,24 @@ class GeminiCaller(Caller):
     dialect = "gemini"
     config = genai_types.GenerateContentConfig(thinking_config=genai_types.ThinkingConfig(include_thoughts=True))
 
-    def __init__(self, client: genai.Client) -> None:
+    def __init__(self, client: genai.Client, responses: list[httpx.Response]) -> None:
         self.client = client
+        self._responses = responses
 
     def ask_for_whole(self, model: str) -> Facts:
-        return reductions.of_gemini(
-            [self.client.models.generate_content(model=model, contents=QUESTION, config=self.config)]
-        )
+        answer = self.client.models.generate_content(model=model, contents=QUESTION, config=self.config)
+        self._responses.clear()
+        return reductions.of_gemini([answer])
 
     def ask_for_stream(self, model: str) -> Facts:
-        return reductions.of_gemini(
-            self.client.models.generate_content_stream(model=model, contents=QUESTION, config=self.config)
-        )
+        try:
+            return reductions.of_gemini(
+                self.client.models.generate_content_stream(model=model, contents=QUESTION, config=self.config)
+            )
+        finally:
+            # The SDK leaves a stream open that it has raised an error for.
+            while self._responses:
+                self._responses.pop().close()
 
 
 class ConverseCaller(Caller):
@@ -148,7 +154,8 @@ class ConverseCaller(Caller):
         answer = self.client.converse_stream(
             modelId=model, messages=[{"role": "user", "content": [{"text": QUESTION}]}]
         )
-        return reductions.of_converse(put_together(answer["stream"]))
+        with closing(answer["stream"]) as stream:
+            return reductions.of_converse(put_together(stream))
 
 
 def put_together(events: Iterable[Json]) -> Json:
@@ -181,7 +188,8 @@ def callers(url: str, resources: ExitStack) -> dict[str, Caller]:
     """Make a caller of each dialect. None of them repeats a failed call."""
     openai_client = resources.enter_context(openai.OpenAI(base_url=f"{url}/v1", api_key=GATEWAY_KEY, max_retries=0))
     anthropic_client = resources.enter_context(anthropic.Anthropic(base_url=url, api_key=GATEWAY_KEY, max_retries=0))
-    http = resources.enter_context(httpx.Client())
+    responses: list[httpx.Response] = []
+    http = resources.enter_context(httpx.Client(event_hooks={"response": [responses.append]}))
     options = genai_types.HttpOptions(base_url=url, httpx_client=http)
     aws = session().create_client(
         "bedrock-runtime",
@@ -197,7 +205,7 @@ def callers(url: str, resources: ExitStack) -> dict[str, Caller]:
         ChatCaller(openai_client),
         ResponsesCaller(openai_client),
         MessagesCaller(anthropic_client),
-        GeminiCaller(genai.Client(api_key=GATEWAY_KEY, http_options=options)),
+        GeminiCaller(genai.Client(api_key=GATEWAY_KEY, http_options=options), responses),
         ConverseCaller(aws),
     ]
     return {caller.dialect: caller for caller in made}

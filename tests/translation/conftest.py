@@ -17,7 +17,7 @@ MODELS = {
     "openai_responses": "responses/some-model",
     "anthropic_messages": "messages/claude-sonnet-4-5",
     "gemini": "google/gemini-3-flash-preview",
-    "bedrock_converse": "converse/anthropic.claude-sonnet-4-5-20250929-v1:0",
+    "bedrock_converse": "converse/amazon.nova-pro-v1:0",
 }
 """A model at a provider of each format."""
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from ai_gateway.errors import Kind
 from ai_gateway.protocols.anthropic_errors import status_of, write_error, write_error_event
-from ai_gateway.protocols.anthropic_messages.failures import read_error
+from ai_gateway.protocols.anthropic_messages.errors import read_error
 from ai_gateway.protocols.anthropic_messages.request_reader import read_request
 from ai_gateway.protocols.anthropic_messages.request_writer import write_request
 from ai_gateway.protocols.anthropic_messages.response import read_answer, write_answer
 from ai_gateway.protocols.anthropic_messages.restoring import restore
-from ai_gateway.protocols.anthropic_messages.stream import MessagesReader, MessagesWriter
+from ai_gateway.protocols.anthropic_messages.stream_reader import MessagesReader
+from ai_gateway.protocols.anthropic_messages.stream_writer import MessagesWriter
 from ai_gateway.protocols.dialect import Dialect
 from ai_gateway.protocols.protocol import Protocol
 from ai_gateway.sse import EventSplitter

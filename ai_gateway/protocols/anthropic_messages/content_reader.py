@@ -10,19 +10,11 @@ from typing import Any
 
 from ai_gateway.errors import BadRequest
 from ai_gateway.protocols.anthropic_messages.citations import FORMAT, read_citation
-from ai_gateway.protocols.anthropic_messages.thinking import read_thinking, reunited
+from ai_gateway.protocols.anthropic_messages.states import read_thinking, reunited
 from ai_gateway.protocols.carrier import Carrier
-from ai_gateway.protocols.conversation import (
-    CacheMark,
-    File,
-    Image,
-    Opaque,
-    Part,
-    Text,
-    ToolCall,
-    ToolResult,
-)
+from ai_gateway.protocols.conversation import CacheMark, File, Image, Opaque, Part, Text, ToolCall, ToolResult
 from ai_gateway.protocols.jsontext import arguments_text
+from ai_gateway.protocols.members import object_in, present_text, required_mapping, required_text
 
 
 def read_content(content: object, carrier: Carrier, at: str, is_result: bool = False) -> list[Part]:
@@ -60,23 +52,13 @@ def read_mark(value: object) -> CacheMark | None:
     return CacheMark(ttl="1h") if value.get("ttl") == "1h" else CacheMark()
 
 
-def required(block: dict[str, Any], name: str, at: str) -> str:
-    """Give a member that must be a string with something in it. Raises BadRequest."""
-    value = block.get(name)
-    if not isinstance(value, str) or not value:
-        raise BadRequest(f"{name} must be a string.", param=f"{at}.{name}")
-    return value
-
-
 def _optional(block: dict[str, Any], name: str) -> str:
     value = block.get(name)
     return value if isinstance(value, str) else ""
 
 
 def _read_text(block: dict[str, Any], at: str) -> list[Part]:
-    text = block.get("text")
-    if not isinstance(text, str):
-        raise BadRequest("text must be a string.", param=f"{at}.text")
+    text = present_text(block, "text", at)
     given = block.get("citations")
     citations = [
         read_citation(each, 0, len(text))
@@ -87,9 +69,7 @@ def _read_text(block: dict[str, Any], at: str) -> list[Part]:
 
 
 def _source(block: dict[str, Any], at: str) -> tuple[dict[str, Any], str]:
-    source = block.get("source")
-    if not isinstance(source, dict):
-        raise BadRequest("source must be an object.", param=f"{at}.source")
+    source = required_mapping(block, "source", at)
     return source, _optional(source, "type")
 
 
@@ -97,12 +77,12 @@ def _read_image(block: dict[str, Any], at: str) -> list[Part]:
     source, kind = _source(block, at)
     cache = read_mark(block.get("cache_control"))
     if kind == "base64":
-        data = required(source, "data", f"{at}.source")
+        data = required_text(source, "data", f"{at}.source")
         return [Image(data=data, media_type=_optional(source, "media_type").lower(), cache=cache, at=at)]
     if kind == "url":
-        return [Image(url=required(source, "url", f"{at}.source"), cache=cache, at=at)]
+        return [Image(url=required_text(source, "url", f"{at}.source"), cache=cache, at=at)]
     if kind == "file":
-        return [Image(file_id=required(source, "file_id", f"{at}.source"), cache=cache, at=at)]
+        return [Image(file_id=required_text(source, "file_id", f"{at}.source"), cache=cache, at=at)]
     raise BadRequest("The source of an image must be of type base64, url or file.", param=f"{at}.source.type")
 
 
@@ -118,7 +98,7 @@ def _read_document(block: dict[str, Any], at: str) -> list[Part]:
     citations = block.get("citations")
     field, member = _DOCUMENT_MEMBERS[kind]
     document: dict[str, Any] = {
-        field: required(source, member, f"{at}.source"),
+        field: required_text(source, member, f"{at}.source"),
         "name": _optional(block, "title"),
         "cites": isinstance(citations, dict) and citations.get("enabled") is True,
         "cache": read_mark(block.get("cache_control")),
@@ -173,14 +153,12 @@ def _read_compaction(block: dict[str, Any], at: str) -> list[Part]:
 
 
 def _read_call(block: dict[str, Any], at: str) -> list[Part]:
-    given = block.get("input")
-    if given is not None and not isinstance(given, dict):
-        raise BadRequest("The input of a tool_use block must be an object.", param=f"{at}.input")
+    given = object_in(block, "input", at)
     return [
         ToolCall(
-            id=required(block, "id", at),
-            name=required(block, "name", at),
-            arguments=arguments_text(given or {}),
+            id=required_text(block, "id", at),
+            name=required_text(block, "name", at),
+            arguments=arguments_text(given),
             cache=read_mark(block.get("cache_control")),
             at=at,
         )
@@ -191,7 +169,7 @@ def _read_result(block: dict[str, Any], carrier: Carrier, at: str) -> ToolResult
     content = block.get("content")
     is_error = block.get("is_error")
     return ToolResult(
-        call_id=required(block, "tool_use_id", at),
+        call_id=required_text(block, "tool_use_id", at),
         parts=read_content(content, carrier, f"{at}.content", is_result=True) if content is not None else [],
         is_error=is_error if isinstance(is_error, bool) else None,
         cache=read_mark(block.get("cache_control")),

@@ -143,6 +143,8 @@ def _document_source(part: File, media_type: str, draft: Draft) -> Block:
         return {"type": "text", "media_type": "text/plain", "data": _decoded(part)}
     if not draft.capabilities.files:
         raise Unsupported("This model does not read documents.", param=part.at or None)
+    if part.media_type.startswith(("audio/", "video/")):
+        raise Unsupported("This model takes neither sound nor films.", param=part.at or None)
     if part.data and media_type == PDF:
         return {"type": "base64", "media_type": PDF, "data": part.data}
     if part.data:

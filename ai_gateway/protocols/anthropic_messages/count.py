@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
-from ai_gateway.errors import UpstreamProtocolError
 from ai_gateway.protocols.anthropic_messages.request_writer import write_request
 from ai_gateway.protocols.capabilities import Destination
 from ai_gateway.protocols.conversation import Request
+from ai_gateway.protocols.counting import count_of
 from ai_gateway.protocols.protocol import Outgoing
 
 COUNTED = (
@@ -33,10 +33,7 @@ COUNTED = (
 
 def read_count(body: dict[str, Any]) -> int:
     """Read the answer: how many tokens. Raises UpstreamProtocolError for what is no answer."""
-    count = body.get("input_tokens")
-    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-        raise UpstreamProtocolError("The provider's answer has no count of tokens.")
-    return count
+    return count_of(body, "input_tokens")
 
 
 def write_count(tokens: int) -> dict[str, Any]:

@@ -8,25 +8,14 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ai_gateway.errors import BadRequest, Unsupported
+from ai_gateway.errors import BadRequest, ThreadUnsupported, Unsupported
 from ai_gateway.protocols.anthropic_messages.citations import FORMAT
-from ai_gateway.protocols.anthropic_messages.client_tools import known_tool
-from ai_gateway.protocols.anthropic_messages.content_reader import read_content, read_mark, required
+from ai_gateway.protocols.anthropic_messages.content_reader import read_content, read_mark
+from ai_gateway.protocols.anthropic_messages.tool_reader import read_choice, read_tools
 from ai_gateway.protocols.carrier import Carrier
-from ai_gateway.protocols.conversation import (
-    FunctionTool,
-    HostedTool,
-    Message,
-    OutputFormat,
-    Part,
-    Reasoning,
-    Request,
-    Role,
-    Text,
-    Tool,
-    ToolChoice,
-)
+from ai_gateway.protocols.conversation import Message, OutputFormat, Part, Reasoning, Request, Role, Text
 from ai_gateway.protocols.jsontext import loads
+from ai_gateway.protocols.members import integer, number, object_in
 from ai_gateway.protocols.protocol import Head
 from ai_gateway.protocols.schemas import is_strict
 
@@ -68,15 +57,11 @@ READ = frozenset(
 
 REFUSED = {
     "mcp_servers": "MCP servers, which Anthropic calls itself, cannot be reached through another provider.",
-    "thread": "A conversation that Anthropic keeps cannot be continued with another provider.",
 }
 """Members that change what the answer is made of, and that no other provider can take."""
 
 TIERS = {"auto": "auto", "standard_only": "default"}
 """Anthropic's `service_tier` in OpenAI's words."""
-
-TOOL_HINTS = ("defer_loading", "allowed_callers", "input_examples")
-"""Members of a tool that only Anthropic acts on."""
 
 
 def read_request(body: dict[str, Any], head: Head, carrier: Carrier) -> Request:
@@ -85,9 +70,13 @@ def read_request(body: dict[str, Any], head: Head, carrier: Carrier) -> Request:
     for name, message in REFUSED.items():
         if body.get(name):
             raise Unsupported(message, param=name)
+    if body.get("thread"):
+        raise ThreadUnsupported(
+            "A conversation that Anthropic keeps cannot go on with another provider.", param="thread"
+        )
     hints = {name: value for name, value in body.items() if name not in READ and name not in REFUSED}
-    tools = _read_tools(body.get("tools"), hints)
-    choice, is_parallel = _read_choice(body.get("tool_choice"))
+    tools = read_tools(body.get("tools"), hints)
+    choice, is_parallel = read_choice(body.get("tool_choice"))
     reasoning, reasoning_name = _read_reasoning(body)
     output, output_name = _read_output(body)
     user = _user(body.get("metadata"))
@@ -100,8 +89,8 @@ def read_request(body: dict[str, Any], head: Head, carrier: Carrier) -> Request:
         tool_choice=choice,
         parallel_tool_calls=is_parallel,
         max_output_tokens=_count(body, "max_tokens"),
-        temperature=_number(body, "temperature"),
-        top_p=_number(body, "top_p"),
+        temperature=number(body, "temperature"),
+        top_p=number(body, "top_p"),
         top_k=_count(body, "top_k"),
         stop=_read_stop(body.get("stop_sequences")),
         output=output,
@@ -151,76 +140,13 @@ def _read_message(message: object, carrier: Carrier, at: str) -> Message:
     return Message(role=role, parts=read_content(message.get("content"), carrier, f"{at}.content"), at=at)
 
 
-# The tools.
-
-
-def _read_tools(tools: object, hints: dict[str, Any]) -> list[Tool]:
-    """Read the tools. What of them is a mere hint goes to the hints."""
-    if tools is None:
-        return []
-    if not isinstance(tools, list):
-        raise BadRequest("tools must be a list.", param="tools")
-    read: list[Tool] = []
-    for place, tool in enumerate(tools):
-        at = f"tools[{place}]"
-        if not isinstance(tool, dict):
-            raise BadRequest("A tool must be an object.", param=at)
-        hints.update((f"tools.{name}", True) for name in TOOL_HINTS if tool.get(name))
-        kind = tool.get("type") or "custom"
-        if str(kind).startswith("tool_search_tool_"):
-            # It finds tools that are held back to keep the prompt short. Other providers see all tools at once.
-            hints[at] = tool
-        else:
-            read.append(_read_tool(tool, str(kind), at))
-    return read
-
-
-def _read_tool(tool: dict[str, Any], kind: str, at: str) -> Tool:
-    known = known_tool(tool, kind)
-    if known is None and kind != "custom":
-        return HostedTool(format=FORMAT, type=kind, value=tool, at=at)
-    schema = tool.get("input_schema")
-    if known is None and schema is not None and not isinstance(schema, dict):
-        raise BadRequest("input_schema must be an object.", param=f"{at}.input_schema")
-    description = tool.get("description")
-    strict = tool.get("strict")
-    return FunctionTool(
-        name=required(tool, "name", at),
-        description=known[0] if known else description if isinstance(description, str) else "",
-        schema=known[1] if known else schema,
-        strict=strict if isinstance(strict, bool) else None,
-        cache=read_mark(tool.get("cache_control")),
-        at=at,
-    )
-
-
-def _read_choice(choice: object) -> tuple[ToolChoice | None, bool | None]:
-    """Read `tool_choice`: the choice, and False if calls may not come in parallel."""
-    if choice is None:
-        return None, None
-    kind = choice.get("type") if isinstance(choice, dict) else None
-    if not isinstance(choice, dict) or kind not in ("auto", "any", "tool", "none"):
-        raise BadRequest("tool_choice must be an object of type auto, any, tool or none.", param="tool_choice")
-    is_parallel = False if choice.get("disable_parallel_tool_use") is True else None
-    if kind == "tool":
-        return ToolChoice(mode="named", name=required(choice, "name", "tool_choice")), is_parallel
-    return _CHOICES[kind], is_parallel
-
-
-_CHOICES = {
-    "auto": ToolChoice(mode="auto"),
-    "any": ToolChoice(mode="required"),
-    "none": ToolChoice(mode="none"),
-}
-
-
 # The rest.
 
 
 def _read_reasoning(body: dict[str, Any]) -> tuple[Reasoning | None, str]:
     """Read `thinking` and `output_config.effort`, and tell which of them the caller wrote."""
-    thinking = _object(body, "thinking")
-    effort = _object(body, "output_config").get("effort")
+    thinking = object_in(body, "thinking")
+    effort = object_in(body, "output_config").get("effort")
     if not thinking and effort is None:
         return None, "thinking"
     mode = thinking.get("type")
@@ -245,8 +171,8 @@ def _is_shown(mode: object, display: object) -> bool | None:
 
 def _read_output(body: dict[str, Any]) -> tuple[OutputFormat | None, str]:
     """Read `output_config.format`, or the `output_format` that came before it."""
-    name = "output_config.format" if _object(body, "output_config").get("format") else "output_format"
-    given = _object(body, "output_config").get("format") or body.get("output_format")
+    name = "output_config.format" if object_in(body, "output_config").get("format") else "output_format"
+    given = object_in(body, "output_config").get("format") or body.get("output_format")
     if not given:
         return None, "output_config.format"
     schema = given.get("schema") if isinstance(given, dict) else None
@@ -260,26 +186,10 @@ def _read_output(body: dict[str, Any]) -> tuple[OutputFormat | None, str]:
     return OutputFormat(kind="json_schema", name="output", schema=schema, strict=strict), name
 
 
-def _object(body: dict[str, Any], name: str) -> dict[str, Any]:
-    value = body.get(name)
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise BadRequest(f"{name} must be an object.", param=name)
-    return value
-
-
 def _count(body: dict[str, Any], name: str) -> int | None:
-    value = body.get(name)
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
-        raise BadRequest(f"{name} must be a whole number, not below 0.", param=name)
-    return value
-
-
-def _number(body: dict[str, Any], name: str) -> float | None:
-    value = body.get(name)
-    if value is not None and (not isinstance(value, int | float) or isinstance(value, bool)):
-        raise BadRequest(f"{name} must be a number.", param=name)
+    value = integer(body, name)
+    if value is not None and value < 0:
+        raise BadRequest(f"{name} must not be below 0.", param=name)
     return value
 
 

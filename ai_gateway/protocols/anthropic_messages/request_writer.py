@@ -5,8 +5,6 @@ Source: Anthropic's Messages API reference, version 2023-06-01, the one that tak
 
 from __future__ import annotations
 
-import hashlib
-import re
 from typing import Any
 
 from ai_gateway.errors import BadRequest, Unsupported
@@ -14,12 +12,13 @@ from ai_gateway.protocols.anthropic_messages.citations import FORMAT
 from ai_gateway.protocols.anthropic_messages.content_writer import write_mark
 from ai_gateway.protocols.anthropic_messages.draft import Draft
 from ai_gateway.protocols.anthropic_messages.marks import limit_marks
-from ai_gateway.protocols.anthropic_messages.output import write_output
-from ai_gateway.protocols.anthropic_messages.reasoning import write_reasoning
-from ai_gateway.protocols.anthropic_messages.tools_writer import sent_names, write_choice, write_tools
-from ai_gateway.protocols.anthropic_messages.turns import write_turns
+from ai_gateway.protocols.anthropic_messages.message_writer import write_turns
+from ai_gateway.protocols.anthropic_messages.output_writer import write_output
+from ai_gateway.protocols.anthropic_messages.reasoning_writer import write_reasoning
+from ai_gateway.protocols.anthropic_messages.tool_writer import sent_names, write_choice, write_tools
 from ai_gateway.protocols.capabilities import Destination
 from ai_gateway.protocols.conversation import CustomTool, Request
+from ai_gateway.protocols.identifiers import identifier
 from ai_gateway.protocols.protocol import Emulation, Outgoing
 
 EXTRAS = (
@@ -47,9 +46,8 @@ TIERS = {"auto": "auto", "priority": "auto", "default": "standard_only"}
 LEAST_TOP_P = 0.95
 """The smallest `top_p` that goes together with thinking."""
 
-MAX_USER = 256
-_PERSONAL = re.compile(r"@|^\+?[0-9][0-9 ()/.-]{5,}$")
-"""What an address or a telephone number looks like, which Anthropic does not want to have."""
+IDENTIFIER_LENGTH = 256
+"""How long the name of a user may be."""
 
 
 def write_request(request: Request, destination: Destination) -> Outgoing:
@@ -137,7 +135,7 @@ def _write_caller(draft: Draft) -> None:
     """Write who asks, and how the request is served and cached."""
     request = draft.request
     if request.user:
-        draft.body["metadata"] = {"user_id": user_id(request.user)}
+        draft.body["metadata"] = {"user_id": identifier(request.user, IDENTIFIER_LENGTH, "user_")}
     if request.service_tier is not None:
         tier = TIERS.get(request.service_tier)
         if tier is not None:
@@ -146,13 +144,6 @@ def _write_caller(draft: Draft) -> None:
             draft.drop("service_tier")
     if request.cache is not None:
         draft.body["cache_control"] = write_mark(request.cache)
-
-
-def user_id(user: str) -> str:
-    """Give what stands for a user at Anthropic: nothing longer than it takes, and nothing personal."""
-    if len(user) <= MAX_USER and _PERSONAL.search(user) is None:
-        return user
-    return "user_" + hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _write_extras(draft: Draft) -> None:

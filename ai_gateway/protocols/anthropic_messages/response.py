@@ -10,10 +10,10 @@ from typing import Any
 
 from ai_gateway.errors import UpstreamProtocolError
 from ai_gateway.protocols.anthropic_messages.citations import FORMAT, read_citation, write_citation
-from ai_gateway.protocols.anthropic_messages.failures import is_error, read_error_event
+from ai_gateway.protocols.anthropic_messages.errors import is_error, read_error_event
 from ai_gateway.protocols.anthropic_messages.partial import whole_members
+from ai_gateway.protocols.anthropic_messages.states import write_call_state, write_thinking
 from ai_gateway.protocols.anthropic_messages.stops import read_explanation, read_stop, write_details, write_stop
-from ai_gateway.protocols.anthropic_messages.thinking import write_call_state, write_thinking
 from ai_gateway.protocols.anthropic_messages.usage import read_tier, read_usage, write_tier, write_usage
 from ai_gateway.protocols.carrier import Carrier
 from ai_gateway.protocols.conversation import (

@@ -9,7 +9,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from ai_gateway.errors import Kind
-from ai_gateway.protocols.bedrock_converse.failures import (
+from ai_gateway.protocols.bedrock_converse.errors import (
     ERROR_TYPE_HEADER,
     error_type,
     read_error,
@@ -21,7 +21,7 @@ from ai_gateway.protocols.bedrock_converse.framing import CONTENT_TYPE, FrameSpl
 from ai_gateway.protocols.bedrock_converse.request_reader import read_request
 from ai_gateway.protocols.bedrock_converse.request_writer import write_request
 from ai_gateway.protocols.bedrock_converse.response import read_answer, write_answer
-from ai_gateway.protocols.bedrock_converse.states import restore
+from ai_gateway.protocols.bedrock_converse.restoring import restore
 from ai_gateway.protocols.bedrock_converse.stream_reader import ConverseStreamReader
 from ai_gateway.protocols.bedrock_converse.stream_writer import KEEP_ALIVE, ConverseStreamWriter
 from ai_gateway.protocols.bedrock_converse.words import NAME

@@ -12,7 +12,6 @@ import msgspec
 
 from ai_gateway.errors import BadRequest
 from ai_gateway.protocols.bedrock_converse.citations import joined_text, read_citations
-from ai_gateway.protocols.bedrock_converse.members import list_at, object_at, text_at
 from ai_gateway.protocols.bedrock_converse.states import attached, carried_text, read_carried
 from ai_gateway.protocols.bedrock_converse.words import DOCUMENT_TYPES, IMAGE_TYPES, NAME, SERVER_TOOL_USE
 from ai_gateway.protocols.carrier import Carrier
@@ -20,8 +19,6 @@ from ai_gateway.protocols.conversation import (
     Audio,
     CacheMark,
     File,
-    FunctionTool,
-    HostedTool,
     Image,
     Opaque,
     Part,
@@ -31,6 +28,7 @@ from ai_gateway.protocols.conversation import (
     ToolResult,
 )
 from ai_gateway.protocols.jsontext import arguments_text, dumps_text
+from ai_gateway.protocols.members import list_at, object_at, text_at
 
 Marked = Text | ToolCall | Image | File | ToolResult
 """Parts that can hold a cache mark."""
@@ -65,12 +63,6 @@ def _mark(parts: list[Part], mark: CacheMark) -> None:
         if isinstance(part, Marked):
             parts[place] = msgspec.structs.replace(part, cache=mark)
             return
-
-
-def mark_last_tool(tools: list[Any], mark: CacheMark) -> None:
-    """Put a mark on the last tool, if it can have one."""
-    if tools and isinstance(tools[-1], FunctionTool):
-        tools[-1] = msgspec.structs.replace(tools[-1], cache=mark)
 
 
 def _read_block(block: dict[str, Any], at: str, carrier: Carrier) -> Part:
@@ -210,19 +202,3 @@ _READERS: dict[str, Callable[[Any, str], Part]] = {
     "guardContent": _read_guarded,
     "searchResult": _read_search_result,
 }
-
-
-def read_tool(tool: dict[str, Any], at: str) -> FunctionTool | HostedTool:
-    """Read one of `toolConfig.tools` that is no `cachePoint`."""
-    if "toolSpec" not in tool:
-        return HostedTool(at=at, format=NAME, type=next(iter(tool), ""), value=tool)
-    spec = object_at(tool["toolSpec"], f"{at}.toolSpec")
-    description, strict = spec.get("description"), spec.get("strict")
-    schema = object_at(spec.get("inputSchema"), f"{at}.toolSpec.inputSchema").get("json")
-    return FunctionTool(
-        at=f"{at}.toolSpec",
-        name=text_at(spec.get("name"), f"{at}.toolSpec.name"),
-        description=description if isinstance(description, str) else "",
-        schema=object_at(schema, f"{at}.toolSpec.inputSchema.json") or None,
-        strict=strict if isinstance(strict, bool) else None,
-    )

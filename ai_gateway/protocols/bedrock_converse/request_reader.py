@@ -12,24 +12,13 @@ from __future__ import annotations
 from typing import Any
 
 from ai_gateway.errors import BadRequest, Unsupported
-from ai_gateway.protocols.bedrock_converse.content_reader import (
-    mark_last_tool,
-    read_cache_point,
-    read_content,
-    read_tool,
-)
-from ai_gateway.protocols.bedrock_converse.members import integer_at, list_at, number_at, object_at, text_at
+from ai_gateway.protocols.bedrock_converse.content_reader import read_content
+from ai_gateway.protocols.bedrock_converse.tool_reader import read_choice, read_tools
 from ai_gateway.protocols.bedrock_converse.words import NAME
 from ai_gateway.protocols.carrier import Carrier
-from ai_gateway.protocols.conversation import (
-    Message,
-    OutputFormat,
-    Reasoning,
-    Request,
-    Tool,
-    ToolChoice,
-)
+from ai_gateway.protocols.conversation import Message, OutputFormat, Reasoning, Request
 from ai_gateway.protocols.jsontext import loads
+from ai_gateway.protocols.members import integer_at, list_at, number_at, object_at, text_at
 from ai_gateway.protocols.protocol import Head
 
 READ = frozenset(
@@ -82,8 +71,8 @@ def read_request(body: dict[str, Any], head: Head, carrier: Carrier) -> Request:
         model=head.model,
         stream=head.stream,
         messages=_read_messages(body, carrier),
-        tools=_read_tools(tools.get("tools")),
-        tool_choice=_read_tool_choice(tools.get("toolChoice")),
+        tools=read_tools(tools.get("tools")),
+        tool_choice=read_choice(tools.get("toolChoice")),
         max_output_tokens=integer_at(config.get("maxTokens"), NAMES["max_output_tokens"]),
         temperature=number_at(config.get("temperature"), NAMES["temperature"]),
         top_p=number_at(config.get("topP"), NAMES["top_p"]),
@@ -123,28 +112,6 @@ def _read_message(turn: Any, at: str, carrier: Carrier) -> Message:
     if role not in ("user", "assistant", "system"):
         raise BadRequest(f"{at}.role must be user, assistant or system.", param=f"{at}.role")
     return Message(role=role, parts=read_content(turn.get("content"), f"{at}.content", carrier), at=at)
-
-
-def _read_tools(value: Any) -> list[Tool]:
-    tools: list[Tool] = []
-    for number, tool in enumerate(list_at(value, "toolConfig.tools")):
-        at = f"toolConfig.tools[{number}]"
-        tool = object_at(tool, at)
-        if "cachePoint" in tool:
-            mark_last_tool(tools, read_cache_point(tool["cachePoint"]))
-        else:
-            tools.append(read_tool(tool, at))
-    return tools
-
-
-def _read_tool_choice(value: Any) -> ToolChoice | None:
-    choice = object_at(value, "toolConfig.toolChoice")
-    if "tool" in choice:
-        at = "toolConfig.toolChoice.tool"
-        return ToolChoice(mode="named", name=text_at(object_at(choice["tool"], at).get("name"), f"{at}.name"))
-    if "any" in choice:
-        return ToolChoice(mode="required")
-    return ToolChoice(mode="auto") if "auto" in choice else None
 
 
 def _read_stop(value: Any) -> list[str]:

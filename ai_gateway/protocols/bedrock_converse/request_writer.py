@@ -11,9 +11,10 @@ from typing import Any
 import msgspec
 
 from ai_gateway.errors import BadRequest, Unsupported
-from ai_gateway.protocols.bedrock_converse import reasoning
 from ai_gateway.protocols.bedrock_converse.content_writer import Block, ContentWriter, cache_point
-from ai_gateway.protocols.bedrock_converse.schema import supported
+from ai_gateway.protocols.bedrock_converse.message_writer import limit_cache_points, order_cache_points, write_turns
+from ai_gateway.protocols.bedrock_converse.reasoning_writer import Plan, planned, switched_off
+from ai_gateway.protocols.bedrock_converse.schemas import supported
 from ai_gateway.protocols.bedrock_converse.tool_writer import (
     NO_CALLS,
     ToolNames,
@@ -25,10 +26,10 @@ from ai_gateway.protocols.bedrock_converse.tool_writer import (
     write_remembered,
     write_tool,
 )
-from ai_gateway.protocols.bedrock_converse.turn_writer import limit_cache_points, order_cache_points, write_turns
 from ai_gateway.protocols.bedrock_converse.words import NAME, SERVICE_TIERS, STOP_SEQUENCE_PATH
 from ai_gateway.protocols.capabilities import Destination
 from ai_gateway.protocols.conversation import CustomTool, FunctionTool, OutputFormat, Request
+from ai_gateway.protocols.json_output import instruction, tool_name
 from ai_gateway.protocols.jsontext import dumps_text
 from ai_gateway.protocols.protocol import Emulation, Outgoing
 from ai_gateway.protocols.schemas import object_schema
@@ -55,12 +56,6 @@ TIERS = {"standard_only": "default"} | {tier: tier for tier in SERVICE_TIERS}
 
 LOG_TEXT = re.compile(r"[a-zA-Z0-9\s:_@$#=/+,.-]{0,256}", re.ASCII)
 """What the keys and values of `requestMetadata` may be."""
-
-JSON_TOOL = "json_output"
-
-JSON_INSTRUCTION = "Respond with a single valid JSON object and nothing else."
-
-SCHEMA_INSTRUCTION = "Respond with a single JSON value that follows this JSON Schema, and nothing else: "
 
 LOWEST_TOP_P = 0.95
 """The lowest `top_p` that Anthropic's models take while they reason."""
@@ -92,7 +87,7 @@ class _RequestWriter:
         writer = ContentWriter(self._destination, self._names)
         system, messages = write_turns(self._request, self._capabilities, writer)
         tools = self._tools()
-        system += ({"text": instruction} for instruction in self._instructions)
+        system += ({"text": text} for text in self._instructions)
         self._limit_cache_points(tools, system, messages)
         members: dict[str, Any] = {
             "messages": messages,
@@ -128,16 +123,16 @@ class _RequestWriter:
     def _drop(self, field: str) -> None:
         self._dropped.append(self._request.name_of(field))
 
-    def _planned_reasoning(self) -> reasoning.Plan:
+    def _planned_reasoning(self) -> Plan:
         """Decide on reasoning. A tool that must be called comes first, where the two exclude each other."""
         request, capabilities = self._request, self._capabilities
-        plan = reasoning.plan(request, self._destination)
+        plan = planned(request, self._destination)
         if is_forced(request) and not can_force(capabilities, plan.kind):
             if not capabilities.can_disable_reasoning or not can_force(capabilities, "none"):
                 name = request.name_of("tool_choice")
                 raise Unsupported("This model cannot be forced to call a tool.", param=name)
             plan = msgspec.structs.replace(
-                reasoning.switched_off(capabilities), is_lost=plan.is_lost or request.reasoning is not None
+                switched_off(capabilities), is_lost=plan.is_lost or request.reasoning is not None
             )
         if plan.is_lost:
             self._drop("reasoning")
@@ -153,11 +148,11 @@ class _RequestWriter:
             if self._has_native_output():
                 written["textFormat"] = _text_format(output, output.schema)
             elif self._can_use_json_tool(output.schema):
-                self._json_tool = self._names.free(JSON_TOOL)
+                self._json_tool = tool_name(self._names.taken)
             else:
-                self._instructions.append(SCHEMA_INSTRUCTION + dumps_text(output.schema))
+                self._instructions.append(instruction(output.schema))
         elif output is not None:
-            self._instructions.append(JSON_INSTRUCTION)
+            self._instructions.append(instruction(None))
         if self._plan.effort is not None and "output_config" not in self._request.extras:
             written["effort"] = self._plan.effort
         return written

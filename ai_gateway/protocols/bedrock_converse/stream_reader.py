@@ -19,7 +19,7 @@ from typing import Any
 
 from ai_gateway.errors import GatewayError, UpstreamClosed, UpstreamProtocolError
 from ai_gateway.protocols.bedrock_converse.citations import read_citation
-from ai_gateway.protocols.bedrock_converse.failures import is_failure, read_failure
+from ai_gateway.protocols.bedrock_converse.errors import is_failure, read_failure
 from ai_gateway.protocols.bedrock_converse.response import new_id, read_service_tier, read_stop, read_stop_sequence
 from ai_gateway.protocols.bedrock_converse.states import REDACTED, SIGNATURE
 from ai_gateway.protocols.bedrock_converse.usage import read_usage

@@ -13,7 +13,7 @@ from typing import Any
 
 from ai_gateway.errors import GatewayError
 from ai_gateway.protocols.bedrock_converse.citations import write_citation
-from ai_gateway.protocols.bedrock_converse.failures import write_error_event
+from ai_gateway.protocols.bedrock_converse.errors import write_error_event
 from ai_gateway.protocols.bedrock_converse.framing import frame
 from ai_gateway.protocols.bedrock_converse.states import seal_attached
 from ai_gateway.protocols.bedrock_converse.usage import write_usage

@@ -52,11 +52,10 @@ class ToolNames:
         """Give the name as it is sent."""
         return self._sent.get(name, name)
 
-    def free(self, name: str) -> str:
-        """Give a name that no tool has, as near to the one given as can be."""
-        while name in self._taken:
-            name += "_"
-        return name
+    @property
+    def taken(self) -> set[str]:
+        """All names as they are sent."""
+        return self._taken
 
     @property
     def changed(self) -> dict[str, str]:

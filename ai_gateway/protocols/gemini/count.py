@@ -11,13 +11,13 @@ from typing import Any
 
 import msgspec
 
-from ai_gateway.errors import UpstreamProtocolError
 from ai_gateway.protocols.capabilities import Destination
 from ai_gateway.protocols.carrier import Carrier
 from ai_gateway.protocols.conversation import Request
-from ai_gateway.protocols.gemini.members import members, spelled
+from ai_gateway.protocols.counting import count_of
 from ai_gateway.protocols.gemini.request_reader import read_request
 from ai_gateway.protocols.gemini.request_writer import write_request
+from ai_gateway.protocols.gemini.spelling import members, spelled
 from ai_gateway.protocols.protocol import Head, Outgoing
 
 COUNTED = ("contents", "systemInstruction", "tools", "toolConfig", "cachedContent")
@@ -50,10 +50,7 @@ def write_count_request(request: Request, destination: Destination) -> Outgoing:
 
 def read_count(body: dict[str, Any]) -> int:
     """Read the answer. Raises UpstreamProtocolError for what is no answer."""
-    count = body.get("totalTokens")
-    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-        raise UpstreamProtocolError("The provider's answer has no count of tokens.")
-    return count
+    return count_of(body, "totalTokens")
 
 
 def write_count(tokens: int) -> dict[str, Any]:

@@ -29,7 +29,8 @@ from typing import Any
 import msgspec
 
 from ai_gateway.errors import BadRequest, Unsupported, UpstreamProtocolError
-from ai_gateway.protocols.gemini.members import camel, each, integer, members, text_of
+from ai_gateway.protocols.gemini.spelling import camel, each, integer, members
+from ai_gateway.protocols.members import text_at
 
 ONE = "embedContent"
 MANY = "batchEmbedContents"
@@ -96,7 +97,7 @@ def _text(content: object, at: str) -> str:
         text = part if isinstance(part, str) else members(part, place).get("text")
         if text is None:
             raise Unsupported("Only text can be embedded by this provider.", param=place)
-        texts.append(text_of(text, f"{place}.text"))
+        texts.append(text_at(text, f"{place}.text"))
     return "".join(texts)
 
 
@@ -161,7 +162,7 @@ def read_openai_embed(body: dict[str, Any]) -> Embedding:
         raise BadRequest(f"{dimensions} is less than the minimum of 1 - 'dimensions'", param="dimensions")
     extras = {camel(name): value for name, value in body.items() if camel(name) in HINTS and isinstance(value, str)}
     return Embedding(
-        model=text_of(body.get("model"), "model"),
+        model=text_at(body.get("model"), "model"),
         texts=texts,
         dimensions=dimensions,
         hints=extras,

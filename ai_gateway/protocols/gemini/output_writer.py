@@ -14,12 +14,10 @@ import msgspec
 from ai_gateway.protocols.capabilities import Capabilities, Destination
 from ai_gateway.protocols.conversation import CustomTool, FunctionTool, OutputFormat, Request
 from ai_gateway.protocols.gemini.tool_names import ToolNames
-from ai_gateway.protocols.gemini.tools_writer import declaration
-from ai_gateway.protocols.jsontext import dumps_text
+from ai_gateway.protocols.gemini.tool_writer import declaration
+from ai_gateway.protocols.json_output import instruction, tool_name
 
-JSON_TOOL = "json_output"
 PURPOSE = "Give the final answer: its arguments are what the user asked for."
-ANY_OBJECT = "Respond with a single valid JSON object and nothing else."
 
 
 class Output(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,13 +51,12 @@ def write_output(request: Request, destination: Destination, names: ToolNames, d
             replaces = has_functions and is_forbidden and not capabilities.json_with_tools
             return Output(config=native, replaces_tools=replaces)
     if request.tool_choice is not None and request.tool_choice.mode in ("named", "none"):
-        return Output(instruction=_words(wanted))
+        return Output(instruction=instruction(wanted.schema))
     if wanted.schema is not None and wanted.schema.get("type") == "object" and capabilities.tools:
-        name = JSON_TOOL
-        while any(tool.name == name for tool in request.tools if isinstance(tool, FunctionTool | CustomTool)):
-            name += "_"
+        taken = {tool.name for tool in request.tools if isinstance(tool, FunctionTool | CustomTool)}
+        name = tool_name(taken)
         return Output(tool=declaration(names.sent(name), wanted.description or PURPOSE, wanted.schema))
-    return Output(instruction=_words(wanted))
+    return Output(instruction=instruction(wanted.schema))
 
 
 def _native(wanted: OutputFormat, capabilities: Capabilities) -> dict[str, Any] | None:
@@ -69,9 +66,3 @@ def _native(wanted: OutputFormat, capabilities: Capabilities) -> dict[str, Any] 
     if wanted.kind == "json_object" and capabilities.json_mode:
         return {"responseMimeType": "application/json"}
     return None
-
-
-def _words(wanted: OutputFormat) -> str:
-    if wanted.schema is None:
-        return ANY_OBJECT
-    return f"{ANY_OBJECT} It must follow this JSON Schema: {dumps_text(wanted.schema)}"

@@ -13,7 +13,7 @@ from ai_gateway.protocols.carrier import Carrier
 from ai_gateway.protocols.conversation import Citation, Refusal, Request, State, Text, Thinking, ToolCall
 from ai_gateway.protocols.events import Cited, Closed, Event, Grown, Opened, Signed
 from ai_gateway.protocols.gemini.grounding import CitedText
-from ai_gateway.protocols.gemini.signatures import Thought, write_carried
+from ai_gateway.protocols.gemini.states import Thought, write_carried
 from ai_gateway.protocols.jsontext import arguments_object
 
 PartDict = dict[str, Any]

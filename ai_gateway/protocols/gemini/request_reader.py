@@ -10,19 +10,13 @@ from typing import Any
 
 from ai_gateway.errors import BadRequest, Unsupported
 from ai_gateway.protocols.carrier import Carrier
-from ai_gateway.protocols.conversation import (
-    FunctionTool,
-    HostedTool,
-    OutputFormat,
-    Reasoning,
-    Request,
-    Tool,
-    ToolChoice,
-)
-from ai_gateway.protocols.gemini.contents_reader import read_contents, read_instruction
-from ai_gateway.protocols.gemini.members import camel, each, integer, members, number, spelled, text_of
-from ai_gateway.protocols.gemini.openapi import json_schema
-from ai_gateway.protocols.gemini.signatures import FORMAT
+from ai_gateway.protocols.conversation import OutputFormat, Reasoning, Request
+from ai_gateway.protocols.gemini.message_reader import read_contents, read_instruction
+from ai_gateway.protocols.gemini.schemas import json_schema
+from ai_gateway.protocols.gemini.spelling import camel, each, integer, members, spelled
+from ai_gateway.protocols.gemini.states import FORMAT
+from ai_gateway.protocols.gemini.tool_reader import read_choice, read_tools
+from ai_gateway.protocols.members import number_at, text_at
 from ai_gateway.protocols.protocol import Head
 
 STRUCTURED = frozenset(
@@ -64,8 +58,6 @@ AT_GOOGLE_ONLY = {
 }
 """Members that hold a part of the question that only Google has."""
 
-MODES = {"ANY": "required", "NONE": "none", "AUTO": "auto", "VALIDATED": "auto"}
-
 
 def read_request(body: dict[str, Any], head: Head, carrier: Carrier) -> Request:
     """Read a request. Raises BadRequest naming the member that is malformed, Unsupported for one that asks for what
@@ -91,7 +83,7 @@ def read_request(body: dict[str, Any], head: Head, carrier: Carrier) -> Request:
         messages=[*instruction, *contents],
         stream=head.stream,
         tools=read_tools(given.get("tools"), tools_at),
-        tool_choice=_choice(given.get("toolConfig"), choice_at),
+        tool_choice=read_choice(given.get("toolConfig"), choice_at),
         service_tier=_tier(given.get("serviceTier")),
         metadata=_labels(given.get("labels")),
         hints=_hints(body, given, config_at, choice_at),
@@ -130,7 +122,7 @@ def _config(config: object, at: str, names: dict[str, str]) -> dict[str, Any]:
     given = members(config, at)
     assert isinstance(config, dict)
     fields: dict[str, Any] = {}
-    for table, take in ((NUMBERS, number), (INTEGERS, integer)):
+    for table, take in ((NUMBERS, number_at), (INTEGERS, integer)):
         for name, field in table.items():
             place = f"{at}.{spelled(config, name)}"
             value = take(given.get(name), place)
@@ -144,7 +136,7 @@ def _config(config: object, at: str, names: dict[str, str]) -> dict[str, Any]:
     _check_modalities(given.get("responseModalities"), modalities_at)
     return {
         **fields,
-        "stop": [text_of(stop, place) for place, stop in each(given.get("stopSequences"), names["stop"])],
+        "stop": [text_at(stop, place) for place, stop in each(given.get("stopSequences"), names["stop"])],
         "logprobs": bool(given.get("responseLogprobs")),
         "output": _output(given, at, names["output"]),
         "reasoning": _reasoning(given.get("thinkingConfig"), names["reasoning"]),
@@ -189,44 +181,3 @@ def _reasoning(config: object, at: str) -> Reasoning | None:
 
 
 # Tools.
-
-
-def read_tools(value: object, at: str) -> list[Tool]:
-    """Read `tools`: functions, and Google's own tools, each of which is a member of one of the entries."""
-    tools: list[Tool] = []
-    for place, entry in each(value, at):
-        for name, member in members(entry, place).items():
-            inner = f"{place}.{spelled(entry, name)}"
-            if name == "functionDeclarations":
-                tools += [_function(members(declared, where), where) for where, declared in each(member, inner)]
-            else:
-                tools.append(HostedTool(format=FORMAT, type=name, value={name: member}, at=inner))
-    return tools
-
-
-def _function(declared: dict[str, Any], at: str) -> FunctionTool:
-    schema = declared.get("parametersJsonSchema")
-    if schema is None and "parameters" in declared:
-        schema = json_schema(declared["parameters"], f"{at}.parameters")
-    if schema is not None and not isinstance(schema, dict):
-        raise BadRequest("A schema must be an object.", param=f"{at}.parameters")
-    name = text_of(declared.get("name"), f"{at}.name")
-    description = text_of(declared.get("description") or "", f"{at}.description")
-    return FunctionTool(name=name, description=description, schema=schema, at=at)
-
-
-def _choice(value: object, at: str) -> ToolChoice | None:
-    if value is None:
-        return None
-    given = members(value, at)
-    calling = members(given.get("functionCallingConfig") or {}, f"{at}.functionCallingConfig")
-    mode = MODES.get(str(calling.get("mode") or "").upper())
-    if mode is None:
-        return None
-    place = f"{at}.functionCallingConfig.allowedFunctionNames"
-    allowed = [text_of(name, where) for where, name in each(calling.get("allowedFunctionNames"), place)]
-    if mode == "required" and len(allowed) == 1:
-        return ToolChoice(mode="named", name=allowed[0])
-    if mode == "required":
-        return ToolChoice(mode="required", allowed=allowed or None)
-    return ToolChoice(mode="none" if mode == "none" else "auto", allowed=allowed or None)

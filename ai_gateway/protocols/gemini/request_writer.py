@@ -7,11 +7,11 @@ from typing import Any
 from ai_gateway.errors import BadRequest, Unsupported
 from ai_gateway.protocols.capabilities import Capabilities, Destination
 from ai_gateway.protocols.conversation import CustomTool, Refusal, Request, Text
-from ai_gateway.protocols.gemini.contents_writer import ContentsWriter
+from ai_gateway.protocols.gemini.message_writer import ContentsWriter
 from ai_gateway.protocols.gemini.output_writer import Output, write_output
-from ai_gateway.protocols.gemini.thinking_writer import is_off, write_thinking
+from ai_gateway.protocols.gemini.reasoning_writer import is_off, write_thinking
 from ai_gateway.protocols.gemini.tool_names import ToolNames
-from ai_gateway.protocols.gemini.tools_writer import write_choice, write_tools
+from ai_gateway.protocols.gemini.tool_writer import write_choice, write_tools
 from ai_gateway.protocols.gemini.usage import TIERS_WRITTEN, USUAL_TIERS
 from ai_gateway.protocols.protocol import Emulation, Outgoing
 

@@ -7,10 +7,10 @@ from typing import Any
 from ai_gateway.errors import UpstreamProtocolError
 from ai_gateway.protocols.carrier import Carrier
 from ai_gateway.protocols.conversation import Answer, Part, Refusal, Request, Text
-from ai_gateway.protocols.gemini.finish import last_candidate
 from ai_gateway.protocols.gemini.grounding import CitedText, write_grounding
 from ai_gateway.protocols.gemini.logprobs import write_logprobs
 from ai_gateway.protocols.gemini.parts_writer import PartDict, PartsWriter
+from ai_gateway.protocols.gemini.stops import last_candidate
 from ai_gateway.protocols.gemini.stream_reader import GeminiReader
 from ai_gateway.protocols.gemini.usage import write_metadata
 from ai_gateway.protocols.transcript import Collector, replay

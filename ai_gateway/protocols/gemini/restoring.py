@@ -6,7 +6,7 @@ from typing import Any
 
 from ai_gateway.protocols.capabilities import Destination
 from ai_gateway.protocols.carrier import Carrier
-from ai_gateway.protocols.gemini.signatures import BYPASS, carried, needs_signatures, read_carried, restored
+from ai_gateway.protocols.gemini.states import BYPASS, carried, needs_signatures, read_carried, restored
 
 SPELLINGS = ("thoughtSignature", "thought_signature")
 CALLS = ("functionCall", "function_call")

@@ -14,12 +14,12 @@ from typing import Any
 from ai_gateway.errors import GatewayError, Kind, ProviderError, UpstreamClosed, UpstreamProtocolError
 from ai_gateway.protocols.conversation import State, Stop, Text, Thinking, ToolCall
 from ai_gateway.protocols.events import Cited, Closed, Event, Failed, Finished, Grown, Opened, Signed, Started
-from ai_gateway.protocols.gemini.finish import BROKEN, read_stop, reason_name
+from ai_gateway.protocols.gemini.errors import made_error
 from ai_gateway.protocols.gemini.grounding import has_citations, read_citations
 from ai_gateway.protocols.gemini.logprobs import read_logprobs
 from ai_gateway.protocols.gemini.partial_calls import PartialCall
-from ai_gateway.protocols.gemini.provider_errors import made_error
-from ai_gateway.protocols.gemini.signatures import read_signature
+from ai_gateway.protocols.gemini.states import read_signature
+from ai_gateway.protocols.gemini.stops import BROKEN, read_stop, reason_name
 from ai_gateway.protocols.gemini.usage import read_tier, read_usage
 from ai_gateway.protocols.jsontext import arguments_text, loads
 from ai_gateway.protocols.protocol import StreamReader

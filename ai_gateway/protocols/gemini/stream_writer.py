@@ -9,11 +9,11 @@ from ai_gateway.errors import GatewayError
 from ai_gateway.protocols.carrier import Carrier
 from ai_gateway.protocols.conversation import Request, Text
 from ai_gateway.protocols.events import Event, Failed, Finished, Grown, Opened, Started
-from ai_gateway.protocols.gemini.error_writer import write_error
-from ai_gateway.protocols.gemini.finish import last_candidate
+from ai_gateway.protocols.gemini.errors import write_error
 from ai_gateway.protocols.gemini.grounding import write_grounding
 from ai_gateway.protocols.gemini.logprobs import write_logprobs
 from ai_gateway.protocols.gemini.parts_writer import PartsWriter
+from ai_gateway.protocols.gemini.stops import last_candidate
 from ai_gateway.protocols.gemini.usage import write_metadata
 from ai_gateway.protocols.jsontext import dumps
 from ai_gateway.protocols.ordering import InOrder

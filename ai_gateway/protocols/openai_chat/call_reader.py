@@ -20,7 +20,7 @@ from typing import Any
 from ai_gateway.protocols.conversation import ToolCall
 from ai_gateway.protocols.events import Closed, Event, Grown, Opened, Signed
 from ai_gateway.protocols.jsontext import dumps_text
-from ai_gateway.protocols.openai_chat.reasoning import google_state
+from ai_gateway.protocols.openai_chat.states import google_state
 from ai_gateway.protocols.tool_ids import made_id
 
 FUNCTION_INDEX = 0

@@ -1,6 +1,6 @@
 """Reading the messages of a caller's request.
 
-Source: the message types of OpenAI's chat completions reference; for reasoning see `reasoning.py`.
+Source: the message types of OpenAI's chat completions reference; for reasoning see `states.py`.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from ai_gateway.protocols.conversation import (
     ToolResult,
 )
 from ai_gateway.protocols.jsontext import dumps_text
-from ai_gateway.protocols.openai_chat.part_reader import offset, read_content, read_mark, read_thinking_parts
-from ai_gateway.protocols.openai_chat.reasoning import (
+from ai_gateway.protocols.members import boolean, entry, mapping, path, required_mapping, required_text, sequence, text
+from ai_gateway.protocols.openai_chat.content_reader import offset, read_content, read_mark, read_thinking_parts
+from ai_gateway.protocols.openai_chat.states import (
     ENCRYPTED,
     FORMAT,
     TEXT_MEMBERS,
@@ -32,16 +33,6 @@ from ai_gateway.protocols.openai_chat.reasoning import (
     google_signature,
     opened_state,
     plain_text,
-)
-from ai_gateway.protocols.openai_chat.values import (
-    boolean,
-    entry,
-    mapping,
-    path,
-    required_mapping,
-    required_text,
-    sequence,
-    text,
 )
 from ai_gateway.protocols.tool_ids import made_id
 

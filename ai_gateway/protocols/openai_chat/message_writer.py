@@ -25,8 +25,8 @@ from ai_gateway.protocols.conversation import (
     ToolCall,
     ToolResult,
 )
-from ai_gateway.protocols.openai_chat.part_writer import PartWriter
-from ai_gateway.protocols.openai_chat.reasoning import DETAILS, FORMAT, SIGNATURE, google_extra, restored_details
+from ai_gateway.protocols.openai_chat.content_writer import PartWriter
+from ai_gateway.protocols.openai_chat.states import DETAILS, FORMAT, SIGNATURE, google_extra, restored_details
 from ai_gateway.protocols.openai_chat.tool_writer import ToolSet
 from ai_gateway.protocols.tool_ids import with_ids
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from ai_gateway.protocols.conversation import Reasoning
-from ai_gateway.protocols.openai_chat.values import boolean, integer, mapping, text
+from ai_gateway.protocols.members import boolean, integer, mapping, text
 
 T = TypeVar("T")
 

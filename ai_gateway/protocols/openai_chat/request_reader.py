@@ -10,12 +10,7 @@ from typing import Any
 from ai_gateway.errors import BadRequest, Unsupported
 from ai_gateway.protocols.carrier import Carrier
 from ai_gateway.protocols.conversation import OutputFormat, Request
-from ai_gateway.protocols.openai_chat.message_reader import MessageReader
-from ai_gateway.protocols.openai_chat.part_reader import read_mark
-from ai_gateway.protocols.openai_chat.reasoning import FORMAT
-from ai_gateway.protocols.openai_chat.reasoning_reader import google_members, read_reasoning
-from ai_gateway.protocols.openai_chat.tool_reader import read_choice, read_tools
-from ai_gateway.protocols.openai_chat.values import (
+from ai_gateway.protocols.members import (
     boolean,
     entry,
     integer,
@@ -27,6 +22,11 @@ from ai_gateway.protocols.openai_chat.values import (
     text,
     wrong_type,
 )
+from ai_gateway.protocols.openai_chat.content_reader import read_mark
+from ai_gateway.protocols.openai_chat.message_reader import MessageReader
+from ai_gateway.protocols.openai_chat.reasoning_reader import google_members, read_reasoning
+from ai_gateway.protocols.openai_chat.states import FORMAT
+from ai_gateway.protocols.openai_chat.tool_reader import read_choice, read_tools
 from ai_gateway.protocols.protocol import Head
 
 SCALARS = {

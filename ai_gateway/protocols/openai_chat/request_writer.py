@@ -6,36 +6,23 @@ itself refuses of them for some models, is in the model's capabilities.
 
 from __future__ import annotations
 
-import hashlib
-import re
 from typing import Any
 
 from ai_gateway.errors import Unsupported
 from ai_gateway.protocols.capabilities import Capabilities, Destination
-from ai_gateway.protocols.conversation import OutputFormat, Request, Text, ToolChoice
-from ai_gateway.protocols.jsontext import dumps_text
-from ai_gateway.protocols.openai_chat.effort import is_reasoning, wanted_effort
+from ai_gateway.protocols.conversation import OutputFormat, Request, ToolChoice
+from ai_gateway.protocols.identifiers import identifier
+from ai_gateway.protocols.json_output import instruction, says_json
 from ai_gateway.protocols.openai_chat.message_writer import MessageWriter
-from ai_gateway.protocols.openai_chat.reasoning import FORMAT
+from ai_gateway.protocols.openai_chat.reasoning_writer import is_reasoning, wanted_effort
+from ai_gateway.protocols.openai_chat.states import FORMAT
 from ai_gateway.protocols.openai_chat.tool_writer import ToolSet, loses_strictness, web_search
+from ai_gateway.protocols.openai_tiers import WORDS
 from ai_gateway.protocols.protocol import Outgoing
 from ai_gateway.protocols.schemas import is_strict
 
 IDENTIFIER_LENGTH = 64
-PERSONAL = re.compile(r"@|^\+?[\d\s()-]{7,}$")
-"""What looks like an address or a telephone number, which providers do not want to be told."""
-
-SERVICE_TIERS = {
-    "auto": "auto",
-    "default": "default",
-    "flex": "flex",
-    "scale": "scale",
-    "priority": "priority",
-    "fast": "fast",
-    "standard": "default",
-    "standard_only": "default",
-}
-"""OpenAI's word for a service tier, by its own and others' words."""
+"""How long the names of users and sessions may be."""
 
 OPENAI_HINTS = ("logit_bias", "prediction", "prompt_cache_retention", "prompt_cache_options", "store", "moderation")
 """Members that OpenAI's formats share, and that say the same to OpenAI whichever of them they came in."""
@@ -49,9 +36,6 @@ OWN_EXTRAS = frozenset(
     )
 )
 """Members of this format that a caller of another one may put into its body: OpenAI's, OpenRouter's and vLLM's."""
-
-JSON_WORDS = "Respond with a single valid JSON object and nothing else."
-SCHEMA_WORDS = "Respond with a single valid JSON object and nothing else. It must follow this JSON Schema:\n"
 
 
 def write_request(request: Request, destination: Destination) -> Outgoing:
@@ -74,12 +58,12 @@ class _Writing:
     def outgoing(self) -> Outgoing:
         """Write the whole."""
         self._refuse()
-        output, instruction = self._output()
+        output, words = self._output()
         self._respect_forced_choice()
         tools = self._tool_members()
         body: dict[str, Any] = {
             "model": self._destination.model,
-            "messages": MessageWriter(self._request, self._destination, self._tools).write(instruction),
+            "messages": MessageWriter(self._request, self._destination, self._tools).write(words),
             **tools,
             **output,
             **self._limits(),
@@ -198,15 +182,15 @@ class _Writing:
         if wanted.kind == "json_schema" and wanted.schema is not None:
             if capabilities.structured_outputs and is_possible:
                 return {"response_format": self._schema_format(wanted, wanted.schema)}, ""
-            words = SCHEMA_WORDS + dumps_text(wanted.schema)
+            words = instruction(wanted.schema)
             if self._takes_json_tool():
                 return {}, ""
         else:
-            words = JSON_WORDS
+            words = instruction(None)
         if not (capabilities.json_mode and is_possible):
             return {}, words
         # OpenAI refuses this mode if no message has the word JSON in it.
-        is_said = wanted.kind == "json_object" and self._says_json()
+        is_said = wanted.kind == "json_object" and says_json(self._request.messages)
         return {"response_format": {"type": "json_object"}}, "" if is_said else words
 
     def _schema_format(self, wanted: OutputFormat, form: dict[str, Any]) -> dict[str, Any]:
@@ -230,10 +214,6 @@ class _Writing:
         self._choice = ToolChoice(mode="named", name=name) if is_alone else ToolChoice(mode="required")
         return True
 
-    def _says_json(self) -> bool:
-        texts = (part.text for each in self._request.messages for part in each.parts if isinstance(part, Text))
-        return any("json" in text.lower() for text in texts)
-
     def _reasoning(self) -> dict[str, Any]:
         wanted = self._request.reasoning
         if self._effort is not None:
@@ -250,11 +230,11 @@ class _Writing:
         """Write who uses the caller's product, and what its requests have in common."""
         written: dict[str, Any] = {}
         if self._request.user and self._capabilities.user_field:
-            written[self._capabilities.user_field] = _identifier(self._request.user)
+            written[self._capabilities.user_field] = identifier(self._request.user, IDENTIFIER_LENGTH)
         elif self._request.user:
             self._drop("user")
         if self._request.session and self._capabilities.openai_hints:
-            written["prompt_cache_key"] = _shortened(self._request.session)
+            written["prompt_cache_key"] = identifier(self._request.session, IDENTIFIER_LENGTH)
         elif self._request.session and "session" in self._request.names:
             self._drop("session")
         return written
@@ -263,7 +243,7 @@ class _Writing:
         """Write what only OpenAI itself knows, and the wish to cache, which others know."""
         request, written = self._request, dict[str, Any]()
         is_openai = self._capabilities.openai_hints
-        tier = SERVICE_TIERS.get(request.service_tier or "")
+        tier = WORDS.get(request.service_tier or "")
         values: dict[str, Any] = {"verbosity": request.verbosity, "service_tier": tier}
         # OpenAI takes metadata only of answers that it stores.
         values |= {"metadata": request.metadata} if request.hints.get("store") is True else {}
@@ -301,16 +281,3 @@ class _Writing:
 
 NEUTRAL = {"temperature": 1, "top_p": 1, "frequency_penalty": 0, "presence_penalty": 0}
 """Values that ask for nothing."""
-
-
-def _identifier(user: str) -> str:
-    """Give an identifier of the user that says nothing about who it is, and is no longer than OpenAI allows."""
-    return _digest(user) if PERSONAL.search(user) else _shortened(user)
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= IDENTIFIER_LENGTH else _digest(text)
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

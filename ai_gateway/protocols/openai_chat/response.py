@@ -25,21 +25,19 @@ from ai_gateway.protocols.conversation import (
 )
 from ai_gateway.protocols.jsontext import dumps_text
 from ai_gateway.protocols.openai_chat.errors import error_of
-from ai_gateway.protocols.openai_chat.finish import FAILED, read_stop, stop_sequence, write_reason
-from ai_gateway.protocols.openai_chat.reasoning import (
+from ai_gateway.protocols.openai_chat.states import (
     google_extra,
     google_state,
     plain_text,
     read_details,
     sealed_detail,
 )
+from ai_gateway.protocols.openai_chat.stops import FAILED, read_stop, stop_sequence, write_reason
 from ai_gateway.protocols.openai_chat.usage import read_usage, write_usage
+from ai_gateway.protocols.openai_tiers import TIERS
 from ai_gateway.protocols.tool_ids import made_id
 
 ID_PREFIX = "chatcmpl-"
-
-SERVICE_TIERS = frozenset(("auto", "default", "flex", "scale", "priority", "fast"))
-"""The tiers that OpenAI's callers know."""
 
 
 # Reading.
@@ -203,7 +201,7 @@ def write_answer(answer: Answer, request: Request, carrier: Carrier) -> dict[str
         "usage": write_usage(answer.usage) if answer.usage is not None else None,
         "system_fingerprint": None,
     }
-    if answer.service_tier in SERVICE_TIERS:
+    if answer.service_tier in TIERS:
         body["service_tier"] = answer.service_tier
     return body
 

@@ -12,7 +12,7 @@ from typing import Any
 from ai_gateway.protocols.capabilities import Destination
 from ai_gateway.protocols.carrier import Carrier, belongs_to, is_carrier
 from ai_gateway.protocols.conversation import State, Thinking
-from ai_gateway.protocols.openai_chat.reasoning import (
+from ai_gateway.protocols.openai_chat.states import (
     DETAILS,
     SIGNATURE,
     detail_text,

@@ -19,9 +19,9 @@ from ai_gateway.protocols.events import Cited, Closed, Event, Failed, Finished, 
 from ai_gateway.protocols.jsontext import loads
 from ai_gateway.protocols.openai_chat.call_reader import CallReader
 from ai_gateway.protocols.openai_chat.errors import error_of
-from ai_gateway.protocols.openai_chat.finish import FAILED, read_stop, stop_sequence
-from ai_gateway.protocols.openai_chat.reasoning import ENCRYPTED, DetailsState, detail_text, google_state, plain_text
 from ai_gateway.protocols.openai_chat.response import mistral_texts, read_citations
+from ai_gateway.protocols.openai_chat.states import ENCRYPTED, DetailsState, detail_text, google_state, plain_text
+from ai_gateway.protocols.openai_chat.stops import FAILED, read_stop, stop_sequence
 from ai_gateway.protocols.openai_chat.usage import read_usage
 from ai_gateway.protocols.protocol import StreamReader
 

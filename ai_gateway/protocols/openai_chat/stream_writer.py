@@ -18,11 +18,12 @@ from ai_gateway.protocols.carrier import Carrier
 from ai_gateway.protocols.conversation import Citation, Part, Refusal, Request, State, Text, Thinking, ToolCall
 from ai_gateway.protocols.events import Cited, Closed, Event, Failed, Finished, Grown, Opened, Signed, Started
 from ai_gateway.protocols.jsontext import dumps
-from ai_gateway.protocols.openai_chat.finish import write_reason
-from ai_gateway.protocols.openai_chat.reasoning import google_extra, sealed_detail
-from ai_gateway.protocols.openai_chat.response import SERVICE_TIERS, annotation, answer_id, is_shown, position
+from ai_gateway.protocols.openai_chat.response import annotation, answer_id, is_shown, position
+from ai_gateway.protocols.openai_chat.states import google_extra, sealed_detail
+from ai_gateway.protocols.openai_chat.stops import write_reason
 from ai_gateway.protocols.openai_chat.usage import write_usage
 from ai_gateway.protocols.openai_errors import write_error_event
+from ai_gateway.protocols.openai_tiers import TIERS
 from ai_gateway.protocols.ordering import InOrder
 from ai_gateway.protocols.protocol import StreamWriter
 
@@ -110,7 +111,7 @@ class ChatStreamWriter(StreamWriter):
             "model": event.model or self._request.model,
             "system_fingerprint": None,
         }
-        if event.service_tier in SERVICE_TIERS:
+        if event.service_tier in TIERS:
             head["service_tier"] = event.service_tier
             self._is_tier_told = True
         self._head = b"data: " + dumps(head)[:-1]
@@ -289,7 +290,7 @@ class ChatStreamWriter(StreamWriter):
         if event.stop_sequence is not None:
             choice["stop_sequence"] = event.stop_sequence
         head = self._head
-        if event.service_tier in SERVICE_TIERS and not self._is_tier_told:
+        if event.service_tier in TIERS and not self._is_tier_told:
             head += b',"service_tier":' + dumps(event.service_tier)
         begin = self._begin(not self._calls) if self._role else b""
         finish = head + b',"choices":[' + dumps(choice) + b"]" + self._end

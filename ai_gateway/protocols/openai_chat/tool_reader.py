@@ -10,9 +10,7 @@ from typing import Any
 
 from ai_gateway.errors import BadRequest
 from ai_gateway.protocols.conversation import CustomTool, FunctionTool, HostedTool, Tool, ToolChoice
-from ai_gateway.protocols.openai_chat.part_reader import read_mark
-from ai_gateway.protocols.openai_chat.reasoning import FORMAT
-from ai_gateway.protocols.openai_chat.values import (
+from ai_gateway.protocols.members import (
     boolean,
     entry,
     mapping,
@@ -23,6 +21,8 @@ from ai_gateway.protocols.openai_chat.values import (
     text,
     wrong_type,
 )
+from ai_gateway.protocols.openai_chat.content_reader import read_mark
+from ai_gateway.protocols.openai_chat.states import FORMAT
 
 ANTHROPIC_TOOL = re.compile(r"[a-z_]+_20\d{6}")
 """How the types of Anthropic's own tools look: with the day of their version at the end."""

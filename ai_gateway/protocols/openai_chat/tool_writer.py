@@ -24,8 +24,9 @@ from ai_gateway.protocols.conversation import (
     ToolChoice,
 )
 from ai_gateway.protocols.emulation import FREE_TEXT, described
+from ai_gateway.protocols.json_output import tool_name
 from ai_gateway.protocols.jsontext import dumps_text
-from ai_gateway.protocols.openai_chat.reasoning import FORMAT
+from ai_gateway.protocols.openai_chat.states import FORMAT
 from ai_gateway.protocols.protocol import Emulation
 from ai_gateway.protocols.schemas import is_strict, object_schema
 
@@ -34,7 +35,7 @@ ILLEGAL = re.compile(r"[^a-zA-Z0-9_-]")
 NAME_LENGTH = 64
 HASH_LENGTH = 8
 
-JSON_TOOL = "json_output"
+
 """The name of the tool whose arguments are the answer, where a model can be held to a schema by no other means."""
 
 SEARCH = "web_search_options"
@@ -53,9 +54,7 @@ class ToolSet:
 
     def add_json_tool(self) -> str:
         """Add a tool whose arguments are the answer that was asked for; give its name, which no other tool has."""
-        self._json_tool = JSON_TOOL
-        while self._json_tool in self._names.values():
-            self._json_tool += "_"
+        self._json_tool = tool_name(self._names.values())
         return self._json_tool
 
     def name(self, name: str) -> str:

@@ -12,9 +12,8 @@ from typing import Any
 import msgspec
 
 from ai_gateway.errors import BadRequest
-from ai_gateway.protocols import media
+from ai_gateway.protocols import media, members
 from ai_gateway.protocols.conversation import Audio, CacheMark, File, Image, Part, Refusal, Text
-from ai_gateway.protocols.openai_responses import fields
 from ai_gateway.protocols.openai_responses.citations import read_citations
 
 LONG_LIVED = ("12h", "24h", "1h")
@@ -24,17 +23,17 @@ LONG_LIVED = ("12h", "24h", "1h")
 def read_content(item: dict[str, Any], name: str, at: str) -> list[Part]:
     """Read a member of an item that is a string or a list of parts. Raises BadRequest naming the part."""
     content = item.get(name)
-    place = fields.path(at, name)
+    place = members.path(at, name)
     if isinstance(content, str):
         return [Text(text=content, at=place)]
     if content is None:
         return []
-    return [read_part(part, part_at) for part_at, part in fields.objects(fields.listing(item, name, at), place)]
+    return [read_part(part, part_at) for part_at, part in members.entries(members.sequence(item, name, at), place)]
 
 
 def read_part(part: dict[str, Any], at: str) -> Part:
     """Read one part."""
-    kind = fields.required_string(part, "type", at)
+    kind = members.present_text(part, "type", at)
     read = READERS.get(kind)
     if read is None:
         known = ", ".join(f"'{name}'" for name in READERS)
@@ -44,7 +43,7 @@ def read_part(part: dict[str, Any], at: str) -> Part:
 
 def _text(part: dict[str, Any], at: str) -> Part:
     return Text(
-        text=fields.required_string(part, "text", at),
+        text=members.present_text(part, "text", at),
         citations=read_citations(part.get("annotations")),
         cache=_cache_mark(part),
         at=at,
@@ -52,14 +51,14 @@ def _text(part: dict[str, Any], at: str) -> Part:
 
 
 def _refusal(part: dict[str, Any], at: str) -> Part:
-    return Refusal(text=fields.required_string(part, "refusal", at), at=at)
+    return Refusal(text=members.present_text(part, "refusal", at), at=at)
 
 
 def _image(part: dict[str, Any], at: str) -> Part:
-    detail, cache = fields.string(part, "detail", at) or "", _cache_mark(part)
-    url, file_id = fields.string(part, "image_url", at), fields.string(part, "file_id", at)
+    detail, cache = members.text(part, "detail", at) or "", _cache_mark(part)
+    url, file_id = members.text(part, "image_url", at), members.text(part, "file_id", at)
     if url is None:
-        return Image(file_id=fields.required(file_id, "image_url", at), detail=detail, cache=cache, at=at)
+        return Image(file_id=members.required(file_id, "image_url", at), detail=detail, cache=cache, at=at)
     if not media.is_data_url(url):
         return Image(url=url, detail=detail, cache=cache, at=at)
     media_type, data = media.read_data_url(url, f"{at}.image_url")
@@ -73,15 +72,15 @@ def _image_type(declared: str, data: str) -> str:
 
 
 def _file(part: dict[str, Any], at: str) -> Part:
-    name = fields.string(part, "filename", at) or ""
-    data, url = fields.string(part, "file_data", at), fields.string(part, "file_url", at)
+    name = members.text(part, "filename", at) or ""
+    data, url = members.text(part, "file_data", at), members.text(part, "file_url", at)
     file = File(name=name, cache=_cache_mark(part), at=at)
     if data is not None:
         media_type, content = _file_data(data, name, f"{at}.file_data")
         return msgspec.structs.replace(file, media_type=media_type, data=content)
     if url is not None:
         return msgspec.structs.replace(file, url=url)
-    file_id = fields.required(fields.string(part, "file_id", at), "file_data", at)
+    file_id = members.required(members.text(part, "file_id", at), "file_data", at)
     return msgspec.structs.replace(file, file_id=file_id)
 
 
@@ -94,9 +93,9 @@ def _file_data(data: str, name: str, at: str) -> tuple[str, str]:
 
 
 def _audio(part: dict[str, Any], at: str) -> Part:
-    audio, place = fields.mapping(part, "input_audio", at), f"{at}.input_audio"
+    audio, place = members.object_in(part, "input_audio", at), f"{at}.input_audio"
     return Audio(
-        data=fields.required_string(audio, "data", place), format=fields.required_string(audio, "format", place), at=at
+        data=members.present_text(audio, "data", place), format=members.present_text(audio, "format", place), at=at
     )
 
 

@@ -52,12 +52,15 @@ class ContentWriter:
         if file.text is not None:
             return input_text(f"{file.name}\n{file.text}" if file.name else file.text)
         if file.media_type.startswith("image/"):
-            return self._image(Image(data=file.data, media_type=file.media_type, at=file.at))
+            media_type, at = file.media_type, file.at
+            return self._image(Image(data=file.data, url=file.url, file_id=file.file_id, media_type=media_type, at=at))
         if not self._capabilities.files:
             raise Unsupported("This model does not take files.", param=file.at)
         if file.data:
             url = media.write_data_url(file.media_type or "application/pdf", file.data)
             return {"type": "input_file", "filename": file.name or _default_name(file.media_type), "file_data": url}
+        if file.media_type.startswith(("audio/", "video/")):
+            raise Unsupported("This model takes neither sound nor films as files.", param=file.at)
         if file.url:
             return {"type": "input_file", "file_url": file.url}
         return {"type": "input_file", "file_id": self._file_id(file.file_id, file.at)}

@@ -10,7 +10,7 @@ from typing import Any
 
 from ai_gateway.protocols.conversation import Part, Refusal, State, Stop, Text, Thinking, ToolCall
 from ai_gateway.protocols.openai_responses.citations import read_citations
-from ai_gateway.protocols.openai_responses.input_reader import reasoning_text
+from ai_gateway.protocols.openai_responses.message_reader import reasoning_text
 from ai_gateway.protocols.openai_responses.states import ENCRYPTED, FORMAT
 from ai_gateway.protocols.tool_ids import made_id
 

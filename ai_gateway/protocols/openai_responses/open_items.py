@@ -12,7 +12,7 @@ from ai_gateway.protocols.conversation import Citation, Refusal, State, Text, Th
 from ai_gateway.protocols.jsontext import dumps
 from ai_gateway.protocols.openai_responses import states
 from ai_gateway.protocols.openai_responses.citations import write_citation
-from ai_gateway.protocols.openai_responses.output import (
+from ai_gateway.protocols.openai_responses.item_writer import (
     CallItems,
     Item,
     message_item,

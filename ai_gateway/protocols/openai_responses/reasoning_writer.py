@@ -6,12 +6,7 @@ from typing import Any
 
 from ai_gateway.protocols.capabilities import Capabilities
 from ai_gateway.protocols.conversation import Reasoning, Request
-
-EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-"""All efforts, weakest first."""
-
-BUDGETS = ((1500, "minimal"), (8192, "low"), (16384, "medium"))
-"""Up to how many tokens of thinking an effort goes; what is more is "high"."""
+from ai_gateway.protocols.efforts import effort_of, nearest
 
 
 class ReasoningWriter:
@@ -52,7 +47,7 @@ class ReasoningWriter:
             return wanted
         if wanted == "none":
             self.dropped.append(self._name)
-        return _nearest(wanted, efforts)
+        return nearest(wanted, efforts)
 
     def _wanted(self) -> str | None:
         """What effort the caller wants, by name, by a number of tokens, or by switching it off."""
@@ -62,13 +57,4 @@ class ReasoningWriter:
             return "none"
         if self._asked.budget is None:
             return None
-        return next((effort for limit, effort in BUDGETS if self._asked.budget < limit), "high")
-
-
-def _nearest(wanted: str, efforts: tuple[str, ...]) -> str | None:
-    """Give the strongest effort that is not beyond what is wanted, else the weakest; thinking is not switched off."""
-    thinking = sorted((effort for effort in efforts if effort in EFFORTS[1:]), key=EFFORTS.index)
-    if wanted not in EFFORTS or not thinking:
-        return None
-    weaker = [effort for effort in thinking if EFFORTS.index(effort) <= EFFORTS.index(wanted)]
-    return weaker[-1] if weaker else thinking[0]
+        return effort_of(self._asked.budget)

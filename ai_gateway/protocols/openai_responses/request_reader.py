@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from ai_gateway.errors import BadRequest, Unsupported
+from ai_gateway.protocols import members
 from ai_gateway.protocols.carrier import Carrier
 from ai_gateway.protocols.conversation import OutputFormat, Reasoning, Request
-from ai_gateway.protocols.openai_responses import fields
-from ai_gateway.protocols.openai_responses.input_reader import InputReader
+from ai_gateway.protocols.openai_responses.message_reader import InputReader
 from ai_gateway.protocols.openai_responses.namespaces import CallerNames
 from ai_gateway.protocols.openai_responses.tool_reader import read_tool_choice, read_tools
 from ai_gateway.protocols.protocol import Head
@@ -79,6 +79,12 @@ LOGPROBS = "message.output_text.logprobs"
 ENCRYPTED = "reasoning.encrypted_content"
 
 
+class BelowMinimum(BadRequest):
+    """A number is smaller than it may be."""
+
+    code = "integer_below_min_value"
+
+
 class PreviousResponseNotFound(BadRequest):
     """The request goes on from a response that is kept nowhere."""
 
@@ -93,8 +99,8 @@ def read_request(body: dict[str, Any], head: Head, carrier: Carrier) -> Request:
     items = InputReader(caller_names, carrier)
     messages = items.read(body)
     include = _include(body)
-    text, reasoning = fields.mapping(body, "text"), fields.mapping(body, "reasoning")
-    top_logprobs = fields.integer(body, "top_logprobs")
+    text, reasoning = members.object_in(body, "text"), members.object_in(body, "reasoning")
+    top_logprobs = members.integer(body, "top_logprobs")
     user = "safety_identifier" if body.get("safety_identifier") is not None else "user"
     return Request(
         format=FORMAT,
@@ -103,19 +109,19 @@ def read_request(body: dict[str, Any], head: Head, carrier: Carrier) -> Request:
         messages=messages,
         tools=tools.tools,
         tool_choice=read_tool_choice(body, caller_names),
-        parallel_tool_calls=fields.boolean(body, "parallel_tool_calls"),
+        parallel_tool_calls=members.boolean(body, "parallel_tool_calls"),
         max_output_tokens=_limit(body),
-        temperature=fields.number(body, "temperature"),
-        top_p=fields.number(body, "top_p"),
-        top_k=fields.integer(body, "top_k"),
+        temperature=members.number(body, "temperature"),
+        top_p=members.number(body, "top_p"),
+        top_k=members.integer(body, "top_k"),
         logprobs=LOGPROBS in include or bool(top_logprobs),
         top_logprobs=top_logprobs,
         output=_output(text),
         reasoning=_reasoning(reasoning),
-        verbosity=fields.string(text, "verbosity", "text"),
-        user=fields.string(body, user),
-        session=fields.string(body, "prompt_cache_key"),
-        service_tier=fields.string(body, "service_tier"),
+        verbosity=members.text(text, "verbosity", "text"),
+        user=members.text(body, user),
+        session=members.text(body, "prompt_cache_key"),
+        service_tier=members.text(body, "service_tier"),
         metadata=_metadata(body),
         hints={**_hints(body, text, reasoning, include), **tools.needless, **items.left_out},
         extras={name: value for name, value in body.items() if name in EXTRAS and value is not None},
@@ -140,13 +146,13 @@ def _refuse_stored(body: dict[str, Any]) -> None:
 
 
 def _include(body: dict[str, Any]) -> list[str]:
-    return [entry for entry in fields.listing(body, "include") if isinstance(entry, str)]
+    return [entry for entry in members.sequence(body, "include") if isinstance(entry, str)]
 
 
 def _limit(body: dict[str, Any]) -> int | None:
-    limit = fields.integer(body, "max_output_tokens")
+    limit = members.integer(body, "max_output_tokens")
     if limit is not None and limit < 1:
-        raise fields.BelowMinimum(
+        raise BelowMinimum(
             f"Invalid 'max_output_tokens': integer below minimum value. Expected a value >= 1, but got {limit}.",
             param="max_output_tokens",
         )
@@ -155,33 +161,33 @@ def _limit(body: dict[str, Any]) -> int | None:
 
 def _output(text: dict[str, Any]) -> OutputFormat | None:
     """Read `text.format`; plain text is no format."""
-    given = fields.mapping(text, "format", "text")
-    kind = fields.string(given, "type", "text.format") or "text"
+    given = members.object_in(text, "format", "text")
+    kind = members.text(given, "type", "text.format") or "text"
     if kind == "text":
         return None
     if kind == "json_object":
         return OutputFormat(kind="json_object")
     if kind != "json_schema":
         raise BadRequest(f"Invalid value: '{kind}'.", param="text.format.type")
-    fields.required(given.get("schema"), "schema", "text.format")
+    members.required(given.get("schema"), "schema", "text.format")
     return OutputFormat(
         kind="json_schema",
-        name=fields.string(given, "name", "text.format") or "",
-        description=fields.string(given, "description", "text.format") or "",
-        schema=fields.mapping(given, "schema", "text.format"),
-        strict=fields.boolean(given, "strict", "text.format"),
+        name=members.text(given, "name", "text.format") or "",
+        description=members.text(given, "description", "text.format") or "",
+        schema=members.object_in(given, "schema", "text.format"),
+        strict=members.boolean(given, "strict", "text.format"),
     )
 
 
 def _reasoning(given: dict[str, Any]) -> Reasoning | None:
     """Read `reasoning`. To ask for a summary is to ask to see it; `generate_summary` is its older name."""
-    effort = fields.string(given, "effort", "reasoning")
+    effort = members.text(given, "effort", "reasoning")
     is_shown = True if given.get("summary") or given.get("generate_summary") else None
     return Reasoning(effort=effort, is_shown=is_shown) if effort is not None or is_shown else None
 
 
 def _metadata(body: dict[str, Any]) -> dict[str, str] | None:
-    given = fields.mapping(body, "metadata")
+    given = members.object_in(body, "metadata")
     return {name: str(value) for name, value in given.items()} or None
 
 
@@ -200,14 +206,14 @@ def _hints(body: dict[str, Any], text: dict[str, Any], reasoning: dict[str, Any]
         hints["stream_options.include_obfuscation"] = True
     if any(entry not in (LOGPROBS, ENCRYPTED) for entry in include):
         hints["include"] = include
-    hints.update(_members(reasoning, "reasoning", ("effort", "summary", "generate_summary")))
-    hints.update(_members(text, "text", ("format", "verbosity")))
+    hints.update(_hints_below(reasoning, "reasoning", ("effort", "summary", "generate_summary")))
+    hints.update(_hints_below(text, "text", ("format", "verbosity")))
     return hints
 
 
 def _wants_obfuscation(body: dict[str, Any]) -> bool:
-    return bool(fields.mapping(body, "stream_options").get("include_obfuscation"))
+    return bool(members.object_in(body, "stream_options").get("include_obfuscation"))
 
 
-def _members(given: dict[str, Any], at: str, read: tuple[str, ...]) -> dict[str, Any]:
+def _hints_below(given: dict[str, Any], at: str, read: tuple[str, ...]) -> dict[str, Any]:
     return {f"{at}.{name}": value for name, value in given.items() if name not in read and value is not None}

@@ -6,17 +6,18 @@ what the provider wants back of it travels as encrypted reasoning.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 from typing import Any
 
 from ai_gateway.errors import Unsupported
 from ai_gateway.protocols.capabilities import Destination
-from ai_gateway.protocols.conversation import OutputFormat, Request, Text
-from ai_gateway.protocols.openai_responses.input_writer import InputWriter
+from ai_gateway.protocols.conversation import OutputFormat, Request
+from ai_gateway.protocols.identifiers import identifier
+from ai_gateway.protocols.json_output import ANY_OBJECT, BY_SCHEMA, says_json
+from ai_gateway.protocols.openai_responses.message_writer import InputWriter
 from ai_gateway.protocols.openai_responses.reasoning_writer import ReasoningWriter
 from ai_gateway.protocols.openai_responses.tool_writer import NAME, ToolNames, ToolWriter, fits_strict
+from ai_gateway.protocols.openai_tiers import WORDS
 from ai_gateway.protocols.protocol import Outgoing
 from ai_gateway.protocols.schemas import object_schema
 from ai_gateway.protocols.tool_ids import made_id
@@ -27,29 +28,14 @@ ENCRYPTED = "reasoning.encrypted_content"
 MIN_OUTPUT_TOKENS = 16
 """The smallest limit that OpenAI takes."""
 
-MAX_IDENTIFIER = 64
+IDENTIFIER_LENGTH = 64
 """How long the names of users and sessions may be."""
-
-PERSONAL = re.compile(r"@|^\+?[\d ().-]{7,}$")
-"""What looks like an address or a telephone number."""
 
 KEPT_HINTS = ("prompt_cache_retention", "prompt_cache_options", "moderation")
 """Hints that OpenAI's Responses take under the name that they have in chat completions, too."""
 
 EXTRAS = ("include", "max_tool_calls", "context_management", "truncation", "reasoning", "text")
 """Members of this format that a caller of another one may put into its body on purpose."""
-
-SERVICE_TIERS = {
-    "auto": "auto",
-    "default": "default",
-    "standard": "default",
-    "standard_only": "default",
-    "flex": "flex",
-    "scale": "scale",
-    "priority": "priority",
-    "fast": "fast",
-}
-"""What OpenAI calls the tiers of others."""
 
 UNKNOWN = {"top_k": None, "seed": None, "frequency_penalty": 0, "presence_penalty": 0}
 """Fields that Responses have no member for, with the value that says nothing."""
@@ -146,7 +132,7 @@ class RequestWriter:
             written = self._format(output)
             if written is not None:
                 text["format"] = written
-            if written is None or (written["type"] == "json_object" and not self._mentions_json()):
+            if written is None or (written["type"] == "json_object" and not says_json(self._request.messages)):
                 instructions = [{"role": self._capabilities.system_role, "content": _instruction(output)}]
         if self._request.verbosity is not None:
             if self._capabilities.openai_hints:
@@ -163,11 +149,6 @@ class RequestWriter:
             return {"type": "json_object"}
         return None
 
-    def _mentions_json(self) -> bool:
-        """Whether the conversation has the word: OpenAI refuses its JSON mode without it."""
-        texts = (part.text for message in self._request.messages for part in message.parts if isinstance(part, Text))
-        return any("json" in text.lower() for text in texts)
-
     def _include(self) -> dict[str, Any]:
         include = [ENCRYPTED] if self._capabilities.reasoning != "none" else []
         if not self._request.logprobs:
@@ -180,11 +161,11 @@ class RequestWriter:
         request, is_openai = self._request, self._capabilities.openai_hints
         account: dict[str, Any] = {}
         if request.user and self._capabilities.user_field:
-            account[self._capabilities.user_field] = _identifier(request.user)
+            account[self._capabilities.user_field] = identifier(request.user, IDENTIFIER_LENGTH)
         elif request.user:
             self._drop("user")
         if request.session and is_openai:
-            account["prompt_cache_key"] = _identifier(request.session)
+            account["prompt_cache_key"] = identifier(request.session, IDENTIFIER_LENGTH)
         elif request.session and self._name("session") != self._name("user"):
             self._drop("session")
         account.update(self._service_tier())
@@ -198,8 +179,8 @@ class RequestWriter:
         tier = self._request.service_tier
         if tier is None:
             return {}
-        if self._capabilities.openai_hints and tier in SERVICE_TIERS:
-            return {"service_tier": SERVICE_TIERS[tier]}
+        if self._capabilities.openai_hints and tier in WORDS:
+            return {"service_tier": WORDS[tier]}
         if tier not in ("auto", "default", "standard"):
             self._drop("service_tier")
         return {}
@@ -244,14 +225,4 @@ def _schema_name(name: str) -> str:
 
 def _instruction(output: OutputFormat) -> str:
     """Ask for JSON in words."""
-    if output.schema is None:
-        return "Respond with a single valid JSON object and nothing else."
-    schema = json.dumps(output.schema, ensure_ascii=False)
-    return f"Respond with a single valid JSON object and nothing else. It must satisfy this JSON Schema: {schema}"
-
-
-def _identifier(name: str) -> str:
-    """Write the name of a user or session. One that is too long, or somebody's address or number, is hashed."""
-    if len(name) <= MAX_IDENTIFIER and not PERSONAL.search(name):
-        return name
-    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
+    return ANY_OBJECT if output.schema is None else BY_SCHEMA + json.dumps(output.schema, ensure_ascii=False)

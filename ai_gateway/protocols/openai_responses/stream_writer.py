@@ -17,8 +17,7 @@ from ai_gateway.protocols.events import Cited, Closed, Event, Failed, Finished, 
 from ai_gateway.protocols.jsontext import dumps
 from ai_gateway.protocols.openai_errors import error_object
 from ai_gateway.protocols.openai_responses import states
-from ai_gateway.protocols.openai_responses.open_items import OpenCall, OpenItem, OpenReasoning, OpenRefusal, OpenText
-from ai_gateway.protocols.openai_responses.output import (
+from ai_gateway.protocols.openai_responses.item_writer import (
     INCOMPLETE,
     CallItems,
     Item,
@@ -26,6 +25,7 @@ from ai_gateway.protocols.openai_responses.output import (
     item_id,
     reasoning_item,
 )
+from ai_gateway.protocols.openai_responses.open_items import OpenCall, OpenItem, OpenReasoning, OpenRefusal, OpenText
 from ai_gateway.protocols.protocol import StreamWriter
 
 FAILURES = {

@@ -7,8 +7,8 @@ from typing import Any, Literal
 import msgspec
 
 from ai_gateway.errors import BadRequest, Unsupported
+from ai_gateway.protocols import members
 from ai_gateway.protocols.conversation import CustomTool, FunctionTool, HostedTool, Tool, ToolChoice
-from ai_gateway.protocols.openai_responses import fields
 from ai_gateway.protocols.openai_responses.namespaces import (
     SEARCH,
     CallerNames,
@@ -29,12 +29,11 @@ class ReadTools(msgspec.Struct, frozen=True):
 
 def read_tools(body: dict[str, Any]) -> ReadTools:
     """Read all tools of a request. A search that the provider runs is needless: all that it could find is offered."""
-    fields.listing(body, "tools")
+    members.sequence(body, "tools")
     tools: dict[str, Tool] = {}
     needless: dict[str, Any] = {}
     for at, tool in declared_tools(body):
-        if not isinstance(tool, dict):
-            raise fields.InvalidType(f"Invalid type for '{at}': expected an object.", param=at)
+        tool = members.entry(tool, at)
         if tool.get("type") == SEARCH and not is_own_search(tool):
             needless[at] = tool
             continue
@@ -44,7 +43,7 @@ def read_tools(body: dict[str, Any]) -> ReadTools:
 
 
 def _read_tool(tool: dict[str, Any], at: str) -> list[Tool]:
-    kind = fields.required_string(tool, "type", at)
+    kind = members.present_text(tool, "type", at)
     if kind == "namespace":
         return _read_namespace(tool, at)
     if is_own_search(tool):
@@ -55,28 +54,28 @@ def _read_tool(tool: dict[str, Any], at: str) -> list[Tool]:
 
 def _read_function(tool: dict[str, Any], at: str) -> Tool:
     return FunctionTool(
-        name=fields.required_string(tool, "name", at),
-        description=fields.string(tool, "description", at) or "",
-        schema=fields.mapping(tool, "parameters", at) or None,
-        strict=fields.boolean(tool, "strict", at),
+        name=members.present_text(tool, "name", at),
+        description=members.text(tool, "description", at) or "",
+        schema=members.object_in(tool, "parameters", at) or None,
+        strict=members.boolean(tool, "strict", at),
         at=at,
     )
 
 
 def _read_custom(tool: dict[str, Any], at: str) -> Tool:
-    grammar = fields.mapping(tool, "format", at)
+    grammar = members.object_in(tool, "format", at)
     return CustomTool(
-        name=fields.required_string(tool, "name", at),
-        description=fields.string(tool, "description", at) or "",
+        name=members.present_text(tool, "name", at),
+        description=members.text(tool, "description", at) or "",
         grammar=grammar if grammar.get("type") == "grammar" else None,
         at=at,
     )
 
 
 def _read_namespace(tool: dict[str, Any], at: str) -> list[Tool]:
-    namespace = fields.required_string(tool, "name", at)
+    namespace = members.present_text(tool, "name", at)
     tools: list[Tool] = []
-    for inner_at, inner in fields.objects(fields.listing(tool, "tools", at), f"{at}.tools"):
+    for inner_at, inner in members.entries(members.sequence(tool, "tools", at), f"{at}.tools"):
         for each in _read_tool(inner, inner_at):
             if isinstance(each, HostedTool):
                 tools.append(each)
@@ -93,8 +92,8 @@ def read_tool_choice(body: dict[str, Any], names: CallerNames) -> ToolChoice | N
     if isinstance(choice, str):
         return ToolChoice(mode=_mode(choice, "tool_choice"))
     if not isinstance(choice, dict):
-        raise fields.InvalidType("Invalid type for 'tool_choice'.", param="tool_choice")
-    kind = fields.required_string(choice, "type", "tool_choice")
+        raise members.wrong_type(choice, "a string or an object", "tool_choice")
+    kind = members.present_text(choice, "type", "tool_choice")
     if kind in ("function", "custom"):
         return ToolChoice(mode="named", name=_chosen(choice, "tool_choice", names))
     if kind == "allowed_tools":
@@ -113,12 +112,12 @@ def _mode(word: str, at: str) -> Literal["auto", "required", "none"]:
 
 
 def _read_allowed(choice: dict[str, Any], names: CallerNames) -> ToolChoice:
-    allowed = fields.objects(fields.listing(choice, "tools", "tool_choice"), "tool_choice.tools")
-    mode = _mode(fields.string(choice, "mode", "tool_choice") or "auto", "tool_choice.mode")
+    allowed = members.entries(members.sequence(choice, "tools", "tool_choice"), "tool_choice.tools")
+    mode = _mode(members.text(choice, "mode", "tool_choice") or "auto", "tool_choice.mode")
     return ToolChoice(mode=mode, allowed=[_chosen(tool, at, names) for at, tool in allowed])
 
 
 def _chosen(tool: dict[str, Any], at: str, names: CallerNames) -> str:
     if tool.get("type") not in ("function", "custom"):
-        return fields.required_string(tool, "type", at)
-    return names.joined(tool.get("namespace"), fields.required_string(tool, "name", at))
+        return members.present_text(tool, "type", at)
+    return names.joined(tool.get("namespace"), members.present_text(tool, "name", at))

@@ -86,7 +86,7 @@ class AnthropicMessages:
             ):
                 raise BadRequest("messages: Invalid `signature` in `thinking` block")
             seen.reasoning.append(block["signature"])
-        else:
+        elif kind != "image" or role != "user":
             raise BadRequest(f"no such block: {kind}")
 
     def _check_order(self, messages: list[Json]) -> None:

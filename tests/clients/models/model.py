@@ -52,6 +52,8 @@ class Model:
         """What the provider refused. Empty after a test where all went well."""
         self.breaks_after: int | None = None
         """How many events of a stream are sent before the connection is cut; None for all."""
+        self.breaks_once = False
+        """Whether only the first stream is cut."""
         self._format = format
         self._brain = brain
 
@@ -71,7 +73,7 @@ class Model:
         number = len(self.seen)
         turn = self._brain(seen)
         self.said.append(turn)
-        if seen.streams and self.breaks_after is not None:
+        if seen.streams and self.breaks_after is not None and not (self.breaks_once and number > 1):
             events = self._format.events(turn, seen, number)[: self.breaks_after]
             await event_stream(*events, 0.1, End.RESET, ends=False)(exchange)
         elif seen.streams:

@@ -25,8 +25,8 @@ from ai_gateway.protocols.conversation import (
     ToolChoice,
     ToolResult,
 )
-from ai_gateway.protocols.gemini.openapi import json_schema
-from ai_gateway.protocols.gemini.signatures import write_carried
+from ai_gateway.protocols.gemini.schemas import json_schema
+from ai_gateway.protocols.gemini.states import write_carried
 from tests.protocols.gemini.samples import CARRIER, REQUESTS, read, vector
 from tests.protocols.vectors import Vector
 
@@ -235,6 +235,19 @@ def test_media() -> None:
     assert (pdf.media_type, pdf.name) == ("application/pdf", "a.pdf")
     assert isinstance(film, File)
     assert film.url == "https://example.com/a.mp4"
+
+
+@pytest.mark.parametrize(
+    "address", ["https://generativelanguage.googleapis.com/v1beta/files/abc", "gs://bucket/a", "https://example.com/a"]
+)
+@pytest.mark.parametrize(("media_type", "kind"), [("image/png", Image), ("application/pdf", File)])
+def test_what_is_stored_at_google_has_no_address_for_others(
+    address: str, media_type: str, kind: type[Image | File]
+) -> None:
+    (part,) = read(says({"fileData": {"mimeType": media_type, "fileUri": address}})).messages[0].parts
+    assert isinstance(part, kind)
+    is_anybodys = "example.com" in address
+    assert (part.url, part.file_id) == ((address, "") if is_anybodys else ("", address))
 
 
 def test_a_schema_of_googles_becomes_a_json_schema() -> None:

@@ -30,7 +30,7 @@ from ai_gateway.protocols.conversation import (
     ToolResult,
 )
 from ai_gateway.protocols.gemini import PROTOCOL
-from ai_gateway.protocols.gemini.signatures import BYPASS
+from ai_gateway.protocols.gemini.states import BYPASS
 from ai_gateway.protocols.jsontext import dumps
 from tests.protocols.gemini.samples import REQUESTS, asked, destination, read, written
 from tests.protocols.vectors import Vector

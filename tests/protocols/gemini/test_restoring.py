@@ -10,7 +10,7 @@ import pytest
 from ai_gateway.protocols.carrier import MARKS
 from ai_gateway.protocols.conversation import State
 from ai_gateway.protocols.gemini import PROTOCOL
-from ai_gateway.protocols.gemini.signatures import BYPASS, write_carried
+from ai_gateway.protocols.gemini.states import BYPASS, write_carried
 from ai_gateway.protocols.jsontext import dumps
 from tests.protocols.gemini.samples import CARRIER, REQUESTS, destination
 from tests.protocols.vectors import Vector

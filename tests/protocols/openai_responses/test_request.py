@@ -874,3 +874,16 @@ def test_stop_sequences_are_kept_here_because_responses_have_none() -> None:
     assert "stop" not in outgoing.body
     assert outgoing.emulation == Emulation(stop=("END",))
     assert "stop_sequences" not in outgoing.dropped
+
+
+def test_sound_and_films_are_no_files_of_others() -> None:
+    film = File(url="https://x.test/a.mp4", media_type="video/mp4", at="contents[0].parts[0]")
+    with pytest.raises(Unsupported, match="films") as raised:
+        sent(Request(format="gemini", model="m", messages=[user(film)]))
+    assert raised.value.param == "contents[0].parts[0]"
+
+
+def test_a_file_that_is_an_image_keeps_its_address() -> None:
+    image = File(url="https://x.test/a.png", media_type="image/png")
+    [item] = sent(Request(format="gemini", model="m", messages=[user(image)])).body["input"]
+    assert item["content"] == [{"type": "input_image", "detail": "auto", "image_url": "https://x.test/a.png"}]
