@@ -26,8 +26,10 @@ LAYERS = (
     "gateway",
     "lifespan responses explanation interchange",
     "views probe litellm",
+    "inprocess snippets",
+    "trial",
     "site urls checks",
-    "asgi apps management",
+    "asgi apps management admin portal",
 )
 """From the bottom up: a module imports from its own line and from those above it in this list, never from below."""
 
@@ -39,6 +41,7 @@ APART = (
     ("registry", "stored"),
     ("registry", "key_store"),
     ("protocols", "transports"),
+    ("admin", "portal"),
 )
 """Siblings that do not know each other, in either direction."""
 
