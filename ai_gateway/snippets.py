@@ -50,10 +50,12 @@ def for_key(base: str, token: str) -> list[Snippet]:
     return [export, *for_clients(base)]
 
 
-def for_clients(base: str, model: str = EXAMPLE_MODEL) -> list[Snippet]:
-    """Write the snippets, for a model. One whose name would need quoting gives way to the example."""
-    if not PLAIN_NAME.fullmatch(model):
-        model = EXAMPLE_MODEL
+def for_clients(base: str, chosen: str = "") -> list[Snippet]:
+    """Write the snippets, for a model if one was chosen. One whose name would need quoting gives way to the example."""
+    is_chosen = PLAIN_NAME.fullmatch(chosen) is not None
+    model = chosen if is_chosen else EXAMPLE_MODEL
+    claude_model = f"export ANTHROPIC_MODEL={model}\n" if is_chosen else ""
+    codex_model = f'model = "{model}"\n' if is_chosen else ""
     return [
         Snippet(
             name="curl",
@@ -88,13 +90,13 @@ def for_clients(base: str, model: str = EXAMPLE_MODEL) -> list[Snippet]:
             name="claude-code",
             title="Claude Code",
             where=_("In a shell."),
-            text=f'export ANTHROPIC_BASE_URL={base}\nexport ANTHROPIC_AUTH_TOKEN="${VARIABLE}"\nclaude',
+            text=f'export ANTHROPIC_BASE_URL={base}\nexport ANTHROPIC_AUTH_TOKEN="${VARIABLE}"\n{claude_model}claude',
         ),
         Snippet(
             name="codex",
             title="Codex",
             where=_("In the file ~/.codex/config.toml"),
-            text='model_provider = "gateway"\n\n[model_providers.gateway]\nname = "Gateway"\n'
+            text=f'{codex_model}model_provider = "gateway"\n\n[model_providers.gateway]\nname = "Gateway"\n'
             f'base_url = "{base}/v1"\nenv_key = "{VARIABLE}"\nwire_api = "responses"',
         ),
     ]

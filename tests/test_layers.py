@@ -17,7 +17,7 @@ LAYERS = (
     "configuration key_cache keyring validators concurrency",
     "fields",
     "models",
-    "stored key_store",
+    "stored key_store issuing",
     "registry",
     "refresher",
     "keys access routing health refusals intake guard changes",

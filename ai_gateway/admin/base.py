@@ -73,10 +73,7 @@ class FormMixin(BaseModelAdmin):  # type: ignore[type-arg]
     def formfield_for_dbfield(self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:
         """Give the fields that Django's own cannot fit their own form."""
         if isinstance(db_field, JSONField):
-            field = formfields.for_json(db_field)
-            if field is not None:
-                return field
-            kwargs["widget"] = theme.Textarea(attrs={"rows": 3, "class": "vLargeTextField gateway-lines"})
+            return formfields.for_json(db_field)
         if isinstance(db_field, EncryptedField):
             kwargs["widget"] = formfields.SecretInput()
         return super().formfield_for_dbfield(db_field, request, **kwargs)

@@ -47,6 +47,22 @@ class LinesField(forms.Field):
         return self.to_python(initial or []) != self.to_python(data)
 
 
+class ObjectField(forms.JSONField):
+    """A JSON object. An empty one is shown as nothing, and nothing is an empty one."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        attributes = {"rows": 3, "class": "vLargeTextField gateway-lines", "spellcheck": "false"}
+        super().__init__(**{"widget": theme.Textarea(attrs=attributes), **kwargs})
+
+    def prepare_value(self, value: Any) -> Any:
+        """Write the object of the model into the form."""
+        return "" if value in (None, {}) else super().prepare_value(value)
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """Compare the objects."""
+        return super().has_changed(initial or None, data or None)
+
+
 class DialectsField(forms.MultipleChoiceField):
     """Some of the wire formats."""
 
@@ -82,11 +98,11 @@ class SuggestingInput(theme.TextInput):
         return {**context, "list_id": list_id, "suggestions": list(self.suggestions())}
 
 
-def for_json(field: Field[Any, Any], **kwargs: Any) -> forms.Field | None:
-    """Give the form field for a JSON field that has one better than JSON; else None."""
+def for_json(field: Field[Any, Any]) -> forms.Field:
+    """Give the form field for a JSON field: one that needs no JSON, if there is one."""
     common = {"label": capfirst(field.verbose_name), "required": False, "help_text": field.help_text}
     if field.name in LINES:
         return LinesField(**{**common, "help_text": LINES[field.name]})
     if field.name == "dialects":
         return DialectsField(**common)
-    return None
+    return ObjectField(**common)

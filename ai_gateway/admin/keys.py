@@ -1,8 +1,7 @@
 """Virtual keys in the admin: made, exchanged and revoked here, and shown once, on the page that answers the request.
 
 A key is in that one answer and nowhere else: in no session, no message, no address and no history. The page is not
-kept by browsers, and reloading it makes no second key: a form is good for one key, named by the public id that it came
-with, and for one exchange of one key.
+kept by browsers, and reloading it makes no second key (`issuing.py`).
 
 Who may issue keys to other people has `issue_keys`. With `issue_own_keys` alone one gets keys of one's own. A key has
 its owner's rights, so it is never moved to another owner.
@@ -16,28 +15,23 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
-from django.core import signing
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Model, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path
 from django.utils import timezone
-from django.utils.crypto import constant_time_compare, salted_hmac
 from django.utils.decorators import method_decorator
+from django.utils.formats import date_format
+from django.utils.html import format_html
+from django.utils.timesince import timesince
 from django.utils.translation import gettext as translate
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
-from ai_gateway import crypto, snippets
+from ai_gateway import crypto, issuing, snippets
 from ai_gateway.admin.base import ControlAdmin, Tool
-from ai_gateway.keyring import keyring
 from ai_gateway.models import VirtualKey
-
-SALT = "ai_gateway.admin.keys"
-
-FORM_AGE = 24 * 60 * 60
-"""Seconds for which a form can be sent."""
 
 
 class KeyForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -56,7 +50,7 @@ class KeyForm(forms.ModelForm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         self.is_new = self.instance.pk is None
         if self.is_new:
-            self.fields["ticket"].initial = new_ticket
+            self.fields["ticket"].initial = issuing.new_ticket
             if self.owner is not None:
                 self.instance.user = self.owner
         else:
@@ -66,34 +60,9 @@ class KeyForm(forms.ModelForm):  # type: ignore[type-arg]
         """See whether a key can be made, and by this form."""
         cleaned = super().clean()
         if self.is_new:
-            check_keyring()
-            self.instance.public_id = read_ticket(self.cleaned_data.get("ticket", ""))
+            issuing.check_keyring()
+            self.instance.public_id = issuing.read_ticket(self.cleaned_data.get("ticket", ""))
         return cleaned
-
-
-def new_ticket() -> str:
-    """Make what lets a form make one key."""
-    return signing.dumps(crypto.random_text(crypto.PUBLIC_ID_LENGTH), salt=SALT)
-
-
-def read_ticket(ticket: str) -> str:
-    """Give the public id that a form came with. Raises ValidationError if it was used."""
-    try:
-        public_id: str = signing.loads(ticket, salt=SALT, max_age=FORM_AGE)
-    except signing.BadSignature as error:
-        raise ValidationError(_("This form is too old. Open it again."), code="ticket") from error
-    if VirtualKey.objects.filter(public_id=public_id).exists():
-        message = _("This form was sent already, and its key was shown. Revoke that key if you could not note it.")
-        raise ValidationError(message, code="ticket")
-    return public_id
-
-
-def check_keyring() -> None:
-    """Raise ValidationError if there is nothing to encrypt with."""
-    try:
-        keyring()
-    except crypto.CryptoError as error:
-        raise ValidationError(str(error), code="no_encryption_key") from error
 
 
 def state_of(key: VirtualKey) -> str:
@@ -139,10 +108,10 @@ class VirtualKeyAdmin(ControlAdmin):
     """Who holds a key, and what for."""
 
     form = KeyForm
-    list_display = ("name", "key_shown", "user", "group", "state", "expires_at", "last_used_at")
+    list_display = ("name", "key_shown", "held_by", "state", "ends", "last_used")
     list_filter = (StateFilter,)
     list_select_related = ("user", "group")
-    sortable_by = ("name", "expires_at")
+    sortable_by = ("name", "ends")
     search_fields = ("public_id",)
     search_help_text = _("The beginning of a name or of an owner's name, or the public id: the middle part of a key.")
     raw_id_fields = ("user", "group")
@@ -180,7 +149,22 @@ class VirtualKeyAdmin(ControlAdmin):
     @admin.display(description=_("key"))
     def key_shown(self, obj: VirtualKey) -> str:
         """As much of the key as may be shown."""
-        return obj.shown
+        return format_html('<code class="gateway-key">{}</code>', obj.shown)
+
+    @admin.display(description=_("owner"))
+    def held_by(self, obj: VirtualKey) -> str:
+        """Its owner, and the team that it is used for."""
+        return f"{obj.user} ({obj.group})" if obj.group is not None else str(obj.user)
+
+    @admin.display(description=_("ends"), ordering="expires_at")
+    def ends(self, obj: VirtualKey) -> str:
+        """The day on which it ends."""
+        return date_format(timezone.localtime(obj.expires_at), "SHORT_DATE_FORMAT") if obj.expires_at else "—"
+
+    @admin.display(description=_("last used"))
+    def last_used(self, obj: VirtualKey) -> str:
+        """How long ago it was used."""
+        return str(_("%(span)s ago") % {"span": timesince(obj.last_used_at, depth=1)}) if obj.last_used_at else "—"
 
     @admin.display(description=_("state"))
     def state(self, obj: VirtualKey) -> str:
@@ -205,12 +189,12 @@ class VirtualKeyAdmin(ControlAdmin):
 
     def may_issue_to_others(self, request: HttpRequest) -> bool:
         """Whether this user may make keys that others own."""
-        return request.user.has_perm("ai_gateway.issue_keys")
+        return issuing.may_issue_to_others(request.user)
 
     def may_issue(self, request: HttpRequest, key: VirtualKey | None = None) -> bool:
         """Whether this user may be shown a key: this one, or a new one of their own."""
         is_own = key is None or key.user_id == request.user.pk
-        return self.may_issue_to_others(request) or (is_own and request.user.has_perm("ai_gateway.issue_own_keys"))
+        return self.may_issue_to_others(request) or (is_own and issuing.may_issue_to_self(request.user))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """To add a key is to issue it."""
@@ -282,9 +266,7 @@ class VirtualKeyAdmin(ControlAdmin):
         problem = ""
         if request.method == "POST":
             try:
-                check_keyring()
-                if not constant_time_compare(request.POST.get("ticket", ""), exchange_ticket(key)):
-                    raise ValidationError(_("This key was exchanged in the meantime, perhaps by this very form."))
+                issuing.check_exchange(key, request.POST.get("ticket", ""))
             except ValidationError as error:
                 problem = error.messages[0]
             else:
@@ -293,7 +275,7 @@ class VirtualKeyAdmin(ControlAdmin):
                 self.log_change(request, key, [{"changed": {"fields": ["the key itself: exchanged for a new one"]}}])
                 return self.show_once(request, key, token)
         title = translate("Exchange %(name)s?") % {"name": key.name}
-        ticket = exchange_ticket(key)
+        ticket = issuing.exchange_ticket(key)
         return self.page(request, "rotate.html", title, key, ticket=ticket, problem=problem)
 
     @method_decorator([never_cache, require_http_methods(["GET", "POST"])])
@@ -330,8 +312,3 @@ class VirtualKeyAdmin(ControlAdmin):
         if not isinstance(key, VirtualKey):
             raise Http404
         return key
-
-
-def exchange_ticket(key: VirtualKey) -> str:
-    """Make what lets a form exchange the key that it was shown for, and no later one."""
-    return salted_hmac(SALT, f"{key.public_id}:{key.digest}", algorithm="sha256").hexdigest()

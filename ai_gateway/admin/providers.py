@@ -46,7 +46,7 @@ class CredentialInline(SecretFieldsMixin, FormMixin, theme.StackedInline):  # ty
     """The credentials of a provider."""
 
     model = ProviderCredential
-    fields = (("name", "state", "weight"), "secret", ("reference", "option"), "stored")
+    fields = (("name", "state"), "stored", "secret", "reference", ("option", "weight"))
     readonly_fields = ("stored",)
     show_change_link = False
 
@@ -58,14 +58,14 @@ class CredentialInline(SecretFieldsMixin, FormMixin, theme.StackedInline):  # ty
         """Ask only those for a secret who may store one."""
         if self.has_change_permission(request, obj) or self.has_add_permission(request, obj):
             return super().get_fields(request, obj)
-        return (("name", "state", "weight"), "option", "stored")
+        return (("name", "state"), "stored", ("option", "weight"))
 
 
 @admin.register(Provider)
 class ProviderAdmin(ProviderTrialAdmin):
     """Where calls can go."""
 
-    list_display = ("alias", "label", "backend", "address", "credential_count", "status", "is_enabled")
+    list_display = ("alias", "label", "address", "credential_count", "status")
     list_filter = ("is_enabled", "backend")
     search_fields = ("alias", "label", "backend", "base_url")
     inlines = (CredentialInline,)

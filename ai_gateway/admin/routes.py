@@ -49,7 +49,7 @@ def suggestions(request: Any) -> list[str]:
 class RouteAdmin(ExplainAdmin, RouteTrialAdmin):
     """The gateway's own names of models."""
 
-    list_display = ("name", "description", "leads_to", "strategy_name", "is_public", "is_enabled")
+    list_display = ("name", "leads_to", "strategy_name", "is_public", "is_enabled")
     list_filter = ("is_enabled", "is_public", "strategy")
     search_fields = ("name", "description", "targets__provider", "targets__model")
     raw_id_fields = ("users", "groups")

@@ -91,7 +91,8 @@ class ProviderTrialAdmin(TrialAdmin):
         if provider is None:
             switched_off = translate("It is switched off, or not saved yet.")
             return {"problem": snapshot.broken.get(obj.alias, switched_off)}
-        found: dict[str, Any] = {"credentials": trial.check_credentials(provider, snapshot)}
+        asked = trial.check_credentials(provider, snapshot)
+        found: dict[str, Any] = {"credentials": [(name, finding) for name, finding in asked if name or finding.seconds]}
         if model := form.cleaned_data["model"]:
             name = f"{obj.alias}/{model}"
             found["trial"] = trial.try_model(name, caller_of(request.user), provider, form.cleaned_data["prompt"])
