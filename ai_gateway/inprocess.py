@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from asgiref.sync import async_to_sync
 
-from ai_gateway import gateway
+from ai_gateway import gateway, registry
 from ai_gateway.calls import Caller, Headers, ReplyBody
 from ai_gateway.errors import ClientDisconnected
 from ai_gateway.intake import read_arrival
@@ -54,6 +54,7 @@ def ask(method: str, path: str, caller: Caller, body: object = None, headers: He
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(content)),
     ]
+    registry.snapshot()  # Built now if there is none yet: on the event loop the database could not be read.
     return async_to_sync(_ask)(method, path, caller, content, given)
 
 
