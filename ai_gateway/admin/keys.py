@@ -108,7 +108,7 @@ class VirtualKeyAdmin(ControlAdmin):
     """Who holds a key, and what for."""
 
     form = KeyForm
-    list_display = ("name", "key_shown", "held_by", "state", "ends", "last_used")
+    list_display = ("name", "held_by", "state", "last_used", "ends", "key_shown")
     list_filter = (StateFilter,)
     list_select_related = ("user", "group")
     sortable_by = ("name", "ends")

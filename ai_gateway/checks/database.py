@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, router
 
 from ai_gateway.checks.settings import TAG, is_sound
@@ -58,7 +59,7 @@ def check_stored_configuration(
     ]
     try:
         return [message for part in parts for message in part()]
-    except DatabaseError:
+    except (DatabaseError, ImproperlyConfigured):
         return []  # The migrations are still to come, or Django says more about it.
 
 
