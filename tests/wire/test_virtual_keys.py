@@ -16,7 +16,6 @@ from tests.upstream import Upstream
 from tests.wire.conftest import LIVE, ControlledGateway, Start
 from tests.wire.samples import CHAT, CHAT_PATH, MESSAGES, MESSAGES_PATH
 
-
 one_database = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 """For tests of what has little to do with the kind of database."""
 
