@@ -52,6 +52,12 @@ def test_not_ready_without_a_configuration(monkeypatch: pytest.MonkeyPatch) -> N
     assert read(run(health.ready())) == (503, {"status": "unavailable", "problems": ["configuration"]})
 
 
+def test_ready_with_a_warning_while_an_older_configuration_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is wrong is for the log: this page is everybody's."""
+    monkeypatch.setattr(registry, "_problems", {registry.from_settings: "the database: canary"})
+    assert read(run(health.ready())) == (200, {"status": "ready", "warnings": ["configuration"]})
+
+
 def test_a_database_that_fails_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
 
