@@ -13,6 +13,7 @@ from django.contrib import admin
 from django.contrib.admin.exceptions import NotRegistered
 from django.contrib.admin.options import BaseModelAdmin, IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
+from django.contrib.admin.widgets import ManyToManyRawIdWidget
 from django.core.paginator import Paginator
 from django.db.models import Field, JSONField, Model
 from django.http import HttpRequest, HttpResponse
@@ -70,6 +71,9 @@ class UncountedChangeList(ChangeList):
 class FormMixin(BaseModelAdmin):  # type: ignore[type-arg]
     """Form fields of the gateway's models, in pages and in inlines."""
 
+    looked_up: tuple[str, ...] = ()
+    """Fields that refer to people or groups, of which there may be very many."""
+
     def formfield_for_dbfield(self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:
         """Give the fields that Django's own cannot fit their own form."""
         if isinstance(db_field, JSONField):
@@ -79,17 +83,29 @@ class FormMixin(BaseModelAdmin):  # type: ignore[type-arg]
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def get_autocomplete_fields(self, request: HttpRequest) -> list[str]:
-        """Find people and groups by typing, if this site's admin can search them; else they are given by their ids."""
-        fields = [*super().get_autocomplete_fields(request)]
-        for name in self.raw_id_fields:
-            related = self.model._meta.get_field(name).remote_field.model
-            try:
-                searches = self.admin_site.get_model_admin(related).get_search_fields(request)
-            except NotRegistered:
-                continue
-            if searches:
-                fields.append(name)
-        return fields
+        """Find people and groups by typing, if this site's admin can search them."""
+        searched = [name for name in self.looked_up if self.can_search(name, request)]
+        return [*super().get_autocomplete_fields(request), *searched]
+
+    def can_search(self, name: str, request: HttpRequest) -> bool:
+        """Whether the admin can search what a field refers to. Users of a site's own may not be in it."""
+        related: Any = self.model._meta.get_field(name).related_model
+        try:
+            return bool(self.admin_site.get_model_admin(related).get_search_fields(request))
+        except NotRegistered:
+            return False
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Take the id of what cannot be searched: a list of all users would be too long."""
+        if db_field.name in self.looked_up and not self.can_search(db_field.name, request):
+            kwargs["widget"] = theme.RawIdInput(db_field.remote_field, self.admin_site)
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Take the ids of what cannot be searched."""
+        if db_field.name in self.looked_up and not self.can_search(db_field.name, request):
+            kwargs["widget"] = ManyToManyRawIdWidget(db_field.remote_field, self.admin_site)
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
 
 
 @method_decorator(sensitive_post_parameters(), name="changeform_view")
@@ -139,7 +155,11 @@ class ControlAdmin(FormMixin, theme.ModelAdmin):  # type: ignore[type-arg]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Add the tools."""
-        context = {"gateway_tools": list(self.list_tools(request)), "tool_template": theme.TOOL_TEMPLATE}
+        context = {
+            "gateway_tools": list(self.list_tools(request)),
+            "tool_template": theme.TOOL_TEMPLATE,
+            "is_unfold": theme.IS_UNFOLD,
+        }
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
     def url_of(self, view: str, obj: Model) -> str:

@@ -114,7 +114,7 @@ class VirtualKeyAdmin(ControlAdmin):
     sortable_by = ("name", "ends")
     search_fields = ("public_id",)
     search_help_text = _("The beginning of a name or of an owner's name, or the public id: the middle part of a key.")
-    raw_id_fields = ("user", "group")
+    looked_up = ("user", "group")
     actions = ("revoke_selected",)
     fieldsets = (
         (None, {"fields": ("ticket", "name", "user", "group", "expires_at")}),

@@ -52,7 +52,7 @@ class RouteAdmin(ExplainAdmin, RouteTrialAdmin):
     list_display = ("name", "leads_to", "strategy_name", "is_public", "is_enabled")
     list_filter = ("is_enabled", "is_public", "strategy")
     search_fields = ("name", "description", "targets__provider", "targets__model")
-    raw_id_fields = ("users", "groups")
+    looked_up = ("users", "groups")
     inlines = (TargetInline,)
     fieldsets = (
         (None, {"fields": ("name", "description", "strategy", "is_enabled")}),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group
 from django.contrib.sessions.models import Session
 from django.test import Client
@@ -185,10 +186,10 @@ def test_viewer__can_neither_exchange_nor_revoke(login: Login) -> None:
 @pytest.mark.parametrize("term", ["lapt", "ann", "{public_id}", "gw_{public_id}_…"])
 def test_search__finds_by_name_owner_and_public_id(boss: Client, term: str) -> None:
     key, _ = make_key(make_user("ann"), name="laptop")
-    make_key(make_user("bob"), name="server")
+    make_key(make_user("bob"), name="elsewhere")
     page = get(boss, "ai_gateway_virtualkey_changelist", q=term.format(public_id=key.public_id))
     assert key.public_id in page
-    assert "server" not in page
+    assert "elsewhere" not in page
 
 
 @pytest.mark.parametrize(
@@ -208,3 +209,12 @@ def test_rotate_and_revoke__need_the_csrf_token(boss: Client) -> None:
     strict.cookies = boss.cookies
     for name in ("rotate", "revoke"):
         assert strict.post(url(f"ai_gateway_virtualkey_{name}", key.pk)).status_code == 403
+
+
+def test_add__owners_are_given_by_id_where_the_admin_cannot_search_them(
+    boss: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = make_user("ann")
+    monkeypatch.setattr(UserAdmin, "search_fields", ())
+    assert "vForeignKeyRawIdAdminField" in get(boss, "ai_gateway_virtualkey_add")
+    assert tokens_in(send(boss, "ai_gateway_virtualkey_add", name="laptop", user=ann.pk))
