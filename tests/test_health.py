@@ -11,6 +11,7 @@ from django.test import override_settings
 
 from ai_gateway import __version__, health, registry
 from ai_gateway.calls import Reply
+from ai_gateway.configuration import Configuration
 from tests.factories import run
 
 
@@ -54,7 +55,7 @@ def test_not_ready_without_a_configuration(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_ready_with_a_warning_while_an_older_configuration_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is wrong is for the log: this page is everybody's."""
-    monkeypatch.setattr(registry, "_problems", {registry.from_settings: "the database: canary"})
+    monkeypatch.setattr(registry, "_problems", {Configuration: "the database: canary"})
     assert read(run(health.ready())) == (200, {"status": "ready", "warnings": ["configuration"]})
 
 
