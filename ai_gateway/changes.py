@@ -7,11 +7,12 @@ update, or one by hand) is noticed too, but only when keys are read again, or th
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
-from django.db import transaction
+from django.db import DatabaseError, router, transaction
 from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save
 
@@ -24,6 +25,8 @@ from ai_gateway.models import (
     RouteTarget,
     VirtualKey,
 )
+
+logger = logging.getLogger("ai_gateway")
 
 PREFIX = "ai_gateway.changes"
 
@@ -52,7 +55,21 @@ def connect() -> None:
 def note(*counters: str) -> None:
     """Count a change, and look for it in this process as soon as it is committed."""
     ConfigurationVersion.bump(*counters)
-    transaction.on_commit(look, robust=True)
+    transaction.on_commit(look, using=router.db_for_write(ConfigurationVersion), robust=True)
+
+
+def note_people(*counters: str, of: Any = None) -> None:
+    """Count a change of users or groups; `of` is a user to whom it matters only as an owner of keys.
+
+    They are the site's, and must be possible before the gateway has tables. If the change cannot be counted it is still
+    noticed when keys are read again, some seconds later.
+    """
+    try:
+        with transaction.atomic(using=router.db_for_write(ConfigurationVersion)):
+            if of is None or VirtualKey.objects.filter(user=of).exists():
+                note(*counters)
+    except DatabaseError as error:
+        logger.warning("A change of users or groups could not be counted: %s", error)
 
 
 def look() -> None:
@@ -81,14 +98,13 @@ def _note_user(
     """Note a changed owner of keys. Users are saved often, at each login for one, and most own none."""
     if created or raw or (update_fields and update_fields <= UNIMPORTANT):
         return
-    if VirtualKey.objects.filter(user=instance.pk).exists():
-        note("keys")
+    note_people("keys", of=instance.pk)
 
 
 def _note_rights(**_: Any) -> None:
-    note("configuration", "keys")
+    note_people("configuration", "keys")
 
 
 def _note_membership(action: str, **_: Any) -> None:
     if action.startswith("post_"):
-        note("keys")
+        note_people("keys")

@@ -74,10 +74,16 @@ def transport_of(loop: asyncio.AbstractEventLoop) -> Transport:
     """
     found = _transports.get(loop)
     if found is None:
-        entry = settings.TRANSPORT
-        backend = import_string(entry.get("BACKEND", DEFAULT_TRANSPORT))
-        found = _transports[loop] = backend(**entry.get("OPTIONS", {}))
+        found = _transports[loop] = new_transport()
     return found
+
+
+def new_transport() -> Transport:
+    """Make a transport as the settings say. Whoever asks for one closes it."""
+    entry = settings.TRANSPORT
+    backend = import_string(entry.get("BACKEND", DEFAULT_TRANSPORT))
+    transport: Transport = backend(**entry.get("OPTIONS", {}))
+    return transport
 
 
 def end_calls(loop: asyncio.AbstractEventLoop) -> None:

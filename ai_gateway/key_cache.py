@@ -38,12 +38,22 @@ MAX_STALE = 3600.0
 PATIENCE = 5.0
 """Seconds for which a call waits for its key to be read."""
 
+LAST_READ = 2.0
+"""Seconds for which a stopping process waits for the thread."""
+
 BATCH = 500
+"""Keys that are read with one query."""
+
 PAUSE = 0.02
+"""Seconds between two queries, if the first was partly in vain."""
+
 IDLE = 1.0
+"""Seconds without a question after which the thread gives its connection back."""
+
 MAX_FOUND = 50_000
 MAX_UNKNOWN = 10_000
 MAX_WAITING = 10_000
+"""Keys that are remembered, that are remembered not to exist, and that are waited for."""
 
 
 class KeyRecord(NamedTuple):
@@ -175,7 +185,7 @@ class KeyCache:
         thread, self._thread = self._thread, None
         self._wake.set()
         if thread is not None and thread is not threading.current_thread() and self._process == os.getpid():
-            thread.join(PATIENCE)
+            thread.join(LAST_READ)
         self._found.clear()
         self._unknown.clear()
         self._waiting.clear()

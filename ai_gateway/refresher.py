@@ -29,6 +29,9 @@ logger = logging.getLogger("ai_gateway")
 FIRST_LOOK = 5.0
 """Seconds for which a starting gateway waits for the database. After that it serves what the settings say."""
 
+LAST_LOOK = 2.0
+"""Seconds for which a stopping gateway waits for the thread, whatever the database does."""
+
 USED_INTERVAL = 10.0
 """Seconds between two writes of which keys were used."""
 
@@ -98,7 +101,7 @@ class Refresher:
         self.is_settled = False
         self._wake.set()
         if thread is not None:
-            thread.join(FIRST_LOOK)
+            thread.join(LAST_LOOK)
 
     def _run(self) -> None:
         me = threading.current_thread()
@@ -135,6 +138,8 @@ class Refresher:
     def _do_without(self) -> None:
         """Have the registry note and log that the database fails. It then serves what it knew, or the settings."""
         self._is_current = False
+        if registry.problems():
+            return  # It has, and goes on trying to find the database.
         try:
             registry.refresh()
         except Exception:

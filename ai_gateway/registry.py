@@ -82,15 +82,18 @@ _reported: dict[str, str] = {}
 
 
 def snapshot() -> Snapshot:
-    """Give the snapshot in force, built when it is first asked for."""
-    return _snapshot or refresh()
+    """Give the snapshot in force, built when it is first asked for. Waits for nobody who builds one at the same time:
+    a call may ask, on an event loop."""
+    global _snapshot
+    found = _snapshot
+    if found is None:
+        found = _snapshot = build([_read(source) for source in SOURCES])
+    return found
 
 
 def refresh() -> Snapshot:
-    """Build a snapshot anew and put it in force. If that fails the old one stays, and the error is raised.
-
-    Sources may wait for a database: where an event loop runs, those are left out.
-    """
+    """Build a snapshot anew and put it in force, one at a time. If that fails the old one stays, and the error is
+    raised. Sources may wait for a database; those that do say NotHere on an event loop."""
     global _snapshot
     with _lock:
         _snapshot = build([_read(source) for source in SOURCES])

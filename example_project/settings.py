@@ -82,6 +82,11 @@ AI_GATEWAY = {
     ],
 }
 
+# People
+
+LOGIN_REDIRECT_URL = "ai_gateway_portal:keys"
+LOGOUT_REDIRECT_URL = "login"
+
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 

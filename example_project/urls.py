@@ -1,17 +1,18 @@
-"""The admin, its static files, and the gateway at the root."""
+"""The admin, the portal with its login, their static files, and the gateway at the root."""
 
 from __future__ import annotations
 
 from contextlib import closing
 
 from django.contrib import admin
+from django.contrib.auth.views import LoginView, LogoutView
 from django.contrib.staticfiles.views import serve
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import include, path
 
 
 def static_file(request: HttpRequest, path: str) -> HttpResponseBase:
-    """Serve a file of the admin, whole. A server in front may serve STATIC_ROOT instead, and then nothing gets here."""
+    """Serve a file of the pages, whole. A server in front may serve STATIC_ROOT instead, and then nothing gets here."""
     found = serve(request, path, insecure=True)
     if not found.streaming:
         return found
@@ -21,6 +22,9 @@ def static_file(request: HttpRequest, path: str) -> HttpResponseBase:
 
 urlpatterns = [
     path("admin/", admin.site.urls),
+    path("accounts/login/", LoginView.as_view(template_name="ai_gateway/portal/login.html"), name="login"),
+    path("accounts/logout/", LogoutView.as_view(), name="logout"),
+    path("portal/", include("ai_gateway.portal.urls")),
     path("static/<path:path>", static_file),
     path("", include("ai_gateway.urls")),
 ]

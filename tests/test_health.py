@@ -11,6 +11,7 @@ from django.test import override_settings
 
 from ai_gateway import __version__, health, registry
 from ai_gateway.calls import Reply
+from ai_gateway.configuration import Configuration
 from tests.factories import run
 
 
@@ -50,6 +51,12 @@ def test_not_ready_without_a_configuration(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(registry, "snapshot", broken)
     assert read(run(health.ready("req_test"))) == (503, {"status": "unavailable", "problems": ["configuration"]})
+
+
+def test_ready_with_a_warning_while_an_older_configuration_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is wrong is for the log: this page is everybody's."""
+    monkeypatch.setattr(registry, "_problems", {Configuration: "the database: canary"})
+    assert read(run(health.ready("req_test"))) == (200, {"status": "ready", "warnings": ["configuration"]})
 
 
 @pytest.mark.parametrize("error", [DatabaseError, InterfaceError])

@@ -17,7 +17,7 @@ LAYERS = (
     "configuration key_cache keyring validators",
     "fields",
     "models",
-    "stored key_store",
+    "stored key_store issuing",
     "registry",
     "refresher",
     "keys access routing health refusals intake guard changes",
@@ -27,8 +27,10 @@ LAYERS = (
     "gateway",
     "lifespan responses explanation interchange",
     "views probe litellm",
+    "inprocess snippets",
+    "trial",
     "site urls checks",
-    "asgi apps management",
+    "asgi apps management admin portal",
 )
 """From the bottom up: a module imports from its own line and from those above it in this list, never from below."""
 
@@ -40,6 +42,7 @@ APART = (
     ("registry", "stored"),
     ("registry", "key_store"),
     ("protocols", "transports"),
+    ("admin", "portal"),
 )
 """Siblings that do not know each other, in either direction."""
 

@@ -21,9 +21,11 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from ai_gateway import registry
+from ai_gateway import crypto, registry
+from ai_gateway.credentials import Secret
 from ai_gateway.management.commands import rungateway
 from ai_gateway.server import GatheringProtocol
+from tests.control.rows import make_key, make_user
 from tests.raw_client import RawConnection
 from tests.upstream import Upstream, event_stream
 from tests.wire.samples import CHAT_DIALECT, CHAT_PATH, JSON
@@ -319,3 +321,37 @@ def test_missing_server__names_the_extra(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "uvicorn" else find(name))
     with pytest.raises(CommandError, match=r"django-ai-gateway\[server\]"):
         call_command("rungateway", "--port", "0")
+
+
+# The key that encrypts what the database holds.
+
+
+def test_encryption_key__is_made_beside_the_database_and_kept(run: Callable[..., Gateway], tmp_path: Path) -> None:
+    first = run({})
+    path = tmp_path / ".encryption_key"
+    key = path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert crypto.Keyring([Secret(key)]).current
+    assert key.strip() not in first.printed()
+    first.stop()
+    run({})
+    assert path.read_text() == key
+
+
+def test_encryption_key__is_not_made_where_one_is_set(run: Callable[..., Gateway], tmp_path: Path) -> None:
+    run({"AI_GATEWAY_ENCRYPTION_KEYS": crypto.generate_key()})
+    assert not (tmp_path / ".encryption_key").exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("encryption_key")
+def test_encryption_key__that_is_lost_is_not_replaced(
+    settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one would hide that what is encrypted cannot be read."""
+    monkeypatch.setattr(rungateway, "has_database", lambda: True)
+    path = tmp_path / "key"
+    make_key(make_user())
+    settings.AI_GATEWAY = {"ENCRYPTION_KEYS": [f"file:{path}"]}
+    rungateway.Command().prepare_encryption_key()
+    assert not path.exists()

@@ -6,16 +6,21 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, router
 
 from ai_gateway.checks.settings import TAG, is_sound
 from ai_gateway.conf import settings
 from ai_gateway.crypto import InvalidKey, NoKey
+from ai_gateway.key_store import read_keys
 from ai_gateway.keyring import keyring
-from ai_gateway.models import Provider, Route, RouteTarget, known_aliases
+from ai_gateway.models import Provider, Route, RouteTarget, VirtualKey, known_aliases
 from ai_gateway.stored import BrokenCredential, open_credentials
 
 Checks = Iterator[CheckMessage]
+
+SAMPLE = 5
+"""Keys that are tried at either end."""
 
 MOST_NAMED = 10
 """Routes that one message names."""
@@ -46,6 +51,7 @@ def check_stored_configuration(
     if not all(map(is_sound, ("PROVIDERS", "ROUTES", "ENCRYPTION_KEYS", "STORED_REFERENCES"))):
         return []
     parts: list[Callable[[], Checks]] = [
+        _check_keys,
         _check_providers,
         _check_provider_clashes,
         _check_route_clashes,
@@ -53,7 +59,7 @@ def check_stored_configuration(
     ]
     try:
         return [message for part in parts for message in part()]
-    except DatabaseError:
+    except (DatabaseError, ImproperlyConfigured):
         return []  # The migrations are still to come, or Django says more about it.
 
 
@@ -77,6 +83,20 @@ def _check_providers() -> Checks:
                 hint="Set the encryption key or the variable that is missing, or enter the credential again.",
                 id="ai_gateway.E081",
             )
+
+
+def _check_keys() -> Checks:
+    """Try to verify the oldest and the newest keys, which stand for all: there may be a million."""
+    some = [*VirtualKey.objects.order_by("pk")[:SAMPLE], *VirtualKey.objects.order_by("-pk")[:SAMPLE]]
+    records = read_keys([key.public_id for key in some])
+    bad = [public_id for public_id, record in records.items() if not record.is_verifiable]
+    if bad:
+        yield Error(
+            f"Virtual keys cannot be verified, for example {bad[0]}: their encryption key is missing, or is another "
+            "one. Their holders are answered with 503.",
+            hint="Set the encryption key that they were made with, behind the one in use: new,old.",
+            id="ai_gateway.E086",
+        )
 
 
 def _check_provider_clashes() -> Checks:

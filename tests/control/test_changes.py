@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group, Permission
+from django.db import ProgrammingError
 
 from ai_gateway import refresher
 from ai_gateway.models import ConfigurationVersion, Provider, ProviderCredential, Route, RouteTarget, VirtualKey
@@ -125,3 +126,17 @@ def test_this_process_looks_once_the_change_is_committed(
         Provider.objects.get().save()
         assert not looks
     assert looks
+
+
+@pytest.mark.usefixtures("world")
+def test_people_can_be_changed_before_the_gateway_has_tables(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def missing(*counters: str) -> None:
+        raise ProgrammingError("no such table")
+
+    monkeypatch.setattr(ConfigurationVersion, "bump", missing)
+    save(user("ann"), is_active=False)
+    user("ann").groups.clear()
+    assert not user("ann").is_active
+    assert "could not be counted" in caplog.text

@@ -18,7 +18,7 @@ from ai_gateway.calls import Caller, Target
 from ai_gateway.configuration import NotHere, SourceUnavailable
 from ai_gateway.errors import ProviderNotConfigured
 from ai_gateway.models import Provider, ProviderCredential, Route, RouteTarget
-from tests.control.rows import SECRET, make_credential, make_provider, make_route, make_user
+from tests.control.rows import SECRET, make_credential, make_key, make_provider, make_route, make_user
 from tests.factories import make_call
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("encryption_key")]
@@ -170,6 +170,13 @@ def test_a_route_has_its_targets_in_order_and_its_rule() -> None:
     assert "plain" not in snapshot.rules
     first = [routing.resolve(make_call(model="fast"), snapshot)[0].provider for _ in range(300)]
     assert 0.8 < first.count("groq") / len(first) < 0.98
+
+
+def test_keys_that_cannot_be_verified_are_told_by_a_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_key(make_user())
+    assert ids(checked()) == set()
+    monkeypatch.setenv("AI_GATEWAY_ENCRYPTION_KEYS", crypto.generate_key())
+    assert ids(checked()) == {"ai_gateway.E086"}
 
 
 def test_routes_that_lead_nowhere_are_told_by_a_check() -> None:

@@ -73,11 +73,15 @@ def start_controlled(upstream: Upstream, database: databases.Database, tmp_path:
         site = {"DATABASES": {"default": database}}
         chosen = {**default_settings(upstream), "POLL": 0.5, **settings}
         variables = {"AI_GATEWAY_ENCRYPTION_KEYS": key, **(environment or {})}
-        log = tmp_path / f"gateway-{len(started)}.log"
-        process = GatewayProcess(door, chosen, log, site=site, environment=variables, arguments=arguments)
         shell = SiteShell({**site_environment(door, chosen, site), **variables})
         if clear:
             shell.run("[model.objects.all().delete() for model in (Route, Provider, VirtualKey, User)]")
+        log = tmp_path / f"gateway-{len(started)}.log"
+        try:
+            process = GatewayProcess(door, chosen, log, site=site, environment=variables, arguments=arguments)
+        except BaseException:
+            shell.close()
+            raise
         started.append(ControlledGateway(process, shell))
         return started[-1]
 

@@ -11,6 +11,8 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from ai_gateway import gateway, registry
+from ai_gateway.conf import settings
+from ai_gateway.models import Provider
 from ai_gateway.probe import Finding, probe, variants
 from ai_gateway.registry import Snapshot
 
@@ -30,7 +32,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, offline: bool, provider: str | None, **options: Any) -> None:
         """Run the command."""
         snapshot = registry.refresh()
-        rows = [*broken(snapshot), *asyncio.run(ask(snapshot, offline=offline)), *routes(snapshot)]
+        asked = asyncio.run(ask(snapshot, offline=offline))
+        rows = [*broken(snapshot), *asked, *without_credential(snapshot), *routes(snapshot)]
         rows = [row for row in rows if provider is None or row[0].partition(" ")[0] == provider.lower()]
         for problem in registry.problems():
             rows.append(("configuration", "", Finding(False, problem)))
@@ -46,6 +49,14 @@ def broken(snapshot: Snapshot) -> Iterator[Row]:
     """Give the providers that cannot be called."""
     for alias, reason in snapshot.broken.items():
         yield alias, "", Finding(False, reason)
+
+
+def without_credential(snapshot: Snapshot) -> Iterator[Row]:
+    """Give the providers that somebody configured without a credential, which may be meant."""
+    stored = Provider.objects.values_list("alias", flat=True)
+    for alias in sorted({*map(str.lower, settings.PROVIDERS), *stored} & set(snapshot.providers)):
+        if alias not in snapshot.configured:
+            yield alias, "", Finding(True, "no credential: open to callers with their own only")
 
 
 async def ask(snapshot: Snapshot, *, offline: bool) -> list[Row]:

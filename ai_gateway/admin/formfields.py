@@ -1,0 +1,108 @@
+"""Form fields and widgets that people can fill in: a list is a line for each item, a secret is never shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from django import forms
+from django.db.models import Field
+from django.utils.text import capfirst
+from django.utils.translation import gettext_lazy as _
+
+from ai_gateway.admin import theme
+from ai_gateway.protocols import DIALECTS
+
+SEPARATORS = re.compile(r"[\n\r,]+")
+
+LINES = {
+    "allowed_models": _("Names of routes, models, or provider/model, with * for anything. One a line. Empty: all."),
+    "allowed_providers": _("Aliases of providers, with * for anything. One a line. Empty: all."),
+    "allowed_endpoints": _("Paths below /v1/, such as chat/completions, with * for anything. One a line. Empty: all."),
+    "allowed_networks": _("Where it may be used from, such as 192.0.2.0/24. One a line. Empty: everywhere."),
+    "tags": _("For reports and policies. One a line."),
+}
+"""The fields that hold a list of texts, with what to write there."""
+
+
+class LinesField(forms.Field):
+    """A list of texts, written one a line."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        attributes = {"rows": 3, "class": "vLargeTextField gateway-lines", "spellcheck": "false"}
+        super().__init__(**{"widget": theme.Textarea(attrs=attributes), **kwargs})
+
+    def prepare_value(self, value: Any) -> Any:
+        """Write the list of the model into the form."""
+        return "\n".join(map(str, value)) if isinstance(value, list) else value
+
+    def to_python(self, value: Any) -> list[str]:
+        """Read what was typed."""
+        items = value if isinstance(value, list) else SEPARATORS.split(value or "")
+        return [item.strip() for item in items if item.strip()]
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """Compare the items: blanks and empty lines are no change."""
+        return self.to_python(initial or []) != self.to_python(data)
+
+
+class ObjectField(forms.JSONField):
+    """A JSON object. An empty one is shown as nothing, and nothing is an empty one."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        attributes = {"rows": 3, "class": "vLargeTextField gateway-lines", "spellcheck": "false"}
+        super().__init__(**{"widget": theme.Textarea(attrs=attributes), **kwargs})
+
+    def prepare_value(self, value: Any) -> Any:
+        """Write the object of the model into the form."""
+        return "" if value in (None, {}) else super().prepare_value(value)
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """Compare the objects."""
+        return super().has_changed(initial or None, data or None)
+
+
+class DialectsField(forms.MultipleChoiceField):
+    """Some of the wire formats."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        names = sorted(dialect.name for dialect in DIALECTS.values() if dialect.is_generation)
+        super().__init__(choices=[(name, name) for name in names], widget=theme.Checkboxes(), **kwargs)
+
+
+class SecretInput(theme.PasswordInput):
+    """Takes a secret, and never gives one back, not even after an error."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            attrs={"autocomplete": "new-password", "class": "vTextField", "data-1p-ignore": "", "spellcheck": "false"},
+            render_value=False,
+        )
+
+
+class SuggestingInput(theme.TextInput):
+    """A text for which some values are suggested. They are asked for each time that it is shown."""
+
+    template_name = "ai_gateway/widgets/suggestions.html"
+
+    def __init__(self, suggestions: Callable[[], Iterable[str]], attrs: dict[str, Any] | None = None) -> None:
+        super().__init__(attrs=attrs)
+        self.suggestions = suggestions
+
+    def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
+        """Add the suggestions."""
+        context = super().get_context(name, value, attrs)
+        list_id = f"{context['widget']['attrs'].get('id', name)}_suggestions"
+        context["widget"]["attrs"]["list"] = list_id
+        return {**context, "list_id": list_id, "suggestions": list(self.suggestions())}
+
+
+def for_json(field: Field[Any, Any]) -> forms.Field:
+    """Give the form field for a JSON field: one that needs no JSON, if there is one."""
+    common = {"label": capfirst(field.verbose_name), "required": False, "help_text": field.help_text}
+    if field.name in LINES:
+        return LinesField(**{**common, "help_text": LINES[field.name]})
+    if field.name == "dialects":
+        return DialectsField(**common)
+    return ObjectField(**common)

@@ -1,0 +1,203 @@
+"""Providers and their credentials in the admin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import Count, Q, QuerySet
+from django.http import HttpRequest
+from django.urls import path
+from django.utils.translation import gettext_lazy as _
+
+from ai_gateway import registry
+from ai_gateway.admin import formfields, theme
+from ai_gateway.admin.base import ControlAdmin, FormMixin, Tool
+from ai_gateway.admin.trials import ProviderTrialAdmin
+from ai_gateway.models import Provider, ProviderCredential
+from ai_gateway.providers import CATALOG
+
+
+def backends() -> list[str]:
+    """Suggest the rows of the catalogue."""
+    return [*sorted(CATALOG), "custom"]
+
+
+def what_is_stored(credential: ProviderCredential) -> str:
+    """Say in a word where a credential is, as much of it as may be shown."""
+    if credential.reference:
+        return credential.reference
+    if not credential.secret:
+        return "—"
+    return f"…{credential.secret_hint}" if credential.secret_hint else str(_("stored"))
+
+
+class SecretFieldsMixin:
+    """Leaves the field for a new secret out for those who may only look."""
+
+    @admin.display(description=_("stored"))
+    def stored(self, obj: ProviderCredential) -> str:
+        """Say what is stored, without showing it."""
+        return what_is_stored(obj) if obj.pk else "—"
+
+
+class CredentialInline(SecretFieldsMixin, FormMixin, theme.StackedInline):  # type: ignore[type-arg]
+    """The credentials of a provider."""
+
+    model = ProviderCredential
+    fields = (("name", "state"), "stored", "secret", "reference", ("option", "weight"))
+    readonly_fields = ("stored",)
+    show_change_link = False
+
+    def get_extra(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> int:
+        """Offer an empty one to a new provider."""
+        return 1 if obj is None else 0
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Ask only those for a secret who may store one."""
+        if self.has_change_permission(request, obj) or self.has_add_permission(request, obj):
+            return super().get_fields(request, obj)
+        return (("name", "state"), "stored", ("option", "weight"))
+
+
+@admin.register(Provider)
+class ProviderAdmin(ProviderTrialAdmin):
+    """Where calls can go."""
+
+    list_display = ("alias", "label", "address", "credential_count", "status")
+    list_filter = ("is_enabled", "backend")
+    search_fields = ("alias", "label", "backend", "base_url")
+    inlines = (CredentialInline,)
+    save_on_top = False
+    fieldsets = (
+        (None, {"fields": ("alias", "label", "backend", "is_enabled")}),
+        (_("Address"), {"fields": ("base_url", "allow_private", "dialects")}),
+        (_("Limits"), {"fields": ("max_concurrency", "timeouts")}),
+        (_("Other options"), {"fields": ("options",), "classes": ("collapse",)}),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Provider]:
+        """Count the credentials in use along with the rows."""
+        active = Count("credentials", filter=Q(credentials__state=ProviderCredential.State.ACTIVE))
+        found: QuerySet[Provider] = super().get_queryset(request).annotate(active_credentials=active)
+        return found
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Suggest backends."""
+        if db_field.name == "backend":
+            kwargs["widget"] = formfields.SuggestingInput(backends, {"class": "vTextField"})
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
+
+    @admin.display(description=_("address"))
+    def address(self, obj: Provider) -> str:
+        """Its own address, or its backend's."""
+        known = CATALOG.get(obj.backend)
+        return obj.base_url or (known.base_url if known is not None else "") or "—"
+
+    @admin.display(description=_("credentials"))
+    def credential_count(self, obj: Provider) -> int:
+        """How many of its credentials are in use."""
+        return int(obj.active_credentials)  # type: ignore[attr-defined]
+
+    @admin.display(description=_("status"))
+    def status(self, obj: Provider) -> Any:
+        """What this process knows of it."""
+        return status_of(obj)
+
+    def tools(self, request: HttpRequest, obj: Provider) -> Iterable[Tool]:
+        """See ControlAdmin.tools."""
+        if self.has_change_permission(request, obj):
+            yield Tool(str(_("Test this provider")), self.url_of("test", obj), "network_check")
+
+    def get_urls(self) -> list[Any]:
+        """Add the test page."""
+        view = self.admin_site.admin_view(self.test_view)
+        return [path("<path:object_id>/test/", view, name="ai_gateway_provider_test"), *super().get_urls()]
+
+    def save_form(self, request: HttpRequest, form: Any, change: bool) -> Any:
+        """Note where the stored secrets were for."""
+        if change and {"base_url", "backend"} & set(form.changed_data):
+            before = Provider.objects.get(pk=form.instance.pk)
+            request.gateway_moved = host_of(before) != host_of(form.instance)  # type: ignore[attr-defined]
+        return super().save_form(request, form, change)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """Say so if stored secrets do not open any more, because the provider is at another host now."""
+        super().save_related(request, form, formsets, change)
+        if not getattr(request, "gateway_moved", False):
+            return
+        entered = {each.instance.pk for formset in formsets for each in formset.forms if "secret" in each.changed_data}
+        kept = form.instance.credentials.exclude(secret="").exclude(pk__in=entered)
+        names = ", ".join(kept.values_list("name", flat=True))
+        if names:
+            text = _("It is at another host now. Enter these credentials again, which were for the old one: %(names)s")
+            messages.warning(request, text % {"names": names})
+
+
+def host_of(provider: Provider) -> str | None:
+    """Give the host that a provider's secrets are for, None if it is not in order."""
+    try:
+        return provider.host
+    except (ValueError, TypeError, ImportError, OSError):
+        return None
+
+
+def status_of(provider: Provider) -> str:
+    """Say what the snapshot in force has of a provider."""
+    if not provider.is_enabled:
+        return str(_("switched off"))
+    snapshot = registry.snapshot()
+    if provider.alias in snapshot.broken:
+        return str(_("not in order: %(reason)s") % {"reason": snapshot.broken[provider.alias]})
+    found = snapshot.providers.get(provider.alias)
+    if found is None:
+        return str(_("not loaded yet"))
+    return str(_("ready") if found.is_configured else _("no credential"))
+
+
+@admin.register(ProviderCredential)
+class CredentialAdmin(SecretFieldsMixin, ControlAdmin):
+    """All credentials in one list, to find one, or to switch some off."""
+
+    list_display = ("name", "provider", "option", "stored", "weight", "state", "updated_at")
+    list_filter = ("state", ("provider", admin.RelatedOnlyFieldListFilter))
+    list_select_related = ("provider",)
+    search_fields = ("name", "provider__alias", "reference", "secret_hint")
+    autocomplete_fields = ("provider",)
+    readonly_fields = ("stored",)
+    actions = ("enable", "disable")
+    fieldsets = (
+        (None, {"fields": ("provider", "name", "state", "weight")}),
+        (_("Credential"), {"fields": ("stored", "secret", "reference", "option")}),
+    )
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Ask only those for a secret who may store one."""
+        if obj is None or self.has_change_permission(request, obj):
+            return self.fieldsets
+        return ((None, {"fields": ("provider", "name", "state", "weight", "stored", "option")}),)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """A credential stays with its provider: it would not open anywhere else."""
+        return ("stored",) if obj is None else ("stored", "provider")
+
+    @admin.action(description=_("Use the selected credentials"), permissions=["change"])
+    def enable(self, request: HttpRequest, queryset: QuerySet[ProviderCredential]) -> None:
+        """Use them."""
+        self.set_state(request, queryset, ProviderCredential.State.ACTIVE)
+
+    @admin.action(description=_("Stop using the selected credentials"), permissions=["change"])
+    def disable(self, request: HttpRequest, queryset: QuerySet[ProviderCredential]) -> None:
+        """Stop using them."""
+        self.set_state(request, queryset, ProviderCredential.State.DISABLED)
+
+    def set_state(self, request: HttpRequest, queryset: QuerySet[ProviderCredential], state: str) -> None:
+        """Change the state of some credentials, and note it in their history."""
+        changed = 0
+        for credential in queryset.exclude(state=state):
+            old, credential.state = credential.state, state
+            credential.save(update_fields=["state", "updated_at"])
+            self.log_change(request, credential, [{"changed": {"fields": [f"state: “{old}” → “{state}”"]}}])
+            changed += 1
+        messages.success(request, _("Changed %(count)d credentials.") % {"count": changed})

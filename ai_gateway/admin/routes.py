@@ -1,0 +1,100 @@
+"""Routes and their targets in the admin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Prefetch, QuerySet
+from django.http import HttpRequest
+from django.urls import path, reverse
+from django.utils.translation import gettext_lazy as _
+
+from ai_gateway.admin import formfields, theme
+from ai_gateway.admin.base import FormMixin, Tool
+from ai_gateway.admin.explain import ExplainAdmin
+from ai_gateway.admin.trials import RouteTrialAdmin
+from ai_gateway.models import Route, RouteTarget, known_aliases
+
+SHOWN_TARGETS = 4
+
+
+class TargetInline(FormMixin, theme.TabularInline):  # type: ignore[type-arg]
+    """Where a route leads."""
+
+    model = RouteTarget
+    fields = ("position", "provider", "model", "weight", "is_enabled")
+
+    def get_extra(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> int:
+        """Offer an empty one to a new route."""
+        return 1 if obj is None else 0
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Suggest the providers that there are, asked for once a page."""
+        if db_field.name == "provider":
+            kwargs["widget"] = formfields.SuggestingInput(lambda: suggestions(request), {"class": "vTextField"})
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
+
+
+def suggestions(request: Any) -> list[str]:
+    """Name the providers that there are, remembered for the length of a request."""
+    if not hasattr(request, "gateway_aliases"):
+        request.gateway_aliases = sorted(known_aliases())
+    found: list[str] = request.gateway_aliases
+    return found
+
+
+@admin.register(Route)
+class RouteAdmin(ExplainAdmin, RouteTrialAdmin):
+    """The gateway's own names of models."""
+
+    list_display = ("name", "leads_to", "strategy_name", "is_public", "is_enabled")
+    list_filter = ("is_enabled", "is_public", "strategy")
+    search_fields = ("name", "description", "targets__provider", "targets__model")
+    looked_up = ("users", "groups")
+    inlines = (TargetInline,)
+    fieldsets = (
+        (None, {"fields": ("name", "description", "strategy", "is_enabled")}),
+        (_("Who may use it"), {"fields": ("is_public", "groups", "users")}),
+        (_("For reports"), {"fields": ("tags",), "classes": ("collapse",)}),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Route]:
+        """Read the targets along with the rows."""
+        return super().get_queryset(request).prefetch_related(Prefetch("targets", to_attr="in_order"))
+
+    @admin.display(description=_("targets"))
+    def leads_to(self, obj: Route) -> str:
+        """Its targets in their order."""
+        targets = [str(target) for target in obj.in_order if target.is_enabled]  # type: ignore[attr-defined]
+        shown = " → " if obj.strategy == Route.Strategy.FAILOVER else " | "
+        rest = len(targets) - SHOWN_TARGETS
+        return (shown.join(targets[:SHOWN_TARGETS]) + (f" … +{rest}" if rest > 0 else "")) or "—"
+
+    @admin.display(description=_("strategy"), ordering="strategy")
+    def strategy_name(self, obj: Route) -> str:
+        """The strategy in a word."""
+        return str(_("in order") if obj.strategy == Route.Strategy.FAILOVER else _("by weight"))
+
+    def tools(self, request: HttpRequest, obj: Route) -> Iterable[Tool]:
+        """See ControlAdmin.tools."""
+        if self.has_change_permission(request, obj):
+            yield Tool(str(_("Test this route")), self.url_of("test", obj), "network_check")
+        yield Tool(str(_("Explain")), f"{self.explain_url()}?model={obj.name}", "help")
+
+    def list_tools(self, request: HttpRequest) -> Iterable[Tool]:
+        """See ControlAdmin.list_tools."""
+        yield Tool(str(_("Explain a call")), self.explain_url(), "help")
+
+    def explain_url(self) -> str:
+        """Give the address of the page that explains calls."""
+        return reverse(f"{self.admin_site.name}:ai_gateway_explain", current_app=self.admin_site.name)
+
+    def get_urls(self) -> list[Any]:
+        """Add the pages."""
+        return [
+            path("explain/", self.admin_site.admin_view(self.explain_view), name="ai_gateway_explain"),
+            path("<path:object_id>/test/", self.admin_site.admin_view(self.test_view), name="ai_gateway_route_test"),
+            *super().get_urls(),
+        ]

@@ -1,0 +1,101 @@
+"""The site's own pages call the gateway: in this process, for the user who is logged in, by the way of all calls.
+
+For synchronous views, under ASGI and WSGI alike. Each call has a transport of its own: the event loop that it runs on
+may live no longer than the call, and whoever tests a provider wants a connection made, not one that was open already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import msgspec
+from asgiref.sync import async_to_sync
+
+from ai_gateway import gateway, registry
+from ai_gateway.calls import Caller, Headers, ReplyBody
+from ai_gateway.errors import ClientDisconnected
+from ai_gateway.intake import read_arrival
+from ai_gateway.probe import Given
+
+PATIENCE = 30.0
+"""Seconds for a whole call: a person is waiting, and so is a thread."""
+
+LONGEST = 1024 * 1024
+"""Bytes of an answer that are read. The rest is not shown to anybody."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came back: the status, the headers by name, the body, and how long it took."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    seconds: float
+
+    @property
+    def document(self) -> Any:
+        """The body as JSON, or None if it is none."""
+        try:
+            return msgspec.json.decode(self.body)
+        except msgspec.DecodeError:
+            return None
+
+
+def ask(method: str, path: str, caller: Caller, body: object = None, headers: Headers | None = None) -> Answer:
+    """Call the gateway as this caller, with a JSON body or none. Failures come back as answers."""
+    content = b"" if body is None else msgspec.json.encode(body)
+    given: Headers = [
+        *(headers or []),
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(content)),
+    ]
+    registry.snapshot()  # Built now if there is none yet: on the event loop the database could not be read.
+    return async_to_sync(_ask)(method, path, caller, content, given)
+
+
+async def _ask(method: str, path: str, caller: Caller, body: bytes, headers: Headers) -> Answer:
+    began = perf_counter()
+    transport = gateway.new_transport()
+    try:
+        async with asyncio.timeout(PATIENCE):
+            reply = await gateway.handle(
+                read_arrival(method, path, path.encode(), b"", headers, Given(body)), transport, caller
+            )
+            try:
+                content = await _read(reply.body)
+            finally:
+                await reply.aclose()
+    except TimeoutError:
+        return _failure(504, f"There was no whole answer within {PATIENCE:g} s.", began)
+    except ClientDisconnected:
+        return _failure(502, "The answer broke off.", began)
+    finally:
+        await transport.aclose()
+    return Answer(
+        status=reply.status,
+        headers={name.decode("latin-1"): value.decode("latin-1") for name, value in reply.headers},
+        body=content,
+        seconds=perf_counter() - began,
+    )
+
+
+async def _read(body: bytes | ReplyBody) -> bytes:
+    if isinstance(body, bytes):
+        return body[:LONGEST]
+    pieces, length = [], 0
+    async for piece in body:
+        pieces.append(piece)
+        length += len(piece)
+        if length >= LONGEST:
+            break
+    return b"".join(pieces)[:LONGEST]
+
+
+def _failure(status: int, message: str, began: float) -> Answer:
+    body = msgspec.json.encode({"error": {"message": message}})
+    return Answer(status=status, headers={}, body=body, seconds=perf_counter() - began)

@@ -1,0 +1,15 @@
+"""The pages of the portal. Include them wherever the site has its pages."""
+
+from django.urls import path
+
+from ai_gateway.portal import views
+
+app_name = "ai_gateway_portal"
+
+urlpatterns = [
+    path("", views.keys, name="keys"),
+    path("new/", views.new, name="new"),
+    path("keys/<str:public_id>/revoke/", views.revoke, name="revoke"),
+    path("models/", views.models, name="models"),
+    path("connect/", views.connect, name="connect"),
+]

@@ -1,0 +1,144 @@
+"""Does it work? A small but whole call to a model, and one to each credential of a provider, for people to look at.
+
+The call is written in a format that the provider speaks, so that nothing is tried that no caller would send.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from asgiref.sync import async_to_sync
+
+from ai_gateway import gateway, inprocess
+from ai_gateway.calls import Caller
+from ai_gateway.inprocess import Answer
+from ai_gateway.probe import Finding, probe, variants
+from ai_gateway.providers import Provider
+from ai_gateway.registry import Snapshot
+
+LONGEST_SHOWN = 4000
+"""Characters of an answer that are shown."""
+
+FORMATS = ("openai_chat", "anthropic_messages", "openai_responses", "gemini")
+"""In the order of preference, if a provider speaks several."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One call, ready to be shown: what was asked, what came back, and who answered."""
+
+    path: str
+    answer: Answer
+
+    @property
+    def ok(self) -> bool:
+        """Whether it is an answer and no error."""
+        return self.answer.status == 200
+
+    @property
+    def milliseconds(self) -> int:
+        """How long it took."""
+        return round(self.answer.seconds * 1000)
+
+    @property
+    def text(self) -> str:
+        """What the model said, or the error's message."""
+        document = self.answer.document
+        found = " ".join(texts(document)) if self.ok else error_message(document)
+        return (found or self.raw)[:LONGEST_SHOWN]
+
+    @property
+    def raw(self) -> str:
+        """The answer as it came, JSON with line breaks."""
+        document = self.answer.document
+        if document is None:
+            return self.answer.body[:LONGEST_SHOWN].decode("utf-8", "replace")
+        return json.dumps(document, indent=2, ensure_ascii=False)[:LONGEST_SHOWN]
+
+    @property
+    def provider(self) -> str:
+        """Who answered, if anybody was asked."""
+        return self.answer.headers.get("x-gateway-provider", "")
+
+    @property
+    def model(self) -> str:
+        """The model that answered, by the provider's name for it."""
+        return self.answer.headers.get("x-gateway-model", "")
+
+    @property
+    def attempts(self) -> str:
+        """How many targets were asked until one answered."""
+        return self.answer.headers.get("x-gateway-attempts", "")
+
+    @property
+    def request_id(self) -> str:
+        """What the call is found by in the log."""
+        return self.answer.headers.get("x-request-id", "")
+
+
+def try_model(model: str, caller: Caller, provider: Provider | None, prompt: str) -> Trial:
+    """Ask a model something, in a format that this provider speaks. It costs what such a call costs."""
+    path, body = request(format_of(provider), model, prompt)
+    return Trial(path, inprocess.ask("POST", path, caller, body))
+
+
+def format_of(provider: Provider | None) -> str:
+    """Choose a format of a provider, the most common one if nothing is known of it."""
+    spoken = provider.dialects if provider is not None else frozenset(FORMATS)
+    return next((name for name in FORMATS if name in spoken), FORMATS[0])
+
+
+def request(name: str, model: str, prompt: str) -> tuple[str, dict[str, Any]]:
+    """Write a small request: its path and its body."""
+    messages = [{"role": "user", "content": prompt}]
+    if name == "anthropic_messages":
+        return "/v1/messages", {"model": model, "max_tokens": 100, "messages": messages}
+    if name == "openai_responses":
+        return "/v1/responses", {"model": model, "input": prompt}
+    if name == "gemini":
+        contents = [{"role": "user", "parts": [{"text": prompt}]}]
+        return f"/v1beta/models/{model.rpartition('/')[2]}:generateContent", {"model": model, "contents": contents}
+    # Without a limit: the newer models refuse the older name of it, and the older ones the newer.
+    return "/v1/chat/completions", {"model": model, "messages": messages}
+
+
+def texts(document: Any) -> Iterator[str]:
+    """Find what was said, in the answer of any format."""
+    if isinstance(document, Mapping):
+        for key in ("choices", "message", "output", "candidates", "content", "parts", "text"):
+            value = document.get(key)
+            if isinstance(value, str):
+                yield value
+            else:
+                yield from texts(value)
+    elif isinstance(document, list):
+        for item in document:
+            yield from texts(item)
+
+
+def error_message(document: Any) -> str:
+    """Find the message of an error, in any format."""
+    if isinstance(document, list) and document:
+        document = document[0]
+    error = document.get("error", document) if isinstance(document, Mapping) else None
+    message = error.get("message") if isinstance(error, Mapping) else error
+    return str(message or "")
+
+
+def check_credentials(provider: Provider, snapshot: Snapshot) -> list[tuple[str, Finding]]:
+    """Ask a provider for its models, once with each of its credentials, which costs nothing. By credential."""
+    return async_to_sync(_check_credentials)(provider, snapshot)
+
+
+async def _check_credentials(provider: Provider, snapshot: Snapshot) -> list[tuple[str, Finding]]:
+    each = list(variants(provider))
+    transport = gateway.new_transport()
+    try:
+        findings = await asyncio.gather(*(probe(variant, snapshot, transport) for _, variant in each))
+    finally:
+        await transport.aclose()
+    return [(name, finding) for (name, _), finding in zip(each, findings, strict=True)]

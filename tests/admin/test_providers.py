@@ -1,0 +1,176 @@
+"""Providers and credentials in the admin: what is stored can be replaced and used, and never read."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.messages import get_messages
+from django.test import Client
+
+from ai_gateway.models import Provider, ProviderCredential
+from ai_gateway.stored import open_credential
+from tests.admin.conftest import Login
+from tests.admin.pages import get, send, url
+from tests.control.rows import SECRET, make_credential, make_provider, make_route
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("encryption_key")]
+
+NEW = {
+    "alias": "groq",
+    "backend": "groq",
+    "credentials__0__name": "main",
+    "credentials__0__secret": SECRET,
+}
+
+
+def test_add__stores_the_provider_and_its_credential(boss: Client) -> None:
+    response = send(boss, "ai_gateway_provider_add", **NEW)
+    assert response.status_code == 302
+    credential = ProviderCredential.objects.get(provider__alias="groq")
+    assert open_credential(credential).reveal() == SECRET
+
+
+def test_add__a_wrong_form_comes_back_without_the_secret(boss: Client) -> None:
+    response = send(boss, "ai_gateway_provider_add", **{**NEW, "base_url": "no URL"})
+    assert response.status_code == 200
+    assert "Write a URL such as" in response.content.decode()
+    assert SECRET not in response.content.decode()
+    assert not Provider.objects.exists()
+
+
+def test_add__a_secret_that_cannot_be_sent_is_refused_without_being_shown(boss: Client) -> None:
+    response = send(boss, "ai_gateway_provider_add", **{**NEW, "credentials__0__secret": f" {SECRET}"})
+    assert "It has blanks around it" in response.content.decode()
+    assert SECRET not in response.content.decode()
+
+
+def test_add__without_an_encryption_key_says_what_is_missing(boss: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AI_GATEWAY_ENCRYPTION_KEYS")
+    response = send(boss, "ai_gateway_provider_add", **NEW)
+    assert "There is no encryption key" in response.content.decode()
+
+
+def test_secret__is_in_no_page_and_no_history(boss: Client) -> None:
+    provider = make_provider()
+    credential = make_credential(provider)
+    ciphertext = credential.secret.ciphertext
+    send(boss, "ai_gateway_provider_change", provider.pk, credentials__0__secret=f"{SECRET}-another")
+    pages = [
+        get(boss, "ai_gateway_provider_change", provider.pk),
+        get(boss, "ai_gateway_provider_changelist"),
+        get(boss, "ai_gateway_provider_history", provider.pk),
+        get(boss, "ai_gateway_providercredential_change", credential.pk),
+        get(boss, "ai_gateway_providercredential_changelist"),
+        get(boss, "ai_gateway_providercredential_history", credential.pk),
+        get(boss, "ai_gateway_provider_delete", provider.pk),
+        get(boss, "ai_gateway_provider_test", provider.pk),
+        *LogEntry.objects.values_list("change_message", flat=True),
+    ]
+    for page in pages:
+        assert SECRET not in page
+        assert ciphertext not in page
+        assert "gw1:" not in page
+    assert "Secret: changed" in pages[2]
+
+
+def test_secret__left_empty_is_kept(boss: Client) -> None:
+    provider = make_provider()
+    credential = make_credential(provider)
+    response = send(boss, "ai_gateway_provider_change", provider.pk, label="Changed")
+    assert response.status_code == 302
+    credential.refresh_from_db()
+    assert open_credential(credential).reveal() == SECRET
+
+
+def test_history__tells_old_and_new_values(boss: Client) -> None:
+    provider = make_provider(label="Before")
+    send(boss, "ai_gateway_provider_change", provider.pk, label="After", max_concurrency="7")
+    page = get(boss, "ai_gateway_provider_history", provider.pk)
+    assert "“Before” → “After”" in page
+    assert "— → “7”" in page
+
+
+def test_another_host__warns_of_credentials_that_do_not_open_any_more(boss: Client) -> None:
+    provider = make_provider()
+    make_credential(provider, "kept")
+    make_credential(provider, "by-reference", reference="env:OPENAI_API_KEY")
+    response = send(boss, "ai_gateway_provider_change", provider.pk, base_url="https://elsewhere.example/v1")
+    assert "Enter these credentials again, which were for the old one: kept" in str(
+        [str(message) for message in get_messages(response.wsgi_request)]
+    )
+
+
+def test_lines__dialects_are_chosen_and_stored_as_a_list(boss: Client) -> None:
+    send(boss, "ai_gateway_provider_add", alias="own", backend="openai", dialects=["openai_chat", "gemini"])
+    assert Provider.objects.get().dialects == ["openai_chat", "gemini"]
+
+
+def test_credentials__are_switched_off_and_on_by_an_action(boss: Client) -> None:
+    credential = make_credential(make_provider())
+    data = {"action": "disable", "_selected_action": [credential.pk]}
+    assert boss.post(url("ai_gateway_providercredential_changelist"), data).status_code == 302
+    credential.refresh_from_db()
+    assert credential.state == "disabled"
+    assert LogEntry.objects.get().get_change_message() == "Changed state: “active” → “disabled”."
+
+
+def test_viewer__sees_what_is_stored_where_but_no_field_for_it(login: Login) -> None:
+    provider = make_provider()
+    credential = make_credential(provider)
+    viewer = login("view_provider", "view_providercredential")
+    page = get(viewer, "ai_gateway_provider_change", provider.pk)
+    assert "…cdef" in page
+    assert 'type="password"' not in page
+    assert "/test/" not in page
+    assert 'type="password"' not in get(viewer, "ai_gateway_providercredential_change", credential.pk)
+    assert viewer.get(url("ai_gateway_provider_test", provider.pk)).status_code == 403
+    assert viewer.post(url("ai_gateway_provider_test", provider.pk)).status_code == 403
+
+
+def test_stranger__sees_nothing(login: Login) -> None:
+    provider = make_provider()
+    stranger = login()
+    for name in ("change", "test", "history", "delete"):
+        assert stranger.get(url(f"ai_gateway_provider_{name}", provider.pk)).status_code == 403
+    assert stranger.get(url("ai_gateway_provider_changelist")).status_code == 403
+
+
+def test_test__asks_the_model_and_shows_the_answer(boss: Client) -> None:
+    provider = make_provider("echo")
+    make_route("fast", "echo/echo-1")
+    page = get(boss, "ai_gateway_provider_test", provider.pk)
+    assert 'value="echo-1"' in page
+    response = boss.post(url("ai_gateway_provider_test", provider.pk), {"model": "echo-1", "prompt": "Say good day"})
+    answer = response.content.decode()
+    assert "It answered" in answer
+    assert "Say good day" in answer
+    assert "/v1/chat/completions" in answer
+
+
+@pytest.mark.parametrize("dialect", ["openai_chat", "anthropic_messages", "openai_responses", "gemini"])
+def test_test__asks_in_a_format_that_the_provider_speaks(boss: Client, dialect: str) -> None:
+    provider = make_provider("echo", dialects=[dialect])
+    response = boss.post(url("ai_gateway_provider_test", provider.pk), {"model": "echo-1", "prompt": "good day"})
+    assert "It answered" in response.content.decode()
+    assert '<blockquote class="gateway-answer">good day' in response.content.decode()
+
+
+def test_test__shows_an_error_readably(boss: Client) -> None:
+    provider = make_provider("dead", backend="custom", base_url="http://127.0.0.1:9/v1", allow_private=True)
+    make_credential(provider)
+    response = boss.post(url("ai_gateway_provider_test", provider.pk), {"model": "any", "prompt": "Hello"})
+    page = response.content.decode()
+    assert "It failed" in page
+    assert "main" in page
+    assert SECRET not in page
+
+
+def test_test__of_a_provider_that_is_switched_off_says_so(boss: Client) -> None:
+    provider = make_provider(is_enabled=False)
+    response = boss.post(url("ai_gateway_provider_test", provider.pk), {"model": "any", "prompt": "Hello"})
+    assert "It is switched off" in response.content.decode()
+
+
+def test_test__is_not_run_by_opening_the_page(boss: Client) -> None:
+    provider = make_provider("echo")
+    assert "It answered" not in get(boss, "ai_gateway_provider_test", provider.pk, model="echo-1", prompt="x")

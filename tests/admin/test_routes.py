@@ -1,0 +1,104 @@
+"""Routes in the admin: their targets, the test of one, and the explanation of a call."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.test import Client
+
+from ai_gateway.models import Route
+from tests.admin.conftest import Login
+from tests.admin.pages import get, send, url
+from tests.control.rows import make_key, make_provider, make_route, make_user
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("encryption_key")]
+
+
+def test_add__with_a_target(boss: Client) -> None:
+    make_provider("echo")
+    page = get(boss, "ai_gateway_route_add")
+    assert '<option value="echo">' in page
+    response = send(boss, "ai_gateway_route_add", name="fast", targets__0__provider="echo", targets__0__model="echo-1")
+    assert response.status_code == 302
+    assert [str(target) for target in Route.objects.get().targets.all()] == ["echo/echo-1"]
+
+
+def test_add__an_unknown_provider_is_refused(boss: Client) -> None:
+    response = send(boss, "ai_gateway_route_add", name="fast", targets__0__provider="nowhere", targets__0__model="m")
+    assert "There is no provider nowhere." in response.content.decode()
+
+
+def test_change__notes_targets_in_the_history(boss: Client) -> None:
+    route = make_route("fast", "echo/echo-1")
+    send(boss, "ai_gateway_route_change", route.pk, targets__0__model="echo-2")
+    message = LogEntry.objects.get().get_change_message()
+    assert message == "Changed Model: “echo-1” → “echo-2” for target “echo/echo-2”."
+
+
+def test_test__asks_the_route_as_the_user(boss: Client) -> None:
+    make_provider("echo")
+    route = make_route("fast", "echo/echo-1")
+    response = boss.post(url("ai_gateway_route_test", route.pk), {"prompt": "good day"})
+    page = response.content.decode()
+    assert "It answered" in page
+    assert "good day" in page
+    assert "echo / echo-1" in page
+    assert "is a route, whose targets are asked in order" in page
+
+
+def test_test__a_route_that_is_not_open_to_the_user_is_refused_as_any_caller_would_be(login: Login) -> None:
+    make_provider("echo")
+    route = make_route("secret", "echo/echo-1", is_public=False)
+    editor = login("change_route", "view_route")
+    page = editor.post(url("ai_gateway_route_test", route.pk), {"prompt": "Hello"}).content.decode()
+    assert "It failed" in page
+    assert "does not exist, or is not open to this key" in page
+
+
+def test_test__needs_the_right_to_change(login: Login) -> None:
+    route = make_route("fast", "echo/echo-1")
+    viewer = login("view_route")
+    assert viewer.get(url("ai_gateway_route_test", route.pk)).status_code == 403
+
+
+def test_explain__shows_targets_and_reason_and_sends_nothing(boss: Client) -> None:
+    make_provider("echo")
+    make_route("fast", "echo/echo-1", "groq/llama")
+    assert 'value="fast"' in get(boss, "ai_gateway_explain", model="fast")
+    data = {"model": "fast", "path": "/v1/chat/completions", "headers": ""}
+    page = boss.post(url("ai_gateway_explain"), data).content.decode()
+    assert "is a route, whose targets are asked in order" in page
+    assert "can be asked" in page
+    assert "no credential" in page or "groq" in page
+
+
+def test_explain__by_a_key_and_headers(boss: Client) -> None:
+    make_provider("echo")
+    key, _ = make_key(make_user("ann"), allowed_providers=["groq"])
+    data = {"model": "echo-1", "path": "/v1/chat/completions", "headers": "x-provider: echo", "key": key.pk}
+    page = boss.post(url("ai_gateway_explain"), data).content.decode()
+    assert "x-provider names the provider" in page
+    assert "404" in page
+
+
+def test_explain__a_revoked_key_is_said_to_be_one(boss: Client) -> None:
+    key, _ = make_key(make_user("ann"), is_active=False)
+    data = {"model": "fast", "path": "/v1/chat/completions", "headers": "", "key": key.pk}
+    assert "This gateway key was revoked." in boss.post(url("ai_gateway_explain"), data).content.decode()
+
+
+@pytest.mark.parametrize("header", ["Authorization: Bearer sk-canary", "x-api-key: sk-canary", "Cookie: sk-canary"])
+def test_explain__refuses_credentials_and_does_not_repeat_them(boss: Client, header: str) -> None:
+    data = {"model": "fast", "path": "/v1/chat/completions", "headers": f"x-user-id: me\n{header}"}
+    page = boss.post(url("ai_gateway_explain"), data).content.decode()
+    assert "Credentials are not needed here" in page
+    assert "sk-canary" not in page
+
+
+def test_explain__keys_can_be_chosen_by_those_only_who_may_see_them(login: Login) -> None:
+    key, _ = make_key(make_user("ann"), is_active=False)
+    viewer = login("view_route")
+    assert 'name="key"' not in get(viewer, "ai_gateway_explain")
+    data = {"model": "fast", "path": "/v1/chat/completions", "headers": "", "key": key.pk}
+    assert "revoked" not in viewer.post(url("ai_gateway_explain"), data).content.decode()
+    assert login(name="nobody").get(url("ai_gateway_explain")).status_code == 403
