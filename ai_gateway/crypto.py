@@ -124,6 +124,8 @@ class Keyring:
         packed = ciphertext.rpartition(":")[2]
         try:
             raw = base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4))
+            if base64.urlsafe_b64encode(raw).rstrip(b"=") != packed.encode():
+                raise ValueError("bits that mean nothing were changed")
             return cipher.decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], context.encode()).decode()
         except (InvalidTag, ValueError) as error:
             raise WrongContext("The ciphertext was changed, or was made for another purpose.") from error
