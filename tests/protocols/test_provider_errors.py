@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -90,6 +91,14 @@ def test_a_message_is_no_page_and_has_an_end() -> None:
 def test_nothing_of_a_key_is_told(secret: str) -> None:
     assert without_secrets(f"It is {secret} here.") == "It is [redacted] here."
     assert without_secrets(f"The key '{secret}'.", "[...]") == "The key '[...]'."
+
+
+def test_a_long_message_takes_linear_time() -> None:
+    started = time.perf_counter()
+    for piece in ("a", "sk", "key-", "*", "Bearer ", " ", "<", "AIza"):
+        without_secrets(piece * 10_000)
+        shown(piece * 10_000, 500)
+    assert time.perf_counter() - started < 5
 
 
 def test_a_key_in_an_address_is_not_told() -> None:
