@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -93,12 +92,12 @@ def test_nothing_of_a_key_is_told(secret: str) -> None:
     assert without_secrets(f"The key '{secret}'.", "[...]") == "The key '[...]'."
 
 
-def test_a_long_message_takes_linear_time() -> None:
-    started = time.perf_counter()
-    for piece in ("a", "sk", "key-", "*", "Bearer ", " ", "<", "AIza"):
-        without_secrets(piece * 10_000)
-        shown(piece * 10_000, 500)
-    assert time.perf_counter() - started < 5
+@pytest.mark.parametrize("piece", ["a", "sk", "key-", "*", "Bearer ", " ", "<", "AIza"])
+def test_a_long_message_takes_linear_time(piece: str) -> None:
+    """Nothing is timed: with quadratic time, this would not come to its end."""
+    message = piece * 100_000
+    assert len(without_secrets(message)) <= len(message)
+    assert len(shown(message, 500) or "") < 3000
 
 
 def test_a_key_in_an_address_is_not_told() -> None:
