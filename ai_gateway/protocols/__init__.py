@@ -1,8 +1,18 @@
 """The wire formats: which of them a request is written in, and which of them can be translated.
 
-A folder is a format that is translated from and to; its three files are the same everywhere. A module beside them is a
-vendor's other endpoints, whose bodies are carried through, or a part of the neutral vocabulary (`conversation`,
-`events`) and what the formats share.
+A folder is a format that is translated from and to. A file of one name answers the same question in every folder:
+
+    request_reader, request_writer     a request: what a caller asks for, what a provider is asked
+    message_…, content_…               its turns, and the parts of a turn
+    tool_…, reasoning_…, output_…      its tools, how much the model shall think, what form the answer has
+    response                           a whole answer, read and written
+    stream_reader, stream_writer       an answer that comes in pieces; splitter or framing: where a piece ends
+    stops, usage, citations, errors    why an answer ended, what it used, what it rests on, why there is none
+    states, restoring                  what a provider wants back, and a body that passes unchanged but for it
+    count, schemas                     counting a prompt's tokens, JSON Schemas as the format takes them
+
+A module beside them is a vendor's other endpoints, whose bodies are carried through, or a part of the neutral
+vocabulary (`conversation`, `events`), or what the formats share. No format knows another.
 """
 
 from __future__ import annotations

@@ -73,9 +73,9 @@ _SECRET = re.compile(
     r"\barn:aws[^\s\"']*|\b(?:AKIA|ASIA|ABSK|bedrock-api-key-)[A-Za-z0-9+/=_-]{8,}"  # AWS: a resource has the account.
     r"|\bapi_key:[\w.-]+|(?<=[?&]key=)[^&\s\"']+"  # Google, whose addresses have the key in their query.
     r"|\b(?:sk|pk|rk|gsk|csk|xai|nvapi|hf)[-_][\w*.…-]*"
-    r"|\b(?:key|api)[-_](?=[\w*.-]*[\d*])[\w*.-]{4,}|(?<=\bkey )(?=[\w*.-]*[\d*])[\w*.-]{8,}"
+    r"|\b(?:key|api)[-_](?=[\w*.-]{0,80}[\d*])[\w*.-]{4,}|(?<=\bkey )(?=[\w*.-]{0,80}[\d*])[\w*.-]{8,}"
     r"|AIza[\w*-]+|\bAQ\.[\w-]{10,}|\bya29\.[\w.-]+|\bBearer\s+[^\s'\"]+"
-    r"|[\w.-]*\*{3,}[\w.*-]*",  # What a provider leaves of a key.
+    r"|(?<![\w.-])[\w.-]*\*{3,}[\w.*-]*",  # What a provider leaves of a key.
     re.IGNORECASE,
 )
 """What may be a key or a piece of one: providers quote the key that they refuse."""

@@ -1,7 +1,8 @@
 """Writing a request for a destination: what is the same for every format.
 
 Two things a destination may not take are taken out before its format is written, and reported: marks of where the
-prompt shall be cached, and, if the model's row says so, tools that only the caller's own provider could run.
+prompt shall be cached, and, if the model's row says so, tools that only the caller's own provider could run. What no
+format but the caller's own can ask for is refused by the writers with the same words.
 """
 
 from __future__ import annotations
@@ -34,6 +35,19 @@ def write_request(protocol: Protocol, request: Request, destination: Destination
             request = msgspec.structs.replace(request, tools=tools)
         else:
             return msgspec.structs.replace(outgoing, dropped=[*outgoing.dropped, *dropped])
+
+
+def refuse_several_answers(request: Request) -> None:
+    """Refuse a wish for more than one answer (`n`): nobody could see in one that the others are missing."""
+    if request.count is not None and request.count > 1:
+        raise Unsupported("Only one answer can be given to a request.", param=request.name_of("count"))
+
+
+def refuse_logprobs(request: Request) -> None:
+    """Refuse a wish for the probabilities of tokens, where the model or the format does not tell them."""
+    for field in ("logprobs", "top_logprobs"):
+        if getattr(request, field):
+            raise Unsupported("This model does not tell the probabilities of tokens.", param=request.name_of(field))
 
 
 def is_hosted_at(tool: Tool, param: str | None) -> bool:

@@ -25,8 +25,6 @@ SETTINGS = {
     "privacy": {"usageStatisticsEnabled": False},
     "telemetry": {"enabled": False},
     "general": {"enableAutoUpdate": False},
-    # On a busy machine its terminal loses the output of a command that ends at once.
-    "tools": {"shell": {"enableInteractiveShell": False}},
 }
 
 
@@ -71,3 +69,11 @@ def test_its_prompt_arrives(gemini_cli: GeminiCLI, start_model: StartModel, form
     assert "Gemini CLI" in seen.instructions
     assert {"write_file", "read_file", "run_shell_command"} <= set(seen.tools)
     assert set(seen.tools["write_file"]["required"]) == {"file_path", "content"}
+
+
+@by_both_doors("format", ["anthropic_messages", "openai_responses"])
+def test_the_models_reasoning_comes_back(gemini_cli: GeminiCLI, start_model: StartModel, format: str) -> None:
+    """It keeps no thoughts, but the signatures that come with calls."""
+    model = start_model(format, Errand(gemini_cli.work))
+    gemini_cli(PROMPT, MODELS[format]).json()
+    check(model, gemini_cli.work)

@@ -26,7 +26,7 @@ PAIRS = [
 ]
 """One of its providers, and the format of the model behind the gateway."""
 
-FORGETFUL = [("compatible", "gemini"), ("compatible", "anthropic_messages"), ("responses", "openai_chat")]
+FORGETFUL = [("compatible", "anthropic_messages")]
 """Where the state of the model's reasoning is not sent back."""
 
 ON_A_MODEL = by_both_doors("api,format", PAIRS)

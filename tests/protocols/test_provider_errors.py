@@ -92,6 +92,14 @@ def test_nothing_of_a_key_is_told(secret: str) -> None:
     assert without_secrets(f"The key '{secret}'.", "[...]") == "The key '[...]'."
 
 
+@pytest.mark.parametrize("piece", ["a", "sk", "key-", "*", "Bearer ", " ", "<", "AIza"])
+def test_a_long_message_takes_linear_time(piece: str) -> None:
+    """Nothing is timed: with quadratic time, this would not come to its end."""
+    message = piece * 100_000
+    assert len(without_secrets(message)) <= len(message)
+    assert len(shown(message, 500) or "") < 3000
+
+
 def test_a_key_in_an_address_is_not_told() -> None:
     assert without_secrets("GET /v1?key=geheim&alt=sse failed") == "GET /v1?key=[redacted]&alt=sse failed"
 

@@ -81,3 +81,16 @@ def test_what_is_no_hosted_tool_is_refused_all_the_same() -> None:
     body = {"n": 2, "messages": [{"role": "user", "content": "Hi"}]}
     with pytest.raises(Unsupported):
         written("openai_chat", body, "gemini", hosted_tools="drop")
+
+
+CHAT = {"messages": [{"role": "user", "content": "Hi"}]}
+
+
+@pytest.mark.parametrize("to", PROTOCOLS)
+@pytest.mark.parametrize(
+    ("member", "value"), [("n", 2), ("logprobs", True), ("top_logprobs", 3)], ids=["count", "logprobs", "top"]
+)
+def test_what_nobody_could_see_to_be_missing_is_refused_by_every_format(to: str, member: str, value: Any) -> None:
+    with pytest.raises(Unsupported) as refused:
+        written("openai_chat", {**CHAT, member: value}, to, logprobs=False)
+    assert refused.value.param == member

@@ -36,6 +36,9 @@ def settings(upstream: Upstream) -> dict[str, Any]:
             "converse": {"BACKEND": "bedrock", "OPTIONS": {**usual, "base_url": at_root}},
             "openai": {"OPTIONS": {**usual, "base_url": f"{at_root}/v1"}},
         },
+        "CAPABILITIES": {
+            "responses/thinker*": {"reasoning": "effort", "efforts": ["low", "high"], "custom_tools": True}
+        },
     }
 
 

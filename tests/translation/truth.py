@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from functools import cache
 from typing import Any
 
@@ -247,14 +248,14 @@ def usual_gemini(vector: Vector) -> bytes:
         return sse([("", chunk) for chunk in _whole_calls([_by_name(chunk) for _, chunk in events(vector)])])
     if isinstance(vector.response, list):
         # A stream without `alt=sse` is a list of its chunks, which no SDK asks for.
-        first, *rest = vector.response
+        first, *rest = deepcopy(vector.response)
         first["candidates"][0]["content"]["parts"] += [
             part for chunk in rest for part in chunk["candidates"][0]["content"].get("parts", ())
         ]
         first["candidates"][0]["finishReason"] = vector.response[-1]["candidates"][0]["finishReason"]
         first["usageMetadata"] = vector.response[-1]["usageMetadata"]
         return json.dumps(first).encode()
-    return json.dumps(_by_name(vector.response)).encode()
+    return json.dumps(_by_name(deepcopy(vector.response))).encode()
 
 
 def _by_name(chunk: Json) -> Json:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ai_gateway.errors import BadRequest, Unsupported
+from ai_gateway.errors import BadRequest
 from ai_gateway.protocols.anthropic_messages.citations import FORMAT
 from ai_gateway.protocols.anthropic_messages.content_writer import write_mark
 from ai_gateway.protocols.anthropic_messages.draft import Draft
@@ -20,6 +20,7 @@ from ai_gateway.protocols.capabilities import Destination
 from ai_gateway.protocols.conversation import CustomTool, Request
 from ai_gateway.protocols.identifiers import identifier
 from ai_gateway.protocols.protocol import Emulation, Outgoing
+from ai_gateway.protocols.writing import refuse_logprobs, refuse_several_answers
 
 EXTRAS = (
     "thinking",
@@ -54,7 +55,8 @@ def write_request(request: Request, destination: Destination) -> Outgoing:
     """Write a request. Raises Unsupported for what would change the answer and cannot be said, BadRequest for what no
     provider could answer. The portions are written in the order in which they depend on one another."""
     draft = Draft(request, destination, sent_names(request))
-    _refuse(request)
+    refuse_several_answers(request)
+    refuse_logprobs(request)
     _write_limit(draft)
     draft.body["stream"] = request.stream
     write_turns(draft)
@@ -71,14 +73,6 @@ def write_request(request: Request, destination: Destination) -> Outgoing:
     _drop_hints(draft)
     headers = ((b"anthropic-beta", ",".join(draft.betas).encode("ascii", "ignore")),) if draft.betas else ()
     return Outgoing(body=draft.body, dropped=draft.dropped, headers=headers, emulation=_emulation(draft))
-
-
-def _refuse(request: Request) -> None:
-    if request.count is not None and request.count > 1:
-        raise Unsupported("This provider gives one answer to a request.", param=request.name_of("count"))
-    for field in ("logprobs", "top_logprobs"):
-        if getattr(request, field):
-            raise Unsupported("This provider does not tell probabilities.", param=request.name_of(field))
 
 
 def _write_limit(draft: Draft) -> None:

@@ -1,4 +1,4 @@
-"""Putting states back into a body that goes to a provider of Messages as it is."""
+"""A body of Messages on its way to a provider that speaks them, too: what the gateway sealed is opened again."""
 
 from __future__ import annotations
 

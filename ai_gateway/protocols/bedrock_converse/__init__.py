@@ -1,5 +1,8 @@
 """Amazon Bedrock's Converse: `POST /model/{id}/converse`, and `/converse-stream`, which answers in binary frames.
 
+Files are named as in every format (see `protocols`). Of its own it has `framing`: the binary frames; `words`: the words
+that both of its sides use.
+
 Source: the service model of `bedrock-runtime` (2023-09-30), which AWS publishes with its SDKs, and "Converse" in the
 Amazon Bedrock API Reference.
 """

@@ -1,4 +1,4 @@
-"""Asking for reasoning. Converse leaves this to the models, except for the effort that some of them take.
+"""Writing how much the model shall think. Converse leaves this to the models, but for the effort that some take.
 
     budget    thinking {"type": "enabled", "budget_tokens"}      Anthropic
     adaptive  thinking {"type": "adaptive"}, and an effort       Anthropic

@@ -33,6 +33,7 @@ from ai_gateway.protocols.json_output import instruction, tool_name
 from ai_gateway.protocols.jsontext import dumps_text
 from ai_gateway.protocols.protocol import Emulation, Outgoing
 from ai_gateway.protocols.schemas import object_schema
+from ai_gateway.protocols.writing import refuse_logprobs, refuse_several_answers
 
 OWN_MEMBERS = (
     "inferenceConfig",
@@ -108,11 +109,8 @@ class _RequestWriter:
     def _refuse(self) -> None:
         """Raise for what would change the answer and cannot be said."""
         request = self._request
-        if (request.count or 1) > 1:
-            raise Unsupported("This provider gives one answer to a request.", param=request.name_of("count"))
-        if request.logprobs or request.top_logprobs:
-            name = request.name_of("logprobs" if request.logprobs else "top_logprobs")
-            raise Unsupported("This provider does not tell the probabilities of tokens.", param=name)
+        refuse_several_answers(request)
+        refuse_logprobs(request)
         if request.tools and not self._capabilities.tools:
             raise Unsupported("This model does not call tools.", param=request.name_of("tools"))
         limit = request.max_output_tokens

@@ -1,6 +1,8 @@
 """Google's Gemini API: `POST /v1beta/models/{model}:generateContent` and its relatives.
 
-Errors are `{"error": {"code", "message", "status"}}`, the status being a name of google.rpc.Code.
+Files are named as in every format (see `protocols`). Of its own it has `spelling`: members in camelCase or not;
+`parts_writer`: an answer's parts, whole or streamed; `partial_calls`: arguments in pieces; `tool_names`: names that
+Google takes; `grounding` and `logprobs`: what an answer rests on, and how likely it was; `embeddings`.
 """
 
 from __future__ import annotations

@@ -115,6 +115,7 @@ class _Contents:
         state, thoughts = read_carried(part.get("thoughtSignature"), self._carrier)
         if thoughts or "text" not in part:
             self.settle()
+            take_out_shown(parts, thoughts)
             parts += thoughts
         if "text" in part:
             self._text(part, text_at(part["text"], f"{at}.text"), state, role, at, parts)
@@ -183,6 +184,13 @@ class _Contents:
         assert isinstance(last, Text | Thinking)
         parts[-1] = msgspec.structs.replace(last, text="".join((last.text, *self._pieces)), state=state)
         self._pieces = []
+
+
+def take_out_shown(parts: list[Part], thoughts: list[Thinking]) -> None:
+    """Take out what a caller was shown of thoughts, if it sends that back besides the thoughts themselves."""
+    shown = parts[-1] if thoughts and parts else None
+    if isinstance(shown, Thinking) and shown.state is None and shown.text == "".join(each.text for each in thoughts):
+        parts.pop()
 
 
 class WaitingCalls:

@@ -2,7 +2,7 @@
 
 Google's clients act on whole calls, and take the first part for the beginning of the text unless they asked for
 thoughts. So a call is written when it is whole, and a thought only for a caller who wants it (`includeThoughts`). A
-thought that is not shown goes with the next part, in its signature.
+thought goes with the next part, in its signature, if it is not shown or has a state.
 """
 
 from __future__ import annotations
@@ -84,12 +84,11 @@ class PartsWriter:
         return [{"text": "", "thoughtSignature": signature}] if signature else []
 
     def _thought(self) -> list[PartDict]:
-        """A thought ends. One that is not shown is kept for the part behind it."""
-        if not self._shows_thoughts:
+        """A thought ends. The part behind it carries it, words and state: clients keep the signature of a call, as
+        Google signs calls, and few keep that of a thought. One that is shown and has no state is whole already."""
+        if self._state is not None or not self._shows_thoughts:
             self._hidden.append(("".join(self._pieces), self._state))
-            return []
-        signature = write_carried(self._state, self._carrier)
-        return [{"text": "", "thought": True, "thoughtSignature": signature}] if signature else []
+        return []
 
     def _call(self, call: ToolCall) -> PartDict:
         arguments = "".join(self._pieces)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ai_gateway.errors import BadRequest, Unsupported
+from ai_gateway.errors import BadRequest
 from ai_gateway.protocols.capabilities import Capabilities, Destination
 from ai_gateway.protocols.conversation import CustomTool, Refusal, Request, Text
 from ai_gateway.protocols.gemini.message_writer import ContentsWriter
@@ -14,6 +14,7 @@ from ai_gateway.protocols.gemini.tool_names import ToolNames
 from ai_gateway.protocols.gemini.tool_writer import write_choice, write_tools
 from ai_gateway.protocols.gemini.usage import TIERS_WRITTEN, USUAL_TIERS
 from ai_gateway.protocols.protocol import Emulation, Outgoing
+from ai_gateway.protocols.writing import refuse_logprobs, refuse_several_answers
 
 EXTRAS = ("safetySettings", "cachedContent", "labels")
 """Members of Google's that callers of other formats put into their bodies on purpose."""
@@ -56,11 +57,9 @@ def write_request(request: Request, destination: Destination) -> Outgoing:
 
 def _check(request: Request, capabilities: Capabilities) -> None:
     """Refuse what nobody could see to be missing from the answer. An answer here is one candidate."""
-    if request.count is not None and request.count > 1:
-        raise Unsupported("Only one answer can be had at a time.", param=request.name_of("count"))
-    if (request.logprobs or request.top_logprobs) and not capabilities.logprobs:
-        param = request.name_of("logprobs" if request.logprobs else "top_logprobs")
-        raise Unsupported("This model does not tell the probabilities of tokens.", param=param)
+    refuse_several_answers(request)
+    if not capabilities.logprobs:
+        refuse_logprobs(request)
 
 
 def _hints(request: Request) -> list[str]:

@@ -3,9 +3,9 @@
 A signature of Google's is base64 of bytes that nobody reads. What a caller gets from the gateway is base64 of a
 carrier, which may hold another provider's state, too.
 
-A caller who does not want to see thoughts must give them back all the same: Anthropic's models refuse a signature
-without the words it is for, and DeepSeek's a call without the thought before it. So such a thought, words and state,
-goes with the part behind it. The signature then has several lines: a carrier alone is the state of the part itself, one
+A caller must give thoughts back, whether it wants to see them or not: Anthropic's models refuse a signature without
+the words it is for, and DeepSeek's a call without the thought before it. So a thought, words and state, goes with the
+part behind it. The signature then has several lines: a carrier alone is the state of the part itself, one
 with a JSON string behind it is a thought before the part.
 
 Source: "Thought signatures" of the Gemini API's documentation, also for `BYPASS`: a value that Google takes in place of

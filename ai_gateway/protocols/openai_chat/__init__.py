@@ -1,4 +1,9 @@
-"""OpenAI Chat Completions: `POST /v1/chat/completions`, of OpenAI and of all whose API is compatible with it."""
+"""OpenAI Chat Completions: `POST /v1/chat/completions`, of OpenAI and of all whose API is compatible with it.
+
+Files are named as in every format (see `protocols`). Of its own it has `call_reader`: which call a piece of a stream
+belongs to, as providers do not agree on that. How errors are written is in `openai_errors.py`, for OpenAI's other
+endpoints have the same.
+"""
 
 from __future__ import annotations
 

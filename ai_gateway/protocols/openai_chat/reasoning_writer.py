@@ -1,4 +1,4 @@
-"""How much a model shall reason, in the one word that chat completions have for it: `reasoning_effort`.
+"""Writing how much the model shall think, in the one word that chat completions have for it: `reasoning_effort`.
 
 Source: `reasoning_effort` of OpenAI's API reference.
 """

@@ -20,6 +20,7 @@ from ai_gateway.protocols.openai_chat.tool_writer import ToolSet, loses_strictne
 from ai_gateway.protocols.openai_tiers import WORDS
 from ai_gateway.protocols.protocol import Outgoing
 from ai_gateway.protocols.schemas import is_strict
+from ai_gateway.protocols.writing import refuse_logprobs, refuse_several_answers
 
 IDENTIFIER_LENGTH = 64
 """How long the names of users and sessions may be."""
@@ -85,8 +86,9 @@ class _Writing:
     def _refuse(self) -> None:
         """Refuse what no answer could honour."""
         request = self._request
-        if request.count is not None and request.count > 1:
-            raise Unsupported("Only one answer can be given to a request.", param=request.name_of("count"))
+        refuse_several_answers(request)
+        if not self._capabilities.logprobs:
+            refuse_logprobs(request)
         if request.max_output_tokens is not None and request.max_output_tokens < 1:
             raise Unsupported(
                 "This provider cannot be asked for no output at all.", param=request.name_of("max_output_tokens")
@@ -132,9 +134,6 @@ class _Writing:
         request = self._request
         if not request.logprobs and not request.top_logprobs:
             return {}
-        if not self._capabilities.logprobs:
-            field = "logprobs" if request.logprobs else "top_logprobs"
-            raise Unsupported("This model does not tell the probabilities of tokens.", param=request.name_of(field))
         return {"logprobs": True} | ({"top_logprobs": request.top_logprobs} if request.top_logprobs else {})
 
     def _respect_forced_choice(self) -> None:

@@ -1,4 +1,4 @@
-"""Sealed states in a body that goes to a provider of this same format.
+"""A body of chat completions on its way to a provider that speaks them, too: what the gateway sealed is opened again.
 
 A conversation that began with a provider of another format may go on with one that is spoken to natively: the body is
 passed on as it is, but a sealed state must not be. Those of the destination are put back; all others are taken out,

@@ -151,14 +151,20 @@ class ChatStreamWriter(StreamWriter):
         writing = _Writing(ToolCall, _custom_delta if part.is_custom else _arguments_delta, self._calls)
         if self._request.uses_functions:
             writing.grow = _function_delta
-        writing.state, self._open[key] = part.state, writing
+        self._open[key] = writing
         self._calls += 1
         if self._request.uses_functions and writing.index:
             # The older form has room for one call.
             return b""
+        delta = self._call_delta(writing.index, part)
+        if part.state is not None and not self._request.uses_functions:
+            # At once if it is known: some clients look for it in a call's first piece only.
+            delta["tool_calls"][0]["extra_content"] = google_extra(self._carrier.seal(part.state))
+        else:
+            writing.state = part.state
         writing.is_custom = part.is_custom
         writing.is_empty = not (part.arguments or part.is_custom)
-        return self._chunk(self._call_delta(writing.index, part))
+        return self._chunk(delta)
 
     def _call_delta(self, index: int, part: ToolCall) -> dict[str, Any]:
         if self._request.uses_functions:

@@ -1,4 +1,9 @@
-"""OpenAI Responses: `POST /v1/responses` and what is below it."""
+"""OpenAI Responses: `POST /v1/responses` and what is below it.
+
+Files are named as in every format (see `protocols`); a message is an item here. Of its own it has `item_reader` and
+`item_writer`: what an answer consists of; `open_items`: an item while it is streamed; `namespaces`: tools in groups,
+and those that only this format knows, as plain functions.
+"""
 
 from __future__ import annotations
 

@@ -103,6 +103,8 @@ class InputReader:
     def _think(self, item: dict[str, Any], state: State | None, at: str) -> None:
         """Keep reasoning: a provider's own encrypted content is nothing that another one could read."""
         text = reasoning_text(item)
+        if state is not None and state.kind == states.UNSIGNED:
+            state = None
         if text or state is not None:
             is_redacted = state is not None and state.kind == "redacted"
             thinking = Thinking(text=text, state=state, is_redacted=is_redacted, at=at)

@@ -240,7 +240,7 @@ class OpenReasoning(OpenItem):
         """Write the item, with its sealed state when it is done."""
         if status == "in_progress":
             return reasoning_item(self.id, "", None)
-        return reasoning_item(self.id, self.text, None if self.state is None else self._carrier.seal(self.state))
+        return reasoning_item(self.id, self.text, self._carrier.seal(self.state or states.of_words()))
 
 
 class OpenCall(OpenItem):

@@ -1,4 +1,4 @@
-"""Saying how much a model shall think, in the efforts that it takes."""
+"""Writing how much the model shall think, in the efforts that it takes."""
 
 from __future__ import annotations
 

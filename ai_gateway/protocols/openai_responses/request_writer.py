@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ai_gateway.errors import Unsupported
 from ai_gateway.protocols.capabilities import Destination
 from ai_gateway.protocols.conversation import OutputFormat, Request
 from ai_gateway.protocols.identifiers import identifier
@@ -21,6 +20,7 @@ from ai_gateway.protocols.openai_tiers import WORDS
 from ai_gateway.protocols.protocol import Outgoing
 from ai_gateway.protocols.schemas import object_schema
 from ai_gateway.protocols.tool_ids import made_id
+from ai_gateway.protocols.writing import refuse_logprobs, refuse_several_answers
 
 LOGPROBS = "message.output_text.logprobs"
 ENCRYPTED = "reasoning.encrypted_content"
@@ -80,10 +80,9 @@ class RequestWriter:
 
     def _refuse(self) -> None:
         """Refuse what Responses cannot do and what would change the answer."""
-        if (self._request.count or 1) > 1:
-            raise Unsupported("This provider gives one answer to a request.", param=self._name("count"))
-        if self._request.logprobs and not self._capabilities.logprobs:
-            raise Unsupported("This model does not tell the probabilities of tokens.", param=self._name("logprobs"))
+        refuse_several_answers(self._request)
+        if not self._capabilities.logprobs:
+            refuse_logprobs(self._request)
 
     def _name(self, field: str) -> str:
         return self._request.name_of(field)

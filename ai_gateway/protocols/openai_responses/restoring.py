@@ -1,4 +1,4 @@
-"""Putting the states of earlier turns back into a body that goes to a provider of this very format."""
+"""A body of Responses on its way to a provider that speaks them, too: what the gateway sealed is opened again."""
 
 from __future__ import annotations
 

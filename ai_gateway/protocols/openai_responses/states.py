@@ -15,8 +15,17 @@ FORMAT = "openai_responses"
 ENCRYPTED = "encrypted"
 """The kind of state that a reasoning item of this format holds."""
 
+UNSIGNED = "unsigned"
+"""The kind of the state that stands for none. Clients that let nothing be stored drop reasoning without encrypted
+content (Vercel's AI SDK), though its words may be wanted back (DeepSeek)."""
+
 _CALL = "call:"
 _TEXT = "text"
+
+
+def of_words() -> State:
+    """Make the state of reasoning that has none."""
+    return State(format=FORMAT, kind=UNSIGNED, value="")
 
 
 def of_call(state: State, call_id: str) -> State:

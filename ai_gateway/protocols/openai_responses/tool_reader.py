@@ -1,4 +1,4 @@
-"""Reading what tools a Responses request offers, and whether one must be called."""
+"""Reading a caller's tools and its choice among them."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from ai_gateway.protocols.conversation import (
     ToolCall,
 )
 from ai_gateway.protocols.gemini import PROTOCOL
+from ai_gateway.protocols.protocol import Head
 from tests.protocols.gemini.samples import ANSWERS, CARRIER, caller, chunk, read
 from tests.protocols.vectors import Vector
 
@@ -68,6 +69,12 @@ def parts_of(body: dict[str, Any]) -> list[dict[str, Any]]:
 
 def unsealed(signature: str) -> State | None:
     return CARRIER.open(base64.b64decode(signature).decode())
+
+
+def read_back(parts: list[dict[str, Any]]) -> list[Any]:
+    """Read a turn of the model as a caller sends it back."""
+    contents = [{"role": "model", "parts": parts}]
+    return [*PROTOCOL.read_request({"contents": contents}, Head(model="m", stream=False), CARRIER).messages[0].parts]
 
 
 @pytest.mark.parametrize("case", ANSWERS, ids=str)
@@ -260,12 +267,14 @@ def test_an_answer_with_everything() -> None:
         )
     )
     thought, text, call = parts_of(body)
-    assert (thought["text"], thought["thought"], text) == ("Hm.", True, {"text": "Let me look."})
-    assert call["functionCall"] == {"name": "f", "args": {"a": 1}, "id": "c1"}
-    for part in (thought, call):
-        state = unsealed(part["thoughtSignature"])
-        assert state is not None
-        assert (state.value, state.provider, state.model) == ("U0lH", "google", "gemini-x")
+    assert thought == {"text": "Hm.", "thought": True}
+    assert (text["text"], call["functionCall"]) == ("Let me look.", {"name": "f", "args": {"a": 1}, "id": "c1"})
+    state = unsealed(call["thoughtSignature"])
+    assert state is not None
+    assert (state.value, state.provider, state.model) == ("U0lH", "google", "gemini-x")
+    kept, told, _ = read_back([thought, text, call])
+    assert (kept.text, told.text) == ("Hm.", "Let me look.")
+    assert kept.state == state
     assert body["candidates"][0]["finishReason"] == "STOP"
     assert body["usageMetadata"] == {
         "promptTokenCount": 8,

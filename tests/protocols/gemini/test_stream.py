@@ -409,10 +409,16 @@ THOUGHTFUL = [
 def test_a_stream_with_thoughts(head: Head) -> None:
     writer = writer_for(head)
     elements = frames(b"".join(writer.write(event) for event in THOUGHTFUL), head)
-    one, two, signature, *texts = parts_in(elements)
+    one, two, *texts = parts_in(elements)
     assert (one, two) == ({"text": "Let ", "thought": True}, {"text": "me see.", "thought": True})
-    assert (signature["text"], signature["thought"]) == ("", True)
-    assert texts == [{"text": "He"}, {"text": "llo é"}, {"text": "ß"}, {"text": ""}]
+    assert [part["text"] for part in texts] == ["He", "llo é", "ß", ""]
+    assert ["thoughtSignature" in part for part in texts] == [True, False, False, False]
+    contents = [{"role": "model", "parts": [one, two, *texts]}]
+    thought, text = PROTOCOL.read_request({"contents": contents}, head, CARRIER).messages[0].parts
+    assert isinstance(thought, Thinking)
+    assert (thought.text, thought.state and thought.state.value) == ("Let me see.", "U0lH")
+    assert isinstance(text, Text)
+    assert text.text == "Hello éß"
     candidate = elements[-1]["candidates"][0]
     assert candidate["finishReason"] == "MAX_TOKENS"
     assert candidate["groundingMetadata"]["groundingSupports"] == [
