@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest
 from django.urls import path
 from django.utils.translation import gettext_lazy as _
@@ -78,10 +78,10 @@ class ProviderAdmin(ProviderTrialAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Provider]:
-        """Count the credentials in use along with the rows."""
-        active = Count("credentials", filter=Q(credentials__state=ProviderCredential.State.ACTIVE))
-        found: QuerySet[Provider] = super().get_queryset(request).annotate(active_credentials=active)
-        return found
+        """Read along which credentials are in use."""
+        active = ProviderCredential.objects.filter(state=ProviderCredential.State.ACTIVE).only("pk", "provider")
+        found: QuerySet[Provider] = super().get_queryset(request)
+        return found.prefetch_related(Prefetch("credentials", active, to_attr="in_use"))
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """Suggest backends."""
@@ -98,7 +98,7 @@ class ProviderAdmin(ProviderTrialAdmin):
     @admin.display(description=_("credentials"))
     def credential_count(self, obj: Provider) -> int:
         """How many of its credentials are in use."""
-        return int(obj.active_credentials)  # type: ignore[attr-defined]
+        return len(obj.in_use)  # type: ignore[attr-defined]
 
     @admin.display(description=_("status"))
     def status(self, obj: Provider) -> Any:

@@ -95,7 +95,7 @@ class ProviderTrialAdmin(TrialAdmin):
         found: dict[str, Any] = {"credentials": [(name, finding) for name, finding in asked if name or finding.seconds]}
         if model := form.cleaned_data["model"]:
             name = f"{obj.alias}/{model}"
-            found["trial"] = trial.try_model(name, caller_of(request.user), provider, form.cleaned_data["prompt"])
+            found["trial"] = trial.try_model(name, caller_of(request.user), [provider], form.cleaned_data["prompt"])
         return found
 
 
@@ -111,12 +111,11 @@ class RouteTrialAdmin(TrialAdmin):
         caller = caller_of(request.user)
         targets = snapshot.routes.get(obj.name, ())
         in_order = [snapshot.providers[each.provider] for each in targets if each.provider in snapshot.providers]
-        provider = in_order[0] if in_order else None
-        if provider is None:
+        if not in_order:
             return {"problem": translate("It is switched off, or has no target whose provider is in order.")}
-        path, _body = trial.request(trial.format_of(provider), obj.name, "")
+        path, _body = trial.request(trial.format_of(in_order[0]), obj.name, "")
         explanation: Explanation = explain(obj.name, caller, snapshot, path=path, headers=[])
-        found = trial.try_model(obj.name, caller, provider, form.cleaned_data["prompt"])
+        found = trial.try_model(obj.name, caller, in_order, form.cleaned_data["prompt"])
         return {"explanation": explanation, "trial": found, "model": obj.name}
 
 

@@ -218,3 +218,11 @@ def test_add__owners_are_given_by_id_where_the_admin_cannot_search_them(
     monkeypatch.setattr(UserAdmin, "search_fields", ())
     assert "vForeignKeyRawIdAdminField" in get(boss, "ai_gateway_virtualkey_add")
     assert tokens_in(send(boss, "ai_gateway_virtualkey_add", name="laptop", user=ann.pk))
+
+
+def test_key__opens_no_page_of_the_admin() -> None:
+    _, token = make_key(make_user("boss", is_superuser=True, is_staff=True))
+    for name in ("provider_changelist", "virtualkey_add", "explain"):
+        for header in ("authorization", "x-api-key"):
+            response = Client().get(url(f"ai_gateway_{name}"), headers={header: f"Bearer {token}"})
+            assert response.status_code == 302

@@ -12,6 +12,7 @@ from ai_gateway.stored import open_credential
 from tests.admin.conftest import Login
 from tests.admin.pages import get, send, url
 from tests.control.rows import SECRET, make_credential, make_provider, make_route
+from tests.upstream import Upstream, json_answer
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("encryption_key")]
 
@@ -174,3 +175,13 @@ def test_test__of_a_provider_that_is_switched_off_says_so(boss: Client) -> None:
 def test_test__is_not_run_by_opening_the_page(boss: Client) -> None:
     provider = make_provider("echo")
     assert "It answered" not in get(boss, "ai_gateway_provider_test", provider.pk, model="echo-1", prompt="x")
+
+
+def test_test__masks_a_secret_that_the_provider_repeats(boss: Client, upstream: Upstream) -> None:
+    upstream.answer(json_answer({"error": {"message": f"Wrong key {SECRET}"}}, status=401))
+    provider = make_provider("own", backend="custom", base_url=f"http://127.0.0.1:{upstream.port}/v1")
+    make_credential(provider)
+    page = boss.post(url("ai_gateway_provider_test", provider.pk), {"model": "any", "prompt": "Hello"}).content.decode()
+    assert upstream.requests[-1].header("authorization") == f"Bearer {SECRET}"
+    assert "Wrong key ***" in page
+    assert SECRET not in page
