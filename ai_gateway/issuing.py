@@ -24,6 +24,15 @@ FORM_AGE = 24 * 60 * 60
 """Seconds for which a form can be sent."""
 
 
+class Token(str):
+    """A key that was just made. It is written where it is asked for, and by no `repr()`: error reports show those."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "Token(***)"
+
+
 def may_issue_to_others(user: Any) -> bool:
     """Whether a user may make keys that others own."""
     return _has(user, "issue_keys")

@@ -24,6 +24,9 @@ from ai_gateway.registry import Snapshot
 LONGEST_SHOWN = 4000
 """Characters of an answer that are shown."""
 
+MOST_LISTED = 500
+"""Models of a provider that are listed."""
+
 FORMATS = ("openai_chat", "anthropic_messages", "openai_responses", "gemini")
 """In the order of preference, if a provider speaks several."""
 
@@ -148,6 +151,16 @@ def error_message(document: Any) -> str:
     error = document.get("error", document) if isinstance(document, Mapping) else None
     message = error.get("message") if isinstance(error, Mapping) else error
     return str(message or "")
+
+
+def list_models(alias: str, caller: Caller) -> list[str]:
+    """Ask a provider for the names of its models, as many as a person can read. None if it does not tell."""
+    document = inprocess.ask("GET", "/v1/models", caller, headers=[(b"x-provider", alias.encode())]).document
+    entries = document.get("data") if isinstance(document, Mapping) else None
+    if not isinstance(entries, list):
+        return []
+    names = (each.get("id") for each in entries[:MOST_LISTED] if isinstance(each, Mapping))
+    return [name for name in names if isinstance(name, str)]
 
 
 def check_credentials(provider: Provider, snapshot: Snapshot) -> list[tuple[str, Finding]]:

@@ -221,7 +221,7 @@ class VirtualKeyAdmin(ControlAdmin):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Save, and make the key of a new row."""
         if not change:
-            request.gateway_token = obj.issue()  # type: ignore[attr-defined]
+            request.gateway_token = issuing.Token(obj.issue())  # type: ignore[attr-defined]
         super().save_model(request, obj, form, change)
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
@@ -233,7 +233,7 @@ class VirtualKeyAdmin(ControlAdmin):
         """The answer to a form may hold a key: nobody keeps a copy."""
         return super().changeform_view(request, *args, **kwargs)
 
-    def show_once(self, request: HttpRequest, key: VirtualKey, token: str) -> HttpResponse:
+    def show_once(self, request: HttpRequest, key: VirtualKey, token: issuing.Token) -> HttpResponse:
         """Show a key, this once."""
         title = translate("The key %(name)s") % {"name": key.name}
         given = snippets.for_key(snippets.origin(request), token)
@@ -270,7 +270,7 @@ class VirtualKeyAdmin(ControlAdmin):
             except ValidationError as error:
                 problem = error.messages[0]
             else:
-                token = key.issue()
+                token = issuing.Token(key.issue())
                 key.save()
                 self.log_change(request, key, [{"changed": {"fields": ["the key itself: exchanged for a new one"]}}])
                 return self.show_once(request, key, token)

@@ -21,7 +21,7 @@ from ai_gateway.providers import CATALOG
 
 def backends() -> list[str]:
     """Suggest the rows of the catalogue."""
-    return [*sorted(CATALOG), "custom"]
+    return sorted(CATALOG)
 
 
 def what_is_stored(credential: ProviderCredential) -> str:

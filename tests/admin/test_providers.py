@@ -185,3 +185,13 @@ def test_test__masks_a_secret_that_the_provider_repeats(boss: Client, upstream: 
     assert upstream.requests[-1].header("authorization") == f"Bearer {SECRET}"
     assert "Wrong key ***" in page
     assert SECRET not in page
+
+
+def test_test__lists_the_models_that_the_provider_tells(boss: Client, upstream: Upstream) -> None:
+    upstream.answer(json_answer({"data": [{"id": "model-a"}, {"id": "model-b"}, "nonsense"]}))
+    provider = make_provider("own", backend="custom", base_url=f"http://127.0.0.1:{upstream.port}/v1")
+    make_credential(provider)
+    page = boss.post(url("ai_gateway_provider_test", provider.pk), {"model": "", "prompt": "Hello"}).content.decode()
+    assert "It lists 2 models" in page
+    assert '<option value="model-b">' in page
+    assert {request.target for request in upstream.requests} == {"/v1/models"}
