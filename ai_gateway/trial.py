@@ -165,10 +165,29 @@ def list_models(alias: str, caller: Caller) -> list[str]:
 
 def check_credentials(provider: Provider, snapshot: Snapshot) -> list[tuple[str, Finding]]:
     """Ask a provider for its models, once with each of its credentials, which costs nothing. By credential."""
-    return async_to_sync(_check_credentials)(provider, snapshot)
+    return async_to_sync(_check)(provider, snapshot)
 
 
-async def _check_credentials(provider: Provider, snapshot: Snapshot) -> list[tuple[str, Finding]]:
+def check_providers(aliases: Iterable[str], snapshot: Snapshot) -> list[tuple[str, str, Finding]]:
+    """Check the credentials of several providers, all at once. Those that cannot be called are said to be so."""
+    found: list[tuple[str, str, Finding]] = []
+    asked: list[Provider] = []
+    for alias in aliases:
+        provider = snapshot.providers.get(alias)
+        if provider is not None:
+            asked.append(provider)
+        else:
+            found.append((alias, "", Finding(False, snapshot.broken.get(alias, "switched off"))))
+    for provider, findings in zip(asked, async_to_sync(_check_all)(asked, snapshot), strict=True):
+        found += [(provider.name, name, finding) for name, finding in findings]
+    return sorted(found, key=lambda row: row[:2])
+
+
+async def _check_all(providers: Sequence[Provider], snapshot: Snapshot) -> list[list[tuple[str, Finding]]]:
+    return await asyncio.gather(*(_check(provider, snapshot) for provider in providers))
+
+
+async def _check(provider: Provider, snapshot: Snapshot) -> list[tuple[str, Finding]]:
     each = list(variants(provider))
     transport = gateway.new_transport()
     try:

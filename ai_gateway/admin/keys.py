@@ -30,7 +30,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from ai_gateway import crypto, issuing, snippets
-from ai_gateway.admin.base import ControlAdmin, Tool
+from ai_gateway.admin.base import Tool
+from ai_gateway.admin.changes import ChangesAdmin
 from ai_gateway.models import VirtualKey
 
 
@@ -104,14 +105,14 @@ class StateFilter(admin.SimpleListFilter):
 
 
 @admin.register(VirtualKey)
-class VirtualKeyAdmin(ControlAdmin):
+class VirtualKeyAdmin(ChangesAdmin):
     """Who holds a key, and what for."""
 
     form = KeyForm
     list_display = ("name", "held_by", "state", "last_used", "ends", "key_shown")
     list_filter = (StateFilter,)
     list_select_related = ("user", "group")
-    sortable_by = ("name", "ends")
+    sortable_by = ("name",)
     search_fields = ("public_id",)
     search_help_text = _("The beginning of a name or of an owner's name, or the public id: the middle part of a key.")
     looked_up = ("user", "group")
@@ -156,7 +157,7 @@ class VirtualKeyAdmin(ControlAdmin):
         """Its owner, and the team that it is used for."""
         return f"{obj.user} ({obj.group})" if obj.group is not None else str(obj.user)
 
-    @admin.display(description=_("ends"), ordering="expires_at")
+    @admin.display(description=_("ends"))
     def ends(self, obj: VirtualKey) -> str:
         """The day on which it ends."""
         return date_format(timezone.localtime(obj.expires_at), "SHORT_DATE_FORMAT") if obj.expires_at else "—"

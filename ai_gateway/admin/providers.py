@@ -7,13 +7,15 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import Prefetch, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import path
+from django.utils.translation import gettext as translate
 from django.utils.translation import gettext_lazy as _
 
-from ai_gateway import registry
+from ai_gateway import registry, trial
 from ai_gateway.admin import formfields, theme
-from ai_gateway.admin.base import ControlAdmin, FormMixin, Tool
+from ai_gateway.admin.base import FormMixin, Tool
+from ai_gateway.admin.changes import ChangesAdmin
 from ai_gateway.admin.trials import ProviderTrialAdmin
 from ai_gateway.models import Provider, ProviderCredential
 from ai_gateway.providers import CATALOG
@@ -69,7 +71,7 @@ class ProviderAdmin(ProviderTrialAdmin):
     list_filter = ("is_enabled", "backend")
     search_fields = ("alias", "label", "backend", "base_url")
     inlines = (CredentialInline,)
-    save_on_top = False
+    actions = ("check_selected",)
     fieldsets = (
         (None, {"fields": ("alias", "label", "backend", "is_enabled")}),
         (_("Address"), {"fields": ("base_url", "allow_private", "dialects")}),
@@ -111,9 +113,20 @@ class ProviderAdmin(ProviderTrialAdmin):
             yield Tool(str(_("Test this provider")), self.url_of("test", obj), "network_check")
 
     def get_urls(self) -> list[Any]:
-        """Add the test page."""
-        view = self.admin_site.admin_view(self.test_view)
-        return [path("<path:object_id>/test/", view, name="ai_gateway_provider_test"), *super().get_urls()]
+        """Add the pages."""
+        wrap = self.admin_site.admin_view
+        return [
+            path("<path:object_id>/test/", wrap(self.test_view), name="ai_gateway_provider_test"),
+            *super().get_urls(),
+        ]
+
+    @admin.action(description=_("Check the selected providers"), permissions=["change"])
+    def check_selected(self, request: HttpRequest, queryset: QuerySet[Provider]) -> HttpResponse:
+        """Ask each of them for its models, with each of its credentials."""
+        snapshot = registry.refresh()
+        aliases = [provider.alias for provider in queryset[: self.list_per_page]]
+        checked = trial.check_providers(aliases, snapshot)
+        return self.page(request, "checked.html", translate("Checked"), None, checked=checked)
 
     def save_form(self, request: HttpRequest, form: Any, change: bool) -> Any:
         """Note where the stored secrets were for."""
@@ -157,7 +170,7 @@ def status_of(provider: Provider) -> str:
 
 
 @admin.register(ProviderCredential)
-class CredentialAdmin(SecretFieldsMixin, ControlAdmin):
+class CredentialAdmin(SecretFieldsMixin, ChangesAdmin):
     """All credentials in one list, to find one, or to switch some off."""
 
     list_display = ("name", "provider", "option", "stored", "weight", "state", "updated_at")

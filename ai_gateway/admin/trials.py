@@ -14,7 +14,7 @@ from django.views.decorators.cache import never_cache
 
 from ai_gateway import registry, trial
 from ai_gateway.admin import formfields, theme
-from ai_gateway.admin.base import ControlAdmin
+from ai_gateway.admin.changes import ChangesAdmin
 from ai_gateway.explanation import Explanation, explain
 from ai_gateway.key_store import caller_of
 from ai_gateway.models import Provider, Route
@@ -46,7 +46,7 @@ class ModelForm(PromptForm):
             self.fields["model"].initial = models[0]
 
 
-class TrialAdmin(ControlAdmin):
+class TrialAdmin(ChangesAdmin):
     """Adds the page to the admin of a model. Who may change an object may try it: that costs what a call costs."""
 
     def get_object_to_try(self, request: HttpRequest, object_id: str) -> Any:

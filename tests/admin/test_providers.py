@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.messages import get_messages
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from ai_gateway.models import Provider, ProviderCredential
 from ai_gateway.stored import open_credential
@@ -195,3 +197,37 @@ def test_test__lists_the_models_that_the_provider_tells(boss: Client, upstream: 
     assert "It lists 2 models" in page
     assert '<option value="model-b">' in page
     assert {request.target for request in upstream.requests} == {"/v1/models"}
+
+
+def test_check__asks_several_at_once_and_costs_nothing(boss: Client, upstream: Upstream) -> None:
+    upstream.answer(json_answer({"data": []}))
+    good = make_provider("good", backend="custom", base_url=f"http://127.0.0.1:{upstream.port}/v1")
+    make_credential(good)
+    bare = make_provider("bare", backend="custom", base_url=f"http://127.0.0.1:{upstream.port}/v1")
+    off = make_provider("off", backend="echo", is_enabled=False)
+    data = {"action": "check_selected", "_selected_action": [good.pk, bare.pk, off.pk]}
+    page = boss.post(url("ai_gateway_provider_changelist"), data).content.decode()
+    assert "200" in page
+    assert "no credential" in page
+    assert "switched off" in page
+    assert upstream.request.target == "/v1/models"
+    assert SECRET not in page
+
+
+def test_changes__of_all_objects_are_listed_without_counting(boss: Client) -> None:
+    provider = make_provider(label="Before")
+    make_credential(provider)
+    send(boss, "ai_gateway_provider_change", provider.pk, label="After", credentials__0__secret=f"{SECRET}-another")
+    boss.post(url("ai_gateway_provider_delete", provider.pk), {"post": "yes"})
+    with CaptureQueriesContext(connection) as captured:
+        page = get(boss, "ai_gateway_provider_changes")
+    assert "“Before” → “After”" in page
+    assert "Deleted." in page
+    assert SECRET not in page
+    assert not [each for each in captured.captured_queries if "COUNT(*)" in each["sql"]]
+
+
+def test_changes__need_their_permission(login: Login) -> None:
+    editor = login("view_provider", "change_provider")
+    assert editor.get(url("ai_gateway_provider_changes")).status_code == 403
+    assert url("ai_gateway_provider_changes") not in get(editor, "ai_gateway_provider_changelist")
