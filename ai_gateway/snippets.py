@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from django.http import HttpRequest
@@ -30,7 +30,7 @@ class Snippet:
     name: str
     title: StrOrPromise
     where: StrOrPromise
-    text: str
+    text: str = field(repr=False)
 
 
 def origin(request: HttpRequest) -> str:

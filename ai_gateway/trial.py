@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from asgiref.sync import async_to_sync
 
 from ai_gateway import gateway, inprocess
 from ai_gateway.calls import Caller
+from ai_gateway.credentials import Secret
 from ai_gateway.inprocess import Answer
 from ai_gateway.probe import Finding, probe, variants
 from ai_gateway.providers import Provider
@@ -22,6 +23,9 @@ from ai_gateway.registry import Snapshot
 
 LONGEST_SHOWN = 4000
 """Characters of an answer that are shown."""
+
+MOST_LISTED = 500
+"""Models of a provider that are listed."""
 
 FORMATS = ("openai_chat", "anthropic_messages", "openai_responses", "gemini")
 """In the order of preference, if a provider speaks several."""
@@ -33,6 +37,8 @@ class Trial:
 
     path: str
     answer: Answer
+    hidden: tuple[Secret, ...] = ()
+    """What is not shown, should a provider repeat it."""
 
     @property
     def ok(self) -> bool:
@@ -49,15 +55,17 @@ class Trial:
         """What the model said, or the error's message."""
         document = self.answer.document
         found = " ".join(texts(document)) if self.ok else error_message(document)
-        return (found or self.raw)[:LONGEST_SHOWN]
+        return masked(found, self.hidden)[:LONGEST_SHOWN] or self.raw
 
     @property
     def raw(self) -> str:
         """The answer as it came, JSON with line breaks."""
         document = self.answer.document
         if document is None:
-            return self.answer.body[:LONGEST_SHOWN].decode("utf-8", "replace")
-        return json.dumps(document, indent=2, ensure_ascii=False)[:LONGEST_SHOWN]
+            text = self.answer.body.decode("utf-8", "replace")
+        else:
+            text = json.dumps(document, indent=2, ensure_ascii=False)
+        return masked(text, self.hidden)[:LONGEST_SHOWN]
 
     @property
     def provider(self) -> str:
@@ -80,16 +88,32 @@ class Trial:
         return self.answer.headers.get("x-request-id", "")
 
 
-def try_model(model: str, caller: Caller, provider: Provider | None, prompt: str) -> Trial:
-    """Ask a model something, in a format that this provider speaks. It costs what such a call costs."""
-    path, body = request(format_of(provider), model, prompt)
-    return Trial(path, inprocess.ask("POST", path, caller, body))
+def try_model(model: str, caller: Caller, providers: Sequence[Provider], prompt: str) -> Trial:
+    """Ask a model something that one of these providers has, in a format that the first of them speaks. It costs what
+    such a call costs."""
+    path, body = request(format_of(providers[0]), model, prompt)
+    hidden = tuple(secret for provider in providers for secret in secrets_of(provider))
+    return Trial(path, inprocess.ask("POST", path, caller, body), hidden)
 
 
-def format_of(provider: Provider | None) -> str:
-    """Choose a format of a provider, the most common one if nothing is known of it."""
-    spoken = provider.dialects if provider is not None else frozenset(FORMATS)
-    return next((name for name in FORMATS if name in spoken), FORMATS[0])
+def secrets_of(provider: Provider) -> Iterator[Secret]:
+    """Give what a provider is called with."""
+    if provider.api_key is not None:
+        yield provider.api_key
+    for credential in provider.credentials:
+        yield credential.secret
+
+
+def masked(text: str, secrets: Iterable[Secret]) -> str:
+    """Write a text without these secrets in it."""
+    for secret in secrets:
+        text = text.replace(secret.reveal(), "***")
+    return text
+
+
+def format_of(provider: Provider) -> str:
+    """Choose a format of a provider, the most common one if it speaks none of these."""
+    return next((name for name in FORMATS if name in provider.dialects), FORMATS[0])
 
 
 def request(name: str, model: str, prompt: str) -> tuple[str, dict[str, Any]]:
@@ -129,16 +153,47 @@ def error_message(document: Any) -> str:
     return str(message or "")
 
 
+def list_models(alias: str, caller: Caller) -> list[str]:
+    """Ask a provider for the names of its models, as many as a person can read. None if it does not tell."""
+    document = inprocess.ask("GET", "/v1/models", caller, headers=[(b"x-provider", alias.encode())]).document
+    entries = document.get("data") if isinstance(document, Mapping) else None
+    if not isinstance(entries, list):
+        return []
+    names = (each.get("id") for each in entries[:MOST_LISTED] if isinstance(each, Mapping))
+    return [name for name in names if isinstance(name, str)]
+
+
 def check_credentials(provider: Provider, snapshot: Snapshot) -> list[tuple[str, Finding]]:
     """Ask a provider for its models, once with each of its credentials, which costs nothing. By credential."""
-    return async_to_sync(_check_credentials)(provider, snapshot)
+    return async_to_sync(_check)(provider, snapshot)
 
 
-async def _check_credentials(provider: Provider, snapshot: Snapshot) -> list[tuple[str, Finding]]:
+def check_providers(aliases: Iterable[str], snapshot: Snapshot) -> list[tuple[str, str, Finding]]:
+    """Check the credentials of several providers, all at once. Those that cannot be called are said to be so."""
+    found: list[tuple[str, str, Finding]] = []
+    asked: list[Provider] = []
+    for alias in aliases:
+        provider = snapshot.providers.get(alias)
+        if provider is not None:
+            asked.append(provider)
+        else:
+            found.append((alias, "", Finding(False, snapshot.broken.get(alias, "switched off"))))
+    for provider, findings in zip(asked, async_to_sync(_check_all)(asked, snapshot), strict=True):
+        found += [(provider.name, name, finding) for name, finding in findings]
+    return sorted(found, key=lambda row: row[:2])
+
+
+async def _check_all(providers: Sequence[Provider], snapshot: Snapshot) -> list[list[tuple[str, Finding]]]:
+    return await asyncio.gather(*(_check(provider, snapshot) for provider in providers))
+
+
+async def _check(provider: Provider, snapshot: Snapshot) -> list[tuple[str, Finding]]:
     each = list(variants(provider))
     transport = gateway.new_transport()
     try:
         findings = await asyncio.gather(*(probe(variant, snapshot, transport) for _, variant in each))
     finally:
         await transport.aclose()
-    return [(name, finding) for (name, _), finding in zip(each, findings, strict=True)]
+    hidden = list(secrets_of(provider))
+    shown = [replace(finding, answer=masked(finding.answer, hidden)) for finding in findings]
+    return [(name, finding) for (name, _), finding in zip(each, shown, strict=True)]

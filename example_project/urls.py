@@ -9,6 +9,7 @@ from django.contrib.auth.views import LoginView, LogoutView
 from django.contrib.staticfiles.views import serve
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import include, path
+from django.views.generic import RedirectView
 
 
 def static_file(request: HttpRequest, path: str) -> HttpResponseBase:
@@ -21,6 +22,7 @@ def static_file(request: HttpRequest, path: str) -> HttpResponseBase:
 
 
 urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="ai_gateway_portal:keys")),
     path("admin/", admin.site.urls),
     path("accounts/login/", LoginView.as_view(template_name="ai_gateway/portal/login.html"), name="login"),
     path("accounts/logout/", LogoutView.as_view(), name="logout"),

@@ -445,6 +445,7 @@ def test_a_key_or_token_that_cannot_be_read(site: Site, reference: str, id: str)
     [
         {"KEYS": {"a": f"gw_{CANARY}-literal"}},
         {"METRICS_TOKEN": f"{CANARY}-literal"},
+        {"ENCRYPTION_KEYS": ["env:OURS", "00" * 32]},
         {"PROVIDERS": {"openai": {"OPTIONS": {"api_key": f"{CANARY}-literal"}}}},
     ],
 )

@@ -162,10 +162,10 @@ class ControlAdmin(FormMixin, theme.ModelAdmin):  # type: ignore[type-arg]
         }
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
-    def url_of(self, view: str, obj: Model) -> str:
-        """Give the address of a page about an object: "change", or one of this app's own."""
+    def url_of(self, view: str, obj: Model | None = None) -> str:
+        """Give the address of a page: "change", or one of this app's own, about an object or none."""
         name = f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_{view}"
-        return reverse(name, args=[obj.pk], current_app=self.admin_site.name)
+        return reverse(name, args=[] if obj is None else [obj.pk], current_app=self.admin_site.name)
 
     def page(self, request: HttpRequest, template: str, title: str, obj: Model | None, **context: Any) -> HttpResponse:
         """Show a page of our own in the admin's frame."""

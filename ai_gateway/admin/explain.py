@@ -20,7 +20,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 
 from ai_gateway import key_store, keys, registry
 from ai_gateway.admin import formfields, theme
-from ai_gateway.admin.base import ControlAdmin
+from ai_gateway.admin.changes import ChangesAdmin
 from ai_gateway.calls import Caller, Headers
 from ai_gateway.explanation import explain
 from ai_gateway.models import VirtualKey
@@ -89,7 +89,7 @@ def suggested_models() -> list[str]:
     return sorted(registry.snapshot().routes)[:200]
 
 
-class ExplainAdmin(ControlAdmin):
+class ExplainAdmin(ChangesAdmin):
     """Adds the page to the admin of routes."""
 
     @method_decorator([never_cache, sensitive_post_parameters()])

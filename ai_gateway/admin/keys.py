@@ -30,7 +30,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from ai_gateway import crypto, issuing, snippets
-from ai_gateway.admin.base import ControlAdmin, Tool
+from ai_gateway.admin.base import Tool
+from ai_gateway.admin.changes import ChangesAdmin
 from ai_gateway.models import VirtualKey
 
 
@@ -104,14 +105,14 @@ class StateFilter(admin.SimpleListFilter):
 
 
 @admin.register(VirtualKey)
-class VirtualKeyAdmin(ControlAdmin):
+class VirtualKeyAdmin(ChangesAdmin):
     """Who holds a key, and what for."""
 
     form = KeyForm
     list_display = ("name", "held_by", "state", "last_used", "ends", "key_shown")
     list_filter = (StateFilter,)
     list_select_related = ("user", "group")
-    sortable_by = ("name", "ends")
+    sortable_by = ("name",)
     search_fields = ("public_id",)
     search_help_text = _("The beginning of a name or of an owner's name, or the public id: the middle part of a key.")
     looked_up = ("user", "group")
@@ -156,7 +157,7 @@ class VirtualKeyAdmin(ControlAdmin):
         """Its owner, and the team that it is used for."""
         return f"{obj.user} ({obj.group})" if obj.group is not None else str(obj.user)
 
-    @admin.display(description=_("ends"), ordering="expires_at")
+    @admin.display(description=_("ends"))
     def ends(self, obj: VirtualKey) -> str:
         """The day on which it ends."""
         return date_format(timezone.localtime(obj.expires_at), "SHORT_DATE_FORMAT") if obj.expires_at else "—"
@@ -221,7 +222,7 @@ class VirtualKeyAdmin(ControlAdmin):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Save, and make the key of a new row."""
         if not change:
-            request.gateway_token = obj.issue()  # type: ignore[attr-defined]
+            request.gateway_token = issuing.Token(obj.issue())  # type: ignore[attr-defined]
         super().save_model(request, obj, form, change)
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
@@ -233,7 +234,7 @@ class VirtualKeyAdmin(ControlAdmin):
         """The answer to a form may hold a key: nobody keeps a copy."""
         return super().changeform_view(request, *args, **kwargs)
 
-    def show_once(self, request: HttpRequest, key: VirtualKey, token: str) -> HttpResponse:
+    def show_once(self, request: HttpRequest, key: VirtualKey, token: issuing.Token) -> HttpResponse:
         """Show a key, this once."""
         title = translate("The key %(name)s") % {"name": key.name}
         given = snippets.for_key(snippets.origin(request), token)
@@ -270,7 +271,7 @@ class VirtualKeyAdmin(ControlAdmin):
             except ValidationError as error:
                 problem = error.messages[0]
             else:
-                token = key.issue()
+                token = issuing.Token(key.issue())
                 key.save()
                 self.log_change(request, key, [{"changed": {"fields": ["the key itself: exchanged for a new one"]}}])
                 return self.show_once(request, key, token)

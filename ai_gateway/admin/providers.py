@@ -6,14 +6,16 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import Count, Q, QuerySet
-from django.http import HttpRequest
+from django.db.models import Prefetch, QuerySet
+from django.http import HttpRequest, HttpResponse
 from django.urls import path
+from django.utils.translation import gettext as translate
 from django.utils.translation import gettext_lazy as _
 
-from ai_gateway import registry
+from ai_gateway import registry, trial
 from ai_gateway.admin import formfields, theme
-from ai_gateway.admin.base import ControlAdmin, FormMixin, Tool
+from ai_gateway.admin.base import FormMixin, Tool
+from ai_gateway.admin.changes import ChangesAdmin
 from ai_gateway.admin.trials import ProviderTrialAdmin
 from ai_gateway.models import Provider, ProviderCredential
 from ai_gateway.providers import CATALOG
@@ -21,7 +23,7 @@ from ai_gateway.providers import CATALOG
 
 def backends() -> list[str]:
     """Suggest the rows of the catalogue."""
-    return [*sorted(CATALOG), "custom"]
+    return sorted(CATALOG)
 
 
 def what_is_stored(credential: ProviderCredential) -> str:
@@ -69,7 +71,7 @@ class ProviderAdmin(ProviderTrialAdmin):
     list_filter = ("is_enabled", "backend")
     search_fields = ("alias", "label", "backend", "base_url")
     inlines = (CredentialInline,)
-    save_on_top = False
+    actions = ("check_selected",)
     fieldsets = (
         (None, {"fields": ("alias", "label", "backend", "is_enabled")}),
         (_("Address"), {"fields": ("base_url", "allow_private", "dialects")}),
@@ -78,10 +80,10 @@ class ProviderAdmin(ProviderTrialAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Provider]:
-        """Count the credentials in use along with the rows."""
-        active = Count("credentials", filter=Q(credentials__state=ProviderCredential.State.ACTIVE))
-        found: QuerySet[Provider] = super().get_queryset(request).annotate(active_credentials=active)
-        return found
+        """Read along which credentials are in use."""
+        active = ProviderCredential.objects.filter(state=ProviderCredential.State.ACTIVE).only("pk", "provider")
+        found: QuerySet[Provider] = super().get_queryset(request)
+        return found.prefetch_related(Prefetch("credentials", active, to_attr="in_use"))
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """Suggest backends."""
@@ -98,7 +100,7 @@ class ProviderAdmin(ProviderTrialAdmin):
     @admin.display(description=_("credentials"))
     def credential_count(self, obj: Provider) -> int:
         """How many of its credentials are in use."""
-        return int(obj.active_credentials)  # type: ignore[attr-defined]
+        return len(obj.in_use)  # type: ignore[attr-defined]
 
     @admin.display(description=_("status"))
     def status(self, obj: Provider) -> Any:
@@ -111,9 +113,20 @@ class ProviderAdmin(ProviderTrialAdmin):
             yield Tool(str(_("Test this provider")), self.url_of("test", obj), "network_check")
 
     def get_urls(self) -> list[Any]:
-        """Add the test page."""
-        view = self.admin_site.admin_view(self.test_view)
-        return [path("<path:object_id>/test/", view, name="ai_gateway_provider_test"), *super().get_urls()]
+        """Add the pages."""
+        wrap = self.admin_site.admin_view
+        return [
+            path("<path:object_id>/test/", wrap(self.test_view), name="ai_gateway_provider_test"),
+            *super().get_urls(),
+        ]
+
+    @admin.action(description=_("Check the selected providers"), permissions=["change"])
+    def check_selected(self, request: HttpRequest, queryset: QuerySet[Provider]) -> HttpResponse:
+        """Ask each of them for its models, with each of its credentials."""
+        snapshot = registry.refresh()
+        aliases = [provider.alias for provider in queryset[: self.list_per_page]]
+        checked = trial.check_providers(aliases, snapshot)
+        return self.page(request, "checked.html", translate("Checked"), None, checked=checked)
 
     def save_form(self, request: HttpRequest, form: Any, change: bool) -> Any:
         """Note where the stored secrets were for."""
@@ -157,7 +170,7 @@ def status_of(provider: Provider) -> str:
 
 
 @admin.register(ProviderCredential)
-class CredentialAdmin(SecretFieldsMixin, ControlAdmin):
+class CredentialAdmin(SecretFieldsMixin, ChangesAdmin):
     """All credentials in one list, to find one, or to switch some off."""
 
     list_display = ("name", "provider", "option", "stored", "weight", "state", "updated_at")

@@ -86,6 +86,7 @@ class RouteAdmin(ExplainAdmin, RouteTrialAdmin):
     def list_tools(self, request: HttpRequest) -> Iterable[Tool]:
         """See ControlAdmin.list_tools."""
         yield Tool(str(_("Explain a call")), self.explain_url(), "help")
+        yield from super().list_tools(request)
 
     def explain_url(self) -> str:
         """Give the address of the page that explains calls."""

@@ -14,7 +14,7 @@ from django.views.decorators.cache import never_cache
 
 from ai_gateway import registry, trial
 from ai_gateway.admin import formfields, theme
-from ai_gateway.admin.base import ControlAdmin
+from ai_gateway.admin.changes import ChangesAdmin
 from ai_gateway.explanation import Explanation, explain
 from ai_gateway.key_store import caller_of
 from ai_gateway.models import Provider, Route
@@ -46,7 +46,7 @@ class ModelForm(PromptForm):
             self.fields["model"].initial = models[0]
 
 
-class TrialAdmin(ControlAdmin):
+class TrialAdmin(ChangesAdmin):
     """Adds the page to the admin of a model. Who may change an object may try it: that costs what a call costs."""
 
     def get_object_to_try(self, request: HttpRequest, object_id: str) -> Any:
@@ -93,9 +93,11 @@ class ProviderTrialAdmin(TrialAdmin):
             return {"problem": snapshot.broken.get(obj.alias, switched_off)}
         asked = trial.check_credentials(provider, snapshot)
         found: dict[str, Any] = {"credentials": [(name, finding) for name, finding in asked if name or finding.seconds]}
+        found["listed"] = listed = trial.list_models(obj.alias, caller_of(request.user))
+        form.fields["model"].widget.suggestions = lambda: listed or known_models(obj.alias, snapshot)
         if model := form.cleaned_data["model"]:
             name = f"{obj.alias}/{model}"
-            found["trial"] = trial.try_model(name, caller_of(request.user), provider, form.cleaned_data["prompt"])
+            found["trial"] = trial.try_model(name, caller_of(request.user), [provider], form.cleaned_data["prompt"])
         return found
 
 
@@ -111,12 +113,11 @@ class RouteTrialAdmin(TrialAdmin):
         caller = caller_of(request.user)
         targets = snapshot.routes.get(obj.name, ())
         in_order = [snapshot.providers[each.provider] for each in targets if each.provider in snapshot.providers]
-        provider = in_order[0] if in_order else None
-        if provider is None:
+        if not in_order:
             return {"problem": translate("It is switched off, or has no target whose provider is in order.")}
-        path, _body = trial.request(trial.format_of(provider), obj.name, "")
+        path, _body = trial.request(trial.format_of(in_order[0]), obj.name, "")
         explanation: Explanation = explain(obj.name, caller, snapshot, path=path, headers=[])
-        found = trial.try_model(obj.name, caller, provider, form.cleaned_data["prompt"])
+        found = trial.try_model(obj.name, caller, in_order, form.cleaned_data["prompt"])
         return {"explanation": explanation, "trial": found, "model": obj.name}
 
 

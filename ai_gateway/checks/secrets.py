@@ -131,6 +131,8 @@ def _literal(where: str) -> CheckMessage:
 def _secrets() -> Iterator[tuple[str, object]]:
     if is_sound("KEYS"):
         yield from ((f'AI_GATEWAY["KEYS"][{name!r}]', value) for name, value in settings.KEYS.items())
+    if is_sound("ENCRYPTION_KEYS"):
+        yield from ((f'AI_GATEWAY["ENCRYPTION_KEYS"][{at}]', key) for at, key in enumerate(settings.ENCRYPTION_KEYS))
     if is_sound("METRICS_TOKEN"):
         yield 'AI_GATEWAY["METRICS_TOKEN"]', settings.METRICS_TOKEN
     for alias, entry in settings.PROVIDERS.items() if is_sound("PROVIDERS") else ():

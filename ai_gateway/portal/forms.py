@@ -78,7 +78,7 @@ class KeyForm(forms.Form):
             raise ValidationError(_("You have too many keys. Revoke some that are not used any more."))
         return cleaned
 
-    def issue(self) -> tuple[VirtualKey, str]:
+    def issue(self) -> tuple[VirtualKey, issuing.Token]:
         """Make the key, and give it, this once."""
         given = self.cleaned_data
         key = VirtualKey(
@@ -89,7 +89,7 @@ class KeyForm(forms.Form):
             allowed_models=given.get("models") or [],
             expires_at=timezone.now() + timedelta(days=given["days"]) if given["days"] else None,
         )
-        token = key.issue()
+        token = issuing.Token(key.issue())
         key.full_clean()
         key.save()
         return key, token

@@ -12,7 +12,7 @@ from django.contrib.auth.models import Group
 from django.contrib.sessions.models import Session
 from django.test import Client
 
-from ai_gateway import crypto
+from ai_gateway import crypto, snippets
 from ai_gateway.key_store import read_keys
 from ai_gateway.keys import is_genuine
 from ai_gateway.models import VirtualKey
@@ -218,3 +218,28 @@ def test_add__owners_are_given_by_id_where_the_admin_cannot_search_them(
     monkeypatch.setattr(UserAdmin, "search_fields", ())
     assert "vForeignKeyRawIdAdminField" in get(boss, "ai_gateway_virtualkey_add")
     assert tokens_in(send(boss, "ai_gateway_virtualkey_add", name="laptop", user=ann.pk))
+
+
+def test_key__opens_no_page_of_the_admin() -> None:
+    _, token = make_key(make_user("boss", is_superuser=True, is_staff=True))
+    for name in ("provider_changelist", "virtualkey_add", "explain"):
+        for header in ("authorization", "x-api-key"):
+            response = Client().get(url(f"ai_gateway_{name}"), headers={header: f"Bearer {token}"})
+            assert response.status_code == 302
+
+
+def test_error_report__has_no_key_in_it(boss: Client, monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    """What fails while a key is shown is reported with the variables of every frame."""
+    settings.DEBUG = True
+    shown: list[str] = []
+
+    def fail(_: Any, token: str) -> None:
+        shown.append(token)
+        raise RuntimeError
+
+    monkeypatch.setattr(snippets, "for_key", fail)
+    boss.raise_request_exception = False
+    response = send(boss, "ai_gateway_virtualkey_add", name="laptop", user=make_user("ann").pk)
+    assert response.status_code == 500
+    assert "RuntimeError" in response.content.decode()
+    assert str(shown[0]) not in response.content.decode()

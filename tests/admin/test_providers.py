@@ -5,13 +5,16 @@ from __future__ import annotations
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.messages import get_messages
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from ai_gateway.models import Provider, ProviderCredential
 from ai_gateway.stored import open_credential
 from tests.admin.conftest import Login
 from tests.admin.pages import get, send, url
 from tests.control.rows import SECRET, make_credential, make_provider, make_route
+from tests.upstream import Upstream, json_answer
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("encryption_key")]
 
@@ -174,3 +177,57 @@ def test_test__of_a_provider_that_is_switched_off_says_so(boss: Client) -> None:
 def test_test__is_not_run_by_opening_the_page(boss: Client) -> None:
     provider = make_provider("echo")
     assert "It answered" not in get(boss, "ai_gateway_provider_test", provider.pk, model="echo-1", prompt="x")
+
+
+def test_test__masks_a_secret_that_the_provider_repeats(boss: Client, upstream: Upstream) -> None:
+    upstream.answer(json_answer({"error": {"message": f"Wrong key {SECRET}"}}, status=401))
+    provider = make_provider("own", backend="custom", base_url=f"http://127.0.0.1:{upstream.port}/v1")
+    make_credential(provider)
+    page = boss.post(url("ai_gateway_provider_test", provider.pk), {"model": "any", "prompt": "Hello"}).content.decode()
+    assert upstream.requests[-1].header("authorization") == f"Bearer {SECRET}"
+    assert "Wrong key ***" in page
+    assert SECRET not in page
+
+
+def test_test__lists_the_models_that_the_provider_tells(boss: Client, upstream: Upstream) -> None:
+    upstream.answer(json_answer({"data": [{"id": "model-a"}, {"id": "model-b"}, "nonsense"]}))
+    provider = make_provider("own", backend="custom", base_url=f"http://127.0.0.1:{upstream.port}/v1")
+    make_credential(provider)
+    page = boss.post(url("ai_gateway_provider_test", provider.pk), {"model": "", "prompt": "Hello"}).content.decode()
+    assert "It lists 2 models" in page
+    assert '<option value="model-b">' in page
+    assert {request.target for request in upstream.requests} == {"/v1/models"}
+
+
+def test_check__asks_several_at_once_and_costs_nothing(boss: Client, upstream: Upstream) -> None:
+    upstream.answer(json_answer({"data": []}))
+    good = make_provider("good", backend="custom", base_url=f"http://127.0.0.1:{upstream.port}/v1")
+    make_credential(good)
+    bare = make_provider("bare", backend="custom", base_url=f"http://127.0.0.1:{upstream.port}/v1")
+    off = make_provider("off", backend="echo", is_enabled=False)
+    data = {"action": "check_selected", "_selected_action": [good.pk, bare.pk, off.pk]}
+    page = boss.post(url("ai_gateway_provider_changelist"), data).content.decode()
+    assert "200" in page
+    assert "no credential" in page
+    assert "switched off" in page
+    assert upstream.request.target == "/v1/models"
+    assert SECRET not in page
+
+
+def test_changes__of_all_objects_are_listed_without_counting(boss: Client) -> None:
+    provider = make_provider(label="Before")
+    make_credential(provider)
+    send(boss, "ai_gateway_provider_change", provider.pk, label="After", credentials__0__secret=f"{SECRET}-another")
+    boss.post(url("ai_gateway_provider_delete", provider.pk), {"post": "yes"})
+    with CaptureQueriesContext(connection) as captured:
+        page = get(boss, "ai_gateway_provider_changes")
+    assert "“Before” → “After”" in page
+    assert "Deleted." in page
+    assert SECRET not in page
+    assert not [each for each in captured.captured_queries if "COUNT(*)" in each["sql"]]
+
+
+def test_changes__need_their_permission(login: Login) -> None:
+    editor = login("view_provider", "change_provider")
+    assert editor.get(url("ai_gateway_provider_changes")).status_code == 403
+    assert url("ai_gateway_provider_changes") not in get(editor, "ai_gateway_provider_changelist")

@@ -22,6 +22,9 @@ Open = Callable[..., "Page"]
 
 TOKEN = re.compile(r"gw_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}")
 SECRET = "sk-canary-of-the-walk-0123456789"
+POLICY = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'"
+"""What docs/admin.md says the portal can do with."""
+
 LIVE_WITHIN = 5.0
 """Seconds in which a change in the admin is in force."""
 
@@ -155,6 +158,33 @@ def test_portal__works_without_javascript(site: Site, browser: Any) -> None:
     assert TOKEN.search(page.content())
     assert not page.get_by_role("button", name="Copy").count()
     context.close()
+
+
+def test_portal__works_under_the_strictest_policy(site: Site, browser: Any) -> None:
+    context = browser.new_context(base_url=site.url)
+    context.route("**/*", with_policy)
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.goto("/accounts/login/?next=/portal/new/")
+    page.get_by_label("Username").fill("ann")
+    page.get_by_label("Password").fill("password-of-ann")
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_label("Name").fill("under a policy")
+    page.get_by_role("button", name="Make the key").click()
+    page.get_by_role("button", name="Copy", exact=True).first.click()
+    page.get_by_role("button", name="Copied").wait_for()
+    for path in ("", "models/", "connect/"):
+        page.goto(f"/portal/{path}")
+    assert page.evaluate("getComputedStyle(document.querySelector('main')).maxWidth") == "896px"
+    context.close()
+    assert not complaints
+
+
+def with_policy(route: Any) -> None:
+    """Answer as the site does, with a policy on top."""
+    answer = route.fetch(max_redirects=0)
+    route.fulfill(response=answer, headers={**answer.headers, "content-security-policy": POLICY})
 
 
 @pytest.mark.parametrize("look", LOOKS)
