@@ -125,7 +125,7 @@ def request(name: str, model: str, prompt: str) -> tuple[str, dict[str, Any]]:
         return "/v1/responses", {"model": model, "input": prompt}
     if name == "gemini":
         contents = [{"role": "user", "parts": [{"text": prompt}]}]
-        return f"/v1beta/models/{model.rpartition('/')[2]}:generateContent", {"model": model, "contents": contents}
+        return f"/v1beta/models/{model}:generateContent", {"contents": contents}
     # Without a limit: the newer models refuse the older name of it, and the older ones the newer.
     return "/v1/chat/completions", {"model": model, "messages": messages}
 

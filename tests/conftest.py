@@ -13,12 +13,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from hypothesis import settings as hypothesis
 
 from ai_gateway import crypto, refresher, registry
 from tests import databases
 from tests.gateway_process import Door, GatewayProcess, site_environment
 from tests.raw_client import RawClient
 from tests.upstream import Upstream
+
+hypothesis.register_profile("gateway", deadline=None)  # Nothing is timed: the machine may be busy.
+hypothesis.load_profile("gateway")
 
 GATEWAY_KEY = "gw_test-key-of-team-a"
 SECOND_GATEWAY_KEY = "gw_test-key-of-team-b"

@@ -21,7 +21,7 @@ LAYERS = (
     "registry",
     "refresher",
     "keys access routing health refusals intake guard changes",
-    "relay translation listing",
+    "relay translation listing concurrency",
     "hops",
     "attempts",
     "gateway",

@@ -78,7 +78,8 @@ def test_every_answer_has_a_request_id(raw: RawClient, path: str) -> None:
 def test_what_is_not_ready_is_named_by_both_doors(start_gateway: StartGateway) -> None:
     away = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "/no/such/folder/db.sqlite3"}}
     answer = RawClient(start_gateway(site={"DATABASES": away}).port).get("/health/ready")
-    assert (answer.status, answer.json()) == (503, {"status": "unavailable", "problems": ["database"]})
+    assert (answer.status, answer.json()["status"]) == (503, "unavailable")
+    assert answer.json()["problems"] == ["database"]
 
 
 def test_a_strangers_host_name_is_refused_in_json(gateway: GatewayProcess, raw: RawClient) -> None:
