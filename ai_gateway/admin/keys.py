@@ -16,6 +16,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import IntegrityError, transaction
 from django.db.models import Model, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path
@@ -232,7 +233,12 @@ class VirtualKeyAdmin(ChangesAdmin):
     @method_decorator(never_cache)
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         """The answer to a form may hold a key: nobody keeps a copy."""
-        return super().changeform_view(request, *args, **kwargs)
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except IntegrityError:
+            # Of two that are sent at the same moment one is first.
+            messages.error(request, _("Nothing was saved: the form was sent twice, or what it refers to is gone."))
+            return HttpResponseRedirect(self.url_of("changelist"))
 
     def show_once(self, request: HttpRequest, key: VirtualKey, token: issuing.Token) -> HttpResponse:
         """Show a key, this once."""
@@ -267,17 +273,25 @@ class VirtualKeyAdmin(ChangesAdmin):
         problem = ""
         if request.method == "POST":
             try:
-                issuing.check_exchange(key, request.POST.get("ticket", ""))
+                return self.show_once(request, key, self.exchange(request, key))
             except ValidationError as error:
                 problem = error.messages[0]
-            else:
-                token = issuing.Token(key.issue())
-                key.save()
-                self.log_change(request, key, [{"changed": {"fields": ["the key itself: exchanged for a new one"]}}])
-                return self.show_once(request, key, token)
         title = translate("Exchange %(name)s?") % {"name": key.name}
         ticket = issuing.exchange_ticket(key)
         return self.page(request, "rotate.html", title, key, ticket=ticket, problem=problem)
+
+    @transaction.atomic
+    def exchange(self, request: HttpRequest, key: VirtualKey) -> issuing.Token:
+        """Give a key's row another key, and note it in its history. Raises ValidationError for a form that is spent."""
+        VirtualKey.objects.select_for_update().get(pk=key.pk)  # Of two that are sent at once the second waits here.
+        key.refresh_from_db()
+        if not key.is_active:
+            raise ValidationError(_("This key was revoked in the meantime."))
+        issuing.check_exchange(key, request.POST.get("ticket", ""))
+        token = issuing.Token(key.issue())
+        key.save()
+        self.log_change(request, key, [{"changed": {"fields": ["the key itself: exchanged for a new one"]}}])
+        return token
 
     @method_decorator([never_cache, require_http_methods(["GET", "POST"])])
     def revoke_view(self, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -8,6 +8,7 @@ from typing import Any
 from django import forms
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -79,7 +80,7 @@ class KeyForm(forms.Form):
         return cleaned
 
     def issue(self) -> tuple[VirtualKey, issuing.Token]:
-        """Make the key, and give it, this once."""
+        """Make the key, and give it, this once. Raises IntegrityError if the same form was faster."""
         given = self.cleaned_data
         key = VirtualKey(
             public_id=self.public_id,
@@ -90,8 +91,9 @@ class KeyForm(forms.Form):
             expires_at=timezone.now() + timedelta(days=given["days"]) if given["days"] else None,
         )
         token = issuing.Token(key.issue())
-        key.full_clean()
-        key.save()
+        key.clean()
+        with transaction.atomic():
+            key.save()
         return key, token
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
+from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
@@ -60,7 +61,10 @@ def new(request: HttpRequest) -> HttpResponse:
         raise PermissionDenied
     form = KeyForm(request.POST if request.method == "POST" else None, user=request.user)
     if form.is_bound and form.is_valid():
-        key, token = form.issue()
+        try:
+            key, token = form.issue()
+        except IntegrityError:  # Of two that are sent at the same moment one is first.
+            return redirect("ai_gateway_portal:keys")
         given = snippets.for_key(snippets.origin(request), token)
         context: dict[str, Any] = {"section": "keys", "key": key, "token": token, "snippets": given}
         return render(request, "ai_gateway/portal/token.html", context)

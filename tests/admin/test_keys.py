@@ -12,7 +12,7 @@ from django.contrib.auth.models import Group
 from django.contrib.sessions.models import Session
 from django.test import Client
 
-from ai_gateway import crypto, snippets
+from ai_gateway import crypto, issuing, snippets
 from ai_gateway.key_store import read_keys
 from ai_gateway.keys import is_genuine
 from ai_gateway.models import VirtualKey
@@ -243,3 +243,14 @@ def test_error_report__has_no_key_in_it(boss: Client, monkeypatch: pytest.Monkey
     assert response.status_code == 500
     assert "RuntimeError" in response.content.decode()
     assert str(shown[0]) not in response.content.decode()
+
+
+def test_add__of_two_that_are_sent_at_once_the_second_makes_none(boss: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    ann = make_user("ann")
+    data = {**filled_in(get(boss, "ai_gateway_virtualkey_add")), "name": "laptop", "user": ann.pk}
+    public_id = issuing.read_ticket(data["ticket"])
+    monkeypatch.setattr(issuing, "read_ticket", lambda _: public_id)
+    assert tokens_in(boss.post(url("ai_gateway_virtualkey_add"), data))
+    second = boss.post(url("ai_gateway_virtualkey_add"), data, follow=True)
+    assert "Nothing was saved" in second.content.decode()
+    assert VirtualKey.objects.count() == 1

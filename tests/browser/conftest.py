@@ -93,9 +93,12 @@ class Site:
         self.process.wait(PATIENCE)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A chromium; skipped where there is none."""
+    """A chromium; skipped where there is none.
+
+    Not for the whole session: Playwright's event loop runs in this thread, and other tests could not start theirs.
+    """
     sync_api = pytest.importorskip(
         "playwright.sync_api", reason="playwright is not installed: pip install '.[browser]'"
     )
@@ -107,7 +110,7 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The site, for all walks."""
     site = Site(tmp_path_factory.mktemp("site"))

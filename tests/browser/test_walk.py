@@ -122,6 +122,7 @@ def test_portal__from_a_key_to_its_end(site: Site, open_page: Open, shoot: Shoot
     page = open_page("/portal/", "ann")
     page.get_by_role("link", name="New key", exact=True).click()
     # By the keyboard alone: the first field has the focus already.
+    page.locator("[name=name]:focus").wait_for()
     page.keyboard.type("my notebook")
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="Copy this key now").wait_for()
@@ -177,6 +178,7 @@ def test_portal__works_under_the_strictest_policy(site: Site, browser: Any) -> N
     for path in ("", "models/", "connect/"):
         page.goto(f"/portal/{path}")
     assert page.evaluate("getComputedStyle(document.querySelector('main')).maxWidth") == "896px"
+    context.unroute_all(behavior="wait")
     context.close()
     assert not complaints
 

@@ -12,7 +12,7 @@ from django.contrib.sessions.models import Session
 from django.test import Client, override_settings
 from django.urls import reverse
 
-from ai_gateway import crypto, registry
+from ai_gateway import crypto, issuing, registry
 from ai_gateway.key_store import read_keys
 from ai_gateway.keys import is_genuine
 from ai_gateway.models import VirtualKey
@@ -289,3 +289,10 @@ def test_connect__below_a_prefix(ann: Client) -> None:
     page = ann.get(url("connect")).content.decode()
     assert "http://testserver/ai/v1/chat/completions" in page
     assert "ANTHROPIC_BASE_URL=http://testserver/ai\n" in page
+
+
+def test_new__of_two_that_are_sent_at_once_the_second_makes_none(ann: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(issuing, "read_ticket", lambda _: "000000000000")
+    assert token_in(make(ann))
+    assert make(ann).status_code == 302
+    assert VirtualKey.objects.count() == 1
