@@ -55,7 +55,8 @@ def test_a_prompt_that_is_too_long_is_told_in_anthropics_words(message: str) -> 
 @pytest.mark.parametrize("name", ["anthropic_messages", "gemini", "bedrock_converse"])
 def test_a_format_without_a_place_for_the_member_names_it_in_the_message(name: str) -> None:
     def written(error: Unsupported | ProviderError) -> str:
-        return DIALECTS[name].write_error(error, "req_1").decode()
+        body: bytes = DIALECTS[name].write_error(error, "req_1")
+        return body.decode()
 
     assert "tools[3]: Not here." in written(Unsupported("Not here.", param="tools[3]"))
     assert '"No tools[3] here."' in written(Unsupported("No tools[3] here.", param="tools[3]"))

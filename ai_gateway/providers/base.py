@@ -297,7 +297,7 @@ class Provider:
         """Make the error for a caller of a provider that lacks something, and say to the operator what to write."""
         entry = json.dumps({"OPTIONS": dict(options)})
         return ProviderNotConfigured(
-            f"The provider {self.name!r} {what}. The operator can set "
+            f"The provider {self.name!r} {what}. The operator can put that right in the admin, or set "
             f'AI_GATEWAY["PROVIDERS"] = {{"{self.name}": {entry}}}.'
         )
 

@@ -19,6 +19,7 @@ from django.conf import settings as django_settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connection
+from django.urls import NoReverseMatch, reverse
 from django.utils.module_loading import import_string
 
 from ai_gateway import __version__, registry
@@ -178,6 +179,8 @@ class Command(BaseCommand):
             self.introduce_development_key(key)
         else:
             write(f"Gateway keys: {describe_keys(snapshot)}")
+        if path := admin_path():
+            write(f"\nAdmin: {origin}{path} (the first time: python manage.py createsuperuser)")
         write(f"\nTry it:\n\n{curl_line(url, with_key=bool(snapshot.keys))}\n\nCtrl-C stops it.\n")
         self.stdout.flush()
 
@@ -235,6 +238,14 @@ def set_log_level(level: str) -> None:
 def describe_providers(snapshot: Snapshot) -> str:
     """List the providers that a holder of a gateway key can use, a line for each, by alias and name."""
     return "".join(f"\n  {alias:12} {provider.label}".rstrip() for alias, provider in snapshot.configured.items())
+
+
+def admin_path() -> str | None:
+    """Give the path of the admin, where providers, routes and keys can be configured; None if the site has none."""
+    try:
+        return reverse("admin:index")
+    except NoReverseMatch:
+        return None
 
 
 def describe_keys(snapshot: Snapshot) -> str:
