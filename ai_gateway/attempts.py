@@ -27,7 +27,6 @@ async def run(attempt: Attempt, transport: Transport) -> Reply:
     """Ask one target and judge its answer. Whatever it raises, nothing stays open."""
     provider = attempt.provider
     check_access(attempt.caller, provider)
-    attempt.sent_at = perf_counter()
     hop = plan(attempt)
     local = hop.local()
     if local is not None:

@@ -180,7 +180,8 @@ async def read_call(arrival: Arrival, snapshot: Snapshot) -> Call:
 
 def _with_content_type(arrival: Arrival) -> Headers:
     """Name JSON what is JSON: a provider would not take it under the name that curl gives to any body."""
-    if b"json" in arrival.fields.get(b"content-type", b"").lower():
+    content_type = arrival.fields.get(b"content-type", b"")
+    if content_type == JSON or b"json" in content_type.lower():
         return arrival.headers
     others = [header for header in arrival.headers if header[0] != b"content-type"]
     return [*others, (b"content-type", JSON)]

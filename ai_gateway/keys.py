@@ -49,11 +49,12 @@ async def identify(arrival: Arrival, snapshot: Snapshot) -> Caller:
         _refuse_repeated(arrival)
     found = [(name, fields[name]) for name in PREFERRED.get(arrival.dialect.family, HEADERS) if name in fields]
     if len(found) == 1:
-        caller = await find(bare(*found[0]), arrival, snapshot)
+        token = bare(*found[0])
+        caller = find_configured(token, snapshot) or await find_virtual(token, arrival, snapshot)
         return caller if caller is not None else _stranger(found, snapshot)
     tokens = {bare(name, value) for name, value in found}
     for token in tokens:
-        caller = await find(token, arrival, snapshot)
+        caller = find_configured(token, snapshot) or await find_virtual(token, arrival, snapshot)
         if caller is not None:
             if len(tokens) > 1:
                 raise InvalidCredential("The request carries two different credentials. Send your gateway key only.")
@@ -84,12 +85,13 @@ def bare(name: bytes, value: bytes) -> bytes:
     return value.strip()
 
 
-async def find(token: bytes, arrival: Arrival, snapshot: Snapshot) -> Caller | None:
-    """Find the holder of a gateway key. Raises InvalidCredential for one that is not valid any more, or not here."""
-    if snapshot.keys:
-        caller = snapshot.keys.get(hashlib.sha256(token).digest())
-        if caller is not None:
-            return caller
+def find_configured(token: bytes, snapshot: Snapshot) -> Caller | None:
+    """Find the holder of a gateway key of the settings."""
+    return snapshot.keys.get(hashlib.sha256(token).digest()) if snapshot.keys else None
+
+
+async def find_virtual(token: bytes, arrival: Arrival, snapshot: Snapshot) -> Caller | None:
+    """Find the holder of a virtual key. Raises InvalidCredential for one that is not valid any more, or not here."""
     cache = snapshot.key_cache
     if cache is None or len(token) != crypto.TOKEN_LENGTH or not token.startswith(KEY_PREFIX):
         return None

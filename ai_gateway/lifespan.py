@@ -15,6 +15,7 @@ The server's own patience (uvicorn: `--timeout-graceful-shutdown`) must be a lit
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import multiprocessing
 import signal
@@ -68,6 +69,9 @@ class Lifespan:
         self._state[LOOP] = self._loop
         self._watch = self._state[WATCH] = Watch(self._loop)
         self._state[TRANSPORT] = gateway.transport_of(self._loop)
+        # What is loaded by now lives as long as the process: the garbage collector need not look through it again.
+        gc.collect()
+        gc.freeze()
         # Signals belong to the main thread; a server in another one (in tests) is stopped by other means.
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:

@@ -61,9 +61,10 @@ _remembered: dict[Provider, tuple[float, list[Model]]] = {}
 
 def is_asked(call: Call) -> bool:
     """Whether a call asks for the gateway's own list, or for one entry of it."""
+    if call.method not in ("GET", "HEAD") or b"x-provider" in call.fields:
+        return False
     is_models = call.path == PATH or call.path.startswith(PATH + "/")
-    is_method = call.path.endswith(GEMINI_METHODS)
-    return is_models and not is_method and call.method in ("GET", "HEAD") and b"x-provider" not in call.fields
+    return is_models and not call.path.endswith(GEMINI_METHODS)
 
 
 async def answer(call: Call, caller: Caller, snapshot: Snapshot, transport: Transport) -> Reply:

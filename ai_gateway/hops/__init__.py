@@ -23,12 +23,12 @@ def plan(attempt: Attempt) -> Hop:
     if not call.dialect.is_generation:
         return _other(attempt)
     capabilities = attempt.capabilities
-    formats = capabilities.formats or provider.formats
     spoken = call.dialect.name
-    is_native = spoken in (capabilities.formats or provider.dialects)
-    if is_native and not (spoken == "openai_chat" and capabilities.tools_need_responses and needs_responses(attempt)):
-        return Native(attempt)
-    format = "openai_responses" if is_native else next((name for name in formats if name in PROTOCOLS), None)
+    if spoken in (capabilities.formats or provider.dialects):
+        is_split = spoken == "openai_chat" and capabilities.tools_need_responses and needs_responses(attempt)
+        return Generation(attempt, "openai_responses") if is_split else Native(attempt)
+    formats = capabilities.formats or provider.formats
+    format = next((name for name in formats if name in PROTOCOLS), None)
     return Native(attempt) if format is None else Generation(attempt, format)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import lru_cache
 from time import perf_counter
 
 from ai_gateway.calls import Call, Caller, Headers, Reply, Target, UpstreamRequest, UpstreamResponse
@@ -43,7 +44,7 @@ class Attempt:
         self.target = target
         self.number = number
         self.provider: Provider = snapshot.providers[target.provider]
-        self.sent_at = 0.0
+        self.sent_at = call.received_at
 
     @property
     def capabilities(self) -> Capabilities:
@@ -53,6 +54,8 @@ class Attempt:
 
 class Hop(ABC):
     """One way in which a call reaches a provider. Made anew for each attempt."""
+
+    __slots__ = ("attempt",)
 
     def __init__(self, attempt: Attempt) -> None:
         self.attempt = attempt
@@ -133,18 +136,22 @@ def own_headers(attempt: Attempt) -> Headers:
     """Write the headers that every answer of a provider gets from the gateway."""
     call, now = attempt.call, perf_counter()
     request_id = call.request_id.encode()
-    headers: Headers = [
+    timing = b"gateway;dur=%.1f, upstream;dur=%.1f" % (
+        (attempt.sent_at - call.received_at) * 1e3,
+        (now - attempt.sent_at) * 1e3,
+    )
+    return [
         (b"x-request-id", request_id),
         (b"request-id", request_id),
-        (b"x-gateway-provider", attempt.provider.name.encode()),
-        (b"x-gateway-attempts", b"%d" % attempt.number),
-        (
-            b"server-timing",
-            b"gateway;dur=%.1f, upstream;dur=%.1f"
-            % ((attempt.sent_at - call.received_at) * 1e3, (now - attempt.sent_at) * 1e3),
-        ),
+        (b"server-timing", timing),
+        *_target_headers(attempt.target.provider, attempt.target.model, attempt.number),
     ]
-    model = attempt.target.model
+
+
+@lru_cache(maxsize=1024)
+def _target_headers(provider: str, model: str | None, number: int) -> Headers:
+    """Write what tells of the target. Remembered, because most calls go to the same few."""
+    headers = [(b"x-gateway-provider", provider.encode()), (b"x-gateway-attempts", b"%d" % number)]
     if model is not None and model.isascii() and model.isprintable():
         headers.append((b"x-gateway-model", model.encode()[:256]))
     return headers

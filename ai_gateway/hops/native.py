@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import msgspec
 
-from ai_gateway.calls import Call, Headers, Reply, UpstreamRequest, UpstreamResponse
+from ai_gateway.calls import Call, Reply, UpstreamRequest, UpstreamResponse
 from ai_gateway.errors import UpstreamClosed
 from ai_gateway.hops.base import Hop, check_status, passed_headers
 from ai_gateway.protocols import PROTOCOLS, with_model
 from ai_gateway.protocols.capabilities import Destination
-from ai_gateway.protocols.carrier import MARKS
+from ai_gateway.protocols.carrier import is_marked
 from ai_gateway.protocols.jsontext import dumps, loads
 from ai_gateway.relay import Plain, Stream
 from ai_gateway.sse import first_event, whole_events
@@ -31,6 +31,8 @@ MAX_FIRST_EVENT = 1024 * 1024
 class Native(Hop):
     """A call passed on as it is."""
 
+    __slots__ = ()
+
     def request(self) -> UpstreamRequest:
         """See Hop.request()."""
         attempt = self.attempt
@@ -39,7 +41,11 @@ class Native(Hop):
             path = with_model(call.path, model)
             if path != call.path:
                 call = msgspec.structs.replace(call, path=path, model=model)
-        if call.dialect.is_generation and isinstance(call.body, bytes) and any(mark in call.body for mark in MARKS):
+        if (
+            call.dialect.is_generation
+            and isinstance(call.body, bytes)
+            and is_marked(call.body, in_base64=call.dialect.name == "gemini")
+        ):
             call = self._restored(call)
         return attempt.provider.build(call, attempt.caller, model)
 
@@ -73,8 +79,8 @@ class Native(Hop):
         if body is None:
             body = await response.read() or b""
             plain = Plain(call, response, ready=body)
-            return Reply(status=status, headers=self._headers(response), body=plain)
-        headers = self._headers(response)
+            return Reply(status=status, headers=passed_headers(self.attempt, response), body=plain)
+        headers = passed_headers(self.attempt, response)
         if length is None:
             headers.append((b"content-length", b"%d" % len(body)))
         return Reply(status=status, headers=headers, body=body)
@@ -89,7 +95,7 @@ class Native(Hop):
 
     async def _without_body(self, response: UpstreamResponse) -> Reply:
         await response.aclose()
-        headers = self._headers(response)
+        headers = passed_headers(self.attempt, response)
         if response.status in (204, 304):
             headers = [header for header in headers if header[0] != b"content-length"]
         return Reply(status=response.status, headers=headers, body=b"")
@@ -118,7 +124,9 @@ class Native(Hop):
                 return await self._refused(response, status, event[1])
         end = whole_events(buffer)
         headers = [
-            header for header in self._headers(response) if header[0] not in (b"content-length", b"cache-control")
+            header
+            for header in passed_headers(self.attempt, response)
+            if header[0] not in (b"content-length", b"cache-control")
         ]
         headers += ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
         body = Stream(call, response, ready=buffer[:end] or b"", held=buffer[end:], interval=interval)
@@ -128,9 +136,6 @@ class Native(Hop):
         """Give the error that came as a stream's first event as the answer that it should have been."""
         await response.aclose()
         dropped = (b"content-type", b"content-length", b"cache-control")
-        headers = [header for header in self._headers(response, status) if header[0] not in dropped]
+        headers = [header for header in passed_headers(self.attempt, response, status) if header[0] not in dropped]
         headers += ((b"content-type", b"application/json"), (b"content-length", b"%d" % len(data)))
         return Reply(status=status, headers=headers, body=data)
-
-    def _headers(self, response: UpstreamResponse, status: int | None = None) -> Headers:
-        return passed_headers(self.attempt, response, status)

@@ -30,6 +30,11 @@ MARKS = (b"gw1.", b"Z3cxL")
 """What a body has in it that holds a sealed state: the prefix, or the prefix in base64 as Gemini's callers carry it."""
 
 
+def is_marked(body: bytes, *, in_base64: bool) -> bool:
+    """Whether a body may hold a sealed state; `in_base64` is for the format whose callers carry it so."""
+    return MARKS[in_base64] in body
+
+
 class _Header(msgspec.Struct, frozen=True, array_like=True):
     format: str
     kind: str

@@ -14,7 +14,7 @@ settings.configure(
     SECRET_KEY="benchmark",
     ALLOWED_HOSTS=["*"],
     ROOT_URLCONF=__name__,
-    INSTALLED_APPS=["ai_gateway"],
+    INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "ai_gateway"],
     MIDDLEWARE=[],
     DATA_UPLOAD_MAX_MEMORY_SIZE=None,
     LOGGING_CONFIG=None,
