@@ -96,7 +96,10 @@ def test_a_credential_is_one_secret_or_one_permitted_reference(fields: dict[str,
 
 @pytest.mark.parametrize("reference", ["env:OPENAI_API_KEY", "file:/run/secrets/openai"])
 def test_usual_references_are_permitted(reference: str) -> None:
-    ProviderCredential(provider=make_provider(), name="main", reference=reference).full_clean()
+    credential = ProviderCredential(provider=make_provider(), name="main", reference=reference)
+    credential.full_clean()
+    credential.save()
+    assert ProviderCredential.objects.get().reference == reference
 
 
 @override_settings(AI_GATEWAY={"STORED_REFERENCES": ["env:OURS_*"]})

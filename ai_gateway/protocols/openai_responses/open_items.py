@@ -5,6 +5,7 @@ Every item has a `head` and a `middle`: the bytes of its deltas before and behin
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 from ai_gateway.protocols.carrier import Carrier
@@ -27,7 +28,7 @@ CONTENT: dict[str, Any] = {"content_index": 0}
 SUMMARY: dict[str, Any] = {"summary_index": 0}
 
 
-class OpenItem:
+class OpenItem(ABC):
     """Base of the items. `pieces` is the text so far, or the arguments of a call. An item without a `delta_event` grows
     in silence."""
 
@@ -84,13 +85,13 @@ class OpenItem:
         """Write what is due when a part of the neutral vocabulary is whole."""
         return []
 
+    @abstractmethod
     def ending(self) -> Events:
         """Write what is due before the item is done."""
-        raise NotImplementedError
 
+    @abstractmethod
     def item(self, status: str) -> Item:
         """Write the item as it is now."""
-        raise NotImplementedError
 
     def carried_behind(self) -> State | None:
         """Give a state that needs a reasoning item of its own behind this one."""

@@ -65,7 +65,7 @@ def test_requests(vector: Vector) -> None:
         with contextlib.suppress(GatewayError):
             given = read(body)
             for model in MODELS:
-                PROTOCOL.write_request(given, model)
+                assert isinstance(PROTOCOL.write_request(given, model).body, dict)
 
 
 @EVERY

@@ -201,7 +201,7 @@ JSON = st.recursive(
 def test_no_answer_with_a_message_is_refused(blocks: list[Any], reason: Any, usage: Any, trace: Any) -> None:
     message = {"message": {"content": blocks}}
     answer = PROTOCOL.read_answer({"output": message, "stopReason": reason, "usage": usage, "trace": trace})
-    parsed_answer(PROTOCOL.write_answer(answer, asked(), CARRIER))
+    assert parsed_answer(PROTOCOL.write_answer(answer, asked(), CARRIER))
 
 
 def test_a_prompt_router_tells_the_model() -> None:

@@ -126,7 +126,7 @@ def plain(node: Any) -> Any:
 @pytest.mark.parametrize("vector", TRANSLATED, ids=str)
 def test_what_is_written_is_what_the_sdk_sends(vector: Vector) -> None:
     body = sent(read(vector.request)).body
-    PARAMS.validate_python({**body, "stream": False, "input": [completed(item) for item in body["input"]]})
+    assert PARAMS.validate_python({**body, "stream": False, "input": [completed(item) for item in body["input"]]})
 
 
 def completed(item: dict[str, Any]) -> dict[str, Any]:
