@@ -21,4 +21,5 @@ if __name__ == "__main__":
         http="httptools" if kind == ["plain"] else GatheringProtocol,
         access_log=False,
         log_level="warning",
+        server_header=False,
     )
