@@ -145,12 +145,13 @@ def test_a_call_that_is_ended_before_its_answer_begins_is_cancelled() -> None:
 
 
 def test_a_call_that_is_ended_when_its_answer_has_begun_goes_on() -> None:
-    async def serve(guard: Guard) -> None:
+    async def serve(guard: Guard) -> bool:
         await guard.send({"type": "http.response.start"})
         guard.end(BodyTooLarge("enough"))
         await asyncio.sleep(0)
+        return True
 
-    guarded(Server(), serve)
+    assert guarded(Server(), serve)
 
 
 def test_under_django_a_caller_is_given_up_without_cancelling() -> None:

@@ -15,6 +15,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from ai_gateway.errors import Kind
+from ai_gateway.protocols import openai_errors
 from ai_gateway.protocols.jsontext import loads
 
 KINDS = {
@@ -34,18 +35,8 @@ KINDS = {
 }
 """What a status means. 498 is Groq's for capacity, 524 Cloudflare's for a timeout, 529 Anthropic's for overload."""
 
-CODES = {
-    Kind.AUTHENTICATION: "invalid_api_key",
-    Kind.PERMISSION: "permission_denied",
-    Kind.NOT_FOUND: "model_not_found",
-    Kind.TOO_LARGE: "request_too_large",
-    Kind.QUOTA: "insufficient_quota",
-    Kind.RATE_LIMIT: "rate_limit_exceeded",
-    Kind.TIMEOUT: "upstream_timeout",
-    Kind.OVERLOADED: "server_is_overloaded",
-    Kind.UPSTREAM: "upstream_error",
-}
-"""OpenAI's code for a kind of error, for providers that give none."""
+CODES = {**openai_errors.CODES, Kind.NOT_FOUND: "model_not_found"}
+"""OpenAI's code for a kind of error, for providers that give none: what they do not find is the model."""
 
 REFUSED_CREDENTIAL = "The provider refused the credential."
 """All that is told of a refused key: the provider's own words tell of the key."""

@@ -19,8 +19,9 @@ from ai_gateway.protocols.carrier import Carrier
 from ai_gateway.protocols.conversation import Answer
 from ai_gateway.protocols.jsontext import dumps
 from ai_gateway.protocols.protocol import Head
-from ai_gateway.protocols.transcript import Collector, replay
+from ai_gateway.protocols.transcript import replay
 from tests.gateway_process import Door
+from tests.protocols.streams import collected, events_of_pieces
 from tests.protocols.vectors import Vector
 from tests.translation.conftest import MODELS, Side
 from tests.translation.facts import Call, Facts, as_far_as_it_goes, told_in
@@ -134,12 +135,8 @@ def answer_of(vector: Vector) -> Answer:
     protocol = PROTOCOLS[vector.format]
     if not vector.is_stream and isinstance(vector.response, dict):
         return protocol.read_answer(vector.response)
-    splitter, reader, collector = protocol.splitter(), protocol.stream_reader(), Collector()
     body = vector.stream if vector.is_stream else dumps(vector.response)
-    for name, data in (*splitter.feed(body), *splitter.flush()):
-        collector.add(reader.read(name, data))
-    collector.add(reader.end())
-    return collector.answer()
+    return collected(events_of_pieces(protocol, [body]))
 
 
 def check(told: Facts, said: Facts, caller: str) -> None:

@@ -40,8 +40,9 @@ from ai_gateway.protocols.conversation import (
 )
 from ai_gateway.protocols.events import Closed, Event, Failed, Finished, Grown, Opened, Started
 from ai_gateway.protocols.protocol import Head
-from ai_gateway.protocols.transcript import Collector, replay
+from ai_gateway.protocols.transcript import replay
 from ai_gateway.translation import Translation
+from tests.protocols import streams
 from tests.protocols.vectors import Vector
 from tests.translation import facts
 from tests.translation.asked import EXTRACTORS, FILLER, words
@@ -147,11 +148,7 @@ def translated(stream: bytes, provider: str, caller: str, cuts: Iterable[int] = 
 
 def collected(stream: bytes, format: str) -> Answer:
     """Read a stream to its end. Raises the error of one that failed."""
-    splitter, reader, collector = PROTOCOLS[format].splitter(), PROTOCOLS[format].stream_reader(), Collector()
-    for name, data in (*splitter.feed(stream), *splitter.flush()):
-        collector.add(reader.read(name, data))
-    collector.add(reader.end())
-    return collector.answer()
+    return streams.collected(events_of(format, [stream]))
 
 
 @pytest.mark.parametrize(("provider", "caller"), PAIRS, ids=names)
@@ -183,14 +180,7 @@ STREAMS = [vector for vector in ANSWERS if vector.is_stream]
 
 def events_of(format: str, pieces: Iterable[bytes]) -> list[Event]:
     """Read a stream that comes in pieces, to its end."""
-    splitter, reader = PROTOCOLS[format].splitter(), PROTOCOLS[format].stream_reader()
-    events: list[Event] = []
-    for piece in pieces:
-        for name, data in splitter.feed(piece):
-            events += reader.read(name, data)
-    for name, data in splitter.flush():
-        events += reader.read(name, data)
-    return events + reader.end()
+    return streams.events_of_pieces(PROTOCOLS[format], pieces)
 
 
 def without_made_up_ids(events: list[Event]) -> str:

@@ -16,7 +16,7 @@ from ai_gateway.protocols.carrier import Carrier
 from ai_gateway.protocols.conversation import Answer, Part, Request, Text, Thinking, ToolCall
 from ai_gateway.protocols.events import Event
 from ai_gateway.protocols.protocol import Head
-from ai_gateway.protocols.transcript import Collector
+from tests.protocols.streams import collected, cut, events_of_pieces
 
 FORMAT = "anthropic_messages"
 CARRIER = Carrier([b"0" * 32], provider="upstream", model="its-model")
@@ -37,19 +37,12 @@ def read(body: dict[str, Any]) -> Request:
 
 def events_of(stream: bytes, size: int | None = None) -> list[Event]:
     """Read a stream whole, or in pieces of some bytes."""
-    splitter, reader = PROTOCOL.splitter(), PROTOCOL.stream_reader()
-    step = size or max(1, len(stream))
-    pieces = (splitter.feed(stream[start : start + step]) for start in range(0, len(stream), step))
-    events = [event for piece in pieces for name, data in piece for event in reader.read(name, data)]
-    events += [event for name, data in splitter.flush() for event in reader.read(name, data)]
-    return events + reader.end()
+    return events_of_pieces(PROTOCOL, cut(stream, size or max(1, len(stream))))
 
 
 def answer_of(stream: bytes) -> Answer:
     """Read a stream to the answer that it makes."""
-    collector = Collector()
-    collector.add(events_of(stream))
-    return collector.answer()
+    return collected(events_of(stream))
 
 
 def written(events: list[Event], request: Request = ASKED) -> bytes:

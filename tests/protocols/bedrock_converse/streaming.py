@@ -10,44 +10,23 @@ import pytest
 
 from ai_gateway.errors import GatewayError
 from ai_gateway.protocols.bedrock_converse import PROTOCOL
-from ai_gateway.protocols.conversation import (
-    Answer,
-)
+from ai_gateway.protocols.conversation import Answer
 from ai_gateway.protocols.events import Event, Failed, Finished
-from ai_gateway.protocols.transcript import Collector
-from tests.protocols.bedrock_converse.samples import (
-    CARRIER,
-    HEAD,
-    STREAMS,
-    asked,
-)
+from tests.protocols.bedrock_converse.samples import CARRIER, HEAD, STREAMS, asked
+from tests.protocols.streams import events_of_pieces
 
 EVERY_STREAM = pytest.mark.parametrize("name", STREAMS)
 
 
 def read(*pieces: bytes) -> list[Event]:
     """Read a stream that comes in pieces, to its end."""
-    splitter, reader = PROTOCOL.splitter(), PROTOCOL.stream_reader()
-    events: list[Event] = []
-    for piece in pieces:
-        for name, data in splitter.feed(piece):
-            events += reader.read(name, data)
-    for name, data in splitter.flush():
-        events += reader.read(name, data)
-    return events + reader.end()
+    return events_of_pieces(PROTOCOL, pieces)
 
 
 def write(events: Iterable[Event]) -> bytes:
     """Write a stream."""
     writer = PROTOCOL.stream_writer(asked(stream=True), CARRIER, HEAD)
     return b"".join(map(writer.write, events))
-
-
-def collected(events: Iterable[Event]) -> Answer:
-    """Make a whole answer of a stream."""
-    collector = Collector()
-    collector.add(events)
-    return collector.answer()
 
 
 def without_id(answer: Answer) -> Answer:

@@ -34,11 +34,11 @@ from tests.protocols.bedrock_converse.samples import (
 from tests.protocols.bedrock_converse.streaming import (
     EVERY_STREAM,
     accumulated,
-    collected,
     failure,
     read,
     without_id,
 )
+from tests.protocols.streams import collected
 
 
 @EVERY_STREAM

@@ -43,10 +43,10 @@ from tests.protocols.bedrock_converse.samples import (
 from tests.protocols.bedrock_converse.streaming import (
     EVERY_STREAM,
     accumulated,
-    collected,
     read,
     write,
 )
+from tests.protocols.streams import collected
 
 
 @EVERY_STREAM

@@ -9,12 +9,12 @@ from typing import Any
 
 from ai_gateway.protocols.capabilities import Capabilities, Destination
 from ai_gateway.protocols.carrier import Carrier
-from ai_gateway.protocols.conversation import Answer, Message, Reasoning, Request, Text
+from ai_gateway.protocols.conversation import Message, Reasoning, Request, Text
 from ai_gateway.protocols.events import Event
 from ai_gateway.protocols.gemini import PROTOCOL
 from ai_gateway.protocols.gemini.stream_reader import GeminiReader
 from ai_gateway.protocols.protocol import Head, Outgoing
-from ai_gateway.protocols.transcript import Collector
+from tests.protocols.streams import events_of_pieces
 from tests.protocols.vectors import Vector, vectors
 
 CARRIER = Carrier([b"secret"]).bound("google", "gemini-x")
@@ -57,25 +57,12 @@ def pieces(data: bytes, size: int) -> Iterator[bytes]:
 
 def events_of(data: Iterable[bytes]) -> list[Event]:
     """What the bytes of a stream mean, to their end."""
-    splitter, reader = PROTOCOL.splitter(), PROTOCOL.stream_reader()
-    events: list[Event] = []
-    for piece in data:
-        for name, content in splitter.feed(piece):
-            events += reader.read(name, content)
-    for name, content in splitter.flush():
-        events += reader.read(name, content)
-    return [*events, *reader.end()]
+    return events_of_pieces(PROTOCOL, data)
 
 
 def events_of_chunks(*given: dict[str, Any]) -> list[Event]:
     reader = GeminiReader()
     return [event for chunk in given for event in reader.read(None, json.dumps(chunk).encode())] + reader.end()
-
-
-def collected(events: Iterable[Event]) -> Answer:
-    collector = Collector()
-    collector.add(events)
-    return collector.answer()
 
 
 def chunk(*parts: dict[str, Any], **candidate: Any) -> dict[str, Any]:

@@ -26,13 +26,13 @@ from tests.protocols.gemini.samples import (
     caller,
     chunk,
     chunks,
-    collected,
     events_of,
     events_of_chunks,
     pieces,
     stream_bytes,
     vector,
 )
+from tests.protocols.streams import collected
 from tests.protocols.vectors import Vector
 
 STATE = State(format="anthropic_messages", kind="signature", value="U0lH")

@@ -18,7 +18,7 @@ from ai_gateway.protocols.conversation import Answer, Message, Part, Refusal, Re
 from ai_gateway.protocols.events import Cited, Closed, Event, Failed, Finished, Grown, Opened, Signed, Started
 from ai_gateway.protocols.openai_chat import PROTOCOL
 from ai_gateway.protocols.protocol import Head, Outgoing
-from ai_gateway.protocols.transcript import Collector
+from tests.protocols import streams
 from tests.protocols.vectors import Vector, vectors
 
 CARRIER = Carrier([b"a secret of thirty-two bytes....."], "claude", "claude-x")
@@ -98,26 +98,12 @@ def events_of(datas: Iterable[bytes], is_ended: bool = True) -> list[Event]:
 
 def events_of_bytes(pieces: Iterable[bytes]) -> list[Event]:
     """Read the bytes of a stream, however they are cut."""
-    splitter, reader = PROTOCOL.splitter(), PROTOCOL.stream_reader()
-    events: list[Event] = []
-    for piece in pieces:
-        for name, data in splitter.feed(piece):
-            events += reader.read(name, data)
-    for name, data in splitter.flush():
-        events += reader.read(name, data)
-    return events + reader.end()
-
-
-def collected(events: Iterable[Event]) -> Answer:
-    """Put the events of a stream together."""
-    collector = Collector()
-    collector.add(events)
-    return collector.answer()
+    return streams.events_of_pieces(PROTOCOL, pieces)
 
 
 def answer_of(*datas: bytes) -> Answer:
     """Read the data of a stream that ends well, and put it together."""
-    return collected(events_of([*datas, b"[DONE]"]))
+    return streams.collected(events_of([*datas, b"[DONE]"]))
 
 
 def failure_of(events: list[Event]) -> Failed:

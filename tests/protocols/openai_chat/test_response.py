@@ -33,12 +33,12 @@ from tests.protocols.openai_chat.helpers import (
     asking,
     calls,
     chunks_of,
-    collected,
     events_of_bytes,
     signature,
     texts,
     written,
 )
+from tests.protocols.streams import collected
 from tests.protocols.vectors import Vector
 
 vectors = pytest.mark.parametrize("vector", ANSWERS, ids=str)

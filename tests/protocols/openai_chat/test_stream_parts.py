@@ -19,11 +19,11 @@ from tests.protocols.openai_chat.helpers import (
     calls,
     check_grammar,
     chunk,
-    collected,
     events_of,
     pieces,
     signature,
 )
+from tests.protocols.streams import collected
 
 
 class TestCallsOfOddProviders:

@@ -29,7 +29,6 @@ from tests.protocols.openai_chat.helpers import (
     check_grammar,
     chunk,
     chunks_of,
-    collected,
     cuts,
     events_of,
     events_of_bytes,
@@ -39,6 +38,7 @@ from tests.protocols.openai_chat.helpers import (
     texts,
     written,
 )
+from tests.protocols.streams import collected
 from tests.protocols.vectors import Vector
 
 UNNUMBERED = {

@@ -29,12 +29,12 @@ from tests.protocols.openai_chat.helpers import (
     accumulated,
     asking,
     chunks_of,
-    collected,
     events_of_bytes,
     signature,
     without_states,
     written,
 )
+from tests.protocols.streams import collected
 
 USAGE = TokenUsage(input=5, cache_read=3, cache_write=2, output=7, reasoning=4)
 

@@ -15,7 +15,8 @@ from ai_gateway.protocols.events import Closed, Event, Finished, Grown, Opened, 
 from ai_gateway.protocols.jsontext import dumps
 from ai_gateway.protocols.openai_responses import PROTOCOL
 from ai_gateway.protocols.protocol import Head
-from tests.protocols.openai_responses.wire import SEALING, answer_of, asked, read, written
+from tests.protocols.openai_responses.wire import SEALING, asked, read, written
+from tests.protocols.streams import collected
 
 EVENTS: list[Event] = [
     Started(id="msg_1", model="thinker-1", created=7),
@@ -60,7 +61,7 @@ def test_the_stream_helper_reaches_its_final_response() -> None:
 
 
 def test_a_whole_answer_is_what_the_stream_came_to() -> None:
-    whole = PROTOCOL.write_answer(answer_of(EVENTS), asked(), SEALING)
+    whole = PROTOCOL.write_answer(collected(EVENTS), asked(), SEALING)
     with client(dumps(whole), "application/json") as made:
         plain = made.responses.create(model="m", input="Hello!")
     with client(written(EVENTS), "text/event-stream") as made:
@@ -70,7 +71,7 @@ def test_a_whole_answer_is_what_the_stream_came_to() -> None:
 
 
 def test_what_the_client_sends_back_is_read_as_it_was() -> None:
-    with client(dumps(PROTOCOL.write_answer(answer_of(EVENTS), asked(), SEALING)), "application/json") as made:
+    with client(dumps(PROTOCOL.write_answer(collected(EVENTS), asked(), SEALING)), "application/json") as made:
         output = made.responses.create(model="m", input="Hello!").output
     items = [item.model_dump(exclude_none=True) for item in output]
     result = {"type": "function_call_output", "call_id": "toolu_1", "output": "2"}

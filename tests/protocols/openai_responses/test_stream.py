@@ -30,16 +30,15 @@ from tests.protocols.openai_responses.wire import (
     CARRIER,
     SEALING,
     accumulated,
-    answer_of,
     asked,
     events_of,
-    events_of_pieces,
     last_response,
     sse,
     types,
     wire_events,
     written,
 )
+from tests.protocols.streams import collected, events_of_pieces
 from tests.protocols.vectors import Vector, vectors
 
 RECORDED = [vector for vector in vectors("openai_responses") if vector.is_stream]
@@ -82,7 +81,7 @@ def test_a_recorded_stream_says_what_its_last_event_says(vector: Vector) -> None
     events = events_of(vector.stream)
     assert_grammar(events)
     whole = PROTOCOL.read_answer(last_response(vector.stream))
-    assert without_values(answer_of(events)) == without_values(whole)
+    assert without_values(collected(events)) == without_values(whole)
 
 
 @pytest.mark.parametrize("vector", RECORDED, ids=str)
@@ -91,7 +90,7 @@ def test_it_does_not_matter_how_a_stream_is_cut_into_pieces(vector: Vector) -> N
     whole = events_of(stream)
     cuts = sorted(random.Random(vector.name).sample(range(len(stream)), 50))
     pieces = [stream[start:end] for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
-    assert events_of(stream, 7) == events_of(stream, 1024) == events_of_pieces(pieces) == whole
+    assert events_of(stream, 7) == events_of(stream, 1024) == events_of_pieces(PROTOCOL, pieces) == whole
 
 
 @pytest.mark.parametrize("vector", sorted(RECORDED, key=lambda v: len(v.stream))[:8], ids=str)
@@ -120,23 +119,23 @@ def test_a_stream_needs_no_names_of_events(vector: Vector) -> None:
 def test_a_stream_needs_no_deltas(vector: Vector) -> None:
     events = BLANK_LINE.split(vector.stream)
     kept = b"\n\n".join(event for event in events if b'.delta","' not in event and b'.delta"' not in event[:200])
-    answer, expected = answer_of(events_of(kept + b"\n\n")), answer_of(events_of(vector.stream))
+    answer, expected = collected(events_of(kept + b"\n\n")), collected(events_of(vector.stream))
     assert without_values(answer) == without_values(expected)
 
 
 @pytest.mark.parametrize("vector", RECORDED, ids=str)
 def test_a_stream_may_be_its_end_alone(vector: Vector) -> None:
     last = b"event: response.completed\n" + BLANK_LINE.split(vector.stream.rstrip())[-1].split(b"\n", 1)[1] + b"\n\n"
-    answer, expected = answer_of(events_of(last)), answer_of(events_of(vector.stream))
+    answer, expected = collected(events_of(last)), collected(events_of(vector.stream))
     assert without_values(answer) == without_values(expected)
 
 
 @pytest.mark.parametrize("vector", RECORDED, ids=str)
 def test_a_recorded_stream_is_written_as_the_sdk_reads_it(vector: Vector) -> None:
-    expected = answer_of(events_of(vector.stream))
+    expected = collected(events_of(vector.stream))
     stream = written(events_of(vector.stream))
     accumulated(stream)
-    again = answer_of(events_of(stream))
+    again = collected(events_of(stream))
     assert [type(part) for part in again.parts] == [type(part) for part in expected.parts]
     assert [content(part) for part in again.parts] == [content(part) for part in expected.parts]
     assert (again.usage, again.stop) == (expected.usage, expected.stop)
@@ -154,7 +153,7 @@ def content(part: Part) -> Any:
 def test_a_stream_ends_with_the_answer_that_is_written_whole(vector: Vector) -> None:
     events = events_of(vector.stream)
     streamed = wire_events(written(events))[-1]["response"]
-    whole = PROTOCOL.write_answer(answer_of(events), asked(), SEALING)
+    whole = PROTOCOL.write_answer(collected(events), asked(), SEALING)
     assert {**streamed, "completed_at": 0} == {**whole, "completed_at": 0}
 
 
@@ -178,7 +177,7 @@ def delta(kind: str, text: str, **place: Any) -> dict[str, Any]:
 def only_part(*events: dict[str, Any]) -> Part:
     found = events_of(sse(CREATED, *events, COMPLETED))
     assert_grammar(found)
-    (part,) = answer_of(found).parts
+    (part,) = collected(found).parts
     return part
 
 
@@ -226,14 +225,14 @@ def test_calls_that_come_side_by_side_stay_apart() -> None:
     other = {**ADDED, "output_index": 1, "item": {**CALL, "id": "fc_2", "call_id": "call_2"}}
     pieces = [("[1", 0), ("[2", 1), ("]", 0), ("]", 1)]
     deltas = [delta("function_call_arguments", text) | {"output_index": index} for text, index in pieces]
-    answer = answer_of(events_of(sse(CREATED, ADDED, other, *deltas, COMPLETED)))
+    answer = collected(events_of(sse(CREATED, ADDED, other, *deltas, COMPLETED)))
     assert [part.arguments for part in answer.parts if isinstance(part, ToolCall)] == ["[1]", "[2]"]
     assert answer.stop is Stop.TOOL_USE
 
 
 def test_items_that_all_have_the_same_place_stay_apart() -> None:
     other = {**WHOLE, "id": "fc_2", "call_id": "call_2"}
-    answer = answer_of(events_of(sse(CREATED, ADDED, done(WHOLE), {**ADDED, "item": other}, done(other), COMPLETED)))
+    answer = collected(events_of(sse(CREATED, ADDED, done(WHOLE), {**ADDED, "item": other}, done(other), COMPLETED)))
     assert [part.id for part in answer.parts if isinstance(part, ToolCall)] == ["call_1", "call_2"]
 
 
@@ -252,7 +251,7 @@ def test_an_item_may_have_another_id_in_every_event() -> None:
     ]
     found = events_of(sse(CREATED, *events))
     assert_grammar(found)
-    assert answer_of(found).parts == [Text(text="So."), ToolCall(id="call_1", name="add", arguments='{"a":1}')]
+    assert collected(found).parts == [Text(text="So."), ToolCall(id="call_1", name="add", arguments='{"a":1}')]
 
 
 def test_parts_of_a_summary_are_paragraphs() -> None:
@@ -635,7 +634,7 @@ def test_whatever_order_events_come_in_the_sdk_understands_them(seed: int) -> No
     events = any_events(random.Random(seed))
     found = written(events)
     accumulated(found)
-    given, back = answer_of(events), answer_of(events_of(found))
+    given, back = collected(events), collected(events_of(found))
     for kind in (Text, Refusal, Thinking):
         assert letters(given, kind) == letters(back, kind)
     calls = [(part.id, part.arguments or "{}") for part in given.parts if isinstance(part, ToolCall)]

@@ -13,12 +13,12 @@ from pydantic import TypeAdapter
 
 from ai_gateway.protocols.capabilities import Capabilities, Destination
 from ai_gateway.protocols.carrier import Carrier
-from ai_gateway.protocols.conversation import Answer, Request
+from ai_gateway.protocols.conversation import Request
 from ai_gateway.protocols.events import Event
 from ai_gateway.protocols.openai_responses import PROTOCOL
 from ai_gateway.protocols.protocol import Head, Outgoing
-from ai_gateway.protocols.transcript import Collector
 from ai_gateway.sse import EventSplitter, read_events
+from tests.protocols.streams import cut, events_of_pieces
 
 CARRIER = Carrier([b"a key of thirty-two bytes, or so."])
 SEALING = CARRIER.bound("acme", "thinker-1")
@@ -72,26 +72,7 @@ def sse(*events: dict[str, Any], named: bool = True) -> bytes:
 
 def events_of(stream: bytes, size: int = 1 << 20) -> list[Event]:
     """Read a stream that comes in pieces of a size."""
-    return events_of_pieces(stream[start : start + size] for start in range(0, len(stream), size))
-
-
-def events_of_pieces(pieces: Iterable[bytes]) -> list[Event]:
-    """Read a stream that comes in pieces."""
-    splitter, reader = PROTOCOL.splitter(), PROTOCOL.stream_reader()
-    events: list[Event] = []
-    for piece in pieces:
-        for name, data in splitter.feed(piece):
-            events += reader.read(name, data)
-    for name, data in splitter.flush():
-        events += reader.read(name, data)
-    return events + reader.end()
-
-
-def answer_of(events: Iterable[Event]) -> Answer:
-    """Put a stream together."""
-    collector = Collector()
-    collector.add(events)
-    return collector.answer()
+    return events_of_pieces(PROTOCOL, cut(stream, size))
 
 
 def written(events: Iterable[Event], request: Request | None = None) -> bytes:
