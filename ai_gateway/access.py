@@ -18,6 +18,7 @@ from urllib.parse import unquote
 from ai_gateway.calls import Arrival, Call, Caller, Target
 from ai_gateway.errors import ModelNotFound
 from ai_gateway.registry import Snapshot
+from ai_gateway.routing import route_of
 
 MODEL_IN_PATH = re.compile(r"/v1[a-z]*/models?/(?P<model>[^/]+?)(?::[A-Za-z]+)?(?:/[a-z-]+)?")
 """Where Google's API and Amazon's have the name of the model."""
@@ -37,7 +38,7 @@ def check_arrival(arrival: Arrival, caller: Caller) -> None:
 
 def permitted(call: Call, caller: Caller, targets: Sequence[Target], snapshot: Snapshot) -> Sequence[Target]:
     """Give those of a call's targets that the caller may use. Raises ModelNotFound if there is none."""
-    route = call.model if call.model in snapshot.routes and b"x-provider" not in call.fields else None
+    route = route_of(call, snapshot)
     if route is not None and not may_use_route(caller, route, snapshot):
         raise not_found(route)
     if not caller.allowed_models and not caller.allowed_providers:

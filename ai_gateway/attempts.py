@@ -11,12 +11,13 @@ import logging
 from collections.abc import Sequence
 from time import perf_counter
 
-from ai_gateway import health
-from ai_gateway.calls import Call, Caller, Reply, Target
+from ai_gateway import admission, health
+from ai_gateway.calls import Call, Reply, Target
 from ai_gateway.concurrency import limited
-from ai_gateway.errors import ConnectFailed, GatewayError
+from ai_gateway.errors import ConnectFailed, GatewayError, LimitReached
 from ai_gateway.hops import Attempt, plan
 from ai_gateway.keys import check_access
+from ai_gateway.meter import Meter
 from ai_gateway.registry import Snapshot
 from ai_gateway.transports import Transport
 
@@ -25,18 +26,20 @@ logger = logging.getLogger("ai_gateway")
 
 async def run(attempt: Attempt, transport: Transport) -> Reply:
     """Ask one target and judge its answer. Whatever it raises, nothing stays open."""
-    provider = attempt.provider
+    provider, meter = attempt.provider, attempt.meter
     check_access(attempt.caller, provider)
     hop = plan(attempt)
     local = hop.local()
     if local is not None:
         return local
+    await admission.admit(meter, attempt.target, attempt.snapshot)
     request = hop.request()
-    attempt.sent_at = perf_counter()
+    attempt.sent_at = meter.sent_at = perf_counter()
     send = provider.send or transport.send
     if provider.max_concurrency is not None:
         send = limited(provider, send)
     response = await send(request, provider.timeouts or attempt.snapshot.timeouts)
+    meter.first_byte_at = perf_counter()
     try:
         reply = await hop.judge(response)
     except BaseException:
@@ -46,20 +49,34 @@ async def run(attempt: Attempt, transport: Transport) -> Reply:
     return reply
 
 
-async def ask(call: Call, caller: Caller, targets: Sequence[Target], snapshot: Snapshot, transport: Transport) -> Reply:
+async def ask(meter: Meter, targets: Sequence[Target], snapshot: Snapshot, transport: Transport) -> Reply:
     """Ask the targets in order. Raises the last one's GatewayError if none could be reached."""
+    call = meter.call
+    assert call is not None
     for number, target in enumerate(targets, start=1):
+        meter.begin_attempt(target)
+        began_at = perf_counter()
         try:
-            return await run(Attempt(call, caller, snapshot, target, number), transport)
-        except ConnectFailed as error:
+            return await run(Attempt(call, meter, snapshot, target, number), transport)
+        except (ConnectFailed, LimitReached) as error:
             note_failure(call, target, error)
+            meter.fail_attempt(error, began_at)
+            meter.sent_at = None  # Nothing was.
             # An upload's body may have begun to flow; it cannot be sent a second time.
-            if number == len(targets) or not isinstance(call.body, bytes):
+            if number == len(targets) or not isinstance(call.body, bytes) or not is_elsewhere_better(error):
                 raise
+            if meter.hold is not None:
+                meter.hold.leave_target()
         except GatewayError as error:
             note_failure(call, target, error)
+            meter.fail_attempt(error, began_at)
             raise
     raise AssertionError("routing gives at least one target")
+
+
+def is_elsewhere_better(error: GatewayError) -> bool:
+    """Whether the next target may take a call: not if a limit refused it that holds wherever it goes."""
+    return error.is_of_target if isinstance(error, LimitReached) else True
 
 
 def note_failure(call: Call, target: Target, error: GatewayError) -> None:

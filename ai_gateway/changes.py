@@ -1,8 +1,8 @@
 """Counts every change that matters to calls, in the transaction that makes it, and has this process look at once.
 
-What matters is what the snapshot is made of (providers, credentials, routes), and what a key is worth: the key itself,
-whether its owner is active, the owner's groups, and who may use every route. A change that sends no signal (a bulk
-update, or one by hand) is noticed too, but only when keys are read again, or the process starts.
+What matters is what the snapshot is made of (providers, credentials, routes, prices, limits), and what a key is worth:
+the key itself, whether its owner is active, the owner's groups, and who may use every route. A change that sends no
+signal (a bulk update, or one by hand) is noticed too, but only when keys are read again, or the process starts.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from django.db.models.signals import m2m_changed, post_delete, post_save
 from ai_gateway import refresher
 from ai_gateway.models import (
     ConfigurationVersion,
+    Limit,
+    Price,
     Provider,
     ProviderCredential,
     Route,
@@ -36,7 +38,7 @@ UNIMPORTANT = frozenset(("last_login", "password", "first_name", "last_name", "e
 
 def connect() -> None:
     """Connect the receivers. Called once, when all models are there."""
-    for model in (Provider, ProviderCredential, Route, RouteTarget):
+    for model in (Provider, ProviderCredential, Route, RouteTarget, Price, Limit):
         post_save.connect(_note_configuration, sender=model, dispatch_uid=f"{PREFIX}.save.{model.__name__}")
         post_delete.connect(_note_configuration, sender=model, dispatch_uid=f"{PREFIX}.delete.{model.__name__}")
     m2m_changed.connect(_note_members_of_route, sender=Route.users.through, dispatch_uid=f"{PREFIX}.m2m.Route.users")

@@ -120,6 +120,82 @@ class Settings:
         anything: `{"our-gpu/*": {"images": False}}`. The columns are in docs/capabilities.md."""
         return self._get("CAPABILITIES", {})  # type: ignore[no-any-return]
 
+    @property
+    def TIME_ZONE(self) -> str:
+        """The time zone of accounting: in which days, weeks and months begin for reports and budgets."""
+        return self._get("TIME_ZONE", "") or django_settings.TIME_ZONE or "UTC"
+
+    @property
+    def PRICES(self) -> Sequence[Mapping[str, Any]]:
+        """What models cost, in dollars for a million tokens: `[{"provider": "our-gpu", "model": "*", "input": 0,
+        "output": 0}]`. Rows of the database and of the settings win over the catalogue of prices."""
+        return self._get("PRICES", ())  # type: ignore[no-any-return]
+
+    @property
+    def REQUIRE_PRICE(self) -> str:
+        """Which calls are refused if nobody knows what they cost: "always" all, "budgeted" those that a limit of money
+        applies to, "never" none; those count as nothing."""
+        return self._get("REQUIRE_PRICE", "budgeted")  # type: ignore[no-any-return]
+
+    @property
+    def LIMITS(self) -> Sequence[Mapping[str, Any]]:
+        """Limits: `[{"name": "each key", "scope": "key", "measure": "requests", "window": "minute", "amount": 60}]`."""
+        return self._get("LIMITS", ())  # type: ignore[no-any-return]
+
+    @property
+    def LIMIT_STORE(self) -> Mapping[str, Any]:
+        """Where limits are counted: `{"BACKEND": "memory", "database", "redis" or a dotted path, "OPTIONS": {...}}`.
+        `ON_FAILURE` says what happens while it does not answer: "closed" refuses, "open" admits, "local" counts in the
+        process."""
+        return self._get("LIMIT_STORE", {})  # type: ignore[no-any-return]
+
+    @property
+    def RESERVED_OUTPUT(self) -> int:
+        """The tokens that are reserved for an answer if the caller sets no maximum."""
+        return self._get("RESERVED_OUTPUT", 4096)  # type: ignore[no-any-return]
+
+    @property
+    def RESERVATION_TTL(self) -> float:
+        """Seconds after which a reservation counts as spent if the process that made it is dead."""
+        return self._get("RESERVATION_TTL", 300.0)  # type: ignore[no-any-return]
+
+    @property
+    def USAGE(self) -> bool:
+        """Whether finished calls are written down in the database."""
+        return self._get("USAGE", True)  # type: ignore[no-any-return]
+
+    @property
+    def USAGE_DURABILITY(self) -> str:
+        """ "batched": calls are written down soon after they end; "committed": before their caller sees the end."""
+        return self._get("USAGE_DURABILITY", "batched")  # type: ignore[no-any-return]
+
+    @property
+    def USAGE_INTERVAL(self) -> float:
+        """Seconds between two batches. A process that is killed loses at most what ended in so many seconds."""
+        return self._get("USAGE_INTERVAL", 0.5)  # type: ignore[no-any-return]
+
+    @property
+    def USAGE_QUEUE(self) -> int:
+        """Finished calls that wait in memory to be written down. More than that go to the journal."""
+        return self._get("USAGE_QUEUE", 10_000)  # type: ignore[no-any-return]
+
+    @property
+    def USAGE_JOURNAL(self) -> str:
+        """A directory for what the database does not take at the moment. Empty: `usage_journal` in the site's BASE_DIR,
+        or, without that, in the directory for temporary files."""
+        return self._get("USAGE_JOURNAL", "")  # type: ignore[no-any-return]
+
+    @property
+    def USAGE_STREAM_OPTIONS(self) -> bool:
+        """Whether providers are asked to tell the usage at the end of a stream of chat completions for callers that did
+        not ask. They do not get to see it."""
+        return self._get("USAGE_STREAM_OPTIONS", True)  # type: ignore[no-any-return]
+
+    def base_directory(self) -> str | None:
+        """Give the site's `BASE_DIR`, which Django's project template has; None for a site without."""
+        found = getattr(django_settings, "BASE_DIR", None)
+        return str(found) if found else None
+
     def carrier_keys(self) -> list[bytes]:
         """Give the secrets that seal what callers carry for providers: made of Django's SECRET_KEY, and of those that
         it replaced, so that a conversation goes on when the key is exchanged."""

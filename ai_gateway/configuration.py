@@ -6,7 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from ai_gateway.allowances import LimitRule
 from ai_gateway.calls import Target
+from ai_gateway.pricing import PriceRow
 from ai_gateway.providers import Credential
 
 
@@ -48,3 +50,5 @@ class Configuration:
     """A route without targets does not exist, whatever other sources say."""
     rules: Mapping[str, RouteRule] = field(default_factory=dict)
     keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    prices: Sequence[PriceRow] = ()
+    limits: Sequence[LimitRule] = ()

@@ -12,10 +12,15 @@
       MethodNotAllowed 405
       RequestTimeout 408
       BodyTooLarge 413
+      LimitReached 429
+        RateLimited 429            a limit that comes back soon
+        BudgetExceeded 429         one that is used up
+      PriceUnknown 400
       InternalError 500
       ProviderNotConfigured 503
       Overloaded 503
         PoolTimeout 503            Draining 503            KeysUnavailable 503
+        LimitsUnavailable 503
       UpstreamError 502            the provider's side failed
         ConnectFailed 502          nothing was sent: safe to try elsewhere
           PrivateAddressRefused 502
@@ -68,7 +73,7 @@ class GatewayError(Exception):
         message: str,
         *,
         param: str | None = None,
-        retry_after: int | None = None,
+        retry_after: float | None = None,
         detail: str | None = None,
     ) -> None:
         super().__init__(message)
@@ -178,6 +183,43 @@ class BodyTooLarge(GatewayError):
     kind = Kind.TOO_LARGE
 
 
+class LimitReached(GatewayError):
+    """A limit of the gateway's own does not admit the call."""
+
+    status = 429
+
+    def __init__(
+        self, message: str, *, limit: str, retry_after: float | None = None, is_of_target: bool = False
+    ) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.limit = limit
+        """The name of the limit."""
+        self.is_of_target = is_of_target
+        """Whether it is a provider's or a model's, so that another target may do."""
+
+
+class RateLimited(LimitReached):
+    """Too much at once: it comes back within a minute."""
+
+    code = "rate_limit_exceeded"
+    kind = Kind.RATE_LIMIT
+    retryable = True
+
+
+class BudgetExceeded(LimitReached):
+    """What there was for this hour, day, month or in all is used up. A repetition is of no use, and both vendors' SDKs
+    and the coding agents are told so."""
+
+    code = "insufficient_quota"
+    kind = Kind.QUOTA
+
+
+class PriceUnknown(BadRequest):
+    """Nobody knows what the model costs, and the site wants to know (`REQUIRE_PRICE`)."""
+
+    code = "price_unknown"
+
+
 class InternalError(GatewayError):
     """A bug of the gateway, or of something that it runs inside."""
 
@@ -219,6 +261,12 @@ class KeysUnavailable(Overloaded):
     """A key cannot be looked up or verified now, so nobody knows whose it is."""
 
     code = "keys_unavailable"
+
+
+class LimitsUnavailable(Overloaded):
+    """Nobody can tell now whether the limits admit the call, and the site wants to know (`LIMITS`)."""
+
+    code = "limits_unavailable"
 
 
 class UpstreamError(GatewayError):
@@ -298,7 +346,7 @@ class ProviderError(UpstreamError):
         kind: Kind,
         code: str | None = None,
         param: str | None = None,
-        retry_after: int | None = None,
+        retry_after: float | None = None,
         retryable: bool | None = None,
         detail: str | None = None,
     ) -> None:

@@ -8,11 +8,13 @@ from weakref import WeakKeyDictionary
 
 from django.utils.module_loading import import_string
 
-from ai_gateway import access, attempts, health, intake, keys, listing, refresher, registry, routing
+from ai_gateway import access, accounting, attempts, health, intake, keys, limits, listing, refresher, registry, routing
 from ai_gateway.calls import Arrival, Caller, Reply
 from ai_gateway.conf import settings
 from ai_gateway.errors import ClientDisconnected, Draining, GatewayError, InternalError
+from ai_gateway.meter import Meter
 from ai_gateway.refusals import refuse
+from ai_gateway.registry import Snapshot
 from ai_gateway.transports import Transport
 
 logger = logging.getLogger("ai_gateway")
@@ -29,30 +31,55 @@ async def handle(arrival: Arrival, transport: Transport, caller: Caller | None =
     comes back as a reply in the caller's dialect; only ClientDisconnected and cancellation are raised.
     """
     try:
-        return await _serve(arrival, transport, caller)
+        if health.is_draining():
+            raise Draining("This gateway process is about to stop. Send the request again.", retry_after=1)
+        snapshot = registry.snapshot() if refresher.is_settled() else await refresher.begin()
+        intake.check_head(arrival)
+        # Before the body is read: a stranger's upload is not even received.
+        caller = caller or await keys.identify(arrival, snapshot)
     except GatewayError as error:
         return refuse(error, arrival.dialect, arrival.request_id)
     except ClientDisconnected:
         raise
     except Exception:
-        logger.exception("%s: the gateway failed", arrival.request_id)
-        failure = InternalError("The gateway failed. Its log has the details, under this request's id.")
-        return refuse(failure, arrival.dialect, arrival.request_id)
+        return refuse(failure(arrival), arrival.dialect, arrival.request_id)
+    return await _measured(Meter(arrival, caller), snapshot, transport)
 
 
-async def _serve(arrival: Arrival, transport: Transport, caller: Caller | None) -> Reply:
-    if health.is_draining():
-        raise Draining("This gateway process is about to stop. Send the request again.", retry_after=1)
-    snapshot = registry.snapshot() if refresher.is_settled() else await refresher.begin()
-    intake.check_head(arrival)
-    # Before the body is read: a stranger's upload is not even received.
-    caller = caller or await keys.identify(arrival, snapshot)
+async def _measured(meter: Meter, snapshot: Snapshot, transport: Transport) -> Reply:
+    """Serve a known caller's call, and take it into account, whatever ends it."""
+    arrival = meter.arrival
+    try:
+        reply = await _serve(meter, snapshot, transport)
+    except GatewayError as error:
+        meter.fail(error)
+        reply = refuse(error, arrival.dialect, arrival.request_id)
+    except Exception:
+        failed = failure(arrival)
+        meter.fail(failed)
+        reply = refuse(failed, arrival.dialect, arrival.request_id)
+    except BaseException:  # The caller hung up, or the process ends.
+        accounting.finish(meter, snapshot)
+        raise
+    return await accounting.account(reply, meter, snapshot)
+
+
+async def _serve(meter: Meter, snapshot: Snapshot, transport: Transport) -> Reply:
+    arrival, caller = meter.arrival, meter.caller
     access.check_arrival(arrival, caller)
-    call = await intake.read_call(arrival, snapshot)
+    call = meter.call = await intake.read_call(arrival, snapshot)
     if listing.is_asked(call):
+        meter.is_closed = True  # Nobody is asked for anything that costs, and clients ask for the list all the time.
         return await listing.answer(call, caller, snapshot, transport)
+    meter.route = routing.route_of(call, snapshot) or ""
     targets = access.permitted(call, caller, routing.resolve(call, snapshot), snapshot)
-    return await attempts.ask(call, caller, targets, snapshot, transport)
+    return await attempts.ask(meter, targets, snapshot, transport)
+
+
+def failure(arrival: Arrival) -> InternalError:
+    """Log the exception under way, and make the error that the caller is told."""
+    logger.exception("%s: the gateway failed", arrival.request_id)
+    return InternalError("The gateway failed. Its log has the details, under this request's id.")
 
 
 async def refusal(arrival: Arrival) -> GatewayError | None:
@@ -97,7 +124,8 @@ def stopping() -> Draining:
 
 
 async def close(loop: asyncio.AbstractEventLoop) -> None:
-    """Close the running event loop's connections."""
+    """Close the running event loop's connections, and those of the limits."""
     found = _transports.pop(loop, None)
     if found is not None:
         await found.aclose()
+    await limits.store().aclose()

@@ -24,7 +24,7 @@ from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import Any
 
-from ai_gateway import gateway, health, refresher
+from ai_gateway import gateway, health, ledger, refresher
 from ai_gateway.conf import settings
 from ai_gateway.guard import Watch
 
@@ -60,12 +60,14 @@ class Lifespan:
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
                 await gateway.close(self._loop)
-                await self._loop.run_in_executor(None, refresher.end)
+                await self._loop.run_in_executor(None, _end)
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
     async def _start(self) -> None:
         await refresher.begin()
+        if ledger.ledger is not None:
+            ledger.ledger.start()
         self._state[LOOP] = self._loop
         self._watch = self._state[WATCH] = Watch(self._loop)
         self._state[TRANSPORT] = gateway.transport_of(self._loop)
@@ -95,3 +97,10 @@ class Lifespan:
     def _end_calls(self) -> None:
         gateway.end_calls(self._loop)
         self._watch.end_calls(gateway.stopping())
+
+
+def _end() -> None:
+    """End the threads, after they have written down what they know."""
+    if ledger.ledger is not None:
+        ledger.ledger.stop()
+    refresher.end()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 from ai_gateway.calls import Headers, Reply
 from ai_gateway.errors import GatewayError, ProviderError
 from ai_gateway.protocols import Dialect
@@ -28,7 +30,9 @@ def refuse(error: GatewayError, dialect: Dialect, request_id: str) -> Reply:
     if not error.retryable or (error.retry_after or 0) > LONGEST_WAIT:
         headers.append((b"x-should-retry", b"false"))
     if error.retry_after is not None:
-        headers.append((b"retry-after", b"%d" % error.retry_after))
+        headers.append((b"retry-after", b"%d" % ceil(error.retry_after)))
+        if error.retry_after % 1:
+            headers.append((b"retry-after-ms", b"%d" % ceil(error.retry_after * 1e3)))
     headers += dialect.error_headers(error)
     return Reply(status=status_of(error, dialect), headers=headers, body=body)
 

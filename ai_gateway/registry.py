@@ -16,12 +16,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ai_gateway.allowances import LimitRule, LimitTable, read_limit
 from ai_gateway.calls import Caller, Target, Timeouts
 from ai_gateway.capabilities import CapabilityTable, Rule, read_rule
 from ai_gateway.conf import settings
 from ai_gateway.configuration import Configuration, NotHere, RouteRule, SourceUnavailable
 from ai_gateway.credentials import Secret, resolve
 from ai_gateway.key_cache import KeyCache
+from ai_gateway.pricing import Lookup, PriceRow, PriceTable, read_price
 from ai_gateway.protocols.carrier import Carrier
 from ai_gateway.providers import CATALOG, Auth, Credential, Provider, build_provider
 
@@ -53,6 +55,15 @@ class Snapshot:
     max_body_bytes: int
     max_upload_bytes: int
     body_timeout: float
+    limits: LimitTable
+    """The limits that calls have to keep to."""
+    prices: PriceTable
+    """What models cost."""
+    require_price: str
+    reserved_output: int
+    reservation_ttl: float
+    asks_usage: bool
+    """Whether providers are asked for the usage of streams whose callers did not ask."""
     metrics_token: Secret | None = field(repr=False)
 
     @property
@@ -63,13 +74,22 @@ class Snapshot:
 
 def from_settings() -> Configuration:
     """Read the configuration of `settings.AI_GATEWAY`."""
-    return Configuration(providers=settings.PROVIDERS, routes=settings.ROUTES, keys=settings.KEYS)
+    return Configuration(
+        providers=settings.PROVIDERS,
+        routes=settings.ROUTES,
+        keys=settings.KEYS,
+        prices=read_prices(settings.PRICES),
+        limits=read_limits(settings.LIMITS, settings.TIME_ZONE),
+    )
 
 
 Source = Callable[[], Configuration]
 
 SOURCES: list[Source] = [from_settings]
 """The app's own `ready()` puts the database behind the settings."""
+
+price_catalogue: Lookup | None = None
+"""What knows prices that nobody entered; the app's `ready()` puts it here."""
 
 key_cache: KeyCache | None = None
 """Where virtual keys are looked up; the app's `ready()` puts it here."""
@@ -156,6 +176,12 @@ def build(configurations: Sequence[Configuration]) -> Snapshot:
         max_body_bytes=settings.MAX_BODY_BYTES,
         max_upload_bytes=settings.MAX_UPLOAD_BYTES,
         body_timeout=settings.BODY_TIMEOUT,
+        limits=LimitTable(rule for each in configurations for rule in each.limits),
+        prices=PriceTable([row for each in configurations for row in each.prices], price_catalogue),
+        require_price=settings.REQUIRE_PRICE,
+        reserved_output=settings.RESERVED_OUTPUT,
+        reservation_ttl=settings.RESERVATION_TTL,
+        asks_usage=settings.USAGE_STREAM_OPTIONS,
         metrics_token=resolve(settings.METRICS_TOKEN) if settings.METRICS_TOKEN else None,
     )
 
@@ -222,6 +248,30 @@ def read_capabilities(overrides: Mapping[str, Mapping[str, Any]]) -> list[Rule]:
             rules.append(read_rule(pattern, columns))
         except ValueError as error:
             logger.error("A row of CAPABILITIES is left out: %s", error)
+    return rules
+
+
+def read_prices(entries: Sequence[Mapping[str, Any]]) -> list[PriceRow]:
+    """Read the prices of the settings. One that cannot be read is logged and left out."""
+    rows = []
+    for entry in entries:
+        columns = {name: value for name, value in entry.items() if name not in ("provider", "model")}
+        try:
+            rows.append(PriceRow(provider=entry.get("provider", "*"), model=entry["model"], price=read_price(columns)))
+        except (ValueError, KeyError) as error:
+            logger.error("An entry of PRICES is left out: %s", error)
+    return rows
+
+
+def read_limits(entries: Sequence[Mapping[str, Any]], zone: str) -> list[LimitRule]:
+    """Read the limits of the settings. One that cannot be read is logged and left out."""
+    rules = []
+    for number, entry in enumerate(entries):
+        name = entry.get("name") or f"limit {number + 1}"
+        try:
+            rules.append(read_limit(entry, id=f"settings:{name}", zone=zone))
+        except ValueError as error:
+            logger.error("The limit %r is left out: %s", name, error)
     return rules
 
 

@@ -11,9 +11,11 @@ that becomes an error event of the caller's dialect: never a silent end, never a
 from __future__ import annotations
 
 import logging
+from time import perf_counter
 
 from ai_gateway.calls import Call, ReplyBody, UpstreamResponse
 from ai_gateway.errors import GatewayError, UpstreamClosed
+from ai_gateway.meter import Meter, Outcome
 from ai_gateway.sse import whole_events
 
 logger = logging.getLogger("ai_gateway")
@@ -35,6 +37,7 @@ class Stream(ReplyBody):
         "_held",
         "_interval",
         "_is_proven",
+        "_meter",
         "_ready",
         "_response",
         "_tail",
@@ -42,10 +45,18 @@ class Stream(ReplyBody):
     )
 
     def __init__(
-        self, call: Call, response: UpstreamResponse, *, ready: bytes, held: bytes, interval: float | None
+        self,
+        call: Call,
+        response: UpstreamResponse,
+        meter: Meter,
+        *,
+        ready: bytes,
+        held: bytes,
+        interval: float | None,
     ) -> None:
         """`ready` are the whole events that were read already, `held` the part of one behind them."""
         self._call = call
+        self._meter = meter
         self._response = response
         self._interval = interval
         self._ready = ready
@@ -59,7 +70,9 @@ class Stream(ReplyBody):
     async def __anext__(self) -> bytes:
         if self._ready:
             ready, self._ready = self._ready, b""
-            return self._passed(ready)
+            passed = self._passed(ready)
+            if passed:
+                return passed
         if self._has_ended:
             raise StopAsyncIteration
         while True:
@@ -73,7 +86,9 @@ class Stream(ReplyBody):
                 return self._finished()
             events = self._complete(chunk)
             if events:
-                return self._passed(events)
+                passed = self._passed(events)
+                if passed:
+                    return passed
 
     def _complete(self, chunk: bytes) -> bytes:
         """Give what is whole of what is held and this chunk, and hold the rest."""
@@ -90,7 +105,11 @@ class Stream(ReplyBody):
         return events
 
     def _passed(self, events: bytes) -> bytes:
+        """Let events pass; give what the caller gets of them, which may be nothing."""
         self._has_begun = True
+        meter = self._meter
+        if meter.first_token_at is None:
+            meter.first_token_at = perf_counter()
         if not self._is_proven:
             window = self._tail + events
             for marker in self._call.dialect.terminal:
@@ -98,6 +117,11 @@ class Stream(ReplyBody):
                     self._is_proven = True
                     break
             self._tail = window[-MARKER_BYTES:]
+        if meter.listener is not None:
+            events = meter.listener.hear(events)
+        if self._is_proven and self._call.dialect.terminal:
+            meter.outcome = Outcome.ANSWERED
+        meter.bytes_out += len(events)
         return events
 
     def _finished(self) -> bytes:
@@ -106,12 +130,14 @@ class Stream(ReplyBody):
         rest = self._passed(bytes(self._held)) if self._held else b""
         if not self._is_proven:
             return self._broken(UpstreamClosed("The provider's stream ended before the answer was complete."))
+        self._meter.outcome = Outcome.ANSWERED
         if not rest:
             raise StopAsyncIteration
         return rest
 
     def _broken(self, error: GatewayError) -> bytes:
         self._has_ended = True
+        self._meter.fail(error)
         logger.warning("%s: stream broken: %s %s", self._call.request_id, error.message, error.detail or "")
         return self._call.dialect.write_error_event(error, self._call.request_id)
 
@@ -124,10 +150,11 @@ class Stream(ReplyBody):
 class Plain(ReplyBody):
     """Any other body that is too long, or too slow, to be held: files, audio, images, long JSON."""
 
-    __slots__ = ("_call", "_ready", "_response", "is_broken")
+    __slots__ = ("_call", "_meter", "_ready", "_response", "is_broken")
 
-    def __init__(self, call: Call, response: UpstreamResponse, *, ready: bytes) -> None:
+    def __init__(self, call: Call, response: UpstreamResponse, meter: Meter, *, ready: bytes) -> None:
         self._call = call
+        self._meter = meter
         self._response = response
         self._ready = ready
         self.is_broken = False
@@ -135,15 +162,23 @@ class Plain(ReplyBody):
     async def __anext__(self) -> bytes:
         if self._ready:
             ready, self._ready = self._ready, b""
-            return ready
+            return self._passed(ready)
         try:
             chunk = await self._response.read()
         except GatewayError as error:
             logger.warning("%s: answer broken: %s %s", self._call.request_id, error.message, error.detail or "")
+            self._meter.fail(error)
             self.is_broken = True
             raise StopAsyncIteration from None
         if not chunk:
+            self._meter.outcome = Outcome.ANSWERED if self._meter.status < 400 else Outcome.FAILED
             raise StopAsyncIteration
+        return self._passed(chunk)
+
+    def _passed(self, chunk: bytes) -> bytes:
+        if self._meter.listener is not None:
+            chunk = self._meter.listener.hear(chunk)
+        self._meter.bytes_out += len(chunk)
         return chunk
 
     async def aclose(self) -> None:

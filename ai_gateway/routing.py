@@ -35,6 +35,11 @@ def resolve(call: Call, snapshot: Snapshot) -> Sequence[Target]:
     return [Target(known(default_provider(call, snapshot), snapshot), call.model)]
 
 
+def route_of(call: Call, snapshot: Snapshot) -> str | None:
+    """Name the route that a call takes, if it takes one."""
+    return call.model if call.model in snapshot.routes and b"x-provider" not in call.fields else None
+
+
 def usable(route: Sequence[Target], name: str, snapshot: Snapshot) -> Sequence[Target]:
     """Put a route's targets in the order in which they are tried, without those whose provider is broken or gone.
     Raises ProviderNotConfigured if none is left."""

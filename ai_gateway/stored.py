@@ -1,4 +1,4 @@
-"""What the database says of providers and routes, and how often it was changed.
+"""What the database says of providers, routes, prices and limits, and how often it was changed.
 
 Read in whole, in a handful of queries and never on the event loop. Rows that people may get wrong fail one by one: a
 provider whose credentials do not open is named as broken, and what is encrypted never gets any further than here.
@@ -7,6 +7,7 @@ provider whose credentials do not open is named as broken, and what is encrypted
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -14,13 +15,25 @@ from typing import Any, NamedTuple
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connections, router
 
+from ai_gateway.allowances import LimitRule, read_limit
 from ai_gateway.calls import Target
 from ai_gateway.conf import settings
 from ai_gateway.configuration import Configuration, NotHere, RouteRule, SourceUnavailable
 from ai_gateway.credentials import Secret, is_permitted, resolve
 from ai_gateway.crypto import CryptoError, WrongContext
-from ai_gateway.models import ConfigurationVersion, Provider, ProviderCredential, Route, RouteTarget
+from ai_gateway.models import (
+    ConfigurationVersion,
+    Limit,
+    Price,
+    Provider,
+    ProviderCredential,
+    Route,
+    RouteTarget,
+)
+from ai_gateway.pricing import PriceRow, read_price
 from ai_gateway.providers import Credential
+
+logger = logging.getLogger("ai_gateway")
 
 SECRET = ProviderCredential._meta.get_field("secret")
 
@@ -99,8 +112,46 @@ def _read() -> Configuration:
         credentials[provider.alias] = keys
     routes, rules = _read_routes()
     return Configuration(
-        providers=entries, credentials=credentials, broken=broken, hidden=hidden, routes=routes, rules=rules
+        providers=entries,
+        credentials=credentials,
+        broken=broken,
+        hidden=hidden,
+        routes=routes,
+        rules=rules,
+        prices=_read_prices(),
+        limits=_read_limits(),
     )
+
+
+def _read_prices() -> list[PriceRow]:
+    """Read the prices. One that cannot be read is logged and left out."""
+    rows = []
+    for price in Price.objects.order_by("-pk").iterator(chunk_size=CHUNK):
+        try:
+            rows.append(
+                PriceRow(
+                    provider=price.provider,
+                    model=price.model,
+                    price=read_price(price.columns()),
+                    valid_from=price.valid_from.timestamp(),
+                    valid_until=price.valid_until.timestamp() if price.valid_until else None,
+                    is_synced=price.source == Price.Source.SYNCED,
+                )
+            )
+        except ValueError as error:
+            logger.error("The price %s is left out: %s", price, error)
+    return rows
+
+
+def _read_limits() -> list[LimitRule]:
+    """Read the limits. One that cannot be read is logged and left out."""
+    rules = []
+    for limit in Limit.objects.filter(is_enabled=True).order_by("pk").iterator(chunk_size=CHUNK):
+        try:
+            rules.append(read_limit(limit.entry(), id=str(limit.pk), zone=settings.TIME_ZONE))
+        except ValueError as error:
+            logger.error("The limit %r is left out: %s", limit.name, error)
+    return rules
 
 
 def open_credentials(provider: Provider) -> tuple[tuple[Credential, ...], dict[str, Secret]]:

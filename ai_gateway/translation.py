@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from time import perf_counter
 
 import msgspec
 
 from ai_gateway.calls import Call, ReplyBody, UpstreamResponse
 from ai_gateway.errors import GatewayError
+from ai_gateway.meter import Meter, Outcome
 from ai_gateway.protocols.emulation import Undoing
 from ai_gateway.protocols.events import Event, Failed, Finished, Started
 from ai_gateway.protocols.protocol import Emulation, Splitter, StreamReader, StreamWriter
@@ -95,13 +97,14 @@ class Translation:
 class TranslatedStream(ReplyBody):
     """A reply's body: the provider's stream in the caller's format."""
 
-    __slots__ = ("_call", "_interval", "_is_noted", "_ready", "_response", "_translation", "is_broken")
+    __slots__ = ("_call", "_interval", "_is_noted", "_meter", "_ready", "_response", "_translation", "is_broken")
 
     def __init__(
         self,
         call: Call,
         response: UpstreamResponse,
         translation: Translation,
+        meter: Meter,
         *,
         ready: bytes,
         interval: float | None,
@@ -110,6 +113,7 @@ class TranslatedStream(ReplyBody):
         self._call = call
         self._response = response
         self._translation = translation
+        self._meter = meter
         self._ready = ready
         self._interval = interval
         self._is_noted = False
@@ -118,13 +122,13 @@ class TranslatedStream(ReplyBody):
     async def __anext__(self) -> bytes:
         if self._ready:
             ready, self._ready = self._ready, b""
-            return ready
+            return self._passed(ready)
         translation = self._translation
         while not translation.is_over:
             try:
                 chunk = await self._response.read(self._interval)
             except GatewayError as error:
-                return translation.fail(error, self._call.request_id)
+                return self._passed(translation.fail(error, self._call.request_id))
             if chunk is None:
                 sign = translation.keep_alive()
                 if sign:
@@ -132,9 +136,21 @@ class TranslatedStream(ReplyBody):
                 continue
             written = translation.write(translation.read(chunk), self._call.request_id)
             if written:
-                return written
+                return self._passed(written)
         await self._end()
         raise StopAsyncIteration
+
+    def _passed(self, written: bytes) -> bytes:
+        meter, translation = self._meter, self._translation
+        if meter.first_token_at is None:
+            meter.first_token_at = perf_counter()
+        meter.bytes_out += len(written)
+        if translation.is_over:
+            if translation.failure is not None:
+                meter.fail(translation.failure)
+            else:
+                meter.outcome = Outcome.ANSWERED
+        return written
 
     async def _end(self) -> None:
         """Note a failure, and read what is left of a whole answer, so that its connection can be used again."""

@@ -6,13 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any, TypeVar
 
-from ai_gateway.calls import Arrival, Call, Headers, IncomingBody, UpstreamRequest, UpstreamResponse
+from ai_gateway.calls import Arrival, Call, Caller, Headers, IncomingBody, UpstreamRequest, UpstreamResponse
 from ai_gateway.errors import GatewayError
 from ai_gateway.intake import read_arrival
+from ai_gateway.meter import Meter
 from ai_gateway.protocols import dialect_of
 from ai_gateway.transports import Transport
 
 T = TypeVar("T")
+HOLDER = Caller(key_name="team")
 JSON = (b"content-type", b"application/json")
 
 
@@ -73,6 +75,15 @@ def make_call(
         model=model,
         stream=stream,
     )
+
+
+def make_meter(call: Call, caller: Caller = HOLDER) -> Meter:
+    """The measure of a call, as `gateway.py` makes it."""
+    head = {name: getattr(call, name) for name in ("method", "path", "query", "headers", "fields", "dialect")}
+    arrival = Arrival(**head, body=Body(), request_id=call.request_id, received_at=call.received_at)
+    meter = Meter(arrival, caller)
+    meter.call = call
+    return meter
 
 
 Step = bytes | None | Exception

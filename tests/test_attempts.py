@@ -19,7 +19,7 @@ from ai_gateway.errors import (
     UpstreamRefusedCredential,
 )
 from ai_gateway.relay import Plain, Stream
-from tests.factories import JSON, Answer, Scripted, make_call, run
+from tests.factories import JSON, Answer, Scripted, make_call, make_meter, run
 
 HOLDER = Caller(key_name="team")
 STRANGER = Caller(credential=(b"authorization", b"Bearer sk-own"))
@@ -38,7 +38,7 @@ def attempt(
     asked = call or make_call(body=b'{"model": "m"}', model="m")
     with override_settings(AI_GATEWAY=OPTIONS):
         snapshot = registry.snapshot()
-        reply = run(ask(asked, caller, [Target(name, "m") for name in targets], snapshot, transport))
+        reply = run(ask(make_meter(asked, caller), [Target(name, "m") for name in targets], snapshot, transport))
     return reply, transport
 
 
@@ -192,7 +192,9 @@ def test_nothing_stays_open_when_judging_is_cancelled() -> None:
 
     async def main() -> None:
         call = make_call(body=b'{"model": "m"}', model="m")
-        asked = asyncio.ensure_future(ask(call, HOLDER, [Target("openai", "m")], registry.snapshot(), Scripted(answer)))
+        asked = asyncio.ensure_future(
+            ask(make_meter(call, HOLDER), [Target("openai", "m")], registry.snapshot(), Scripted(answer))
+        )
         await asyncio.sleep(0.01)
         asked.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -7,9 +7,9 @@ from django.test import override_settings
 
 from ai_gateway import concurrency, registry
 from ai_gateway.attempts import ask
-from ai_gateway.calls import Caller, Reply, Target
+from ai_gateway.calls import Reply, Target
 from ai_gateway.errors import ProviderBusy, UpstreamClosed
-from tests.factories import JSON, Answer, Scripted, make_call, run
+from tests.factories import JSON, Answer, Scripted, make_call, make_meter, run
 
 OPTIONS = {
     "PROVIDERS": {
@@ -25,7 +25,7 @@ def call(transport: Scripted, *targets: str) -> Reply:
         snapshot = registry.snapshot()
         asked = make_call(body=b'{"model": "m"}', model="m")
         wanted = [Target(name, "m") for name in targets or ("openai",)]
-        return run(ask(asked, Caller(key_name="k"), wanted, snapshot, transport))
+        return run(ask(make_meter(asked), wanted, snapshot, transport))
 
 
 @pytest.fixture(autouse=True)

@@ -12,17 +12,22 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ai_gateway"
 LAYERS = (
-    "errors calls sse protocols credentials crypto cors bodies server __version__",
+    "errors calls sse protocols credentials crypto cors bodies server charges __version__",
+    "consumption estimates allowances",
+    "pricing",
     "conf transports providers environment capabilities",
     "configuration key_cache keyring validators",
     "fields",
     "models",
-    "stored key_store issuing",
+    "stored key_store issuing limits",
+    "holds",
+    "meter",
     "registry",
     "refresher",
-    "keys access routing health refusals intake guard changes",
-    "relay translation listing concurrency",
-    "hops",
+    "routing health refusals intake guard changes",
+    "keys access ledger",
+    "relay translation listing concurrency admission",
+    "hops accounting",
     "attempts",
     "gateway",
     "lifespan responses explanation interchange",
@@ -38,6 +43,7 @@ APART = (
     ("transports", "providers"),
     ("keys", "routing"),
     ("keys", "access"),
+    ("admission", "accounting"),
     # The models need all apps to be loaded first. What serves calls is imported before that, and gets them injected.
     ("registry", "stored"),
     ("registry", "key_store"),
@@ -69,6 +75,15 @@ NO_DJANGO = [
     "intake",
     "guard",
     "refusals",
+    "charges",
+    "consumption",
+    "estimates",
+    "allowances",
+    "pricing",
+    "holds",
+    "meter",
+    "admission",
+    "accounting",
 ]
 """What could be used without Django: of it, only `conf` and what stands above may be Django's."""
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ai_gateway.calls import ReplyBody
 from ai_gateway.errors import UpstreamClosed, UpstreamTimeout
 from ai_gateway.relay import MAX_HELD, Plain, Stream
-from tests.factories import Answer, Step, make_call, run
+from tests.factories import Answer, Step, make_call, make_meter, run
 
 COMMENT = b": keep-alive\n\n"
 
@@ -39,7 +39,8 @@ async def collect(body: ReplyBody) -> list[bytes]:
 def relay(*steps: Step, dialect: str = "openai_chat", ready: bytes = b"", held: bytes = b"") -> list[bytes]:
     """What the caller gets of a stream of these pieces."""
     answer = Answer(*steps)
-    stream = Stream(make_call(PATHS[dialect]), answer, ready=ready, held=held, interval=1)
+    call = make_call(PATHS[dialect])
+    stream = Stream(call, answer, make_meter(call), ready=ready, held=held, interval=1)
     return run(collect(stream))
 
 
@@ -117,17 +118,17 @@ def test_an_event_that_is_too_long_to_hold_passes_in_parts() -> None:
 
 def test_closing_closes_the_upstream() -> None:
     answer = Answer(EVENT)
-    run(Stream(make_call(), answer, ready=b"", held=b"", interval=None).aclose())
+    run(Stream(make_call(), answer, make_meter(make_call()), ready=b"", held=b"", interval=None).aclose())
     assert answer.is_closed
 
 
 def test_a_plain_body_that_breaks_says_so_and_ends() -> None:
-    body = Plain(make_call(), Answer(b"two", UpstreamClosed("gone")), ready=b"one")
+    body = Plain(make_call(), Answer(b"two", UpstreamClosed("gone")), make_meter(make_call()), ready=b"one")
     assert run(collect(body)) == [b"one", b"two"]
     assert body.is_broken
 
 
 def test_a_plain_body_that_is_whole_is_not_broken() -> None:
-    body = Plain(make_call(), Answer(b"two"), ready=b"one")
+    body = Plain(make_call(), Answer(b"two"), make_meter(make_call()), ready=b"one")
     assert run(collect(body)) == [b"one", b"two"]
     assert not body.is_broken

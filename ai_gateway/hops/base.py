@@ -6,8 +6,9 @@ from abc import ABC, abstractmethod
 from functools import lru_cache
 from time import perf_counter
 
-from ai_gateway.calls import Call, Caller, Headers, Reply, Target, UpstreamRequest, UpstreamResponse
+from ai_gateway.calls import Call, Headers, Reply, Target, UpstreamRequest, UpstreamResponse
 from ai_gateway.errors import UpstreamProtocolError, UpstreamRedirect, UpstreamRefusedCredential
+from ai_gateway.meter import Meter
 from ai_gateway.protocols.capabilities import Capabilities
 from ai_gateway.providers import Provider
 from ai_gateway.registry import Snapshot
@@ -35,11 +36,12 @@ HOPELESS = frozenset((400, 401, 402, 403, 404, 405, 406, 410, 411, 413, 414, 415
 class Attempt:
     """One target's turn with a call: who calls, whom, and since when."""
 
-    __slots__ = ("call", "caller", "number", "provider", "sent_at", "snapshot", "target")
+    __slots__ = ("call", "caller", "meter", "number", "provider", "sent_at", "snapshot", "target")
 
-    def __init__(self, call: Call, caller: Caller, snapshot: Snapshot, target: Target, number: int) -> None:
+    def __init__(self, call: Call, meter: Meter, snapshot: Snapshot, target: Target, number: int) -> None:
         self.call = call
-        self.caller = caller
+        self.meter = meter
+        self.caller = meter.caller
         self.snapshot = snapshot
         self.target = target
         self.number = number

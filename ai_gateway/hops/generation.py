@@ -183,7 +183,7 @@ class Generation(Hop):
         headers = translated_headers(attempt, response, self._ours.stream_type(self._head))
         headers = [header for header in headers if header[0] != b"cache-control"]
         headers += ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"), *self._notes())
-        body = TranslatedStream(attempt.call, response, translation, ready=ready, interval=interval)
+        body = TranslatedStream(attempt.call, response, translation, attempt.meter, ready=ready, interval=interval)
         return Reply(status=200, headers=headers, body=body)
 
     def _notes(self) -> Headers:

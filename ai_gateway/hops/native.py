@@ -78,7 +78,7 @@ class Native(Hop):
             body = await self._hold(response)
         if body is None:
             body = await response.read() or b""
-            plain = Plain(call, response, ready=body)
+            plain = Plain(call, response, self.attempt.meter, ready=body)
             return Reply(status=status, headers=passed_headers(self.attempt, response), body=plain)
         headers = passed_headers(self.attempt, response)
         if length is None:
@@ -129,7 +129,9 @@ class Native(Hop):
             if header[0] not in (b"content-length", b"cache-control")
         ]
         headers += ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
-        body = Stream(call, response, ready=buffer[:end] or b"", held=buffer[end:], interval=interval)
+        body = Stream(
+            call, response, self.attempt.meter, ready=buffer[:end] or b"", held=buffer[end:], interval=interval
+        )
         return Reply(status=response.status, headers=headers, body=body)
 
     async def _refused(self, response: UpstreamResponse, status: int, data: bytes) -> Reply:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ai_gateway.errors import GatewayError, Kind, ProviderError
+from ai_gateway.errors import GatewayError, Kind, LimitReached, ProviderError
 
 TYPES = {
     Kind.BAD_REQUEST: "invalid_request_error",
@@ -47,7 +47,12 @@ def write_error(error: GatewayError, request_id: str) -> bytes:
     message = error.naming_message
     if error.code == "context_length_exceeded" and not message.startswith(TOO_LONG):
         message = f"{TOO_LONG}: {message}"
-    detail: dict[str, object] = {"type": TYPES[error.kind], "message": message}
+    kind = TYPES[error.kind]
+    if isinstance(error, LimitReached):
+        # A budget of the gateway's own has the status 429, and the type that goes with it: Claude Code then asks once,
+        # shows the message, and stops (with `x-should-retry: false`).
+        kind = "rate_limit_error"
+    detail: dict[str, object] = {"type": kind, "message": message}
     if error.code is not None and not isinstance(error, ProviderError):
         detail["details"] = {"error_code": error.code}
     return msgspec.json.encode({"type": "error", "error": detail, "request_id": request_id})

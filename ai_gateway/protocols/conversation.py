@@ -309,7 +309,8 @@ class TokenUsage(Node, frozen=True, kw_only=True):
     """What an answer used, in tokens. The buckets are disjoint.
 
     `input` was neither read from nor written to a cache; `cache_write` is what was written for five minutes or for an
-    unnamed time, `cache_write_1h` for an hour; `output` is without `reasoning`.
+    unnamed time, `cache_write_1h` for an hour; `output` is without `reasoning`. What of a prompt or an answer is audio
+    or images is counted apart where the provider does, and not in `input` and `output`.
     """
 
     input: int = 0
@@ -318,17 +319,22 @@ class TokenUsage(Node, frozen=True, kw_only=True):
     cache_write_1h: int = 0
     output: int = 0
     reasoning: int = 0
+    input_audio: int = 0
+    input_image: int = 0
+    output_audio: int = 0
+    output_image: int = 0
     is_estimated: bool = False
 
     @property
     def total_input(self) -> int:
         """All tokens of the prompt."""
-        return self.input + self.cache_read + self.cache_write + self.cache_write_1h
+        cached = self.cache_read + self.cache_write + self.cache_write_1h
+        return self.input + cached + self.input_audio + self.input_image
 
     @property
     def total_output(self) -> int:
         """All tokens of the answer, reasoning included."""
-        return self.output + self.reasoning
+        return self.output + self.reasoning + self.output_audio + self.output_image
 
 
 class Answer(Node, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from ai_gateway.attempts import ask
 from ai_gateway.calls import Call, Caller, Reply, ReplyBody, Target
 from ai_gateway.protocols import model_in
 from ai_gateway.registry import Snapshot
-from tests.factories import JSON, Answer, Scripted, make_call, run
+from tests.factories import JSON, Answer, Scripted, make_call, make_meter, run
 
 HOLDER = Caller(key_name="team")
 SSE = (b"content-type", b"text/event-stream")
@@ -104,6 +104,6 @@ def exchange(snapshot: Snapshot) -> Callable[..., Exchange]:
         transport = Scripted(*outcomes)
         asked = call_to(path, body, *headers)
         target = Target(alias, model or asked.model)
-        return Exchange(transport, run(ask(asked, HOLDER, [target], snapshot, transport)))
+        return Exchange(transport, run(ask(make_meter(asked, HOLDER), [target], snapshot, transport)))
 
     return exchange

@@ -16,7 +16,7 @@ from ai_gateway.calls import Target
 from ai_gateway.errors import ProviderError, Unsupported
 from ai_gateway.hops import Attempt, plan
 from ai_gateway.hops.native import Native
-from tests.factories import JSON, Answer, run
+from tests.factories import JSON, Answer, make_meter, run
 from tests.hops.conftest import HOLDER, Exchange, call_to, provider
 
 Ask = Callable[..., Exchange]
@@ -69,7 +69,7 @@ def test_openais_client_on_googles_native_api() -> None:
     with override_settings(AI_GATEWAY={"PROVIDERS": {"google": GOOGLE_ONLY}}):
         snapshot = registry.snapshot()
         call = call_to("/v1/embeddings", {"model": "m", "input": "Hello", "encoding_format": "base64"})
-        hop = plan(Attempt(call, HOLDER, snapshot, Target("google", "gemini-embedding-1"), 1))
+        hop = plan(Attempt(call, make_meter(call, HOLDER), snapshot, Target("google", "gemini-embedding-1"), 1))
         request = hop.request()
         assert request.target == b"/v1beta/models/gemini-embedding-1:batchEmbedContents"
         assert isinstance(request.body, bytes)
@@ -86,7 +86,7 @@ def test_tokens_in_place_of_text_mean_nothing_to_another_model() -> None:
     with override_settings(AI_GATEWAY={"PROVIDERS": {"google": GOOGLE_ONLY}}):
         call = call_to("/v1/embeddings", {"model": "m", "input": [1, 2, 3]})
         with pytest.raises(Unsupported):
-            plan(Attempt(call, HOLDER, registry.snapshot(), Target("google", "m"), 1))
+            plan(Attempt(call, make_meter(call, HOLDER), registry.snapshot(), Target("google", "m"), 1))
 
 
 @pytest.mark.parametrize(
@@ -103,4 +103,7 @@ def test_whoever_has_the_callers_format_gets_the_callers_bytes(
     snapshot: registry.Snapshot, path: str, body: Any, to: str
 ) -> None:
     """Gemini has an OpenAI-compatible endpoint for embeddings beside its own."""
-    assert isinstance(plan(Attempt(call_to(path, body), HOLDER, snapshot, Target(to, "m"), 1)), Native)
+    assert isinstance(
+        plan(Attempt(call_to(path, body), make_meter(call_to(path, body), HOLDER), snapshot, Target(to, "m"), 1)),
+        Native,
+    )

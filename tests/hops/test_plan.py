@@ -13,6 +13,7 @@ from ai_gateway.hops.counting import Counting
 from ai_gateway.hops.generation import Generation
 from ai_gateway.hops.native import Native
 from ai_gateway.registry import Snapshot
+from tests.factories import make_meter
 from tests.hops.conftest import HOLDER, call_to
 
 MESSAGES = [{"role": "user", "content": "Hello"}]
@@ -35,7 +36,7 @@ OWN = {
 
 def chosen(snapshot: Snapshot, path: str, to: str, model: str = "some-model", **members: Any) -> Hop:
     call = call_to(path, {"model": model, **BODIES.get(path, {}), **members})
-    return plan(Attempt(call, HOLDER, snapshot, Target(to, model), 1))
+    return plan(Attempt(call, make_meter(call, HOLDER), snapshot, Target(to, model), 1))
 
 
 @pytest.mark.parametrize(("path", "to"), OWN.items())
@@ -55,7 +56,7 @@ def test_what_is_no_generation_is_carried_through(snapshot: Snapshot, path: str)
 
 def test_only_a_post_is_translated(snapshot: Snapshot) -> None:
     call = msgspec.structs.replace(call_to("/v1/messages", {"model": "m"}), method="GET")
-    assert isinstance(plan(Attempt(call, HOLDER, snapshot, Target("chat", "m"), 1)), Native)
+    assert isinstance(plan(Attempt(call, make_meter(call, HOLDER), snapshot, Target("chat", "m"), 1)), Native)
 
 
 @pytest.mark.parametrize(

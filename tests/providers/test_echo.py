@@ -22,6 +22,7 @@ from ai_gateway.errors import UpstreamClosed
 from ai_gateway.providers import CATALOG
 from ai_gateway.providers.echo.prompt import tokens, words
 from ai_gateway.relay import Stream
+from tests.factories import make_meter
 from tests.providers.echo_client import anthropic_client, ask, echo, openai_client, read_all
 from tests.providers.samples import GENERATION, make_call
 
@@ -500,7 +501,7 @@ def test_every_stream_proves_its_end(dialect: str) -> None:
 
     async def run() -> bytes:
         response = await ask(echo(), call)
-        stream = Stream(call, response, ready=b"", held=b"", interval=None)
+        stream = Stream(call, response, make_meter(call), ready=b"", held=b"", interval=None)
         passed = b"".join([piece async for piece in stream])
         assert not stream.is_broken
         return passed

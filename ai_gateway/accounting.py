@@ -1,0 +1,237 @@
+"""The end of a call: what it used is priced, its limits are settled, and one entry goes to the ledger.
+
+All of that happens once, whatever ended the call, and none of it waits, but for the ledger of a site that wants to have
+a call written down before its caller sees the end of it (`USAGE_DURABILITY`).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Coroutine, Mapping
+from typing import Any
+
+import msgspec
+
+from ai_gateway import estimates, health
+from ai_gateway import ledger as ledgers
+from ai_gateway.calls import Reply, ReplyBody
+from ai_gateway.consumption import Consumption
+from ai_gateway.meter import AGENT_HEADERS, SESSION_HEADERS, Entry, Meter, Outcome, cut, tracked
+from ai_gateway.protocols.conversation import TokenUsage
+from ai_gateway.registry import Snapshot
+
+logger = logging.getLogger("ai_gateway")
+
+
+def close(meter: Meter, snapshot: Snapshot) -> Entry | None:
+    """End the measure of a call: settle its limits and make its entry. None if that has been done."""
+    if meter.is_closed:
+        return None
+    meter.is_closed = True
+    try:
+        return _close(meter, snapshot)
+    except Exception:
+        # A bug here must not take an answer from its caller. What was reserved counts as spent when it expires.
+        logger.exception("%s: the call could not be accounted for", meter.arrival.request_id)
+        return None
+
+
+def _close(meter: Meter, snapshot: Snapshot) -> Entry:
+    consumption = meter.consumption = _consumption(meter)
+    cost = cost_of(meter, snapshot)
+    if meter.hold is not None:
+        meter.hold.settle(consumption, cost)
+    return _entry(meter, consumption, cost)
+
+
+def _consumption(meter: Meter) -> Consumption | None:
+    """Tell what a call used. One that was sent, and that nobody knows the end of, used its prompt at least."""
+    if meter.consumption is not None:
+        return meter.consumption
+    if meter.listener is not None:
+        return meter.listener.consumption()
+    is_unanswered = meter.sent_at is not None and meter.first_byte_at is None
+    if is_unanswered and meter.call is not None and meter.call.dialect.is_generation:
+        prompt = estimates.input_tokens(meter.call.body)
+        return Consumption(tokens=TokenUsage(input=prompt, is_estimated=True))
+    return None
+
+
+def cost_of(meter: Meter, snapshot: Snapshot) -> int | None:
+    """Price what a call used, in nano-dollars; None if nobody knows, 0 for a call that used nothing."""
+    consumption, target, call = meter.consumption, meter.target, meter.call
+    if consumption is None:
+        is_work = call is not None and call.method == "POST" and 200 <= meter.status < 300
+        return None if is_work and target is not None else 0
+    if target is None:
+        return 0
+    provider = snapshot.providers.get(target.provider)
+    row = provider.row if provider is not None else ""
+    at = time.time()
+    for model in filter(None, (target.model, consumption.model)):
+        price = snapshot.prices.of(target.provider, row, model, at)
+        if price is not None:
+            return price.cost(consumption)
+    return None
+
+
+def _entry(meter: Meter, consumption: Consumption | None, cost: int | None) -> Entry:
+    arrival, caller, call, target = meter.arrival, meter.caller, meter.call, meter.target
+    fields = arrival.fields
+    began = arrival.received_at
+    entry = Entry(
+        id=meter.id,
+        request_id=arrival.request_id,
+        started_at=time.time() - meter.seconds,
+        outcome=(meter.outcome or Outcome.ANSWERED).value,
+        status=meter.status,
+        key_id=caller.key_id,
+        key_name=caller.key_name or "",
+        user_id=caller.user_id,
+        group_id=caller.group_id,
+        dialect=arrival.dialect.name,
+        endpoint=cut(arrival.path.removeprefix("/v1beta/").removeprefix("/v1/")),
+        route=cut(meter.route),
+        attempts=meter.attempts,
+        duration_ms=round(meter.seconds * 1e3),
+        bytes_out=meter.bytes_out,
+        cost_nanos=cost,
+    )
+    if meter.error is not None:
+        entry.error_code = meter.error.code or ""
+    if call is not None:
+        entry.model = cut(call.model)
+        entry.is_stream = call.stream
+        entry.bytes_in = len(call.body) if isinstance(call.body, bytes) else 0
+    if target is not None:
+        entry.provider, entry.served_model = cut(target.provider), cut(target.model)
+    if meter.trail:
+        entry.trail = meter.trail
+    if meter.sent_at is not None:
+        entry.overhead_us = round((meter.sent_at - began) * 1e6)
+    if meter.first_byte_at is not None:
+        entry.first_byte_ms = round((meter.first_byte_at - began) * 1e3)
+    if meter.first_token_at is not None:
+        entry.first_token_ms = round((meter.first_token_at - began) * 1e3)
+    if caller.tags:
+        entry.tags = list(caller.tags)
+    if caller.metadata:
+        entry.metadata = dict(caller.metadata)
+    if consumption is not None:
+        _add_consumption(entry, consumption)
+    _add_tracking(entry, fields)
+    return entry
+
+
+def _add_consumption(entry: Entry, consumption: Consumption) -> None:
+    tokens = consumption.tokens
+    entry.input_tokens = tokens.input
+    entry.cache_read_tokens = tokens.cache_read
+    entry.cache_write_tokens = tokens.cache_write
+    entry.cache_write_1h_tokens = tokens.cache_write_1h
+    entry.output_tokens = tokens.output
+    entry.reasoning_tokens = tokens.reasoning
+    entry.input_audio_tokens = tokens.input_audio
+    entry.input_image_tokens = tokens.input_image
+    entry.output_audio_tokens = tokens.output_audio
+    entry.output_image_tokens = tokens.output_image
+    entry.is_estimated = tokens.is_estimated
+    entry.upstream_id = cut(consumption.upstream_id)
+    entry.service_tier = consumption.service_tier[:40]
+    if consumption.units:
+        entry.units = dict(consumption.units)
+    if consumption.model and not entry.served_model:
+        entry.served_model = cut(consumption.model)
+
+
+def _add_tracking(entry: Entry, fields: Mapping[bytes, bytes]) -> None:
+    entry.project = tracked(fields, b"x-project-id")
+    entry.organization = tracked(fields, b"x-organization-id", b"x-organisation-id")
+    entry.end_user = tracked(fields, b"x-user-id")
+    entry.experiment = tracked(fields, b"x-experiment-id")
+    entry.session = tracked(fields, *SESSION_HEADERS)
+    entry.agent = tracked(fields, *AGENT_HEADERS)
+
+
+def finish(meter: Meter, snapshot: Snapshot) -> None:
+    """End the measure of a call that may have been ended already, without waiting."""
+    if meter.is_closed:
+        return
+    if meter.outcome is None:
+        meter.outcome = Outcome.STOPPED if health.is_draining() else Outcome.DISCONNECTED
+    entry = close(meter, snapshot)
+    if entry is not None and ledgers.ledger is not None:
+        ledgers.ledger.put(entry)
+
+
+async def finish_durably(meter: Meter, snapshot: Snapshot) -> None:
+    """End the measure of a call, and wait until its entry is durable, if that is what the site wants."""
+    ledger = ledgers.ledger
+    if ledger is None or not ledger.is_committed:
+        finish(meter, snapshot)
+        return
+    entry = close(meter, snapshot)
+    if entry is not None:
+        await ledger.commit(entry)
+
+
+async def account(reply: Reply, meter: Meter, snapshot: Snapshot) -> Reply:
+    """Take a reply into account: a whole one now, one that is sent while it is made when it ends."""
+    meter.status = reply.status
+    body = reply.body
+    if isinstance(body, ReplyBody):
+        ledger = ledgers.ledger
+        kind = Committed if ledger is not None and ledger.is_committed else Accounted
+        return msgspec.structs.replace(reply, body=kind(body, meter, snapshot))
+    meter.bytes_out = len(body)
+    if meter.outcome is None:
+        meter.outcome = Outcome.ANSWERED if reply.status < 400 else Outcome.FAILED
+    await finish_durably(meter, snapshot)
+    return reply
+
+
+class Accounted(ReplyBody):
+    """A reply's body whose end, whatever it is, ends the measure of its call."""
+
+    __slots__ = ("_body", "_meter", "_snapshot")
+
+    def __init__(self, body: ReplyBody, meter: Meter, snapshot: Snapshot) -> None:
+        self._body = body
+        self._meter = meter
+        self._snapshot = snapshot
+
+    @property
+    def is_broken(self) -> bool:  # type: ignore[override]
+        """See ReplyBody."""
+        return self._body.is_broken
+
+    def __anext__(self) -> Coroutine[Any, Any, bytes]:
+        return self._body.__anext__()
+
+    async def aclose(self) -> None:
+        """Close the upstream's answer, and the account."""
+        try:
+            await self._body.aclose()
+        finally:
+            finish(self._meter, self._snapshot)
+
+
+class Committed(Accounted):
+    """The same for a site that wants a call written down before its caller sees the end of it.
+
+    The end is the chunk with the format's own proof that the answer is whole, where it has one: a caller that reads
+    `[DONE]` takes the answer for finished.
+    """
+
+    __slots__ = ()
+
+    async def __anext__(self) -> bytes:
+        try:
+            chunk = await self._body.__anext__()
+        except StopAsyncIteration:
+            await finish_durably(self._meter, self._snapshot)
+            raise
+        if self._meter.outcome is not None:
+            await finish_durably(self._meter, self._snapshot)
+        return chunk

@@ -1,0 +1,243 @@
+"""Which limits are there, and which of them does a call have to keep to?
+
+A limit of the settings or the database becomes a `LimitRule`, and all rules a `LimitTable`, which finds those of a call
+by looking up who calls, by what route, and where to: most calls of most sites meet none or a few of many thousands.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from ai_gateway.calls import Call, Caller
+from ai_gateway.charges import Algorithm, Charge
+
+SCOPES = ("everyone", "key", "user", "group", "route", "provider", "model", "header")
+MEASURES = ("requests", "tokens", "cost", "concurrency")
+WINDOWS = ("minute", "hour", "day", "week", "month", "total", "")
+
+NANOS = 1_000_000_000
+"""Nano-dollars of a dollar."""
+
+REMEMBERED = 4096
+"""Targets whose limits are remembered."""
+
+
+class LimitRule(msgspec.Struct, frozen=True, kw_only=True):
+    """One limit. `amount` is in requests, tokens, nano-dollars or calls; `subject` is whom it is for, with `*` for
+    anything, or empty for each one by itself. `id` names its counters and stays the same when it is changed."""
+
+    id: str
+    name: str
+    scope: str
+    measure: str
+    window: str
+    amount: int
+    subject: str = ""
+    header: bytes = b""
+    soft_percent: int | None = None
+    is_soft: bool = False
+    zone: str = "UTC"
+
+    def charge(self, subject: str, amount: int, now: float) -> Charge:
+        """Make the charge of a call that wants so much, at a time in seconds since 1970."""
+        ceiling = None if self.is_soft else self.amount
+        counter = f"{self.id}:{subject}"
+        if self.window == "minute":
+            return Charge(counter, Algorithm.RATE, amount, ceiling)
+        if self.measure == "concurrency":
+            return Charge(counter, Algorithm.CONCURRENCY, 1, ceiling)
+        label, _, ends_at = period(self.window, self.zone, now)
+        return Charge(f"{counter}:{label}", Algorithm.QUOTA, amount, ceiling, 0.0, ends_at)
+
+
+class Period(NamedTuple):
+    """A span of the calendar: its name, and its beginning and end in seconds since 1970 (0: none)."""
+
+    label: str
+    begins_at: float
+    ends_at: float
+
+
+_periods: dict[tuple[str, str], Period] = {}
+
+
+def period(window: str, zone: str, now: float) -> Period:
+    """Give the hour, day, week (from Monday), month or eternity of a time, by the clocks of a time zone."""
+    known = _periods.get((window, zone))
+    if known is not None and known.begins_at <= now and (now < known.ends_at or not known.ends_at):
+        return known
+    found = _periods[window, zone] = _period(window, ZoneInfo(zone), now)
+    return found
+
+
+def _period(window: str, zone: ZoneInfo, now: float) -> Period:
+    if window == "total":
+        return Period("total", 0.0, 0.0)
+    local = datetime.fromtimestamp(now, zone)
+    if window == "hour":
+        # Of the clock that everybody shares: in the hour that is there twice, local time would have two of one name.
+        begin = datetime.fromtimestamp(now - (now % 3600), UTC)
+        return Period(f"{begin:%Y-%m-%dT%H}", begin.timestamp(), begin.timestamp() + 3600)
+    day = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+    if window == "day":
+        first, after, label = day, day + timedelta(days=1), f"{day:%Y-%m-%d}"
+    elif window == "week":
+        first = day - timedelta(days=day.weekday())
+        after, label = first + timedelta(days=7), f"{first:%G-W%V}"
+    elif window == "month":
+        first = day.replace(day=1)
+        after, label = (first + timedelta(days=32)).replace(day=1), f"{first:%Y-%m}"
+    else:
+        raise ValueError(f"{window!r} is not a window")
+    return Period(label, first.timestamp(), after.timestamp())
+
+
+class Due(NamedTuple):
+    """A rule that a call has to keep to, and whose counter it is."""
+
+    rule: LimitRule
+    subject: str
+
+
+class LimitTable:
+    """All limits."""
+
+    def __init__(self, rules: Iterable[LimitRule]) -> None:
+        self.rules = tuple(rules)
+        self._by_subject: defaultdict[tuple[str, str], list[LimitRule]] = defaultdict(list)
+        self._by_pattern: defaultdict[str, list[LimitRule]] = defaultdict(list)
+        self._headers = tuple({rule.header for rule in self.rules if rule.scope == "header"})
+        for rule in self.rules:
+            if rule.subject and "*" not in rule.subject:
+                self._by_subject[rule.scope, rule.subject].append(rule)
+            else:
+                self._by_pattern[rule.scope].append(rule)
+        self._targets: dict[tuple[str, str], Sequence[Due]] = {}
+        self._has_target_rules = any(rule.scope in ("provider", "model") for rule in self.rules)
+
+    def __bool__(self) -> bool:
+        return bool(self.rules)
+
+    def of_call(self, call: Call, caller: Caller, route: str) -> list[Due]:
+        """List what a call has to keep to wherever it goes."""
+        found: list[Due] = []
+        self._add(found, "everyone", "all")
+        if caller.key_id is not None:
+            self._add(found, "key", str(caller.key_id))
+        elif caller.key_name is not None:
+            self._add(found, "key", caller.key_name)
+        if caller.user_id is not None:
+            self._add(found, "user", str(caller.user_id))
+        if caller.group_id is not None:
+            self._add(found, "group", str(caller.group_id))
+        if route:
+            self._add(found, "route", route)
+        for header in self._headers:
+            value = call.fields.get(header)
+            if value:
+                name = value.decode("utf-8", "replace")[:128]
+                found += [due for due in self._of("header", name) if due.rule.header == header]
+        return found
+
+    def of_target(self, provider: str, model: str) -> Sequence[Due]:
+        """List what a call has to keep to that goes to a model of a provider."""
+        if not self._has_target_rules:
+            return ()
+        found = self._targets.get((provider, model))
+        if found is None:
+            found = self._of_target(provider, model)
+            if len(self._targets) < REMEMBERED:
+                self._targets[provider, model] = found
+        return found
+
+    def _of_target(self, provider: str, model: str) -> Sequence[Due]:
+        found = self._of("provider", provider)
+        if model:
+            found += [due for due in self._of("model", model) if "/" not in due.rule.subject or "/" in model]
+            qualified = f"{provider}/{model}"
+            found += [due for due in self._of("model", qualified) if "/" in due.rule.subject]
+        unique = {due.rule.id: due for due in found}
+        return tuple(unique.values())
+
+    def _add(self, found: list[Due], scope: str, subject: str) -> None:
+        if (scope, subject) in self._by_subject or scope in self._by_pattern:
+            found += self._of(scope, subject)
+
+    def _of(self, scope: str, subject: str) -> list[Due]:
+        found = [Due(rule, subject) for rule in self._by_subject.get((scope, subject), ())]
+        for rule in self._by_pattern.get(scope, ()):
+            if not rule.subject:
+                found.append(Due(rule, subject))
+            elif fnmatchcase(subject, rule.subject):
+                found.append(Due(rule, rule.subject))  # Whatever fits the pattern is counted together.
+        return found
+
+
+def read_limit(entry: Mapping[str, Any], *, id: str, zone: str) -> LimitRule:
+    """Read a limit as `Limit.entry()` and `AI_GATEWAY["LIMITS"]` write it. Raises ValueError saying what is wrong."""
+    unknown = set(entry) - _ENTRY
+    if unknown:
+        raise ValueError(f"unknown key {min(unknown)!r}")
+    scope, measure = entry.get("scope", "everyone"), entry.get("measure", "requests")
+    window = entry.get("window", "" if measure == "concurrency" else "minute")
+    for value, choices, what in ((scope, SCOPES, "scope"), (measure, MEASURES, "measure"), (window, WINDOWS, "window")):
+        if value not in choices:
+            raise ValueError(f"{what} is {value!r}, and not one of: {', '.join(filter(None, choices))}")
+    if (measure == "concurrency") != (window == ""):
+        raise ValueError("only concurrency has no window, and it has none")
+    if measure == "cost" and window == "minute":
+        raise ValueError("money is counted by the hour or longer")
+    header = str(entry.get("header", "")).lower()
+    if bool(header) != (scope == "header"):
+        raise ValueError("a header belongs to the scope header, and to no other")
+    zone = entry.get("time_zone") or zone
+    try:
+        ZoneInfo(zone)
+    except (ValueError, OSError, KeyError) as error:
+        raise ValueError(f"{zone!r} is not a time zone") from error
+    return LimitRule(
+        id=id,
+        name=str(entry.get("name") or id),
+        scope=scope,
+        measure=measure,
+        window=window,
+        amount=_amount(entry.get("amount"), measure),
+        subject="all" if scope == "everyone" else str(entry.get("subject") or ""),
+        header=header.encode("ascii", "replace"),
+        soft_percent=entry.get("soft_percent"),
+        is_soft=bool(entry.get("is_soft", False)),
+        zone=zone,
+    )
+
+
+_ENTRY = frozenset(
+    ("name", "scope", "subject", "header", "measure", "window", "amount", "soft_percent", "is_soft", "time_zone")
+)
+
+
+def _amount(value: object, measure: str) -> int:
+    try:
+        amount = Decimal(str(value))
+    except InvalidOperation:
+        raise ValueError(f"amount is {value!r}, and not a number") from None
+    if not amount.is_finite() or amount < 0:
+        raise ValueError(f"amount is {value!r}, and must be 0 or more")
+    if measure == "cost":
+        return int(amount * NANOS)
+    if amount % 1:
+        raise ValueError("only money has a fraction")
+    return int(amount)
+
+
+def now() -> float:
+    """Tell the time in seconds since 1970."""
+    return time.time()

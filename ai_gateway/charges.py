@@ -1,0 +1,66 @@
+"""What a call takes of its limits: the values that go between those who know limits and those who keep counters.
+
+A *counter* is where one limit stands for one subject. A *charge* is what a call wants to take of a counter before it is
+sent. Charges are taken all or none; afterwards each is settled by what was really used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import NamedTuple
+
+
+class Algorithm(Enum):
+    """How a counter counts."""
+
+    RATE = "rate"
+    """GCRA (the generic cell rate algorithm of ATM Forum's Traffic Management 4.0, the leaky bucket as a meter): one
+    theoretical arrival time. `ceiling` in `window` seconds, all of it at once if nothing was taken for so long."""
+
+    QUOTA = "quota"
+    """What was spent and what is reserved, within `ceiling`, until `ends_at`."""
+
+    CONCURRENCY = "concurrency"
+    """How many charges are open."""
+
+
+class Charge(NamedTuple):
+    """What a call wants to take of one counter.
+
+    `counter` is the name of the counter, that of the period included. `amount` is in requests, tokens or nano-dollars.
+    A `ceiling` of None never refuses: the counter only counts. `ends_at` is in seconds since 1970, 0 for never.
+    """
+
+    counter: str
+    algorithm: Algorithm
+    amount: int
+    ceiling: int | None
+    window: float = 60.0
+    ends_at: float = 0.0
+
+
+class Settlement(NamedTuple):
+    """What became of a charge: `actual` is what was used."""
+
+    charge: Charge
+    actual: int
+
+
+class State(NamedTuple):
+    """Where a counter stands: how much can be taken still, and in how many seconds it is as good as new."""
+
+    used: int
+    remaining: int
+    resets_in: float
+
+
+class Verdict(NamedTuple):
+    """Whether charges were taken. `states` are those of the counters after it, in the order of the charges. If they
+    were not: the place of the first that was refused, and the seconds after which it would not be (None: nobody
+    knows, for others hold what is missing)."""
+
+    is_admitted: bool
+    states: Sequence[State]
+    refused: int | None = None
+    retry_after: float | None = None

@@ -1,0 +1,46 @@
+"""What a provider's answer says was used, read out of the bytes that pass, which are neither delayed nor changed.
+
+A whole answer is read once, when it is there. Of a stream only the events that tell of usage are kept, and they are
+parsed at its end. A stream that ends early, or a provider that does not say, is counted by what passed: such a count is
+marked as estimated.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import msgspec
+
+from ai_gateway.protocols.conversation import TokenUsage
+
+NOTHING = TokenUsage()
+
+
+class Consumption(msgspec.Struct, frozen=True, kw_only=True):
+    """What one answer used.
+
+    `units` is what is not counted in tokens, by name: `images`, `audio_seconds`, `characters`, `searches`, `pages`.
+    `model` and `upstream_id` are what the provider calls the model that served, and the answer. The tier is in OpenAI's
+    words: "default", "flex", "priority", "batch".
+    """
+
+    tokens: TokenUsage = NOTHING
+    units: Mapping[str, float] = {}
+    model: str = ""
+    upstream_id: str = ""
+    service_tier: str = ""
+
+
+class Listener(ABC):
+    """Hears an answer that passes, and tells at its end, or whenever it ends, what it used."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def hear(self, data: bytes) -> bytes:
+        """Take the next bytes of the answer (of a stream: whole events); give those that the caller is to get."""
+
+    @abstractmethod
+    def consumption(self) -> Consumption | None:
+        """Tell what the answer used so far, estimated if it did not say. None for an answer that uses nothing."""

@@ -1,0 +1,105 @@
+"""What one call has taken of its limits, and what it gives back when it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ai_gateway.allowances import NANOS, Due
+from ai_gateway.charges import Charge, Settlement, State
+from ai_gateway.consumption import NOTHING, Consumption
+from ai_gateway.errors import BudgetExceeded, LimitReached, RateLimited
+from ai_gateway.limits import LimitStore
+
+SHORT_WAIT = 60.0
+"""Seconds after which a window begins anew that a caller may be told to wait for."""
+
+TARGET_SCOPES = ("provider", "model")
+
+
+class Taken(NamedTuple):
+    """A charge that was taken, for which rule, and where its counter stood then."""
+
+    due: Due
+    charge: Charge
+    state: State
+
+
+class Hold:
+    """What one call has taken of its limits."""
+
+    __slots__ = ("_store", "call", "is_settled", "taken", "warnings")
+
+    def __init__(self, call: str, store: LimitStore) -> None:
+        self.call = call
+        self.taken: list[Taken] = []
+        self.warnings: list[Taken] = []
+        self.is_settled = False
+        self._store = store
+
+    async def take(self, wanted: Sequence[tuple[Due, Charge]], ttl: float) -> None:
+        """Take charges, all or none. Raises RateLimited, BudgetExceeded or StoreUnavailable."""
+        verdict = await self._store.admit(self.call, [charge for _, charge in wanted], ttl)
+        if not verdict.is_admitted:
+            assert verdict.refused is not None
+            raise refusal(wanted[verdict.refused][0], verdict.retry_after)
+        for (due, charge), state in zip(wanted, verdict.states, strict=True):
+            taken = Taken(due, charge, state)
+            self.taken.append(taken)
+            if is_warning(taken):
+                self.warnings.append(taken)
+
+    def leave_target(self) -> None:
+        """Give back what was taken for a target that failed without having used anything."""
+        left = [taken for taken in self.taken if taken.due.rule.scope in TARGET_SCOPES]
+        if left:
+            self._store.settle(self.call, [Settlement(taken.charge, 0) for taken in left])
+            self.taken = [taken for taken in self.taken if taken not in left]
+
+    def settle(self, consumption: Consumption | None, cost_nanos: int | None) -> None:
+        """Put what was used in place of what was reserved, once. None: nothing was used."""
+        if self.is_settled:
+            return
+        self.is_settled = True
+        if self.taken:
+            self._store.settle(
+                self.call,
+                [Settlement(taken.charge, used(taken.due, consumption, cost_nanos)) for taken in self.taken],
+            )
+
+
+def used(due: Due, consumption: Consumption | None, cost_nanos: int | None) -> int:
+    """Tell what a call used, as a rule measures it."""
+    measure = due.rule.measure
+    if measure == "tokens":
+        tokens = consumption.tokens if consumption is not None else NOTHING
+        return tokens.total_input + tokens.total_output
+    if measure == "cost":
+        return cost_nanos or 0
+    return 1
+
+
+def is_warning(taken: Taken) -> bool:
+    """Whether a counter stands so high that its rule wants a warning."""
+    rule = taken.due.rule
+    if rule.is_soft and taken.state.used >= rule.amount:
+        return True
+    return rule.soft_percent is not None and taken.state.used * 100 >= rule.amount * rule.soft_percent
+
+
+def refusal(due: Due, retry_after: float | None) -> LimitReached:
+    """Make the error of a call that a limit refuses."""
+    rule = due.rule
+    is_of_target = rule.scope in TARGET_SCOPES
+    if rule.measure == "concurrency":
+        message = f"The limit {rule.name!r} allows {rule.amount} calls at once. Send the request again when one ended."
+        return RateLimited(message, limit=rule.name, retry_after=1, is_of_target=is_of_target)
+    if rule.window == "minute":
+        wait = max(retry_after or 0.0, 0.001)
+        message = f"The limit {rule.name!r} allows {rule.amount} {rule.measure} in a minute. Wait for {wait:.1f} s."
+        return RateLimited(message, limit=rule.name, retry_after=wait, is_of_target=is_of_target)
+    amount = f"${rule.amount / NANOS:,.2f}" if rule.measure == "cost" else f"{rule.amount} {rule.measure}"
+    when = "" if rule.window == "total" else f" a {rule.window}"
+    message = f"The budget {rule.name!r} of {amount}{when} is used up, or has less left than this call may use."
+    wait_for_it = retry_after if retry_after is not None and retry_after <= SHORT_WAIT else None
+    return BudgetExceeded(message, limit=rule.name, retry_after=wait_for_it, is_of_target=is_of_target)

@@ -1,0 +1,47 @@
+"""What a store of limits must do. The backends are interchangeable, and one suite of tests holds for all of them.
+
+What is never settled, because the process died, expires: after its time it counts as spent as it was reserved.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from ai_gateway.charges import Charge, Settlement, State, Verdict
+
+
+class StoreUnavailable(Exception):
+    """The store does not answer. The message is for the operator."""
+
+
+class LimitStore(ABC):
+    """Keeps counters."""
+
+    @abstractmethod
+    async def admit(self, call: str, charges: Sequence[Charge], ttl: float) -> Verdict:
+        """Take all charges of a call, or none. `call` names the reservation, `ttl` is after how many seconds it expires
+        if this process is dead by then: the store keeps those of calls under way from it.
+
+        The charges come in the same order in every process. A call may be admitted more than once, for other counters.
+        Raises StoreUnavailable.
+        """
+
+    @abstractmethod
+    def settle(self, call: str, settlements: Sequence[Settlement]) -> None:
+        """Put what was used in place of what was taken. Waits for nothing: a store that is elsewhere does it soon.
+
+        Idempotent: what was settled is not settled again. What had expired is corrected by the difference.
+        """
+
+    @abstractmethod
+    async def states(self, charges: Sequence[Charge]) -> Sequence[State]:
+        """Tell where counters stand, and take nothing. Raises StoreUnavailable."""
+
+    @abstractmethod
+    async def flush(self) -> None:
+        """Wait until what was settled is."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Flush, and close what is open. The store can be used again after that."""

@@ -1,0 +1,222 @@
+"""The measure of one call: who made it, where it went, how it ended, and what it used.
+
+A `Meter` is made when a call's caller is known, goes with the call, and is read once at its end: whatever ended it, it
+becomes exactly one `Entry`, the line that the ledger writes. Nothing here waits, and nothing here can fail a call.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from enum import Enum
+from time import perf_counter
+from typing import Any
+
+import msgspec
+
+from ai_gateway.calls import Arrival, Call, Caller, Target
+from ai_gateway.consumption import Consumption, Listener
+from ai_gateway.errors import GatewayError, Kind
+from ai_gateway.holds import Hold
+
+LONGEST = 200
+"""Letters of a name that are kept: callers make some of them up."""
+
+SESSION_HEADERS = (b"x-claude-code-session-id", b"x-session-id", b"session_id", b"session-id")
+"""Where coding agents tell which session a call belongs to: Claude Code's, and the others' (Codex: `session_id`)."""
+
+AGENT_HEADERS = (b"x-claude-code-agent-id", b"x-agent-id")
+
+
+class Outcome(Enum):
+    """What ended a call. The values are those of `UsageRecord.Outcome`."""
+
+    ANSWERED = "answered"
+    CACHED = "cached"
+    REFUSED = "refused"
+    LIMITED = "limited"
+    BLOCKED = "blocked"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    DISCONNECTED = "disconnected"
+    STOPPED = "stopped"
+
+
+class Entry(msgspec.Struct, kw_only=True):
+    """One finished call, as it is written down. The fields are the columns of `UsageRecord`, in plain values.
+
+    `id` is a UUID as 32 hexadecimal digits, `started_at` in seconds since 1970.
+    """
+
+    id: str
+    request_id: str
+    started_at: float
+    outcome: str
+    status: int = 0
+    error_code: str = ""
+    upstream_id: str = ""
+    key_id: Any = None
+    key_name: str = ""
+    user_id: Any = None
+    group_id: Any = None
+    project: str = ""
+    organization: str = ""
+    end_user: str = ""
+    experiment: str = ""
+    session: str = ""
+    agent: str = ""
+    tags: list[str] | None = None
+    metadata: dict[str, Any] | None = None
+    dialect: str = ""
+    endpoint: str = ""
+    model: str = ""
+    provider: str = ""
+    served_model: str = ""
+    route: str = ""
+    is_stream: bool = False
+    attempts: int = 0
+    trail: list[dict[str, Any]] | None = None
+    duration_ms: int = 0
+    first_byte_ms: int | None = None
+    first_token_ms: int | None = None
+    overhead_us: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    input_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    input_audio_tokens: int = 0
+    input_image_tokens: int = 0
+    output_audio_tokens: int = 0
+    output_image_tokens: int = 0
+    units: dict[str, float] | None = None
+    service_tier: str = ""
+    is_estimated: bool = False
+    cost_nanos: int | None = None
+
+
+class Meter:
+    """Measures one call. Whoever serves the call notes here what happens; `accounting.py` reads it at the end."""
+
+    __slots__ = (
+        "arrival",
+        "attempts",
+        "bytes_out",
+        "call",
+        "caller",
+        "consumption",
+        "error",
+        "first_byte_at",
+        "first_token_at",
+        "hold",
+        "id",
+        "is_closed",
+        "listener",
+        "outcome",
+        "route",
+        "sent_at",
+        "status",
+        "target",
+        "trail",
+    )
+
+    def __init__(self, arrival: Arrival, caller: Caller) -> None:
+        self.id = new_id()
+        self.arrival = arrival
+        self.caller = caller
+        self.call: Call | None = None
+        self.route = ""
+        self.target: Target | None = None
+        self.attempts = 0
+        self.trail: list[dict[str, Any]] = []
+        self.sent_at: float | None = None
+        self.first_byte_at: float | None = None
+        self.first_token_at: float | None = None
+        self.outcome: Outcome | None = None
+        self.status = 0
+        self.error: GatewayError | None = None
+        self.bytes_out = 0
+        self.listener: Listener | None = None
+        self.consumption: Consumption | None = None
+        self.hold: Hold | None = None
+        self.is_closed = False
+
+    def begin_attempt(self, target: Target) -> None:
+        """Note that a target is asked now."""
+        self.attempts += 1
+        self.target = target
+
+    def fail_attempt(self, error: GatewayError, began_at: float) -> None:
+        """Note that the target under way failed."""
+        assert self.target is not None
+        self.trail.append(
+            {
+                "provider": self.target.provider,
+                "model": self.target.model,
+                "status": error.status,
+                "error": error.code,
+                "ms": round((perf_counter() - began_at) * 1e3),
+            }
+        )
+
+    def fail(self, error: GatewayError) -> None:
+        """Note the error that the caller is told, or that ended a stream. The last one counts."""
+        self.error = error
+        self.outcome = outcome_of(error, was_sent=self.sent_at is not None)
+
+    @property
+    def seconds(self) -> float:
+        """How long the call has taken so far."""
+        return perf_counter() - self.arrival.received_at
+
+
+def outcome_of(error: GatewayError, *, was_sent: bool) -> Outcome:
+    """Tell what ended a call that ended with this error."""
+    if error.code == "gateway_draining":
+        return Outcome.STOPPED
+    if error.kind is Kind.TIMEOUT:
+        return Outcome.TIMED_OUT
+    return Outcome.FAILED if was_sent or error.status >= 500 else Outcome.REFUSED
+
+
+def cut(value: str | None) -> str:
+    """Shorten a name that somebody made up, without characters that databases refuse."""
+    return value[:LONGEST].replace("\x00", "") if value else ""
+
+
+def tracked(fields: Mapping[bytes, bytes], *names: bytes) -> str:
+    """Give the first of these headers that is there."""
+    for name in names:
+        value = fields.get(name)
+        if value:
+            return cut(value.decode("utf-8", "replace"))
+    return ""
+
+
+def new_id() -> str:
+    """Make an id: UUID version 7 (RFC 9562, 5.7), milliseconds since 1970 first, as 32 hexadecimal digits."""
+    try:
+        random = _random.pop()
+    except IndexError:
+        _random.extend(_some_random())
+        random = _random.pop()
+    return f"{time.time_ns() // 1_000_000:012x}{random}"
+
+
+def _some_random() -> list[str]:
+    """The last 20 digits of some ids: version 7, 12 random bits, variant 10, 62 random bits."""
+    digits = os.urandom(10 * RANDOM).hex()
+    parts = (digits[start : start + 20] for start in range(0, len(digits), 20))
+    return [f"7{part[1:4]}{'89ab'[int(part[4], 16) & 3]}{part[5:]}" for part in parts]
+
+
+RANDOM = 256
+"""How many ids' random parts are made at a time: one by one they cost four times as much."""
+
+_random: list[str] = []
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_random.clear)  # Or two processes would give the same ones.

@@ -1,0 +1,209 @@
+"""What was used: a row for each finished call, and a row for each day and who used what of whom.
+
+Neither is ever written on the path of a call: `ledger.py` writes both, in one transaction. Rows outlive the keys, users
+and groups that they name, so there are no constraints to those; `key_name` keeps the name that a key had.
+
+Tokens are in disjoint buckets (`calls.TokenUsage`), money in nano-dollars: integers, which sum up exactly.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.conf import settings as site
+from django.contrib.auth.models import Group
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from ai_gateway.models.keys import VirtualKey
+
+NAME = 200
+"""The longest name that is kept; a longer one is cut."""
+
+TOKEN_BUCKETS = (
+    "input_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "cache_write_1h_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+    "input_audio_tokens",
+    "input_image_tokens",
+    "output_audio_tokens",
+    "output_image_tokens",
+)
+"""The columns of both tables that count tokens."""
+
+
+def reference(to: Any, name: Any) -> models.ForeignKey[Any, Any]:
+    """A column that names a row which may be deleted without this one: nothing that was used is forgotten."""
+    return models.ForeignKey(
+        to,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        null=True,
+        related_name="+",
+        verbose_name=name,
+    )
+
+
+def count(name: Any) -> models.BigIntegerField[Any, Any]:
+    """A column that counts."""
+    return models.BigIntegerField(name, default=0)
+
+
+def text(name: Any, length: int = NAME) -> models.CharField[Any, Any]:
+    """A column that names something, or is empty."""
+    return models.CharField(name, max_length=length, blank=True, default="")
+
+
+class Spent(models.Model):
+    """What both tables have: who, of whom, and how much."""
+
+    key = reference(VirtualKey, _("key"))
+    key_name = text(_("key name"))
+    user = reference(site.AUTH_USER_MODEL, _("user"))
+    group = reference(Group, _("group"))
+    provider = text(_("provider"))
+    served_model = models.CharField(
+        _("model"), max_length=NAME, blank=True, default="", help_text=_("The provider's own name of the model.")
+    )
+    route = text(_("route"))
+
+    input_tokens = count(_("input tokens"))
+    cache_read_tokens = count(_("tokens read from the cache"))
+    cache_write_tokens = count(_("tokens written to the cache"))
+    cache_write_1h_tokens = count(_("tokens written to the cache for an hour"))
+    output_tokens = count(_("output tokens"))
+    reasoning_tokens = count(_("reasoning tokens"))
+    input_audio_tokens = count(_("audio tokens heard"))
+    input_image_tokens = count(_("image tokens seen"))
+    output_audio_tokens = count(_("audio tokens spoken"))
+    output_image_tokens = count(_("image tokens drawn"))
+
+    class Meta:
+        abstract = True
+
+
+class UsageRecord(Spent):
+    """One finished call, however it ended.
+
+    `id` is made when the call arrives and begins with the time (UUID version 7, RFC 9562): rows are written in the
+    order of their keys, may be written again without being counted again, and PostgreSQL can partition by it.
+    """
+
+    class Outcome(models.TextChoices):
+        """What ended a call."""
+
+        ANSWERED = "answered", _("answered")
+        CACHED = "cached", _("answered from the cache")
+        REFUSED = "refused", _("refused by the gateway")
+        LIMITED = "limited", _("refused by a limit")
+        BLOCKED = "blocked", _("blocked by a guardrail")
+        FAILED = "failed", _("failed")
+        TIMED_OUT = "timed_out", _("timed out")
+        DISCONNECTED = "disconnected", _("the caller hung up")
+        STOPPED = "stopped", _("ended by a shutdown")
+
+    id = models.UUIDField(_("id"), primary_key=True)
+    request_id = text(_("request id"), 128)
+    upstream_id = text(_("the provider's request id"))
+    started_at = models.DateTimeField(_("time"))
+
+    project = text(_("project"))
+    organization = text(_("organization"))
+    end_user = text(_("end user"))
+    experiment = text(_("experiment"))
+    session = text(_("session"))
+    agent = text(_("agent"))
+    tags = models.JSONField(_("tags"), null=True)
+    metadata = models.JSONField(_("metadata"), null=True)
+
+    dialect = text(_("format"), 40)
+    endpoint = models.CharField(
+        _("endpoint"), max_length=NAME, blank=True, default="", help_text=_("The path below /v1/.")
+    )
+    model = models.CharField(_("requested model"), max_length=NAME, blank=True, default="")
+    is_stream = models.BooleanField(_("streamed"), default=False)
+
+    outcome = models.CharField(_("outcome"), max_length=20, choices=Outcome.choices)
+    status = models.PositiveSmallIntegerField(_("status"), default=0, help_text=_("What the caller got; 0: nothing."))
+    error_code = text(_("error"), 100)
+    attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
+    trail = models.JSONField(_("attempts in detail"), null=True)
+    duration_ms = models.PositiveIntegerField(_("duration (ms)"), default=0)
+    first_byte_ms = models.PositiveIntegerField(_("time to the provider's first byte (ms)"), null=True)
+    first_token_ms = models.PositiveIntegerField(_("time to the first token (ms)"), null=True)
+    overhead_us = models.PositiveIntegerField(
+        _("the gateway's own time (µs)"), default=0, help_text=_("From the request's arrival until it was sent on.")
+    )
+    bytes_in = count(_("bytes of the request"))
+    bytes_out = count(_("bytes of the answer"))
+
+    units = models.JSONField(
+        _("other units"),
+        null=True,
+        help_text=_("What is not counted in tokens: images, seconds, searches."),
+    )
+    service_tier = text(_("service tier"), 40)
+    is_estimated = models.BooleanField(
+        _("estimated"), default=False, help_text=_("Counted by the gateway, because the provider did not say.")
+    )
+    cost_nanos = models.BigIntegerField(_("cost in nano-dollars"), null=True)
+
+    class Meta:
+        verbose_name = _("usage record")
+        verbose_name_plural = _("usage records")
+        ordering: ClassVar[list[str]] = ["-id"]
+        default_permissions = ("view",)
+        indexes: ClassVar[list[models.Index]] = [
+            # All begin with, or end in, the time: a query names a span, and old partitions are dropped whole.
+            models.Index(fields=["started_at"], name="ai_gateway_usage_time"),
+            models.Index(fields=["key", "started_at"], name="ai_gateway_usage_key"),
+            models.Index(fields=["user", "started_at"], name="ai_gateway_usage_user"),
+            models.Index(fields=["request_id"], name="ai_gateway_usage_request"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.request_id)
+
+
+class UsageDaily(Spent):
+    """The sum of a day's records of one key, user, group, provider, model and route.
+
+    A day is one of the accounting time zone (`AI_GATEWAY["TIME_ZONE"]`). `slot` is the digest of what is summed up
+    together: the columns may be null, which no database takes for equal.
+    """
+
+    day = models.DateField(_("day"))
+    slot = models.CharField(max_length=32)
+
+    requests = count(_("requests"))
+    errors = count(_("errors"))
+    limited = count(_("refused by a limit"))
+    cached = count(_("answered from the cache"))
+    estimated = count(_("estimated"))
+    unpriced = count(_("without a price"))
+    duration_ms = count(_("duration (ms)"))
+    first_tokens = count(_("answers with a first token"))
+    first_token_ms = count(_("time to the first token (ms)"))
+    bytes_out = count(_("bytes of the answers"))
+    cost_nanos = count(_("cost in nano-dollars"))
+
+    class Meta:
+        verbose_name = _("usage of a day")
+        verbose_name_plural = _("usage by day")
+        ordering: ClassVar[list[str]] = ["-day"]
+        default_permissions = ("view",)
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["day", "slot"], name="ai_gateway_daily_once")
+        ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["key", "day"], name="ai_gateway_daily_key"),
+            models.Index(fields=["user", "day"], name="ai_gateway_daily_user"),
+            models.Index(fields=["group", "day"], name="ai_gateway_daily_group"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.provider}/{self.served_model}"
