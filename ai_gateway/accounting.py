@@ -13,10 +13,12 @@ from typing import Any
 
 import msgspec
 
-from ai_gateway import estimates, health
+from ai_gateway import estimates, health, ratelimits
 from ai_gateway import ledger as ledgers
+from ai_gateway.allowances import NANOS
 from ai_gateway.calls import Reply, ReplyBody
 from ai_gateway.consumption import Consumption
+from ai_gateway.errors import LimitReached
 from ai_gateway.meter import AGENT_HEADERS, SESSION_HEADERS, Entry, Meter, Outcome, cut, tracked
 from ai_gateway.protocols.conversation import TokenUsage
 from ai_gateway.registry import Snapshot
@@ -165,20 +167,22 @@ def finish(meter: Meter, snapshot: Snapshot) -> None:
         ledgers.ledger.put(entry)
 
 
-async def finish_durably(meter: Meter, snapshot: Snapshot) -> None:
-    """End the measure of a call, and wait until its entry is durable, if that is what the site wants."""
-    ledger = ledgers.ledger
-    if ledger is None or not ledger.is_committed:
-        finish(meter, snapshot)
-        return
-    entry = close(meter, snapshot)
-    if entry is not None:
-        await ledger.commit(entry)
+async def finish_durably(meter: Meter, snapshot: Snapshot) -> Entry | None:
+    """End the measure of a call, and wait until its entry is durable, if that is what the site wants. Gives the entry,
+    or None if that has been done."""
+    entry, ledger = close(meter, snapshot), ledgers.ledger
+    if entry is not None and ledger is not None:
+        if ledger.is_committed:
+            await ledger.commit(entry)
+        else:
+            ledger.put(entry)
+    return entry
 
 
 async def account(reply: Reply, meter: Meter, snapshot: Snapshot) -> Reply:
     """Take a reply into account: a whole one now, one that is sent while it is made when it ends."""
     meter.status = reply.status
+    reply = _told(reply, meter)
     body = reply.body
     if isinstance(body, ReplyBody):
         ledger = ledgers.ledger
@@ -187,8 +191,27 @@ async def account(reply: Reply, meter: Meter, snapshot: Snapshot) -> Reply:
     meter.bytes_out = len(body)
     if meter.outcome is None:
         meter.outcome = Outcome.ANSWERED if reply.status < 400 else Outcome.FAILED
-    await finish_durably(meter, snapshot)
+    entry = await finish_durably(meter, snapshot)
+    if entry is not None and entry.cost_nanos is not None and meter.consumption is not None:
+        reply.headers.append((b"x-gateway-cost", dollars(entry.cost_nanos)))
     return reply
+
+
+def dollars(nanos: int) -> bytes:
+    """Write nano-dollars as dollars, exactly."""
+    return f"{nanos // NANOS}.{nanos % NANOS:09d}".encode()
+
+
+def _told(reply: Reply, meter: Meter) -> Reply:
+    """Tell the caller in the headers of a reply where its limits stand."""
+    family = meter.arrival.dialect.family
+    if isinstance(meter.error, LimitReached):
+        own = ratelimits.refusal_headers(meter.error, family)
+    elif meter.hold is not None:
+        own = ratelimits.headers(meter.hold, family)
+    else:
+        return reply
+    return msgspec.structs.replace(reply, headers=ratelimits.replaced(reply.headers, own)) if own else reply
 
 
 class Accounted(ReplyBody):

@@ -133,7 +133,7 @@ class LimitTable:
         self._add(found, "everyone", "all")
         if caller.key_id is not None:
             self._add(found, "key", str(caller.key_id))
-        elif caller.key_name is not None:
+        elif caller.key_name is not None and caller.user_id is None:  # A key of the settings.
             self._add(found, "key", caller.key_name)
         if caller.user_id is not None:
             self._add(found, "user", str(caller.user_id))

@@ -33,6 +33,7 @@ async def run(attempt: Attempt, transport: Transport) -> Reply:
     if local is not None:
         return local
     await admission.admit(meter, attempt.target, attempt.snapshot)
+    meter.attempts += 1
     request = hop.request()
     attempt.sent_at = meter.sent_at = perf_counter()
     send = provider.send or transport.send

@@ -17,7 +17,7 @@ import msgspec
 
 from ai_gateway.calls import Arrival, Call, Caller, Target
 from ai_gateway.consumption import Consumption, Listener
-from ai_gateway.errors import GatewayError, Kind
+from ai_gateway.errors import GatewayError, Kind, LimitReached
 from ai_gateway.holds import Hold
 
 LONGEST = 200
@@ -146,8 +146,7 @@ class Meter:
         self.is_closed = False
 
     def begin_attempt(self, target: Target) -> None:
-        """Note that a target is asked now."""
-        self.attempts += 1
+        """Note that a target is to be asked now."""
         self.target = target
 
     def fail_attempt(self, error: GatewayError, began_at: float) -> None:
@@ -178,6 +177,8 @@ def outcome_of(error: GatewayError, *, was_sent: bool) -> Outcome:
     """Tell what ended a call that ended with this error."""
     if error.code == "gateway_draining":
         return Outcome.STOPPED
+    if isinstance(error, LimitReached):
+        return Outcome.LIMITED
     if error.kind is Kind.TIMEOUT:
         return Outcome.TIMED_OUT
     return Outcome.FAILED if was_sent or error.status >= 500 else Outcome.REFUSED

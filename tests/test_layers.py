@@ -26,7 +26,7 @@ LAYERS = (
     "refresher",
     "routing health refusals intake guard changes",
     "keys access ledger",
-    "relay translation listing concurrency admission",
+    "relay translation listing concurrency admission ratelimits",
     "hops accounting",
     "attempts",
     "gateway",
@@ -83,6 +83,7 @@ NO_DJANGO = [
     "holds",
     "meter",
     "admission",
+    "ratelimits",
     "accounting",
 ]
 """What could be used without Django: of it, only `conf` and what stands above may be Django's."""
