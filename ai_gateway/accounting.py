@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Coroutine, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from ai_gateway.allowances import NANOS
 from ai_gateway.calls import Reply, ReplyBody
 from ai_gateway.consumption import Consumption
 from ai_gateway.errors import LimitReached
+from ai_gateway.finishing import read_on
 from ai_gateway.meter import AGENT_HEADERS, SESSION_HEADERS, Entry, Meter, Outcome, cut, tracked
 from ai_gateway.protocols.conversation import TokenUsage
 from ai_gateway.registry import Snapshot
@@ -158,13 +160,20 @@ def _add_tracking(entry: Entry, fields: Mapping[bytes, bytes]) -> None:
 
 def finish(meter: Meter, snapshot: Snapshot) -> None:
     """End the measure of a call that may have been ended already, without waiting."""
-    if meter.is_closed:
+    if meter.is_closed or meter.goes_on:
         return
     if meter.outcome is None:
         meter.outcome = Outcome.STOPPED if health.is_draining() else Outcome.DISCONNECTED
     entry = close(meter, snapshot)
     if entry is not None and ledgers.ledger is not None:
         ledgers.ledger.put(entry)
+
+
+def finish_alone(meter: Meter, snapshot: Snapshot) -> None:
+    """End the measure of a call whose caller left before its answer was read to the end."""
+    meter.goes_on = False
+    meter.outcome = Outcome.DISCONNECTED
+    finish(meter, snapshot)
 
 
 async def finish_durably(meter: Meter, snapshot: Snapshot) -> Entry | None:
@@ -233,7 +242,15 @@ class Accounted(ReplyBody):
         return self._body.__anext__()
 
     async def aclose(self) -> None:
-        """Close the upstream's answer, and the account."""
+        """Close the upstream's answer, and the account; or have the answer read on without its caller."""
+        meter = self._meter
+        if meter.finish_within and meter.outcome is None and not meter.is_closed and not health.is_draining():
+            meter.outcome = Outcome.DISCONNECTED  # Once: it may be closed again.
+            meter.goes_on = True
+            read_on(self._body, meter.finish_within, partial(finish_alone, meter, self._snapshot))
+            return
+        if meter.goes_on:
+            return
         try:
             await self._body.aclose()
         finally:

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from time import perf_counter
 
-from ai_gateway import admission, health
-from ai_gateway.calls import Call, Reply, Target
-from ai_gateway.concurrency import limited
+from ai_gateway import accounting, admission, health
+from ai_gateway.calls import Call, Reply, Target, UpstreamRequest
+from ai_gateway.concurrency import Send, limited
 from ai_gateway.errors import ConnectFailed, GatewayError, LimitReached
-from ai_gateway.hops import Attempt, plan
+from ai_gateway.finishing import despite_its_caller
+from ai_gateway.hops import Attempt, Hop, plan
 from ai_gateway.keys import check_access
 from ai_gateway.meter import Meter
 from ai_gateway.registry import Snapshot
@@ -39,6 +41,19 @@ async def run(attempt: Attempt, transport: Transport) -> Reply:
     send = provider.send or transport.send
     if provider.max_concurrency is not None:
         send = limited(provider, send)
+    exchange = _exchange(attempt, hop, send, request)
+    if not provider.finish_within:
+        return await exchange
+    meter.finish_within, meter.goes_on = provider.finish_within, True
+    when_over = partial(accounting.finish_alone, meter, attempt.snapshot)
+    reply = await despite_its_caller(exchange, provider.finish_within, when_over)
+    meter.goes_on = False
+    return reply
+
+
+async def _exchange(attempt: Attempt, hop: Hop, send: Send, request: UpstreamRequest) -> Reply:
+    """Send a request, and judge the answer."""
+    provider, meter = attempt.provider, attempt.meter
     response = await send(request, provider.timeouts or attempt.snapshot.timeouts)
     meter.first_byte_at = perf_counter()
     try:

@@ -8,7 +8,20 @@ from weakref import WeakKeyDictionary
 
 from django.utils.module_loading import import_string
 
-from ai_gateway import access, accounting, attempts, health, intake, keys, limits, listing, refresher, registry, routing
+from ai_gateway import (
+    access,
+    accounting,
+    attempts,
+    finishing,
+    health,
+    intake,
+    keys,
+    limits,
+    listing,
+    refresher,
+    registry,
+    routing,
+)
 from ai_gateway.calls import Arrival, Caller, Reply
 from ai_gateway.conf import settings
 from ai_gateway.errors import ClientDisconnected, Draining, GatewayError, InternalError
@@ -54,13 +67,13 @@ async def _measured(meter: Meter, snapshot: Snapshot, transport: Transport) -> R
     except GatewayError as error:
         meter.fail(error)
         reply = refuse(error, arrival.dialect, arrival.request_id)
+    except (ClientDisconnected, asyncio.CancelledError):
+        accounting.finish(meter, snapshot)
+        raise
     except Exception:
         failed = failure(arrival)
         meter.fail(failed)
         reply = refuse(failed, arrival.dialect, arrival.request_id)
-    except BaseException:  # The caller hung up, or the process ends.
-        accounting.finish(meter, snapshot)
-        raise
     return await accounting.account(reply, meter, snapshot)
 
 
@@ -125,6 +138,7 @@ def stopping() -> Draining:
 
 async def close(loop: asyncio.AbstractEventLoop) -> None:
     """Close the running event loop's connections, and those of the limits."""
+    await finishing.end(loop)
     found = _transports.pop(loop, None)
     if found is not None:
         await found.aclose()

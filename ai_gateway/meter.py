@@ -110,8 +110,10 @@ class Meter:
         "caller",
         "consumption",
         "error",
+        "finish_within",
         "first_byte_at",
         "first_token_at",
+        "goes_on",
         "hold",
         "id",
         "is_closed",
@@ -144,6 +146,10 @@ class Meter:
         self.consumption: Consumption | None = None
         self.hold: Hold | None = None
         self.is_closed = False
+        self.finish_within = 0.0
+        """For how many seconds the provider's answer is read on if the caller leaves (`finishing.py`)."""
+        self.goes_on = False
+        """Whether the answer is read on although its caller has left, so that this is not the end of the call."""
 
     def begin_attempt(self, target: Target) -> None:
         """Note that a target is to be asked now."""

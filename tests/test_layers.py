@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ai_gateway"
 LAYERS = (
-    "errors calls sse protocols credentials crypto cors bodies server charges __version__",
+    "errors calls sse protocols credentials crypto cors bodies server charges finishing __version__",
     "consumption estimates allowances",
     "pricing",
     "conf transports providers environment capabilities",
@@ -84,6 +84,7 @@ NO_DJANGO = [
     "meter",
     "admission",
     "ratelimits",
+    "finishing",
     "accounting",
 ]
 """What could be used without Django: of it, only `conf` and what stands above may be Django's."""

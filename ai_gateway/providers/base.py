@@ -150,6 +150,10 @@ class Provider:
     max_concurrency: int | None = None
     """How many calls it takes at once; None for no limit."""
 
+    finish_within: float = 0.0
+    """For how many seconds an answer is read on after its caller has hung up, to learn what it used: for providers that
+    bill all of it anyway. 0: it is not, and the provider is hung up on."""
+
     required_options: ClassVar[tuple[str, ...]] = ()
     """Options that say which account or place of the provider is meant, for example a resource name that is part of
     the URL. They can be set by environment variables, like the credential and the base URL."""
