@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Coroutine, Mapping
 from functools import partial
+from time import perf_counter
 from typing import Any
 
 import msgspec
@@ -21,7 +22,7 @@ from ai_gateway.calls import Reply, ReplyBody
 from ai_gateway.consumption import Consumption
 from ai_gateway.errors import LimitReached
 from ai_gateway.finishing import read_on
-from ai_gateway.meter import AGENT_HEADERS, SESSION_HEADERS, Entry, Meter, Outcome, cut, tracked
+from ai_gateway.meter import TRACKED, Entry, Meter, Outcome, cut
 from ai_gateway.protocols.conversation import TokenUsage
 from ai_gateway.registry import Snapshot
 
@@ -82,12 +83,12 @@ def cost_of(meter: Meter, snapshot: Snapshot) -> int | None:
 
 def _entry(meter: Meter, consumption: Consumption | None, cost: int | None) -> Entry:
     arrival, caller, call, target = meter.arrival, meter.caller, meter.call, meter.target
-    fields = arrival.fields
     began = arrival.received_at
+    seconds = perf_counter() - began
     entry = Entry(
         id=meter.id,
         request_id=arrival.request_id,
-        started_at=time.time() - meter.seconds,
+        started_at=time.time() - seconds,
         outcome=(meter.outcome or Outcome.ANSWERED).value,
         status=meter.status,
         key_id=caller.key_id,
@@ -98,7 +99,7 @@ def _entry(meter: Meter, consumption: Consumption | None, cost: int | None) -> E
         endpoint=cut(arrival.path.removeprefix("/v1beta/").removeprefix("/v1/")),
         route=cut(meter.route),
         attempts=meter.attempts,
-        duration_ms=round(meter.seconds * 1e3),
+        duration_ms=int(seconds * 1e3),
         bytes_out=meter.bytes_out,
         cost_nanos=cost,
     )
@@ -113,18 +114,18 @@ def _entry(meter: Meter, consumption: Consumption | None, cost: int | None) -> E
     if meter.trail:
         entry.trail = meter.trail
     if meter.sent_at is not None:
-        entry.overhead_us = round((meter.sent_at - began) * 1e6)
+        entry.overhead_us = int((meter.sent_at - began) * 1e6)
     if meter.first_byte_at is not None:
-        entry.first_byte_ms = round((meter.first_byte_at - began) * 1e3)
+        entry.first_byte_ms = int((meter.first_byte_at - began) * 1e3)
     if meter.first_token_at is not None:
-        entry.first_token_ms = round((meter.first_token_at - began) * 1e3)
+        entry.first_token_ms = int((meter.first_token_at - began) * 1e3)
     if caller.tags:
         entry.tags = list(caller.tags)
     if caller.metadata:
         entry.metadata = dict(caller.metadata)
     if consumption is not None:
         _add_consumption(entry, consumption)
-    _add_tracking(entry, fields)
+    _add_tracking(entry, arrival.fields)
     return entry
 
 
@@ -150,12 +151,8 @@ def _add_consumption(entry: Entry, consumption: Consumption) -> None:
 
 
 def _add_tracking(entry: Entry, fields: Mapping[bytes, bytes]) -> None:
-    entry.project = tracked(fields, b"x-project-id")
-    entry.organization = tracked(fields, b"x-organization-id", b"x-organisation-id")
-    entry.end_user = tracked(fields, b"x-user-id")
-    entry.experiment = tracked(fields, b"x-experiment-id")
-    entry.session = tracked(fields, *SESSION_HEADERS)
-    entry.agent = tracked(fields, *AGENT_HEADERS)
+    for header in TRACKED.keys() & fields.keys():  # Most calls have none.
+        setattr(entry, TRACKED[header], cut(fields[header].decode("utf-8", "replace")))
 
 
 def finish(meter: Meter, snapshot: Snapshot) -> None:

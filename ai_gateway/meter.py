@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
 from enum import Enum
 from time import perf_counter
 from typing import Any
@@ -23,10 +22,21 @@ from ai_gateway.holds import Hold
 LONGEST = 200
 """Letters of a name that are kept: callers make some of them up."""
 
-SESSION_HEADERS = (b"x-claude-code-session-id", b"x-session-id", b"session_id", b"session-id")
-"""Where coding agents tell which session a call belongs to: Claude Code's, and the others' (Codex: `session_id`)."""
-
-AGENT_HEADERS = (b"x-claude-code-agent-id", b"x-agent-id")
+TRACKED = {
+    b"x-project-id": "project",
+    b"x-organization-id": "organization",
+    b"x-organisation-id": "organization",
+    b"x-user-id": "end_user",
+    b"x-experiment-id": "experiment",
+    # Claude Code's own header, and what other coding agents have (Codex: `session_id`).
+    b"x-claude-code-session-id": "session",
+    b"x-session-id": "session",
+    b"session-id": "session",
+    b"session_id": "session",
+    b"x-claude-code-agent-id": "agent",
+    b"x-agent-id": "agent",
+}
+"""Headers by which callers tell what a call belongs to, and the column of each."""
 
 
 class Outcome(Enum):
@@ -173,11 +183,6 @@ class Meter:
         self.error = error
         self.outcome = outcome_of(error, was_sent=self.sent_at is not None)
 
-    @property
-    def seconds(self) -> float:
-        """How long the call has taken so far."""
-        return perf_counter() - self.arrival.received_at
-
 
 def outcome_of(error: GatewayError, *, was_sent: bool) -> Outcome:
     """Tell what ended a call that ended with this error."""
@@ -193,15 +198,6 @@ def outcome_of(error: GatewayError, *, was_sent: bool) -> Outcome:
 def cut(value: str | None) -> str:
     """Shorten a name that somebody made up, without characters that databases refuse."""
     return value[:LONGEST].replace("\x00", "") if value else ""
-
-
-def tracked(fields: Mapping[bytes, bytes], *names: bytes) -> str:
-    """Give the first of these headers that is there."""
-    for name in names:
-        value = fields.get(name)
-        if value:
-            return cut(value.decode("utf-8", "replace"))
-    return ""
 
 
 def new_id() -> str:

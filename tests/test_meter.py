@@ -17,7 +17,7 @@ from ai_gateway.errors import (
     UpstreamClosed,
     UpstreamTimeout,
 )
-from ai_gateway.meter import LONGEST, Meter, Outcome, cut, new_id, outcome_of, tracked
+from ai_gateway.meter import LONGEST, Meter, Outcome, cut, new_id, outcome_of
 from tests.factories import HOLDER, make_arrival
 
 
@@ -68,10 +68,3 @@ def test_names_that_callers_make_up_are_cut_and_harmless() -> None:
     assert cut("x" * 1000) == "x" * LONGEST
     assert cut("a\x00b") == "ab"
     assert cut(None) == ""
-
-
-def test_the_first_header_that_is_there_counts() -> None:
-    fields = {b"x-organisation-id": b"b", b"x-project-id": b"\xff"}
-    assert tracked(fields, b"x-organization-id", b"x-organisation-id") == "b"
-    assert tracked(fields, b"x-project-id") == "\N{REPLACEMENT CHARACTER}"
-    assert tracked(fields, b"x-user-id") == ""
