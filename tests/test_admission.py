@@ -160,7 +160,7 @@ def test_a_budget_is_another_error_than_a_rate(store: Recorder) -> None:
 
 
 def test_a_store_that_does_not_answer_is_an_error_of_the_gateway(store: Recorder) -> None:
-    store.verdicts = [StoreUnavailable("gone")]  # type: ignore[list-item]
+    store.verdicts = [StoreUnavailable("gone")]
     with pytest.raises(LimitsUnavailable):
         admit(limit("often"))
 

@@ -25,13 +25,10 @@ LIMITS = [
     {"name": "at once", "scope": "key", "measure": "concurrency", "amount": 10**6},
     {"name": "budget", "scope": "key", "measure": "cost", "window": "month", "amount": 10**6},
 ]
-STORES = {"memory": {"BACKEND": "memory"}, "redis": {"BACKEND": "redis"}}
-
 ACCOUNTING: dict[str, Any] = {"USAGE": False}
 if DATABASE:
-    store = STORES["redis" if "BENCHMARK_REDIS" in os.environ else "memory"]
-    if "BENCHMARK_REDIS" in os.environ:
-        store = {**store, "OPTIONS": {"url": os.environ["BENCHMARK_REDIS"]}}
+    redis = os.environ.get("BENCHMARK_REDIS")
+    store: dict[str, Any] = {"BACKEND": "redis", "OPTIONS": {"url": redis}} if redis else {"BACKEND": "memory"}
     ACCOUNTING = {
         "LIMITS": LIMITS,
         "LIMIT_STORE": store,
