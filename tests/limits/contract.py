@@ -1,7 +1,7 @@
 """What holds for every store of limits, wherever it keeps its counters.
 
 A backend's tests subclass `StoreContract`, and `SharedStoreContract` where what it keeps outlives a process, and have a
-fixture `backend` that gives a `Backend`: empty, with a clock that only moves when a test says so.
+fixture `backend` that gives a `Backend` or a `SharedBackend`: empty, with a clock that only moves when a test says so.
 """
 
 from __future__ import annotations
@@ -53,16 +53,22 @@ class Backend(ABC):
     def new_store(self) -> LimitStore:
         """Make a store that goes by the clock."""
 
-    async def renew(self, store: LimitStore) -> None:
-        """Have a store do now what it does by itself long before the reservations of its living calls expire."""
-
-    async def kill(self, store: LimitStore) -> None:
-        """End a store as the death of its process does: it renews nothing any more."""
-
     async def close(self) -> None:
         """Close all stores."""
         for store in self.stores:
             await store.aclose()
+
+
+class SharedBackend(Backend):
+    """One whose counters belong to all processes, and outlive them."""
+
+    @abstractmethod
+    async def renew(self, store: LimitStore) -> None:
+        """Have a store do now what it does by itself long before the reservations of its living calls expire."""
+
+    @abstractmethod
+    async def kill(self, store: LimitStore) -> None:
+        """End a store as the death of its process does: it renews nothing any more."""
 
 
 Scenario = Callable[[Any, Any], Coroutine[Any, Any, None]]
@@ -420,7 +426,7 @@ class SharedStoreContract(StoreContract):
     """What a store does besides whose counters belong to several processes."""
 
     @scenario
-    async def test_all_processes_count_together(self, backend: Backend) -> None:
+    async def test_all_processes_count_together(self, backend: SharedBackend) -> None:
         one, other = backend.open(), backend.open()
         stores = itertools.cycle([one, other])
         assert [await admits(next(stores), rate(1, 5), quota(1, 4)) for _ in range(6)] == [True] * 4 + [False] * 2
@@ -428,7 +434,7 @@ class SharedStoreContract(StoreContract):
 
     @scenario
     async def test_of_many_processes_at_once_that_are_the_first_exactly_as_many_are_admitted(
-        self, backend: Backend
+        self, backend: SharedBackend
     ) -> None:
         stores = [backend.open() for _ in range(4)]
         verdicts = await asyncio.gather(*(take(stores[n % 4], quota(1, 5), slot(5), rate(1, 50)) for n in range(8)))
@@ -436,7 +442,7 @@ class SharedStoreContract(StoreContract):
         assert [each.used for each in await stores[0].states([quota(1, 5), slot(5), rate(1, 50)])] == [5, 5, 5]
 
     @scenario
-    async def test_what_a_dead_process_reserved_counts_as_spent(self, backend: Backend) -> None:
+    async def test_what_a_dead_process_reserved_counts_as_spent(self, backend: SharedBackend) -> None:
         dead, alive = backend.open(), backend.open()
         for _ in range(5):
             await take(dead, quota(10))
@@ -448,7 +454,7 @@ class SharedStoreContract(StoreContract):
         assert [await admits(alive, quota(10)) for _ in range(2)] == [True, False]
 
     @scenario
-    async def test_calls_of_a_dead_process_are_no_calls_at_once_any_more(self, backend: Backend) -> None:
+    async def test_calls_of_a_dead_process_are_no_calls_at_once_any_more(self, backend: SharedBackend) -> None:
         dead, alive = backend.open(), backend.open()
         assert [await admits(dead, slot()) for _ in range(3)] == [True, True, False]
         await backend.kill(dead)
@@ -458,7 +464,7 @@ class SharedStoreContract(StoreContract):
         assert [await admits(alive, slot()) for _ in range(3)] == [True, True, False]
 
     @scenario
-    async def test_calls_of_a_living_process_do_not_expire(self, backend: Backend) -> None:
+    async def test_calls_of_a_living_process_do_not_expire(self, backend: SharedBackend) -> None:
         store, other, call = backend.open(), backend.open(), new_id()
         await take(store, quota(10), slot(1), call=call)
         for _ in range(4):
@@ -470,7 +476,7 @@ class SharedStoreContract(StoreContract):
         assert [each.used for each in await other.states([quota(), slot(1)])] == [3, 0]
 
     @scenario
-    async def test_what_had_expired_is_corrected_when_it_is_settled_after_all(self, backend: Backend) -> None:
+    async def test_what_had_expired_is_corrected_when_it_is_settled_after_all(self, backend: SharedBackend) -> None:
         """A process that was stopped for a while, and goes on."""
         slow, other, call = backend.open(), backend.open(), new_id()
         await take(slow, quota(10), slot(), rate(10), call=call)
@@ -484,7 +490,7 @@ class SharedStoreContract(StoreContract):
         assert [each.used for each in await other.states([quota(), slot(), rate()])] == [25, 1, 0]
 
     @scenario
-    async def test_a_store_that_is_closed_has_settled(self, backend: Backend) -> None:
+    async def test_a_store_that_is_closed_has_settled(self, backend: SharedBackend) -> None:
         store, call = backend.open(), new_id()
         await take(store, quota(10), call=call)
         store.settle(call, [Settlement(quota(10), 7)])
