@@ -23,8 +23,9 @@ class LimitStore(ABC):
         """Take all charges of a call, or none. `call` names the reservation, `ttl` is after how many seconds it expires
         if this process is dead by then: the store keeps those of calls under way from it.
 
-        The charges come in the same order in every process. A call may be admitted more than once, for other counters.
-        Raises StoreUnavailable.
+        The charges come in the same order in every process. A call may be admitted more than once, for other counters,
+        or for those that it has settled. One that is cancelled while it waits has taken nothing: what was taken for it
+        all the same, the store gives back. Raises StoreUnavailable.
         """
 
     @abstractmethod

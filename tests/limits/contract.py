@@ -408,6 +408,22 @@ class StoreContract:
         assert [each.used for each in await store.states([quota(1, 20), rate(1, 1000)])] == [20, 20]
 
     @scenario
+    async def test_a_call_that_does_not_wait_any_more_has_taken_nothing(self, backend: Backend) -> None:
+        store = backend.open()
+        for patience in range(12):
+            admission = asyncio.create_task(take(store, quota(10, 1000), slot(100), rate(10, 1000)))
+            for _ in range(patience):
+                await asyncio.sleep(0.001)
+            # Its caller hung up. Whoever does not get a verdict settles nothing, however far the store got.
+            admission.cancel()
+            await asyncio.wait([admission])
+            if not admission.cancelled():
+                break
+        await store.flush()
+        taken = 0 if admission.cancelled() else 10
+        assert [each.used for each in await store.states([quota(10, 1000), rate(10, 1000)])] == [taken, taken]
+
+    @scenario
     async def test_a_store_can_be_used_again_after_it_was_closed(self, backend: Backend) -> None:
         store, call = backend.open(), new_id()
         await take(store, quota(10), call=call)
