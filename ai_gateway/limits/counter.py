@@ -20,47 +20,48 @@ class Counter:
         self.touched_at = now
         self.useless_at = useless_at
 
-    def admits(self, charge: Charge, now: int) -> bool:
-        """Whether there is room for a charge."""
-        if charge.is_soft:
-            return True
+    def offer(self, charge: Charge, now: int) -> int | None:
+        """Tell where a charge would bring the counter: the arrival time of a rate, else what is reserved. None: there
+        is no room for it."""
+        _, algorithm, amount, ceiling, _, _, is_soft = charge
+        if algorithm is RATE:
+            return gcra.taken(charge, self.arrival, now)
+        reserved = self.reserved + amount
+        return reserved if is_soft or self.spent + reserved <= ceiling else None
+
+    def take(self, charge: Charge, offered: int, now: int) -> None:
+        """Take a charge, with what was offered for it."""
+        self.touched_at = now
         if charge.algorithm is RATE:
-            return charge.ceiling > 0 and self.arrival <= gcra.latest(charge, now)
-        return self.spent + self.reserved + charge.amount <= charge.ceiling
+            self.arrival = offered
+        else:
+            self.reserved = offered
+
+    def settle(self, charge: Charge, actual: int, offered: int, now: int) -> None:
+        """Put what was used in place of a charge that was taken with what was offered for it."""
+        self.touched_at = now
+        _, algorithm, amount, _, _, _, _ = charge
+        if algorithm is RATE:
+            if actual != amount:
+                self.arrival += gcra.correction(charge, actual, offered, now)
+            return
+        self.reserved -= amount
+        if algorithm is QUOTA:
+            self.spent += actual
+
+    def state(self, charge: Charge, now: int, date: float) -> State:
+        """Tell where it stands."""
+        _, algorithm, _, ceiling, _, ends_at, _ = charge
+        if algorithm is RATE:
+            return gcra.state(charge, self.arrival, now)
+        used = self.spent + self.reserved
+        return State(used, ceiling - used if used < ceiling else 0, ends_at - date if ends_at > date else 0.0)
 
     def retry_after(self, charge: Charge, now: int, date: float) -> float | None:
         """Tell in how many seconds there is room for a charge that was refused; None if nobody knows."""
         if charge.algorithm is RATE:
             return gcra.retry_after(charge, self.arrival, now)
         return max(0.0, charge.ends_at - date) if charge.ends_at else None
-
-    def take(self, charge: Charge, now: int) -> int:
-        """Take a charge. Gives the arrival time after it, which `settle` wants to know."""
-        self.touched_at = now
-        if charge.algorithm is RATE:
-            self.arrival = max(self.arrival, now) + gcra.cost(charge, charge.amount)
-        else:
-            self.reserved += charge.amount
-        return self.arrival
-
-    def settle(self, charge: Charge, actual: int, taken_until: int, now: int) -> None:
-        """Put what was used in place of a charge."""
-        self.touched_at = now
-        if charge.algorithm is RATE:
-            self.arrival += gcra.correction(charge, actual, taken_until, now)
-            return
-        self.reserved -= charge.amount
-        if charge.algorithm is QUOTA:
-            self.spent += actual
-
-    def state(self, charge: Charge, now: int, date: float) -> State:
-        """Tell where it stands."""
-        if charge.algorithm is RATE:
-            return gcra.state(charge, self.arrival, now)
-        used = self.spent + self.reserved
-        remaining = charge.ceiling - used
-        resets_in = charge.ends_at - date if charge.ends_at else 0.0
-        return State(used, remaining if remaining > 0 else 0, resets_in if resets_in > 0 else 0.0)
 
     def is_useless(self, now: int) -> bool:
         """Whether a new one would say the same, or nobody will ask: its period is over."""

@@ -17,14 +17,25 @@ MICROSECONDS = 1_000_000
 
 def cost(charge: Charge, amount: int) -> int:
     """Tell in which time so much flows back, in microseconds. A ceiling of 0, where nothing does, is taken for 1."""
-    return amount * round(charge.window * MICROSECONDS) // (charge.ceiling or 1)
+    return amount * int(charge.window * MICROSECONDS) // (charge.ceiling or 1)
 
 
 def latest(charge: Charge, now: int) -> int:
     """Tell the latest arrival time that a counter may have now to admit a charge. One of more than the ceiling is
     admitted if nothing else is taken: it would never be else."""
-    window = round(charge.window * MICROSECONDS)
+    window = int(charge.window * MICROSECONDS)
     return now + window - min(cost(charge, charge.amount), window)
+
+
+def taken(charge: Charge, arrival: int, now: int) -> int | None:
+    """Give the arrival time of a counter after a charge. None: there is no room for it."""
+    _, _, amount, ceiling, seconds, _, is_soft = charge
+    window = int(seconds * MICROSECONDS)
+    moved = amount * window // (ceiling or 1)
+    begin = arrival if arrival > now else now
+    if not is_soft and (not ceiling or begin - now + (moved if moved < window else window) > window):
+        return None
+    return begin + moved
 
 
 def correction(charge: Charge, actual: int, taken_until: int, now: int) -> int:
@@ -45,6 +56,9 @@ def retry_after(charge: Charge, arrival: int, now: int) -> float:
 
 def state(charge: Charge, arrival: int, now: int) -> State:
     """Tell where a counter stands."""
-    ahead = max(0, arrival - now)
-    used = -(-ahead * charge.ceiling // round(charge.window * MICROSECONDS))
-    return State(used, max(0, charge.ceiling - used), ahead / MICROSECONDS)
+    ceiling = charge.ceiling
+    if arrival <= now:
+        return State(0, ceiling, 0.0)
+    ahead = arrival - now
+    used = -(-ahead * ceiling // int(charge.window * MICROSECONDS))
+    return State(used, ceiling - used if used < ceiling else 0, ahead / MICROSECONDS)

@@ -10,9 +10,10 @@ LONGEST_CALL: the slots that it holds are free again, and the rest stays counted
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from ai_gateway.charges import Algorithm, Charge, Settlement, State, Verdict
 from ai_gateway.limits.base import LimitStore
@@ -36,14 +37,8 @@ FEW = 1000
 """Counters that are not worth a look."""
 
 
-class Held:
-    """What a call has taken."""
-
-    __slots__ = ("since", "taken")
-
-    def __init__(self, since: int) -> None:
-        self.since = since
-        self.taken: dict[str, tuple[Counter, Charge, int]] = {}
+Held = dict[str, tuple[Counter, Charge, int, int]]
+"""What a call has taken, by the names of the counters: of which, what, what was offered for it, and when."""
 
 
 class MemoryStore(LimitStore):
@@ -67,6 +62,11 @@ class MemoryStore(LimitStore):
         self._most = FEW
         self._sower = Sower(seed, self._is_sown, self._sow) if seed is not None else None
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no call holds anything."""
+        return not self._held
+
     async def admit(self, call: str, charges: Sequence[Charge], ttl: float) -> Verdict:
         """See LimitStore.admit(). The time after which a reservation expires is this store's own."""
         if self._sower is not None:
@@ -75,19 +75,21 @@ class MemoryStore(LimitStore):
         with self._lock:
             if now - self._tidied_at > TIDY * MICROSECONDS:
                 self._tidy(now)
-            counters = [self._counters.get(charge.counter) or self._add(charge, now, date) for charge in charges]
-            place = 0
-            for counter, charge in zip(counters, charges, strict=True):
-                if not counter.admits(charge, now):
-                    states = [each.state(one, now, date) for each, one in zip(counters, charges, strict=True)]
-                    return Verdict(False, states, place, counter.retry_after(charge, now, date))
-                place += 1
-            held = self._held.get(call)
-            if held is None:
-                held = self._held[call] = Held(now)
-            states = []
-            for counter, charge in zip(counters, charges, strict=True):
-                held.taken[charge.counter] = (counter, charge, counter.take(charge, now))
+            known = self._counters
+            offers: list[tuple[Counter, Charge, int, int]] = []
+            for charge in charges:
+                counter = known.get(charge.counter) or self._add(charge, now, date)
+                offered = counter.offer(charge, now)
+                if offered is None:
+                    wait = counter.retry_after(charge, now, date)
+                    return Verdict(False, self._states(charges, now, date), len(offers), wait)
+                offers.append((counter, charge, offered, now))
+            held = self._held.setdefault(call, {})
+            states: list[State] = []
+            for offer in offers:
+                counter, charge, offered, _ = offer
+                counter.take(charge, offered, now)
+                held[charge.counter] = offer
                 states.append(counter.state(charge, now, date))
         return Verdict(True, states)
 
@@ -99,11 +101,11 @@ class MemoryStore(LimitStore):
             if held is None:
                 return
             for charge, actual in settlements:
-                found = held.taken.pop(charge.counter, None)
+                found = held.pop(charge.counter, None)
                 if found is not None:
-                    counter, taken, until = found
-                    counter.settle(taken, actual, until, now)
-            if not held.taken:
+                    counter, taken, offered, _ = found
+                    counter.settle(taken, actual, offered, now)
+            if not held:
                 del self._held[call]
 
     async def states(self, charges: Sequence[Charge]) -> Sequence[State]:
@@ -119,6 +121,9 @@ class MemoryStore(LimitStore):
 
     async def aclose(self) -> None:
         """See LimitStore.aclose()."""
+
+    def _states(self, charges: Sequence[Charge], now: int, date: float) -> list[State]:
+        return [(self._counters.get(charge.counter) or Counter(now)).state(charge, now, date) for charge in charges]
 
     def _add(self, charge: Charge, now: int, date: float) -> Counter:
         useless_at = None
@@ -164,22 +169,17 @@ class MemoryStore(LimitStore):
 
     def _expire(self, now: int) -> None:
         """Free the slots of calls that were forgotten. Much later the rest of what they took is settled as it was."""
-        forgotten: list[str] = []
-        for call, held in _older(self._held, now - LONGEST_CALL * MICROSECONDS):
-            is_forgotten = now - held.since > 2 * LONGEST_CALL * MICROSECONDS
-            for name, (counter, charge, until) in list(held.taken.items()):
+        for call in _older(self._held, now - LONGEST_CALL * MICROSECONDS):
+            held = self._held[call]
+            for name, (counter, charge, offered, since) in list(held.items()):
+                is_forgotten = now - since > 2 * LONGEST_CALL * MICROSECONDS
                 if is_forgotten or charge.algorithm is Algorithm.CONCURRENCY:
-                    counter.settle(charge, charge.amount, until, now)
-                    del held.taken[name]
-            if not held.taken:
-                forgotten.append(call)
-        for call in forgotten:
-            del self._held[call]
+                    counter.settle(charge, charge.amount, offered, now)
+                    del held[name]
+            if not held:
+                del self._held[call]
 
 
-def _older(held: dict[str, Held], limit: int) -> Iterable[tuple[str, Held]]:
+def _older(calls: dict[str, Held], limit: int) -> list[str]:
     """List the calls that began before a time: the first ones, for they are in the order in which they came."""
-    for call, each in held.items():
-        if each.since >= limit:
-            return
-        yield call, each
+    return list(itertools.takewhile(lambda call: next(iter(calls[call].values()))[3] < limit, calls))
