@@ -126,6 +126,8 @@ def admit(using: str, call: str, charges: Sequence[Charge], now: int, expires_at
         if len(rows) < len(set(names)):
             _create(using, [(name, charge) for name, charge in zip(names, charges, strict=True) if name not in rows])
             continue
+        if _has_room(charges[place], rows[names[place]], now):
+            continue  # Somebody began the counter, or gave something back, between the charge and this look.
         if charges[place].algorithm is CONCURRENCY and not is_swept:
             is_swept = True
             if sweep(using, now, counter=names[place]):
@@ -164,6 +166,13 @@ def _take_one(using: str, name: str, charge: Charge, now: int) -> bool:
     if not charge.is_soft:
         rows = rows.filter(spent__lte=charge.ceiling - charge.amount - F("reserved"))
     return bool(rows.update(reserved=F("reserved") + charge.amount))
+
+
+def _has_room(charge: Charge, row: LimitCounter, now: int) -> bool:
+    """Whether a charge would be taken of a counter that stands so."""
+    if charge.algorithm is RATE:
+        return gcra.taken(charge, row.arrival_at, now) is not None
+    return charge.is_soft or row.spent + row.reserved + charge.amount <= charge.ceiling
 
 
 def _read(using: str, names: Sequence[str]) -> Mapping[str, LimitCounter]:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 from django.db import connections
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
 from pytest_django.plugin import DjangoDbBlocker
 
 from ai_gateway.limits import LimitStore
@@ -14,6 +16,7 @@ from ai_gateway.limits.database import DatabaseStore
 from ai_gateway.models import LimitCounter, Reservation
 from tests import databases
 from tests.limits.contract import SharedBackend, SharedStoreContract
+from tests.limits.machine import StoreMachine
 
 ALIAS = "limits"
 
@@ -74,3 +77,16 @@ class TestContract(SharedStoreContract):
     @pytest.fixture
     def backend(self, database: None) -> SharedBackend:
         return InRows()
+
+
+class RowsMachine(StoreMachine):
+    def new_backend(self) -> SharedBackend:
+        for model in (Reservation, LimitCounter):
+            model._base_manager.using(ALIAS).all().delete()
+        return InRows()
+
+
+@pytest.mark.usefixtures("database")
+class TestAgainstTheModel:
+    def test_any_order_of_events(self) -> None:
+        run_state_machine_as_test(RowsMachine, settings=settings(max_examples=15, stateful_step_count=15))  # type: ignore[no-untyped-call]
