@@ -35,6 +35,8 @@ def store() -> LimitStore:
     options = entry.get("OPTIONS", {})
     if backend is MemoryStore:
         return new_memory_store(**options)
+    if backend.is_seeded:
+        options = {"seed": seed, **options}
     made: LimitStore = backend(**options)
     return Fallback(made, entry.get("ON_FAILURE", "closed"), entry.get("TIMEOUT", TIMEOUT), new_memory_store)
 

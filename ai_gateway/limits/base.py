@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 from ai_gateway.charges import Charge, Settlement, State, Verdict
 
@@ -17,6 +18,9 @@ class StoreUnavailable(Exception):
 
 class LimitStore(ABC):
     """Keeps counters."""
+
+    is_seeded: ClassVar[bool] = False
+    """Whether it forgets, and takes the option `seed`: what tells how much was spent of a counter that it has not."""
 
     @abstractmethod
     async def admit(self, call: str, charges: Sequence[Charge], ttl: float) -> Verdict:
