@@ -14,13 +14,14 @@ class AIGatewayConfig(AppConfig):
 
     def ready(self) -> None:
         """Called by Django when all apps are loaded, models included."""
-        from ai_gateway import changes, checks, key_store, ledger, limits, refresher, registry, stored  # noqa: F401
+        from ai_gateway import changes, checks, key_store, ledger, limits, refresher, registry, seeding, stored  # noqa: F401
         from ai_gateway.key_cache import KeyCache
 
         registry.SOURCES.append(stored.from_database)
         registry.key_cache = KeyCache(key_store.read_keys, stored.release)
         refresher.refresher = refresher.Refresher(stored.read_version, key_store.write_used, stored.release)
         ledger.ledger = ledger.Ledger()
+        limits.seed = seeding.spent
         changes.connect()
         setting_changed.connect(registry.forget, dispatch_uid="ai_gateway.registry")
         setting_changed.connect(limits.forget, dispatch_uid="ai_gateway.limits")

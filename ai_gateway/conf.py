@@ -145,8 +145,8 @@ class Settings:
     @property
     def LIMIT_STORE(self) -> Mapping[str, Any]:
         """Where limits are counted: `{"BACKEND": "memory", "database", "redis" or a dotted path, "OPTIONS": {...}}`.
-        `ON_FAILURE` says what happens while it does not answer: "closed" refuses, "open" admits, "local" counts in the
-        process."""
+        `ON_FAILURE` says what happens while it does not answer within `TIMEOUT` seconds (0.5): "closed" refuses, "open"
+        admits, "local" counts in the process."""
         return self._get("LIMIT_STORE", {})  # type: ignore[no-any-return]
 
     @property

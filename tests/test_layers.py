@@ -23,7 +23,7 @@ LAYERS = (
     "holds",
     "meter",
     "registry",
-    "refresher",
+    "refresher seeding",
     "routing health refusals intake guard changes",
     "keys access ledger",
     "relay translation listing concurrency admission ratelimits",
