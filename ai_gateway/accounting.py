@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from ai_gateway import estimates, health
+from ai_gateway import estimates, health, unpriced
 from ai_gateway import ledger as ledgers
 from ai_gateway.calls import Reply, ReplyBody
 from ai_gateway.consumption import Consumption
@@ -73,6 +73,7 @@ def cost_of(meter: Meter, snapshot: Snapshot) -> int | None:
         price = snapshot.prices.of(target.provider, row, model, at)
         if price is not None:
             return price.cost(consumption)
+    unpriced.tell(target.provider, target.model or consumption.model)
     return None
 
 

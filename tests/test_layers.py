@@ -13,9 +13,10 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ai_gateway"
 LAYERS = (
     "errors calls sse protocols credentials crypto cors bodies server charges __version__",
-    "consumption estimates allowances",
+    "consumption estimates allowances model_names",
+    "tariff",
     "pricing",
-    "conf transports providers environment capabilities",
+    "conf transports providers environment capabilities price_catalogue",
     "configuration key_cache keyring validators",
     "fields",
     "models",
@@ -24,7 +25,7 @@ LAYERS = (
     "meter",
     "registry",
     "refresher",
-    "routing health refusals intake guard changes",
+    "routing health refusals intake guard changes unpriced",
     "keys access ledger",
     "relay translation listing concurrency admission",
     "hops accounting",
@@ -78,16 +79,20 @@ NO_DJANGO = [
     "charges",
     "consumption",
     "estimates",
+    "model_names",
+    "tariff",
+    "price_catalogue",
     "allowances",
     "pricing",
     "holds",
     "meter",
     "admission",
     "accounting",
+    "unpriced",
 ]
 """What could be used without Django: of it, only `conf` and what stands above may be Django's."""
 
-OPTIONAL = {"botocore", "uvicorn", "corsheaders", "yaml"}
+OPTIONAL = {"botocore", "uvicorn", "corsheaders", "yaml", "genai_prices"}
 """Extras, which a function may import when it is called."""
 
 LATE = {("apps.py", "ready"), ("rungateway.py", "serve")}
