@@ -36,7 +36,7 @@ def _check_entry(number: int, entry: Mapping[str, Any]) -> Iterator[CheckMessage
     except ValueError as error:
         yield Error(
             f"{where} is no price. {error}",
-            hint='Write dollars for a million tokens: {"provider": "openai", "model": "gpt-*", "input": 1, "output": 4}. '
+            hint='Write dollars for a million tokens: {"provider": "groq", "model": "qwen*", "input": 1, "output": 4}. '
             "docs/prices.md has everything that a price may say.",
             id="ai_gateway.E052",
         )
