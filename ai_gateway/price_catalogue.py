@@ -132,6 +132,8 @@ class GenAIPrices:
 
     def quote(self, row: str, model: str, at: float) -> Quote:
         """See `pricing.Catalogue`."""
+        if row not in PROVIDERS and row != HUGGING_FACE:
+            return Quote(None)
         if self._data is None and not self._is_missing:
             if is_on_event_loop():
                 self._load_elsewhere()
