@@ -78,7 +78,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
 
     rates: Rates
     levels: tuple[tuple[int, Rates], ...] = ()
-    factor: Fraction = Fraction(1)
+    factor: Fraction | None = None
     request: int = 0
     units: Mapping[str, int] = {}
 
@@ -110,7 +110,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
             + tokens.output_audio * rates[8]
             + tokens.output_image * rates[9]
         )
-        return cost if self.factor == 1 else cost * self.factor
+        return cost if self.factor is None else cost * self.factor
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True):
@@ -178,7 +178,7 @@ class _Parts(NamedTuple):
             units={**standard.units, **self.units},
         )
 
-    def schedule(self, factor: Fraction = Fraction(1)) -> Schedule:
+    def schedule(self, factor: Fraction | None = None) -> Schedule:
         """Fill in what has no price of its own. A bucket keeps its price from one level to the next."""
         levels: list[tuple[int, Rates]] = []
         current = self.own

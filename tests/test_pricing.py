@@ -22,8 +22,8 @@ DOLLAR = 10**9
 """In nano-dollars."""
 
 
-def cost(columns: dict[str, Any], service_tier: str = "", units: dict[str, float] | None = None, **tokens: int) -> int:
-    used = Consumption(tokens=TokenUsage(**tokens), units=units or {}, service_tier=service_tier)
+def cost(columns: dict[str, Any], tier: str = "", units: dict[str, float] | None = None, /, **tokens: Any) -> int:
+    used = Consumption(tokens=TokenUsage(**tokens), units=units or {}, service_tier=tier)
     return read_price(columns).cost(used)
 
 
@@ -90,9 +90,9 @@ def test_what_has_no_price_of_its_kind_costs_nothing() -> None:
 def test_a_call_and_other_pieces_have_prices_in_dollars_apiece() -> None:
     price = {"input": 1, "request": "0.005", "units": {"images": 0.04, "audio_seconds": "0.0001"}}
     assert cost(price) == 5_000_000
-    assert cost(price, input=1, units={"images": 2}) == 5_000_000 + 1000 + 80_000_000
-    assert cost(price, units={"audio_seconds": 12.5}) == 5_000_000 + 1_250_000
-    assert cost(price, units={"pages": 9}) == 5_000_000
+    assert cost(price, "", {"images": 2}, input=1) == 5_000_000 + 1000 + 80_000_000
+    assert cost(price, "", {"audio_seconds": 12.5}) == 5_000_000 + 1_250_000
+    assert cost(price, "", {"pages": 9}) == 5_000_000
 
 
 LONG = {
@@ -132,7 +132,7 @@ TIERED = {
 
 
 def test_a_service_tier_may_be_a_factor_for_tokens() -> None:
-    assert cost(TIERED, "batch", input=1000, units={"searches": 1}) == 1_500_000 + 20_000_000
+    assert cost(TIERED, "batch", {"searches": 1}, input=1000) == 1_500_000 + 20_000_000
     assert cost(TIERED, "batch", input=200_001) == 600_003_000 + 10_000_000
     assert cost({"input": "0.001", "service_tiers": {"batch": "0.333"}}, "batch", input=3) == 1
 
@@ -142,7 +142,7 @@ def test_a_service_tier_may_have_prices_of_its_own() -> None:
     assert cost(TIERED, "flex", input=1000, output=1000) == 1_000_000 + 15_000_000 + fee
     # The long context of what has a price of its own is its own; that of the rest is the usual one.
     assert cost(TIERED, "flex", input=200_001, output=1000) == 400_002_000 + 22_500_000 + fee
-    assert cost(TIERED, "priority", input=600_000, output=1000, units={"searches": 9}) == 3_630_000_000
+    assert cost(TIERED, "priority", {"searches": 9}, input=600_000, output=1000) == 3_630_000_000
 
 
 @pytest.mark.parametrize("tier", ["", "default", "standard", "on_demand", "a new one"])
@@ -402,7 +402,7 @@ def test_callers_cannot_fill_the_memory_with_names() -> None:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [1000.0]
-    monkeypatch.setattr(unpriced.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("ai_gateway.unpriced.time.monotonic", lambda: now[0])
     monkeypatch.setattr(unpriced, "_named_at", {})
     return now
 

@@ -62,7 +62,8 @@ class InForceFilter(admin.SimpleListFilter):
             "ended": Q(valid_until__lte=now),
             "later": Q(valid_from__gt=now),
         }
-        return queryset.filter(conditions[self.value()]) if self.value() in conditions else queryset
+        condition = conditions.get(self.value() or "")
+        return queryset if condition is None else queryset.filter(condition)
 
 
 def dollars(name: str, description: Any) -> Any:

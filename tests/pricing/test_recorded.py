@@ -240,7 +240,8 @@ def charge(prices: PriceTable, row: str, model: str, tokens: TokenUsage, **more:
 @pytest.mark.parametrize("bill", BILLS, ids=lambda bill: bill.name)
 def test_a_recorded_answer_costs_what_its_bill_says(prices: PriceTable, bill: Bill) -> None:
     usage = answer_of(find(bill.format, bill.name)).usage
-    assert usage == TokenUsage(**{bucket: count for count, bucket, _ in bill.lines})
+    counts: dict[str, Any] = {bucket: count for count, bucket, _ in bill.lines}
+    assert usage == TokenUsage(**counts)
     assert bill.nanos == round(sum(count * dollars * 1000 for count, _, dollars in bill.lines))
     assert (
         read_price({bucket: dollars for _, bucket, dollars in bill.lines}).cost(Consumption(tokens=usage)) == bill.nanos

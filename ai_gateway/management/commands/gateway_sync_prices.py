@@ -57,7 +57,8 @@ class Command(BaseCommand):
         if format == "json":
             self.stdout.write(json.dumps([as_json(change) for change in changes], indent=2))
         else:
-            self.stdout.writelines(line for change in changes for line in as_lines(change))
+            for line in (line for change in changes for line in as_lines(change)):
+                self.stdout.write(line)
         self.stderr.write(summary(changes))
         if dry_run:
             self.stderr.write("This was a dry run: nothing was changed.")
