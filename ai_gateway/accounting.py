@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from ai_gateway import estimates, health, ratelimits
+from ai_gateway import estimates, health, ratelimits, unpriced
 from ai_gateway import ledger as ledgers
 from ai_gateway.allowances import NANOS
 from ai_gateway.calls import Reply, ReplyBody
@@ -78,6 +78,7 @@ def cost_of(meter: Meter, snapshot: Snapshot) -> int | None:
         price = snapshot.prices.of(target.provider, row, model, at)
         if price is not None:
             return price.cost(consumption)
+    unpriced.tell(target.provider, target.model or consumption.model)
     return None
 
 

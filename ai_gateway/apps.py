@@ -16,9 +16,11 @@ class AIGatewayConfig(AppConfig):
         """Called by Django when all apps are loaded, models included."""
         from ai_gateway import changes, checks, key_store, ledger, limits, refresher, registry, seeding, stored  # noqa: F401
         from ai_gateway.key_cache import KeyCache
+        from ai_gateway.price_catalogue import GenAIPrices
 
         registry.SOURCES.append(stored.from_database)
         registry.key_cache = KeyCache(key_store.read_keys, stored.release)
+        registry.price_catalogue = GenAIPrices()
         refresher.refresher = refresher.Refresher(stored.read_version, key_store.write_used, stored.release)
         ledger.ledger = ledger.Ledger()
         limits.seed = seeding.spent

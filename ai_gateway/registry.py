@@ -23,7 +23,7 @@ from ai_gateway.conf import settings
 from ai_gateway.configuration import Configuration, NotHere, RouteRule, SourceUnavailable
 from ai_gateway.credentials import Secret, resolve
 from ai_gateway.key_cache import KeyCache
-from ai_gateway.pricing import Lookup, PriceRow, PriceTable, read_price
+from ai_gateway.pricing import Catalogue, PriceRow, PriceTable, read_price
 from ai_gateway.protocols.carrier import Carrier
 from ai_gateway.providers import CATALOG, Auth, Credential, Provider, build_provider
 
@@ -88,7 +88,7 @@ Source = Callable[[], Configuration]
 SOURCES: list[Source] = [from_settings]
 """The app's own `ready()` puts the database behind the settings."""
 
-price_catalogue: Lookup | None = None
+price_catalogue: Catalogue | None = None
 """What knows prices that nobody entered; the app's `ready()` puts it here."""
 
 key_cache: KeyCache | None = None

@@ -13,9 +13,10 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ai_gateway"
 LAYERS = (
     "errors calls sse protocols credentials crypto cors bodies server charges finishing __version__",
-    "consumption estimates allowances",
+    "consumption estimates allowances model_names",
+    "tariff",
     "pricing",
-    "conf transports providers environment capabilities",
+    "conf transports providers environment capabilities price_catalogue litellm_prices",
     "configuration key_cache keyring validators",
     "fields",
     "models",
@@ -24,13 +25,13 @@ LAYERS = (
     "meter",
     "registry",
     "refresher seeding",
-    "routing health refusals intake guard changes",
+    "routing health refusals intake guard changes unpriced",
     "keys access ledger",
     "relay translation listing concurrency admission ratelimits",
     "hops accounting",
     "attempts",
     "gateway",
-    "lifespan responses explanation interchange",
+    "lifespan responses explanation interchange price_sync",
     "views probe litellm",
     "inprocess snippets",
     "trial",
@@ -78,6 +79,9 @@ NO_DJANGO = [
     "charges",
     "consumption",
     "estimates",
+    "model_names",
+    "tariff",
+    "price_catalogue",
     "allowances",
     "pricing",
     "holds",
@@ -86,10 +90,11 @@ NO_DJANGO = [
     "ratelimits",
     "finishing",
     "accounting",
+    "unpriced",
 ]
 """What could be used without Django: of it, only `conf` and what stands above may be Django's."""
 
-OPTIONAL = {"botocore", "uvicorn", "corsheaders", "yaml"}
+OPTIONAL = {"botocore", "uvicorn", "corsheaders", "yaml", "genai_prices"}
 """Extras, which a function may import when it is called."""
 
 LATE = {("apps.py", "ready"), ("rungateway.py", "serve")}

@@ -4,7 +4,8 @@ Importing this registers it with the site's admin. Django does so by itself wher
 """
 
 from ai_gateway.admin.keys import VirtualKeyAdmin
+from ai_gateway.admin.prices import PriceAdmin
 from ai_gateway.admin.providers import CredentialAdmin, ProviderAdmin
 from ai_gateway.admin.routes import RouteAdmin
 
-__all__ = ["CredentialAdmin", "ProviderAdmin", "RouteAdmin", "VirtualKeyAdmin"]
+__all__ = ["CredentialAdmin", "PriceAdmin", "ProviderAdmin", "RouteAdmin", "VirtualKeyAdmin"]

@@ -10,6 +10,6 @@ the way.
 No message holds a value that could be a secret.
 """
 
-from ai_gateway.checks import cors, database, deployment, providers, secrets, settings, wiring
+from ai_gateway.checks import cors, database, deployment, prices, providers, secrets, settings, wiring
 
-__all__ = ["cors", "database", "deployment", "providers", "secrets", "settings", "wiring"]
+__all__ = ["cors", "database", "deployment", "prices", "providers", "secrets", "settings", "wiring"]

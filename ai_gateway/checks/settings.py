@@ -195,6 +195,18 @@ RULES: dict[str, Rule] = {
         example='{"our-gpu/*": {"images": False, "max_output_tokens": 8192}}',
         accepts=is_capabilities,
     ),
+    "PRICES": Rule(
+        id="ai_gateway.E026",
+        expected="a list of dicts",
+        example='[{"provider": "our-gpu", "model": "*", "input": 0, "output": 0}]',
+        accepts=lambda value: isinstance(value, list | tuple) and all(isinstance(each, Mapping) for each in value),
+    ),
+    "REQUIRE_PRICE": Rule(
+        id="ai_gateway.E027",
+        expected='"always", "budgeted" or "never"',
+        example='"budgeted"',
+        accepts=lambda value: value in ("always", "budgeted", "never"),
+    ),
 }
 """What each key may hold: one for every key that `conf.Settings` has."""
 
