@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ai_gateway"
 LAYERS = (
-    "errors calls sse protocols credentials crypto cors bodies server charges __version__",
+    "errors calls sse protocols credentials crypto cors bodies server charges money __version__",
     "consumption estimates allowances",
     "pricing",
     "conf transports providers environment capabilities",
