@@ -1,4 +1,4 @@
-"""Money as people and programs read it: dollars, made of the nano-dollars that are counted, without a float in between."""
+"""Money as people and programs read it: dollars, made of the nano-dollars that are counted, with no float between."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ai_gateway"
 LAYERS = (
-    "errors calls sse protocols credentials crypto cors bodies server charges money __version__",
+    "errors calls sse protocols credentials crypto cors bodies server charges money spans __version__",
     "consumption estimates allowances",
     "pricing",
     "conf transports providers environment capabilities",
@@ -20,13 +20,13 @@ LAYERS = (
     "fields",
     "models",
     "stored key_store issuing limits",
-    "holds",
+    "holds spending standings",
     "meter",
     "registry",
     "refresher",
     "routing health refusals intake guard changes",
     "keys access ledger",
-    "relay translation listing concurrency admission",
+    "relay translation listing statement concurrency admission",
     "hops accounting",
     "attempts",
     "gateway",

@@ -33,7 +33,7 @@ BUCKETS = tuple(f"{kind}_tokens" for kind in pricing.BUCKETS)
 """The columns of both tables that count tokens. What they count is disjoint."""
 
 FAILURES = ("refused", "blocked", "failed", "timed_out", "stopped")
-"""The outcomes that are errors: the caller got no whole answer, for another reason than a limit or its own hanging up."""
+"""The outcomes that are errors: there was no whole answer, and neither a limit nor the caller itself is the reason."""
 
 HEADERS = {
     "x-project-id": "project",
@@ -203,7 +203,9 @@ class UsageQuerySet(models.QuerySet[Any]):
         """Sum up by one or more of GROUPS: the most expensive first, days in their order if they come first."""
         unknown = set(names) - set(GROUPS)
         if unknown or not names:
-            raise ValueError(f"sums can be made by {', '.join(GROUPS)}, not by {', '.join(sorted(unknown)) or 'nothing'}")
+            raise ValueError(
+                f"sums can be made by {', '.join(GROUPS)}, not by {', '.join(sorted(unknown)) or 'nothing'}"
+            )
         columns = [column for name in names for column in GROUPS[name]]
         rows = self._with_groups(names).order_by().values(*columns)
         if "key" in names:
