@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -81,15 +81,22 @@ def document(totals: UsageTotals) -> dict[str, Any]:
 
 
 class Names:
-    """The names of the users, groups and keys that some sums are about, looked up with a query for each kind."""
+    """The names of the users, groups and keys that some sums are about, looked up with a query for each kind.
+
+    A key has its owner's name with it: many are called alike.
+    """
 
     def __init__(self, groups: Sequence[UsageGroup]) -> None:
         people: Any = get_user_model()
         self._names: dict[str, Mapping[Any, str]] = {
             "user": _names(people._default_manager.all(), people.USERNAME_FIELD, _ids(groups, "user")),
             "group": _names(Group.objects.all(), "name", _ids(groups, "group")),
-            "key": _names(VirtualKey.objects.all(), "name", [i for i in _ids(groups, "key") if not isinstance(i, str)]),
+            "key": {},
         }
+        owner = f"user__{people.USERNAME_FIELD}"
+        virtual = [each for each in _ids(groups, "key") if not isinstance(each, str)]
+        keys = _rows(VirtualKey.objects.all(), ("name", owner), virtual)
+        self._names["key"] = {key: f"{name} ({owned_by})" for key, name, owned_by in keys}
 
     def of(self, group: UsageGroup, kind: str) -> str:
         """Name what one sum is about: "" for nobody, and what there is of a name for what was deleted."""
@@ -105,7 +112,9 @@ def _ids(groups: Iterable[UsageGroup], kind: str) -> list[Any]:
 
 
 def _names(rows: Any, field: str, ids: Sequence[Any]) -> dict[Any, str]:
-    found: dict[Any, str] = {}
+    return {key: str(name) for key, name in _rows(rows, (field,), ids)}
+
+
+def _rows(rows: Any, columns: Sequence[str], ids: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
     for first in range(0, len(ids), BATCH):
-        found.update(rows.filter(pk__in=ids[first : first + BATCH]).values_list("pk", field))
-    return found
+        yield from rows.filter(pk__in=ids[first : first + BATCH]).values_list("pk", *columns)

@@ -109,6 +109,9 @@ class UsageTotals:
         """The mean time to the first token, of the answers that had one."""
         return round(self.first_token_ms / self.first_tokens) if self.first_tokens else None
 
+    def __add__(self, other: UsageTotals) -> UsageTotals:
+        return UsageTotals(**{name: getattr(self, name) + getattr(other, name) for name in COLUMNS})
+
 
 COLUMNS = tuple(each.name for each in fields(UsageTotals))
 
@@ -213,8 +216,8 @@ class UsageQuerySet(models.QuerySet[Any]):
         rows = rows.annotate(**{f"sum_{name}": self.sums[name] for name in COLUMNS})
         found = [_read_group(row, names) for row in rows]
         if names[0] == "day":
-            return sorted(found, key=lambda each: (each.by["day"], -each.totals.cost_nanos, -each.totals.requests))
-        return sorted(found, key=lambda each: (-each.totals.cost_nanos, -each.totals.requests))
+            return sorted(found, key=lambda each: (each.by["day"], *_most_expensive_first(each)))
+        return sorted(found, key=_most_expensive_first)
 
     def _with_groups(self, names: Iterable[str]) -> Self:
         """Add the columns that are made for summing up."""
@@ -223,6 +226,10 @@ class UsageQuerySet(models.QuerySet[Any]):
         # A key of the settings has nothing but its name. A virtual key may have been renamed and is still the same.
         label = Case(When(key_id__isnull=True, then=F("key_name")), default=Value(""))
         return self.annotate(key_label=label)
+
+
+def _most_expensive_first(group: UsageGroup) -> tuple[int, int]:
+    return -group.totals.cost_nanos, -group.totals.requests
 
 
 def _read_totals(row: Mapping[str, Any]) -> UsageTotals:
@@ -302,6 +309,17 @@ class UsageRecordQuerySet(UsageQuerySet):
         if column is None:
             raise ValueError(f"{header!r} is not kept; kept are {', '.join(HEADERS)}")
         return self.filter(**{column: value})
+
+    def tag_totals(self) -> list[UsageGroup]:
+        """Sum up by tag, the most expensive first. A call with two tags counts for both, one without for none."""
+        rows = self.filter(tags__isnull=False).order_by().values("tags")
+        found: dict[str, UsageTotals] = {}
+        for row in rows.annotate(**{f"sum_{name}": self.sums[name] for name in COLUMNS}):
+            totals = _read_totals(row)
+            for tag in dict.fromkeys(row["tags"]):
+                found[tag] = found.get(tag, UsageTotals()) + totals
+        groups = [UsageGroup(by={"tag": tag}, totals=totals) for tag, totals in found.items()]
+        return sorted(groups, key=_most_expensive_first)
 
     def _with_groups(self, names: Iterable[str]) -> Self:
         found = super()._with_groups(names)

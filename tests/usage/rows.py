@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable
@@ -11,7 +12,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from ai_gateway.conf import settings
-from ai_gateway.meter import new_id
 from ai_gateway.models import UsageDaily, UsageRecord
 from ai_gateway.models.usage_queries import BUCKETS, FAILURES
 
@@ -21,10 +21,18 @@ SHARED = ("key_id", "key_name", "user_id", "group_id", "provider", "served_model
 SUMMED = (*BUCKETS, "duration_ms", "bytes_out")
 
 
+_numbers = itertools.count()
+
+
+def next_id(at: datetime) -> uuid.UUID:
+    """Make an id that begins with the time, as all have, and comes after those of the same time."""
+    return uuid.UUID(f"{int(at.timestamp() * 1000):012x}7000{8 << 60 | next(_numbers):016x}")
+
+
 def record(at: datetime = NOON, **fields: Any) -> UsageRecord:
     """A call that was answered, unless the fields say something else. It is not saved."""
     usual = {
-        "id": uuid.UUID(new_id()),
+        "id": next_id(at),
         "request_id": f"req_{uuid.uuid4().hex[:12]}",
         "started_at": at,
         "outcome": "answered",

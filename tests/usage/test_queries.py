@@ -227,3 +227,16 @@ def test_group_totals__is_one_query(table: Any, django_assert_num_queries: Any) 
 def test_group_totals__by_what_is_not_there(table: Any, names: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="sums can be made by"):
         table.objects.group_totals(*names)
+
+
+def test_tag_totals__a_call_with_two_tags_counts_for_both() -> None:
+    save(
+        record(tags=["eu", "batch"], cost_nanos=1),
+        record(tags=["eu"], cost_nanos=2),
+        record(tags=["eu", "eu"], cost_nanos=4),
+        record(),
+    )
+    found = [
+        (each.by["tag"], each.totals.requests, each.totals.cost_nanos) for each in UsageRecord.objects.tag_totals()
+    ]
+    assert found == [("eu", 3, 7), ("batch", 1, 1)]

@@ -26,9 +26,9 @@ result = list(VirtualKey.objects.order_by("pk").values_list("pk", flat=True))
 
 def test_a_key_of_the_settings_is_told_its_limits(start_gateway: StartGateway) -> None:
     raw = RawClient(start_gateway(LIMITS=LIMITS).port)
-    answer = raw.get("/v1/usage", f"authorization: Bearer {GATEWAY_KEY}")
+    answer = raw.get("/v1/usage", [("authorization", f"Bearer {GATEWAY_KEY}")])
     assert answer.status == 200
-    assert answer.headers["cache-control"] == "no-store"
+    assert answer.header("cache-control") == "no-store"
     assert answer.json()["key"] == "team-a"
     assert answer.json()["spent"]["total"]["requests"] == 0
     assert [limit["name"] for limit in answer.json()["limits"]] == ["each key"]
@@ -36,8 +36,8 @@ def test_a_key_of_the_settings_is_told_its_limits(start_gateway: StartGateway) -
 
 def test_a_stranger_is_told_nothing(start_gateway: StartGateway) -> None:
     raw = RawClient(start_gateway(LIMITS=LIMITS).port)
-    for credential in ("", "authorization: Bearer gw_not-a-key", "authorization: Bearer sk-theirs"):
-        answer = raw.get("/v1/usage", *filter(None, [credential]))
+    for credential in ([], [("authorization", "Bearer gw_not-a-key")], [("authorization", "Bearer sk-theirs")]):
+        answer = raw.get("/v1/usage", credential)
         assert answer.status == 401
         assert answer.json()["error"]["code"] == "invalid_api_key"
 
@@ -47,7 +47,7 @@ def test_a_virtual_key_is_told_its_own_numbers(start_controlled: Start) -> None:
     gateway = start_controlled()
     tokens = [gateway.issue("ann"), gateway.issue("ann")]
     for token, number in zip(tokens, gateway.shell.run(WRITE), strict=True):
-        answer = gateway.raw.get("/v1/usage?by=model", f"x-api-key: {token}")
+        answer = gateway.raw.get("/v1/usage?by=model", [("x-api-key", token)])
         assert answer.status == 200
         spent = answer.json()["spent"]
         assert spent["total"]["requests"] == spent["this_month"]["requests"] == spent["today"]["requests"] == number
