@@ -98,5 +98,6 @@ def stream(rows: UsageRecordQuerySet, format: str) -> Iterator[str]:
 async def astream(rows: UsageRecordQuerySet, format: str) -> AsyncIterator[str]:
     """Do the same on an event loop, with the database asked in a thread."""
     pieces = stream(rows, format)
-    while (piece := await sync_to_async(next)(pieces, None)) is not None:
+    following = sync_to_async(lambda: next(pieces, None))
+    while (piece := await following()) is not None:
         yield piece

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +34,7 @@ BY: dict[str, tuple[str, ...]] = {
 NOBODY = "—"
 """What a table says where a call had no key, no user, no group or no route."""
 
-SHOWN = {
+SHOWN: dict[str, Callable[[UsageTotals], str]] = {
     "requests": lambda each: f"{each.requests:,}",
     "errors": lambda each: f"{each.errors:,}",
     "input": lambda each: f"{each.input_tokens + each.input_audio_tokens + each.input_image_tokens:,}",

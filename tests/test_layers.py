@@ -21,7 +21,7 @@ LAYERS = (
     "models",
     "stored key_store issuing limits",
     "holds spending standings exports",
-    "reports",
+    "reports wording",
     "meter",
     "registry",
     "refresher",

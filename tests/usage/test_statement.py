@@ -114,7 +114,12 @@ def test_with_a_provider_named_it_is_that_providers() -> None:
 
 def test_query__a_span_and_what_its_sums_are_made_by() -> None:
     asked: list[Any] = []
-    reading(lambda *given: asked.append(given[1:]) or SPENT)
+
+    def read(caller: Caller, *given: Any) -> Any:
+        asked.append(given)
+        return SPENT
+
+    reading(read)
     found = document(ask(b"since=2026-11-01&until=2026-12-01&by=day"))
     assert asked == [(Span(date(2026, 11, 1), date(2026, 12, 1)), "day")]
     assert found["spent"]["span"] == {"since": "2026-11-01", "until": "2026-12-01", "cost": "2"}
