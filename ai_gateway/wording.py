@@ -1,4 +1,4 @@
-"""Limits, and where they stand, in words for people. In the language of whoever is looking."""
+"""Limits, where they stand, and sums, in words for people. In the language of whoever is looking."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from django.utils.translation import gettext as translate
 
 from ai_gateway.allowances import LimitRule
 from ai_gateway.models import Limit
+from ai_gateway.models.usage_queries import UsageTotals
+from ai_gateway.money import rounded
 from ai_gateway.standings import Standing, amount
 
 SOON = 60.0
@@ -24,6 +26,17 @@ def allowance(rule: LimitRule) -> str:
     if rule.measure == "cost":
         return f"{allowed} {window}"
     return f"{allowed} {Limit.Measure(rule.measure).label} {window}"
+
+
+def figures(totals: UsageTotals) -> dict[str, str]:
+    """Write the sums that people ask for first. What there is none of is left empty."""
+    counts = {name: getattr(totals, name) for name in ("errors", "limited", "unpriced")}
+    return {
+        "requests": f"{totals.requests:,}",
+        "tokens": f"{totals.tokens:,}",
+        "cost": rounded(totals.cost_nanos),
+        **{name: f"{count:,}" if count else "" for name, count in counts.items()},
+    }
 
 
 def standing(found: Standing) -> str:

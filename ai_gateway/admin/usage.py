@@ -28,8 +28,7 @@ class UsageRecordAdmin(ExportAdmin, UsageAdmin):
     list_display = (
         "when",
         "served_by",
-        "key_shown",
-        "user_shown",
+        "used_by",
         "ended",
         "tokens_shown",
         "cost_shown",

@@ -213,6 +213,12 @@ class UsageAdmin(ControlAdmin):
         """The key, as it was called."""
         return obj.key_name or (NOTHING if obj.key is None else obj.key.name)
 
+    @admin.display(description=_("key"))
+    def used_by(self, obj: Any) -> str:
+        """The key and its owner."""
+        owner = named(obj, "user")
+        return self.key_shown(obj) if owner == NOTHING else f"{self.key_shown(obj)} ({owner})"
+
     @admin.display(description=_("user"))
     def user_shown(self, obj: Any) -> str:
         """The owner of the key."""

@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
+from ai_gateway import wording
 from ai_gateway.admin.usage_base import NOTHING, DaySpanFilter, ModelFilter, ProviderFilter, UsageAdmin
 from ai_gateway.models import UsageDaily
 from ai_gateway.models.usage_queries import UsageDailyQuerySet, UsageTotals
@@ -25,9 +26,7 @@ class UsageDailyAdmin(UsageAdmin):
     list_display = (
         "day",
         "served_by",
-        "key_shown",
-        "user_shown",
-        "group_shown",
+        "used_by",
         "requests",
         "errors",
         "tokens_shown",
@@ -55,13 +54,12 @@ class UsageDailyAdmin(UsageAdmin):
 def summary(rows: UsageDailyQuerySet) -> dict[str, Any]:
     """Sum days up, model by model, the most expensive first, and all of them."""
     groups = rows.group_totals("provider", "model")
-    totals = sum((group.totals for group in groups), UsageTotals())
-    lines = [("/".join(filter(None, group.by.values())) or NOTHING, group.totals) for group in groups]
     return {
-        "all": totals,
-        "cost": rounded(totals.cost_nanos),
+        "days": bool(groups),
+        "all": wording.figures(sum((group.totals for group in groups), UsageTotals())),
         "models": [
-            {"name": name, "totals": each, "cost": rounded(each.cost_nanos)} for name, each in lines[:MOST_MODELS]
+            {"name": "/".join(filter(None, group.by.values())) or NOTHING, **wording.figures(group.totals)}
+            for group in groups[:MOST_MODELS]
         ],
-        "more": max(len(lines) - MOST_MODELS, 0),
+        "more": max(len(groups) - MOST_MODELS, 0),
     }

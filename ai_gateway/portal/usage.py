@@ -25,7 +25,6 @@ from ai_gateway.conf import settings
 from ai_gateway.limits import StoreUnavailable, store
 from ai_gateway.models import UsageDaily, VirtualKey
 from ai_gateway.models.usage_queries import UsageGroup
-from ai_gateway.money import rounded
 from ai_gateway.spending import Names, today
 from ai_gateway.standings import Standing, standings
 
@@ -56,13 +55,11 @@ def usage(request: HttpRequest) -> HttpResponse:
     month = today().replace(day=1)
     rows = UsageDaily.objects.by_user(request.user.pk).between(month)
     models, keys = rows.group_totals("provider", "model"), rows.group_totals("key")
-    totals = rows.totals()
     context = {
         "section": "usage",
         "month": month,
         "time_zone": settings.TIME_ZONE,
-        "totals": totals,
-        "cost": rounded(totals.cost_nanos),
+        "used": wording.figures(rows.totals()),
         "tables": [
             (translate("By model"), translate("Model"), _lines(models, ("provider", "model"))),
             (translate("By key"), translate("Key"), _lines(keys, ("key",))),
@@ -78,7 +75,7 @@ def _lines(groups: list[UsageGroup], kinds: tuple[str, ...]) -> list[dict[str, A
     lines = []
     for group in groups[:MOST_ROWS]:
         name = group.key_name if kinds == ("key",) else "/".join(names.of(group, kind) for kind in kinds)
-        lines.append({"name": name or "—", "totals": group.totals, "cost": rounded(group.totals.cost_nanos)})
+        lines.append({"parts": (name or "—").split("/"), **wording.figures(group.totals)})
     return lines
 
 

@@ -101,7 +101,7 @@ def test_list__of_calls(boss: Client) -> None:
         record(NOON - timedelta(hours=1), outcome="timed_out", status=504, cost_nanos=None, user_id=99_999),
     )
     page = listed(boss, RECORDS)
-    for shown in ("ann", "laptop", "openai/gpt-5-mini", "$0.0010", "1,220", "1.50 s", "answered 200"):
+    for shown in ("laptop (ann)", "openai/gpt-5-mini", "$0.0010", "1,220", "1.50 s", "answered 200"):
         assert shown in page
     for shown in ("timed out 504", "#99999", '<td class="field-cost_shown">?</td>'):
         assert shown in page

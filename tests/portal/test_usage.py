@@ -62,7 +62,15 @@ def test_this_month_by_model_and_by_key(ann: Any) -> None:
         record(user=make_user("bob"), served_model="of-bob", key_name="key-of-bob", cost_nanos=100 * DOLLAR),
     )
     page = page_of(ann)
-    for shown in ("November 2026", "$3.50", "openai/gpt-5-mini", "groq/llama", "laptop", "old phone", "$0.5000"):
+    for shown in (
+        "November 2026",
+        "$3.50",
+        "openai/<wbr>gpt-5-mini",
+        "groq/<wbr>llama",
+        "laptop",
+        "old phone",
+        "$0.5000",
+    ):
         assert shown in page
     for hidden in ("of-bob", "$100", "$103"):
         assert hidden not in page
@@ -76,7 +84,7 @@ def test_nothing_yet(ann: Any) -> None:
 
 def test_calls_without_a_price_are_said_to_count_as_nothing(ann: Any) -> None:
     save(record(user=ann, cost_nanos=None))
-    assert "1 request has no price and counts as nothing." in page_of(ann)
+    assert "Requests without a price, which count as nothing: 1." in page_of(ann)
 
 
 def test_limits__those_that_hold_each_once_and_whose_they_are(ann: Any) -> None:

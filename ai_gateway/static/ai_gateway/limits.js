@@ -1,10 +1,10 @@
 // The form of a limit: shows the fields that its scope and its measure have a use for. Without it all are shown.
-(() => {
+document.addEventListener("DOMContentLoaded", () => {
   const scope = document.getElementById("id_scope");
   const measure = document.getElementById("id_measure");
   if (!scope || !measure) return;
 
-  const row = (name) => document.querySelector(`.form-row.field-${name}, .field-row.field-${name}, .field-${name}`);
+  const row = (name) => document.querySelector(`.field-${name}`);
 
   const show = (name, isShown) => {
     const found = row(name);
@@ -26,4 +26,4 @@
   scope.addEventListener("change", update);
   measure.addEventListener("change", update);
   update();
-})();
+});
