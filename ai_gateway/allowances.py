@@ -128,6 +128,18 @@ class LimitTable:
 
     def of_call(self, call: Call, caller: Caller, route: str) -> list[Due]:
         """List what a call has to keep to wherever it goes."""
+        found = self.of_caller(caller)
+        if route:
+            self._add(found, "route", route)
+        for header in self._headers:
+            value = call.fields.get(header)
+            if value:
+                name = value.decode("utf-8", "replace")[:128]
+                found += [due for due in self._of("header", name) if due.rule.header == header]
+        return found
+
+    def of_caller(self, caller: Caller) -> list[Due]:
+        """List what all calls of a caller have to keep to."""
         found: list[Due] = []
         self._add(found, "everyone", "all")
         if caller.key_id is not None:
@@ -138,13 +150,6 @@ class LimitTable:
             self._add(found, "user", str(caller.user_id))
         if caller.group_id is not None:
             self._add(found, "group", str(caller.group_id))
-        if route:
-            self._add(found, "route", route)
-        for header in self._headers:
-            value = call.fields.get(header)
-            if value:
-                name = value.decode("utf-8", "replace")[:128]
-                found += [due for due in self._of("header", name) if due.rule.header == header]
         return found
 
     def of_target(self, provider: str, model: str) -> Sequence[Due]:

@@ -14,7 +14,19 @@ class AIGatewayConfig(AppConfig):
 
     def ready(self) -> None:
         """Called by Django when all apps are loaded, models included."""
-        from ai_gateway import changes, checks, key_store, ledger, limits, refresher, registry, seeding, stored  # noqa: F401
+        from ai_gateway import (  # noqa: F401
+            changes,
+            checks,
+            key_store,
+            ledger,
+            limits,
+            refresher,
+            registry,
+            seeding,
+            spending,
+            statement,
+            stored,
+        )
         from ai_gateway.key_cache import KeyCache
         from ai_gateway.price_catalogue import GenAIPrices
 
@@ -24,6 +36,7 @@ class AIGatewayConfig(AppConfig):
         refresher.refresher = refresher.Refresher(stored.read_version, key_store.write_used, stored.release)
         ledger.ledger = ledger.Ledger()
         limits.seed = seeding.spent
+        statement.reader = statement.Reader(spending.of_caller, stored.release)
         changes.connect()
         setting_changed.connect(registry.forget, dispatch_uid="ai_gateway.registry")
         setting_changed.connect(limits.forget, dispatch_uid="ai_gateway.limits")

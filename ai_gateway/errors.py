@@ -20,7 +20,7 @@
       ProviderNotConfigured 503
       Overloaded 503
         PoolTimeout 503            Draining 503            KeysUnavailable 503
-        LimitsUnavailable 503
+        LimitsUnavailable 503      UsageUnavailable 503
       UpstreamError 502            the provider's side failed
         ConnectFailed 502          nothing was sent: safe to try elsewhere
           PrivateAddressRefused 502
@@ -277,6 +277,12 @@ class LimitsUnavailable(Overloaded):
     """Nobody can tell now whether the limits admit the call, and the site wants to know (`LIMITS`)."""
 
     code = "limits_unavailable"
+
+
+class UsageUnavailable(Overloaded):
+    """What was used cannot be read now."""
+
+    code = "usage_unavailable"
 
 
 class UpstreamError(GatewayError):

@@ -21,6 +21,7 @@ from ai_gateway import (
     refresher,
     registry,
     routing,
+    statement,
 )
 from ai_gateway.calls import Arrival, Caller, Reply
 from ai_gateway.conf import settings
@@ -81,6 +82,9 @@ async def _serve(meter: Meter, snapshot: Snapshot, transport: Transport) -> Repl
     arrival, caller = meter.arrival, meter.caller
     access.check_arrival(arrival, caller)
     call = meter.call = await intake.read_call(arrival, snapshot)
+    if statement.is_asked(call):
+        meter.is_closed = True  # To ask what was used is no use.
+        return await statement.answer(call, caller, snapshot)
     if listing.is_asked(call):
         meter.is_closed = True  # Nobody is asked for anything that costs, and clients ask for the list all the time.
         return await listing.answer(call, caller, snapshot, transport)

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -59,6 +60,8 @@ class Site:
             "KEYS": {"team-a": "env:CHECKED_GATEWAY_KEY"},
             "ROUTES": {"fast": ["openai/gpt-5-mini"]},
         }
+        settings.BASE_DIR = ROOT
+        monkeypatch.delenv("WEB_CONCURRENCY", raising=False)
         self.urls(path("", include("ai_gateway.urls")))
         self.asgi("from ai_gateway.asgi import get_asgi_application\n")
         self.database(ENGINE="django.db.backends.postgresql", CONN_MAX_AGE=0, ATOMIC_REQUESTS=False)
@@ -199,6 +202,20 @@ WRONG: dict[str, tuple[str, list[Any]]] = {
     "DJANGO_THREADS": ("E020", [*NOT_POSITIVE, 1.5]),
     "ENCRYPTION_KEYS": ("E021", [None, [], "env:KEY", [1], [""], {"env:KEY": 1}]),
     "STORED_REFERENCES": ("E022", [None, "env:*", ["*"], ["OPENAI_API_KEY"], ["file:secrets"], [1]]),
+    "LIMITS": ("E090", [None, {}, "60", [60], [["key", 60]]]),
+    "LIMIT_STORE": (
+        "E091",
+        [None, "redis", {"NAME": "redis"}, {"BACKEND": 1}, {"OPTIONS": []}, {"ON_FAILURE": "hope"}, {"TIMEOUT": 0}],
+    ),
+    "RESERVED_OUTPUT": ("E092", [*NOT_POSITIVE, 1.5]),
+    "RESERVATION_TTL": ("E093", NOT_POSITIVE),
+    "TIME_ZONE": ("E094", [None, 1, " ", "Mars/Olympus", "../../etc/passwd", "europe/nowhere"]),
+    "USAGE": ("E095", [None, 1, "yes"]),
+    "USAGE_DURABILITY": ("E096", [None, True, "fsync"]),
+    "USAGE_INTERVAL": ("E097", NOT_POSITIVE),
+    "USAGE_QUEUE": ("E098", [*NOT_POSITIVE, 1.5]),
+    "USAGE_JOURNAL": ("E099", [None, 1, ["/var/lib"]]),
+    "USAGE_STREAM_OPTIONS": ("E100", [None, 0, "no"]),
     "POLL": ("E023", NOT_POSITIVE),
     "CAPABILITIES": (
         "E025",
@@ -227,6 +244,17 @@ RIGHT: dict[str, list[Any]] = {
     "DJANGO_THREADS": [1, 64],
     "ENCRYPTION_KEYS": [["env:OURS", "file:/run/secrets/gateway"], ("env:OURS",)],
     "STORED_REFERENCES": [[], ["env:*", "file:/run/*"]],
+    "LIMITS": [[], ({"scope": "user", "measure": "cost", "window": "month", "amount": "20.5"},)],
+    "LIMIT_STORE": [{}, {"BACKEND": "memory"}, {"ON_FAILURE": "local", "TIMEOUT": 0.2}],
+    "RESERVED_OUTPUT": [1, 100_000],
+    "RESERVATION_TTL": [1, 0.5],
+    "TIME_ZONE": ["", "UTC", "Europe/Vienna"],
+    "USAGE": [True, False],
+    "USAGE_DURABILITY": ["batched", "committed"],
+    "USAGE_INTERVAL": [0.1, 5],
+    "USAGE_QUEUE": [1],
+    "USAGE_JOURNAL": [""],
+    "USAGE_STREAM_OPTIONS": [True, False],
     "POLL": [0.5, 30],
     "CAPABILITIES": [{}, {"openai/gpt-9*": {"images": False, "formats": ["openai_chat"], "max_output_tokens": 8192}}],
     "PRICES": [[], (), [{"provider": "openai", "model": "gpt-*", "input": 1, "output": "2.50"}]],
@@ -266,6 +294,75 @@ def test_what_is_said_of_the_database_is_tried_out_with_one() -> None:
     assert {name.removeprefix("ai_gateway.") for name in ids_in(folder / "database.py")} == STORED
     tried = ids_in(ROOT / "tests" / "control" / "test_stored.py")
     assert {f"ai_gateway.{name}" for name in STORED - {"E024"}} <= tried
+
+
+# Limits and usage.
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ({"amount": 60, "scope": "team"}, "scope is 'team'"),
+        ({"amount": 60, "colour": "red"}, "unknown key 'colour'"),
+        ({"scope": "key"}, "amount is None"),
+        ({"amount": 1, "measure": "cost"}, "money is counted by the hour or longer"),
+        ({"amount": 1, "time_zone": "Mars/Olympus"}, "is not a time zone"),
+    ],
+)
+def test_a_limit_that_cannot_be_kept(site: Site, entry: dict[str, Any], problem: str) -> None:
+    site.gateway(LIMITS=[{"amount": 60}, entry])
+    assert site.ids() == {"E101"}
+    (message,) = site.messages()
+    assert 'LIMITS"][1]' in message.msg
+    assert problem in message.msg
+
+
+def test_two_limits_of_one_name_would_share_their_counters(site: Site) -> None:
+    site.gateway(LIMITS=[{"name": "mine", "amount": 1}, {"name": "yours", "amount": 1}, {"name": "mine", "amount": 2}])
+    assert site.ids() == {"E102"}
+
+
+@pytest.mark.parametrize("backend", ["redi", "not.there.Store", "ai_gateway.limits.NotThere", "pathlib.Path"])
+def test_a_store_of_limits_that_is_not_there(site: Site, backend: str) -> None:
+    site.gateway(LIMIT_STORE={"BACKEND": backend})
+    assert site.ids() == {"E103"}
+
+
+def test_a_store_of_limits__the_one_that_was_meant(site: Site) -> None:
+    site.gateway(LIMIT_STORE={"BACKEND": "redi"})
+    assert '"redis"' in site.hint()
+
+
+def test_a_store_of_limits_of_a_third_party(site: Site) -> None:
+    site.gateway(LIMIT_STORE={"BACKEND": "ai_gateway.limits.memory.MemoryStore"})
+    assert site.ids() == set()
+
+
+@pytest.mark.parametrize(("workers", "ids"), [("4", {"W104"}), ("1", set()), ("many", set())])
+def test_several_workers_that_each_count_for_themselves(site: Site, workers: str, ids: set[str]) -> None:
+    site.monkeypatch.setenv("WEB_CONCURRENCY", workers)
+    site.gateway(LIMITS=[{"amount": 60}])
+    assert site.ids(deploy=True) == ids
+    site.gateway(LIMITS=[])
+    assert site.ids(deploy=True) == set()
+
+
+def test_a_journal_among_temporary_files(site: Site) -> None:
+    site.gateway(USAGE_JOURNAL=f"{tempfile.gettempdir()}/journal")
+    assert site.ids(deploy=True) == {"W105"}
+    assert site.ids() == set()
+    site.gateway(USAGE=False)
+    assert site.ids(deploy=True) == set()
+
+
+def test_a_journal_of_a_site_without_a_directory_of_its_own(site: Site) -> None:
+    del site.settings.BASE_DIR
+    assert site.ids(deploy=True) == {"W105"}
+
+
+def test_a_journal_that_cannot_be_written(site: Site) -> None:
+    site.gateway(USAGE_JOURNAL=str(ROOT / "manage.py" / "journal"))
+    assert site.ids(deploy=True) == {"W106"}
 
 
 # Providers.

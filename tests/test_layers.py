@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ai_gateway"
 LAYERS = (
-    "errors calls sse protocols credentials crypto cors bodies server charges finishing __version__",
+    "errors calls sse protocols credentials crypto cors bodies server charges finishing money spans __version__",
     "consumption estimates allowances model_names",
     "tariff",
     "pricing",
@@ -21,13 +21,14 @@ LAYERS = (
     "fields",
     "models",
     "stored key_store issuing limits",
-    "holds",
+    "holds spending standings exports",
+    "reports wording",
     "meter",
     "registry",
     "refresher seeding",
     "routing health refusals intake guard changes unpriced",
     "keys access ledger",
-    "relay translation listing concurrency admission ratelimits",
+    "relay translation listing statement concurrency admission ratelimits",
     "hops accounting",
     "attempts",
     "gateway",

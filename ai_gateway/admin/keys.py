@@ -33,6 +33,7 @@ from django.views.decorators.http import require_http_methods
 from ai_gateway import crypto, issuing, snippets
 from ai_gateway.admin.base import Tool
 from ai_gateway.admin.changes import ChangesAdmin
+from ai_gateway.admin.usage_base import tools_for
 from ai_gateway.models import VirtualKey
 
 
@@ -254,6 +255,7 @@ class VirtualKeyAdmin(ChangesAdmin):
             yield Tool(str(_("Exchange")), self.url_of("rotate", obj), "autorenew")
         if obj.is_active and self.has_change_permission(request, obj):
             yield Tool(str(_("Revoke")), self.url_of("revoke", obj), "block")
+        yield from tools_for(request, self.admin_site, obj)
 
     def get_urls(self) -> list[Any]:
         """Add the pages."""

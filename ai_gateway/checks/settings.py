@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.conf import settings as site
 from django.core.checks import CheckMessage, Error, register
@@ -79,6 +80,32 @@ def is_prefix(value: Any) -> bool:
     if not isinstance(value, str) or value.endswith("/") or "//" in value:
         return False
     return value == "" or (value.startswith("/") and value.isascii() and not set(value) & set("?#% \\"))
+
+
+STORE_KEYS = ("BACKEND", "OPTIONS", "ON_FAILURE", "TIMEOUT")
+
+POLICIES = ("closed", "open", "local")
+"""What may be done while the store of limits does not answer."""
+
+
+def is_limit_store(value: Any) -> bool:
+    """Whether it says which store it is, how it is made, and what happens while it does not answer."""
+    return (
+        isinstance(value, Mapping)
+        and set(value) <= set(STORE_KEYS)
+        and is_text(value.get("BACKEND", "memory"))
+        and is_mapping(value.get("OPTIONS", {}), lambda option: True)
+        and value.get("ON_FAILURE", "closed") in POLICIES
+        and is_positive(value.get("TIMEOUT", 1))
+    )
+
+
+def is_time_zone(value: Any) -> bool:
+    """Whether it is the name of a time zone that this machine knows."""
+    try:
+        return is_text(value) and bool(ZoneInfo(value))
+    except (ValueError, OSError, KeyError):
+        return False
 
 
 TIMEOUT_NAMES = [field.name for field in fields(Timeouts)]
@@ -188,6 +215,43 @@ RULES: dict[str, Rule] = {
         example='["env:*_API_KEY", "file:/run/secrets/*"]',
         accepts=lambda value: isinstance(value, list | tuple) and all(map(is_reference_pattern, value)),
     ),
+    "LIMITS": Rule(
+        id="ai_gateway.E090",
+        expected="a list of dicts",
+        example='[{"name": "each key", "scope": "key", "measure": "requests", "window": "minute", "amount": 60}]',
+        accepts=lambda value: isinstance(value, list | tuple) and all(isinstance(each, Mapping) for each in value),
+    ),
+    "LIMIT_STORE": Rule(
+        id="ai_gateway.E091",
+        expected=f'a dict with keys out of {", ".join(STORE_KEYS)}, "ON_FAILURE" one of {", ".join(POLICIES)}',
+        example='{"BACKEND": "redis", "OPTIONS": {"url": "redis://localhost:6379/0"}, "ON_FAILURE": "closed"}',
+        accepts=is_limit_store,
+        is_secret=True,
+    ),
+    "RESERVED_OUTPUT": _whole("ai_gateway.E092", "tokens", "4096"),
+    "RESERVATION_TTL": _seconds("ai_gateway.E093", "300.0"),
+    "TIME_ZONE": Rule(
+        id="ai_gateway.E094",
+        expected="the name of a time zone",
+        example='"Europe/Vienna"',
+        accepts=lambda value: value == "" or is_time_zone(value),
+    ),
+    "USAGE": _flag("ai_gateway.E095", "True"),
+    "USAGE_DURABILITY": Rule(
+        id="ai_gateway.E096",
+        expected='"batched" or "committed"',
+        example='"batched"',
+        accepts=lambda value: value in ("batched", "committed"),
+    ),
+    "USAGE_INTERVAL": _seconds("ai_gateway.E097", "0.5"),
+    "USAGE_QUEUE": _whole("ai_gateway.E098", "calls", "10_000"),
+    "USAGE_JOURNAL": Rule(
+        id="ai_gateway.E099",
+        expected="a string",
+        example='"/var/lib/gateway/usage_journal"',
+        accepts=lambda value: isinstance(value, str),
+    ),
+    "USAGE_STREAM_OPTIONS": _flag("ai_gateway.E100", "True"),
     "POLL": _seconds("ai_gateway.E023", "2.0"),
     "CAPABILITIES": Rule(
         id="ai_gateway.E025",

@@ -8,6 +8,7 @@ Tokens are in disjoint buckets (`calls.TokenUsage`), money in nano-dollars: inte
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from django.conf import settings as site
@@ -16,6 +17,8 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from ai_gateway.models.keys import VirtualKey
+from ai_gateway.models.usage_queries import UsageDailyQuerySet, UsageRecordQuerySet
+from ai_gateway.money import dollars
 
 NAME = 200
 """The longest name that is kept; a longer one is cut."""
@@ -152,6 +155,8 @@ class UsageRecord(Spent):
     )
     cost_nanos = models.BigIntegerField(_("cost in nano-dollars"), null=True)
 
+    objects = UsageRecordQuerySet.as_manager()
+
     class Meta:
         verbose_name = _("usage record")
         verbose_name_plural = _("usage records")
@@ -167,6 +172,11 @@ class UsageRecord(Spent):
 
     def __str__(self) -> str:
         return str(self.request_id)
+
+    @property
+    def cost(self) -> Decimal | None:
+        """What it cost, in dollars; None if nobody knows."""
+        return None if self.cost_nanos is None else dollars(self.cost_nanos)
 
 
 class UsageDaily(Spent):
@@ -191,6 +201,8 @@ class UsageDaily(Spent):
     bytes_out = count(_("bytes of the answers"))
     cost_nanos = count(_("cost in nano-dollars"))
 
+    objects = UsageDailyQuerySet.as_manager()
+
     class Meta:
         verbose_name = _("usage of a day")
         verbose_name_plural = _("usage by day")
@@ -207,3 +219,8 @@ class UsageDaily(Spent):
 
     def __str__(self) -> str:
         return f"{self.day} {self.provider}/{self.served_model}"
+
+    @property
+    def cost(self) -> Decimal:
+        """What it cost, in dollars."""
+        return dollars(self.cost_nanos)

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from ai_gateway.portal import views
+from ai_gateway.portal import usage, views
 
 app_name = "ai_gateway_portal"
 
@@ -10,6 +10,7 @@ urlpatterns = [
     path("", views.keys, name="keys"),
     path("new/", views.new, name="new"),
     path("keys/<str:public_id>/revoke/", views.revoke, name="revoke"),
+    path("usage/", usage.usage, name="usage"),
     path("models/", views.models, name="models"),
     path("connect/", views.connect, name="connect"),
 ]

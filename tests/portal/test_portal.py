@@ -27,7 +27,7 @@ pytestmark = [
 
 TOKEN = re.compile(r"gw_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}")
 TICKET = re.compile(r'name="ticket" value="([^"]+)"')
-PAGES = ["keys", "new", "models", "connect"]
+PAGES = ["keys", "new", "usage", "models", "connect"]
 
 
 def url(name: str, *args: Any) -> str:

@@ -1,0 +1,56 @@
+"""What a key used and what is left to it, asked for through both doors."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.conftest import GATEWAY_KEY, StartGateway
+from tests.raw_client import RawClient
+from tests.wire.conftest import Start
+
+LIMITS = [{"name": "each key", "scope": "key", "measure": "requests", "window": "minute", "amount": 60}]
+
+one_database = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+
+WRITE = """
+import datetime
+from ai_gateway.models import UsageDaily
+from ai_gateway.spending import today
+for key in VirtualKey.objects.order_by("pk"):
+    UsageDaily.objects.create(
+        day=today(), slot=str(key.pk), key=key, requests=key.pk, input_tokens=10, cost_nanos=key.pk * 10**9
+    )
+result = list(VirtualKey.objects.order_by("pk").values_list("pk", flat=True))
+"""
+
+
+def test_a_key_of_the_settings_is_told_its_limits(start_gateway: StartGateway) -> None:
+    raw = RawClient(start_gateway(LIMITS=LIMITS).port)
+    answer = raw.get("/v1/usage", [("authorization", f"Bearer {GATEWAY_KEY}")])
+    assert answer.status == 200
+    assert answer.header("cache-control") == "no-store"
+    assert answer.json()["key"] == "team-a"
+    assert answer.json()["spent"]["total"]["requests"] == 0
+    assert [limit["name"] for limit in answer.json()["limits"]] == ["each key"]
+
+
+def test_a_stranger_is_told_nothing(start_gateway: StartGateway) -> None:
+    raw = RawClient(start_gateway(LIMITS=LIMITS).port)
+    for credential in ([], [("authorization", "Bearer gw_not-a-key")], [("authorization", "Bearer sk-theirs")]):
+        answer = raw.get("/v1/usage", credential)
+        assert answer.status == 401
+        assert answer.json()["error"]["code"] == "invalid_api_key"
+
+
+@one_database
+def test_a_virtual_key_is_told_its_own_numbers(start_controlled: Start) -> None:
+    gateway = start_controlled()
+    tokens = [gateway.issue("ann"), gateway.issue("ann")]
+    for token, number in zip(tokens, gateway.shell.run(WRITE), strict=True):
+        answer = gateway.raw.get("/v1/usage?by=model", [("x-api-key", token)])
+        assert answer.status == 200
+        spent = answer.json()["spent"]
+        assert spent["total"]["requests"] == spent["this_month"]["requests"] == spent["today"]["requests"] == number
+        assert spent["total"]["cost"] == str(number)
+        assert spent["total"]["tokens"]["input"] == 10
+        assert len(spent["span"]["by_model"]) == 1
