@@ -14,7 +14,7 @@ PACKAGE = ROOT / "ai_gateway"
 LAYERS = (
     "errors calls sse protocols credentials crypto cors bodies server charges __version__",
     "consumption estimates allowances",
-    "pricing",
+    "pricing listeners",
     "conf transports providers environment capabilities",
     "configuration key_cache keyring validators",
     "fields",
@@ -77,6 +77,7 @@ NO_DJANGO = [
     "refusals",
     "charges",
     "consumption",
+    "listeners",
     "estimates",
     "allowances",
     "pricing",

@@ -1,9 +1,9 @@
 """Token counts of chat completions, to and from disjoint buckets.
 
 Here `cached_tokens`, `cache_write_tokens` and `audio_tokens` are inside `prompt_tokens`, and `reasoning_tokens`,
-`audio_tokens` and (OpenRouter) `image_tokens` inside `completion_tokens`. Audio that was read from the cache is not told
-apart: what of the prompt is neither is text. Two providers break the second rule, and `total_tokens` tells them: xAI counts reasoning beside the
-completion, Google's compatible endpoint counts it in the total alone.
+`audio_tokens` and (OpenRouter) `image_tokens` inside `completion_tokens`. Audio that was read from a cache counts as
+cached. Two providers break the rule for reasoning, and `total_tokens` tells them: xAI counts it beside the completion,
+Google's compatible endpoint counts it in the total alone.
 
 Source: the usage object of OpenAI's API reference; the deviations are recorded.
 """
