@@ -19,7 +19,7 @@ from ai_gateway import estimates, health, ratelimits, unpriced
 from ai_gateway import ledger as ledgers
 from ai_gateway.allowances import NANOS
 from ai_gateway.calls import Reply, ReplyBody
-from ai_gateway.consumption import Consumption
+from ai_gateway.consumption import UNUSED, Consumption
 from ai_gateway.errors import LimitReached
 from ai_gateway.finishing import read_on
 from ai_gateway.meter import TRACKED, Entry, Meter, Outcome, cut
@@ -58,7 +58,7 @@ def _consumption(meter: Meter) -> Consumption | None:
         return meter.listener.consumption()
     is_unanswered = meter.sent_at is not None and meter.first_byte_at is None
     if is_unanswered and meter.call is not None and meter.call.dialect.is_generation:
-        prompt = estimates.input_tokens(meter.call.body)
+        prompt = estimates.likely_input_tokens(meter.call.body)
         return Consumption(tokens=TokenUsage(input=prompt, is_estimated=True))
     return None
 
@@ -69,7 +69,7 @@ def cost_of(meter: Meter, snapshot: Snapshot) -> int | None:
     if consumption is None:
         is_work = call is not None and call.method == "POST" and 200 <= meter.status < 300
         return None if is_work and target is not None else 0
-    if target is None:
+    if target is None or consumption == UNUSED:
         return 0
     provider = snapshot.providers.get(target.provider)
     row = provider.row if provider is not None else ""
@@ -104,8 +104,7 @@ def _entry(meter: Meter, consumption: Consumption | None, cost: int | None) -> E
         bytes_out=meter.bytes_out,
         cost_nanos=cost,
     )
-    if meter.error is not None:
-        entry.error_code = meter.error.code or ""
+    entry.error_code = (meter.error.code if meter.error is not None else cut(meter.error_code)) or ""
     if call is not None:
         entry.model = cut(call.model)
         entry.is_stream = call.stream

@@ -120,6 +120,7 @@ class Meter:
         "caller",
         "consumption",
         "error",
+        "error_code",
         "finish_within",
         "first_byte_at",
         "first_token_at",
@@ -151,6 +152,8 @@ class Meter:
         self.outcome: Outcome | None = None
         self.status = 0
         self.error: GatewayError | None = None
+        self.error_code = ""
+        """What a provider calls the error that its answer was, where that is passed on as it is."""
         self.bytes_out = 0
         self.listener: Listener | None = None
         self.consumption: Consumption | None = None
