@@ -22,24 +22,13 @@ from ai_gateway import registry, stored
 from ai_gateway.allowances import LimitRule, period
 from ai_gateway.charges import Charge
 from ai_gateway.conf import settings
-from ai_gateway.meter import AGENT_HEADERS, SESSION_HEADERS
+from ai_gateway.meter import TRACKED
 from ai_gateway.models import UsageDaily, UsageRecord
 from ai_gateway.models.usage import TOKEN_BUCKETS
 
 logger = logging.getLogger("ai_gateway")
 
 WHOLE_DAYS = ("day", "week", "month", "total")
-
-HEADERS = {
-    b"x-project-id": "project",
-    b"x-organization-id": "organization",
-    b"x-organisation-id": "organization",
-    b"x-user-id": "end_user",
-    b"x-experiment-id": "experiment",
-    **dict.fromkeys(SESSION_HEADERS, "session"),
-    **dict.fromkeys(AGENT_HEADERS, "agent"),
-}
-"""The columns of headers that are recorded."""
 
 _reported: set[str] = set()
 
@@ -50,7 +39,7 @@ def spent(charge: Charge) -> int:
     if found is None or not stored.has_database():
         return 0
     rule, subject = found
-    if rule.scope == "header" and rule.header not in HEADERS:
+    if rule.scope == "header" and rule.header not in TRACKED:
         if rule.id not in _reported:
             _reported.add(rule.id)
             logger.warning("The limit %r is of a header that is not recorded, and begins at 0.", rule.name)
@@ -107,7 +96,7 @@ def _columns(rule: LimitRule) -> tuple[str, ...]:
     """Name the columns that a rule's subject is looked for in."""
     if rule.scope == "model":
         return "provider", "served_model"
-    return (HEADERS[rule.header] if rule.scope == "header" else rule.scope,)
+    return (TRACKED[rule.header] if rule.scope == "header" else rule.scope,)
 
 
 def _fits(pattern: str, names: list[str]) -> bool:
