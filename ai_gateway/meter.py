@@ -165,15 +165,15 @@ class Meter:
         """Note that a target is to be asked now."""
         self.target = target
 
-    def fail_attempt(self, error: GatewayError, began_at: float) -> None:
-        """Note that the target under way failed."""
+    def fail_attempt(self, status: int, code: str | None, began_at: float) -> None:
+        """Note that the target under way failed, with which status and code, and since when it was asked."""
         assert self.target is not None
         self.trail.append(
             {
                 "provider": self.target.provider,
                 "model": self.target.model,
-                "status": error.status,
-                "error": error.code,
+                "status": status,
+                "error": code,
                 "ms": round((perf_counter() - began_at) * 1e3),
             }
         )

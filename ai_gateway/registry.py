@@ -26,6 +26,7 @@ from ai_gateway.key_cache import KeyCache
 from ai_gateway.pricing import Lookup, PriceRow, PriceTable, read_price
 from ai_gateway.protocols.carrier import Carrier
 from ai_gateway.providers import CATALOG, Auth, Credential, Provider, build_provider
+from ai_gateway.retries import RetryPolicy
 
 logger = logging.getLogger("ai_gateway")
 
@@ -55,6 +56,8 @@ class Snapshot:
     max_body_bytes: int
     max_upload_bytes: int
     body_timeout: float
+    retries: RetryPolicy
+    """How often a call is tried."""
     limits: LimitTable
     """The limits that calls have to keep to."""
     prices: PriceTable
@@ -176,6 +179,7 @@ def build(configurations: Sequence[Configuration]) -> Snapshot:
         max_body_bytes=settings.MAX_BODY_BYTES,
         max_upload_bytes=settings.MAX_UPLOAD_BYTES,
         body_timeout=settings.BODY_TIMEOUT,
+        retries=settings.RETRIES,
         limits=LimitTable(rule for each in configurations for rule in each.limits),
         prices=PriceTable([row for each in configurations for row in each.prices], price_catalogue),
         require_price=settings.REQUIRE_PRICE,

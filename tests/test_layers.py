@@ -12,8 +12,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ai_gateway"
 LAYERS = (
-    "errors calls sse protocols credentials crypto cors bodies server charges finishing __version__",
-    "consumption estimates allowances",
+    "errors calls sse protocols credentials crypto cors bodies server charges finishing cooldowns __version__",
+    "consumption estimates allowances breakers failures",
+    "retries",
     "pricing",
     "conf transports providers environment capabilities",
     "configuration key_cache keyring validators",
@@ -85,6 +86,11 @@ NO_DJANGO = [
     "admission",
     "ratelimits",
     "finishing",
+    "cooldowns",
+    "breakers",
+    "failures",
+    "retries",
+    "attempts",
     "accounting",
 ]
 """What could be used without Django: of it, only `conf` and what stands above may be Django's."""
