@@ -34,8 +34,9 @@ class Settings:
         return self._get("PROVIDERS", {})  # type: ignore[no-any-return]
 
     @property
-    def ROUTES(self) -> Mapping[str, Sequence[str]]:
-        """Public model names, each with its targets in order: `{"fast": ["openai/gpt-5-mini", "groq/llama-4"]}`."""
+    def ROUTES(self) -> Mapping[str, Sequence[str] | Mapping[str, Any]]:
+        """Public model names, each with its targets in order: `{"fast": ["openai/gpt-5-mini", "groq/llama-4"]}`, or
+        `{"fast": {"targets": [...], "strategy": "lowest_latency", "sticky": "session"}}`."""
         return self._get("ROUTES", {})  # type: ignore[no-any-return]
 
     @property

@@ -77,9 +77,11 @@ class Snapshot:
 
 def from_settings() -> Configuration:
     """Read the configuration of `settings.AI_GATEWAY`."""
+    routes, rules = read_routes(settings.ROUTES)
     return Configuration(
         providers=settings.PROVIDERS,
-        routes=settings.ROUTES,
+        routes=routes,
+        rules=rules,
         keys=settings.KEYS,
         prices=read_prices(settings.PRICES),
         limits=read_limits(settings.LIMITS, settings.TIME_ZONE),
@@ -231,6 +233,25 @@ def _report(broken: Mapping[str, str]) -> None:
             logger.error("The provider %r is misconfigured and left out: %s", alias, reason)
     _reported.clear()
     _reported.update(broken)
+
+
+def read_routes(
+    entries: Mapping[str, Sequence[str] | Mapping[str, Any]],
+) -> tuple[dict[str, Sequence[str]], dict[str, RouteRule]]:
+    """Read the routes of the settings: a list of targets, or a dict with them and how they are asked."""
+    routes: dict[str, Sequence[str]] = {}
+    rules: dict[str, RouteRule] = {}
+    for name, entry in entries.items():
+        if not isinstance(entry, Mapping):
+            routes[name] = entry
+            continue
+        routes[name] = entry["targets"]
+        rules[name] = RouteRule(
+            strategy=entry.get("strategy", "failover"),
+            sticky=entry.get("sticky", ""),
+            weights=tuple(entry.get("weights", ())),
+        )
+    return routes, rules
 
 
 def read_targets(route: Sequence[str | Target]) -> tuple[Target, ...]:

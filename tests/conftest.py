@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import pytest
 from hypothesis import settings as hypothesis
 
-from ai_gateway import breakers, cooldowns, crypto, refresher, registry
+from ai_gateway import breakers, cooldowns, crypto, refresher, registry, standing
 from tests import databases
 from tests.gateway_process import Door, GatewayProcess, site_environment
 from tests.raw_client import RawClient
@@ -43,6 +43,7 @@ def _sources(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(registry, "key_cache", None)
     breakers.forget()
     cooldowns.forget()
+    standing.forget()
     for memory in ("_last", "_problems", "_reported"):
         monkeypatch.setattr(registry, memory, {})
     registry.forget()

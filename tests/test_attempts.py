@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from django.test import override_settings
 
-from ai_gateway import attempts, registry
+from ai_gateway import registry
 from ai_gateway.attempts import ask
 from ai_gateway.calls import Call, Caller, Reply, Target
 from ai_gateway.credentials import Secret
@@ -262,7 +262,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def sleep(seconds: float) -> None:
         noted.append(seconds)
 
-    monkeypatch.setattr(attempts.asyncio, "sleep", sleep)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
     return noted
 
 

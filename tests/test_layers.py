@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ai_gateway"
 LAYERS = (
-    "errors calls sse protocols credentials crypto cors bodies server charges finishing cooldowns __version__",
+    "errors calls sse protocols credentials crypto cors bodies server charges finishing cooldowns standing __version__",
     "consumption estimates allowances breakers failures",
     "retries",
     "pricing",
@@ -25,6 +25,7 @@ LAYERS = (
     "meter",
     "registry",
     "refresher",
+    "strategies",
     "routing health refusals intake guard changes",
     "keys access ledger",
     "relay translation listing concurrency admission ratelimits",
@@ -87,6 +88,8 @@ NO_DJANGO = [
     "ratelimits",
     "finishing",
     "cooldowns",
+    "standing",
+    "strategies",
     "breakers",
     "failures",
     "retries",
