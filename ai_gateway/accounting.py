@@ -34,6 +34,7 @@ def close(meter: Meter, snapshot: Snapshot) -> Entry | None:
     if meter.is_closed:
         return None
     meter.is_closed = True
+    meter.end_attempt()
     try:
         return _close(meter, snapshot)
     except Exception:

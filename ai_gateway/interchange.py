@@ -40,7 +40,7 @@ PROVIDER_FIELDS = (
     "is_enabled",
 )
 CREDENTIAL_FIELDS = ("option", "reference", "weight", "state")
-ROUTE_FIELDS = ("description", "strategy", "tags", "is_public", "is_enabled")
+ROUTE_FIELDS = ("description", "strategy", "sticky", "tags", "is_public", "is_enabled")
 TARGET_FIELDS = ("provider", "model", "weight", "is_enabled")
 LIMIT_FIELDS = (
     "scope",

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from ai_gateway import traffic
 from ai_gateway.calls import Arrival, Call, Caller, Target
 from ai_gateway.consumption import Consumption, Listener
 from ai_gateway.errors import GatewayError, Kind, LimitReached
@@ -127,6 +128,7 @@ class Meter:
         "goes_on",
         "hold",
         "id",
+        "is_asking",
         "is_closed",
         "listener",
         "outcome",
@@ -158,6 +160,7 @@ class Meter:
         self.listener: Listener | None = None
         self.consumption: Consumption | None = None
         self.hold: Hold | None = None
+        self.is_asking = False
         self.is_closed = False
         self.finish_within = 0.0
         """For how many seconds the provider's answer is read on if the caller leaves (`finishing.py`)."""
@@ -166,20 +169,32 @@ class Meter:
 
     def begin_attempt(self, target: Target) -> None:
         """Note that a target is to be asked now."""
+        self.is_asking = True
+        traffic.begin(target)
         self.target = target
 
-    def fail_attempt(self, error: GatewayError, began_at: float) -> None:
-        """Note that the target under way failed."""
+    def fail_attempt(self, status: int, code: str | None, began_at: float) -> None:
+        """Note that the target under way failed, with which status and code, and since when it was asked."""
         assert self.target is not None
+        self.end_attempt()
         self.trail.append(
             {
                 "provider": self.target.provider,
                 "model": self.target.model,
-                "status": error.status,
-                "error": error.code,
+                "status": status,
+                "error": code,
                 "ms": round((perf_counter() - began_at) * 1e3),
             }
         )
+
+    def end_attempt(self) -> None:
+        """Note that no target is asked any more."""
+        if self.is_asking and self.target is not None:
+            self.is_asking = False
+            if self.first_token_at is not None and self.sent_at is not None:
+                traffic.end(self.target, self.first_token_at - self.sent_at)
+            else:
+                traffic.end(self.target)
 
     def fail(self, error: GatewayError) -> None:
         """Note the error that the caller is told, or that ended a stream. The last one counts."""

@@ -12,9 +12,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ai_gateway"
 LAYERS = (
-    "errors calls sse protocols credentials crypto cors bodies server charges finishing money spans __version__",
-    "consumption estimates allowances model_names",
-    "tariff",
+    "errors calls sse protocols credentials crypto cors bodies server charges finishing cooldowns traffic money spans "
+    "__version__",
+    "consumption estimates allowances model_names breakers failures",
+    "tariff retries",
     "pricing listeners",
     "conf transports providers environment capabilities price_catalogue litellm_prices",
     "configuration key_cache keyring validators",
@@ -25,7 +26,7 @@ LAYERS = (
     "reports wording",
     "meter",
     "registry",
-    "refresher seeding",
+    "refresher seeding strategies",
     "routing health refusals intake guard changes unpriced",
     "keys access ledger",
     "relay translation listing statement concurrency admission ratelimits",
@@ -91,6 +92,13 @@ NO_DJANGO = [
     "admission",
     "ratelimits",
     "finishing",
+    "cooldowns",
+    "traffic",
+    "strategies",
+    "breakers",
+    "failures",
+    "retries",
+    "attempts",
     "accounting",
     "unpriced",
 ]
