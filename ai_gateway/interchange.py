@@ -77,7 +77,7 @@ def export() -> Document:
         "providers": {provider.alias: _write_provider(provider) for provider in providers},
         "routes": {route.name: _write_route(route) for route in routes},
         "limits": {limit.name: _write_limit(limit) for limit in limits},
-        "prices": [_plain(_differing(price, PRICE_FIELDS, always=PRICE_NAME)) for price in prices],
+        "prices": [_plain(_differing(price, (*PRICE_NAME, *PRICE_FIELDS), always=PRICE_NAME)) for price in prices],
     }
     return {name: part for name, part in document.items() if part or name not in ("limits", "prices")}
 

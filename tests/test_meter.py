@@ -54,7 +54,7 @@ def test_what_ended_a_call_is_told_by_its_error(error: GatewayError, was_sent: b
 def test_every_attempt_that_failed_is_in_the_trail() -> None:
     meter = Meter(make_arrival(), HOLDER)
     meter.begin_attempt(Target("openai", "m"))
-    meter.fail_attempt(UpstreamClosed("gone"), meter.arrival.received_at)
+    meter.fail_attempt(502, "upstream_closed", meter.arrival.received_at)
     (tried,) = meter.trail
     assert (tried["provider"], tried["model"], tried["status"], tried["error"]) == (
         "openai",
