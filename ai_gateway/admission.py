@@ -45,7 +45,7 @@ async def admit(meter: Meter, target: Target, snapshot: Snapshot) -> None:
     if not dues:
         return
     wanted = _charges(meter, dues, measures, price, snapshot)
-    hold = meter.hold or Hold(meter.id, store())
+    hold = meter.hold or Hold(meter.id, meter.caller, store())
     try:
         await hold.take(wanted, snapshot.reservation_ttl)
         meter.hold = hold

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ai_gateway import notices
 from ai_gateway.allowances import NANOS, Due
+from ai_gateway.calls import Caller
 from ai_gateway.charges import Charge, Settlement, State
 from ai_gateway.consumption import NOTHING, Consumption
 from ai_gateway.errors import BudgetExceeded, LimitReached, RateLimited
@@ -28,13 +30,14 @@ class Taken(NamedTuple):
 class Hold:
     """What one call has taken of its limits."""
 
-    __slots__ = ("_store", "call", "is_settled", "taken", "warnings")
+    __slots__ = ("_caller", "_store", "call", "is_settled", "taken", "warnings")
 
-    def __init__(self, call: str, store: LimitStore) -> None:
+    def __init__(self, call: str, caller: Caller, store: LimitStore) -> None:
         self.call = call
         self.taken: list[Taken] = []
         self.warnings: list[Taken] = []
         self.is_settled = False
+        self._caller = caller
         self._store = store
 
     async def take(self, wanted: Sequence[tuple[Due, Charge]], ttl: float) -> None:
@@ -42,12 +45,15 @@ class Hold:
         verdict = await self._store.admit(self.call, [charge for _, charge in wanted], ttl)
         if not verdict.is_admitted:
             assert verdict.refused is not None
-            raise refusal(wanted[verdict.refused][0], verdict.retry_after)
+            due, charge = wanted[verdict.refused]
+            notices.refuse(due.rule, charge, self._caller)
+            raise refusal(due, verdict.retry_after)
         for (due, charge), state in zip(wanted, verdict.states, strict=True):
             taken = Taken(due, charge, state)
             self.taken.append(taken)
             if is_warning(taken):
                 self.warnings.append(taken)
+                notices.warn(due.rule, charge, state, self._caller)
 
     def leave_target(self) -> None:
         """Give back what was taken for a target that failed without having used anything."""

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import pytest
 from hypothesis import settings as hypothesis
 
-from ai_gateway import breakers, cooldowns, crypto, refresher, registry, traffic
+from ai_gateway import breakers, cooldowns, crypto, notices, refresher, registry, traffic
 from tests import databases
 from tests.gateway_process import Door, GatewayProcess, site_environment
 from tests.raw_client import RawClient
@@ -42,6 +42,7 @@ def _sources(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(registry, "SOURCES", [registry.from_settings])
         monkeypatch.setattr(registry, "key_cache", None)
     breakers.forget()
+    notices.forget()
     cooldowns.forget()
     traffic.forget()
     for memory in ("_last", "_problems", "_reported"):

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ai_gateway"
 LAYERS = (
     "errors calls sse protocols credentials crypto cors bodies server charges finishing cooldowns traffic money spans "
-    "__version__",
+    "signals __version__",
     "consumption estimates allowances model_names breakers failures",
     "tariff retries",
     "pricing listeners",
@@ -22,6 +22,7 @@ LAYERS = (
     "fields",
     "models",
     "stored key_store issuing limits",
+    "notices",
     "holds spending standings exports",
     "reports wording",
     "meter",

@@ -13,6 +13,7 @@ from ai_gateway.errors import BudgetExceeded, RateLimited
 from ai_gateway.holds import Hold, Taken, is_warning, refusal
 from ai_gateway.limits.memory import MemoryStore
 from ai_gateway.ratelimits import duration, headers, refusal_headers, replaced
+from tests.factories import HOLDER
 
 
 def taken(used: int, remaining: int, resets_in: float = 30.0, **entry: Any) -> Taken:
@@ -21,7 +22,7 @@ def taken(used: int, remaining: int, resets_in: float = 30.0, **entry: Any) -> T
 
 
 def hold(*all_taken: Taken) -> Hold:
-    made = Hold("call", MemoryStore())
+    made = Hold("call", HOLDER, MemoryStore())
     made.taken = list(all_taken)
     made.warnings = [each for each in all_taken if is_warning(each)]
     return made

@@ -1,0 +1,74 @@
+"""Tells the site, by signals, of limits that are nearly used up, or are: once for each counter, and off the path.
+
+A budget warns once in its period, a rate once in a minute. Each process knows only what it has told itself. Receivers
+run in a thread of their own, one after the other; it is started when there is something to tell and somebody to hear.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any
+
+from django.db import close_old_connections
+from django.dispatch import Signal
+
+from ai_gateway.allowances import LimitRule
+from ai_gateway.calls import Caller
+from ai_gateway.charges import Charge, State
+from ai_gateway.signals import limit_reached, limit_warning
+
+logger = logging.getLogger("ai_gateway")
+
+AGAIN = 60.0
+"""Seconds after which a counter that has no end is told of again."""
+
+REMEMBERED = 10_000
+"""Counters that were told of; when there are more the memory begins anew."""
+
+_told: dict[tuple[int, str], float] = {}
+
+
+def warn(rule: LimitRule, charge: Charge, state: State, caller: Caller) -> None:
+    """Tell that a counter stands so high that its limit wants a warning."""
+    if limit_warning.has_listeners(LimitRule) and _is_news(limit_warning, charge):
+        _tell(limit_warning, rule=rule, used=state.used, caller=caller)
+
+
+def refuse(rule: LimitRule, charge: Charge, caller: Caller) -> None:
+    """Tell that a limit has refused a call."""
+    if limit_reached.has_listeners(LimitRule) and _is_news(limit_reached, charge):
+        _tell(limit_reached, rule=rule, caller=caller)
+
+
+def _is_news(signal: Signal, charge: Charge) -> bool:
+    name, now = (id(signal), charge.counter), time.time()
+    if _told.get(name, 0.0) > now:
+        return False
+    if len(_told) >= REMEMBERED:
+        _told.clear()
+    _told[name] = charge.ends_at or now + AGAIN
+    return True
+
+
+def _tell(signal: Signal, **what: Any) -> None:
+    _thread().submit(_send, signal, what)
+
+
+@lru_cache(maxsize=1)
+def _thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="ai-gateway-notices")
+
+
+def _send(signal: Signal, what: dict[str, Any]) -> None:
+    try:
+        signal.send_robust(LimitRule, **what)
+    finally:
+        close_old_connections()
+
+
+def forget() -> None:
+    """Forget what was told."""
+    _told.clear()

@@ -1,0 +1,23 @@
+"""Signals of the gateway, for a site that wants to know what happens without asking for it.
+
+Nothing is sent on the path of a call: receivers run in the thread of the gateway that found out, one after the other,
+and may use the database. One that is slow holds up what this thread does besides; one that fails is logged by Django.
+"""
+
+from __future__ import annotations
+
+from django.dispatch import Signal
+
+call_finished = Signal()
+"""A finished call was written down, and is committed. Sent once for each, in the ledger's thread. `sender` is the class
+`ai_gateway.meter.Entry`, `entry` the entry: the columns of `UsageRecord` in plain values. Receivers must not change it.
+"""
+
+limit_warning = Signal()
+"""A counter has come to where its limit wants a warning (`soft_percent`, or a limit that only warns and is used up).
+Sent once for each counter: of a budget once in its period, of a rate once in a minute; by each process for itself.
+`sender` is the class `ai_gateway.allowances.LimitRule`, `rule` the limit, `used` what is used of it in its unit
+(requests, tokens, nano-dollars, calls), `caller` who came to it."""
+
+limit_reached = Signal()
+"""A limit has refused a call. Sent as often as `limit_warning`, with `rule` and `caller`."""
