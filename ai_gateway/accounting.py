@@ -40,6 +40,8 @@ def close(meter: Meter, snapshot: Snapshot) -> Entry | None:
     except Exception:
         # A bug here must not take an answer from its caller. What was reserved counts as spent when it expires.
         logger.exception("%s: the call could not be accounted for", meter.arrival.request_id)
+        if meter.hold is not None:
+            meter.hold.settle(None, None)
         return None
 
 
@@ -189,7 +191,11 @@ async def finish_durably(meter: Meter, snapshot: Snapshot) -> Entry | None:
 async def account(reply: Reply, meter: Meter, snapshot: Snapshot) -> Reply:
     """Take a reply into account: a whole one now, one that is sent while it is made when it ends."""
     meter.status = reply.status
-    reply = _told(reply, meter)
+    if not snapshot.is_measured:
+        meter.is_closed = True
+        meter.end_attempt()
+        return reply
+    _tell_limits(reply, meter)
     body = reply.body
     if isinstance(body, ReplyBody):
         ledger = ledgers.ledger
@@ -209,16 +215,12 @@ def dollars(nanos: int) -> bytes:
     return f"{nanos // NANOS}.{nanos % NANOS:09d}".encode()
 
 
-def _told(reply: Reply, meter: Meter) -> Reply:
+def _tell_limits(reply: Reply, meter: Meter) -> None:
     """Tell the caller in the headers of a reply where its limits stand."""
-    family = meter.arrival.dialect.family
     if isinstance(meter.error, LimitReached):
-        own = ratelimits.refusal_headers(meter.error, family)
+        ratelimits.put(reply.headers, ratelimits.refusal_headers(meter.error, meter.arrival.dialect.family))
     elif meter.hold is not None:
-        own = ratelimits.headers(meter.hold, family)
-    else:
-        return reply
-    return msgspec.structs.replace(reply, headers=ratelimits.replaced(reply.headers, own)) if own else reply
+        ratelimits.put(reply.headers, ratelimits.headers(meter.hold, meter.arrival.dialect.family))
 
 
 class Accounted(ReplyBody):

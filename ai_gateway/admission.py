@@ -14,7 +14,7 @@ import logging
 from collections.abc import Sequence
 
 from ai_gateway import estimates
-from ai_gateway.allowances import Due, now
+from ai_gateway.allowances import NOTHING_DUE, Due, Dues, now
 from ai_gateway.calls import Target
 from ai_gateway.charges import Charge
 from ai_gateway.consumption import Consumption
@@ -34,20 +34,17 @@ async def admit(meter: Meter, target: Target, snapshot: Snapshot) -> None:
 
     Raises RateLimited, BudgetExceeded, PriceUnknown or LimitsUnavailable.
     """
-    dues = _dues(meter, target, snapshot)
+    dues, measures = _dues(meter, target, snapshot)
     policy = snapshot.require_price
-    if not dues and policy != "always":
-        return
-    measures = {due.rule.measure for due in dues}
     price = None
     if "cost" in measures or policy == "always":
-        price = _price(target, snapshot, is_needed=policy == "always" or ("cost" in measures and policy == "budgeted"))
+        price = _price(target, snapshot, is_needed=policy != "never")
     if not dues:
         return
     wanted = _charges(meter, dues, measures, price, snapshot)
     hold = meter.hold or Hold(meter.id, meter.caller, store())
     try:
-        await hold.take(wanted, snapshot.reservation_ttl)
+        await hold.take(dues, wanted, snapshot.reservation_ttl)
         meter.hold = hold
     except StoreUnavailable as error:
         logger.error("%s: the limits cannot be checked: %s", meter.arrival.request_id, error)
@@ -56,18 +53,14 @@ async def admit(meter: Meter, target: Target, snapshot: Snapshot) -> None:
         ) from error
 
 
-def _dues(meter: Meter, target: Target, snapshot: Snapshot) -> list[Due]:
+def _dues(meter: Meter, target: Target, snapshot: Snapshot) -> Dues:
     table = snapshot.limits
-    if not table:
-        return []
-    dues: list[Due] = []
+    if not table.rules:
+        return NOTHING_DUE
+    if meter.hold is not None:
+        return table.of_target(target.provider, target.model or "")
     assert meter.call is not None
-    if meter.hold is None:
-        dues += table.of_call(meter.call, meter.caller, meter.route)
-    dues += table.of_target(target.provider, target.model or "")
-    # One order in all processes: whoever takes the same counters takes them in the same order.
-    dues.sort(key=lambda due: (due.rule.id, due.subject))
-    return dues
+    return table.of_first(meter.call, meter.caller, meter.route, target.provider, target.model or "")
 
 
 def _price(target: Target, snapshot: Snapshot, *, is_needed: bool) -> Price | None:
@@ -85,8 +78,8 @@ def _price(target: Target, snapshot: Snapshot, *, is_needed: bool) -> Price | No
 
 
 def _charges(
-    meter: Meter, dues: Sequence[Due], measures: set[str], price: Price | None, snapshot: Snapshot
-) -> list[tuple[Due, Charge]]:
+    meter: Meter, dues: Sequence[Due], measures: frozenset[str], price: Price | None, snapshot: Snapshot
+) -> list[Charge]:
     amounts = {"requests": 1, "concurrency": 1}
     if "tokens" in measures or "cost" in measures:
         assert meter.call is not None
@@ -96,4 +89,4 @@ def _charges(
         expected = Consumption(tokens=TokenUsage(input=prompt, output=answer))
         amounts["cost"] = price.cost(expected) if price is not None else 0
     at = now()
-    return [(due, due.rule.charge(due.subject, amounts[due.rule.measure], at)) for due in dues]
+    return [due.charge(amounts[due.measure], at) for due in dues]

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from fnmatch import fnmatchcase
+from math import inf
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -28,7 +29,7 @@ NANOS = 1_000_000_000
 """Nano-dollars of a dollar."""
 
 REMEMBERED = 4096
-"""Targets whose limits are remembered."""
+"""Callers and targets whose limits are remembered."""
 
 
 class LimitRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,15 +48,12 @@ class LimitRule(msgspec.Struct, frozen=True, kw_only=True):
     is_soft: bool = False
     zone: str = "UTC"
 
-    def charge(self, subject: str, amount: int, now: float) -> Charge:
-        """Make the charge of a call that wants so much, at a time in seconds since 1970."""
-        counter = f"{self.id}:{subject}"
+    @property
+    def algorithm(self) -> Algorithm:
+        """How it is counted."""
         if self.window == "minute":
-            return Charge(counter, Algorithm.RATE, amount, self.amount, is_soft=self.is_soft)
-        if self.measure == "concurrency":
-            return Charge(counter, Algorithm.CONCURRENCY, 1, self.amount, is_soft=self.is_soft)
-        label, _, ends_at = period(self.window, self.zone, now)
-        return Charge(f"{counter}:{label}", Algorithm.QUOTA, amount, self.amount, 0.0, ends_at, self.is_soft)
+            return Algorithm.RATE
+        return Algorithm.CONCURRENCY if self.measure == "concurrency" else Algorithm.QUOTA
 
 
 class Period(NamedTuple):
@@ -65,6 +63,9 @@ class Period(NamedTuple):
     begins_at: float
     ends_at: float
 
+
+NO_PERIOD = Period("", inf, -inf)
+"""One that no time is in."""
 
 _periods: dict[tuple[str, str], Period] = {}
 
@@ -100,11 +101,58 @@ def _period(window: str, zone: ZoneInfo, now: float) -> Period:
     return Period(label, first.timestamp(), after.timestamp())
 
 
-class Due(NamedTuple):
-    """A rule that a call has to keep to, and whose counter it is."""
+class Due:
+    """A rule that a call has to keep to, and whose counter it is. Remembers what its charges have in common."""
 
-    rule: LimitRule
-    subject: str
+    __slots__ = ("_algorithm", "_counter", "_period", "measure", "rule", "subject", "warns")
+
+    def __init__(self, rule: LimitRule, subject: str) -> None:
+        self.rule = rule
+        self.subject = subject
+        self.measure = rule.measure
+        self.warns = rule.is_soft or rule.soft_percent is not None
+        self._algorithm = rule.algorithm
+        self._counter = f"{rule.id}:{subject}"
+        self._period = NO_PERIOD
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Due) and (self.rule, self.subject) == (other.rule, other.subject)
+
+    def __hash__(self) -> int:
+        return hash((self.rule.id, self.subject))
+
+    def charge(self, amount: int, now: float) -> Charge:
+        """Make the charge of a call that wants so much, at a time in seconds since 1970."""
+        rule = self.rule
+        if self._algorithm is not Algorithm.QUOTA:
+            return Charge(self._counter, self._algorithm, amount, rule.amount, 60.0, 0.0, rule.is_soft)
+        current = self._period
+        if not current.begins_at <= now < current.ends_at:
+            current = self._renew(now)
+        ends_at = 0.0 if current.ends_at == inf else current.ends_at
+        return Charge(current.label, self._algorithm, amount, rule.amount, 0.0, ends_at, rule.is_soft)
+
+    def _renew(self, now: float) -> Period:
+        """Name the counter of the period that has begun."""
+        label, begins_at, ends_at = period(self.rule.window, self.rule.zone, now)
+        self._period = Period(f"{self._counter}:{label}", begins_at, ends_at or inf)
+        return self._period
+
+
+class Dues(NamedTuple):
+    """All that a call has to keep to, in the order in which all processes take it, and what of it is measured."""
+
+    dues: tuple[Due, ...]
+    measures: frozenset[str]
+
+
+def in_order(dues: Iterable[Due]) -> Dues:
+    """Put dues in the one order: whoever takes the same counters takes them in the same order."""
+    found = tuple(sorted(dues, key=lambda due: (due.rule.id, due.subject)))
+    return Dues(found, frozenset(due.measure for due in found))
+
+
+NOTHING_DUE = in_order(())
 
 
 class LimitTable:
@@ -120,7 +168,8 @@ class LimitTable:
                 self._by_subject[rule.scope, rule.subject].append(rule)
             else:
                 self._by_pattern[rule.scope].append(rule)
-        self._targets: dict[tuple[str, str], Sequence[Due]] = {}
+        self._targets: dict[tuple[str, str], Dues] = {}
+        self._calls: dict[tuple[Any, ...], Dues] = {}
         self._has_target_rules = any(rule.scope in ("provider", "model") for rule in self.rules)
 
     def __bool__(self) -> bool:
@@ -152,15 +201,29 @@ class LimitTable:
             self._add(found, "group", str(caller.group_id))
         return found
 
-    def of_target(self, provider: str, model: str) -> Sequence[Due]:
+    def of_target(self, provider: str, model: str) -> Dues:
         """List what a call has to keep to that goes to a model of a provider."""
         if not self._has_target_rules:
-            return ()
+            return NOTHING_DUE
         found = self._targets.get((provider, model))
         if found is None:
-            found = self._of_target(provider, model)
-            if len(self._targets) < REMEMBERED:
-                self._targets[provider, model] = found
+            found = self._targets[provider, model] = in_order(self._of_target(provider, model))
+            if len(self._targets) > REMEMBERED:
+                self._targets.clear()
+        return found
+
+    def of_first(self, call: Call, caller: Caller, route: str, provider: str, model: str) -> Dues:
+        """List what a call has to keep to with the first target that it goes to: all of that. Remembered, because most
+        calls come from the same few callers."""
+        if self._headers:
+            return in_order([*self.of_call(call, caller, route), *self.of_target(provider, model).dues])
+        name = (caller.key_id, caller.key_name, caller.user_id, caller.group_id, route, provider, model)
+        found = self._calls.get(name)
+        if found is None:
+            dues = [*self.of_call(call, caller, route), *self.of_target(provider, model).dues]
+            found = self._calls[name] = in_order(dues)
+            if len(self._calls) > REMEMBERED:
+                self._calls.clear()
         return found
 
     def _of_target(self, provider: str, model: str) -> Sequence[Due]:

@@ -32,6 +32,7 @@ class AIGatewayConfig(AppConfig):
 
         registry.SOURCES.append(stored.from_database)
         registry.key_cache = KeyCache(key_store.read_keys, stored.release)
+        registry.writes_usage = stored.has_database
         registry.price_catalogue = GenAIPrices()
         refresher.refresher = refresher.Refresher(stored.read_version, key_store.write_used, stored.release)
         ledger.ledger = ledger.Ledger()

@@ -40,18 +40,18 @@ class Hold:
         self._caller = caller
         self._store = store
 
-    async def take(self, wanted: Sequence[tuple[Due, Charge]], ttl: float) -> None:
-        """Take charges, all or none. Raises RateLimited, BudgetExceeded or StoreUnavailable."""
-        verdict = await self._store.admit(self.call, [charge for _, charge in wanted], ttl)
+    async def take(self, dues: Sequence[Due], charges: Sequence[Charge], ttl: float) -> None:
+        """Take the charges of dues, all or none. Raises RateLimited, BudgetExceeded or StoreUnavailable."""
+        verdict = await self._store.admit(self.call, charges, ttl)
         if not verdict.is_admitted:
             assert verdict.refused is not None
-            due, charge = wanted[verdict.refused]
-            notices.refuse(due.rule, charge, self._caller)
+            due = dues[verdict.refused]
+            notices.refuse(due.rule, charges[verdict.refused], self._caller)
             raise refusal(due, verdict.retry_after)
-        for (due, charge), state in zip(wanted, verdict.states, strict=True):
+        for due, charge, state in zip(dues, charges, verdict.states, strict=True):
             taken = Taken(due, charge, state)
             self.taken.append(taken)
-            if is_warning(taken):
+            if due.warns and is_warning(taken):
                 self.warnings.append(taken)
                 notices.warn(due.rule, charge, state, self._caller)
 

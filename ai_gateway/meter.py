@@ -169,8 +169,9 @@ class Meter:
 
     def begin_attempt(self, target: Target) -> None:
         """Note that a target is to be asked now."""
-        self.is_asking = True
-        traffic.begin(target)
+        if self.route:  # Nobody asks how the others do.
+            self.is_asking = True
+            traffic.begin(target)
         self.target = target
 
     def fail_attempt(self, status: int, code: str | None, began_at: float) -> None:

@@ -43,11 +43,11 @@ def refusal_headers(error: LimitReached, family: str) -> Headers:
     return _written(error.measure, error.amount, State(error.amount, 0, error.retry_after), family)
 
 
-def replaced(upstream: Headers, own: Headers) -> Headers:
-    """Put our headers in place of a provider's of the same kind, if there are any."""
-    if not any(name.startswith(PREFIXES) for name, _ in own):
-        return [*upstream, *own]
-    return [header for header in upstream if not header[0].startswith(PREFIXES)] + own
+def put(headers: Headers, own: Headers) -> None:
+    """Put our headers among those of an answer, in place of a provider's of the same kind, if there are any."""
+    if any(name.startswith(PREFIXES) for name, _ in own):
+        headers[:] = [header for header in headers if not header[0].startswith(PREFIXES)]
+    headers += own
 
 
 def warning(warnings: Sequence[Taken]) -> Headers:

@@ -65,6 +65,8 @@ class Snapshot:
     require_price: str
     reserved_output: int
     reservation_ttl: float
+    is_measured: bool
+    """Whether it is wanted to know what calls use: they are written down, or there are limits."""
     asks_usage: bool
     """Whether providers are asked for the usage of streams whose callers did not ask."""
     metrics_token: Secret | None = field(repr=False)
@@ -95,6 +97,9 @@ SOURCES: list[Source] = [from_settings]
 
 price_catalogue: Catalogue | None = None
 """What knows prices that nobody entered; the app's `ready()` puts it here."""
+
+writes_usage: Callable[[], bool] | None = None
+"""Whether there is where to write down what calls used; the app's `ready()` puts it here."""
 
 key_cache: KeyCache | None = None
 """Where virtual keys are looked up; the app's `ready()` puts it here."""
@@ -165,6 +170,8 @@ def build(configurations: Sequence[Configuration]) -> Snapshot:
             routes[name] = read_targets(route)
             rules.pop(name, None)
         rules.update(each.rules)
+    limits = LimitTable(rule for each in configurations for rule in each.limits)
+    is_measured = bool(limits) or (settings.USAGE and writes_usage is not None and writes_usage())
     return Snapshot(
         providers=providers,
         broken=broken,
@@ -182,12 +189,13 @@ def build(configurations: Sequence[Configuration]) -> Snapshot:
         max_upload_bytes=settings.MAX_UPLOAD_BYTES,
         body_timeout=settings.BODY_TIMEOUT,
         retries=settings.RETRIES,
-        limits=LimitTable(rule for each in configurations for rule in each.limits),
+        limits=limits,
         prices=PriceTable([row for each in configurations for row in each.prices], price_catalogue),
         require_price=settings.REQUIRE_PRICE,
         reserved_output=settings.RESERVED_OUTPUT,
         reservation_ttl=settings.RESERVATION_TTL,
-        asks_usage=settings.USAGE_STREAM_OPTIONS,
+        is_measured=is_measured,
+        asks_usage=is_measured and settings.USAGE_STREAM_OPTIONS,
         metrics_token=resolve(settings.METRICS_TOKEN) if settings.METRICS_TOKEN else None,
     )
 

@@ -64,7 +64,7 @@ async def standings(dues: Sequence[Due], store: LimitStore, now: float) -> list[
     """Ask the store where limits stand, at a time in seconds since 1970. Raises StoreUnavailable."""
     if not dues:
         return []
-    charges = [due.rule.charge(due.subject, 0, now) for due in dues]
+    charges = [due.charge(0, now) for due in dues]
     states = await store.states(charges)
     found = []
     for due, charge, state in zip(dues, charges, states, strict=True):

@@ -31,7 +31,7 @@ def of_call(*rules: LimitRule, call: Call | None = None, caller: Caller = HOLDER
 
 
 def of_target(*rules: LimitRule, provider: str = "openai", model: str = "gpt-5.5-mini") -> list[str]:
-    return names(LimitTable(rules).of_target(provider, model))
+    return names(LimitTable(rules).of_target(provider, model).dues)
 
 
 # Whose calls a limit is for.
@@ -112,13 +112,13 @@ def test_a_model_with_a_slash_of_its_own_is_found_without_its_provider() -> None
 
 def test_what_fits_a_pattern_is_counted_together() -> None:
     table = LimitTable([limit(scope="model", subject="gpt-*")])
-    subjects = {due.subject for model in ("gpt-5.5", "gpt-5.5-mini") for due in table.of_target("openai", model)}
+    subjects = {due.subject for model in ("gpt-5.5", "gpt-5.5-mini") for due in table.of_target("openai", model).dues}
     assert subjects == {"gpt-*"}
 
 
 def test_each_model_by_itself_is_counted_apart() -> None:
     table = LimitTable([limit(scope="model")])
-    assert {due.subject for model in ("a", "b") for due in table.of_target("openai", model)} == {"a", "b"}
+    assert {due.subject for model in ("a", "b") for due in table.of_target("openai", model).dues} == {"a", "b"}
 
 
 # How a limit is read.
@@ -162,26 +162,27 @@ NOW = datetime(2026, 11, 28, 12, 30, tzinfo=UTC).timestamp()
 
 
 def test_a_minute_is_a_rate() -> None:
-    charge = limit(measure="tokens", window="minute").charge("7", 3, NOW)
+    charge = Due(limit(measure="tokens", window="minute"), "7").charge(3, NOW)
     assert (charge.counter, charge.algorithm, charge.amount, charge.ceiling) == ("l:7", Algorithm.RATE, 3, 10)
 
 
 def test_calls_at_once_are_charged_one_by_one() -> None:
-    charge = limit(measure="concurrency").charge("7", 1, NOW)
+    charge = Due(limit(measure="concurrency"), "7").charge(1, NOW)
     assert (charge.algorithm, charge.amount, charge.ceiling) == (Algorithm.CONCURRENCY, 1, 10)
 
 
 def test_every_period_has_a_counter_of_its_own() -> None:
-    rule = limit(measure="cost", window="day", amount=5)
-    today, tomorrow = rule.charge("7", 1, NOW), rule.charge("7", 1, NOW + 86400)
+    due = Due(limit(measure="cost", window="day", amount=5), "7")
+    today, tomorrow = due.charge(1, NOW), due.charge(1, NOW + 86400)
     assert today.algorithm is Algorithm.QUOTA
     assert (today.counter, tomorrow.counter) == ("l:7:2026-11-28", "l:7:2026-11-29")
     assert today.ends_at == datetime(2026, 11, 29, tzinfo=UTC).timestamp()
     assert today.ceiling == 5 * NANOS
 
 
-def test_a_limit_that_only_warns_has_no_ceiling() -> None:
-    assert limit(window="day", is_soft=True).charge("7", 1, NOW).ceiling is None
+def test_a_limit_that_only_warns_says_so() -> None:
+    charge = Due(limit(window="day", is_soft=True), "7").charge(1, NOW)
+    assert (charge.is_soft, charge.ceiling) == (True, 10)
 
 
 # The calendar.

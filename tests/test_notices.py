@@ -10,7 +10,7 @@ import pytest
 from django.dispatch import Signal
 
 from ai_gateway import notices
-from ai_gateway.allowances import LimitRule, read_limit
+from ai_gateway.allowances import Due, LimitRule, read_limit
 from ai_gateway.charges import Charge, State
 from ai_gateway.signals import limit_reached, limit_warning
 from tests.factories import HOLDER
@@ -50,7 +50,7 @@ def reached() -> Iterator[Ear]:
 
 
 def charge(rule: LimitRule, at: float = 0.0) -> Charge:
-    return rule.charge("7", 1, at)
+    return Due(rule, "7").charge(1, at)
 
 
 DAY = read_limit({"name": "day", "window": "day", "amount": 10, "soft_percent": 80}, id="1", zone="UTC")
@@ -119,6 +119,6 @@ def test_nothing_is_remembered_for_nobody() -> None:
 def test_the_memory_is_bounded(reached: Ear, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notices, "REMEMBERED", 3)
     for number in range(10):
-        notices.refuse(MINUTE, MINUTE.charge(str(number), 1, 0.0), HOLDER)
+        notices.refuse(MINUTE, Due(MINUTE, str(number)).charge(1, 0.0), HOLDER)
     assert len(notices._told) <= 3
     assert len(reached.wait()) == 10

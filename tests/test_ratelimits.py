@@ -12,13 +12,14 @@ from ai_gateway.charges import State
 from ai_gateway.errors import BudgetExceeded, RateLimited
 from ai_gateway.holds import Hold, Taken, is_warning, refusal
 from ai_gateway.limits.memory import MemoryStore
-from ai_gateway.ratelimits import duration, headers, refusal_headers, replaced
+from ai_gateway.ratelimits import duration, headers, put, refusal_headers
 from tests.factories import HOLDER
 
 
 def taken(used: int, remaining: int, resets_in: float = 30.0, **entry: Any) -> Taken:
     rule = read_limit({"name": "Team A", "amount": 60, **entry}, id="1", zone="UTC")
-    return Taken(Due(rule, "7"), rule.charge("7", 1, 0.0), State(used, remaining, resets_in))
+    due = Due(rule, "7")
+    return Taken(due, due.charge(1, 0.0), State(used, remaining, resets_in))
 
 
 def hold(*all_taken: Taken) -> Hold:
@@ -108,5 +109,9 @@ def test_a_budget_that_comes_back_in_a_moment_is() -> None:
 def test_a_providers_own_headers_give_way_to_ours() -> None:
     upstream = [(b"x-ratelimit-limit-requests", b"5000"), (b"content-type", b"application/json")]
     own = [(b"x-ratelimit-limit-requests", b"60")]
-    assert replaced(upstream, own) == [(b"content-type", b"application/json"), *own]
-    assert replaced(upstream, []) == upstream
+    answer = [*upstream]
+    put(answer, own)
+    assert answer == [(b"content-type", b"application/json"), *own]
+    answer = [*upstream]
+    put(answer, [])
+    assert answer == upstream
