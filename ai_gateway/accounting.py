@@ -191,10 +191,6 @@ async def finish_durably(meter: Meter, snapshot: Snapshot) -> Entry | None:
 async def account(reply: Reply, meter: Meter, snapshot: Snapshot) -> Reply:
     """Take a reply into account: a whole one now, one that is sent while it is made when it ends."""
     meter.status = reply.status
-    if not snapshot.is_measured:
-        meter.is_closed = True
-        meter.end_attempt()
-        return reply
     _tell_limits(reply, meter)
     body = reply.body
     if isinstance(body, ReplyBody):

@@ -29,6 +29,11 @@ from ai_gateway.registry import Snapshot
 logger = logging.getLogger("ai_gateway")
 
 
+def is_needed(snapshot: Snapshot) -> bool:
+    """Whether any call has to be admitted: there are limits, or every call needs a price."""
+    return bool(snapshot.limits.rules) or snapshot.require_price == "always"
+
+
 async def admit(meter: Meter, target: Target, snapshot: Snapshot) -> None:
     """Have a call's limits admit it to a target: with its first target those of the call, with every one its own.
 

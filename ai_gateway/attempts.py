@@ -115,7 +115,8 @@ async def run(attempt: Attempt, transport: Transport) -> Reply:
     local = hop.local()
     if local is not None:
         return local
-    await admission.admit(meter, attempt.target, attempt.snapshot)
+    if admission.is_needed(attempt.snapshot):
+        await admission.admit(meter, attempt.target, attempt.snapshot)
     meter.attempts += 1
     request = hop.request()
     attempt.credential = provider.credential_in(request)

@@ -75,6 +75,9 @@ async def _measured(meter: Meter, snapshot: Snapshot, transport: Transport) -> R
         failed = failure(arrival)
         meter.fail(failed)
         reply = refuse(failed, arrival.dialect, arrival.request_id)
+    if not snapshot.is_measured:
+        meter.end_attempt()
+        return reply
     return await accounting.account(reply, meter, snapshot)
 
 

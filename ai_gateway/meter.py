@@ -110,62 +110,42 @@ class Entry(msgspec.Struct, kw_only=True):
     cost_nanos: int | None = None
 
 
-class Meter:
+class Meter(msgspec.Struct):
     """Measures one call. Whoever serves the call notes here what happens; `accounting.py` reads it at the end."""
 
-    __slots__ = (
-        "arrival",
-        "attempts",
-        "bytes_out",
-        "call",
-        "caller",
-        "consumption",
-        "error",
-        "error_code",
-        "finish_within",
-        "first_byte_at",
-        "first_token_at",
-        "goes_on",
-        "hold",
-        "id",
-        "is_asking",
-        "is_closed",
-        "listener",
-        "outcome",
-        "route",
-        "sent_at",
-        "status",
-        "target",
-        "trail",
-    )
+    arrival: Arrival
+    caller: Caller
+    call: Call | None = None
+    route: str = ""
+    target: Target | None = None
+    attempts: int = 0
+    trail: list[dict[str, Any]] = []
+    sent_at: float | None = None
+    first_byte_at: float | None = None
+    first_token_at: float | None = None
+    outcome: Outcome | None = None
+    status: int = 0
+    error: GatewayError | None = None
+    error_code: str = ""
+    """What a provider calls the error that its answer was, where that is passed on as it is."""
+    bytes_out: int = 0
+    listener: Listener | None = None
+    consumption: Consumption | None = None
+    hold: Hold | None = None
+    is_asking: bool = False
+    is_closed: bool = False
+    finish_within: float = 0.0
+    """For how many seconds the provider's answer is read on if the caller leaves (`finishing.py`)."""
+    goes_on: bool = False
+    """Whether the answer is read on although its caller has left, so that this is not the end of the call."""
+    made_id: str = ""
 
-    def __init__(self, arrival: Arrival, caller: Caller) -> None:
-        self.id = new_id()
-        self.arrival = arrival
-        self.caller = caller
-        self.call: Call | None = None
-        self.route = ""
-        self.target: Target | None = None
-        self.attempts = 0
-        self.trail: list[dict[str, Any]] = []
-        self.sent_at: float | None = None
-        self.first_byte_at: float | None = None
-        self.first_token_at: float | None = None
-        self.outcome: Outcome | None = None
-        self.status = 0
-        self.error: GatewayError | None = None
-        self.error_code = ""
-        """What a provider calls the error that its answer was, where that is passed on as it is."""
-        self.bytes_out = 0
-        self.listener: Listener | None = None
-        self.consumption: Consumption | None = None
-        self.hold: Hold | None = None
-        self.is_asking = False
-        self.is_closed = False
-        self.finish_within = 0.0
-        """For how many seconds the provider's answer is read on if the caller leaves (`finishing.py`)."""
-        self.goes_on = False
-        """Whether the answer is read on although its caller has left, so that this is not the end of the call."""
+    @property
+    def id(self) -> str:
+        """Names the call in the ledger and in the stores of limits. Made when it is first asked for."""
+        if not self.made_id:
+            self.made_id = new_id()
+        return self.made_id
 
     def begin_attempt(self, target: Target) -> None:
         """Note that a target is to be asked now."""

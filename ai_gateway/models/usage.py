@@ -92,7 +92,7 @@ class Spent(models.Model):
 class UsageRecord(Spent):
     """One finished call, however it ended.
 
-    `id` is made when the call arrives and begins with the time (UUID version 7, RFC 9562): rows are written in the
+    `id` is made while the call lasts and begins with the time (UUID version 7, RFC 9562): rows are written about in the
     order of their keys, may be written again without being counted again, and PostgreSQL can partition by it.
     """
 
