@@ -102,7 +102,7 @@ def test_copy__a_price_is_saved_as_a_new_one(boss: Client) -> None:
 def test_list__shows_dollars_per_million_and_when_they_count(boss: Client) -> None:
     make_price(cache_read=Decimal("0.5"), units={"searches": 0.01})
     page = get(boss, "ai_gateway_price_changelist")
-    for text in ("openai/gpt-5.5", "$5<", "$0.5<", "$30<", "input ($/million)", "other units", "→ …", "entered here"):
+    for text in ("openai/gpt-5.5", "$5<", "$0.5 / —", "$30<", "input, $/M", "units", "→ …", "entered here"):
         assert text.lower() in page.lower(), text
 
 
