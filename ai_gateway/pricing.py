@@ -19,7 +19,8 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from ai_gateway.model_names import names_of
-from ai_gateway.tariff import BUCKETS, FREE, Price, read_price
+from ai_gateway.price_columns import read_price
+from ai_gateway.tariff import BUCKETS, FREE, Price
 
 MAX_REMEMBERED = 4096
 """Models whose price is remembered. Callers may make up names; when it is full it begins anew."""

@@ -33,7 +33,7 @@ class Price(TimeStamped):
     """What some models cost from one time to another, in dollars for a million tokens.
 
     Which row counts for a call is said in `pricing.py`: what a person entered wins over what was synchronised, then the
-    most particular row. What a bucket without a price of its own costs is said in `tariff.py`: what its kind costs.
+    most particular row. What a bucket without a price of its own costs is said in `price_columns.py`.
     """
 
     class Source(models.TextChoices):

@@ -18,10 +18,11 @@ from genai_prices.types import Provider
 
 from ai_gateway import refresher, registry
 from ai_gateway.consumption import Consumption
-from ai_gateway.price_catalogue import PIECES, PROVIDERS, SERVICE_TIERS, GenAIPrices
+from ai_gateway.price_catalogue import PROVIDERS, GenAIPrices
 from ai_gateway.pricing import PriceTable, Quote
 from ai_gateway.protocols.conversation import TokenUsage
 from ai_gateway.providers import CATALOG
+from ai_gateway.published_prices import PIECES, SERVICE_TIERS
 from ai_gateway.stored import Version
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC).timestamp()
@@ -272,6 +273,26 @@ def test_without_the_package_nothing_is_known_and_that_is_said_once(
     assert catalogue.quote("openai", "gpt-4o", NOW) == Quote(None)
     assert catalogue.models("openai") == []
     assert caplog.text.count("django-ai-gateway[prices]") == 1
+
+
+def test_a_broken_package_is_logged_and_stops_nobody(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("it is of another kind")
+
+    monkeypatch.setattr("genai_prices.data_snapshot.get_snapshot", fail)
+    catalogue = GenAIPrices()
+    assert catalogue.quote("openai", "gpt-4o", NOW) == Quote(None)
+    assert "it is of another kind" in caplog.text
+
+
+def test_a_price_that_cannot_be_read_is_logged_and_unknown(
+    catalogue: GenAIPrices, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("ai_gateway.price_catalogue.columns_of", lambda *args, **more: {"input": -1})
+    assert catalogue.quote("openai", "gpt-4o", NOW) == Quote(None)
+    assert "price of openai/gpt-4o cannot be read" in caplog.text
 
 
 def test_whoever_watches_the_configuration_loads_it_before_the_first_call(monkeypatch: pytest.MonkeyPatch) -> None:
