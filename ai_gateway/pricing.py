@@ -19,7 +19,8 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from ai_gateway.model_names import names_of
-from ai_gateway.tariff import BUCKETS, FREE, Price, read_price
+from ai_gateway.price_columns import read_price
+from ai_gateway.tariff import BUCKETS, FREE, Price
 
 MAX_REMEMBERED = 4096
 """Models whose price is remembered. Callers may make up names; when it is full it begins anew."""
@@ -91,13 +92,16 @@ class PriceTable:
     def of(self, alias: str, row: str, model: str, at: float) -> Price | None:
         """Find what a model costs at a time, by its provider's alias and row of the catalogue. None: nobody knows."""
         key = (alias, row, model)
-        quote = self._known.get(key)
-        if quote is None or not quote.since <= at < quote.until:
-            quote = self._find(alias, row, model, at)
-            if len(self._known) >= MAX_REMEMBERED:
-                self._known.clear()
-            self._known[key] = quote
-        return quote.price
+        known = self._known.get(key)
+        if known is not None:
+            price, since, until = known
+            if since <= at < until:
+                return price
+        found = self._find(alias, row, model, at)
+        if len(self._known) >= MAX_REMEMBERED:
+            self._known.clear()
+        self._known[key] = found
+        return found.price
 
     def _find(self, alias: str, row: str, model: str, at: float) -> Quote:
         since, until = -inf, inf

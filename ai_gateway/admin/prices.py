@@ -89,13 +89,12 @@ class PriceAdmin(ChangesAdmin):
 
     list_display = (
         "__str__",
-        dollars("input", _("input ($/million)")),
-        dollars("cache_read", _("cache read")),
-        dollars("cache_write", _("cache write")),
-        dollars("output", _("output ($/million)")),
+        dollars("input", _("input, $/M")),
+        dollars("output", _("output, $/M")),
+        "cached",
         "others",
         "span",
-        "source",
+        "is_entered",
     )
     list_filter = (InForceFilter, "source")
     search_fields = ("provider", "model", "note")
@@ -124,22 +123,28 @@ class PriceAdmin(ChangesAdmin):
         (_("For people"), {"fields": ("note", "source")}),
     )
 
-    @admin.display(description=_("others"))
+    @admin.display(description=_("cached, $/M"))
+    def cached(self, obj: Price) -> str:
+        """What it costs to read from the cache and to write to it."""
+        if obj.cache_read is None and obj.cache_write is None:
+            return NOTHING
+        return f"{written(obj.cache_read)} / {written(obj.cache_write)}"
+
+    @admin.display(description=_("also"))
     def others(self, obj: Price) -> str:
-        """What else there is to it, in words."""
-        names = {
-            "tiers": _("long contexts"),
-            "service_tiers": _("service tiers"),
-            "request": _("by call"),
-            "units": _("other units"),
-        }
+        """What else has a price, in a word each."""
+        names = {"tiers": _("long"), "service_tiers": _("tiers"), "request": _("call"), "units": _("units")}
         return ", ".join(str(name) for field, name in names.items() if field in obj.columns()) or NOTHING
+
+    @admin.display(description=_("entered"), boolean=True, ordering="source")
+    def is_entered(self, obj: Price) -> bool:
+        """Whether a person entered it."""
+        return obj.source == Price.Source.MANUAL
 
     @admin.display(description=_("valid"), ordering="valid_from")
     def span(self, obj: Price) -> str:
         """From when to when it counts."""
-        until = moment(obj.valid_until) if obj.valid_until else "…"
-        return f"{moment(obj.valid_from)} → {until}"
+        return f"{day(obj.valid_from)} → {day(obj.valid_until) if obj.valid_until else '…'}"
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """Suggest the providers that there are."""
@@ -203,6 +208,6 @@ def suggested_providers() -> list[str]:
     return ["*", *sorted(known_aliases())]
 
 
-def moment(value: datetime) -> str:
-    """Write a point in time as the site does."""
-    return date_format(timezone.localtime(value), "SHORT_DATETIME_FORMAT")
+def day(value: datetime) -> str:
+    """Write the day of a point in time as the site does."""
+    return date_format(timezone.localtime(value), "SHORT_DATE_FORMAT")

@@ -33,7 +33,7 @@ class Price(TimeStamped):
     """What some models cost from one time to another, in dollars for a million tokens.
 
     Which row counts for a call is said in `pricing.py`: what a person entered wins over what was synchronised, then the
-    most particular row. What a bucket without a price of its own costs is said in `tariff.py`: what its kind costs.
+    most particular row. What a bucket without a price of its own costs is said in `price_columns.py`.
     """
 
     class Source(models.TextChoices):
@@ -114,12 +114,19 @@ class Price(TimeStamped):
         return f"{self.provider}/{self.model}"
 
     def clean(self) -> None:
-        """Build the price, as a call would. Raises ValidationError."""
+        """Read the price, each column by itself so that each is told what is wrong with it. Raises ValidationError."""
         super().clean()
-        try:
-            read_price(self.columns())
-        except ValueError as error:
-            raise ValidationError(str(error), code="invalid_price") from error
+        columns = self.columns()
+        if not columns:
+            raise ValidationError(_("Write what it costs, 0 for what is free."), code="invalid_price")
+        problems: dict[str, ValidationError] = {}
+        for name, value in columns.items():
+            try:
+                read_price({name: value})
+            except ValueError as error:
+                problems[name] = ValidationError(str(error), code="invalid_price")
+        if problems:
+            raise ValidationError(problems)
 
     def columns(self) -> dict[str, Any]:
         """Write it as the entry of `AI_GATEWAY["PRICES"]` that says the same."""

@@ -46,7 +46,7 @@ def test_add__as_a_person_writes_it(boss: Client) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({}, "write 0 for what is free"),
+        ({}, "Write what it costs, 0 for what is free."),
         ({"input": "-1"}, "greater than or equal to 0"),
         ({"input": "0.1234567"}, "input has more than 6 decimals"),
         ({"input": "1", "tiers": '[{"above": "many", "input": 2}]'}, "must be a number of tokens"),
@@ -62,6 +62,13 @@ def test_add__a_price_that_no_call_could_be_charged_by_is_refused_in_words(
     page = send(boss, "ai_gateway_price_add", model="m", **fields).content.decode()
     assert message in page
     assert not Price.objects.exists()
+
+
+def test_add__what_is_wrong_stands_beside_its_field(boss: Client) -> None:
+    page = send(boss, "ai_gateway_price_add", model="m", tiers="[{}]", units='{"images": -1}').content.decode()
+    for field, problem in (("tiers", "must be a number of tokens"), ("units", "must be 0 or more dollars")):
+        _, _, row = page.partition(f"field-{field}")
+        assert problem in row.partition("</textarea>")[0]
 
 
 def test_add__a_span_that_ends_before_it_begins_is_refused(boss: Client) -> None:
@@ -102,7 +109,7 @@ def test_copy__a_price_is_saved_as_a_new_one(boss: Client) -> None:
 def test_list__shows_dollars_per_million_and_when_they_count(boss: Client) -> None:
     make_price(cache_read=Decimal("0.5"), units={"searches": 0.01})
     page = get(boss, "ai_gateway_price_changelist")
-    for text in ("openai/gpt-5.5", "$5<", "$0.5<", "$30<", "input ($/million)", "other units", "→ …", "entered here"):
+    for text in ("openai/gpt-5.5", "$5<", "$0.5 / —", "$30<", "input, $/M", "units", "→ …", "entered here"):
         assert text.lower() in page.lower(), text
 
 
