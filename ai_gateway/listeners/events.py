@@ -2,9 +2,9 @@
 
 Up to the first content every event is read at once. From then on events are collected in windows. The first window, and
 one in eight behind it, is kept as a sample; the others are only searched for a report of usage, and their lines are
-counted. So a stream that reports its usage is hardly read at all. One that is cut, or does not report, is estimated when
-it is over: the window that is not full is read, and so is the sample; and what was not read is taken to have as much
-text to a line as the sample. Never more than a sample and a window are held.
+counted. So a stream that reports its usage is hardly read at all. One that is cut, or does not report, is estimated
+when it is over: the window that is not full is read, and so is the sample; and what was not read is taken to have as
+much text to a line as the sample. Never more than a sample and a window are held.
 """
 
 from __future__ import annotations
