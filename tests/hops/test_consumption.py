@@ -20,7 +20,7 @@ from tests.hops.conftest import SSE, Exchange, call_to
 Ask = Callable[..., Exchange]
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "word " * 800}]}
-MESSAGE = {
+MESSAGE: dict[str, Any] = {
     "id": "msg_1",
     "type": "message",
     "role": "assistant",
@@ -104,7 +104,7 @@ def test_what_is_answered_here_uses_nothing(exchange: Ask) -> None:
 
 
 def test_translated_embeddings(exchange: Ask) -> None:
-    answer = {"embeddings": [{"values": [0.5]}]}
+    answer: dict[str, Any] = {"embeddings": [{"values": [0.5]}]}
     body = {"model": "m", "input": "word " * 800}
     google = exchange("/v1/embeddings", body, "google", Answer(json.dumps(answer).encode(), headers=[JSON]))
     assert google.consumption is not None
