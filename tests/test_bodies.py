@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ai_gateway import bodies
-from ai_gateway.bodies import Routing, read_routing, replace_model
+from ai_gateway.bodies import Routing, ask_usage, read_routing, replace_model
 from ai_gateway.errors import InvalidBody
 
 MEMBER_NAMES = st.text() | st.sampled_from(["model", "stream", "messages", 'a"model', "model\\", "Model"])
@@ -246,3 +246,79 @@ def test_a_message_never_repeats_the_body() -> None:
         with pytest.raises(InvalidBody) as refused:
             read_routing(body)
         assert "secret" not in refused.value.message
+
+
+ASKED = b'{"include_usage":true}'
+
+
+@pytest.mark.parametrize(
+    ("body", "asking"),
+    [
+        (b"{}", b'{"stream_options":%b}' % ASKED),
+        (b' {"a": 1}', b' {"stream_options":%b,"a": 1}' % ASKED),
+        (b'{"a":"stream_options"}', b'{"stream_options":%b,"a":"stream_options"}' % ASKED),
+        (b'{"stream_options": null, "a": 1}', b'{"stream_options": %b, "a": 1}' % ASKED),
+        (b'{"stream_options":{}}', b'{"stream_options":%b}' % ASKED),
+        (b'{"stream_options":{ "x": 1}}', b'{"stream_options":{"include_usage":true, "x": 1}}'),
+        (b'{"stream_options":{"include_usage" : false}}', b'{"stream_options":{"include_usage" : true}}'),
+        (b'{"stream_options":{"include_usage":null,"x":1}}', b'{"stream_options":{"include_usage":true,"x":1}}'),
+        (
+            b'{"stream\\u005Foptions":{"includ\\u0065_usage":false}}',
+            b'{"stream\\u005Foptions":{"includ\\u0065_usage":true}}',
+        ),
+        (b'{"a":"\\u00e9"}', b'{"stream_options":%b,"a":"\\u00e9"}' % ASKED),
+        (
+            b'{"a":{"stream_options":{"include_usage":false}},"stream_options":{"include_usage":false}}',
+            b'{"a":{"stream_options":{"include_usage":false}},"stream_options":{"include_usage":true}}',
+        ),
+        (
+            b'{"stream_options":{"x":{"include_usage":false},"include_usage":false}}',
+            b'{"stream_options":{"x":{"include_usage":false},"include_usage":true}}',
+        ),
+        (b'{"a":{"stream_options":null}}', b'{"stream_options":%b,"a":{"stream_options":null}}' % ASKED),
+    ],
+)
+def test_the_usage_of_a_stream_is_asked_for_and_nothing_else_is_touched(body: bytes, asking: bytes) -> None:
+    assert ask_usage(body) == asking
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        b'{"include_usage":true}',
+        b'{"include_usage":true,"include_obfuscation":false}',
+        b'{"include_usage":1}',
+        b'{"include_usage":false,"include_usage":true}',
+        b'"none"',
+        b"[]",
+        b'null,"stream_options":{}',
+    ],
+)
+def test_usage_that_was_asked_for_and_options_that_are_none_stay_as_they_are(options: bytes) -> None:
+    assert ask_usage(b'{"stream_options":%b}' % options) is None
+
+
+def test_a_body_of_nothing_but_options_is_left_alone() -> None:
+    inner = b",".join([b'{"stream_options":null}'] * (bodies.MOST_KEYS + 1))
+    assert ask_usage(b'{"a":[%b],"stream_options":null}' % inner) is None
+
+
+OPTIONS = st.none() | st.fixed_dictionaries({}, optional={"include_usage": st.none() | st.booleans(), "x": VALUES})
+
+
+@given(
+    request=requests(), options=OPTIONS, has_options=st.booleans(), escaped=st.booleans(), indent=st.none() | st.just(2)
+)
+def test_usage_is_asked_for_in_any_body(
+    request: dict[str, Any], options: Any, has_options: bool, escaped: bool, indent: int | None
+) -> None:
+    request.pop("stream_options", None)
+    if has_options:
+        request["stream_options"] = options
+    asking = ask_usage(write(request, escaped, indent))
+    if asking is None:
+        assert options["include_usage"] is True
+        return
+    expected = dict(request)
+    expected["stream_options"] = {**((options if has_options else None) or {}), "include_usage": True}
+    assert json.loads(asking) == expected

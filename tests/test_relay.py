@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from ai_gateway.calls import ReplyBody
 from ai_gateway.errors import UpstreamClosed, UpstreamTimeout
+from ai_gateway.listeners import listener_of
+from ai_gateway.meter import Meter, Outcome
 from ai_gateway.relay import MAX_HELD, Plain, Stream
 from tests.factories import Answer, Step, make_call, make_meter, run
 
@@ -132,3 +134,45 @@ def test_a_plain_body_that_is_whole_is_not_broken() -> None:
     body = Plain(make_call(), Answer(b"two"), make_meter(make_call()), ready=b"one")
     assert run(collect(body)) == [b"one", b"two"]
     assert not body.is_broken
+
+
+# What is noted of a stream.
+
+FINISH = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n'
+
+
+def noted(*steps: Step, reads: int) -> Meter:
+    """The measure of a chat completion whose caller leaves after so many reads."""
+    call = make_call(PATHS["openai_chat"], stream=True)
+    meter = make_meter(call)
+    meter.listener = listener_of(call, {b"content-type": b"text/event-stream"})
+    stream = Stream(call, Answer(*steps), meter, ready=b"", held=b"", interval=None)
+
+    async def read() -> None:
+        for _ in range(reads):
+            await anext(stream)
+        assert (meter.outcome is Outcome.ANSWERED) == (reads > 2)
+        await stream.aclose()
+
+    run(read())
+    return meter
+
+
+def test_a_caller_that_leaves_before_the_end_was_proven_has_no_answer() -> None:
+    assert noted(EVENT, FINISH, ENDS["openai_chat"], reads=1).outcome is None
+
+
+def test_a_caller_that_leaves_behind_the_finish_reason_has_an_answer() -> None:
+    """It is over only with `[DONE]`, for the usage comes between the two."""
+    assert noted(EVENT, FINISH, ENDS["openai_chat"], reads=2).outcome is Outcome.ANSWERED
+
+
+def test_an_answer_is_over_with_its_last_event() -> None:
+    assert noted(EVENT, FINISH, ENDS["openai_chat"], reads=3).outcome is Outcome.ANSWERED
+
+
+def test_the_first_token_is_the_first_content() -> None:
+    role = b'data: {"choices":[{"delta":{"role":"assistant","content":""}}]}\n\n'
+    content = b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n'
+    assert noted(role, content, reads=1).first_token_at is None
+    assert noted(role, content, reads=2).first_token_at is not None

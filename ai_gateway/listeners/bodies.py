@@ -68,7 +68,7 @@ class BodyListener(Listener):
         """See Listener.consumption()."""
         passing, kept = self._passing, bytes(self._head) + b"".join(self._tail)
         passing.answer(excerpt(bytes(self._head), b"".join(self._tail)) if self._dropped else kept)
-        if passing.usage is None and not passing.pieces and passing.can_be_estimated:
+        if passing.usage is None and not passing.pieces and self._call.dialect.is_generation:
             # Cut, or in an encoding of which nothing can be read. What is kept of it is text for the most part.
             passing.text = estimates.FAIR_BYTES_PER_TOKEN * estimates.likely_input_tokens(kept)
         return consumption_of(passing, self._call)

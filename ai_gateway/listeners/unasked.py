@@ -36,7 +36,7 @@ class UnaskedListener(EventListener):
         held += data
         if len(held) > self._room:
             self._turn(held)
-        return without_usage(data) if MARKER in data else data
+        return without_usage(data) if data.rfind(MARKER) >= 0 else data
 
 
 def without_usage(data: bytes) -> bytes:

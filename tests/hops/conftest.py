@@ -13,6 +13,8 @@ from django.test import override_settings
 from ai_gateway import registry
 from ai_gateway.attempts import ask
 from ai_gateway.calls import Call, Caller, Reply, ReplyBody, Target
+from ai_gateway.consumption import Consumption
+from ai_gateway.meter import Meter
 from ai_gateway.protocols import model_in
 from ai_gateway.registry import Snapshot
 from tests.factories import JSON, Answer, Scripted, make_call, make_meter, run
@@ -46,11 +48,18 @@ def snapshot() -> Iterator[Snapshot]:
 class Exchange:
     """What was sent for a call, and what came back."""
 
-    def __init__(self, transport: Scripted, reply: Reply) -> None:
+    def __init__(self, transport: Scripted, reply: Reply, meter: Meter) -> None:
         self.transport = transport
+        self.meter = meter
         self.reply = reply
         self.headers = dict(reply.headers)
         self.body = run(collect(reply.body))
+
+    @property
+    def consumption(self) -> Consumption | None:
+        """What the call used, as it is read when it is over."""
+        listener = self.meter.listener
+        return listener.consumption() if listener is not None else self.meter.consumption
 
     @property
     def target(self) -> str:
@@ -104,6 +113,7 @@ def exchange(snapshot: Snapshot) -> Callable[..., Exchange]:
         transport = Scripted(*outcomes)
         asked = call_to(path, body, *headers)
         target = Target(alias, model or asked.model)
-        return Exchange(transport, run(ask(make_meter(asked, HOLDER), [target], snapshot, transport)))
+        meter = make_meter(asked, HOLDER)
+        return Exchange(transport, run(ask(meter, [target], snapshot, transport)), meter)
 
     return exchange

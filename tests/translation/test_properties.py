@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ai_gateway.errors import GatewayError
+from ai_gateway.listeners import MeaningListener
 from ai_gateway.protocols import PROTOCOLS
 from ai_gateway.protocols.capabilities import Capabilities, Destination
 from ai_gateway.protocols.carrier import Carrier
@@ -42,6 +43,7 @@ from ai_gateway.protocols.events import Closed, Event, Failed, Finished, Grown, 
 from ai_gateway.protocols.protocol import Head
 from ai_gateway.protocols.transcript import replay
 from ai_gateway.translation import Translation
+from tests.factories import make_call
 from tests.protocols import streams
 from tests.protocols.vectors import Vector
 from tests.translation import facts
@@ -139,6 +141,7 @@ def translated(stream: bytes, provider: str, caller: str, cuts: Iterable[int] = 
         writer=PROTOCOLS[caller].stream_writer(asking(caller), CARRIER, HEAD),
         emulation=None,
         model="m",
+        listener=MeaningListener(make_call(), "m"),
     )
     places = sorted({0, *(cut for cut in cuts if cut < len(stream)), len(stream)})
     pieces = [stream[start:end] for start, end in pairwise(places)]

@@ -1,0 +1,223 @@
+"""Bodies that are no stream: read whole, or by their beginning and their end; and what other endpoints charge for."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import Any
+
+import pytest
+
+from ai_gateway.consumption import UNUSED, Consumption
+from ai_gateway.listeners import listener_of
+from ai_gateway.listeners.bodies import HEAD, TAIL, BodyListener
+from ai_gateway.protocols.conversation import TokenUsage
+from tests.consumption.hearing import PATHS, SSE, WHOLE, asking, consumption_of, usage
+from tests.factories import make_call
+from tests.protocols.vectors import vectors
+
+PIECE = 16 * 1024
+
+
+def answered(path: str, answer: Any, asked: Any = None) -> Consumption | None:
+    """What a JSON answer at a path used."""
+    return consumption_of(asking(path, asked), json.dumps(answer).encode())
+
+
+def in_pieces(path: str, body: bytes) -> Consumption | None:
+    return consumption_of(asking(path), *(body[start : start + PIECE] for start in range(0, len(body), PIECE)))
+
+
+# Answers of any length.
+
+LONG = "x" * 3_000_000
+
+
+def test_the_report_at_the_end_of_a_long_answer_is_found() -> None:
+    answer = {"id": "a", "model": "gpt-x", "choices": [{"message": {"content": LONG}}], "usage": usage()}
+    got = in_pieces(PATHS["openai_chat"], json.dumps(answer).encode())
+    assert got == Consumption(tokens=TokenUsage(input=9, output=5), model="gpt-x", upstream_id="a")
+
+
+def test_the_report_at_the_beginning_of_a_long_answer_is_found() -> None:
+    answer = {"usage": {"input_tokens": 9, "output_tokens": 100}, "data": [{"b64_json": LONG}]}
+    got = in_pieces("/v1/images/generations", json.dumps(answer).encode())
+    assert got is not None
+    assert got.tokens == TokenUsage(input=9, output_image=100)
+
+
+def test_a_report_in_a_text_is_none() -> None:
+    text = LONG + json.dumps({"usage": usage(1000, 1000)})
+    answer = {"choices": [{"message": {"content": text}}], "usage": usage()}
+    got = in_pieces(PATHS["openai_chat"], json.dumps(answer).encode())
+    assert got is not None
+    assert got.tokens == TokenUsage(input=9, output=5)
+
+
+def test_the_arguments_of_a_call_are_no_report() -> None:
+    content = [{"type": "text", "text": LONG}, {"type": "tool_use", "input": {"usage": {"input_tokens": 7}}}]
+    answer = {"id": "m", "content": content, "usage": {"input_tokens": 9, "output_tokens": 5}}
+    got = in_pieces(PATHS["anthropic_messages"], json.dumps(answer).encode())
+    assert got is not None
+    assert got.tokens == TokenUsage(input=9, output=5)
+
+
+def test_a_long_body_costs_little_memory() -> None:
+    listener = listener_of(asking("/v1/embeddings"), WHOLE)
+    assert isinstance(listener, BodyListener)
+    for _ in range(1000):
+        listener.hear(b"x" * PIECE)
+    assert len(listener._head) + sum(map(len, listener._tail)) <= HEAD + TAIL + PIECE
+    listener.hear(b"x" * 10_000_000)
+    assert len(listener._head) + sum(map(len, listener._tail)) <= HEAD + TAIL + PIECE
+
+
+@pytest.mark.parametrize("format", PATHS)
+def test_an_answer_without_a_report_is_estimated_by_its_text(format: str) -> None:
+    text = "x" * 400
+    answers: dict[str, Any] = {
+        "openai_chat": {"choices": [{"message": {"content": text}}]},
+        "openai_responses": {"output": [{"type": "message", "content": [{"type": "output_text", "text": text}]}]},
+        "anthropic_messages": {"content": [{"type": "text", "text": text}]},
+        "gemini": {"candidates": [{"content": {"parts": [{"text": text}]}}]},
+        "bedrock_converse": {"output": {"message": {"content": [{"text": text}]}}},
+    }
+    got = answered(PATHS[format], answers[format])
+    assert got is not None
+    assert got.tokens.is_estimated
+    assert got.tokens.output == 100
+
+
+def test_a_list_of_answers_is_a_stream_that_google_writes_otherwise() -> None:
+    counts = {"promptTokenCount": 9, "candidatesTokenCount": 5}
+    answers = [
+        {"usageMetadata": {"promptTokenCount": 9}},
+        {"modelVersion": "gemini-x", "responseId": "r", "usageMetadata": counts},
+    ]
+    got = answered(PATHS["gemini"], answers)
+    assert got == Consumption(tokens=TokenUsage(input=9, output=5), model="gemini-x", upstream_id="r")
+
+
+@pytest.mark.parametrize("body", [b"", b'{"choices":[{"message":{"content":"' + b"word " * 300, gzip.compress(b"{}")])
+def test_what_cannot_be_read_is_estimated(body: bytes) -> None:
+    got = consumption_of(asking(PATHS["openai_chat"], {"model": "m"}), body)
+    assert got is not None
+    assert got.tokens.is_estimated
+    assert got.tokens.output <= len(body) / 4 + 1
+
+
+# Other endpoints.
+
+
+def test_embeddings_use_the_prompt() -> None:
+    [vector] = [each for each in vectors("openai_other") if each.name == "openai-async-embeddings-with-dimensions-0"]
+    got = in_pieces("/v1/embeddings", (vector.folder / "response.json").read_bytes())
+    assert got is not None
+    assert got.tokens == TokenUsage(input=9)
+    assert got.model == "text-embedding-3-small"
+
+
+def test_embeddings_of_google_are_estimated() -> None:
+    path = "/v1beta/models/gemini-embedding-001:embedContent"
+    got = answered(path, {"embedding": {"values": [0.1] * 700}}, {"content": {"parts": [{"text": "x" * 4000}]}})
+    assert got is not None
+    assert got.tokens.is_estimated
+    assert 1000 < got.tokens.input < 1020
+    assert not got.tokens.total_output
+
+
+UNITS = [
+    ("/v1/images/generations", {"data": [{}, {}]}, {"n": 2}, {"images": 2.0}),
+    ("/v1/images/variations", {"created": 1}, {"n": 3}, {"images": 3.0}),
+    ("/v1/audio/speech", {}, {"input": "caf\u00e9"}, {"characters": 4.0}),
+    (
+        "/v1/audio/transcriptions",
+        {"usage": {"type": "duration", "seconds": 37}},
+        {},
+        {"audio_seconds": 37},
+    ),
+    ("/v1/audio/translations", {"text": "x", "duration": "36.7"}, {}, {"audio_seconds": 36.7}),
+    ("/v1/rerank", {"meta": {"billed_units": {"search_units": 2}}}, {}, {"searches": 2.0}),
+    ("/v1/ocr", {"usage_info": {"pages_processed": 3}}, {}, {"pages": 3.0}),
+]
+
+
+@pytest.mark.parametrize(("path", "answer", "asked", "units"), UNITS)
+def test_what_is_not_counted_in_tokens(path: str, answer: Any, asked: Any, units: dict[str, float]) -> None:
+    assert answered(path, answer, asked) == Consumption(units=units)
+
+
+IMAGE = {"input_tokens": 50, "input_tokens_details": {"text_tokens": 10, "image_tokens": 40}, "output_tokens": 900}
+SOUND = {"type": "tokens", "input_tokens": 37, "input_token_details": {"audio_tokens": 30}, "output_tokens": 145}
+TOKENS = [
+    ("/v1/images/edits", {"data": [{}], "usage": IMAGE}, TokenUsage(input=10, input_image=40, output_image=900)),
+    ("/v1/audio/transcriptions", {"usage": SOUND}, TokenUsage(input=7, input_audio=30, output=145)),
+    ("/v1/rerank", {"usage": {"total_tokens": 15}}, TokenUsage(input=15)),
+    (
+        "/v1/embed",
+        {"meta": {"billed_units": {"input_tokens": 5}}},
+        TokenUsage(input=5),
+    ),
+    ("/v1/completions", {"usage": usage()}, TokenUsage(input=9, output=5)),
+    ("/v1/fim/completions", {"usage": usage()}, TokenUsage(input=9, output=5)),
+    ("/v1/responses/compact", {"usage": {"input_tokens": 9, "output_tokens": 5}}, TokenUsage(input=9, output=5)),
+]
+
+
+@pytest.mark.parametrize(("path", "answer", "tokens"), TOKENS)
+def test_what_is_counted_in_tokens(path: str, answer: Any, tokens: TokenUsage) -> None:
+    assert answered(path, answer) == Consumption(tokens=tokens)
+
+
+STREAMS = [
+    ("/v1/audio/transcriptions", {"type": "transcript.text.done", "usage": SOUND}, TOKENS[1][2]),
+    ("/v1/images/generations", {"type": "image_generation.completed", "usage": IMAGE}, TOKENS[0][2]),
+    (
+        "/v1/audio/speech",
+        {"type": "speech.audio.done", "usage": {"input_tokens": 9, "output_tokens": 100}},
+        TokenUsage(input=9, output_audio=100),
+    ),
+    ("/v1/completions", {"choices": [], "usage": usage()}, TokenUsage(input=9, output=5)),
+]
+
+
+@pytest.mark.parametrize(("path", "last", "tokens"), STREAMS)
+def test_streams_of_other_endpoints_report_at_their_end(path: str, last: Any, tokens: TokenUsage) -> None:
+    events = [b'data: {"type":"some.delta","delta":"x"}\n\n'] * 100 + [b"data: " + json.dumps(last).encode() + b"\n\n"]
+    got = consumption_of(asking(path, {"input": "Hello"}), *events, headers=SSE)
+    assert got == Consumption(tokens=tokens)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/messages/count_tokens",
+        "/v1/responses/input_tokens",
+        "/v1beta/models/m:countTokens",
+        "/v1/moderations",
+        "/v1/files",
+        "/v1/batches",
+        "/v1/batches/batch_1/cancel",
+        "/v1/responses/resp_1/cancel",
+        "/v1/vector_stores/vs_1/files",
+        "/v1/messages/batches",
+    ],
+)
+def test_what_uses_nothing(path: str) -> None:
+    assert answered(path, {"usage": usage()}) == UNUSED
+
+
+def test_asking_for_what_is_there_uses_nothing() -> None:
+    call = make_call("/v1/responses/resp_1", method="GET")
+    assert consumption_of(call, b'{"usage":{"input_tokens":9,"output_tokens":5}}') == UNUSED
+
+
+@pytest.mark.parametrize("path", ["/v1/something/new", "/v1/audio/transcriptions", "/v1/rerank"])
+def test_what_nobody_tells_is_not_known(path: str) -> None:
+    assert answered(path, {"text": "x"}) is None
+
+
+def test_sound_has_no_report() -> None:
+    call = asking("/v1/audio/speech", {"input": "Hello"})
+    got = consumption_of(call, b"\xff\xfb" * 100_000, headers={b"content-type": b"audio/mpeg"})
+    assert got == Consumption(units={"characters": 5.0})

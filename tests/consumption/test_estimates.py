@@ -1,0 +1,70 @@
+"""What a call may use, for reserving, and what one has used that nobody counted, for charging."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from ai_gateway import estimates
+from ai_gateway.protocols import PROTOCOLS
+from tests.consumption.hearing import PATHS, SSE, asking, consumption_of
+from tests.protocols.vectors import Vector, vectors
+
+OF_THE_PROVIDER = (
+    "web",
+    "file",
+    "upload",
+    "image",
+    "audio",
+    "advisor",
+    "cache",
+    "pdf",
+    "multimodal",
+    "code",
+    "compact",
+)
+"""In the names of cases whose prompt is not all in the body: pages, files, caches, instructions of the provider's."""
+
+
+def plain_prompts() -> Iterator[tuple[Vector, int, int]]:
+    """Recorded prompts of text alone, long enough to be worth counting: the bytes of the body, and the true tokens."""
+    for format in ("openai_chat", "openai_responses", "gemini"):
+        for vector in vectors(format):
+            is_plain = vector.request is not None and not any(word in vector.name for word in OF_THE_PROVIDER)
+            if vector.status >= 300 or not is_plain or "tools" in vector.request:
+                continue
+            body = vector.stream if vector.is_stream else json.dumps(vector.response).encode()
+            got = consumption_of(asking(PATHS[format]), body, headers=SSE if vector.is_stream else None)
+            if got is not None and not got.tokens.is_estimated and got.tokens.total_input >= 100:
+                yield vector, len(json.dumps(vector.request).encode()), got.tokens.total_input
+
+
+@pytest.mark.parametrize(("vector", "truth"), [(vector, truth) for vector, _, truth in plain_prompts()], ids=str)
+def test_a_plain_prompt_is_estimated(vector: Vector, truth: int) -> None:
+    """A fair guess is within a factor of three, for JSON has a frame that is no text; the other one is above the truth,
+    or not far below it where a provider puts words of its own before the prompt."""
+    body = json.dumps(vector.request, ensure_ascii=False).encode()
+    fair, most = estimates.likely_input_tokens(body), estimates.input_tokens(body)
+    assert truth / 3 <= fair <= truth * 3
+    assert most >= fair
+    assert most >= truth * 0.85
+
+
+def test_a_text_is_estimated_by_its_bytes_but_no_piece_is_nothing() -> None:
+    assert estimates.text_tokens(400) == 100
+    assert estimates.text_tokens(40, pieces=30) == 30
+    assert estimates.text_tokens(0) == 0
+
+
+@pytest.mark.parametrize("guess", [estimates.input_tokens, estimates.likely_input_tokens])
+def test_a_file_in_base64_is_not_text(guess: object) -> None:
+    body = json.dumps({"image": "A" * 100_000, "text": "word " * 800}).encode()
+    assert callable(guess)
+    assert 2600 < guess(body) < 3000
+    assert guess("no bytes") == 0
+
+
+def test_every_format_can_be_estimated() -> None:
+    assert all(protocol.passing().can_be_estimated for protocol in PROTOCOLS.values())

@@ -1,0 +1,90 @@
+"""Sound and pictures in the counts: told apart where the provider does it, and never lost where a format cannot."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ai_gateway.protocols.anthropic_messages import usage as anthropic
+from ai_gateway.protocols.bedrock_converse import usage as bedrock
+from ai_gateway.protocols.conversation import TokenUsage
+from ai_gateway.protocols.gemini import usage as gemini
+from ai_gateway.protocols.openai_chat import usage as chat
+from ai_gateway.protocols.openai_responses import usage as responses
+
+MIXED = TokenUsage(
+    input=10,
+    cache_read=4,
+    output=20,
+    reasoning=3,
+    input_audio=5,
+    input_image=6,
+    output_audio=7,
+    output_image=8,
+)
+
+
+def test_a_chat_completion_tells_sound_of_both_sides_and_pictures_of_the_answer() -> None:
+    usage = {
+        "prompt_tokens": 100,
+        "prompt_tokens_details": {"audio_tokens": 60, "cached_tokens": 30},
+        "completion_tokens": 90,
+        "completion_tokens_details": {"audio_tokens": 50, "image_tokens": 20, "reasoning_tokens": 10},
+    }
+    assert chat.read_usage({"usage": usage}) == TokenUsage(
+        input=10, cache_read=30, input_audio=60, output=10, reasoning=10, output_audio=50, output_image=20
+    )
+
+
+def test_details_are_never_more_than_the_whole() -> None:
+    usage = {
+        "prompt_tokens": 10,
+        "prompt_tokens_details": {"audio_tokens": 60, "cached_tokens": 4},
+        "completion_tokens": 5,
+        "completion_tokens_details": {"audio_tokens": 50, "image_tokens": 20},
+    }
+    assert chat.read_usage({"usage": usage}) == TokenUsage(cache_read=4, input_audio=6, output_audio=5)
+
+
+def counts(**tokens: int) -> list[dict[str, Any]]:
+    return [{"modality": modality, "tokenCount": count} for modality, count in tokens.items()]
+
+
+def test_google_tells_every_modality_and_what_of_it_was_cached() -> None:
+    metadata = {
+        "promptTokenCount": 100,
+        "promptTokensDetails": counts(TEXT=30, AUDIO=40, IMAGE=30),
+        "cachedContentTokenCount": 50,
+        "cacheTokensDetails": counts(TEXT=20, AUDIO=30),
+        "candidatesTokenCount": 30,
+        "candidatesTokensDetails": counts(TEXT=5, IMAGE=25),
+    }
+    assert gemini.read_usage(metadata) == TokenUsage(
+        input=10, cache_read=50, input_audio=10, input_image=30, output=5, output_image=25
+    )
+
+
+@pytest.mark.parametrize("details", [None, "odd", [], [7], [{"modality": "AUDIO"}], [{"tokenCount": 3}]])
+def test_details_that_say_nothing_are_none(details: object) -> None:
+    metadata = {"promptTokenCount": 9, "promptTokensDetails": details}
+    assert gemini.read_usage(metadata) == TokenUsage(input=9)
+
+
+def test_whatever_the_format_the_totals_are_whole() -> None:
+    written = chat.write_usage(MIXED)
+    assert (written["prompt_tokens"], written["completion_tokens"]) == (25, 38)
+    assert written["prompt_tokens_details"]["audio_tokens"] == 5
+    assert written["completion_tokens_details"]["audio_tokens"] == 7
+    message = anthropic.write_usage(MIXED)
+    assert (message["input_tokens"] + message["cache_read_input_tokens"], message["output_tokens"]) == (25, 38)
+    response = responses.write_usage(MIXED)
+    assert response is not None
+    assert (response["input_tokens"], response["output_tokens"]) == (25, 38)
+    converse = bedrock.write_usage(MIXED)
+    assert converse["inputTokens"] + converse["cacheReadInputTokens"] == 25
+    assert (converse["outputTokens"], converse["totalTokens"]) == (38, 63)
+
+
+def test_google_gets_back_what_it_would_have_told() -> None:
+    assert gemini.read_usage(gemini.write_usage(MIXED)) == MIXED
