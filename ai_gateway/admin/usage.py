@@ -38,7 +38,7 @@ class UsageRecordAdmin(ExportAdmin, UsageAdmin):
     search_help_text = _("A request id, or the beginning of a user's name.")
     ordering = ("-started_at", "-pk")
     fieldsets = (
-        (None, {"fields": ("when", "ended", "error_code", "request_id", "upstream_id")}),
+        (None, {"fields": ("when_exactly", "ended", "error_code", "request_id", "upstream_id")}),
         (_("What it used"), {"fields": ("buckets", "units", "cost_exact", "service_tier", "is_estimated")}),
         (_("Who"), {"fields": ("key_shown", "user_shown", "group_shown")}),
         (_("What"), {"fields": ("asked", "model", "route", "served_by", "is_stream")}),
@@ -71,8 +71,13 @@ class UsageRecordAdmin(ExportAdmin, UsageAdmin):
 
     @admin.display(description=_("time"))
     def when(self, obj: UsageRecord) -> str:
-        """When it arrived."""
-        return date_format(timezone.localtime(obj.started_at), "Y-m-d H:i:s")
+        """When it arrived, for a list of recent ones."""
+        return date_format(timezone.localtime(obj.started_at), "M j H:i:s")
+
+    @admin.display(description=_("time"))
+    def when_exactly(self, obj: UsageRecord) -> str:
+        """When it arrived, with the year and the time zone."""
+        return date_format(timezone.localtime(obj.started_at), "Y-m-d H:i:s T")
 
     @admin.display(description=_("outcome"))
     def ended(self, obj: UsageRecord) -> str:
