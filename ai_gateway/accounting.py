@@ -9,15 +9,20 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Coroutine, Mapping
+from functools import partial
+from time import perf_counter
 from typing import Any
 
 import msgspec
 
-from ai_gateway import estimates, health
+from ai_gateway import estimates, health, ratelimits, unpriced
 from ai_gateway import ledger as ledgers
+from ai_gateway.allowances import NANOS
 from ai_gateway.calls import Reply, ReplyBody
-from ai_gateway.consumption import Consumption
-from ai_gateway.meter import AGENT_HEADERS, SESSION_HEADERS, Entry, Meter, Outcome, cut, tracked
+from ai_gateway.consumption import UNUSED, Consumption
+from ai_gateway.errors import LimitReached
+from ai_gateway.finishing import read_on
+from ai_gateway.meter import TRACKED, Entry, Meter, Outcome, cut
 from ai_gateway.protocols.conversation import TokenUsage
 from ai_gateway.registry import Snapshot
 
@@ -29,6 +34,7 @@ def close(meter: Meter, snapshot: Snapshot) -> Entry | None:
     if meter.is_closed:
         return None
     meter.is_closed = True
+    meter.end_attempt()
     try:
         return _close(meter, snapshot)
     except Exception:
@@ -53,7 +59,7 @@ def _consumption(meter: Meter) -> Consumption | None:
         return meter.listener.consumption()
     is_unanswered = meter.sent_at is not None and meter.first_byte_at is None
     if is_unanswered and meter.call is not None and meter.call.dialect.is_generation:
-        prompt = estimates.input_tokens(meter.call.body)
+        prompt = estimates.likely_input_tokens(meter.call.body)
         return Consumption(tokens=TokenUsage(input=prompt, is_estimated=True))
     return None
 
@@ -64,7 +70,7 @@ def cost_of(meter: Meter, snapshot: Snapshot) -> int | None:
     if consumption is None:
         is_work = call is not None and call.method == "POST" and 200 <= meter.status < 300
         return None if is_work and target is not None else 0
-    if target is None:
+    if target is None or consumption == UNUSED:
         return 0
     provider = snapshot.providers.get(target.provider)
     row = provider.row if provider is not None else ""
@@ -73,17 +79,18 @@ def cost_of(meter: Meter, snapshot: Snapshot) -> int | None:
         price = snapshot.prices.of(target.provider, row, model, at)
         if price is not None:
             return price.cost(consumption)
+    unpriced.tell(target.provider, target.model or consumption.model)
     return None
 
 
 def _entry(meter: Meter, consumption: Consumption | None, cost: int | None) -> Entry:
     arrival, caller, call, target = meter.arrival, meter.caller, meter.call, meter.target
-    fields = arrival.fields
     began = arrival.received_at
+    seconds = perf_counter() - began
     entry = Entry(
         id=meter.id,
         request_id=arrival.request_id,
-        started_at=time.time() - meter.seconds,
+        started_at=time.time() - seconds,
         outcome=(meter.outcome or Outcome.ANSWERED).value,
         status=meter.status,
         key_id=caller.key_id,
@@ -94,12 +101,11 @@ def _entry(meter: Meter, consumption: Consumption | None, cost: int | None) -> E
         endpoint=cut(arrival.path.removeprefix("/v1beta/").removeprefix("/v1/")),
         route=cut(meter.route),
         attempts=meter.attempts,
-        duration_ms=round(meter.seconds * 1e3),
+        duration_ms=int(seconds * 1e3),
         bytes_out=meter.bytes_out,
         cost_nanos=cost,
     )
-    if meter.error is not None:
-        entry.error_code = meter.error.code or ""
+    entry.error_code = (meter.error.code if meter.error is not None else cut(meter.error_code)) or ""
     if call is not None:
         entry.model = cut(call.model)
         entry.is_stream = call.stream
@@ -109,18 +115,18 @@ def _entry(meter: Meter, consumption: Consumption | None, cost: int | None) -> E
     if meter.trail:
         entry.trail = meter.trail
     if meter.sent_at is not None:
-        entry.overhead_us = round((meter.sent_at - began) * 1e6)
+        entry.overhead_us = int((meter.sent_at - began) * 1e6)
     if meter.first_byte_at is not None:
-        entry.first_byte_ms = round((meter.first_byte_at - began) * 1e3)
+        entry.first_byte_ms = int((meter.first_byte_at - began) * 1e3)
     if meter.first_token_at is not None:
-        entry.first_token_ms = round((meter.first_token_at - began) * 1e3)
+        entry.first_token_ms = int((meter.first_token_at - began) * 1e3)
     if caller.tags:
         entry.tags = list(caller.tags)
     if caller.metadata:
         entry.metadata = dict(caller.metadata)
     if consumption is not None:
         _add_consumption(entry, consumption)
-    _add_tracking(entry, fields)
+    _add_tracking(entry, arrival.fields)
     return entry
 
 
@@ -146,17 +152,13 @@ def _add_consumption(entry: Entry, consumption: Consumption) -> None:
 
 
 def _add_tracking(entry: Entry, fields: Mapping[bytes, bytes]) -> None:
-    entry.project = tracked(fields, b"x-project-id")
-    entry.organization = tracked(fields, b"x-organization-id", b"x-organisation-id")
-    entry.end_user = tracked(fields, b"x-user-id")
-    entry.experiment = tracked(fields, b"x-experiment-id")
-    entry.session = tracked(fields, *SESSION_HEADERS)
-    entry.agent = tracked(fields, *AGENT_HEADERS)
+    for header in TRACKED.keys() & fields.keys():  # Most calls have none.
+        setattr(entry, TRACKED[header], cut(fields[header].decode("utf-8", "replace")))
 
 
 def finish(meter: Meter, snapshot: Snapshot) -> None:
     """End the measure of a call that may have been ended already, without waiting."""
-    if meter.is_closed:
+    if meter.is_closed or meter.goes_on:
         return
     if meter.outcome is None:
         meter.outcome = Outcome.STOPPED if health.is_draining() else Outcome.DISCONNECTED
@@ -165,20 +167,29 @@ def finish(meter: Meter, snapshot: Snapshot) -> None:
         ledgers.ledger.put(entry)
 
 
-async def finish_durably(meter: Meter, snapshot: Snapshot) -> None:
-    """End the measure of a call, and wait until its entry is durable, if that is what the site wants."""
-    ledger = ledgers.ledger
-    if ledger is None or not ledger.is_committed:
-        finish(meter, snapshot)
-        return
-    entry = close(meter, snapshot)
-    if entry is not None:
-        await ledger.commit(entry)
+def finish_alone(meter: Meter, snapshot: Snapshot) -> None:
+    """End the measure of a call whose caller left before its answer was read to the end."""
+    meter.goes_on = False
+    meter.outcome = Outcome.DISCONNECTED
+    finish(meter, snapshot)
+
+
+async def finish_durably(meter: Meter, snapshot: Snapshot) -> Entry | None:
+    """End the measure of a call, and wait until its entry is durable, if that is what the site wants. Gives the entry,
+    or None if that has been done."""
+    entry, ledger = close(meter, snapshot), ledgers.ledger
+    if entry is not None and ledger is not None:
+        if ledger.is_committed:
+            await ledger.commit(entry)
+        else:
+            ledger.put(entry)
+    return entry
 
 
 async def account(reply: Reply, meter: Meter, snapshot: Snapshot) -> Reply:
     """Take a reply into account: a whole one now, one that is sent while it is made when it ends."""
     meter.status = reply.status
+    reply = _told(reply, meter)
     body = reply.body
     if isinstance(body, ReplyBody):
         ledger = ledgers.ledger
@@ -187,8 +198,27 @@ async def account(reply: Reply, meter: Meter, snapshot: Snapshot) -> Reply:
     meter.bytes_out = len(body)
     if meter.outcome is None:
         meter.outcome = Outcome.ANSWERED if reply.status < 400 else Outcome.FAILED
-    await finish_durably(meter, snapshot)
+    entry = await finish_durably(meter, snapshot)
+    if entry is not None and entry.cost_nanos is not None and meter.consumption is not None:
+        reply.headers.append((b"x-gateway-cost", dollars(entry.cost_nanos)))
     return reply
+
+
+def dollars(nanos: int) -> bytes:
+    """Write nano-dollars as dollars, exactly."""
+    return f"{nanos // NANOS}.{nanos % NANOS:09d}".encode()
+
+
+def _told(reply: Reply, meter: Meter) -> Reply:
+    """Tell the caller in the headers of a reply where its limits stand."""
+    family = meter.arrival.dialect.family
+    if isinstance(meter.error, LimitReached):
+        own = ratelimits.refusal_headers(meter.error, family)
+    elif meter.hold is not None:
+        own = ratelimits.headers(meter.hold, family)
+    else:
+        return reply
+    return msgspec.structs.replace(reply, headers=ratelimits.replaced(reply.headers, own)) if own else reply
 
 
 class Accounted(ReplyBody):
@@ -210,7 +240,15 @@ class Accounted(ReplyBody):
         return self._body.__anext__()
 
     async def aclose(self) -> None:
-        """Close the upstream's answer, and the account."""
+        """Close the upstream's answer, and the account; or have the answer read on without its caller."""
+        meter = self._meter
+        if meter.finish_within and meter.outcome is None and not meter.is_closed and not health.is_draining():
+            meter.outcome = Outcome.DISCONNECTED  # Once: it may be closed again.
+            meter.goes_on = True
+            read_on(self._body, meter.finish_within, partial(finish_alone, meter, self._snapshot))
+            return
+        if meter.goes_on:
+            return
         try:
             await self._body.aclose()
         finally:

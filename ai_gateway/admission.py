@@ -71,8 +71,10 @@ def _dues(meter: Meter, target: Target, snapshot: Snapshot) -> list[Due]:
 
 
 def _price(target: Target, snapshot: Snapshot, *, is_needed: bool) -> Price | None:
+    if not target.model:
+        return None  # Files, lists and the like, which are for no model.
     provider = snapshot.providers[target.provider]
-    price = snapshot.prices.of(target.provider, provider.row, target.model or "", now())
+    price = snapshot.prices.of(target.provider, provider.row, target.model, now())
     if price is None and is_needed:
         raise PriceUnknown(
             f"This gateway does not know what {target.provider}/{target.model} costs, and so cannot keep a budget. "

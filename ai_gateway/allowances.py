@@ -49,14 +49,13 @@ class LimitRule(msgspec.Struct, frozen=True, kw_only=True):
 
     def charge(self, subject: str, amount: int, now: float) -> Charge:
         """Make the charge of a call that wants so much, at a time in seconds since 1970."""
-        ceiling = None if self.is_soft else self.amount
         counter = f"{self.id}:{subject}"
         if self.window == "minute":
-            return Charge(counter, Algorithm.RATE, amount, ceiling)
+            return Charge(counter, Algorithm.RATE, amount, self.amount, is_soft=self.is_soft)
         if self.measure == "concurrency":
-            return Charge(counter, Algorithm.CONCURRENCY, 1, ceiling)
+            return Charge(counter, Algorithm.CONCURRENCY, 1, self.amount, is_soft=self.is_soft)
         label, _, ends_at = period(self.window, self.zone, now)
-        return Charge(f"{counter}:{label}", Algorithm.QUOTA, amount, ceiling, 0.0, ends_at)
+        return Charge(f"{counter}:{label}", Algorithm.QUOTA, amount, self.amount, 0.0, ends_at, self.is_soft)
 
 
 class Period(NamedTuple):
@@ -145,7 +144,7 @@ class LimitTable:
         self._add(found, "everyone", "all")
         if caller.key_id is not None:
             self._add(found, "key", str(caller.key_id))
-        elif caller.key_name is not None:
+        elif caller.key_name is not None and caller.user_id is None:  # A key of the settings.
             self._add(found, "key", caller.key_name)
         if caller.user_id is not None:
             self._add(found, "user", str(caller.user_id))

@@ -22,16 +22,20 @@ class AIGatewayConfig(AppConfig):
             limits,
             refresher,
             registry,
+            seeding,
             spending,
             statement,
             stored,
         )
         from ai_gateway.key_cache import KeyCache
+        from ai_gateway.price_catalogue import GenAIPrices
 
         registry.SOURCES.append(stored.from_database)
         registry.key_cache = KeyCache(key_store.read_keys, stored.release)
+        registry.price_catalogue = GenAIPrices()
         refresher.refresher = refresher.Refresher(stored.read_version, key_store.write_used, stored.release)
         ledger.ledger = ledger.Ledger()
+        limits.seed = seeding.spent
         statement.reader = statement.Reader(spending.of_caller, stored.release)
         changes.connect()
         setting_changed.connect(registry.forget, dispatch_uid="ai_gateway.registry")

@@ -1,27 +1,110 @@
-"""What if one fails? Try the targets in order until one answers.
+"""What if one fails? Try the targets until one answers.
 
-A failure to connect means that nothing was sent, so the next target may be tried. Everything else that goes wrong is
-answered as it is: the request may have been worked on, and paid for. How an answer is judged, and when it is committed
-to, is the business of the hop that leads there (`hops/`).
+How far the call had come decides (`failures.py`): one that was not sent, or that the provider itself says it did not
+do, goes to the next target at once; one that was sent and never answered does so only if the operator allows it
+(`RETRIES`). A reply is committed to when its status is known to be good, of a stream when its first event is (`hops/`);
+after that nothing is tried again. Targets that are not well are asked last (`breakers.py`).
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
+from functools import partial
 from time import perf_counter
+from typing import NamedTuple
 
-from ai_gateway import admission, health
-from ai_gateway.calls import Call, Reply, Target
-from ai_gateway.concurrency import limited
-from ai_gateway.errors import ConnectFailed, GatewayError, LimitReached
-from ai_gateway.hops import Attempt, plan
+from ai_gateway import accounting, admission, breakers, cooldowns, failures, health
+from ai_gateway.calls import Reply, Target, UpstreamRequest
+from ai_gateway.concurrency import Send, limited
+from ai_gateway.cooldowns import LIMITED, REFUSED
+from ai_gateway.errors import GatewayError
+from ai_gateway.failures import Failure
+from ai_gateway.finishing import despite_its_caller
+from ai_gateway.hops import Attempt, Hop, plan
 from ai_gateway.keys import check_access
 from ai_gateway.meter import Meter
 from ai_gateway.registry import Snapshot
+from ai_gateway.retries import budget
 from ai_gateway.transports import Transport
 
 logger = logging.getLogger("ai_gateway")
+
+
+async def ask(meter: Meter, targets: Sequence[Target], snapshot: Snapshot, transport: Transport) -> Reply:
+    """Ask the targets until one answers well. Gives the last answer, or raises the last GatewayError, if none does."""
+    order = breakers.ordered(targets)
+    if meter.caller.credential is not None:
+        # A caller's own credential is for one provider, and no other gets to see it.
+        order = [target for target in order if target.provider == order[0].provider]
+    budget.calls += 1
+    try:
+        result = await _try(meter, order[0], 1, snapshot, transport)
+        if result.failure is not None:
+            result = await Pursuit(meter, order, snapshot, transport).after(result)
+    finally:
+        budget.calls -= 1
+    if result.error is not None:
+        raise result.error
+    assert result.reply is not None
+    return result.reply
+
+
+class Result(NamedTuple):
+    """What came of an attempt: an answer or an error, and how it failed if it did."""
+
+    reply: Reply | None
+    error: GatewayError | None
+    failure: Failure | None
+
+
+async def _try(meter: Meter, target: Target, number: int, snapshot: Snapshot, transport: Transport) -> Result:
+    """Ask one target, and note how it did."""
+    assert meter.call is not None
+    meter.begin_attempt(target)
+    breakers.begin(target)
+    began_at = perf_counter()
+    attempt = Attempt(meter.call, meter, snapshot, target, number)
+    try:
+        reply = await run(attempt, transport)
+    except GatewayError as error:
+        failure = failures.of_error(error)
+        note_failure(attempt, failure, f"{error.message} {error.detail or ''}")
+        meter.fail_attempt(failure.status, error.code, began_at)
+        return Result(None, error, failure)
+    except BaseException:
+        breakers.end(target)  # The caller left: that says nothing of the target.
+        raise
+    refused = failures.of_reply(reply)
+    if refused is None:
+        breakers.note(target, is_good=True)
+        return Result(reply, None, None)
+    note_failure(attempt, refused, f"status {refused.status}")
+    meter.fail_attempt(refused.status, refused.code, began_at)
+    return Result(reply, None, refused)
+
+
+def note_failure(attempt: Attempt, failure: Failure, what: str) -> None:
+    """Put a failure of the provider's side into the log, the health record and the breaker; a caller's mistake into
+    none of them."""
+    target = attempt.target
+    if failure.is_of_credential and attempt.credential is not None:
+        seconds = (failure.retry_after or LIMITED) if failure.status == 429 else REFUSED
+        cooldowns.rest(target.provider, attempt.credential, seconds)
+        logger.warning("The credential %r of %s rests: status %s", attempt.credential, target.provider, failure.status)
+    if failure.is_fault:
+        health.note(target.provider, failure.status, failure.code or "error")
+        logger.warning("%s: %s: %s", attempt.call.request_id, target.provider, what)
+        breakers.note(target, is_good=False)
+    else:
+        breakers.end(target)
+    if failure.retry_after and failure.status in RESTING and attempt.credential is None:
+        breakers.rest(target, failure.retry_after)
+
+
+RESTING = frozenset((429, 503, 529))
+"""Statuses whose `retry-after` is meant for everybody."""
 
 
 async def run(attempt: Attempt, transport: Transport) -> Reply:
@@ -33,11 +116,26 @@ async def run(attempt: Attempt, transport: Transport) -> Reply:
     if local is not None:
         return local
     await admission.admit(meter, attempt.target, attempt.snapshot)
+    meter.attempts += 1
     request = hop.request()
+    attempt.credential = provider.credential_in(request)
     attempt.sent_at = meter.sent_at = perf_counter()
     send = provider.send or transport.send
     if provider.max_concurrency is not None:
         send = limited(provider, send)
+    exchange = _exchange(attempt, hop, send, request)
+    if not provider.finish_within:
+        return await exchange
+    meter.finish_within, meter.goes_on = provider.finish_within, True
+    when_over = partial(accounting.finish_alone, meter, attempt.snapshot)
+    reply = await despite_its_caller(exchange, provider.finish_within, when_over)
+    meter.goes_on = False
+    return reply
+
+
+async def _exchange(attempt: Attempt, hop: Hop, send: Send, request: UpstreamRequest) -> Reply:
+    """Send a request, and judge the answer."""
+    provider, meter = attempt.provider, attempt.meter
     response = await send(request, provider.timeouts or attempt.snapshot.timeouts)
     meter.first_byte_at = perf_counter()
     try:
@@ -49,39 +147,79 @@ async def run(attempt: Attempt, transport: Transport) -> Reply:
     return reply
 
 
-async def ask(meter: Meter, targets: Sequence[Target], snapshot: Snapshot, transport: Transport) -> Reply:
-    """Ask the targets in order. Raises the last one's GatewayError if none could be reached."""
-    call = meter.call
-    assert call is not None
-    for number, target in enumerate(targets, start=1):
-        meter.begin_attempt(target)
-        began_at = perf_counter()
-        try:
-            return await run(Attempt(call, meter, snapshot, target, number), transport)
-        except (ConnectFailed, LimitReached) as error:
-            note_failure(call, target, error)
-            meter.fail_attempt(error, began_at)
-            meter.sent_at = None  # Nothing was.
-            # An upload's body may have begun to flow; it cannot be sent a second time.
-            if number == len(targets) or not isinstance(call.body, bytes) or not is_elsewhere_better(error):
-                raise
-            if meter.hold is not None:
-                meter.hold.leave_target()
-        except GatewayError as error:
-            note_failure(call, target, error)
-            meter.fail_attempt(error, began_at)
-            raise
-    raise AssertionError("routing gives at least one target")
+class Pursuit:
+    """A call's way from target to target, after the first has failed."""
 
+    def __init__(self, meter: Meter, order: Sequence[Target], snapshot: Snapshot, transport: Transport) -> None:
+        self._meter = meter
+        self._snapshot = snapshot
+        self._transport = transport
+        self._policy = snapshot.retries
+        self._first, self._waiting = order[0], list(order[1:])
+        self._again: list[Target] = []
+        self._number = 1
+        self._rounds = 1
 
-def is_elsewhere_better(error: GatewayError) -> bool:
-    """Whether the next target may take a call: not if a limit refused it that holds wherever it goes."""
-    return error.is_of_target if isinstance(error, LimitReached) else True
+    async def after(self, result: Result) -> Result:
+        """Go on after a failure until somebody answers well, or nobody is left. Gives what came last."""
+        target = self._first
+        while result.failure is not None:
+            following = await self._following(target, result.failure)
+            if following is None or not budget.allows(self._policy):
+                return self._told(result)
+            await self._leave(result)
+            target = following
+            self._number += 1
+            budget.repetitions += 1
+            try:
+                result = await _try(self._meter, target, self._number, self._snapshot, self._transport)
+            finally:
+                budget.repetitions -= 1
+        return result
 
+    async def _following(self, target: Target, failure: Failure) -> Target | None:
+        """Choose who is asked next, and wait if need be. None: nobody."""
+        # An upload's body may have begun to flow; it cannot be sent a second time.
+        is_given = self._meter.call is not None and isinstance(self._meter.call.body, bytes)
+        if not is_given or self._number >= self._policy.attempts or not self._policy.is_worth_it(failure):
+            return None
+        if failure.is_of_credential and self._has_another_credential(target):
+            return target
+        if self._policy.is_repeatable(failure):
+            self._again.append(target)
+        if self._waiting:
+            return self._waiting.pop(0)
+        if not self._again or self._rounds >= self._policy.rounds:
+            return None
+        wait = self._policy.wait(failure, self._rounds)
+        if wait is None:
+            return None
+        await asyncio.sleep(wait)
+        self._rounds += 1
+        self._waiting, self._again = self._again, []
+        return self._waiting.pop(0)
 
-def note_failure(call: Call, target: Target, error: GatewayError) -> None:
-    """Put a failure of the provider's side into the log and the health record; a caller's mistake into neither."""
-    if error.status < 500:
-        return
-    health.note(target.provider, error.status, error.code)
-    logger.warning("%s: %s: %s %s", call.request_id, target.provider, error.message, error.detail or "")
+    def _has_another_credential(self, target: Target) -> bool:
+        """Whether a target's provider has a credential that does not rest. The one that failed does."""
+        provider = self._snapshot.providers[target.provider]
+        is_stored = self._meter.caller.is_authenticated and len(provider.credentials) > 1
+        return is_stored and any(not cooldowns.is_resting(provider.name, each.name) for each in provider.credentials)
+
+    async def _leave(self, result: Result) -> None:
+        """Let go of a failed attempt."""
+        if result.reply is not None:
+            await result.reply.aclose()
+        meter = self._meter
+        meter.consumption = meter.listener = None
+        meter.sent_at = meter.first_byte_at = None
+        if meter.hold is not None:
+            meter.hold.leave_target()
+
+    def _told(self, result: Result) -> Result:
+        """Tell the caller's SDK not to try again what was tried more than once already."""
+        if self._number > 1:
+            if result.error is not None:
+                result.error.retryable = False
+            if result.reply is not None and not any(name == b"x-should-retry" for name, _ in result.reply.headers):
+                result.reply.headers.append((b"x-should-retry", b"false"))
+        return result

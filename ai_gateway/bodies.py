@@ -1,8 +1,11 @@
-"""What routing must know of a JSON body, read without decoding the rest, and the one change ever made to it.
+"""What routing must know of a JSON body, read without decoding the rest, and the two changes ever made to it.
 
 The body that is authorised must be the body that is sent. JSON parsers differ in which of two equal keys they take, so
 a body that names `model` twice is refused. Only `model` and `stream` are decoded (msgspec skips the other members while
 it checks their syntax: about 1.5 ms for 5 MiB on the reference machine, against 10 ms for `json.loads`).
+
+The model may get another name, and a provider of chat completions may be asked for the usage of a stream. Every other
+byte stays as it is.
 """
 
 from __future__ import annotations
@@ -22,14 +25,21 @@ UTF8_PIECE = 1 << 20
 ESCAPED_LETTER_OF_MODEL = b"\\u006"
 r"""All five letters lie between U+0060 and U+006F: without this in the body, no key spells `model` with escapes."""
 
-_MODEL_KEY = re.compile(
-    rb'"(?:m|\\u006[dD])(?:o|\\u006[fF])(?:d|\\u0064)(?:e|\\u0065)(?:l|\\u006[cC])"[ \t\r\n]*:[ \t\r\n]*'
-)
-"""A key that reads `model`, up to its value. In valid JSON its last quote always ends a string, and the colon behind
-makes that string a key (it may be the tail of a longer key, for example `a"model`)."""
+ESCAPED_LETTER = b"\\u00"
+"""How an ASCII letter begins that is written with an escape."""
 
-MOST_MODELS = 10_000
-"""How many `model` keys, at any depth, a body may have that is to be changed: each costs a microsecond or two."""
+
+def _key(name: str) -> re.Pattern[bytes]:
+    """Make the pattern of a key that reads like this, up to its value. In valid JSON its last quote always ends a
+    string, and the colon behind makes that string a key (it may be the tail of a longer key, for example `a"model`)."""
+    letters = "".join(rf"(?:{letter}|\\u(?i:{ord(letter):04x}))" for letter in name)
+    return re.compile(rf'"{letters}"[ \t\r\n]*:[ \t\r\n]*'.encode())
+
+
+_MODEL_KEY, _OPTIONS_KEY, _USAGE_KEY = _key("model"), _key("stream_options"), _key("include_usage")
+
+MOST_KEYS = 10_000
+"""How many keys of one name, at any depth, a body may have that is to be changed: each costs a microsecond or two."""
 
 _EMPTY_OBJECT = re.compile(rb"[ \t\r\n]*\{[ \t\r\n]*\}")
 
@@ -49,16 +59,32 @@ class _Mention(msgspec.Struct):
     model: _Noticed = _Noticed()
 
 
+class _OptionsMention(msgspec.Struct):
+    stream_options: _Noticed = _Noticed()
+
+
+class _UsageMention(msgspec.Struct):
+    include_usage: _Noticed = _Noticed()
+
+
 class _Written(msgspec.Struct):
     model: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    stream_options: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+
+
+class _Options(msgspec.Struct):
+    include_usage: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
 
 
 class _Numbered(msgspec.Struct):
-    model: int
+    model: int = 0
+    stream_options: int = 0
+    include_usage: int = 0
 
 
 _routing = msgspec.json.Decoder(Routing)
 _written = msgspec.json.Decoder(_Written)
+_options = msgspec.json.Decoder(_Options)
 _numbered = msgspec.json.Decoder(_Numbered)
 
 
@@ -89,34 +115,73 @@ def replace_model(body: bytes, model: str) -> bytes:
     value = bytes(_written.decode(body).model)
     written = msgspec.json.encode(model)
     if not value:
-        return _insert_model(body, written)
-    start = _place_of_model(body, value)
+        return _insert(body, "model", written)
+    return _replace(body, "model", _MODEL_KEY, value, written)
+
+
+def ask_usage(body: bytes) -> bytes | None:
+    """Copy the body of a streamed chat completion with `stream_options.include_usage` true. None if it is so already.
+
+    None also for a body that nobody should touch: one whose options are not what the provider takes, or that has them
+    twice, or has an absurd number of members of that name.
+    """
+    if b'"stream_options"' not in body and ESCAPED_LETTER not in body:
+        return _insert(body, "stream_options", b'{"include_usage":true}')
+    options = bytes(_written.decode(body).stream_options)
+    if not options:
+        return _insert(body, "stream_options", b'{"include_usage":true}')
+    if _mentions(body, _OPTIONS_KEY, _OptionsMention) > 1:
+        return None
+    try:
+        written = _asking(options)
+        return _replace(body, "stream_options", _OPTIONS_KEY, options, written) if written is not None else None
+    except InvalidBody:
+        return None
+
+
+def _asking(options: bytes) -> bytes | None:
+    """Write the options with the usage asked for. None if it is, or if they are no options."""
+    if options == b"null":
+        return b'{"include_usage":true}'
+    if not options.startswith(b"{") or _mentions(options, _USAGE_KEY, _UsageMention) > 1:
+        return None
+    value = bytes(_options.decode(options).include_usage)
+    if not value:
+        return _insert(options, "include_usage", b"true")
+    return _replace(options, "include_usage", _USAGE_KEY, value, b"true") if value in (b"false", b"null") else None
+
+
+def _insert(body: bytes, name: str, written: bytes) -> bytes:
+    """Put a member in front of the others."""
+    start = body.index(b"{") + 1
+    comma = b"" if _EMPTY_OBJECT.match(body) else b","
+    return b"".join((memoryview(body)[:start], b'"%s":' % name.encode(), written, comma, memoryview(body)[start:]))
+
+
+def _replace(body: bytes, name: str, key: re.Pattern[bytes], value: bytes, written: bytes) -> bytes:
+    start = _place(body, name, key, value)
     return b"".join((memoryview(body)[:start], written, memoryview(body)[start + len(value) :]))
 
 
-def _insert_model(body: bytes, written: bytes) -> bytes:
-    start = body.index(b"{") + 1
-    comma = b"" if _EMPTY_OBJECT.match(body) else b","
-    return b"".join((memoryview(body)[:start], b'"model":', written, comma, memoryview(body)[start:]))
+def _place(body: bytes, name: str, key: re.Pattern[bytes], value: bytes) -> int:
+    """Find where a member of the outermost object has its value.
 
-
-def _place_of_model(body: bytes, value: bytes) -> int:
-    """Find where the outermost object's `model` has its value.
-
-    Inner objects may have a `model` with an equal value. Which one is the outermost is found out by writing a number
-    in place of each, and reading which number it has: one more pass, however many there are.
+    Inner objects may have a member of that name with an equal value. Which one is the outermost is found out by writing
+    a number in place of each, and reading which number it has: one more pass, however many there are.
     """
-    keys = list(islice(_MODEL_KEY.finditer(body), MOST_MODELS + 1))
-    if len(keys) > MOST_MODELS:
-        raise InvalidBody(f'The JSON body has more than {MOST_MODELS} keys "model".', param="model")
-    starts = [key.end() for key in keys if body.startswith(value, key.end())]
+    keys = list(islice(key.finditer(body), MOST_KEYS + 1))
+    if len(keys) > MOST_KEYS:
+        raise InvalidBody(f'The JSON body has more than {MOST_KEYS} keys "{name}".', param=name)
+    starts = [found.end() for found in keys if body.startswith(value, found.end())]
     if len(starts) == 1:
         return starts[0]
     pieces, place = [], 0
     for number, start in enumerate(starts):
         pieces += [body[place:start], b"%d" % number]
         place = start + len(value)
-    return starts[_numbered.decode(b"".join((*pieces, body[place:]))).model]
+    number = getattr(_numbered.decode(b"".join((*pieces, body[place:]))), name)
+    assert isinstance(number, int)
+    return starts[number]
 
 
 def _member(error: msgspec.ValidationError) -> str | None:
@@ -137,8 +202,15 @@ def _check_utf8(body: bytes) -> None:
 
 
 def _check_unambiguous(body: bytes) -> None:
-    """Refuse a `model` that stands twice in the outermost object: msgspec takes the last, but shows each to the
-    hook."""
+    """Refuse a `model` that stands twice in the outermost object."""
+    if _mentions(body, _MODEL_KEY, _Mention) > 1:
+        raise InvalidBody('The JSON body names "model" more than once.', param="model")
+
+
+def _mentions(body: bytes, key: re.Pattern[bytes], kind: type[msgspec.Struct]) -> int:
+    """Count how often a member stands in the outermost object: msgspec takes the last, but shows each to the hook."""
+    if sum(1 for _ in islice(key.finditer(body), 2)) < 2:
+        return 1
     mentions = 0
 
     def notice(kind: type, value: Any) -> _Noticed:
@@ -146,6 +218,5 @@ def _check_unambiguous(body: bytes) -> None:
         mentions += 1
         return _Noticed()
 
-    msgspec.json.decode(body, type=_Mention, dec_hook=notice)
-    if mentions > 1:
-        raise InvalidBody('The JSON body names "model" more than once.', param="model")
+    msgspec.json.decode(body, type=kind, dec_hook=notice)
+    return mentions

@@ -29,15 +29,17 @@ class Charge(NamedTuple):
     """What a call wants to take of one counter.
 
     `counter` is the name of the counter, that of the period included. `amount` is in requests, tokens or nano-dollars.
-    A `ceiling` of None never refuses: the counter only counts. `ends_at` is in seconds since 1970, 0 for never.
+    A soft charge is never refused: its counter only counts, and `ceiling` is what it is measured by. `window` is in
+    seconds, and for rates only. `ends_at` is in seconds since 1970, 0 for never.
     """
 
     counter: str
     algorithm: Algorithm
     amount: int
-    ceiling: int | None
+    ceiling: int
     window: float = 60.0
     ends_at: float = 0.0
+    is_soft: bool = False
 
 
 class Settlement(NamedTuple):
@@ -48,7 +50,8 @@ class Settlement(NamedTuple):
 
 
 class State(NamedTuple):
-    """Where a counter stands: how much can be taken still, and in how many seconds it is as good as new."""
+    """Where a counter stands: how much is used, how much can be taken still, and in how many seconds it is as good as
+    new (0: it is, or it never will be). What is used may be more than the ceiling."""
 
     used: int
     remaining: int

@@ -13,6 +13,7 @@ from django.conf import settings as django_settings
 from django.utils.crypto import salted_hmac
 
 from ai_gateway.calls import Timeouts
+from ai_gateway.retries import RetryPolicy
 
 MEBIBYTE = 1024 * 1024
 
@@ -33,8 +34,9 @@ class Settings:
         return self._get("PROVIDERS", {})  # type: ignore[no-any-return]
 
     @property
-    def ROUTES(self) -> Mapping[str, Sequence[str]]:
-        """Public model names, each with its targets in order: `{"fast": ["openai/gpt-5-mini", "groq/llama-4"]}`."""
+    def ROUTES(self) -> Mapping[str, Sequence[str] | Mapping[str, Any]]:
+        """Public model names, each with its targets in order: `{"fast": ["openai/gpt-5-mini", "groq/llama-4"]}`, or
+        `{"fast": {"targets": [...], "strategy": "lowest_latency", "sticky": "session"}}`."""
         return self._get("ROUTES", {})  # type: ignore[no-any-return]
 
     @property
@@ -121,6 +123,13 @@ class Settings:
         return self._get("CAPABILITIES", {})  # type: ignore[no-any-return]
 
     @property
+    def RETRIES(self) -> RetryPolicy:
+        """How often a call is tried: `{"attempts": 5, "rounds": 1, "ambiguous": False, "max_wait": 10, "percent": 20,
+        "least": 3}`: at most so often, each target so often, also if nobody knows whether the work was done, after so
+        many seconds at most, and repetitions of so many percent of the calls under way, or so many in any case."""
+        return RetryPolicy.read(self._get("RETRIES", {}))
+
+    @property
     def TIME_ZONE(self) -> str:
         """The time zone of accounting: in which days, weeks and months begin for reports and budgets."""
         return self._get("TIME_ZONE", "") or django_settings.TIME_ZONE or "UTC"
@@ -145,8 +154,8 @@ class Settings:
     @property
     def LIMIT_STORE(self) -> Mapping[str, Any]:
         """Where limits are counted: `{"BACKEND": "memory", "database", "redis" or a dotted path, "OPTIONS": {...}}`.
-        `ON_FAILURE` says what happens while it does not answer: "closed" refuses, "open" admits, "local" counts in the
-        process."""
+        `ON_FAILURE` says what happens while it does not answer within `TIMEOUT` seconds (0.5): "closed" refuses, "open"
+        admits, "local" counts in the process."""
         return self._get("LIMIT_STORE", {})  # type: ignore[no-any-return]
 
     @property

@@ -23,8 +23,14 @@ class NotHere(SourceUnavailable):
 class RouteRule(NamedTuple):
     """What there is to a route besides its targets. Routes without any have no rule: there may be many."""
 
+    strategy: str = "failover"
+    """In which order the targets are asked: a name of `strategies.STRATEGIES`."""
+
+    sticky: str = ""
+    """What keeps calls together with one target: "session", "prefix", or nothing."""
+
     weights: tuple[int, ...] = ()
-    """The targets' shares of the calls, if they are asked at random; empty if they are asked in their order."""
+    """The targets' shares of the calls, where the strategy goes by weight; empty if they are all equal."""
 
     tags: tuple[str, ...] = ()
 

@@ -32,10 +32,18 @@ class Consumption(msgspec.Struct, frozen=True, kw_only=True):
     service_tier: str = ""
 
 
+UNUSED = Consumption()
+"""What a call used that costs nothing wherever it goes."""
+
+
 class Listener(ABC):
     """Hears an answer that passes, and tells at its end, or whenever it ends, what it used."""
 
     __slots__ = ()
+
+    has_content: bool
+    """Whether something has passed that a caller would call an answer: text, reasoning or a call, and not the mere
+    beginning of a message."""
 
     @abstractmethod
     def hear(self, data: bytes) -> bytes:
@@ -43,4 +51,4 @@ class Listener(ABC):
 
     @abstractmethod
     def consumption(self) -> Consumption | None:
-        """Tell what the answer used so far, estimated if it did not say. None for an answer that uses nothing."""
+        """Tell what the answer used so far, estimated if it did not say. None if nobody knows."""

@@ -77,7 +77,9 @@ EXPOSE_HEADERS = (
     # What the gateway did.
     "server-timing",
     "x-gateway-attempts",
+    "x-gateway-cost",
     "x-gateway-dropped-params",
+    "x-gateway-limit-warning",
     "x-gateway-model",
     "x-gateway-provider",
     # OpenAI, and whoever copies it.

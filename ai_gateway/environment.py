@@ -81,6 +81,11 @@ def read_reference(name: str, value: str) -> str:
     return f"env:{name}"
 
 
+def read_backend(name: str, value: str) -> dict[str, str]:
+    """Take a value for the name of a backend without options."""
+    return {"BACKEND": value}
+
+
 def read_boolean(name: str, value: str) -> bool:
     """Read `1`, `true`, `yes`, `on` or their opposites, in any case."""
     word = value.lower()
@@ -147,6 +152,10 @@ VARIABLES: Mapping[str, tuple[str, Callable[[str, str], Any]]] = {
     "KEEP_ALIVE_INTERVAL": ("KEEP_ALIVE_INTERVAL", read_seconds),
     "DRAIN_TIMEOUT": ("DRAIN_TIMEOUT", read_seconds),
     "METRICS_TOKEN": ("METRICS_TOKEN", read_reference),
+    "LIMIT_STORE": ("LIMIT_STORE", read_backend),
+    "REQUIRE_PRICE": ("REQUIRE_PRICE", read_text),
+    "USAGE_DURABILITY": ("USAGE_DURABILITY", read_text),
+    "USAGE_JOURNAL": ("USAGE_JOURNAL", read_text),
 }
 """Variables that stand for one key of `settings.AI_GATEWAY` each: the key, and how the value is read."""
 

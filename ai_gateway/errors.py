@@ -189,11 +189,21 @@ class LimitReached(GatewayError):
     status = 429
 
     def __init__(
-        self, message: str, *, limit: str, retry_after: float | None = None, is_of_target: bool = False
+        self,
+        message: str,
+        *,
+        limit: str,
+        measure: str,
+        amount: int,
+        retry_after: float | None = None,
+        is_of_target: bool = False,
     ) -> None:
         super().__init__(message, retry_after=retry_after)
         self.limit = limit
         """The name of the limit."""
+        self.measure = measure
+        self.amount = amount
+        """What it counts, and how many of that it allows."""
         self.is_of_target = is_of_target
         """Whether it is a provider's or a model's, so that another target may do."""
 

@@ -1,19 +1,29 @@
-"""How much will a call use? A guess from its body, before it is sent: what limits and budgets reserve.
+"""How much will a call use, and how much did one use that nobody counted? Guesses from the bytes of its body.
 
-The guess for the prompt is on the high side: a token for three bytes of text is more than any tokenizer needs for
-English, and about right for code and for other scripts in UTF-8. Files in base64 count as what models charge for an
-image. For the answer it is what the caller allows (`max_tokens`), else what the site says.
+What limits and budgets reserve is a guess before the call is sent, on the high side: a token for three bytes of text is
+more than any tokenizer needs for English, and about right for code and for other scripts in UTF-8. What is charged for
+a call whose provider did not say is a fair one: a token for four bytes. Files in base64 count as what models charge for
+an image. For the answer it is what the caller allows (`max_tokens`), else what the site says; and afterwards the text
+that came.
+
+Neither can know what the provider adds: the pages of a web search, a file or a cache that the body only names, the
+instructions that come with tools (300 to 500 tokens with Anthropic's models).
 """
 
 from __future__ import annotations
 
 import re
+from math import ceil
 
 import msgspec
 
 from ai_gateway.calls import Call
 
 BYTES_PER_TOKEN = 3
+"""For what is reserved."""
+
+FAIR_BYTES_PER_TOKEN = 4
+"""For what is charged: measured with recorded prompts in English of more than a page, 4.4 to 4.6."""
 
 TOKENS_OF_A_FILE = 1600
 """What a large image costs with most providers."""
@@ -44,7 +54,16 @@ _asked = msgspec.json.Decoder(_Asked)
 
 
 def input_tokens(body: object) -> int:
-    """Guess the tokens of a request body. 0 for what is no JSON, an upload for example."""
+    """Guess the tokens of a request body, for reserving. 0 for what is no JSON, an upload for example."""
+    return _tokens(body, BYTES_PER_TOKEN)
+
+
+def likely_input_tokens(body: object) -> int:
+    """Guess the tokens of a request body, for charging. 0 for what is no JSON."""
+    return _tokens(body, FAIR_BYTES_PER_TOKEN)
+
+
+def _tokens(body: object, bytes_per_token: int) -> int:
     if not isinstance(body, bytes):
         return 0
     length, files = len(body), 0
@@ -52,7 +71,15 @@ def input_tokens(body: object) -> int:
         for found in _BASE64.finditer(body):
             files += 1
             length -= found.end() - found.start()
-    return -(-length // BYTES_PER_TOKEN) + files * TOKENS_OF_A_FILE
+    return -(-length // bytes_per_token) + files * TOKENS_OF_A_FILE
+
+
+def text_tokens(size: float, pieces: float = 0) -> int:
+    """Guess the tokens of a text that came, by its bytes in UTF-8 and the pieces in which it came.
+
+    No piece has less than a token, and with most providers each has just one.
+    """
+    return ceil(max(size / FAIR_BYTES_PER_TOKEN, pieces))
 
 
 def output_tokens(call: Call, default: int) -> int:

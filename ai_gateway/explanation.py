@@ -81,6 +81,17 @@ def make_call(arrival: Arrival, model: str) -> Call:
     )
 
 
+ORDERS = {
+    "failover": "in order",
+    "weighted": "at random by weight",
+    "round_robin": "in turn",
+    "least_busy": "by how busy they are",
+    "lowest_latency": "by how fast they are",
+    "cheapest": "by what they cost",
+}
+"""The strategies in words."""
+
+
 def reason_of(call: Call, snapshot: Snapshot) -> str:
     """Say in words by which of the rules of `routing.py` a call's targets are chosen."""
     if b"x-provider" in call.fields:
@@ -88,8 +99,9 @@ def reason_of(call: Call, snapshot: Snapshot) -> str:
     model = call.model or ""
     if model in snapshot.routes:
         rule = snapshot.rules.get(model)
-        order = "at random by weight" if rule is not None and rule.weights else "in order"
-        return f"{model!r} is a route, whose targets are asked {order}"
+        order = ORDERS[rule.strategy if rule is not None else "failover"]
+        kept = f"; calls are kept together by their {rule.sticky}" if rule is not None and rule.sticky else ""
+        return f"{model!r} is a route, whose targets are asked {order}{kept}"
     alias = model.partition("/")[0].lower()
     if "/" in model and (alias in snapshot.providers or alias in snapshot.broken):
         return f"the model names the provider {alias!r}"

@@ -12,6 +12,7 @@ from ai_gateway import (
     access,
     accounting,
     attempts,
+    finishing,
     health,
     intake,
     keys,
@@ -67,13 +68,13 @@ async def _measured(meter: Meter, snapshot: Snapshot, transport: Transport) -> R
     except GatewayError as error:
         meter.fail(error)
         reply = refuse(error, arrival.dialect, arrival.request_id)
+    except (ClientDisconnected, asyncio.CancelledError):
+        accounting.finish(meter, snapshot)
+        raise
     except Exception:
         failed = failure(arrival)
         meter.fail(failed)
         reply = refuse(failed, arrival.dialect, arrival.request_id)
-    except BaseException:  # The caller hung up, or the process ends.
-        accounting.finish(meter, snapshot)
-        raise
     return await accounting.account(reply, meter, snapshot)
 
 
@@ -141,6 +142,7 @@ def stopping() -> Draining:
 
 async def close(loop: asyncio.AbstractEventLoop) -> None:
     """Close the running event loop's connections, and those of the limits."""
+    await finishing.end(loop)
     found = _transports.pop(loop, None)
     if found is not None:
         await found.aclose()

@@ -13,7 +13,7 @@ import msgspec
 from asgiref.sync import sync_to_async
 from django.db import Error, connection
 
-from ai_gateway import __version__, registry
+from ai_gateway import __version__, breakers, registry
 from ai_gateway.calls import Headers, Reply
 
 JSON: Headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
@@ -106,11 +106,13 @@ def providers(request_id: str) -> Reply:
     """Answer `/health/providers`: the providers that are configured or were called, with their last outcome."""
     snapshot = registry.snapshot()
     names = sorted({*snapshot.configured, *snapshot.broken, *_outcomes})
+    states = breakers.states()
     body = {
         name: {
             "configured": name in snapshot.configured,
             "broken": snapshot.broken.get(name),
             "last": asdict(_outcomes[name]) if name in _outcomes else None,
+            "breakers": {target: state for target, state in states.items() if target.startswith(f"{name}/")},
         }
         for name in names
     }

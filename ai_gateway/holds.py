@@ -90,16 +90,24 @@ def is_warning(taken: Taken) -> bool:
 def refusal(due: Due, retry_after: float | None) -> LimitReached:
     """Make the error of a call that a limit refuses."""
     rule = due.rule
-    is_of_target = rule.scope in TARGET_SCOPES
+    kind: type[LimitReached] = RateLimited
     if rule.measure == "concurrency":
+        retry_after = 1.0
         message = f"The limit {rule.name!r} allows {rule.amount} calls at once. Send the request again when one ended."
-        return RateLimited(message, limit=rule.name, retry_after=1, is_of_target=is_of_target)
-    if rule.window == "minute":
-        wait = max(retry_after or 0.0, 0.001)
-        message = f"The limit {rule.name!r} allows {rule.amount} {rule.measure} in a minute. Wait for {wait:.1f} s."
-        return RateLimited(message, limit=rule.name, retry_after=wait, is_of_target=is_of_target)
-    amount = f"${rule.amount / NANOS:,.2f}" if rule.measure == "cost" else f"{rule.amount} {rule.measure}"
-    when = "" if rule.window == "total" else f" a {rule.window}"
-    message = f"The budget {rule.name!r} of {amount}{when} is used up, or has less left than this call may use."
-    wait_for_it = retry_after if retry_after is not None and retry_after <= SHORT_WAIT else None
-    return BudgetExceeded(message, limit=rule.name, retry_after=wait_for_it, is_of_target=is_of_target)
+    elif rule.window == "minute":
+        retry_after = max(retry_after or 0.0, 0.001)
+        message = f"The limit {rule.name!r} allows {rule.amount} {rule.measure} in a minute. Wait {retry_after:.1f} s."
+    else:
+        kind = BudgetExceeded
+        retry_after = retry_after if retry_after is not None and retry_after <= SHORT_WAIT else None
+        amount = f"${rule.amount / NANOS:,.2f}" if rule.measure == "cost" else f"{rule.amount} {rule.measure}"
+        when = "" if rule.window == "total" else f" a {rule.window}"
+        message = f"The budget {rule.name!r} of {amount}{when} is used up, or has less left than this call may use."
+    return kind(
+        message,
+        limit=rule.name,
+        measure=rule.measure,
+        amount=rule.amount,
+        retry_after=retry_after,
+        is_of_target=rule.scope in TARGET_SCOPES,
+    )

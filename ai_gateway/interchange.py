@@ -1,10 +1,11 @@
 """The configuration of the database as a document, to be kept in a repository and moved from site to site.
 
-    {"version": 1, "providers": {alias: {...}}, "routes": {name: {...}}}
+    {"version": 1, "providers": {alias: {...}}, "routes": {name: {...}}, "limits": {name: {...}}, "prices": [{...}]}
 
-Names stand for everything: of providers, users, groups. A secret that is encrypted in the database stays there: the
-document says that there is one, by `"stored": true`, and a reference is written as it is. Reading a document twice
-changes nothing the second time; what it does not mention stays, unless it is pruned.
+Names stand for everything: of providers, users, groups, and of keys their public ids. Of prices, those that people
+entered are meant: the others are synchronised. Amounts of money are texts, which are exact. A secret that is encrypted
+in the database stays there: the document says that there is one, by `"stored": true`, and a reference is written as it
+is. Reading a document twice changes nothing the second time; what it does not mention stays, unless it is pruned.
 """
 
 from __future__ import annotations
@@ -12,14 +13,18 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.utils import timezone
 
-from ai_gateway.models import Provider, ProviderCredential, Route, RouteTarget
+from ai_gateway.models import Limit, Price, Provider, ProviderCredential, Route, RouteTarget, VirtualKey
+from ai_gateway.pricing import BUCKETS
 
 VERSION = 1
 
@@ -35,8 +40,24 @@ PROVIDER_FIELDS = (
     "is_enabled",
 )
 CREDENTIAL_FIELDS = ("option", "reference", "weight", "state")
-ROUTE_FIELDS = ("description", "strategy", "tags", "is_public", "is_enabled")
+ROUTE_FIELDS = ("description", "strategy", "sticky", "tags", "is_public", "is_enabled")
 TARGET_FIELDS = ("provider", "model", "weight", "is_enabled")
+LIMIT_FIELDS = (
+    "scope",
+    "header",
+    "subject",
+    "measure",
+    "window",
+    "amount",
+    "soft_percent",
+    "is_soft",
+    "time_zone",
+    "is_enabled",
+)
+PRICE_NAME = ("provider", "model", "valid_from")
+"""What tells one price from another."""
+
+PRICE_FIELDS = ("valid_until", *BUCKETS, "request", "units", "tiers", "service_tiers", "note")
 
 Document = dict[str, Any]
 
@@ -49,11 +70,16 @@ def export() -> Document:
     """Write the configuration as a document."""
     providers = Provider.objects.order_by("alias").prefetch_related("credentials")
     routes = Route.objects.order_by("name").prefetch_related("targets", "users", "groups")
-    return {
+    limits = Limit.objects.order_by("name").select_related("key", "user", "group")
+    prices = Price.objects.filter(source=Price.Source.MANUAL).order_by(*PRICE_NAME)
+    document = {
         "version": VERSION,
         "providers": {provider.alias: _write_provider(provider) for provider in providers},
         "routes": {route.name: _write_route(route) for route in routes},
+        "limits": {limit.name: _write_limit(limit) for limit in limits},
+        "prices": [_plain(_differing(price, PRICE_FIELDS, always=PRICE_NAME)) for price in prices],
     }
+    return {name: part for name, part in document.items() if part or name not in ("limits", "prices")}
 
 
 def _write_provider(provider: Provider) -> Document:
@@ -82,6 +108,28 @@ def _write_route(route: Route) -> Document:
     }
 
 
+def _write_limit(limit: Limit) -> Document:
+    document = _plain(_differing(limit, LIMIT_FIELDS, always=("scope", "measure", "amount")))
+    if limit.key is not None:
+        document["key"] = limit.key.public_id
+    if limit.user is not None:
+        document["user"] = limit.user.get_username()
+    if limit.group is not None:
+        document["group"] = limit.group.name
+    return document
+
+
+def _plain(document: Document) -> Document:
+    """Write numbers of money and times as texts."""
+    written = dict(document)
+    for name, value in document.items():
+        if isinstance(value, Decimal):
+            written[name] = f"{value.normalize():f}"
+        elif isinstance(value, datetime):
+            written[name] = value.isoformat()
+    return written
+
+
 def _differing(instance: models.Model, names: tuple[str, ...], always: tuple[str, ...] = ()) -> Document:
     """Write the fields that have other values than their defaults."""
     found: Document = {}
@@ -102,19 +150,32 @@ def read(document: Mapping[str, Any], *, prune: bool = False) -> list[str]:
     hand. Raises InvalidDocument."""
     if document.get("version") != VERSION:
         raise InvalidDocument(f'The document must say "version": {VERSION}.')
-    _only(document, {"version", "providers", "routes"}, "the document")
+    _only(document, {"version", "providers", "routes", "limits", "prices"}, "document")
     providers, routes = document.get("providers", {}), document.get("routes", {})
+    limits, prices = document.get("limits", {}), document.get("prices", [])
     notes: list[str] = []
     for alias, entry in providers.items():
         notes += _read_provider(alias, entry, prune=prune)
     for name, entry in routes.items():
         _read_route(name, entry)
+    for name, entry in limits.items():
+        _read_limit(name, entry)
+    kept = [_read_price(entry).pk for entry in prices]
     if prune:
-        # One by one: each deletion is noticed by the signal that it sends.
-        for stale in (Provider.objects.exclude(alias__in=providers), Route.objects.exclude(name__in=routes)):
-            for row in stale:
-                row.delete()
+        _prune(
+            Provider.objects.exclude(alias__in=providers),
+            Route.objects.exclude(name__in=routes),
+            Limit.objects.exclude(name__in=limits),
+            Price.objects.filter(source=Price.Source.MANUAL).exclude(pk__in=kept),
+        )
     return notes
+
+
+def _prune(*stale: models.QuerySet[Any]) -> None:
+    """Delete rows one by one: each deletion is noticed by the signal that it sends."""
+    for rows in stale:
+        for row in rows:
+            row.delete()
 
 
 def _read_provider(alias: str, entry: Mapping[str, Any], *, prune: bool) -> list[str]:
@@ -169,6 +230,52 @@ def _read_target(target: Any, where: str) -> Document:
     return dict(target)
 
 
+def _read_limit(name: str, entry: Mapping[str, Any]) -> None:
+    where = f"limit {name!r}"
+    _only(entry, {*LIMIT_FIELDS, "key", "user", "group"}, where)
+    limit = Limit.objects.filter(name=name).first() or Limit(name=name)
+    user_model: Any = get_user_model()
+    particular = {
+        "key": _named(VirtualKey.objects, "public_id", entry.get("key"), where),
+        "user": _named(user_model._default_manager, user_model.USERNAME_FIELD, entry.get("user"), where),
+        "group": _named(Group.objects, "name", entry.get("group"), where),
+    }
+    _assign(limit, (*LIMIT_FIELDS, *particular), {**entry, **particular}, where)
+
+
+def _named(manager: Any, field: str, name: str | None, where: str) -> Any:
+    """Find whom a name stands for; None for no name."""
+    if name is None:
+        return None
+    found = manager.filter(**{field: name}).first()
+    if found is None:
+        raise InvalidDocument(f"The {where} is for {name!r}, whom this site does not know.")
+    return found
+
+
+def _read_price(entry: Mapping[str, Any]) -> Price:
+    _only(entry, {*PRICE_NAME, *PRICE_FIELDS}, "price")
+    where = f"price of {entry.get('provider', '*')}/{entry.get('model')}"
+    name: Document = {"provider": entry.get("provider", "*"), "model": entry.get("model", "")}
+    rows = Price.objects.filter(**name, source=Price.Source.MANUAL)
+    if "valid_from" in entry:
+        rows = rows.filter(valid_from=_moment(entry["valid_from"], where))
+    price = rows.first() or Price(**name)
+    moments = {each: _moment(entry[each], where) for each in ("valid_from", "valid_until") if entry.get(each)}
+    _assign(price, ("valid_from", *PRICE_FIELDS), {"valid_from": price.valid_from, **entry, **moments}, where)
+    return price
+
+
+def _moment(value: Any, where: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(str(value))
+    except ValueError as error:
+        raise InvalidDocument(
+            f"The {where} has {value!r} for a time. Write it as 2026-01-31T00:00:00+00:00."
+        ) from error
+    return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
+
+
 def _link(relation: Any, manager: Any, field: str, names: list[str], where: str) -> None:
     found = list(manager.filter(**{f"{field}__in": names}))
     missing = set(names) - {getattr(each, field) for each in found}
@@ -190,7 +297,7 @@ def _only(entry: Any, known: set[str], where: str) -> None:
 
 def _assign(instance: Any, names: tuple[str, ...], entry: Mapping[str, Any], where: str) -> None:
     """Give a row the values of an entry, the default where it has none, and save it if that changed anything."""
-    values = {name: entry.get(name, _default(type(instance), name)) for name in names}
+    values = {name: _read_value(type(instance), name, entry, where) for name in names}
     if instance.pk is not None and all(getattr(instance, name) == value for name, value in values.items()):
         return
     for name, value in values.items():
@@ -200,6 +307,18 @@ def _assign(instance: Any, names: tuple[str, ...], entry: Mapping[str, Any], whe
     except ValidationError as error:
         raise InvalidDocument(f"The {where} is wrong: {' '.join(error.messages)}") from error
     instance.save()
+
+
+def _read_value(model: type[models.Model], name: str, entry: Mapping[str, Any], where: str) -> Any:
+    if name not in entry:
+        return _default(model, name)
+    value, field = entry[name], model._meta.get_field(name)
+    if not isinstance(field, models.DecimalField) or value is None:
+        return value
+    try:
+        return Decimal(str(value))
+    except InvalidOperation:
+        raise InvalidDocument(f"The {where} has {value!r} for {name}, which is no number.") from None
 
 
 def difference(before: Document, after: Document) -> str:

@@ -45,7 +45,10 @@ SAME = frozenset(
 )
 """Prefixes that are the names of our backends, too."""
 
-MAPPED = frozenset(("model", "api_key", "api_base", "base_url", "weight", "order", "timeout"))
+RATES = {"rpm": "requests", "tpm": "tokens"}
+"""Limits of a deployment, and what of ours counts the same in a minute."""
+
+MAPPED = frozenset(("model", "api_key", "api_base", "base_url", "weight", "order", "timeout", *RATES))
 """Parameters of a deployment that have a counterpart."""
 
 REFERENCE = re.compile(r"os\.environ/([A-Za-z_][A-Za-z0-9_]*)")
@@ -57,12 +60,13 @@ class Conversion:
 
     providers: Document = field(default_factory=dict)
     routes: Document = field(default_factory=dict)
+    limits: Document = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     @property
     def document(self) -> Document:
         """The document, complete."""
-        return {"version": VERSION, "providers": self.providers, "routes": self.routes}
+        return {"version": VERSION, "providers": self.providers, "routes": self.routes, "limits": self.limits}
 
 
 def convert(config: Mapping[str, Any]) -> Conversion:
@@ -74,9 +78,10 @@ def convert(config: Mapping[str, Any]) -> Conversion:
     _convert_aliases(config, done)
     for part in sorted(set(config) - {"model_list", "router_settings", "litellm_settings", "general_settings"}):
         done.notes.append(f"{part}: not taken over.")
+    _convert_budget(_mapping(config.get("litellm_settings")), done)
     for part, known in (
         ("router_settings", {"fallbacks", "model_group_alias"}),
-        ("litellm_settings", {"fallbacks"}),
+        ("litellm_settings", {"fallbacks", "max_budget", "budget_duration"}),
         ("general_settings", set[str]()),
     ):
         for name in sorted(set(_mapping(config.get(part))) - known):
@@ -87,6 +92,22 @@ def convert(config: Mapping[str, Any]) -> Conversion:
         if len(weights) > 1 and "strategy" not in route:
             route["strategy"] = "weighted"
     return done
+
+
+WINDOWS = {"1h": "hour", "1d": "day", "24h": "day", "7d": "week", "1mo": "month", "30d": "month", None: "total"}
+"""Our windows by LiteLLM's durations of a budget. Ours are of the calendar."""
+
+
+def _convert_budget(settings: Mapping[str, Any], done: Conversion) -> None:
+    """Take over the budget that all calls have together."""
+    budget, duration = settings.get("max_budget"), settings.get("budget_duration")
+    if budget is None:
+        return
+    if not isinstance(budget, int | float) or duration not in WINDOWS:
+        done.notes.append(f"litellm_settings.max_budget: {budget!r} in {duration!r} is not taken over.")
+        return
+    limit = {"scope": "everyone", "measure": "cost", "window": WINDOWS[duration], "amount": str(budget)}
+    done.limits["max_budget"] = limit
 
 
 def _convert_deployment(deployment: Any, done: Conversion) -> None:
@@ -107,6 +128,10 @@ def _convert_deployment(deployment: Any, done: Conversion) -> None:
     target: Document = {"provider": alias, "model": model}
     if isinstance(parameters.get("weight"), int) and parameters["weight"] > 1:
         target["weight"] = parameters["weight"]
+    for rate, measure in RATES.items():
+        if isinstance(parameters.get(rate), int):
+            of_model = {"scope": "model", "subject": f"{alias}/{model}", "measure": measure, "window": "minute"}
+            done.limits[f"{alias}/{model} {rate}"] = {**of_model, "amount": str(parameters[rate])}
     targets = done.routes.setdefault(name, {"targets": []})["targets"]
     if all((each["provider"], each["model"]) != (alias, model) for each in targets):
         targets.append(target)

@@ -8,25 +8,36 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
 from enum import Enum
 from time import perf_counter
 from typing import Any
 
 import msgspec
 
+from ai_gateway import traffic
 from ai_gateway.calls import Arrival, Call, Caller, Target
 from ai_gateway.consumption import Consumption, Listener
-from ai_gateway.errors import GatewayError, Kind
+from ai_gateway.errors import GatewayError, Kind, LimitReached
 from ai_gateway.holds import Hold
 
 LONGEST = 200
 """Letters of a name that are kept: callers make some of them up."""
 
-SESSION_HEADERS = (b"x-claude-code-session-id", b"x-session-id", b"session_id", b"session-id")
-"""Where coding agents tell which session a call belongs to: Claude Code's, and the others' (Codex: `session_id`)."""
-
-AGENT_HEADERS = (b"x-claude-code-agent-id", b"x-agent-id")
+TRACKED = {
+    b"x-project-id": "project",
+    b"x-organization-id": "organization",
+    b"x-organisation-id": "organization",
+    b"x-user-id": "end_user",
+    b"x-experiment-id": "experiment",
+    # Claude Code's own header, and what other coding agents have (Codex: `session_id`).
+    b"x-claude-code-session-id": "session",
+    b"x-session-id": "session",
+    b"session-id": "session",
+    b"session_id": "session",
+    b"x-claude-code-agent-id": "agent",
+    b"x-agent-id": "agent",
+}
+"""Headers by which callers tell what a call belongs to, and the column of each."""
 
 
 class Outcome(Enum):
@@ -110,10 +121,14 @@ class Meter:
         "caller",
         "consumption",
         "error",
+        "error_code",
+        "finish_within",
         "first_byte_at",
         "first_token_at",
+        "goes_on",
         "hold",
         "id",
+        "is_asking",
         "is_closed",
         "listener",
         "outcome",
@@ -139,45 +154,60 @@ class Meter:
         self.outcome: Outcome | None = None
         self.status = 0
         self.error: GatewayError | None = None
+        self.error_code = ""
+        """What a provider calls the error that its answer was, where that is passed on as it is."""
         self.bytes_out = 0
         self.listener: Listener | None = None
         self.consumption: Consumption | None = None
         self.hold: Hold | None = None
+        self.is_asking = False
         self.is_closed = False
+        self.finish_within = 0.0
+        """For how many seconds the provider's answer is read on if the caller leaves (`finishing.py`)."""
+        self.goes_on = False
+        """Whether the answer is read on although its caller has left, so that this is not the end of the call."""
 
     def begin_attempt(self, target: Target) -> None:
-        """Note that a target is asked now."""
-        self.attempts += 1
+        """Note that a target is to be asked now."""
+        self.is_asking = True
+        traffic.begin(target)
         self.target = target
 
-    def fail_attempt(self, error: GatewayError, began_at: float) -> None:
-        """Note that the target under way failed."""
+    def fail_attempt(self, status: int, code: str | None, began_at: float) -> None:
+        """Note that the target under way failed, with which status and code, and since when it was asked."""
         assert self.target is not None
+        self.end_attempt()
         self.trail.append(
             {
                 "provider": self.target.provider,
                 "model": self.target.model,
-                "status": error.status,
-                "error": error.code,
+                "status": status,
+                "error": code,
                 "ms": round((perf_counter() - began_at) * 1e3),
             }
         )
+
+    def end_attempt(self) -> None:
+        """Note that no target is asked any more."""
+        if self.is_asking and self.target is not None:
+            self.is_asking = False
+            if self.first_token_at is not None and self.sent_at is not None:
+                traffic.end(self.target, self.first_token_at - self.sent_at)
+            else:
+                traffic.end(self.target)
 
     def fail(self, error: GatewayError) -> None:
         """Note the error that the caller is told, or that ended a stream. The last one counts."""
         self.error = error
         self.outcome = outcome_of(error, was_sent=self.sent_at is not None)
 
-    @property
-    def seconds(self) -> float:
-        """How long the call has taken so far."""
-        return perf_counter() - self.arrival.received_at
-
 
 def outcome_of(error: GatewayError, *, was_sent: bool) -> Outcome:
     """Tell what ended a call that ended with this error."""
     if error.code == "gateway_draining":
         return Outcome.STOPPED
+    if isinstance(error, LimitReached):
+        return Outcome.LIMITED
     if error.kind is Kind.TIMEOUT:
         return Outcome.TIMED_OUT
     return Outcome.FAILED if was_sent or error.status >= 500 else Outcome.REFUSED
@@ -186,15 +216,6 @@ def outcome_of(error: GatewayError, *, was_sent: bool) -> Outcome:
 def cut(value: str | None) -> str:
     """Shorten a name that somebody made up, without characters that databases refuse."""
     return value[:LONGEST].replace("\x00", "") if value else ""
-
-
-def tracked(fields: Mapping[bytes, bytes], *names: bytes) -> str:
-    """Give the first of these headers that is there."""
-    for name in names:
-        value = fields.get(name)
-        if value:
-            return cut(value.decode("utf-8", "replace"))
-    return ""
 
 
 def new_id() -> str:

@@ -3,7 +3,8 @@
 Every POLL seconds it reads one row: how often the configuration, and how often keys or their owners were changed. A
 changed configuration is read and becomes the new snapshot; changed keys are read again when they are next used. What is
 changed in this process is looked at once. While the database does not answer it keeps trying, and what was known last
-stays in force. It also writes down, now and then, which keys were used.
+stays in force. It also writes down, now and then, which keys were used. The catalogue of prices, which takes a while to
+load, is loaded here before the first look, so that no call is served without it.
 
 It is started with the gateway (`lifespan.py`), or by the first call where no server does that.
 """
@@ -105,6 +106,8 @@ class Refresher:
 
     def _run(self) -> None:
         me = threading.current_thread()
+        if registry.price_catalogue is not None:
+            registry.price_catalogue.load()
         while self._thread is me:
             self._wake.clear()
             self._look()

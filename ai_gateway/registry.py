@@ -23,9 +23,10 @@ from ai_gateway.conf import settings
 from ai_gateway.configuration import Configuration, NotHere, RouteRule, SourceUnavailable
 from ai_gateway.credentials import Secret, resolve
 from ai_gateway.key_cache import KeyCache
-from ai_gateway.pricing import Lookup, PriceRow, PriceTable, read_price
+from ai_gateway.pricing import Catalogue, PriceRow, PriceTable, read_price
 from ai_gateway.protocols.carrier import Carrier
 from ai_gateway.providers import CATALOG, Auth, Credential, Provider, build_provider
+from ai_gateway.retries import RetryPolicy
 
 logger = logging.getLogger("ai_gateway")
 
@@ -55,6 +56,8 @@ class Snapshot:
     max_body_bytes: int
     max_upload_bytes: int
     body_timeout: float
+    retries: RetryPolicy
+    """How often a call is tried."""
     limits: LimitTable
     """The limits that calls have to keep to."""
     prices: PriceTable
@@ -74,9 +77,11 @@ class Snapshot:
 
 def from_settings() -> Configuration:
     """Read the configuration of `settings.AI_GATEWAY`."""
+    routes, rules = read_routes(settings.ROUTES)
     return Configuration(
         providers=settings.PROVIDERS,
-        routes=settings.ROUTES,
+        routes=routes,
+        rules=rules,
         keys=settings.KEYS,
         prices=read_prices(settings.PRICES),
         limits=read_limits(settings.LIMITS, settings.TIME_ZONE),
@@ -88,7 +93,7 @@ Source = Callable[[], Configuration]
 SOURCES: list[Source] = [from_settings]
 """The app's own `ready()` puts the database behind the settings."""
 
-price_catalogue: Lookup | None = None
+price_catalogue: Catalogue | None = None
 """What knows prices that nobody entered; the app's `ready()` puts it here."""
 
 key_cache: KeyCache | None = None
@@ -176,6 +181,7 @@ def build(configurations: Sequence[Configuration]) -> Snapshot:
         max_body_bytes=settings.MAX_BODY_BYTES,
         max_upload_bytes=settings.MAX_UPLOAD_BYTES,
         body_timeout=settings.BODY_TIMEOUT,
+        retries=settings.RETRIES,
         limits=LimitTable(rule for each in configurations for rule in each.limits),
         prices=PriceTable([row for each in configurations for row in each.prices], price_catalogue),
         require_price=settings.REQUIRE_PRICE,
@@ -227,6 +233,25 @@ def _report(broken: Mapping[str, str]) -> None:
             logger.error("The provider %r is misconfigured and left out: %s", alias, reason)
     _reported.clear()
     _reported.update(broken)
+
+
+def read_routes(
+    entries: Mapping[str, Sequence[str] | Mapping[str, Any]],
+) -> tuple[dict[str, Sequence[str]], dict[str, RouteRule]]:
+    """Read the routes of the settings: a list of targets, or a dict with them and how they are asked."""
+    routes: dict[str, Sequence[str]] = {}
+    rules: dict[str, RouteRule] = {}
+    for name, entry in entries.items():
+        if not isinstance(entry, Mapping):
+            routes[name] = entry
+            continue
+        routes[name] = entry["targets"]
+        rules[name] = RouteRule(
+            strategy=entry.get("strategy", "failover"),
+            sticky=entry.get("sticky", ""),
+            weights=tuple(entry.get("weights", ())),
+        )
+    return routes, rules
 
 
 def read_targets(route: Sequence[str | Target]) -> tuple[Target, ...]:

@@ -32,15 +32,18 @@ class Stream(ReplyBody):
 
     __slots__ = (
         "_call",
+        "_done",
         "_has_begun",
         "_has_ended",
         "_held",
         "_interval",
+        "_is_over",
         "_is_proven",
         "_meter",
         "_ready",
         "_response",
         "_tail",
+        "_terminal",
         "is_broken",
     )
 
@@ -65,7 +68,10 @@ class Stream(ReplyBody):
         self._has_begun = False
         self._has_ended = False
         self.is_broken = False
-        self._is_proven = not call.dialect.terminal
+        self._terminal = call.dialect.terminal
+        self._done = call.dialect.done
+        self._is_proven = not self._terminal
+        self._is_over = self._is_proven
 
     async def __anext__(self) -> bytes:
         if self._ready:
@@ -84,7 +90,7 @@ class Stream(ReplyBody):
                 return self._call.dialect.keep_alive if self._has_begun else self._call.dialect.first_sign
             if not chunk:
                 return self._finished()
-            events = self._complete(chunk)
+            events = chunk if not self._held and chunk.endswith(b"\n\n") else self._complete(chunk)
             if events:
                 passed = self._passed(events)
                 if passed:
@@ -93,8 +99,6 @@ class Stream(ReplyBody):
     def _complete(self, chunk: bytes) -> bytes:
         """Give what is whole of what is held and this chunk, and hold the rest."""
         held = self._held
-        if not held and chunk.endswith(b"\n\n"):
-            return chunk
         start = max(0, len(held) - 3)
         held += chunk
         end = whole_events(held, start)
@@ -108,19 +112,26 @@ class Stream(ReplyBody):
         """Let events pass; give what the caller gets of them, which may be nothing."""
         self._has_begun = True
         meter = self._meter
-        if meter.first_token_at is None:
+        if not self._is_over:
+            window = self._tail + events if self._tail else events
+            if not self._is_proven:
+                for marker in self._terminal:
+                    if marker in window:
+                        self._is_proven = True
+                        break
+            if self._is_proven and self._done in window:
+                self._is_over = True
+                meter.outcome = Outcome.ANSWERED
+            elif not events.endswith(b"\n"):
+                # No marker has the end of a line in it: it is cut only if an event is.
+                self._tail = window[-MARKER_BYTES:]
+            elif self._tail:
+                self._tail = b""
+        listener = meter.listener
+        if listener is not None:
+            events = listener.hear(events)
+        if meter.first_token_at is None and (listener is None or listener.has_content):
             meter.first_token_at = perf_counter()
-        if not self._is_proven:
-            window = self._tail + events
-            for marker in self._call.dialect.terminal:
-                if marker in window:
-                    self._is_proven = True
-                    break
-            self._tail = window[-MARKER_BYTES:]
-        if meter.listener is not None:
-            events = meter.listener.hear(events)
-        if self._is_proven and self._call.dialect.terminal:
-            meter.outcome = Outcome.ANSWERED
         meter.bytes_out += len(events)
         return events
 
@@ -142,8 +153,10 @@ class Stream(ReplyBody):
         return self._call.dialect.write_error_event(error, self._call.request_id)
 
     async def aclose(self) -> None:
-        """Close the upstream's answer."""
+        """Close the upstream's answer. A caller may leave once the answer is proven to be whole: it has it."""
         self._has_ended = True
+        if self._is_proven and self._terminal and self._meter.outcome is None:
+            self._meter.outcome = Outcome.ANSWERED
         await self._response.aclose()
 
 

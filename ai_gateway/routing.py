@@ -9,9 +9,9 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 
+from ai_gateway import strategies
 from ai_gateway.calls import Call, Target
 from ai_gateway.errors import ProviderNotConfigured, UnknownProvider
 from ai_gateway.registry import Snapshot
@@ -28,7 +28,7 @@ def resolve(call: Call, snapshot: Snapshot) -> Sequence[Target]:
     if call.model is not None:
         route = snapshot.routes.get(call.model)
         if route:
-            return usable(route, call.model, snapshot)
+            return usable(route, call.model, call, snapshot)
         alias, slash, model = call.model.partition("/")
         if slash and model and (alias.lower() in snapshot.providers or alias.lower() in snapshot.broken):
             return [Target(known(alias.lower(), snapshot), model)]
@@ -40,24 +40,17 @@ def route_of(call: Call, snapshot: Snapshot) -> str | None:
     return call.model if call.model in snapshot.routes and b"x-provider" not in call.fields else None
 
 
-def usable(route: Sequence[Target], name: str, snapshot: Snapshot) -> Sequence[Target]:
+def usable(route: Sequence[Target], name: str, call: Call, snapshot: Snapshot) -> Sequence[Target]:
     """Put a route's targets in the order in which they are tried, without those whose provider is broken or gone.
     Raises ProviderNotConfigured if none is left."""
     rule = snapshot.rules.get(name)
-    order = shuffled(route, rule.weights) if rule is not None and rule.weights else route
+    order = route if rule is None else strategies.ordered(name, route, rule, call, snapshot)
     if all(target.provider in snapshot.providers for target in order):
         return order
     left = [target for target in order if target.provider in snapshot.providers]
     if not left:
         raise ProviderNotConfigured("No provider of this route is set up correctly. The gateway's log says why.")
     return left
-
-
-def shuffled(route: Sequence[Target], weights: Sequence[int]) -> Sequence[Target]:
-    """Draw a route's targets by their weights, one after the other."""
-    # Exponentially distributed times, each at its target's rate: the order of their ends is such a draw.
-    times = {target: random.expovariate(weight) for target, weight in zip(route, weights, strict=True)}
-    return sorted(route, key=times.__getitem__)
 
 
 def default_provider(call: Call, snapshot: Snapshot) -> str:

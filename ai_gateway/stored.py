@@ -206,10 +206,12 @@ def _read_routes() -> tuple[dict[str, tuple[Target, ...]], dict[str, RouteRule]]
     groups = _members(Route.groups.through.objects.values_list("route_id", "group_id"))
     routes: dict[str, tuple[Target, ...]] = {}
     rules: dict[str, RouteRule] = {}
-    rows = Route.objects.order_by().values_list("pk", "name", "strategy", "tags", "is_public", "is_enabled")
-    for key, name, strategy, tags, is_public, is_enabled in rows.iterator(chunk_size=CHUNK):
+    rows = Route.objects.order_by().values_list("pk", "name", "strategy", "sticky", "tags", "is_public", "is_enabled")
+    for key, name, strategy, sticky, tags, is_public, is_enabled in rows.iterator(chunk_size=CHUNK):
         routes[name] = tuple(targets.get(key, ())) if is_enabled else ()
         rule = RouteRule(
+            strategy=strategy,
+            sticky=sticky,
             weights=tuple(weights.get(key, ())) if strategy == Route.Strategy.WEIGHTED else (),
             tags=tuple(tags),
             is_public=is_public,

@@ -14,6 +14,7 @@ import msgspec
 
 from ai_gateway.calls import Call, ReplyBody, UpstreamResponse
 from ai_gateway.errors import GatewayError
+from ai_gateway.listeners import MeaningListener
 from ai_gateway.meter import Meter, Outcome
 from ai_gateway.protocols.emulation import Undoing
 from ai_gateway.protocols.events import Event, Failed, Finished, Started
@@ -26,9 +27,12 @@ PATIENCE_AT_END = 0.5
 
 
 class Translation:
-    """The machinery of one stream. `model` is told to the caller where the provider does not name it."""
+    """The machinery of one stream. `model` is told to the caller where the provider does not name it.
 
-    __slots__ = ("_model", "_reader", "_splitter", "_undoing", "_writer", "failure", "is_over")
+    `listener` hears what it means before anything of it is changed for the caller.
+    """
+
+    __slots__ = ("_listener", "_model", "_reader", "_splitter", "_undoing", "_writer", "failure", "is_over")
 
     def __init__(
         self,
@@ -38,8 +42,10 @@ class Translation:
         writer: StreamWriter,
         emulation: Emulation | None,
         model: str,
+        listener: MeaningListener,
     ) -> None:
         self._model = model
+        self._listener = listener
         self._splitter = splitter
         self._reader = reader
         self._writer = writer
@@ -59,7 +65,9 @@ class Translation:
             events.append(Failed(error=error))
         if not chunk and not any(isinstance(event, Failed) for event in events):
             events += self._reader.end()
-        return self._up_to_the_last(events)
+        events = self._up_to_the_last(events)
+        self._listener.take(events)
+        return events
 
     def _up_to_the_last(self, events: list[Event]) -> list[Event]:
         for number, event in enumerate(events):
@@ -142,7 +150,7 @@ class TranslatedStream(ReplyBody):
 
     def _passed(self, written: bytes) -> bytes:
         meter, translation = self._meter, self._translation
-        if meter.first_token_at is None:
+        if meter.first_token_at is None and (meter.listener is None or meter.listener.has_content):
             meter.first_token_at = perf_counter()
         meter.bytes_out += len(written)
         if translation.is_over:

@@ -82,6 +82,10 @@ AI_GATEWAY = {
     ],
 }
 
+if REDIS_URL:
+    # All workers of all hosts count together.
+    AI_GATEWAY.setdefault("LIMIT_STORE", {"BACKEND": "redis", "OPTIONS": {"url": REDIS_URL}})
+
 # People
 
 LOGIN_REDIRECT_URL = "ai_gateway_portal:keys"

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import pytest
 from hypothesis import settings as hypothesis
 
-from ai_gateway import crypto, refresher, registry
+from ai_gateway import breakers, cooldowns, crypto, refresher, registry, traffic
 from tests import databases
 from tests.gateway_process import Door, GatewayProcess, site_environment
 from tests.raw_client import RawClient
@@ -41,6 +41,9 @@ def _sources(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     if request.node.get_closest_marker("django_db") is None:
         monkeypatch.setattr(registry, "SOURCES", [registry.from_settings])
         monkeypatch.setattr(registry, "key_cache", None)
+    breakers.forget()
+    cooldowns.forget()
+    traffic.forget()
     for memory in ("_last", "_problems", "_reported"):
         monkeypatch.setattr(registry, memory, {})
     registry.forget()

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
+from typing import Any
 
+import msgspec
 import pytest
 from django.test import override_settings
 
 from ai_gateway import registry
 from ai_gateway.attempts import ask
 from ai_gateway.calls import Call, Caller, Reply, Target
+from ai_gateway.credentials import Secret
 from ai_gateway.errors import (
     ConnectFailed,
     UpstreamClosed,
@@ -18,6 +22,7 @@ from ai_gateway.errors import (
     UpstreamRedirect,
     UpstreamRefusedCredential,
 )
+from ai_gateway.providers import Credential
 from ai_gateway.relay import Plain, Stream
 from tests.factories import JSON, Answer, Scripted, make_call, make_meter, run
 
@@ -32,11 +37,12 @@ def attempt(
     call: Call | None = None,
     caller: Caller = HOLDER,
     targets: tuple[str, ...] = ("openai",),
+    **settings: Any,
 ) -> tuple[Reply, Scripted]:
     """Ask these providers, which answer by this script."""
     transport = Scripted(*outcomes)
     asked = call or make_call(body=b'{"model": "m"}', model="m")
-    with override_settings(AI_GATEWAY=OPTIONS):
+    with override_settings(AI_GATEWAY={**OPTIONS, **settings}):
         snapshot = registry.snapshot()
         reply = run(ask(make_meter(asked, caller), [Target(name, "m") for name in targets], snapshot, transport))
     return reply, transport
@@ -175,6 +181,143 @@ def test_the_next_target_is_tried_when_nothing_was_sent() -> None:
 def test_a_call_that_may_have_been_worked_on_is_not_repeated(error: UpstreamError) -> None:
     with pytest.raises(UpstreamError):
         attempt(error, Answer(b"{}"), targets=("openai", "groq"))
+
+
+BOTH = ("openai", "groq")
+
+
+def good() -> Answer:
+    return Answer(b"{}", headers=[JSON, (b"content-length", b"2")])
+
+
+def refusal(status: int, body: object = None, *headers: tuple[bytes, bytes]) -> Answer:
+    content = json.dumps(body or {"error": {"message": "no"}}).encode()
+    return Answer(content, status=status, headers=[JSON, (b"content-length", b"%d" % len(content)), *headers])
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 529, 404])
+def test_the_next_target_is_tried_when_a_provider_says_that_it_did_not_do_it(status: int) -> None:
+    refused = refusal(status)
+    reply, transport = attempt(refused, good(), targets=BOTH)
+    headers = dict(reply.headers)
+    assert (reply.status, headers[b"x-gateway-provider"], headers[b"x-gateway-attempts"]) == (200, b"groq", b"2")
+    assert refused.is_closed
+    assert len(transport.requests) == 2
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_mistake_of_the_callers_is_told_at_once(status: int) -> None:
+    reply, transport = attempt(refusal(status), good(), targets=BOTH)
+    assert reply.status == status
+    assert len(transport.requests) == 1
+
+
+def test_a_prompt_that_is_too_long_for_one_may_fit_the_next() -> None:
+    too_long = refusal(400, {"error": {"code": "context_length_exceeded", "message": "too long"}})
+    reply, _ = attempt(too_long, good(), targets=BOTH)
+    assert reply.status == 200
+
+
+def test_a_refused_credential_of_ours_is_no_end_while_there_is_another_target() -> None:
+    reply, _ = attempt(refusal(401), good(), targets=BOTH)
+    assert reply.status == 200
+
+
+def test_an_error_as_a_streams_first_event_goes_to_the_next_target() -> None:
+    broken = Answer(b'data: {"error":{"message":"overloaded","code":503}}\n\n', headers=[SSE])
+    reply, _ = attempt(broken, good(), targets=BOTH)
+    assert dict(reply.headers)[b"x-gateway-provider"] == b"groq"
+    assert broken.is_closed
+
+
+def test_an_upload_is_sent_once() -> None:
+    async def pieces() -> Any:
+        yield b"audio"
+
+    call = msgspec.structs.replace(make_call("/v1/audio/transcriptions", body=b""), body=pieces())
+    reply, transport = attempt(refusal(503), good(), call=call, targets=BOTH)
+    assert reply.status == 503
+    assert len(transport.requests) == 1
+
+
+def test_the_last_answer_is_told_and_sdks_are_told_not_to_repeat_what_was_repeated() -> None:
+    reply, transport = attempt(refusal(500), refusal(503), targets=BOTH)
+    assert (reply.status, len(transport.requests)) == (503, 2)
+    assert (b"x-should-retry", b"false") in reply.headers
+    reply, _ = attempt(refusal(503))
+    assert (b"x-should-retry", b"false") not in reply.headers
+
+
+def test_a_callers_own_credential_goes_to_one_provider_only() -> None:
+    reply, transport = attempt(refusal(503), good(), caller=STRANGER, targets=BOTH)
+    assert reply.status == 503
+    assert [sent.origin.host for sent in transport.requests] == ["api.openai.com"]
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Waits that are noted, and not waited."""
+    noted: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        noted.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    return noted
+
+
+def test_the_same_targets_are_asked_again_if_the_operator_wants_it(waits: list[float]) -> None:
+    outcomes = [refusal(503), refusal(500), refusal(503), good()]
+    reply, transport = attempt(*outcomes, targets=BOTH, RETRIES={"rounds": 3})
+    assert reply.status == 200
+    hosts = [sent.origin.host for sent in transport.requests]
+    assert hosts == ["api.openai.com", "api.groq.com"] * 2
+    assert len(waits) == 1
+
+
+def test_a_provider_that_asks_for_patience_gets_it(waits: list[float]) -> None:
+    reply, _ = attempt(refusal(429, None, (b"retry-after", b"7")), good(), RETRIES={"rounds": 2})
+    assert (reply.status, waits) == (200, [7])
+
+
+def test_who_asks_for_too_much_is_passed_on(waits: list[float]) -> None:
+    reply, transport = attempt(refusal(429, None, (b"retry-after", b"3600")), good(), RETRIES={"rounds": 2})
+    assert (reply.status, len(transport.requests), waits) == (429, 1, [])
+    assert (b"retry-after", b"3600") in reply.headers
+
+
+def test_there_is_an_end_to_it(waits: list[float]) -> None:
+    outcomes = [refusal(503) for _ in range(20)]
+    _, transport = attempt(*outcomes, targets=BOTH, RETRIES={"rounds": 9, "attempts": 4})
+    assert len(transport.requests) == 4
+
+
+@pytest.mark.parametrize("status", [401, 402, 403, 429])
+def test_another_credential_of_the_same_provider_is_tried_first(status: int) -> None:
+    options = {"api_key": "a", "credentials": (Credential("a", Secret("sk-a")), Credential("b", Secret("sk-b")))}
+    with override_settings(AI_GATEWAY=OPTIONS):
+        snapshot = registry.snapshot()
+    provider = snapshot.providers["openai"].with_options(options)
+    snapshot = replace(snapshot, providers={**snapshot.providers, "openai": provider})
+    call = make_call(body=b'{"model": "m"}', model="m")
+    for outcomes in ([refusal(status), good()], [good()]):
+        transport = Scripted(*outcomes)
+        reply = run(ask(make_meter(call), [Target("openai", "m"), Target("groq", "m")], snapshot, transport))
+        used = [dict(sent.headers)[b"authorization"] for sent in transport.requests]
+        assert (reply.status, dict(reply.headers)[b"x-gateway-provider"]) == (200, b"openai")
+        assert len(set(used)) == len(outcomes)
+        if len(outcomes) == 2:
+            healthy = used[1]
+    assert used == [healthy]  # The other one rests.
+
+
+def test_every_failure_is_in_the_trail() -> None:
+    meter = make_meter(make_call(body=b'{"model": "m"}', model="m"))
+    with override_settings(AI_GATEWAY=OPTIONS):
+        transport = Scripted(ConnectFailed("refused"), refusal(503), good())
+        targets = [Target(name, "m") for name in ("openai", "groq", "anthropic")]
+        run(ask(meter, targets[:2], registry.snapshot(), transport))
+    assert [(tried["provider"], tried["status"]) for tried in meter.trail] == [("openai", 502), ("groq", 503)]
 
 
 def test_the_last_failure_is_told() -> None:

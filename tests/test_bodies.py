@@ -117,7 +117,7 @@ def test_a_model_name_is_escaped_when_it_is_written() -> None:
 
 
 def test_the_search_for_the_outermost_model_is_bounded() -> None:
-    inner = b",".join([b'{"model":"a"}'] * (bodies.MOST_MODELS + 1))
+    inner = b",".join([b'{"model":"a"}'] * (bodies.MOST_KEYS + 1))
     with pytest.raises(InvalidBody) as refused:
         replace_model(b'{"x":[' + inner + b'],"model":"a"}', "b")
     assert refused.value.param == "model"

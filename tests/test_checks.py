@@ -221,6 +221,8 @@ WRONG: dict[str, tuple[str, list[Any]]] = {
         "E025",
         ["all", {"openai/*": True}, {"openai/*": {"wings": True}}, {"openai/*": {"images": "no"}}],
     ),
+    "PRICES": ("E026", [None, {}, "free", {"openai/*": {"input": 1}}, [1], [["m", 1]]]),
+    "REQUIRE_PRICE": ("E027", [None, True, "", "Always", "sometimes", ["never"]]),
 }
 RIGHT: dict[str, list[Any]] = {
     "PROVIDERS": [{}, {"openai": {}}],
@@ -255,6 +257,8 @@ RIGHT: dict[str, list[Any]] = {
     "USAGE_STREAM_OPTIONS": [True, False],
     "POLL": [0.5, 30],
     "CAPABILITIES": [{}, {"openai/gpt-9*": {"images": False, "formats": ["openai_chat"], "max_output_tokens": 8192}}],
+    "PRICES": [[], (), [{"provider": "openai", "model": "gpt-*", "input": 1, "output": "2.50"}]],
+    "REQUIRE_PRICE": ["always", "budgeted", "never"],
 }
 
 
@@ -555,6 +559,42 @@ def test_a_secret_in_the_settings_is_a_matter_of_deployment(site: Site, keys: An
 def test_a_secret_that_the_settings_took_from_the_environment_is_not_in_them(site: Site) -> None:
     site.provider("groq", OPTIONS={"api_key": CANARY})
     assert site.ids(deploy=True) == set()
+
+
+# Prices.
+
+
+@pytest.mark.parametrize(
+    ("entry", "what"),
+    [
+        ({"input": 1}, '"model" must be a name'),
+        ({"model": "m", "provider": 1, "input": 1}, '"provider" must be a name'),
+        ({"model": "m"}, "write 0 for what is free"),
+        ({"model": "m", "inptu": 1}, "'inptu'"),
+        ({"model": "m", "input": -1}, "input must be 0 or more dollars"),
+        ({"model": "m", "tiers": [{"input": 1}]}, '"above" must be a number of tokens'),
+    ],
+)
+def test_a_price_that_says_nothing(site: Site, entry: dict[str, Any], what: str) -> None:
+    site.gateway(PRICES=[{"model": "*", "input": 0}, entry])
+    (message,) = site.messages()
+    assert site.ids() == {"E052"}
+    assert 'AI_GATEWAY["PRICES"][1]' in message.msg
+    assert what in message.msg
+
+
+def test_a_price_for_an_unknown_provider(site: Site) -> None:
+    site.gateway(PRICES=[{"provider": "opnai", "model": "*", "input": 0}])
+    assert site.ids() == {"W053"}
+    assert '"openai"' in site.hint()
+
+
+def test_a_price_is_required_and_nothing_knows_any(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.gateway(REQUIRE_PRICE="always")
+    assert site.ids() == set()
+    monkeypatch.setattr("ai_gateway.checks.prices.find_spec", lambda name: None)
+    assert site.ids() == {"W054"}
+    assert "django-ai-gateway[prices]" in site.hint()
 
 
 # Transport and URLs.

@@ -12,10 +12,12 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ai_gateway"
 LAYERS = (
-    "errors calls sse protocols credentials crypto cors bodies server charges money spans __version__",
-    "consumption estimates allowances",
-    "pricing",
-    "conf transports providers environment capabilities",
+    "errors calls sse protocols credentials crypto cors bodies server charges finishing cooldowns traffic money spans "
+    "__version__",
+    "consumption estimates allowances model_names breakers failures",
+    "tariff retries",
+    "pricing listeners",
+    "conf transports providers environment capabilities price_catalogue litellm_prices",
     "configuration key_cache keyring validators",
     "fields",
     "models",
@@ -24,14 +26,14 @@ LAYERS = (
     "reports wording",
     "meter",
     "registry",
-    "refresher",
-    "routing health refusals intake guard changes",
+    "refresher seeding strategies",
+    "routing health refusals intake guard changes unpriced",
     "keys access ledger",
-    "relay translation listing statement concurrency admission",
+    "relay translation listing statement concurrency admission ratelimits",
     "hops accounting",
     "attempts",
     "gateway",
-    "lifespan responses explanation interchange",
+    "lifespan responses explanation interchange price_sync",
     "views probe litellm",
     "inprocess snippets",
     "trial",
@@ -78,17 +80,31 @@ NO_DJANGO = [
     "refusals",
     "charges",
     "consumption",
+    "listeners",
     "estimates",
+    "model_names",
+    "tariff",
+    "price_catalogue",
     "allowances",
     "pricing",
     "holds",
     "meter",
     "admission",
+    "ratelimits",
+    "finishing",
+    "cooldowns",
+    "traffic",
+    "strategies",
+    "breakers",
+    "failures",
+    "retries",
+    "attempts",
     "accounting",
+    "unpriced",
 ]
 """What could be used without Django: of it, only `conf` and what stands above may be Django's."""
 
-OPTIONAL = {"botocore", "uvicorn", "corsheaders", "yaml"}
+OPTIONAL = {"botocore", "uvicorn", "corsheaders", "yaml", "genai_prices"}
 """Extras, which a function may import when it is called."""
 
 LATE = {("apps.py", "ready"), ("rungateway.py", "serve")}

@@ -5,6 +5,7 @@ Importing this registers it with the site's admin. Django does so by itself wher
 
 from ai_gateway.admin.keys import VirtualKeyAdmin
 from ai_gateway.admin.limits import LimitAdmin
+from ai_gateway.admin.prices import PriceAdmin
 from ai_gateway.admin.providers import CredentialAdmin, ProviderAdmin
 from ai_gateway.admin.routes import RouteAdmin
 from ai_gateway.admin.usage import UsageRecordAdmin
@@ -13,6 +14,7 @@ from ai_gateway.admin.usage_daily import UsageDailyAdmin
 __all__ = [
     "CredentialAdmin",
     "LimitAdmin",
+    "PriceAdmin",
     "ProviderAdmin",
     "RouteAdmin",
     "UsageDailyAdmin",

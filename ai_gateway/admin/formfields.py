@@ -48,7 +48,7 @@ class LinesField(forms.Field):
 
 
 class ObjectField(forms.JSONField):
-    """A JSON object. An empty one is shown as nothing, and nothing is an empty one."""
+    """A JSON object or list. An empty one is shown as nothing, and nothing is an empty one."""
 
     def __init__(self, **kwargs: Any) -> None:
         attributes = {"rows": 3, "class": "vLargeTextField gateway-lines", "spellcheck": "false"}
@@ -56,7 +56,7 @@ class ObjectField(forms.JSONField):
 
     def prepare_value(self, value: Any) -> Any:
         """Write the object of the model into the form."""
-        return "" if value in (None, {}) else super().prepare_value(value)
+        return "" if value in (None, {}, []) else super().prepare_value(value)
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         """Compare the objects."""

@@ -45,6 +45,16 @@ def suggestions(request: Any) -> list[str]:
     return found
 
 
+STRATEGY_NAMES = {
+    Route.Strategy.FAILOVER: _("in order"),
+    Route.Strategy.WEIGHTED: _("by weight"),
+    Route.Strategy.ROUND_ROBIN: _("in turn"),
+    Route.Strategy.LEAST_BUSY: _("least busy"),
+    Route.Strategy.LOWEST_LATENCY: _("fastest"),
+    Route.Strategy.CHEAPEST: _("cheapest"),
+}
+
+
 @admin.register(Route)
 class RouteAdmin(ExplainAdmin, RouteTrialAdmin):
     """The gateway's own names of models."""
@@ -55,7 +65,7 @@ class RouteAdmin(ExplainAdmin, RouteTrialAdmin):
     looked_up = ("users", "groups")
     inlines = (TargetInline,)
     fieldsets = (
-        (None, {"fields": ("name", "description", "strategy", "is_enabled")}),
+        (None, {"fields": ("name", "description", "strategy", "sticky", "is_enabled")}),
         (_("Who may use it"), {"fields": ("is_public", "groups", "users")}),
         (_("For reports"), {"fields": ("tags",), "classes": ("collapse",)}),
     )
@@ -75,7 +85,7 @@ class RouteAdmin(ExplainAdmin, RouteTrialAdmin):
     @admin.display(description=_("strategy"), ordering="strategy")
     def strategy_name(self, obj: Route) -> str:
         """The strategy in a word."""
-        return str(_("in order") if obj.strategy == Route.Strategy.FAILOVER else _("by weight"))
+        return str(STRATEGY_NAMES[Route.Strategy(obj.strategy)])
 
     def tools(self, request: HttpRequest, obj: Route) -> Iterable[Tool]:
         """See ControlAdmin.tools."""

@@ -9,6 +9,6 @@ checks. Those of a deployment run with `check --deploy` only: in development the
 No message holds a value that could be a secret.
 """
 
-from ai_gateway.checks import cors, database, deployment, providers, secrets, settings, usage, wiring
+from ai_gateway.checks import cors, database, deployment, prices, providers, secrets, settings, usage, wiring
 
-__all__ = ["cors", "database", "deployment", "providers", "secrets", "settings", "usage", "wiring"]
+__all__ = ["cors", "database", "deployment", "prices", "providers", "secrets", "settings", "usage", "wiring"]

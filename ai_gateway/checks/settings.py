@@ -15,6 +15,9 @@ from django.core.checks import CheckMessage, Error, register
 from ai_gateway import conf
 from ai_gateway.calls import Timeouts
 from ai_gateway.capabilities import read_rule
+from ai_gateway.limits import POLICIES
+from ai_gateway.retries import RetryPolicy
+from ai_gateway.strategies import STRATEGIES
 
 TAG = "ai_gateway"
 
@@ -60,6 +63,36 @@ def is_route(value: Any) -> bool:
     return isinstance(value, list | tuple) and bool(value) and all(is_text(target) for target in value)
 
 
+def is_detailed_route(value: Any) -> bool:
+    """Whether it is a dict with a list of targets, and how they are asked."""
+    if not isinstance(value, Mapping) or not is_route(value.get("targets")):
+        return False
+    weights = value.get("weights", [1] * len(value["targets"]))
+    return (
+        set(value) <= {"targets", "strategy", "sticky", "weights"}
+        and value.get("strategy", "failover") in STRATEGIES
+        and value.get("sticky", "") in ("", "session", "prefix")
+        and isinstance(weights, list | tuple)
+        and len(weights) == len(value["targets"])
+        and all(map(is_count, weights))
+    )
+
+
+def is_retries(value: Any) -> bool:
+    """Whether it is what `RetryPolicy` takes."""
+    known = {field.name: field.default for field in fields(RetryPolicy)}
+    return (
+        isinstance(value, Mapping)
+        and set(value) <= set(known)
+        and all(
+            isinstance(each, bool) if isinstance(known[name], bool) else is_number(each) and each >= 0
+            for name, each in value.items()
+        )
+        and is_count(value.get("attempts", 1))
+        and is_count(value.get("rounds", 1))
+    )
+
+
 def is_capabilities(value: Any) -> bool:
     """Whether it is a mapping of patterns to rows that can be read."""
     if not is_mapping(value, lambda row: isinstance(row, Mapping)):
@@ -83,9 +116,6 @@ def is_prefix(value: Any) -> bool:
 
 
 STORE_KEYS = ("BACKEND", "OPTIONS", "ON_FAILURE", "TIMEOUT")
-
-POLICIES = ("closed", "open", "local")
-"""What may be done while the store of limits does not answer."""
 
 
 def is_limit_store(value: Any) -> bool:
@@ -147,9 +177,9 @@ RULES: dict[str, Rule] = {
     ),
     "ROUTES": Rule(
         id="ai_gateway.E004",
-        expected="a dict of non-empty lists of strings by model name",
+        expected="a dict by model name of non-empty lists of strings, or of dicts with targets, strategy and sticky",
         example='{"fast": ["openai/gpt-5-mini", "groq/llama-4"]}',
-        accepts=lambda value: is_mapping(value, is_route),
+        accepts=lambda value: is_mapping(value, lambda entry: is_route(entry) or is_detailed_route(entry)),
     ),
     "KEYS": Rule(
         id="ai_gateway.E005",
@@ -252,12 +282,30 @@ RULES: dict[str, Rule] = {
         accepts=lambda value: isinstance(value, str),
     ),
     "USAGE_STREAM_OPTIONS": _flag("ai_gateway.E100", "True"),
+    "RETRIES": Rule(
+        id="ai_gateway.E029",
+        expected="a dict with keys out of attempts, rounds, ambiguous, max_wait, percent and least",
+        example='{"rounds": 2, "max_wait": 10}',
+        accepts=is_retries,
+    ),
     "POLL": _seconds("ai_gateway.E023", "2.0"),
     "CAPABILITIES": Rule(
         id="ai_gateway.E025",
         expected='a dict of dicts by "provider/model", with columns of docs/capabilities.md',
         example='{"our-gpu/*": {"images": False, "max_output_tokens": 8192}}',
         accepts=is_capabilities,
+    ),
+    "PRICES": Rule(
+        id="ai_gateway.E026",
+        expected="a list of dicts",
+        example='[{"provider": "our-gpu", "model": "*", "input": 0, "output": 0}]',
+        accepts=lambda value: isinstance(value, list | tuple) and all(isinstance(each, Mapping) for each in value),
+    ),
+    "REQUIRE_PRICE": Rule(
+        id="ai_gateway.E027",
+        expected='"always", "budgeted" or "never"',
+        example='"budgeted"',
+        accepts=lambda value: value in ("always", "budgeted", "never"),
     ),
 }
 """What each key may hold: one for every key that `conf.Settings` has."""

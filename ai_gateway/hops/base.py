@@ -36,7 +36,7 @@ HOPELESS = frozenset((400, 401, 402, 403, 404, 405, 406, 410, 411, 413, 414, 415
 class Attempt:
     """One target's turn with a call: who calls, whom, and since when."""
 
-    __slots__ = ("call", "caller", "meter", "number", "provider", "sent_at", "snapshot", "target")
+    __slots__ = ("call", "caller", "credential", "meter", "number", "provider", "sent_at", "snapshot", "target")
 
     def __init__(self, call: Call, meter: Meter, snapshot: Snapshot, target: Target, number: int) -> None:
         self.call = call
@@ -47,6 +47,8 @@ class Attempt:
         self.number = number
         self.provider: Provider = snapshot.providers[target.provider]
         self.sent_at = call.received_at
+        self.credential: str | None = None
+        """The name of the stored credential that is used, where the provider has several."""
 
     @property
     def capabilities(self) -> Capabilities:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import msgspec
 
 from ai_gateway.calls import Headers, Reply, UpstreamRequest, UpstreamResponse
+from ai_gateway.consumption import UNUSED
 from ai_gateway.errors import BadRequest
 from ai_gateway.hops.base import Attempt, Hop, check_status, own_headers, read_whole, translated_headers
 from ai_gateway.hops.generation import MAX_ERROR, read_answer, read_object, translated_request_headers
@@ -54,6 +55,7 @@ class Counting(Hop):
         self._model = attempt.target.model or call.model
         self._ours = ours
         self._theirs = next((each for each in COUNTERS.values() if has_counter(attempt, each)), None)
+        attempt.meter.consumption = UNUSED
         head = Head(model=call.model, stream=False, query=call.query, fields=call.fields)
         self._request = ours.read_request(read_object(call.body), head, attempt.snapshot.carrier)
 

@@ -12,7 +12,9 @@ from ai_gateway.calls import Reply, UpstreamRequest, UpstreamResponse
 from ai_gateway.errors import BadRequest
 from ai_gateway.hops.base import Attempt, Hop, check_status, read_whole, translated_headers
 from ai_gateway.hops.generation import MAX_ANSWER, dropped_header, read_answer, read_object, translated_request_headers
+from ai_gateway.listeners import BodyListener
 from ai_gateway.protocols import DIALECTS, PROTOCOLS
+from ai_gateway.protocols.endpoints import EmbeddingPassing
 from ai_gateway.protocols.gemini import embeddings
 from ai_gateway.protocols.jsontext import dumps
 
@@ -70,18 +72,22 @@ class Embedding(Hop):
 
     async def judge(self, response: UpstreamResponse) -> Reply:
         """See Hop.judge()."""
-        check_status(self.attempt, response)
+        attempt = self.attempt
+        check_status(attempt, response)
         body = await read_whole(response, MAX_ANSWER)
         if response.status != 200:
             format = "openai_chat" if self._method else "gemini"
             raise PROTOCOLS[format].read_error(response.status, dict(response.headers), body)
         document = read_answer(body)
+        listener = BodyListener(attempt.call, EmbeddingPassing())
+        listener.hear(body)
+        attempt.meter.listener = listener
         if self._method:
             vectors = embeddings.read_openai_vectors(document)
             written = embeddings.write_vectors(vectors, self._method)
         else:
             written = embeddings.write_openai_vectors(embeddings.read_vectors(document), self._asked)
         content = dumps(written)
-        headers = translated_headers(self.attempt, response, b"application/json")
+        headers = translated_headers(attempt, response, b"application/json")
         headers += [*dropped_header(self._asked.dropped), (b"content-length", b"%d" % len(content))]
         return Reply(status=200, headers=headers, body=content)

@@ -16,7 +16,8 @@ import msgspec
 
 from ai_gateway import health
 from ai_gateway.calls import Call, Headers, Reply, UpstreamRequest, UpstreamResponse
-from ai_gateway.errors import InvalidBody, Kind, UpstreamProtocolError
+from ai_gateway.consumption import UNUSED
+from ai_gateway.errors import InvalidBody, Kind, ProviderError, UpstreamProtocolError
 from ai_gateway.hops.base import (
     Attempt,
     Hop,
@@ -26,6 +27,7 @@ from ai_gateway.hops.base import (
     refused_credential,
     translated_headers,
 )
+from ai_gateway.listeners import MeaningListener
 from ai_gateway.protocols import DIALECTS, PROTOCOLS
 from ai_gateway.protocols.capabilities import Destination
 from ai_gateway.protocols.conversation import Answer, Stop, TokenUsage
@@ -73,12 +75,14 @@ class Generation(Hop):
         )
         self._request = self._ours.read_request(read_object(call.body), self._head, self._carrier)
         self._outgoing = Outgoing(body={})
+        self._listener = MeaningListener(call, attempt.target.model)
 
     def local(self) -> Reply | None:
         """Answer a request for no output at all, as Anthropic's callers warm the cache with: only Anthropic can."""
         if self._request.max_output_tokens != 0:
             return None
         call = self.attempt.call
+        self.attempt.meter.consumption = UNUSED
         answer = Answer(
             id=made_id("", call.request_id),
             model=self._destination.model,
@@ -112,6 +116,7 @@ class Generation(Hop):
         check_status(self.attempt, response)
         if not 200 <= response.status < 300:
             await self._refuse(response)
+        self.attempt.meter.listener = self._listener
         if is_json(response) or not self._request.stream:
             return await self._plain(response)
         return await self._stream(response)
@@ -129,7 +134,13 @@ class Generation(Hop):
 
     async def _plain(self, response: UpstreamResponse) -> Reply:
         body = await read_whole(response, MAX_ANSWER)
-        answer = self._read_stream(body) if is_stream(response, body) else self._theirs.read_answer(read_answer(body))
+        try:
+            is_list = is_stream(response, body)
+            answer = self._read_stream(body) if is_list else self._theirs.read_answer(read_answer(body))
+        except ProviderError:
+            self.attempt.meter.listener = None  # It used nothing: an error with a good status.
+            raise
+        self._listener.take_answer(answer)
         if self._outgoing.emulation is not None:
             answer = undo(answer, self._outgoing.emulation)
         if not answer.model:  # Bedrock's answers do not name it.
@@ -167,6 +178,7 @@ class Generation(Hop):
             writer=self._ours.stream_writer(self._request, self._carrier, self._head),
             emulation=self._outgoing.emulation,
             model=self._destination.model,
+            listener=self._listener,
         )
         ready = b""
         while not translation.is_over:
@@ -176,6 +188,7 @@ class Generation(Hop):
             events = translation.read(chunk)
             content = next((event for event in events if not isinstance(event, Started)), None)
             if isinstance(content, Failed):
+                attempt.meter.listener = None
                 raise content.error
             ready += translation.write(events, attempt.call.request_id)
             if content is not None:

@@ -1,7 +1,10 @@
 """A provider that speaks the caller's format: bytes pass.
 
-Unchanged but for the name of the model where it was rewritten, and for state of other providers that this caller was
-given to carry (`protocols/carrier.py`): no provider must see it.
+Unchanged but for the name of the model where it was rewritten, for state of other providers that this caller was given
+to carry (`protocols/carrier.py`): no provider must see it; and for the usage of streamed chat completions, which is
+asked for in the name of callers that did not ask, and not shown to them. A provider that does not know `stream_options`
+refuses such a call with 400; the operator then sets `stream_usage` of its capabilities to False, or
+`USAGE_STREAM_OPTIONS` for all of them.
 
 An answer is committed when its status is known to be good: for a stream, when its first event has been judged. A
 provider that accepts a call with 200 and sends an error as the first event thus still becomes a real status.
@@ -11,13 +14,17 @@ from __future__ import annotations
 
 import msgspec
 
+from ai_gateway.bodies import ask_usage
 from ai_gateway.calls import Call, Reply, UpstreamRequest, UpstreamResponse
+from ai_gateway.consumption import UNUSED
 from ai_gateway.errors import UpstreamClosed
-from ai_gateway.hops.base import Hop, check_status, passed_headers
+from ai_gateway.hops.base import Attempt, Hop, check_status, passed_headers
+from ai_gateway.listeners import listener_of
 from ai_gateway.protocols import PROTOCOLS, with_model
 from ai_gateway.protocols.capabilities import Destination
 from ai_gateway.protocols.carrier import is_marked
 from ai_gateway.protocols.jsontext import dumps, loads
+from ai_gateway.protocols.provider_errors import error_code
 from ai_gateway.relay import Plain, Stream
 from ai_gateway.sse import first_event, whole_events
 
@@ -31,7 +38,11 @@ MAX_FIRST_EVENT = 1024 * 1024
 class Native(Hop):
     """A call passed on as it is."""
 
-    __slots__ = ()
+    __slots__ = ("_is_unasked",)
+
+    def __init__(self, attempt: Attempt) -> None:
+        super().__init__(attempt)
+        self._is_unasked = False
 
     def request(self) -> UpstreamRequest:
         """See Hop.request()."""
@@ -47,7 +58,20 @@ class Native(Hop):
             and is_marked(call.body, in_base64=call.dialect.name == "gemini")
         ):
             call = self._restored(call)
+        if call.stream and call.dialect.name == "openai_chat" and isinstance(call.body, bytes):
+            call = self._asking(call, call.body)
         return attempt.provider.build(call, attempt.caller, model)
+
+    def _asking(self, call: Call, body: bytes) -> Call:
+        """Ask for the usage of a stream, if the provider tells it only then and the caller did not."""
+        capabilities = self.attempt.capabilities
+        if not self.attempt.snapshot.asks_usage or not capabilities.stream_usage or capabilities.tells_usage:
+            return call
+        asking = ask_usage(body)
+        if asking is None:
+            return call
+        self._is_unasked = True
+        return msgspec.structs.replace(call, body=asking)
 
     def _restored(self, call: Call) -> Call:
         """Take out of a body what this gateway gave its caller to carry, or put back what it stands for."""
@@ -69,6 +93,9 @@ class Native(Hop):
         if call.method == "HEAD" or status in (204, 304):
             return await self._without_body(response)
         fields = dict(response.headers)
+        meter = self.attempt.meter
+        if status < 300:
+            meter.listener = listener_of(call, fields, is_unasked=self._is_unasked)
         is_stream = fields.get(b"content-type", b"").startswith(b"text/event-stream")
         if is_stream and status < 300 and b"content-encoding" not in fields:
             return await self._stream(response)
@@ -78,8 +105,12 @@ class Native(Hop):
             body = await self._hold(response)
         if body is None:
             body = await response.read() or b""
-            plain = Plain(call, response, self.attempt.meter, ready=body)
+            plain = Plain(call, response, meter, ready=body)
             return Reply(status=status, headers=passed_headers(self.attempt, response), body=plain)
+        if meter.listener is not None:
+            meter.listener.hear(body)
+        elif status >= 400:
+            meter.error_code = error_code(body)
         headers = passed_headers(self.attempt, response)
         if length is None:
             headers.append((b"content-length", b"%d" % len(body)))
@@ -95,6 +126,7 @@ class Native(Hop):
 
     async def _without_body(self, response: UpstreamResponse) -> Reply:
         await response.aclose()
+        self.attempt.meter.consumption = UNUSED
         headers = passed_headers(self.attempt, response)
         if response.status in (204, 304):
             headers = [header for header in headers if header[0] != b"content-length"]
@@ -136,6 +168,8 @@ class Native(Hop):
 
     async def _refused(self, response: UpstreamResponse, status: int, data: bytes) -> Reply:
         """Give the error that came as a stream's first event as the answer that it should have been."""
+        meter = self.attempt.meter
+        meter.listener, meter.error_code = None, error_code(data)
         await response.aclose()
         dropped = (b"content-type", b"content-length", b"cache-control")
         headers = [header for header in passed_headers(self.attempt, response, status) if header[0] not in dropped]

@@ -8,6 +8,9 @@ from django.utils.module_loading import import_string
 
 from ai_gateway.conf import settings
 from ai_gateway.limits.base import LimitStore, StoreUnavailable
+from ai_gateway.limits.fallback import POLICIES, TIMEOUT, Fallback
+from ai_gateway.limits.memory import MemoryStore
+from ai_gateway.limits.sowing import Seed
 
 BACKENDS = {
     "memory": "ai_gateway.limits.memory.MemoryStore",
@@ -16,14 +19,31 @@ BACKENDS = {
 }
 """Short names of the backends that come with the app."""
 
+seed: Seed | None = None
+"""What tells how much was spent before this process began to count; the app's `ready()` puts it here."""
+
 
 @lru_cache(maxsize=1)
 def store() -> LimitStore:
-    """Give the store of this process, made as the settings say when it is first asked for."""
+    """Give the store of this process, made as the settings say when it is first asked for.
+
+    One that is elsewhere has a policy for the time when it does not answer. One of this process needs none.
+    """
     entry = settings.LIMIT_STORE
-    backend = import_string(BACKENDS.get(entry.get("BACKEND", "memory"), entry.get("BACKEND", "")))
-    made: LimitStore = backend(**entry.get("OPTIONS", {}))
-    return made
+    name = entry.get("BACKEND", "memory")
+    backend = import_string(BACKENDS.get(name, name))
+    options = entry.get("OPTIONS", {})
+    if backend is MemoryStore:
+        return new_memory_store(**options)
+    if backend.is_seeded:
+        options = {"seed": seed, **options}
+    made: LimitStore = backend(**options)
+    return Fallback(made, entry.get("ON_FAILURE", "closed"), entry.get("TIMEOUT", TIMEOUT), new_memory_store)
+
+
+def new_memory_store() -> MemoryStore:
+    """Make a store in this process that knows what was spent before."""
+    return MemoryStore(seed)
 
 
 def forget(*, setting: str = "AI_GATEWAY", **_: object) -> None:
@@ -32,4 +52,4 @@ def forget(*, setting: str = "AI_GATEWAY", **_: object) -> None:
         store.cache_clear()
 
 
-__all__ = ["LimitStore", "StoreUnavailable", "forget", "store"]
+__all__ = ["BACKENDS", "POLICIES", "LimitStore", "StoreUnavailable", "forget", "seed", "store"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 from ai_gateway.charges import Charge, Settlement, State, Verdict
 
@@ -18,13 +19,17 @@ class StoreUnavailable(Exception):
 class LimitStore(ABC):
     """Keeps counters."""
 
+    is_seeded: ClassVar[bool] = False
+    """Whether it forgets, and takes the option `seed`: what tells how much was spent of a counter that it has not."""
+
     @abstractmethod
     async def admit(self, call: str, charges: Sequence[Charge], ttl: float) -> Verdict:
         """Take all charges of a call, or none. `call` names the reservation, `ttl` is after how many seconds it expires
         if this process is dead by then: the store keeps those of calls under way from it.
 
-        The charges come in the same order in every process. A call may be admitted more than once, for other counters.
-        Raises StoreUnavailable.
+        The charges come in the same order in every process. A call may be admitted more than once, for other counters,
+        or for those that it has settled. One that is cancelled while it waits has taken nothing: what was taken for it
+        all the same, the store gives back. Raises StoreUnavailable.
         """
 
     @abstractmethod

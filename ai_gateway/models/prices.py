@@ -32,9 +32,8 @@ def per_million(name: Any, help_text: Any = "") -> models.DecimalField[Any, Any]
 class Price(TimeStamped):
     """What some models cost from one time to another, in dollars for a million tokens.
 
-    The most particular row wins: one that names the model over one with a `*`, then one that names the provider, then
-    the longer pattern, then the row that a person entered over a synchronised one, then the newest. A bucket without a
-    price of its own is charged as what it is a kind of: cached and audio input as input, reasoning as output.
+    Which row counts for a call is said in `pricing.py`: what a person entered wins over what was synchronised, then the
+    most particular row. What a bucket without a price of its own costs is said in `tariff.py`: what its kind costs.
     """
 
     class Source(models.TextChoices):

@@ -26,6 +26,17 @@ class Route(TimeStamped):
 
         FAILOVER = "failover", _("in order: the next one if the one before fails")
         WEIGHTED = "weighted", _("at random, in proportion to their weights")
+        ROUND_ROBIN = "round_robin", _("each in its turn")
+        LEAST_BUSY = "least_busy", _("who has the fewest calls under way")
+        LOWEST_LATENCY = "lowest_latency", _("who is fastest with the first token")
+        CHEAPEST = "cheapest", _("who is cheapest")
+
+    class Sticky(models.TextChoices):
+        """What keeps calls together with one target."""
+
+        NONE = "", _("nothing")
+        SESSION = "session", _("their session, or their end user")
+        PREFIX = "prefix", _("how their prompts begin")
 
     name = models.CharField(
         _("name"),
@@ -37,6 +48,14 @@ class Route(TimeStamped):
     description = models.CharField(_("description"), max_length=500, blank=True)
     strategy = models.CharField(
         _("strategy"), max_length=20, choices=Strategy.choices, default=Strategy.FAILOVER, help_text=_("Who is asked.")
+    )
+    sticky = models.CharField(
+        _("kept together by"),
+        max_length=20,
+        choices=Sticky.choices,
+        blank=True,
+        default=Sticky.NONE,
+        help_text=_("Calls that are kept together go to one target, whose cache of prompts stays warm."),
     )
     tags = NamesField(verbose_name=_("tags"), help_text=_("For reports and policies."))
     is_public = models.BooleanField(

@@ -9,6 +9,7 @@ A folder is a format that is translated from and to. A file of one name answers 
     stream_reader, stream_writer       an answer that comes in pieces; splitter or framing: where a piece ends
     stops, usage, citations, errors    why an answer ended, what it used, what it rests on, why there is none
     states, restoring                  what a provider wants back, and a body that passes unchanged but for it
+    passing                            what an answer used that passes unchanged
     count, schemas                     counting a prompt's tokens, JSON Schemas as the format takes them
 
 A module beside them is a vendor's other endpoints, whose bodies are carried through, or a part of the neutral

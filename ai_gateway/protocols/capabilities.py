@@ -124,6 +124,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     stream_usage: bool = True
     """Whether chat completions take `stream_options`."""
+    tells_usage: bool = False
+    """Whether streams of chat completions tell what they used without being asked."""
     user_field: Literal["user", "safety_identifier", ""] = "user"
     """Where the caller's user goes: "user", "safety_identifier", or "" for nowhere."""
     openai_hints: bool = False

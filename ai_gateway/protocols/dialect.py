@@ -45,5 +45,8 @@ class Dialect:
     terminal: tuple[bytes, ...] = ()
     """Byte strings one of which is in every stream that ended well. None: the end of the body is the end."""
 
+    done: bytes = b""
+    """What ends a stream behind its proof, where more may come between the two (the usage of a chat completion)."""
+
     read_error: Callable[[str | None, bytes], int | None] = lambda name, data: None
     """Judge the first event of a stream, given its name and data: the HTTP status it stands for if it is an error."""

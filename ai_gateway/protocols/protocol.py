@@ -20,6 +20,7 @@ from ai_gateway.protocols.capabilities import Destination
 from ai_gateway.protocols.carrier import Carrier
 from ai_gateway.protocols.conversation import Answer, Request
 from ai_gateway.protocols.events import Event
+from ai_gateway.protocols.passing import Passing
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,3 +145,6 @@ class Protocol:
     """Copy a request body of this format that goes to a provider of the same format, with carriers replaced by the
     states that they hold if those are the destination's, and taken out with what they sign if not. Everything else
     stays as it is. Called only if a carrier's prefix is somewhere in the body."""
+
+    passing: Callable[[], Passing]
+    """Make what reads, of an answer that passes unchanged, what it used."""

@@ -72,6 +72,19 @@ _SECRET = re.compile(
 """What may be a key or a piece of one: providers quote the key that they refuse."""
 
 
+def error_code(body: bytes) -> str:
+    """Tell what a provider calls its error, in a word: its code, else its status or its type; "" if it has none."""
+    value = decoded(body)
+    if isinstance(value, list) and value:
+        value = value[0]
+    if not isinstance(value, dict):
+        return ""
+    error = value["error"] if isinstance(value.get("error"), dict) else value
+    words = [error.get(name) for name in ("code", "status", "type")]
+    code = next((word for word in words if word and isinstance(word, str)), error.get("code"))
+    return str(code) if isinstance(code, str | int) else ""
+
+
 def decoded(body: bytes) -> Any:
     """Read the body of an error as JSON, whatever its content type says; None for what is none."""
     try:

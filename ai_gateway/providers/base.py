@@ -15,6 +15,7 @@ from functools import cached_property, lru_cache
 from typing import Any, ClassVar, NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
+from ai_gateway import cooldowns
 from ai_gateway.bodies import replace_model
 from ai_gateway.calls import BaseURL, Call, Caller, Headers, Origin, Timeouts, UpstreamRequest, UpstreamResponse
 from ai_gateway.credentials import Secret
@@ -150,6 +151,10 @@ class Provider:
     max_concurrency: int | None = None
     """How many calls it takes at once; None for no limit."""
 
+    finish_within: float = 0.0
+    """For how many seconds an answer is read on after its caller has hung up, to learn what it used: for providers that
+    bill all of it anyway. 0: it is not, and the provider is hung up on."""
+
     required_options: ClassVar[tuple[str, ...]] = ()
     """Options that say which account or place of the provider is meant, for example a resource name that is part of
     the URL. They can be set by environment variables, like the credential and the base URL."""
@@ -275,9 +280,21 @@ class Provider:
             raise self.not_configured("has no credential in this gateway", {"api_key": "env:..."})
         auth = self.auth_of(call)
         if len(self.credentials) > 1:
-            weights = [credential.weight for credential in self.credentials]
-            return auth.header(random.choices(self.credentials, weights)[0].secret.reveal())
+            usable = cooldowns.usable(self.name, self.credentials)
+            weights = [credential.weight for credential in usable]
+            return auth.header(random.choices(usable, weights)[0].secret.reveal())
         return self._usual_credential if auth is self.auth else auth.header(self.api_key.reveal())
+
+    def credential_in(self, request: UpstreamRequest) -> str | None:
+        """Name the credential, of several, that a request carries. None if there is but one, or it is the caller's."""
+        if len(self.credentials) < 2:
+            return None
+        values = {value for _, value in request.headers}
+        for credential in self.credentials:
+            secret = credential.secret.reveal().encode("latin-1")
+            if secret in values or b"Bearer " + secret in values:
+                return credential.name
+        return None
 
     @cached_property
     def _usual_credential(self) -> tuple[bytes, bytes]:

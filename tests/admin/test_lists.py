@@ -11,14 +11,14 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from ai_gateway.models import Provider, ProviderCredential, Route, RouteTarget, VirtualKey
+from ai_gateway.models import Price, Provider, ProviderCredential, Route, RouteTarget, VirtualKey
 from tests.admin.conftest import Login
 from tests.admin.pages import get, url
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("encryption_key")]
 
 MANY = 3000
-LISTS = ["virtualkey", "route", "provider", "providercredential"]
+LISTS = ["virtualkey", "route", "provider", "providercredential", "price"]
 MOST_QUERIES = 8
 """The session, the user, the rows with what is fetched along, filters and saved points."""
 
@@ -30,6 +30,7 @@ def many(db: None) -> None:
     VirtualKey.objects.bulk_create(
         [VirtualKey(public_id=f"{n:012}", name=f"key-{n}", user=users[n % 100], digest="0" * 64) for n in range(MANY)]
     )
+    Price.objects.bulk_create([Price(provider="openai", model=f"m{n}", input=n) for n in range(MANY)])
     routes = Route.objects.bulk_create([Route(name=f"route-{n}") for n in range(MANY)])
     RouteTarget.objects.bulk_create(
         [RouteTarget(route=route, provider="echo", model=f"m{n}") for route in routes for n in range(2)]

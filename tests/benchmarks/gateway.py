@@ -1,14 +1,40 @@
-"""The gateway as it is measured: one provider, one gateway key, no middleware. The environment chooses the door."""
+"""The gateway as it is measured: one provider, one gateway key, no middleware.
+
+The environment chooses the door, and whether calls are accounted for: priced, held to four limits, and written down in
+a database of SQLite; the limits are counted in the process or in Redis.
+"""
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import django
 from django.conf import settings
+from django.core.management import call_command
 from django.urls import include, path
 
 from tests.benchmarks.wire import GATEWAY_KEY, PROVIDER_KEY
+
+DATABASE = os.environ.get("BENCHMARK_DATABASE", "")
+"""The path of a database. Empty: nothing is accounted for."""
+
+LIMITS = [
+    {"name": "everybody", "scope": "everyone", "measure": "requests", "window": "minute", "amount": 10**9},
+    {"name": "tokens", "scope": "key", "measure": "tokens", "window": "minute", "amount": 10**12},
+    {"name": "at once", "scope": "key", "measure": "concurrency", "amount": 10**6},
+    {"name": "budget", "scope": "key", "measure": "cost", "window": "month", "amount": 10**6},
+]
+ACCOUNTING: dict[str, Any] = {"USAGE": False}
+if DATABASE:
+    redis = os.environ.get("BENCHMARK_REDIS")
+    store: dict[str, Any] = {"BACKEND": "redis", "OPTIONS": {"url": redis}} if redis else {"BACKEND": "memory"}
+    ACCOUNTING = {
+        "LIMITS": LIMITS,
+        "LIMIT_STORE": store,
+        "PRICES": [{"model": "mock*", "input": 1.25, "cache_read": 0.125, "output": 10}],
+        "USAGE_JOURNAL": DATABASE + "-journal-of-usage",
+    }
 
 settings.configure(
     SECRET_KEY="benchmark",
@@ -18,6 +44,8 @@ settings.configure(
     MIDDLEWARE=[],
     DATA_UPLOAD_MAX_MEMORY_SIZE=None,
     LOGGING_CONFIG=None,
+    USE_TZ=True,
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": DATABASE}} if DATABASE else {},
     AI_GATEWAY={
         "PROVIDERS": {
             "openai": {
@@ -29,11 +57,14 @@ settings.configure(
             }
         },
         "KEYS": {"benchmark": GATEWAY_KEY},
+        **ACCOUNTING,
         "DIRECT_DOOR": os.environ["BENCHMARK_DOOR"] == "direct",
         "TRANSPORT": {"OPTIONS": {"max_connections": 2000}},
     },
 )
 django.setup()
+if DATABASE:
+    call_command("migrate", verbosity=0)
 
 # Only now: the application reads the settings while it is imported.
 from ai_gateway.asgi import get_asgi_application  # noqa: E402

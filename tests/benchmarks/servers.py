@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -90,6 +91,44 @@ class Gateway(Uvicorn):
         return [sys.executable, "-m", "tests.benchmarks.serve", self.application, str(port)]
 
 
+class Accounted(Gateway):
+    """The gateway with everything written down, priced and limited."""
+
+    def environment(self, upstream: int) -> Mapping[str, str]:
+        """Name a database besides."""
+        return {**super().environment(upstream), "BENCHMARK_DATABASE": str(self._folder / f"{self.name}.sqlite3")}
+
+    @contextmanager
+    def running(self, upstream: int, folder: Path) -> Iterator[Running]:
+        """Run it with a database in this folder, a new one each time."""
+        with tempfile.TemporaryDirectory(dir=folder) as own:
+            self._folder = Path(own)
+            with super().running(upstream, folder) as running:
+                yield running
+
+
+class AccountedInRedis(Accounted):
+    """The same, with its limits counted in a Redis of its own, on the CPUs for everything else."""
+
+    def why_not(self) -> str | None:
+        """It must be installed."""
+        return None if shutil.which("redis-server") else "redis-server is not installed"
+
+    def environment(self, upstream: int) -> Mapping[str, str]:
+        """Name the Redis besides."""
+        return {**super().environment(upstream), "BENCHMARK_REDIS": f"redis://127.0.0.1:{self._redis}/0"}
+
+    @contextmanager
+    def running(self, upstream: int, folder: Path) -> Iterator[Running]:
+        """Run it beside a Redis."""
+        self._redis = free_port()
+        command = ["redis-server", "--port", str(self._redis), "--save", "", "--appendonly", "no", "--dir", str(folder)]
+        with Process(command, environment={}, cpus=cpus_of_others(), log=folder / "redis.log") as process:
+            process.wait_until_it_listens(self._redis, SECONDS_TO_START)
+            with super().running(upstream, folder) as running:
+                yield running
+
+
 class Nginx(Peer):
     """nginx as a reverse proxy with kept-alive upstream connections: what passing bytes on costs in C."""
 
@@ -161,6 +200,7 @@ litellm_settings: {{num_retries: 0, request_timeout: 900}}
 BARE, OBVIOUS, DIRECT, DJANGO = "bare", "obvious", "direct-door", "django-door"
 PLAIN = "direct-plain-uvicorn"
 PASSTHROUGH = "direct-passthrough"
+ACCOUNTED, ACCOUNTED_IN_REDIS = "direct-accounted", "direct-accounted-redis"
 
 PEERS: Mapping[str, Peer] = {
     peer.name: peer
@@ -169,6 +209,10 @@ PEERS: Mapping[str, Peer] = {
         Uvicorn(OBVIOUS, "tests.benchmarks.obvious", "Django async view + httpx.AsyncClient"),
         Gateway(DIRECT, "tests.benchmarks.gateway", "ai_gateway, direct door", "direct", GATEWAY_KEY),
         Gateway(PASSTHROUGH, "tests.benchmarks.gateway", "the same, caller's own credential", "direct"),
+        Accounted(ACCOUNTED, "tests.benchmarks.gateway", "usage, prices, 4 limits in memory", "direct", GATEWAY_KEY),
+        AccountedInRedis(
+            ACCOUNTED_IN_REDIS, "tests.benchmarks.gateway", "the same, limits in Redis", "direct", GATEWAY_KEY
+        ),
         Uvicorn(PLAIN, "tests.benchmarks.gateway", "the same, under plain uvicorn", "direct", GATEWAY_KEY),
         Gateway(DJANGO, "tests.benchmarks.gateway", "ai_gateway, Django door", "django", GATEWAY_KEY),
         Nginx(),

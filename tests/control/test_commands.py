@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from ai_gateway import crypto, interchange
 from ai_gateway.credentials import Secret
 from ai_gateway.crypto import Keyring
 from ai_gateway.key_store import read_keys
-from ai_gateway.models import Provider, ProviderCredential, Route, VirtualKey
+from ai_gateway.models import Limit, Price, Provider, ProviderCredential, Route, VirtualKey
 from ai_gateway.stored import SECRET as FIELD
 from tests.control.rows import SECRET, make_credential, make_key, make_provider, make_route, make_user
 
@@ -206,6 +207,7 @@ def test_explain__as_the_holder_of_a_key_and_as_a_user() -> None:
 # gateway_export and gateway_import
 
 
+MONEY = {"scope": "key", "measure": "cost", "window": "day", "amount": "1"}
 DOCUMENT: dict[str, Any] = {
     "version": 1,
     "providers": {
@@ -218,6 +220,20 @@ DOCUMENT: dict[str, Any] = {
             },
         },
     },
+    "limits": {
+        "ann's month": {"scope": "user", "measure": "cost", "window": "month", "amount": "12.5", "user": "ann"},
+        "each key": {"scope": "key", "measure": "requests", "window": "minute", "amount": "60"},
+    },
+    "prices": [
+        {
+            "provider": "gpu",
+            "model": "llama*",
+            "valid_from": "2026-01-01T00:00:00+00:00",
+            "input": "0.05",
+            "output": "0",
+            "service_tiers": {"batch": 0.5},
+        }
+    ],
     "routes": {
         "fast": {
             "strategy": "weighted",
@@ -267,6 +283,32 @@ def test_import__prune_deletes_what_is_not_mentioned(document: str) -> None:
     assert not Provider.objects.filter(alias="groq").exists()
 
 
+def test_import__prune_leaves_synchronised_prices_alone(document: str) -> None:
+    for source in Price.Source:
+        Price.objects.create(provider="x", model=source, source=source)
+    Limit.objects.create(name="old", scope="key", measure="requests", window="minute", amount=1)
+    run("gateway_import", document, "--prune")
+    assert set(Price.objects.values_list("model", flat=True)) == {"synced", "llama*"}
+    assert set(Limit.objects.values_list("name", flat=True)) == {"ann's month", "each key"}
+
+
+def test_key__can_be_made_with_limits() -> None:
+    make_user("ann")
+    limits = ("--rpm", "60", "--tpm", "90000", "--concurrency", "4", "--budget", "20/month", "--budget", "$1.5/day")
+    run("gateway_key", "create", "--user", "ann", "--name", "ci", *limits)
+    key = VirtualKey.objects.get()
+    assert set(key.limits.values_list("measure", "window", "amount")) == {
+        ("requests", "minute", 60),
+        ("tokens", "minute", 90000),
+        ("concurrency", "", 4),
+        ("cost", "month", 20),
+        ("cost", "day", Decimal("1.5")),
+    }
+    with pytest.raises(CommandError, match="20/month"):
+        run("gateway_key", "create", "--user", "ann", "--name", "ci", "--budget", "20/fortnight")
+    assert VirtualKey.objects.count() == 1
+
+
 def test_export__has_no_secret_and_import_keeps_it(tmp_path: Path) -> None:
     make_credential(make_provider())
     out, _ = run("gateway_export")
@@ -291,6 +333,14 @@ def test_export_and_import__as_yaml(tmp_path: Path, document: str) -> None:
     ("change", "message"),
     [
         ({"version": 2}, "version"),
+        (
+            {"limits": {"x": {"scope": "user", "measure": "cost", "window": "day", "amount": "1", "user": "eve"}}},
+            "'eve'",
+        ),
+        ({"limits": {"x": {**MONEY, "amount": "much"}}}, "no number"),
+        ({"limits": {"x": {**MONEY, "window": "minute"}}}, "by the hour"),
+        ({"prices": [{"model": "m", "valid_from": "soon"}]}, "'soon' for a time"),
+        ({"prices": [{"model": "m", "input": "cheap"}]}, "no number"),
         ({"extra": 1}, "unknown member 'extra'"),
         ({"providers": {"x": {"backend": "no-such"}}}, "provider 'x' is wrong"),
         ({"providers": {"x": {"api_key": "sk-canary"}}}, "unknown member 'api_key'"),
@@ -365,9 +415,15 @@ def test_import__from_litellm(tmp_path: Path) -> None:
     assert document["routes"]["gpt-4o"]["targets"][0] == {"provider": "openai", "model": "gpt-4o", "weight": 3}
     assert [target["provider"] for target in document["routes"]["claude"]["targets"]] == ["anthropic", "groq"]
     assert "strategy" not in document["routes"]["claude"]
+    assert document["limits"]["anthropic/claude-sonnet-4-5 rpm"] == {
+        "scope": "model",
+        "subject": "anthropic/claude-sonnet-4-5",
+        "measure": "requests",
+        "window": "minute",
+        "amount": "100",
+    }
     for part in (
         "sagemaker/x",
-        "rpm",
         "written into the file",
         "wildcard",
         "'nobody'",

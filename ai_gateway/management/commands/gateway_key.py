@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 import re
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
 from ai_gateway.crypto import CryptoError, public_id_of
-from ai_gateway.models import VirtualKey
+from ai_gateway.models import Limit, VirtualKey
 
 DURATION = re.compile(r"([0-9]+)([dhm])")
+BUDGET = re.compile(r"\$?([0-9]+(?:\.[0-9]{1,9})?)/(hour|day|week|month|total)")
 UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 
 
@@ -46,6 +49,16 @@ class Command(BaseCommand):
         create.add_argument("--network", action="append", default=[], help="allow use from there; again for more")
         create.add_argument("--tag", action="append", default=[], help="again for more")
         create.add_argument("--metadata", type=json.loads, default={}, help="a JSON object")
+        create.add_argument("--rpm", type=int, help="requests in a minute")
+        create.add_argument("--tpm", type=int, help="tokens in a minute")
+        create.add_argument("--concurrency", type=int, help="calls at once")
+        create.add_argument(
+            "--budget",
+            type=read_budget,
+            action="append",
+            default=[],
+            help="dollars, for example 20/month; again for more",
+        )
         create.add_argument("--expires", type=read_moment, help="30d, 12h, or a date")
         shown = actions.add_parser("list", help="list keys")
         shown.add_argument("--user", help="of this owner only")
@@ -74,15 +87,21 @@ class Command(BaseCommand):
             metadata=options["metadata"],
             expires_at=options["expires"],
         )
-        self.issue(key, f"Made the key {name!r} of {user}.")
+        with transaction.atomic():
+            token = self.renew(key)
+            for limit in limits_of(key, options):
+                limit.full_clean()
+                limit.save()
+        self.show(token, f"Made the key {name!r} of {user}.")
 
     def rotate(self, *, key: str, **options: Any) -> None:
         """Exchange a key and print the new one."""
         found = find_key(key)
-        self.issue(found, f"Exchanged the key {found.name!r} of {found.user.get_username()}. The old one has ended.")
+        token = self.renew(found)
+        self.show(token, f"Exchanged the key {found.name!r} of {found.user.get_username()}. The old one has ended.")
 
-    def issue(self, key: VirtualKey, message: str) -> None:
-        """Give a row a new key, save it and print the key."""
+    def renew(self, key: VirtualKey) -> str:
+        """Give a row a new key, and save it."""
         try:
             token = key.issue()
             key.full_clean()
@@ -91,6 +110,10 @@ class Command(BaseCommand):
         except ValidationError as error:
             raise CommandError(" ".join(error.messages)) from error
         key.save()
+        return token
+
+    def show(self, token: str, message: str) -> None:
+        """Print a key."""
         self.stderr.write(f"{message} It is shown this once:")
         self.stdout.write(token)
 
@@ -110,6 +133,36 @@ class Command(BaseCommand):
             keys = keys.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()), is_active=True)
         for key in keys.iterator(chunk_size=1000):
             self.stdout.write(as_json(key) if json else as_line(key))
+
+
+def limits_of(key: VirtualKey, options: dict[str, Any]) -> list[Limit]:
+    """Make the limits of a new key."""
+    wanted: list[tuple[str, str, Any]] = [
+        ("requests", "minute", options["rpm"]),
+        ("tokens", "minute", options["tpm"]),
+        ("concurrency", "", options["concurrency"]),
+        *(("cost", window, amount) for amount, window in options["budget"]),
+    ]
+    return [
+        Limit(
+            name=f"{key.name} ({key.public_id}): {measure}{' a ' + window if window else ''}",
+            scope=Limit.Scope.KEY,
+            key=key,
+            measure=measure,
+            window=window,
+            amount=amount,
+        )
+        for measure, window, amount in wanted
+        if amount is not None
+    ]
+
+
+def read_budget(text: str) -> tuple[Decimal, str]:
+    """Read dollars and the window that they are for."""
+    found = BUDGET.fullmatch(text)
+    if found is None:
+        raise ArgumentTypeError(f"{text!r} is not written as 20/month: dollars, and hour, day, week, month or total")
+    return Decimal(found[1]), found[2]
 
 
 def as_line(key: VirtualKey) -> str:

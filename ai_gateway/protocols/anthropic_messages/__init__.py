@@ -11,6 +11,7 @@ from __future__ import annotations
 from ai_gateway.errors import Kind
 from ai_gateway.protocols.anthropic_errors import status_of, write_error, write_error_event
 from ai_gateway.protocols.anthropic_messages.errors import read_error
+from ai_gateway.protocols.anthropic_messages.passing import MessagePassing
 from ai_gateway.protocols.anthropic_messages.request_reader import read_request
 from ai_gateway.protocols.anthropic_messages.request_writer import write_request
 from ai_gateway.protocols.anthropic_messages.response import read_answer, write_answer
@@ -47,4 +48,5 @@ PROTOCOL = Protocol(
     splitter=EventSplitter,
     read_error=read_error,
     restore=restore,
+    passing=MessagePassing,
 )

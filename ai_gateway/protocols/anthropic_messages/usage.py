@@ -55,10 +55,13 @@ def merge_usage(known: dict[str, Any], newer: object) -> None:
 
 
 def write_usage(usage: TokenUsage | None) -> dict[str, Any]:
-    """Write a `usage` object. What is not known is zero, for `input_tokens` and `output_tokens` must be there."""
+    """Write a `usage` object. What is not known is zero, for `input_tokens` and `output_tokens` must be there.
+
+    Audio and images are input like any other here.
+    """
     counts = usage or TokenUsage()
     return {
-        "input_tokens": counts.input,
+        "input_tokens": counts.input + counts.input_audio + counts.input_image,
         "cache_creation_input_tokens": counts.cache_write + counts.cache_write_1h,
         "cache_read_input_tokens": counts.cache_read,
         "cache_creation": {

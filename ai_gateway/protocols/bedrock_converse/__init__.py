@@ -21,6 +21,7 @@ from ai_gateway.protocols.bedrock_converse.errors import (
     write_error_event,
 )
 from ai_gateway.protocols.bedrock_converse.framing import CONTENT_TYPE, FrameSplitter
+from ai_gateway.protocols.bedrock_converse.passing import ConversePassing
 from ai_gateway.protocols.bedrock_converse.request_reader import read_request
 from ai_gateway.protocols.bedrock_converse.request_writer import write_request
 from ai_gateway.protocols.bedrock_converse.response import read_answer, write_answer
@@ -65,6 +66,7 @@ PROTOCOL = Protocol(
     splitter=FrameSplitter,
     read_error=read_error,
     restore=restore,
+    passing=ConversePassing,
 )
 
 __all__ = ["DIALECT", "PROTOCOL", "error_type"]

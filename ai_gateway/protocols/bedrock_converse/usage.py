@@ -37,7 +37,7 @@ def write_usage(usage: TokenUsage | None) -> dict[str, Any]:
     """Write a `TokenUsage`. Its three counts are required, so they are 0 where nothing is known."""
     usage = usage or TokenUsage()
     written: dict[str, Any] = {
-        "inputTokens": usage.input,
+        "inputTokens": usage.input + usage.input_audio + usage.input_image,
         "outputTokens": usage.total_output,
         "totalTokens": usage.total_input + usage.total_output,
         "cacheReadInputTokens": usage.cache_read,

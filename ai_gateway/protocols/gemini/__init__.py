@@ -10,6 +10,7 @@ from __future__ import annotations
 from ai_gateway.errors import Kind
 from ai_gateway.protocols.dialect import Dialect
 from ai_gateway.protocols.gemini.errors import STATUSES, read_error, status_of, write_error, write_error_event
+from ai_gateway.protocols.gemini.passing import GeminiPassing
 from ai_gateway.protocols.gemini.request_reader import read_request
 from ai_gateway.protocols.gemini.request_writer import write_request
 from ai_gateway.protocols.gemini.response import read_answer, write_answer
@@ -54,6 +55,7 @@ PROTOCOL = Protocol(
     splitter=GeminiSplitter,
     read_error=read_error,
     restore=restore,
+    passing=GeminiPassing,
 )
 
 __all__ = ["DIALECT", "PROTOCOL", "STATUSES", "write_error", "write_error_event"]

@@ -2,11 +2,12 @@
 
 Source: `UsageMetadata` of the Gemini API's reference. `promptTokenCount` includes what was read from a cache, but not
 the prompts of Google's own tools; `candidatesTokenCount` does not include the thoughts. The total is the sum of the
-four.
+four. How much of each is sound or pictures stands in lists beside them, by modality.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ai_gateway.protocols.conversation import TokenUsage
@@ -29,7 +30,37 @@ def read_usage(metadata: dict[str, Any]) -> TokenUsage | None:
         return None
     prompt, tools, candidates, thoughts = (_count(metadata, name) for name in COUNTS)
     cached = min(_count(metadata, "cachedContentTokenCount"), prompt + tools)
-    return TokenUsage(input=prompt + tools - cached, cache_read=cached, output=candidates, reasoning=thoughts)
+    uncached = prompt + tools - cached
+    heard = min(_uncached(metadata, "AUDIO"), uncached)
+    seen = min(_uncached(metadata, "IMAGE"), uncached - heard)
+    spoken = min(_of(metadata, "candidatesTokensDetails", "AUDIO"), candidates)
+    drawn = min(_of(metadata, "candidatesTokensDetails", "IMAGE"), candidates - spoken)
+    return TokenUsage(
+        input=uncached - heard - seen,
+        cache_read=cached,
+        output=candidates - spoken - drawn,
+        reasoning=thoughts,
+        input_audio=heard,
+        input_image=seen,
+        output_audio=spoken,
+        output_image=drawn,
+    )
+
+
+def _uncached(metadata: dict[str, Any], modality: str) -> int:
+    """Count the tokens of one modality in the prompt that were not read from a cache."""
+    prompt = _of(metadata, "promptTokensDetails", modality) + _of(metadata, "toolUsePromptTokensDetails", modality)
+    return max(0, prompt - _of(metadata, "cacheTokensDetails", modality))
+
+
+def _of(metadata: dict[str, Any], name: str, modality: str) -> int:
+    details = metadata.get(name)
+    entries: Sequence[Any] = details if isinstance(details, list) else ()
+    return sum(
+        _count(entry, "tokenCount")
+        for entry in entries
+        if isinstance(entry, dict) and entry.get("modality") == modality
+    )
 
 
 def _count(metadata: dict[str, Any], name: str) -> int:
@@ -43,13 +74,28 @@ def write_metadata(usage: TokenUsage | None) -> dict[str, Any]:
 
 
 def write_usage(usage: TokenUsage) -> dict[str, Any]:
-    """Write the counts. As Google does, this leaves out what is zero, but for prompt, candidates and total."""
-    metadata: dict[str, Any] = {"promptTokenCount": usage.total_input, "candidatesTokenCount": usage.output}
+    """Write the counts. As Google does, this leaves out what is zero, but for prompt, candidates and total.
+
+    The modalities are told where there is more than text.
+    """
+    candidates = usage.total_output - usage.reasoning
+    metadata: dict[str, Any] = {"promptTokenCount": usage.total_input, "candidatesTokenCount": candidates}
     if usage.cache_read:
         metadata["cachedContentTokenCount"] = usage.cache_read
     if usage.reasoning:
         metadata["thoughtsTokenCount"] = usage.reasoning
-    return {**metadata, "totalTokenCount": usage.total_input + usage.total_output}
+    metadata["totalTokenCount"] = usage.total_input + usage.total_output
+    if usage.input_audio or usage.input_image:
+        text = usage.total_input - usage.input_audio - usage.input_image
+        metadata["promptTokensDetails"] = _details(text, usage.input_audio, usage.input_image)
+    if usage.output_audio or usage.output_image:
+        metadata["candidatesTokensDetails"] = _details(usage.output, usage.output_audio, usage.output_image)
+    return metadata
+
+
+def _details(text: int, audio: int, image: int) -> list[dict[str, Any]]:
+    counts = (("TEXT", text), ("AUDIO", audio), ("IMAGE", image))
+    return [{"modality": modality, "tokenCount": count} for modality, count in counts if count]
 
 
 def read_tier(metadata: dict[str, Any]) -> str | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from ai_gateway.errors import Kind
 from ai_gateway.protocols.dialect import Dialect
 from ai_gateway.protocols.openai_chat.errors import read_error
+from ai_gateway.protocols.openai_chat.passing import ChatPassing
 from ai_gateway.protocols.openai_chat.request_reader import read_request
 from ai_gateway.protocols.openai_chat.request_writer import write_request
 from ai_gateway.protocols.openai_chat.response import read_answer, write_answer
@@ -30,6 +31,7 @@ DIALECT = Dialect(
     # Not every provider sends [DONE], and one was recorded that sends it without a finish reason: either will do.
     # An error of the provider's own ends it, too: it needs no second one.
     terminal=(b'"error":{', b'"error": {', b"[DONE]", b'"finish_reason":"', b'"finish_reason": "'),
+    done=b"[DONE]",
     read_error=lambda name, data: status_of(data),
 )
 
@@ -46,4 +48,5 @@ PROTOCOL = Protocol(
     splitter=ChatSplitter,
     read_error=read_error,
     restore=restore,
+    passing=ChatPassing,
 )

@@ -1,8 +1,9 @@
 """Token counts of chat completions, to and from disjoint buckets.
 
-Here `cached_tokens` and `cache_write_tokens` are inside `prompt_tokens`, and `reasoning_tokens` inside
-`completion_tokens`. Two providers break the second rule, and `total_tokens` tells them: xAI counts reasoning beside the
-completion, Google's compatible endpoint counts it in the total alone.
+Here `cached_tokens`, `cache_write_tokens` and `audio_tokens` are inside `prompt_tokens`, and `reasoning_tokens`,
+`audio_tokens` and (OpenRouter) `image_tokens` inside `completion_tokens`. Audio that was read from a cache counts as
+cached. Two providers break the rule for reasoning, and `total_tokens` tells them: xAI counts it beside the completion,
+Google's compatible endpoint counts it in the total alone.
 
 Source: the usage object of OpenAI's API reference; the deviations are recorded.
 """
@@ -28,13 +29,21 @@ def read_usage(body: dict[str, Any]) -> TokenUsage | None:
     # Azure was seen telling more cached tokens than the prompt has.
     cached = min(cached, prompt)
     written = min(_count(of_prompt, "cache_write_tokens"), prompt - cached)
+    heard = min(_count(of_prompt, "audio_tokens"), prompt - cached - written)
     completion, reasoning = _output(usage, prompt)
+    of_completion = _details(usage, "completion_tokens_details")
+    visible = max(0, completion - reasoning)
+    spoken = min(_count(of_completion, "audio_tokens"), visible)
+    drawn = min(_count(of_completion, "image_tokens"), visible - spoken)
     return TokenUsage(
-        input=prompt - cached - written,
+        input=prompt - cached - written - heard,
         cache_read=cached,
         cache_write=written,
-        output=max(0, completion - reasoning),
+        output=visible - spoken - drawn,
         reasoning=reasoning,
+        input_audio=heard,
+        output_audio=spoken,
+        output_image=drawn,
     )
 
 
@@ -60,11 +69,11 @@ def write_usage(usage: TokenUsage) -> dict[str, Any]:
         "prompt_tokens_details": {
             "cached_tokens": usage.cache_read,
             "cache_write_tokens": usage.cache_write + usage.cache_write_1h,
-            "audio_tokens": 0,
+            "audio_tokens": usage.input_audio,
         },
         "completion_tokens_details": {
             "reasoning_tokens": usage.reasoning,
-            "audio_tokens": 0,
+            "audio_tokens": usage.output_audio,
             "accepted_prediction_tokens": 0,
             "rejected_prediction_tokens": 0,
         },

@@ -13,6 +13,7 @@ from ai_gateway.protocols.conversation import Request
 from ai_gateway.protocols.dialect import Dialect
 from ai_gateway.protocols.openai_errors import write_error
 from ai_gateway.protocols.openai_responses.errors import read_error, status_of, write_error_event
+from ai_gateway.protocols.openai_responses.passing import ResponsePassing
 from ai_gateway.protocols.openai_responses.request_reader import read_request
 from ai_gateway.protocols.openai_responses.request_writer import write_request
 from ai_gateway.protocols.openai_responses.response import read_answer, write_answer
@@ -62,4 +63,5 @@ PROTOCOL = Protocol(
     splitter=EventSplitter,
     read_error=read_error,
     restore=restore,
+    passing=ResponsePassing,
 )

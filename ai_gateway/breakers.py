@@ -1,0 +1,143 @@
+"""Who is well enough to be asked first? Targets that fail are asked last for a while, and then by one call at a time.
+
+A target's breaker opens after CONSECUTIVE failures in a row, or when of at least VOLUME calls in the last WINDOW
+seconds half have failed. It stays open for OPEN seconds, longer each time in a row, up to LONGEST. Then one call is
+let through (half open): if that does well the breaker closes, else it opens again. A provider that asks to be left
+alone for some seconds (`retry-after`) gets them.
+
+Nobody is ever ejected: a target whose breaker is open is asked after all others, so the last one that is left is asked
+in any case. What is known is known to this process only, and forgotten with it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ai_gateway.calls import Target
+
+CONSECUTIVE = 5
+VOLUME = 20
+SHARE = 0.5
+WINDOW = 10.0
+OPEN = 30.0
+LONGEST = 300.0
+
+REMEMBERED = 4096
+"""Targets that are remembered: callers make up the names of some."""
+
+
+@dataclass(slots=True)
+class Breaker:
+    """What is known of one target. Times are in seconds of `time.monotonic()`."""
+
+    consecutive: int = 0
+    opened: int = 0
+    """How often it opened in a row."""
+    open_until: float = 0.0
+    rests_until: float = 0.0
+    """Until when the provider wants to be left alone."""
+    is_probing: bool = False
+    recent: deque[tuple[float, bool]] = field(default_factory=lambda: deque(maxlen=1000))
+
+    def state(self, now: float) -> str:
+        """Tell "closed", "open", "half-open" or "resting"."""
+        if now < self.rests_until:
+            return "resting"
+        if not self.opened:
+            return "closed"
+        return "open" if now < self.open_until or self.is_probing else "half-open"
+
+    def fail(self, now: float) -> None:
+        """Note a failure."""
+        self.consecutive += 1
+        self.recent.append((now, False))
+        if self.is_probing or self.consecutive >= CONSECUTIVE or self._fails_often(now):
+            self.is_probing = False
+            if now >= self.open_until:
+                self.opened += 1
+                self.open_until = now + min(OPEN * self.opened, LONGEST)
+
+    def succeed(self, now: float) -> None:
+        """Note a success."""
+        self.consecutive = 0
+        if self.opened:
+            self.opened, self.is_probing = 0, False
+            self.recent.clear()
+        self.recent.append((now, True))
+
+    def _fails_often(self, now: float) -> bool:
+        while self.recent and self.recent[0][0] < now - WINDOW:
+            self.recent.popleft()
+        failures = sum(not is_good for _, is_good in self.recent)
+        return len(self.recent) >= VOLUME and failures >= SHARE * len(self.recent)
+
+
+_breakers: dict[Target, Breaker] = {}
+
+
+def note(target: Target, *, is_good: bool) -> None:
+    """Note how a target did."""
+    breaker = _breakers.get(target)
+    now = time.monotonic()
+    if is_good:
+        if breaker is not None:
+            breaker.succeed(now)
+        return
+    _of(target).fail(now)
+
+
+def begin(target: Target) -> None:
+    """Note that a target is asked now. The call that asks one that is half open is its probe."""
+    breaker = _breakers.get(target) if _breakers else None
+    if breaker is not None and breaker.state(time.monotonic()) == "half-open":
+        breaker.is_probing = True
+
+
+def end(target: Target) -> None:
+    """Note that an attempt is over that said nothing about the target's health: its caller left, for example."""
+    breaker = _breakers.get(target) if _breakers else None
+    if breaker is not None:
+        breaker.is_probing = False
+
+
+def rest(target: Target, seconds: float) -> None:
+    """Leave a target alone for some seconds, as its provider asked."""
+    _of(target).rests_until = time.monotonic() + min(seconds, LONGEST)
+
+
+def _of(target: Target) -> Breaker:
+    breaker = _breakers.get(target)
+    if breaker is None:
+        if len(_breakers) >= REMEMBERED:
+            _breakers.pop(next(iter(_breakers)))
+        breaker = _breakers[target] = Breaker()
+    return breaker
+
+
+def ordered(targets: Sequence[Target]) -> Sequence[Target]:
+    """Put the targets that are not well behind the others. One that is half open is asked in its place, by one call."""
+    if not _breakers or len(targets) < 2:
+        return targets
+    now = time.monotonic()
+    well: list[Target] = []
+    unwell: list[Target] = []
+    for target in targets:
+        breaker = _breakers.get(target)
+        state = breaker.state(now) if breaker is not None else "closed"
+        (well if state in ("closed", "half-open") else unwell).append(target)
+    return [*well, *unwell]
+
+
+def states() -> dict[str, str]:
+    """Tell the state of every target that is not closed, by "provider/model"."""
+    now = time.monotonic()
+    known = {f"{target.provider}/{target.model}": each.state(now) for target, each in _breakers.items()}
+    return {name: state for name, state in known.items() if state != "closed"}
+
+
+def forget() -> None:
+    """Forget everything."""
+    _breakers.clear()

@@ -1,0 +1,83 @@
+"""What of an answer whose caller has hung up, if the provider bills all of it anyway (Amazon Bedrock does)?
+
+As a rule the provider is hung up on too, and stops. One whose `finish_within` says so is read on instead, for so many
+seconds at most, to learn what the answer used: the count that is billed is better than an estimate of ours. What goes
+on after its caller is a task of its own, and ends with the process at the latest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from typing import Any
+
+from ai_gateway.calls import Reply, ReplyBody
+from ai_gateway.errors import GatewayError
+
+logger = logging.getLogger("ai_gateway")
+
+_tasks: set[asyncio.Task[None]] = set()
+"""What goes on: asyncio itself holds tasks only weakly."""
+
+
+async def despite_its_caller(work: Coroutine[Any, Any, Reply], seconds: float, when_over: Callable[[], None]) -> Reply:
+    """Wait for a reply. If the caller hangs up meanwhile, the work goes on for so many seconds; its answer is read to
+    the end and thrown away, and then `when_over` is called. The cancellation is raised all the same."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if task.cancelled():
+            raise
+        go_on(_read_reply(task), seconds, when_over)
+        raise
+
+
+def read_on(body: ReplyBody, seconds: float, when_over: Callable[[], None]) -> None:
+    """Read a body to its end without its caller, for so many seconds at most, close it, and call `when_over`."""
+    go_on(_read_body(body), seconds, when_over)
+
+
+def go_on(work: Coroutine[Any, Any, None], seconds: float, when_over: Callable[[], None]) -> None:
+    """Do something after the caller has left."""
+    loop = asyncio.get_running_loop()
+    # Not in the context of the request, which Django ends with it.
+    task = loop.create_task(_bounded(work, seconds, when_over), context=Context())
+    _tasks.add(task)
+    task.add_done_callback(_tasks.discard)
+
+
+async def _bounded(work: Coroutine[Any, Any, None], seconds: float, when_over: Callable[[], None]) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await work
+    except (TimeoutError, GatewayError) as error:
+        logger.info("An answer without a caller was not read to its end: %s", error or "it took too long")
+    except Exception:
+        logger.exception("Reading on without a caller failed")
+    finally:
+        when_over()
+
+
+async def _read_reply(task: asyncio.Future[Reply]) -> None:
+    reply = await task
+    if isinstance(reply.body, ReplyBody):
+        await _read_body(reply.body)
+
+
+async def _read_body(body: ReplyBody) -> None:
+    try:
+        async for _ in body:
+            pass
+    finally:
+        await body.aclose()
+
+
+async def end(loop: asyncio.AbstractEventLoop) -> None:
+    """End what still goes on in an event loop."""
+    tasks = [task for task in _tasks if task.get_loop() is loop]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,119 @@
+"""Counters in the site's database: exact over any number of processes and hosts.
+
+A call waits for one short transaction, in one of a few threads with connections of their own; no connection is held
+while it is under way. What it used is settled soon after it ended (`clerk.py`). The statements are in `rows.py`.
+
+With SQLite, set `"transaction_mode": "IMMEDIATE"` and the journal mode WAL: writers then wait for each other in turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError, InterfaceError, router
+
+from ai_gateway.charges import Charge, Settlement, State, Verdict
+from ai_gateway.limits import rows
+from ai_gateway.limits.base import LimitStore, StoreUnavailable
+from ai_gateway.limits.clerk import Clerk
+from ai_gateway.limits.database_clock import DatabaseClock, microseconds
+from ai_gateway.limits.workers import Result, Workers
+from ai_gateway.models import LimitCounter
+
+logger = logging.getLogger("ai_gateway")
+
+THREADS = 4
+
+LAST_SETTLEMENTS = 5.0
+"""Seconds for which a stopping process waits for the database to take what calls used."""
+
+
+class DatabaseStore(LimitStore):
+    """Counters in rows.
+
+    `using` is the alias of a database in DATABASES; else that is Django's choice for the model. `threads` is how many
+    connections calls use at most; settling needs one more. `clock` is the database's, unless a test brings its own.
+    """
+
+    def __init__(
+        self, using: str | None = None, threads: int = THREADS, clock: Callable[[], float] | None = None
+    ) -> None:
+        self._using = using or router.db_for_write(LimitCounter)
+        self._clock = clock or DatabaseClock(self._using)
+        self._workers = Workers("ai-gateway-limits", threads)
+        self.clerk = Clerk(self._using, self._clock)
+        self._left: set[Future[Verdict]] = set()
+
+    async def admit(self, call: str, charges: Sequence[Charge], ttl: float) -> Verdict:
+        """See LimitStore.admit()."""
+        if not charges:
+            return Verdict(True, ())
+        if self.clerk.is_settling(call, charges):
+            await self.flush()
+        future = self._workers.submit(lambda: self._admit(call, charges, ttl))
+        try:
+            return await _result(future)
+        except asyncio.CancelledError:
+            self._leave(call, charges, future)
+            raise
+
+    def _admit(self, call: str, charges: Sequence[Charge], ttl: float) -> Verdict:
+        now = self._clock()
+        verdict, until = rows.steadily(
+            self._using, lambda: rows.admit(self._using, call, charges, microseconds(now), math.ceil(now + ttl))
+        )
+        if verdict.is_admitted:
+            self.clerk.hold(call, charges, until, ttl)
+        return verdict
+
+    def _leave(self, call: str, charges: Sequence[Charge], future: Future[Verdict]) -> None:
+        """Give back what may still be taken for a call that does not wait for it any more."""
+
+        def give_back(done: Future[Verdict]) -> None:
+            if not done.cancelled() and done.exception() is None and done.result().is_admitted:
+                self.clerk.settle(call, [Settlement(charge, 0) for charge in charges])
+            self._left.discard(done)
+
+        self._left.add(future)
+        future.add_done_callback(give_back)
+
+    def settle(self, call: str, settlements: Sequence[Settlement]) -> None:
+        """See LimitStore.settle()."""
+        self.clerk.settle(call, settlements)
+
+    async def states(self, charges: Sequence[Charge]) -> Sequence[State]:
+        """See LimitStore.states()."""
+        return await _result(self._workers.submit(lambda: self._states(charges)))
+
+    def _states(self, charges: Sequence[Charge]) -> Sequence[State]:
+        now = microseconds(self._clock())
+        return rows.steadily(self._using, lambda: rows.states(self._using, charges, now))
+
+    async def flush(self) -> None:
+        """See LimitStore.flush()."""
+        if self._left:
+            await asyncio.wait([asyncio.shield(asyncio.wrap_future(each)) for each in list(self._left)])
+        await asyncio.wrap_future(self.clerk.flush())
+
+    async def aclose(self) -> None:
+        """See LimitStore.aclose(). What the database does not take in time counts as spent as it was reserved."""
+        try:
+            async with asyncio.timeout(LAST_SETTLEMENTS):
+                await self.flush()
+                await asyncio.wrap_future(self._workers.dismiss())
+                await asyncio.wrap_future(self.clerk.dismiss())
+        except TimeoutError:
+            logger.error("The database does not answer: %d charges could not be settled.", self.clerk.waiting)
+
+
+async def _result(future: Future[Result]) -> Result:
+    """Wait for what a thread does. Raises StoreUnavailable."""
+    try:
+        return await asyncio.wrap_future(future)
+    except (DatabaseError, InterfaceError, ImproperlyConfigured) as error:
+        raise StoreUnavailable(f"the database of the limits: {error}") from error

@@ -1,0 +1,121 @@
+"""The way to Redis, which is the library redis: addresses, TLS, passwords, Sentinel and Cluster are its business.
+
+Here is what a gateway needs besides. There is one time limit for a whole exchange, and nothing is repeated behind its
+back. And after any failure the connection is given up: an answer that nobody read would be taken for the answer to the
+next question.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+
+from ai_gateway.limits.base import StoreUnavailable
+from ai_gateway.limits.redis.script import DIGEST, SCRIPT
+
+PASSING = ("READONLY", "OOM ", "MISCONF", "NOREPLICAS", "MASTERDOWN", "LOADING", "BUSY", "max number of clients")
+"""What is in errors that pass, as far as redis-py has no class of its own for them. Redis before 7 has most of them in
+`Error running script`. All others come again whenever the same is sent."""
+
+
+class ScriptFailed(StoreUnavailable):
+    """The script cannot do what it was sent, now or later."""
+
+
+class Unanswered(StoreUnavailable):
+    """There was no answer in time."""
+
+
+class Client:
+    """A connection of one event loop, opened when it is needed."""
+
+    def __init__(
+        self,
+        url: str,
+        timeout: float,
+        *,
+        cluster: bool = False,
+        sentinels: Sequence[tuple[str, int]] = (),
+        service: str = "mymaster",
+        options: Mapping[str, Any],
+    ) -> None:
+        self.is_open = False
+        """Whether there is a connection, as far as anybody knows."""
+        self._url = url
+        self._timeout = timeout
+        self._is_cluster = cluster
+        self._sentinels = sentinels
+        self._service = service
+        self._options = options
+        self._redis: Any = None
+        self._closers: list[Callable[[], Awaitable[Any]]] = []
+
+    async def run(self, keys: Sequence[str], argument: bytes) -> bytes:
+        """Have Redis run the script. Raises StoreUnavailable, after which it may have run all the same."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                answer = await self._run(keys, argument)
+        except TimeoutError as error:
+            await self.aclose()
+            raise Unanswered(f"Redis did not answer within {self._timeout:g} s") from error
+        except (RedisError, OSError) as error:
+            await self.aclose()
+            raise _failure(error) from error
+        except BaseException:
+            await self.aclose()
+            raise
+        self.is_open = True
+        return answer
+
+    async def _run(self, keys: Sequence[str], argument: bytes) -> bytes:
+        if self._redis is None:
+            self._redis = self._open()
+        try:
+            answer = await self._redis.execute_command("EVALSHA", DIGEST, len(keys), *keys, argument)
+        except NoScriptError:
+            answer = await self._redis.execute_command("EVAL", SCRIPT, len(keys), *keys, argument)
+        assert isinstance(answer, bytes)
+        return answer
+
+    def _open(self) -> Any:
+        # Of an exchange as a whole the time is limited: to limit each step costs a task in Python 3.11.
+        options = {"retry": Retry(NoBackoff(), 0), "socket_timeout": None, **self._options}
+        if self._is_cluster:
+            cluster = RedisCluster.from_url(self._url, **options)
+            self._closers = [cluster.aclose]
+            return cluster
+        if self._sentinels:
+            sentinel = Sentinel([tuple(each) for each in self._sentinels], **options)  # type: ignore[no-untyped-call]
+            master = sentinel.master_for(self._service)
+            self._closers = [master.aclose, *(each.aclose for each in sentinel.sentinels)]
+            return master
+        single = Redis.from_url(self._url, **options)
+        self._closers = [single.aclose]
+        return single
+
+    async def aclose(self) -> None:
+        """Close the connection. It is opened anew when it is needed again."""
+        self.is_open = False
+        self._redis = None
+        closers, self._closers = self._closers, []
+        for close in closers:
+            # What fails here is given up anyway, and that is all that is wanted of it.
+            with contextlib.suppress(RedisError, OSError):
+                async with asyncio.timeout(self._timeout):
+                    await close()
+
+
+def _failure(error: RedisError | OSError) -> StoreUnavailable:
+    text = str(error)
+    message = f"Redis: {type(error).__name__}: {text}"
+    if type(error) is ResponseError and not any(word in text for word in PASSING):
+        return ScriptFailed(message)
+    return StoreUnavailable(message)

@@ -1,0 +1,291 @@
+"""What one event loop has to do with Redis: everything that its calls want goes there in batches, one at a time.
+
+What calls want while a batch is under way goes with the next one: the more there is to do, the less each of it costs.
+What ended goes with the next batch, or a few milliseconds later by itself.
+
+Only the line's own task talks to Redis. A caller that hangs up leaves the answer to it, and what was taken for nobody
+is given back at once; so no caller can get another one's answer, whoever is cancelled when.
+
+While Redis fails, all who wait are told so, and what ended is kept and sent when it answers. Should it have forgotten,
+it is told again what calls under way have reserved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+
+from ai_gateway.charges import Charge, Settlement
+from ai_gateway.limits.base import StoreUnavailable
+from ai_gateway.limits.redis.batches import MICROS, Answer, Settled, Wanted
+from ai_gateway.limits.redis.client import ScriptFailed
+from ai_gateway.limits.redis.holdings import LOOKS, Holdings
+from ai_gateway.limits.redis.link import Link, Stale
+from ai_gateway.limits.redis.script import ADMITTED, MISSING, TAKE
+from ai_gateway.limits.redis.seeds import Seeds
+
+logger = logging.getLogger("ai_gateway")
+
+LINGER = 0.005
+"""Seconds that what ended waits for a batch to go with."""
+
+PAUSE = 0.5
+"""Seconds between two attempts to send what ended to a Redis that fails."""
+
+LAST = 2.0
+"""Seconds for which what is left is tried to be sent before an event loop ends."""
+
+MOST_WANTED = 128
+"""What goes into a batch at most. Redis does nothing else meanwhile, for some 20 microseconds each."""
+
+MOST_SETTLED = 512
+
+MOST_KEPT = 100_000
+"""Ended calls that are kept for a Redis that fails. What others reserved counts as spent when it expires."""
+
+
+_alive: set[Line] = set()
+"""Those that have something open. The event loop knows them, but does not keep them: their store may be gone before."""
+
+
+class Line:
+    """The batches of the running event loop. `left` is what was settled where there is none, or where it ended too
+    soon."""
+
+    def __init__(self, link: Link, seeds: Seeds | None, left: deque[Settled], on_end: Callable[[], object]) -> None:
+        self.holdings = Holdings()
+        self._link = link
+        self._seeds = seeds
+        self._left = left
+        self._on_end = on_end
+        self._loop = asyncio.get_running_loop()
+        self._wanted: deque[Wanted] = deque()
+        self._settled: deque[Settled] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._seeders: set[asyncio.Task[None]] = set()
+        self._timers: dict[Callable[[], None], asyncio.TimerHandle] = {}
+        self._life: AsyncGenerator[None] | None = None
+        self._ttl = 0.0
+        self._failure = ""
+        self._forgotten = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its event loop is closed."""
+        return self._loop.is_closed()
+
+    async def ask(self, mode: int, call: str, charges: Sequence[Charge], ttl: float = 0.0) -> Answer:
+        """Have Redis take charges, or look at them. Raises StoreUnavailable."""
+        answered: asyncio.Future[Answer] = self._loop.create_future()
+        wanted = Wanted(mode, call, charges, round(ttl * MICROS), answered)
+        self._wanted.append(wanted)
+        self._wake()
+        try:
+            return await answered
+        except asyncio.CancelledError:
+            # The answer may have come in the same turn of the event loop.
+            if answered.done() and not answered.cancelled() and answered.exception() is None:
+                self._give_back(wanted, answered.result())
+            raise
+
+    def settle(self, settled: Settled) -> None:
+        """Send soon what ended."""
+        self.holdings.drop(settled.call, [charge for charge, _ in settled.settlements])
+        self._settled.append(settled)
+        if len(self._settled) > MOST_KEPT:
+            self._settled.popleft()
+            self._forgotten += 1
+        if self._task is None:
+            self._later(LINGER, self._send_settled)
+
+    def renew(self, *, all_of_it: bool = False) -> None:
+        """Renew what calls under way have reserved, as far as it is time."""
+        self._wanted.extend(self.holdings.renewals(self._loop.time(), all_of_it=all_of_it))
+        if self._wanted:
+            self._wake()
+        if self.holdings:
+            self._later(self._ttl / LOOKS, self.renew)
+
+    async def flush(self) -> bool:
+        """Wait until everything is sent, for a while, and tell whether it is."""
+        until = self._loop.time() + LAST
+        while self._task is not None or self._wanted or self._settled or self._left:
+            remaining = until - self._loop.time()
+            if remaining <= 0:
+                return False
+            await asyncio.wait([self._wake()], timeout=remaining)
+            if self._failure:
+                await asyncio.sleep(min(PAUSE / 5, remaining))
+        return True
+
+    async def aclose(self) -> None:
+        """Send what is left, and close the connection."""
+        if self._life is not None:
+            await self._life.aclose()
+        else:
+            await self._end()
+
+    # From the first batch to the end of the event loop.
+
+    async def _live(self) -> AsyncGenerator[None]:
+        """End with the event loop, which closes asynchronous generators when it ends and tells nobody else of it."""
+        _alive.add(self)
+        try:
+            yield
+        finally:
+            _alive.discard(self)
+            await self._end()
+
+    async def _end(self) -> None:
+        is_done = await self.flush()
+        self._on_end()
+        for timer in self._timers.values():
+            timer.cancel()
+        for task in [*self._seeders, *filter(None, [self._task])]:
+            task.cancel()
+        self._left.extend(self._settled)
+        self._settled.clear()
+        if not is_done:
+            logger.error("%d ended calls are not settled yet. %s", len(self._left), self._failure)
+        await self._link.aclose()
+
+    def _later(self, seconds: float, do: Callable[[], None]) -> None:
+        """Do something after a while, once however often that is asked for meanwhile."""
+        if do not in self._timers:
+            self._timers[do] = self._loop.call_later(seconds, self._do, do)
+
+    def _do(self, do: Callable[[], None]) -> None:
+        del self._timers[do]
+        do()
+
+    def _send_settled(self) -> None:
+        if self._settled:
+            self._wake()
+
+    def _wake(self) -> asyncio.Task[None]:
+        if self._task is None:
+            self._task = self._loop.create_task(self._work())
+        return self._task
+
+    async def _work(self) -> None:
+        failure = StoreUnavailable("The event loop ends")
+        try:
+            if self._life is None:
+                self._life = self._live()
+                await anext(self._life)
+            while self._wanted or self._settled or self._left:
+                await self._exchange()
+        except StoreUnavailable as error:
+            failure = error
+            self._rest(error)
+        finally:
+            self._task = None
+            self._refuse(self._wanted, failure)
+            self._wanted.clear()
+
+    # One batch.
+
+    async def _exchange(self) -> None:
+        if not self._link.is_open:
+            await self._link.open()
+            self._wanted.extendleft(self.holdings.renewals(self._loop.time(), all_of_it=True))
+        settled, wanted = self._next_batch()
+        try:
+            answers = await self._link.send(settled, wanted)
+        except Stale:
+            self._settled.extendleft(reversed(settled))
+            self._wanted.extendleft(reversed(wanted))
+            return
+        except ScriptFailed as error:
+            logger.error("What %d ended calls had reserved will count as spent. %s", len(settled), error)
+            self._refuse(wanted, error)
+            return
+        except BaseException as error:
+            self._settled.extendleft(reversed(settled))
+            self._abandon(wanted, error)
+            raise
+        self._recover()
+        for each, answer in zip(wanted, answers, strict=True):
+            self._deliver(each, answer)
+
+    def _next_batch(self) -> tuple[list[Settled], list[Wanted]]:
+        settled: list[Settled] = []
+        for queue in (self._settled, self._left):
+            while queue and len(settled) < MOST_SETTLED:
+                settled.append(queue.popleft())
+        wanted: list[Wanted] = []
+        while self._wanted and len(wanted) < MOST_WANTED:
+            each = self._wanted.popleft()
+            if each.answered is None or not each.answered.done():
+                wanted.append(each)
+        return settled, wanted
+
+    def _deliver(self, wanted: Wanted, answer: Answer) -> None:
+        if answer.code == MISSING:
+            task = self._loop.create_task(self._find_seeds(wanted, answer.missing))
+            self._seeders.add(task)
+            task.add_done_callback(self._seeders.discard)
+        elif wanted.answered is None:
+            return
+        elif wanted.answered.done():  # Whoever asked hung up.
+            self._give_back(wanted, answer)
+        else:
+            if wanted.mode == TAKE and answer.code == ADMITTED:
+                self._hold(wanted)
+            wanted.answered.set_result(answer)
+
+    def _hold(self, wanted: Wanted) -> None:
+        self._ttl = wanted.ttl / MICROS
+        self.holdings.add(wanted.call, wanted.charges, self._ttl, self._loop.time())
+        if self.holdings:
+            self._later(self._ttl / LOOKS, self.renew)
+
+    def _give_back(self, wanted: Wanted, answer: Answer) -> None:
+        """Settle by nothing what was taken for nobody."""
+        if wanted.mode == TAKE and answer.code == ADMITTED:
+            self.settle(Settled(wanted.call, [Settlement(charge, 0) for charge in wanted.charges]))
+
+    async def _find_seeds(self, wanted: Wanted, missing: Sequence[int]) -> None:
+        """Ask what quotas begin with that Redis does not have, and send it what was wanted again."""
+        assert self._seeds is not None
+        try:
+            found = await self._seeds.of([wanted.charges[place] for place in missing])
+        except StoreUnavailable as error:
+            self._refuse([wanted], error)
+            return
+        wanted.seeds = wanted.seeds | dict(zip(missing, found, strict=True))
+        self._wanted.append(wanted)
+        self._wake()
+
+    # When Redis fails.
+
+    def _abandon(self, wanted: Iterable[Wanted], error: BaseException) -> None:
+        """Refuse what was sent. It may have been taken all the same: in that case it is given back."""
+        self._refuse(wanted, error)
+        for each in wanted:
+            if each.mode == TAKE:
+                self.settle(Settled(each.call, [Settlement(charge, 0) for charge in each.charges]))
+
+    def _refuse(self, wanted: Iterable[Wanted], error: BaseException) -> None:
+        for each in wanted:
+            if each.answered is not None and not each.answered.done():
+                each.answered.set_exception(StoreUnavailable(str(error)))
+
+    def _rest(self, error: StoreUnavailable) -> None:
+        """Try again after a while what is to be settled. Whoever asks meanwhile tries at once."""
+        if not self._failure:
+            logger.error("What calls used is kept until it can be settled. %s", error)
+        self._failure = str(error)
+        if self._settled:
+            self._later(PAUSE, self._send_settled)
+
+    def _recover(self) -> None:
+        if not self._failure:
+            return
+        self._failure = ""
+        logger.warning("Redis answers again.")
+        if self._forgotten:
+            logger.error("%d ended calls were not settled: what they had reserved counts as spent.", self._forgotten)
+            self._forgotten = 0

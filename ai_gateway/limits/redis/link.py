@@ -1,0 +1,87 @@
+"""Batches over one connection, each within its time: Redis's time is known, and so is when a batch is of no use more.
+
+A Redis that was stopped goes on with what it was sent before. Whoever sent that has given up by then, so every batch
+says until when its answer is waited for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from ai_gateway.limits.base import StoreUnavailable
+from ai_gateway.limits.redis.batches import MICROS, Answer, Answers, Settled, Wanted, decode, encode
+from ai_gateway.limits.redis.client import Client, ScriptFailed, Unanswered
+
+
+class Stale(Exception):
+    """The connection had served, and does not any more: Redis closed it, was restarted or is no master now."""
+
+
+class Link:
+    """A connection that batches are sent over. `tag` is what all keys begin with; `clock` replaces Redis's."""
+
+    def __init__(
+        self, client: Client, *, tag: str, timeout: float, seed: int, clock: Callable[[], float] | None
+    ) -> None:
+        self._client = client
+        self._tag = tag
+        self._timeout = round(timeout * MICROS)
+        self._seed = seed
+        self._clock = clock
+        self._ahead = 0
+        """How far Redis's clock is ahead of the monotonic one, in microseconds."""
+        self._has_served = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection, as far as anybody knows."""
+        return self._client.is_open
+
+    async def open(self) -> None:
+        """Connect, and learn Redis's time. Raises StoreUnavailable."""
+        self._has_served = False
+        await self._run((), (), 0)
+
+    async def send(self, settled: Sequence[Settled], wanted: Sequence[Wanted]) -> list[Answer]:
+        """Have a batch done. It does no harm if it was done before.
+
+        Raises StoreUnavailable, ScriptFailed among it, after which nobody knows what was done; Stale if it is worth
+        while to open the connection and to send the same again.
+        """
+        for _ in range(2):
+            deadline = _micros() + self._ahead + self._timeout
+            try:
+                answers = await self._run(settled, wanted, deadline)
+            except (Unanswered, ScriptFailed):
+                raise
+            except StoreUnavailable as error:
+                if self._has_served:
+                    raise Stale from error
+                raise
+            if not answers.is_late:
+                self._has_served = True
+                return answers.answers
+            # It was answered in time and yet it was late: one of the clocks was set. Now it is known how far.
+        raise StoreUnavailable("Redis: its clock is not the same twice")
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self._client.aclose()
+
+    async def _run(self, settled: Sequence[Settled], wanted: Sequence[Wanted], deadline: int) -> Answers:
+        time_given = round(self._clock() * MICROS) if self._clock is not None else 0
+        keys, argument = encode(self._tag, settled, wanted, seed=self._seed, deadline=deadline, time=time_given)
+        answer = await self._client.run(keys, argument)
+        try:
+            answers = decode(answer)
+        except msgspec.DecodeError as error:
+            raise ScriptFailed(f"Redis: what it answers is not understood: {error}") from error
+        self._ahead = answers.time - _micros()
+        return answers
+
+
+def _micros() -> int:
+    return time.monotonic_ns() // 1000

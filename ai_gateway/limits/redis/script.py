@@ -1,0 +1,247 @@
+"""The script that Redis runs for a batch: what ended is settled, then each call takes what it wants, all or nothing.
+
+Redis runs a script as one step and tells the time in it, so all processes go by one clock. Of each counter there are
+two keys, with the tag of all of them in front:
+
+* `{tag}:rate:NAME` is the theoretical arrival time of GCRA, in microseconds since 1970. In `{tag}:open-rate:NAME`, a
+  sorted set, is for each open charge the arrival time that it led to: so what has come back with time does not come
+  back again when the charge is settled.
+* `{tag}:quota:NAME` is a hash of what is `spent` and `reserved`. In `{tag}:open-quota:NAME` is when each open charge
+  expires. It counts as spent then, and is remembered as `late:...` so that it can be settled after all.
+* `{tag}:open-concurrency:NAME` is when each open charge expires. It is free then.
+
+A charge is open if it is in the set, as `CALL:AMOUNT`. So to take or to settle it a second time does nothing, and a
+batch of which nobody knows whether it was run may be sent again. Every key expires: rates a while after their last use,
+quotas a while after their period. A quota that is not there is asked for (`MISSING`), and made with what it is told.
+
+The batch and its answer are in MessagePack, which costs both sides little. Redis's Lua has no other numbers than
+doubles: sums are exact up to 2**53, which is 9 million dollars in nano-dollars. Rates are in whole microseconds, as in
+`gcra.py`.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha1
+
+RATE, QUOTA, CONCURRENCY = 1, 2, 3
+TAKE, RENEW, LOOK = 1, 2, 3
+REFUSED, ADMITTED, MISSING = 0, 1, 2
+
+LONGEST_CALL = 6 * 3600
+"""Seconds for which charges are remembered that nobody settles, and for which calls are kept from expiring."""
+
+_NAMES = f"""
+local RATE, QUOTA, CONCURRENCY = {RATE}, {QUOTA}, {CONCURRENCY}
+local TAKE, RENEW, LOOK = {TAKE}, {RENEW}, {LOOK}
+local REFUSED, ADMITTED, MISSING = {REFUSED}, {ADMITTED}, {MISSING}
+local REMEMBERED = {LONGEST_CALL} * 1e6
+"""
+
+_SCRIPT = """
+local NEVER = 400 * 86400e6
+local LATE = 'late:'
+
+local batch = cmsgpack.unpack(ARGV[1])
+local deadline, given_time, settled, wanted = batch[1], batch[2], batch[3], batch[4]
+local clock = redis.call('TIME')
+local time = clock[1] * 1e6 + clock[2]
+-- Whoever sent this has given up, and does not count on it any more: Redis was stopped, and found it when it went on.
+if deadline > 0 and time > deadline then return cmsgpack.pack({time, true, {}}) end
+local now = given_time > 0 and given_time or time
+
+local function read(fields)
+  local place = fields[1]
+  return {
+    count = KEYS[2 * place - 1], open = KEYS[2 * place], algorithm = fields[2], amount = fields[3],
+    ceiling = fields[4], window = fields[5] * 1e6, ends_at = math.floor(fields[6] * 1e6 + 0.5), is_soft = fields[7],
+    seed = fields[8],
+  }
+end
+
+-- The microseconds in which so much of a rate flows back.
+local function cost(charge, amount)
+  return math.floor(amount * charge.window / math.max(charge.ceiling, 1))
+end
+
+local function member_of(call, charge)
+  return call .. string.format(':%.0f', charge.amount)
+end
+
+local function keep(key, micros)
+  redis.call('PEXPIRE', key, math.ceil(micros / 1000))
+end
+
+local function lifetime(charge)
+  return REMEMBERED + (charge.ends_at > 0 and math.max(charge.ends_at - now, 0) or NEVER)
+end
+
+local function set_arrival(charge, arrival)
+  redis.call('SET', charge.count, arrival)
+  keep(charge.count, math.max(arrival - now, 0) + REMEMBERED)
+end
+
+local function spend_expired(charge)
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', charge.open, '-inf', now, 'LIMIT', 0, 100)) do
+    redis.call('ZREM', charge.open, member)
+    if string.sub(member, 1, #LATE) ~= LATE then
+      local amount = tonumber(string.match(member, '%d+$'))
+      redis.call('HINCRBY', charge.count, 'reserved', 0 - amount)  -- Of 0, `-amount` would be "-0", which is an error.
+      redis.call('HINCRBY', charge.count, 'spent', amount)
+      redis.call('ZADD', charge.open, now + REMEMBERED, LATE .. member)
+    end
+  end
+end
+
+local function expire(charge)
+  if charge.algorithm == RATE then
+    redis.call('ZREMRANGEBYSCORE', charge.open, '-inf', now - REMEMBERED)
+  elseif charge.algorithm == QUOTA then
+    spend_expired(charge)
+  else
+    redis.call('ZREMRANGEBYSCORE', charge.open, '-inf', now)
+  end
+end
+
+-- How full a counter is: a rate in microseconds until it is empty, the others in what they count. nil: nobody knows.
+local function level_of(charge)
+  if charge.algorithm == RATE then
+    return math.max((tonumber(redis.call('GET', charge.count) or 0)) - now, 0)
+  elseif charge.algorithm == CONCURRENCY then
+    return redis.call('ZCARD', charge.open)
+  end
+  local fields = redis.call('HMGET', charge.count, 'spent', 'reserved')
+  if fields[1] then return fields[1] + (fields[2] or 0) end
+  if charge.seed < 0 then return nil end
+  redis.call('HSET', charge.count, 'spent', charge.seed, 'reserved', 0)
+  keep(charge.count, lifetime(charge))
+  return charge.seed
+end
+
+-- Seconds until a charge would be admitted: nil for now, -1 for nobody knows.
+local function wait_for(charge, level)
+  if charge.is_soft then return nil end
+  if charge.algorithm == RATE then
+    if charge.ceiling == 0 then return charge.window / 1e6 end
+    -- What there never is room for is admitted when there is nothing else.
+    local excess = level + math.min(cost(charge, charge.amount), charge.window) - charge.window
+    return excess > 0 and excess / 1e6 or nil
+  end
+  if level + charge.amount <= charge.ceiling then return nil end
+  if charge.ends_at > now then return (charge.ends_at - now) / 1e6 end
+  return -1
+end
+
+local function state_of(charge, level)
+  local used, resets_in = level, 0
+  if charge.algorithm == RATE then
+    used, resets_in = math.ceil(level * charge.ceiling / charge.window), level / 1e6
+  elseif charge.ends_at > now then
+    resets_in = (charge.ends_at - now) / 1e6
+  end
+  return {used, math.max(charge.ceiling - used, 0), resets_in}
+end
+
+-- Take a charge that is not open yet, and tell the level after it.
+local function take(charge, call, ttl, level)
+  local member = member_of(call, charge)
+  if charge.algorithm == RATE then
+    if redis.call('ZSCORE', charge.open, member) then return level end
+    level = level + cost(charge, charge.amount)
+    set_arrival(charge, now + level)
+    redis.call('ZADD', charge.open, now + level, member)
+    keep(charge.open, level + REMEMBERED)
+    return level
+  end
+  local is_new = redis.call('ZADD', charge.open, now + ttl, member) == 1
+  if charge.algorithm == CONCURRENCY then
+    keep(charge.open, 2 * ttl)
+    return is_new and level + 1 or level
+  end
+  keep(charge.open, lifetime(charge))
+  keep(charge.count, lifetime(charge))
+  if not is_new then return level end
+  redis.call('HINCRBY', charge.count, 'reserved', charge.amount)
+  if redis.call('ZREM', charge.open, LATE .. member) == 1 then
+    redis.call('HINCRBY', charge.count, 'spent', 0 - charge.amount)
+    return level
+  end
+  return level + charge.amount
+end
+
+local function settle_rate(charge, call, actual)
+  local member = member_of(call, charge)
+  local arrived = redis.call('ZSCORE', charge.open, member)
+  if not arrived then return end
+  redis.call('ZREM', charge.open, member)
+  local change = cost(charge, actual) - cost(charge, charge.amount)
+  if change < 0 then change = math.max(change, math.min(now - arrived, 0)) end
+  local arrival = redis.call('GET', charge.count)
+  if arrival and change ~= 0 then set_arrival(charge, arrival + change) end
+end
+
+local function settle(charge, call, actual)
+  if charge.algorithm == RATE then return settle_rate(charge, call, actual) end
+  local member = member_of(call, charge)
+  local was_open = redis.call('ZREM', charge.open, member) == 1
+  if charge.algorithm == CONCURRENCY or redis.call('HEXISTS', charge.count, 'spent') == 0 then return end
+  if was_open then
+    redis.call('HINCRBY', charge.count, 'reserved', 0 - charge.amount)
+    redis.call('HINCRBY', charge.count, 'spent', actual)
+  elseif redis.call('ZREM', charge.open, LATE .. member) == 1 then
+    redis.call('HINCRBY', charge.count, 'spent', actual - charge.amount)
+  end
+end
+
+local function look_at(charges)
+  local levels, missing = {}, {}
+  for place, charge in ipairs(charges) do
+    expire(charge)
+    levels[place] = level_of(charge)
+    if not levels[place] then missing[#missing + 1] = place - 1 end
+  end
+  return levels, missing
+end
+
+local function states_of(charges, levels)
+  local states = {}
+  for place, charge in ipairs(charges) do states[place] = state_of(charge, levels[place]) end
+  return states
+end
+
+local function answer(mode, call, ttl, charges)
+  local levels, missing = look_at(charges)
+  if #missing > 0 then return {MISSING, {}, 0, -1, missing} end
+  if mode == TAKE then
+    for place, charge in ipairs(charges) do
+      local wait = wait_for(charge, levels[place])
+      if wait and not redis.call('ZSCORE', charge.open, member_of(call, charge)) then
+        return {REFUSED, states_of(charges, levels), place - 1, wait, {}}
+      end
+    end
+  end
+  if mode ~= LOOK then
+    for place, charge in ipairs(charges) do levels[place] = take(charge, call, ttl, levels[place]) end
+  end
+  return {ADMITTED, states_of(charges, levels), 0, -1, {}}
+end
+
+for _, each in ipairs(settled) do settle(read(each[2]), each[1], each[3]) end
+local answers = {}
+for number, each in ipairs(wanted) do
+  local charges = {}
+  for place, fields in ipairs(each[4]) do charges[place] = read(fields) end
+  answers[number] = answer(each[1], each[2], each[3], charges)
+end
+return cmsgpack.pack({time, false, answers})
+"""
+
+SCRIPT = _NAMES + _SCRIPT
+"""What is asked is `[deadline, time, settled, wanted]`: until when the answer is waited for and what time it is (0: as
+Redis says), in microseconds since 1970. Settled is `[call, charge, actual]`. Wanted is `[mode, call, ttl, charges]`; a
+reservation lives `ttl` microseconds. A charge is `[place of its two keys, algorithm, amount, ceiling, window,
+ends_at, is_soft, seed]`, as in `charges.py`, and a seed of -1 is not known.
+
+What is answered is `[time, is_late, answers]`, one for each wanted: `[code, states, refused, retry_after, missing]`."""
+
+DIGEST = sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
+"""By which Redis knows the script."""

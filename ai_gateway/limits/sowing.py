@@ -1,0 +1,76 @@
+"""What was spent before this process began to count: asked for once for each counter, beside the event loop.
+
+A call waits for the answer, for PATIENCE at most: then its counter begins at 0, and what comes late is added when it
+comes. Where nobody can tell, counters begin at 0, which is logged once until somebody can again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+
+from ai_gateway.charges import Charge
+from ai_gateway.limits.workers import Workers
+
+logger = logging.getLogger("ai_gateway")
+
+Seed = Callable[[Charge], int]
+"""Tells what was spent of a counter, in its unit. It runs in a thread, and may raise anything."""
+
+PATIENCE = 2.0
+"""Seconds for which a call waits to learn what was spent before it."""
+
+THREADS = 2
+
+
+class Sower:
+    """Asks for seeds, and has them sown. `is_sown` tells whether a counter has begun, `sow` adds to it, in a thread."""
+
+    def __init__(self, seed: Seed, is_sown: Callable[[Charge], bool], sow: Callable[[Charge, int], None]) -> None:
+        self._seed = seed
+        self._is_sown = is_sown
+        self._sow = sow
+        self._lock = threading.Lock()
+        self._asked: dict[str, Future[None]] = {}
+        self._is_failing = False
+        self._workers = Workers("ai-gateway-seeds", THREADS)
+
+    async def sow(self, charges: Sequence[Charge]) -> None:
+        """Wait until the counters of these charges are sown, or should begin without."""
+        waiting = [asyncio.wrap_future(self._begin(charge)) for charge in charges]
+        _, late = await asyncio.wait(waiting, timeout=PATIENCE)
+        for each in late:
+            each.cancel()
+        if late:
+            logger.warning("What was spent before is not known yet: %d counters begin at 0", len(late))
+
+    def _begin(self, charge: Charge) -> Future[None]:
+        """Ask for a counter's seed, unless somebody has. Nobody can cancel what is given, for others wait for it."""
+        with self._lock:
+            asked = self._asked.get(charge.counter)
+            if asked is None:
+                asked = Future()
+                asked.set_running_or_notify_cancel()
+                if self._is_sown(charge):
+                    asked.set_result(None)
+                    return asked
+                self._asked[charge.counter] = asked
+                self._workers.submit(lambda: self._ask(charge, asked))
+            return asked
+
+    def _ask(self, charge: Charge, asked: Future[None]) -> None:
+        try:
+            spent = self._seed(charge)
+            self._is_failing = False
+        except Exception as error:
+            spent = 0
+            if not self._is_failing:
+                logger.error("What was spent before cannot be read, limits begin at 0: %s", error)
+            self._is_failing = True
+        with self._lock:
+            self._sow(charge, spent)
+            self._asked.pop(charge.counter, None)
+        asked.set_result(None)

@@ -1,0 +1,73 @@
+"""Who hears an answer that passes, and what it used: reported by the provider, else estimated.
+
+reckoning     from what was told, and what passed, to what was used
+events        a stream of events: read in samples, so that it costs next to nothing
+unasked       the same, without the event that the gateway asked for and the caller did not
+bodies        a body that is no stream, however long
+translated    an answer that is translated, from its meaning
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ai_gateway.calls import Call
+from ai_gateway.consumption import UNUSED, Consumption, Listener
+from ai_gateway.listeners.bodies import BodyListener
+from ai_gateway.listeners.events import EventListener, FrameListener
+from ai_gateway.listeners.translated import MeaningListener
+from ai_gateway.listeners.unasked import UnaskedListener
+from ai_gateway.protocols import PROTOCOLS
+from ai_gateway.protocols.bedrock_converse.framing import CONTENT_TYPE as FRAMES
+from ai_gateway.protocols.endpoints import is_unpaid, passing_of
+from ai_gateway.protocols.passing import Passing
+
+EVENTS = b"text/event-stream"
+
+
+class Known(Listener):
+    """Need not hear: what the answer uses is known before."""
+
+    __slots__ = ("_consumption", "has_content")
+
+    def __init__(self, consumption: Consumption | None) -> None:
+        self._consumption = consumption
+        self.has_content = True
+
+    def hear(self, data: bytes) -> bytes:
+        """See Listener.hear()."""
+        return data
+
+    def consumption(self) -> Consumption | None:
+        """See Listener.consumption()."""
+        return self._consumption
+
+
+def listener_of(call: Call, headers: Mapping[bytes, bytes], *, is_unasked: bool = False) -> Listener:
+    """Choose who hears the answer to a call that a provider has accepted, by its headers.
+
+    `is_unasked` says that the gateway asked for a usage event that its caller did not want.
+    """
+    passing = _passing(call)
+    if passing is None:
+        return Known(UNUSED if call.method != "POST" or is_unpaid(call.path) else None)
+    content_type = headers.get(b"content-type", b"")
+    if b"content-encoding" in headers:
+        return BodyListener(call, passing)
+    if content_type.startswith(EVENTS):
+        return (UnaskedListener if is_unasked else EventListener)(call, passing)
+    if content_type.startswith(FRAMES):
+        return FrameListener(call, passing)
+    return BodyListener(call, passing)
+
+
+def _passing(call: Call) -> Passing | None:
+    if call.method != "POST":
+        return None
+    if call.dialect.is_generation:
+        return PROTOCOLS[call.dialect.name].passing()
+    make = passing_of(call.path)
+    return make(call.body if isinstance(call.body, bytes) else b"") if make is not None else None
+
+
+__all__ = ["BodyListener", "EventListener", "Known", "MeaningListener", "UnaskedListener", "listener_of"]

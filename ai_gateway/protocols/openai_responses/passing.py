@@ -1,0 +1,100 @@
+"""What a response tells while it passes. A stream repeats the whole response in its last event, with the usage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ai_gateway.protocols.openai_responses.usage import read_usage
+from ai_gateway.protocols.passing import Passing, decoded
+
+SEARCH = "web_search_call"
+"""The type of an item that was a search of the web, which OpenAI counts apart."""
+
+
+class _Content(msgspec.Struct):
+    text: str | None = None
+    refusal: str | None = None
+
+
+class _Item(msgspec.Struct):
+    type: str | None = None
+
+
+class _Spoken(_Item):
+    content: list[_Content] | None = None
+    summary: list[_Content] | None = None
+    arguments: str | None = None
+    input: str | None = None
+
+
+class _Response(msgspec.Struct):
+    id: Any = None
+    model: Any = None
+    service_tier: Any = None
+    usage: Any = None
+    output: list[_Item] | None = None
+
+
+class _Event(msgspec.Struct):
+    type: str = ""
+    delta: Any = None
+    response: _Response | None = None
+
+
+class _Whole(msgspec.Struct):
+    output: list[_Spoken] | None = None
+
+
+_response = msgspec.json.Decoder(_Response)
+_event = msgspec.json.Decoder(_Event)
+_whole = msgspec.json.Decoder(_Whole)
+
+
+class ResponsePassing(Passing):
+    """Reads one answer."""
+
+    __slots__ = ()
+
+    marker = b'"output_tokens"'
+
+    def event(self, data: bytes) -> None:
+        """See Passing.event()."""
+        event = decoded(_event, data)
+        if event is None:
+            return
+        if event.response is not None:
+            self._head(event.response)
+        elif event.delta and isinstance(event.delta, str) and "audio.delta" not in event.type:
+            if "reasoning" in event.type:
+                self.add_reasoning(event.delta)
+            else:
+                self.add_text(event.delta)
+
+    def answer(self, body: bytes) -> None:
+        """See Passing.answer()."""
+        response = decoded(_response, body)
+        if response is not None:
+            self._head(response)
+        if self.usage is None:
+            whole = decoded(_whole, body)
+            for item in (whole.output if whole is not None else None) or ():
+                self._item(item)
+
+    def _head(self, response: _Response) -> None:
+        self.name(response.id, response.model, response.service_tier)
+        usage = read_usage(response.usage)
+        if usage is not None:
+            self.usage, self.is_final = usage, True
+            searches = sum(item.type == SEARCH for item in response.output or ())
+            if searches:
+                self.units = {"searches": searches}
+
+    def _item(self, item: _Spoken) -> None:
+        for content in item.content or ():
+            self.add_text(content.text or content.refusal or "")
+        for content in item.summary or ():
+            self.add_reasoning(content.text or "")
+        if item.arguments or item.input:
+            self.add_text(item.arguments or item.input or "")

@@ -1,0 +1,99 @@
+"""What can be learnt of an answer that passes unchanged: what it used, and how much text it brought.
+
+A `Passing` reads one answer, from whole bodies or from some of a stream's events, each of which says what it says at
+most once. It decodes only the members that matter, by type: what else an event holds is checked for its syntax and
+skipped. Nothing here fails: what cannot be read was not said.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, TypeVar
+
+import msgspec
+
+from ai_gateway.protocols.conversation import TokenUsage
+from ai_gateway.protocols.jsontext import loads
+
+T = TypeVar("T")
+
+
+class Passing(ABC):
+    """What one answer has told so far.
+
+    `usage` is what the provider reported last; `is_final` says that it is its last word, and not what a stream had used
+    when it was cut. `prompt` is what was told of the prompt before the answer began. `units` is what is not counted in
+    tokens, as in `Consumption`. `text` and `reasoning` are the bytes of text that came, in UTF-8, and `pieces` the
+    number of deltas that they came in.
+    """
+
+    __slots__ = ("id", "is_final", "model", "pieces", "prompt", "reasoning", "text", "tier", "units", "usage")
+
+    marker: ClassVar[bytes]
+    """A byte string that is in every event which reports usage, and hardly in any other."""
+
+    can_be_estimated: ClassVar[bool] = True
+    """Whether prompt and text tell what was used where the answer does not."""
+
+    def __init__(self) -> None:
+        self.id = ""
+        self.model = ""
+        self.tier = ""
+        self.usage: TokenUsage | None = None
+        self.prompt: TokenUsage | None = None
+        self.is_final = False
+        self.units: dict[str, float] = {}
+        self.text = 0
+        self.reasoning = 0
+        self.pieces = 0
+
+    @abstractmethod
+    def event(self, data: bytes) -> None:
+        """Read the data of one event of a stream."""
+
+    @abstractmethod
+    def answer(self, body: bytes) -> None:
+        """Read a whole answer. Its text is counted only if it does not report usage."""
+
+    def name(self, id: Any, model: Any, tier: Any = None) -> None:
+        """Note what the provider calls the answer, the model and the tier, where it says so."""
+        if id and not self.id and isinstance(id, str):
+            self.id = id
+        if model and not self.model and isinstance(model, str):
+            self.model = model
+        if tier and isinstance(tier, str):
+            self.tier = tier
+
+    def add_text(self, text: str) -> None:
+        """Count a piece of the text that the caller sees, or of the arguments of a call."""
+        self.text += size(text)
+        self.pieces += 1
+
+    def add_reasoning(self, text: str) -> None:
+        """Count a piece of reasoning."""
+        self.reasoning += size(text)
+        self.pieces += 1
+
+
+def size(text: str) -> int:
+    """Count the bytes of a text in UTF-8. Half of a surrogate pair, which does occur, counts like the other half."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+def decoded(decoder: msgspec.json.Decoder[T], data: bytes) -> T | None:
+    """Decode what is wanted of an object; None if it is no JSON, or its members are not of the types that they have."""
+    try:
+        return decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        pass
+    try:
+        return msgspec.convert(loads(data), decoder.type)
+    except (msgspec.ValidationError, ValueError, RecursionError):
+        return None
+
+
+def count(members: object, name: str) -> int:
+    """Take a number out of an object; 0 if there is none."""
+    value = members.get(name) if isinstance(members, Mapping) else None
+    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else 0

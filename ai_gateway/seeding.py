@@ -1,0 +1,134 @@
+"""What was spent before this process began to count: read from what is written down of finished calls.
+
+A counter's name tells its rule and its subject, and the rule what to sum up. Whole days of the accounting time zone are
+summed up from the days' sums; an hour, the days of another time zone, and what those sums do not know (the value of a
+header) from the records of calls. Of headers that are not recorded nobody can tell: their counters begin at 0.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.core.exceptions import ValidationError
+from django.db.models import Count, F, Q, QuerySet, Sum
+from django.db.models.functions import Coalesce
+
+from ai_gateway import registry, stored
+from ai_gateway.allowances import LimitRule, period
+from ai_gateway.charges import Charge
+from ai_gateway.conf import settings
+from ai_gateway.meter import TRACKED
+from ai_gateway.models import UsageDaily, UsageRecord
+from ai_gateway.models.usage import TOKEN_BUCKETS
+
+logger = logging.getLogger("ai_gateway")
+
+WHOLE_DAYS = ("day", "week", "month", "total")
+
+_reported: set[str] = set()
+
+
+def spent(charge: Charge) -> int:
+    """Sum up what was spent of a counter in its period, in its unit. Raises DatabaseError."""
+    found = find(charge.counter, registry.snapshot().limits.rules)
+    if found is None or not stored.has_database():
+        return 0
+    rule, subject = found
+    if rule.scope == "header" and rule.header not in TRACKED:
+        if rule.id not in _reported:
+            _reported.add(rule.id)
+            logger.warning("The limit %r is of a header that is not recorded, and begins at 0.", rule.name)
+        return 0
+    sums = _of_subject(_of_period(rule, charge.ends_at), rule, subject)
+    return sum(row["amount"] for row in sums)
+
+
+def find(counter: str, rules: Iterable[LimitRule]) -> tuple[LimitRule, str] | None:
+    """Find the rule that a counter of a period belongs to, and its subject: `LimitRule.charge` wrote the name."""
+    name = counter.rpartition(":")[0]
+    found = [rule for rule in rules if name.startswith(f"{rule.id}:")]
+    if not found:
+        return None
+    rule = max(found, key=lambda each: len(each.id))
+    return rule, name[len(rule.id) + 1 :]
+
+
+def _of_period(rule: LimitRule, ends_at: float) -> QuerySet[Any]:
+    """Select the rows of a period, the amounts of which are still to be summed up."""
+    begins_at = period(rule.window, rule.zone, ends_at - 1).begins_at
+    if rule.window in WHOLE_DAYS and rule.zone == settings.TIME_ZONE and rule.scope != "header":
+        days = UsageDaily.objects.order_by()
+        if ends_at:
+            zone = ZoneInfo(rule.zone)
+            first, after = (datetime.fromtimestamp(at, zone).date() for at in (begins_at, ends_at))
+            days = days.filter(day__gte=first, day__lt=after)
+        return days
+    records = UsageRecord.objects.order_by()
+    if ends_at:
+        first_moment, after_it = (datetime.fromtimestamp(at, UTC) for at in (begins_at, ends_at))
+        records = records.filter(started_at__gte=first_moment, started_at__lt=after_it)
+    return records
+
+
+def _of_subject(rows: QuerySet[Any], rule: LimitRule, subject: str) -> Iterable[dict[str, Any]]:
+    """Sum up the rows of a subject, or several of what a pattern fits."""
+    columns = _columns(rule)
+    if rule.scope == "everyone":
+        return _summed(rows, rule)
+    if rule.scope in ("key", "user", "group"):
+        return _summed(rows.filter(_is_of(rows, rule.scope, subject)), rule)
+    if "*" not in subject:
+        is_it = Q(**{columns[-1]: subject})
+        if rule.scope == "model" and "/" in subject:
+            provider, _, model = subject.partition("/")
+            is_it |= Q(provider=provider, served_model=model)
+        return _summed(rows.filter(is_it), rule)
+    summed = _summed(rows, rule, *columns)
+    return [row for row in summed if _fits(subject, [str(row[column]) for column in columns])]
+
+
+def _columns(rule: LimitRule) -> tuple[str, ...]:
+    """Name the columns that a rule's subject is looked for in."""
+    if rule.scope == "model":
+        return "provider", "served_model"
+    return (TRACKED[rule.header] if rule.scope == "header" else rule.scope,)
+
+
+def _fits(pattern: str, names: list[str]) -> bool:
+    """Whether a name fits: a model's is what it is called, or the provider's name and that."""
+    return fnmatchcase(names[-1], pattern) or fnmatchcase("/".join(names), pattern)
+
+
+def _is_of(rows: QuerySet[Any], scope: str, subject: str) -> Q:
+    """Say whose rows are meant: a key, a user or a group, or a key of the settings, which has only a name."""
+    is_named = Q(key_id=None, key_name=subject) if scope == "key" else Q(pk__in=())
+    try:
+        key = rows.model._meta.get_field(scope).target_field.to_python(subject)
+    except ValidationError:
+        return is_named
+    return is_named | Q(**{f"{scope}_id": key})
+
+
+def _summed(rows: QuerySet[Any], rule: LimitRule, *columns: str) -> Iterable[dict[str, Any]]:
+    """Sum up what a rule measures, for each combination of these columns. Calls that limits refused took nothing."""
+    is_daily = rows.model is UsageDaily
+    if rule.measure == "cost":
+        amount: Any = Sum("cost_nanos")
+    elif rule.measure == "tokens":
+        first, *others = TOKEN_BUCKETS
+        every = F(first)
+        for bucket in others:
+            every = every + F(bucket)
+        amount = Sum(every)
+    elif is_daily:
+        amount = Sum(F("requests") - F("limited"))
+    else:
+        amount = Count("pk", filter=~Q(outcome=UsageRecord.Outcome.LIMITED))
+    if not columns:
+        return [rows.aggregate(amount=Coalesce(amount, 0))]
+    return rows.values(*columns).annotate(amount=Coalesce(amount, 0))

@@ -1,0 +1,46 @@
+"""A process of its own that asks a store for more than there is: `python -m tests.limits.flood CALLS COUNTER CEILING`.
+
+It is set up as a gateway process is, begins at a line on its input, and writes how many calls were admitted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import django
+
+if __name__ == "__main__":
+    django.setup()
+
+from ai_gateway import limits
+from ai_gateway.charges import Algorithm, Charge, Settlement
+from ai_gateway.meter import new_id
+
+
+async def flood(calls: int, counter: str, ceiling: int) -> int:
+    """Make calls at once, each of one unit, of which half is used; give the number of those that were admitted."""
+    store = limits.store()
+    charges = [
+        Charge(f"{counter}:budget", Algorithm.QUOTA, 2, 2 * ceiling),
+        Charge(f"{counter}:rate", Algorithm.RATE, 1, 10_000),
+        Charge(f"{counter}:slots", Algorithm.CONCURRENCY, 1, 10_000),
+    ]
+
+    async def call() -> bool:
+        name = new_id()
+        verdict = await store.admit(name, charges, 300.0)
+        if verdict.is_admitted:
+            store.settle(name, [Settlement(charge, 2) for charge in charges])
+        return verdict.is_admitted
+
+    admitted = await asyncio.gather(*(call() for _ in range(calls)))
+    await store.flush()
+    await store.aclose()
+    return sum(admitted)
+
+
+if __name__ == "__main__":
+    print("ready", flush=True)
+    sys.stdin.readline()
+    print(asyncio.run(flood(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))), flush=True)

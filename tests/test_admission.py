@@ -1,0 +1,202 @@
+"""May this call be made? What is asked of the store of limits, and what becomes of its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from django.test import override_settings
+
+from ai_gateway import admission, limits, registry
+from ai_gateway.calls import Target
+from ai_gateway.charges import Charge, Settlement, State, Verdict
+from ai_gateway.consumption import Consumption
+from ai_gateway.errors import BudgetExceeded, LimitsUnavailable, PriceUnknown, RateLimited
+from ai_gateway.limits import LimitStore, StoreUnavailable
+from ai_gateway.meter import Meter
+from ai_gateway.protocols.conversation import TokenUsage
+from tests.factories import make_call, make_meter, run
+
+BODY = b'{"model": "m", "max_tokens": 50, "messages": "' + b"x" * 30 + b'"}'
+PROMPT = -(-len(BODY) // 3)
+OPENAI, GROQ = Target("openai", "m"), Target("groq", "m")
+PRICES = [{"provider": "openai", "model": "m", "input": 1, "output": 10}]
+
+
+class Recorder(LimitStore):
+    """Admits as it is told, and remembers what it was asked."""
+
+    def __init__(self, *verdicts: Verdict | Exception) -> None:
+        self.verdicts = list(verdicts)
+        self.admitted: list[tuple[str, Sequence[Charge]]] = []
+        self.settled: list[tuple[str, Sequence[Settlement]]] = []
+
+    async def admit(self, call: str, charges: Sequence[Charge], ttl: float) -> Verdict:
+        self.admitted.append((call, charges))
+        verdict = self.verdicts.pop(0) if self.verdicts else Verdict(True, [State(1, 9, 1.0) for _ in charges])
+        if isinstance(verdict, Exception):
+            raise verdict
+        return verdict
+
+    def settle(self, call: str, settlements: Sequence[Settlement]) -> None:
+        self.settled.append((call, settlements))
+
+    async def states(self, charges: Sequence[Charge]) -> Sequence[State]:
+        raise NotImplementedError
+
+    async def flush(self) -> None:
+        raise NotImplementedError
+
+    async def aclose(self) -> None:
+        raise NotImplementedError
+
+
+def limit(name: str, **entry: Any) -> dict[str, Any]:
+    return {"name": name, "measure": "requests", "amount": 10, **entry}
+
+
+TOKENS = limit("tokens", measure="tokens", amount=1000)
+MONEY = limit("money", measure="cost", window="month", amount=1)
+OF_GROQ = limit("groq", scope="provider", subject="groq")
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    made = Recorder()
+    monkeypatch.setattr(admission, "store", lambda: made)
+    return made
+
+
+def admit(*entries: dict[str, Any], targets: Sequence[Target] = (OPENAI,), **settings: Any) -> Meter:
+    """Have a call admitted to one target after the other."""
+    meter = make_meter(make_call(body=BODY, model="m"))
+    with override_settings(AI_GATEWAY={"LIMITS": entries, "PRICES": PRICES, **settings}):
+        for number, target in enumerate(targets):
+            if number and meter.hold is not None:
+                meter.hold.leave_target()
+            run(admission.admit(meter, target, registry.snapshot()))
+    return meter
+
+
+def amounts(store: Recorder) -> dict[str, int]:
+    """What was taken at last, by the name of the limit."""
+    return {charge.counter.split(":")[1]: charge.amount for charge in store.admitted[-1][1]}
+
+
+def test_a_call_without_limits_asks_nobody(store: Recorder) -> None:
+    assert admit().hold is None
+    assert store.admitted == []
+
+
+def test_what_is_reserved_is_the_prompt_and_what_the_caller_allows_for_the_answer(store: Recorder) -> None:
+    admit(limit("often"), TOKENS, MONEY)
+    assert amounts(store) == {"often": 1, "tokens": PROMPT + 50, "money": PROMPT * 1_000 + 50 * 10_000}
+
+
+def test_all_limits_are_asked_at_once_and_always_in_the_same_order(store: Recorder) -> None:
+    admit(TOKENS, limit("often"), MONEY)
+    admit(MONEY, TOKENS, limit("often"))
+    first, second = ([charge.counter for charge in charges] for _, charges in store.admitted)
+    assert first == second
+
+
+def test_the_call_names_the_reservation(store: Recorder) -> None:
+    meter = admit(limit("often"))
+    assert store.admitted[0][0] == meter.id
+
+
+def test_what_was_used_takes_the_place_of_what_was_reserved_once(store: Recorder) -> None:
+    meter = admit(limit("often"), TOKENS, MONEY)
+    assert meter.hold is not None
+    used = Consumption(tokens=TokenUsage(input=7, cache_read=3, output=5, reasoning=2))
+    meter.hold.settle(used, 900)
+    meter.hold.settle(used, 900)
+    ((call, settlements),) = store.settled
+    assert call == meter.id
+    assert {each.charge.counter.split(":")[1]: each.actual for each in settlements} == {
+        "often": 1, "tokens": 17, "money": 900
+    }  # fmt: skip
+
+
+def test_a_call_that_used_nothing_still_was_a_request(store: Recorder) -> None:
+    meter = admit(limit("often"), TOKENS, MONEY)
+    assert meter.hold is not None
+    meter.hold.settle(None, None)
+    assert [each.actual for each in store.settled[0][1]] == [0, 1, 0]
+
+
+def test_the_next_target_is_asked_for_its_own_limits_only(store: Recorder) -> None:
+    admit(limit("often"), OF_GROQ, limit("openai", scope="provider", subject="openai"), targets=(GROQ, OPENAI))
+    first, second = ([charge.counter for charge in charges] for _, charges in store.admitted)
+    assert first == ["settings:groq:groq", "settings:often:all"]
+    assert second == ["settings:openai:openai"]
+
+
+def test_what_was_taken_for_a_target_that_failed_is_given_back(store: Recorder) -> None:
+    meter = admit(limit("often"), OF_GROQ, targets=(GROQ, OPENAI))
+    ((_, settlements),) = store.settled
+    assert [(each.charge.counter, each.actual) for each in settlements] == [("settings:groq:groq", 0)]
+    assert meter.hold is not None
+    assert [taken.due.rule.name for taken in meter.hold.taken] == ["often"]
+
+
+def test_a_refused_call_takes_nothing_and_may_be_admitted_elsewhere(store: Recorder) -> None:
+    store.verdicts = [Verdict(False, [], refused=0, retry_after=3.0)]
+    with pytest.raises(RateLimited) as caught:
+        admit(limit("often"), OF_GROQ, targets=(GROQ,))
+    assert caught.value.is_of_target
+    assert caught.value.retry_after == 3.0
+    store.verdicts = [Verdict(False, [], refused=1, retry_after=3.0)]
+    with pytest.raises(RateLimited) as caught:
+        admit(limit("often"), OF_GROQ, targets=(GROQ,))
+    assert not caught.value.is_of_target
+
+
+def test_a_budget_is_another_error_than_a_rate(store: Recorder) -> None:
+    store.verdicts = [Verdict(False, [], refused=0, retry_after=None)]
+    with pytest.raises(BudgetExceeded, match=r"'money' of \$1.00 a month"):
+        admit(MONEY)
+
+
+def test_a_store_that_does_not_answer_is_an_error_of_the_gateway(store: Recorder) -> None:
+    store.verdicts = [StoreUnavailable("gone")]
+    with pytest.raises(LimitsUnavailable):
+        admit(limit("often"))
+
+
+# Models without a price.
+
+
+def test_a_budget_cannot_be_kept_without_a_price(store: Recorder) -> None:
+    with pytest.raises(PriceUnknown, match="groq/m"):
+        admit(MONEY, targets=(GROQ,))
+    assert store.admitted == []
+
+
+def test_a_site_may_let_it_pass_as_nothing(store: Recorder) -> None:
+    admit(MONEY, targets=(GROQ,), REQUIRE_PRICE="never")
+    assert amounts(store) == {"money": 0}
+
+
+def test_a_site_may_want_a_price_for_every_call(store: Recorder) -> None:
+    with pytest.raises(PriceUnknown):
+        admit(targets=(GROQ,), REQUIRE_PRICE="always")
+    admit(targets=(OPENAI,), REQUIRE_PRICE="always")
+
+
+def test_a_call_that_no_budget_is_for_needs_no_price(store: Recorder) -> None:
+    admit(limit("often"), targets=(GROQ,))
+    assert amounts(store) == {"often": 1}
+
+
+def test_a_limit_that_only_warns_admits_everything(store: Recorder) -> None:
+    store.verdicts = [Verdict(True, [State(12, 0, 1.0)])]
+    meter = admit(limit("often", is_soft=True))
+    assert meter.hold is not None
+    assert [taken.due.rule.name for taken in meter.hold.warnings] == ["often"]
+
+
+def test_the_store_is_the_one_of_the_settings() -> None:
+    with override_settings(AI_GATEWAY={"LIMIT_STORE": {"BACKEND": "tests.test_admission.Recorder"}}):
+        assert isinstance(limits.store(), LimitStore)

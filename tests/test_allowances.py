@@ -1,0 +1,254 @@
+"""Which limits are there, and which of them does a call have to keep to?"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pytest
+
+from ai_gateway.allowances import NANOS, Due, LimitRule, LimitTable, period, read_limit
+from ai_gateway.calls import Call, Caller
+from ai_gateway.charges import Algorithm
+from tests.factories import make_call
+
+VIENNA = "Europe/Vienna"
+HOLDER = Caller(key_name="laptop", key_id=7, user_id=3, group_id=5)
+
+
+def limit(name: str = "l", **entry: Any) -> LimitRule:
+    return read_limit({"name": name, "amount": 10, **entry}, id=name, zone="UTC")
+
+
+def names(dues: Any) -> list[str]:
+    return sorted(due.rule.name for due in dues)
+
+
+def of_call(*rules: LimitRule, call: Call | None = None, caller: Caller = HOLDER, route: str = "") -> list[str]:
+    return names(LimitTable(rules).of_call(call or make_call(), caller, route))
+
+
+def of_target(*rules: LimitRule, provider: str = "openai", model: str = "gpt-5.5-mini") -> list[str]:
+    return names(LimitTable(rules).of_target(provider, model))
+
+
+# Whose calls a limit is for.
+
+
+@pytest.mark.parametrize(
+    ("scope", "mine", "other"), [("key", "7", "8"), ("user", "3", "4"), ("group", "5", "6")], ids=str
+)
+def test_a_limit_of_somebody_is_for_nobody_else(scope: str, mine: str, other: str) -> None:
+    found = of_call(limit("mine", scope=scope, subject=mine), limit("other", scope=scope, subject=other))
+    assert found == ["mine"]
+
+
+@pytest.mark.parametrize("scope", ["key", "user", "group"])
+def test_a_limit_that_names_nobody_is_for_each_one_by_itself(scope: str) -> None:
+    (due,) = LimitTable([limit(scope=scope)]).of_call(make_call(), HOLDER, "")
+    assert due.subject == {"key": "7", "user": "3", "group": "5"}[scope]
+
+
+def test_everybody_together_has_one_counter() -> None:
+    table = LimitTable([limit(scope="everyone")])
+    subjects = {due.subject for caller in (HOLDER, Caller()) for due in table.of_call(make_call(), caller, "")}
+    assert subjects == {"all"}
+
+
+def test_a_key_of_the_settings_is_named_by_its_name() -> None:
+    assert of_call(limit(scope="key", subject="ci"), caller=Caller(key_name="ci")) == ["l"]
+
+
+def test_a_user_of_the_sites_own_pages_is_no_key() -> None:
+    assert of_call(limit(scope="key"), caller=Caller(key_name="user 3", user_id=3)) == []
+
+
+def test_a_stranger_has_neither_key_nor_user() -> None:
+    assert of_call(*(limit(scope, scope=scope) for scope in ("key", "user", "group")), caller=Caller()) == []
+
+
+def test_a_route_has_its_limits() -> None:
+    fast, slow = limit("fast", scope="route", subject="fast"), limit("slow", scope="route", subject="slow")
+    assert of_call(fast, slow, route="fast") == ["fast"]
+    assert of_call(fast, slow) == []
+
+
+def test_a_header_has_limits_for_each_of_its_values() -> None:
+    rules = [
+        limit("each", scope="header", header="x-user-id"),
+        limit("ann", scope="header", header="x-user-id", subject="ann"),
+    ]
+    table = LimitTable(rules)
+    found = table.of_call(make_call("/v1/chat/completions", (b"x-user-id", b"ann")), HOLDER, "")
+    assert {(due.rule.name, due.subject) for due in found} == {("each", "ann"), ("ann", "ann")}
+    assert names(table.of_call(make_call("/v1/chat/completions", (b"x-user-id", b"bob")), HOLDER, "")) == ["each"]
+    assert names(table.of_call(make_call("/v1/chat/completions", (b"x-project-id", b"ann")), HOLDER, "")) == []
+
+
+# What a target has to keep to.
+
+
+def test_a_provider_has_its_limits() -> None:
+    assert of_target(limit(scope="provider", subject="openai")) == ["l"]
+    assert of_target(limit(scope="provider", subject="groq")) == []
+
+
+@pytest.mark.parametrize("subject", ["gpt-5.5-mini", "gpt-*", "openai/gpt-5.5-mini", "openai/*", ""])
+def test_a_model_is_named_alone_or_with_its_provider_or_by_a_pattern(subject: str) -> None:
+    assert of_target(limit(scope="model", subject=subject)) == ["l"]
+
+
+@pytest.mark.parametrize("subject", ["gpt-5.5", "azure/gpt-5.5-mini", "claude-*", "groq/*"])
+def test_another_model_is_not(subject: str) -> None:
+    assert of_target(limit(scope="model", subject=subject)) == []
+
+
+def test_a_model_with_a_slash_of_its_own_is_found_without_its_provider() -> None:
+    rule = limit(scope="model", subject="meta-llama/llama-4")
+    assert of_target(rule, provider="together", model="meta-llama/llama-4") == ["l"]
+
+
+def test_what_fits_a_pattern_is_counted_together() -> None:
+    table = LimitTable([limit(scope="model", subject="gpt-*")])
+    subjects = {due.subject for model in ("gpt-5.5", "gpt-5.5-mini") for due in table.of_target("openai", model)}
+    assert subjects == {"gpt-*"}
+
+
+def test_each_model_by_itself_is_counted_apart() -> None:
+    table = LimitTable([limit(scope="model")])
+    assert {due.subject for model in ("a", "b") for due in table.of_target("openai", model)} == {"a", "b"}
+
+
+# How a limit is read.
+
+
+@pytest.mark.parametrize(
+    ("entry", "complaint"),
+    [
+        ({"scope": "planet"}, "scope is 'planet', and not one of: everyone, key"),
+        ({"measure": "words"}, "measure is 'words'"),
+        ({"window": "fortnight"}, "window is 'fortnight'"),
+        ({"measure": "concurrency", "window": "day"}, "only concurrency has no window"),
+        ({"measure": "requests", "window": ""}, "only concurrency has no window"),
+        ({"measure": "cost", "window": "minute"}, "by the hour or longer"),
+        ({"amount": -1}, "must be 0 or more"),
+        ({"amount": "plenty"}, "not a number"),
+        ({"amount": "nan"}, "must be 0 or more"),
+        ({"amount": 1.5}, "only money has a fraction"),
+        ({"scope": "header"}, "a header belongs to the scope header"),
+        ({"header": "x-user-id"}, "a header belongs to the scope header"),
+        ({"time_zone": "Mars/Olympus"}, "'Mars/Olympus' is not a time zone"),
+        ({"max": 5}, "unknown key 'max'"),
+    ],
+)
+def test_what_is_wrong_with_a_limit_is_said(entry: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        limit(**entry)
+
+
+def test_money_is_kept_in_nano_dollars() -> None:
+    assert limit(measure="cost", window="month", amount="12.5").amount == 12_500_000_000
+
+
+def test_calls_at_once_need_no_window_to_be_said() -> None:
+    assert limit(measure="concurrency").window == ""
+
+
+# What is charged.
+
+NOW = datetime(2026, 11, 28, 12, 30, tzinfo=UTC).timestamp()
+
+
+def test_a_minute_is_a_rate() -> None:
+    charge = limit(measure="tokens", window="minute").charge("7", 3, NOW)
+    assert (charge.counter, charge.algorithm, charge.amount, charge.ceiling) == ("l:7", Algorithm.RATE, 3, 10)
+
+
+def test_calls_at_once_are_charged_one_by_one() -> None:
+    charge = limit(measure="concurrency").charge("7", 1, NOW)
+    assert (charge.algorithm, charge.amount, charge.ceiling) == (Algorithm.CONCURRENCY, 1, 10)
+
+
+def test_every_period_has_a_counter_of_its_own() -> None:
+    rule = limit(measure="cost", window="day", amount=5)
+    today, tomorrow = rule.charge("7", 1, NOW), rule.charge("7", 1, NOW + 86400)
+    assert today.algorithm is Algorithm.QUOTA
+    assert (today.counter, tomorrow.counter) == ("l:7:2026-11-28", "l:7:2026-11-29")
+    assert today.ends_at == datetime(2026, 11, 29, tzinfo=UTC).timestamp()
+    assert today.ceiling == 5 * NANOS
+
+
+def test_a_limit_that_only_warns_has_no_ceiling() -> None:
+    assert limit(window="day", is_soft=True).charge("7", 1, NOW).ceiling is None
+
+
+# The calendar.
+
+
+def span(window: str, zone: str, *when: int) -> tuple[str, str, str]:
+    """The label of a period, and its beginning and end in local time."""
+    local = ZoneInfo(zone)
+    found = period(window, zone, datetime(*when, tzinfo=local).timestamp())  # type: ignore[misc, arg-type]
+    begin, end = (datetime.fromtimestamp(at, local) for at in (found.begins_at, found.ends_at))
+    return found.label, begin.isoformat(), end.isoformat()
+
+
+def test_a_week_begins_on_monday() -> None:
+    assert span("week", "UTC", 2026, 11, 29, 23) == (
+        "2026-W48", "2026-11-23T00:00:00+00:00", "2026-11-30T00:00:00+00:00"
+    )  # fmt: skip
+
+
+def test_the_year_of_a_week_is_that_of_its_thursday() -> None:
+    assert span("week", "UTC", 2027, 1, 2)[0] == "2026-W53"
+
+
+@pytest.mark.parametrize(
+    ("month", "end"), [((2026, 1, 31), "2026-02-01"), ((2028, 2, 29), "2028-03-01"), ((2026, 12, 31), "2027-01-01")]
+)
+def test_a_month_ends_where_the_next_begins(month: tuple[int, int, int], end: str) -> None:
+    assert span("month", "UTC", *month)[2].startswith(end)
+
+
+def test_the_day_on_which_summer_begins_has_23_hours() -> None:
+    found = period("day", VIENNA, datetime(2026, 3, 29, 12, tzinfo=ZoneInfo(VIENNA)).timestamp())
+    assert found.ends_at - found.begins_at == 23 * 3600
+
+
+def test_the_day_on_which_summer_ends_has_25_hours() -> None:
+    found = period("day", VIENNA, datetime(2026, 10, 25, 12, tzinfo=ZoneInfo(VIENNA)).timestamp())
+    assert found.ends_at - found.begins_at == 25 * 3600
+
+
+def test_the_hour_that_is_there_twice_has_two_counters() -> None:
+    first = datetime(2026, 10, 25, 2, 30, tzinfo=ZoneInfo(VIENNA), fold=0).timestamp()
+    labels = {period("hour", VIENNA, first + offset).label for offset in (0, 3600)}
+    assert len(labels) == 2
+
+
+@pytest.mark.parametrize("zone", ["UTC", VIENNA, "Asia/Kathmandu", "Pacific/Kiritimati"])
+@pytest.mark.parametrize("window", ["hour", "day", "week", "month"])
+def test_periods_follow_each_other_without_a_gap(window: str, zone: str) -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+    found = period(window, zone, at)
+    labels = []
+    for _ in range(60):
+        labels.append(found.label)
+        after = period(window, zone, found.ends_at)
+        assert after.begins_at == found.ends_at
+        assert period(window, zone, found.ends_at - 0.001) == found
+        found = after
+    assert len(set(labels)) == len(labels)
+
+
+def test_the_total_never_ends() -> None:
+    assert period("total", "UTC", NOW) == ("total", 0.0, 0.0)
+
+
+def test_many_limits_of_others_cost_a_call_nothing_but_a_look() -> None:
+    rules = [limit(str(number), scope="key", subject=str(number)) for number in range(1000)]
+    (due,) = LimitTable(rules).of_call(make_call(), HOLDER, "")
+    assert due == Due(rules[7], "7")
+    assert msgspec.structs.asdict(due.rule)["subject"] == "7"

@@ -1,0 +1,124 @@
+"""Who is well enough to be asked first?"""
+
+from __future__ import annotations
+
+import pytest
+
+from ai_gateway import breakers
+from ai_gateway.breakers import CONSECUTIVE, LONGEST, OPEN, REMEMBERED, VOLUME
+from ai_gateway.calls import Target
+
+A, B, C = (Target(name, "m") for name in "abc")
+
+
+class Clock:
+    """The time, as the test says it is."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(breakers, "time", made)
+    return made
+
+
+def fail(target: Target, times: int = CONSECUTIVE) -> None:
+    for _ in range(times):
+        breakers.note(target, is_good=False)
+
+
+def test_who_never_failed_stays_in_place() -> None:
+    assert breakers.ordered([A, B, C]) == [A, B, C]
+    assert breakers.states() == {}
+
+
+def test_some_failures_in_a_row_open_a_breaker() -> None:
+    fail(A, CONSECUTIVE - 1)
+    assert breakers.ordered([A, B]) == [A, B]
+    fail(A, 1)
+    assert breakers.ordered([A, B]) == [B, A]
+    assert breakers.states() == {"a/m": "open"}
+
+
+def test_a_success_in_between_begins_the_row_anew() -> None:
+    fail(A, CONSECUTIVE - 1)
+    breakers.note(A, is_good=True)
+    fail(A, CONSECUTIVE - 1)
+    assert breakers.ordered([A, B]) == [A, B]
+
+
+def test_half_of_many_failures_open_it_too() -> None:
+    for _ in range(VOLUME // 2):
+        breakers.note(A, is_good=False)
+        breakers.note(A, is_good=True)
+    assert breakers.ordered([A, B]) == [A, B]
+    breakers.note(A, is_good=False)
+    assert breakers.ordered([A, B]) == [B, A]
+
+
+def test_old_failures_do_not_count(clock: Clock) -> None:
+    for _ in range(VOLUME):
+        fail(A, 1)
+        breakers.note(A, is_good=True)
+        clock.now += 2
+    assert breakers.ordered([A, B]) == [A, B]
+
+
+def test_the_last_one_is_asked_in_any_case() -> None:
+    for target in (A, B):
+        fail(target)
+    assert breakers.ordered([A, B]) == [A, B]
+    assert breakers.ordered([A]) == [A]
+
+
+def test_after_a_while_one_call_finds_out(clock: Clock) -> None:
+    fail(A)
+    clock.now += OPEN
+    assert breakers.states() == {"a/m": "half-open"}
+    assert breakers.ordered([A, B]) == [A, B]
+    breakers.begin(A)
+    assert breakers.ordered([A, B]) == [B, A]
+    breakers.note(A, is_good=True)
+    assert breakers.ordered([A, B]) == [A, B]
+    assert breakers.states() == {}
+
+
+def test_a_probe_that_fails_opens_it_for_longer(clock: Clock) -> None:
+    fail(A)
+    waits = []
+    for _ in range(12):
+        began = clock.now
+        while breakers.states()["a/m"] == "open":
+            clock.now += 1
+        waits.append(clock.now - began)
+        breakers.begin(A)
+        fail(A, 1)
+    assert waits == [min(OPEN * number, LONGEST) for number in range(1, 13)]
+
+
+def test_a_probe_whose_caller_left_is_given_back(clock: Clock) -> None:
+    fail(A)
+    clock.now += OPEN
+    breakers.begin(A)
+    breakers.end(A)
+    assert breakers.ordered([A, B]) == [A, B]
+
+
+def test_a_provider_gets_the_rest_that_it_asks_for(clock: Clock) -> None:
+    breakers.rest(A, 7)
+    assert breakers.ordered([A, B]) == [B, A]
+    assert breakers.states() == {"a/m": "resting"}
+    clock.now += 7
+    assert breakers.ordered([A, B]) == [A, B]
+
+
+def test_the_names_that_callers_make_up_do_not_grow_without_bound() -> None:
+    for number in range(REMEMBERED + 10):
+        fail(Target("a", str(number)))
+    assert len(breakers.states()) == REMEMBERED

@@ -1,0 +1,32 @@
+"""Which of a provider's credentials are left alone for a while?"""
+
+from __future__ import annotations
+
+from ai_gateway import cooldowns
+from ai_gateway.credentials import Secret
+from ai_gateway.providers import Credential
+
+ONE, TWO = (Credential(name, Secret(f"sk-{name}")) for name in ("one", "two"))
+
+
+def test_all_are_usable_at_first() -> None:
+    assert cooldowns.usable("openai", [ONE, TWO]) == [ONE, TWO]
+
+
+def test_one_that_was_limited_rests() -> None:
+    cooldowns.rest("openai", "one", 30)
+    assert cooldowns.usable("openai", [ONE, TWO]) == [TWO]
+    assert cooldowns.usable("azure", [ONE, TWO]) == [ONE, TWO]
+    assert cooldowns.is_resting("openai", "one")
+
+
+def test_if_all_rest_the_one_whose_rest_ends_first_is_used() -> None:
+    cooldowns.rest("openai", "one", 300)
+    cooldowns.rest("openai", "two", 30)
+    assert cooldowns.usable("openai", [ONE, TWO]) == [TWO]
+
+
+def test_a_rest_ends() -> None:
+    cooldowns.rest("openai", "one", 0)
+    assert cooldowns.usable("openai", [ONE, TWO]) == [ONE, TWO]
+    assert not cooldowns.is_resting("openai", "one")
