@@ -38,7 +38,7 @@ class UsageRecordAdmin(ExportAdmin, UsageAdmin):
     search_help_text = _("A request id, or the beginning of a user's name.")
     ordering = ("-started_at", "-pk")
     fieldsets = (
-        (None, {"fields": ("when", "ended", "error_code", "request_id", "upstream_id")}),
+        (None, {"fields": ("when_exactly", "ended", "error_code", "request_id", "upstream_id")}),
         (_("What it used"), {"fields": ("buckets", "units", "cost_exact", "service_tier", "is_estimated")}),
         (_("Who"), {"fields": ("key_shown", "user_shown", "group_shown")}),
         (_("What"), {"fields": ("asked", "model", "route", "served_by", "is_stream")}),
@@ -66,13 +66,19 @@ class UsageRecordAdmin(ExportAdmin, UsageAdmin):
         return tuple(name for _title, options in self.fieldsets for name in options["fields"])
 
     def found_by(self, term: str) -> Q:
-        """Find a call by its request id, too."""
-        return Q(request_id=term) | super().found_by(term)
+        """Find a call by its request id, too. One or the other: for both at once a database reads the whole table."""
+        named = Q(request_id=term)
+        return named if UsageRecord.objects.filter(named).exists() else super().found_by(term)
 
     @admin.display(description=_("time"))
     def when(self, obj: UsageRecord) -> str:
-        """When it arrived."""
-        return date_format(timezone.localtime(obj.started_at), "Y-m-d H:i:s")
+        """When it arrived, for a list of recent ones."""
+        return date_format(timezone.localtime(obj.started_at), "M j H:i:s")
+
+    @admin.display(description=_("time"))
+    def when_exactly(self, obj: UsageRecord) -> str:
+        """When it arrived, with the year and the time zone."""
+        return date_format(timezone.localtime(obj.started_at), "Y-m-d H:i:s T")
 
     @admin.display(description=_("outcome"))
     def ended(self, obj: UsageRecord) -> str:

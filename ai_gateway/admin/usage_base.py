@@ -59,8 +59,9 @@ class SpanFilter(admin.SimpleListFilter):
             "month": (month, None),
             "last-month": ((month - timedelta(days=1)).replace(day=1), month),
         }
+        span = spans.get(self.value() or "")
         rows: Any = queryset
-        return rows.between(*spans[self.value()]) if self.value() in spans else queryset  # type: ignore[index, no-any-return]
+        return queryset if span is None else rows.between(*span)
 
 
 class DaySpanFilter(SpanFilter):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from ai_gateway import wording
@@ -42,7 +42,7 @@ class UsageDailyAdmin(UsageAdmin):
         """What it cost. A question mark stands for calls among them whose price nobody knows."""
         return rounded(obj.cost_nanos) + (" + ?" if obj.unpriced else "")
 
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Add the sum of all days that the filters leave."""
         response: Any = super().changelist_view(request, extra_context)
         context = getattr(response, "context_data", None) or {}

@@ -15,6 +15,7 @@ from django.core.checks import CheckMessage, Error, register
 from ai_gateway import conf
 from ai_gateway.calls import Timeouts
 from ai_gateway.capabilities import read_rule
+from ai_gateway.limits import POLICIES
 from ai_gateway.retries import RetryPolicy
 from ai_gateway.strategies import STRATEGIES
 
@@ -115,9 +116,6 @@ def is_prefix(value: Any) -> bool:
 
 
 STORE_KEYS = ("BACKEND", "OPTIONS", "ON_FAILURE", "TIMEOUT")
-
-POLICIES = ("closed", "open", "local")
-"""What may be done while the store of limits does not answer."""
 
 
 def is_limit_store(value: Any) -> bool:

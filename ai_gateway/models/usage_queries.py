@@ -228,8 +228,9 @@ class UsageQuerySet(models.QuerySet[Any]):
         return self.annotate(key_label=label)
 
 
-def _most_expensive_first(group: UsageGroup) -> tuple[int, int]:
-    return -group.totals.cost_nanos, -group.totals.requests
+def _most_expensive_first(group: UsageGroup) -> tuple[int, int, str]:
+    """Order groups, those that cost alike by what was asked how often, and by name: in the same way every time."""
+    return -group.totals.cost_nanos, -group.totals.requests, str(tuple(group.by.values()))
 
 
 def _read_totals(row: Mapping[str, Any]) -> UsageTotals:

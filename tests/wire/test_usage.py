@@ -42,6 +42,21 @@ def test_a_stranger_is_told_nothing(start_gateway: StartGateway) -> None:
         assert answer.json()["error"]["code"] == "invalid_api_key"
 
 
+def test_other_methods_than_get_and_head(start_gateway: StartGateway) -> None:
+    raw = RawClient(start_gateway(LIMITS=LIMITS).port)
+    key = [("authorization", f"Bearer {GATEWAY_KEY}")]
+    assert raw.call("HEAD", "/v1/usage", key).status == 200
+    refused = raw.post("/v1/usage", {}, key)
+    assert (refused.status, refused.json()["error"]["code"]) == (405, "method_not_allowed")
+
+
+def test_a_span_that_cannot_be_read_is_said_in_the_callers_dialect(start_gateway: StartGateway) -> None:
+    raw = RawClient(start_gateway(LIMITS=LIMITS).port)
+    key = [("x-api-key", GATEWAY_KEY), ("anthropic-version", "2023-06-01")]
+    refused = raw.get("/v1/usage?since=yesterday", key)
+    assert (refused.status, refused.json()["error"]["type"]) == (400, "invalid_request_error")
+
+
 @one_database
 def test_a_virtual_key_is_told_its_own_numbers(start_controlled: Start) -> None:
     gateway = start_controlled()

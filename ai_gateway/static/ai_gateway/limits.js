@@ -18,7 +18,9 @@ document.addEventListener("DOMContentLoaded", () => {
     const isAtOnce = measure.value === "concurrency";
     show("window", !isAtOnce);
     show("time_zone", !isAtOnce);
-    if (isAtOnce) document.getElementById("id_window").value = "";
+    const span = document.getElementById("id_window");
+    if (isAtOnce) span.value = "";
+    else if (measure.value && !span.value) span.value = measure.value === "cost" ? "month" : "minute";
   };
 
   // Whatever is wrong must be seen, whether it has a use or not.
