@@ -20,10 +20,11 @@ class RedisServer:
     def __init__(self, *options: str) -> None:
         self.program = find_redis()
         self.folder = Path(tempfile.mkdtemp(prefix="gateway-redis-"))
-        self.options = options
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
+        self.command = [self.program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        self.command += ["--save", "", "--appendonly", "no", *options]
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
 
@@ -33,9 +34,8 @@ class RedisServer:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        command = [self.program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
-        command += ["--save", "", "--appendonly", "no", "--logfile", "log", *self.options]
-        self.process = subprocess.Popen(command, cwd=self.folder)
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(self.command, cwd=self.folder, stdout=log, stderr=log)
         deadline = time.monotonic() + PATIENCE
         while not self._answers():
             assert time.monotonic() < deadline, (self.folder / "log").read_text()
@@ -65,6 +65,11 @@ class RedisServer:
         """Kill it, and start it again on the same port."""
         self.stop()
         self.start()
+
+    def write_everything_down(self) -> None:
+        """Have it remember everything when it is started again."""
+        self.command += ["--appendonly", "yes", "--appendfsync", "always"]
+        self.restart()
 
     def pause(self) -> None:
         """Have it hang: connections stay open, and nothing is answered."""

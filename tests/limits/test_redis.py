@@ -14,7 +14,11 @@ from collections.abc import Coroutine, Iterator
 from typing import Any, TypeVar
 
 import pytest
+from django.test import override_settings
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
 
+from ai_gateway import limits
 from ai_gateway.charges import Charge, Settlement
 from ai_gateway.limits import LimitStore, StoreUnavailable
 from ai_gateway.limits.redis import RedisStore
@@ -35,6 +39,7 @@ from tests.limits.contract import (
     slot,
     take,
 )
+from tests.limits.machine import StoreMachine
 from tests.redis_server import PATIENCE, RedisServer, find_redis
 
 UNHURRIED = 10.0
@@ -49,6 +54,17 @@ def new_server(*options: str) -> RedisServer:
     except LookupError as error:
         pytest.skip(str(error))
     return RedisServer(*options)
+
+
+def new_sentinel(server: RedisServer) -> RedisServer:
+    """Start a sentinel that watches a server, by the name of limits."""
+    sentinel = new_server()
+    sentinel.stop()
+    configuration = sentinel.folder / "sentinel.conf"
+    configuration.write_text(f"port {sentinel.port}\nsentinel monitor limits 127.0.0.1 {server.port} 1\n")
+    sentinel.command = [sentinel.program, str(configuration), "--sentinel"]
+    sentinel.start()
+    return sentinel
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +142,16 @@ def backend(server: RedisServer) -> InRedis:
 
 class TestContract(SharedStoreContract):
     """What holds for every store."""
+
+
+class TestAgainstTheModel:
+    def test_any_order_of_events(self, server: RedisServer) -> None:
+        class RedisMachine(StoreMachine):
+            def new_backend(self) -> SharedBackend:
+                server.ask("FLUSHALL")
+                return InRedis(server)
+
+        run_state_machine_as_test(RedisMachine, settings=settings(max_examples=25, stateful_step_count=25))  # type: ignore[no-untyped-call]
 
 
 class TestKeys:
@@ -422,8 +448,7 @@ class TestFailures:
         play(steps())
 
     def test_what_ended_while_it_was_away_is_settled_when_it_is_back(self, own_server: RedisServer) -> None:
-        own_server.options = ("--appendonly", "yes", "--appendfsync", "always")
-        own_server.restart()
+        own_server.write_everything_down()
 
         async def steps() -> None:
             store, ended, open_one = open_store(own_server), new_id(), new_id()
@@ -528,6 +553,27 @@ class TestFailures:
         assert "secret" not in play(steps()) + caplog.text
         assert play(admits(RedisStore(own_server.url.replace("//", "//:right@"), timeout=UNHURRIED), quota(1)))
 
+    def test_what_is_kept_is_bounded(
+        self, own_server: RedisServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("ai_gateway.limits.redis.line.MOST_KEPT", 2)
+        own_server.write_everything_down()
+
+        async def steps() -> None:
+            store, calls = open_store(own_server), [new_id() for _ in range(5)]
+            for call in calls:
+                await take(store, quota(10), call=call)
+            own_server.stop()
+            for call in calls:
+                store.settle(call, [Settlement(quota(10), 1)])
+            own_server.start()
+            async with asyncio.timeout(PATIENCE):
+                await store.flush()
+            assert await used(store, quota()) == [32]
+
+        play(steps())
+        assert "3 ended calls were not settled" in caplog.text
+
 
 class TestSeeds:
     """What was spent of a quota before Redis knew of it."""
@@ -563,7 +609,23 @@ class TestSeeds:
 
 
 class TestDeployments:
-    """Other ways to run Redis."""
+    """Other ways to run Redis, and how the settings say so."""
+
+    def test_the_settings_name_it(self, server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(limits, "seed", lambda charge: 15)
+        entry = {"BACKEND": "redis", "OPTIONS": {"url": server.url, "timeout": UNHURRIED}, "TIMEOUT": UNHURRIED}
+        with override_settings(AI_GATEWAY={"LIMIT_STORE": entry}):
+            assert play(used(limits.store(), quota(), rate())) == [15, 0]
+        assert "{ai_gateway}:quota:quota:all:total" in keys(server)
+
+    def test_sentinels_are_asked_for_the_master(self, server: RedisServer) -> None:
+        sentinel = new_sentinel(server)
+        try:
+            store = RedisStore(sentinels=[("127.0.0.1", sentinel.port)], service="limits", timeout=UNHURRIED)
+            assert play(admits(store, quota(1)))
+        finally:
+            sentinel.remove()
+        assert "{ai_gateway}:quota:quota:all:total" in keys(server)
 
     def test_a_cluster(self) -> None:
         server = new_server("--cluster-enabled", "yes")

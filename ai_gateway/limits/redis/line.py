@@ -46,8 +46,9 @@ MOST_KEPT = 100_000
 """Ended calls that are kept for a Redis that fails. What others reserved counts as spent when it expires."""
 
 
-_alive: set[Line] = set()
-"""Those that have something open. The event loop knows them, but does not keep them: their store may be gone before."""
+_open: set[Line] = set()
+"""Those that may have a connection. Event loops know of them but do not keep them, and their store may be forgotten
+first; and in a forked process those of its parent have to stay as they are, and not even be closed."""
 
 
 class Line:
@@ -70,11 +71,6 @@ class Line:
         self._ttl = 0.0
         self._failure = ""
         self._forgotten = 0
-
-    @property
-    def is_over(self) -> bool:
-        """Whether its event loop is closed."""
-        return self._loop.is_closed()
 
     async def ask(self, mode: int, call: str, charges: Sequence[Charge], ttl: float = 0.0) -> Answer:
         """Have Redis take charges, or look at them. Raises StoreUnavailable."""
@@ -121,35 +117,49 @@ class Line:
         return True
 
     async def aclose(self) -> None:
-        """Send what is left, and close the connection."""
-        if self._life is not None:
-            await self._life.aclose()
-        else:
-            await self._end()
+        """Send what is left, and close the connection. A line is used no more after that."""
+        await (await self._begin()).aclose()
+
+    def is_over(self) -> bool:
+        """Tell whether its event loop was closed without a word. What it had not sent is left to others."""
+        if not self._loop.is_closed():
+            return False
+        _open.discard(self)
+        self._leave()
+        return True
 
     # From the first batch to the end of the event loop.
 
+    async def _begin(self) -> AsyncGenerator[None]:
+        if self._life is None:
+            self._life = self._live()
+            await anext(self._life)
+        return self._life
+
     async def _live(self) -> AsyncGenerator[None]:
         """End with the event loop, which closes asynchronous generators when it ends and tells nobody else of it."""
-        _alive.add(self)
+        _open.add(self)
         try:
             yield
         finally:
-            _alive.discard(self)
             await self._end()
+            _open.discard(self)
 
     async def _end(self) -> None:
-        is_done = await self.flush()
         self._on_end()
+        is_done = await self.flush()
         for timer in self._timers.values():
             timer.cancel()
         for task in [*self._seeders, *filter(None, [self._task])]:
             task.cancel()
-        self._left.extend(self._settled)
-        self._settled.clear()
+        self._leave()
         if not is_done:
             logger.error("%d ended calls are not settled yet. %s", len(self._left), self._failure)
         await self._link.aclose()
+
+    def _leave(self) -> None:
+        self._left.extend(self._settled)
+        self._settled.clear()
 
     def _later(self, seconds: float, do: Callable[[], None]) -> None:
         """Do something after a while, once however often that is asked for meanwhile."""
@@ -172,9 +182,7 @@ class Line:
     async def _work(self) -> None:
         failure = StoreUnavailable("The event loop ends")
         try:
-            if self._life is None:
-                self._life = self._live()
-                await anext(self._life)
+            await self._begin()
             while self._wanted or self._settled or self._left:
                 await self._exchange()
         except StoreUnavailable as error:
@@ -282,10 +290,9 @@ class Line:
             self._later(PAUSE, self._send_settled)
 
     def _recover(self) -> None:
-        if not self._failure:
-            return
-        self._failure = ""
-        logger.warning("Redis answers again.")
+        if self._failure:
+            self._failure = ""
+            logger.warning("Redis answers again.")
         if self._forgotten:
             logger.error("%d ended calls were not settled: what they had reserved counts as spent.", self._forgotten)
             self._forgotten = 0

@@ -48,6 +48,7 @@ local time = clock[1] * 1e6 + clock[2]
 -- Whoever sent this has given up, and does not count on it any more: Redis was stopped, and found it when it went on.
 if deadline > 0 and time > deadline then return cmsgpack.pack({time, true, {}}) end
 local now = given_time > 0 and given_time or time
+local before_now = string.format('(%.0f', now)  -- Lua's own way to write a number has 14 digits.
 
 local function read(fields)
   local place = fields[1]
@@ -81,7 +82,7 @@ local function set_arrival(charge, arrival)
 end
 
 local function spend_expired(charge)
-  for _, member in ipairs(redis.call('ZRANGEBYSCORE', charge.open, '-inf', now, 'LIMIT', 0, 100)) do
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', charge.open, '-inf', before_now, 'LIMIT', 0, 100)) do
     redis.call('ZREM', charge.open, member)
     if string.sub(member, 1, #LATE) ~= LATE then
       local amount = tonumber(string.match(member, '%d+$'))
@@ -98,7 +99,7 @@ local function expire(charge)
   elseif charge.algorithm == QUOTA then
     spend_expired(charge)
   else
-    redis.call('ZREMRANGEBYSCORE', charge.open, '-inf', now)
+    redis.call('ZREMRANGEBYSCORE', charge.open, '-inf', before_now)
   end
 end
 
