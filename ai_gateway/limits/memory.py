@@ -60,7 +60,7 @@ class MemoryStore(LimitStore):
         self._held: dict[str, Held] = {}
         self._tidied_at = round(clock() * MICROSECONDS)
         self._most = FEW
-        self._sower = Sower(seed, self._is_sown, self._sow) if seed is not None else None
+        self._sower = Sower(seed, self._is_unsown, self._add_spent) if seed is not None else None
 
     @property
     def is_idle(self) -> bool:
@@ -69,8 +69,14 @@ class MemoryStore(LimitStore):
 
     async def admit(self, call: str, charges: Sequence[Charge], ttl: float) -> Verdict:
         """See LimitStore.admit(). The time after which a reservation expires is this store's own."""
-        if self._sower is not None:
-            await self._sown(self._sower, charges)
+        while True:
+            verdict = self._take(call, charges)
+            if verdict is not None:
+                return verdict
+            await self._sow(charges)
+
+    def _take(self, call: str, charges: Sequence[Charge]) -> Verdict | None:
+        """Take all charges or none. None: a counter has to be sown first."""
         now, date = round(self._clock() * MICROSECONDS), self._calendar()
         with self._lock:
             if now - self._tidied_at > TIDY * MICROSECONDS:
@@ -78,7 +84,11 @@ class MemoryStore(LimitStore):
             known = self._counters
             offers: list[tuple[Counter, Charge, int, int]] = []
             for charge in charges:
-                counter = known.get(charge.counter) or self._add(charge, now, date)
+                counter = known.get(charge.counter)
+                if counter is None:
+                    if self._is_unsown(charge):
+                        return None
+                    counter = self._add(charge, now, date)
                 offered = counter.offer(charge, now)
                 if offered is None:
                     wait = counter.retry_after(charge, now, date)
@@ -110,8 +120,7 @@ class MemoryStore(LimitStore):
 
     async def states(self, charges: Sequence[Charge]) -> Sequence[State]:
         """See LimitStore.states()."""
-        if self._sower is not None:
-            await self._sown(self._sower, charges)
+        await self._sow(charges)
         now, date = round(self._clock() * MICROSECONDS), self._calendar()
         with self._lock:
             return [(self._counters.get(charge.counter) or Counter(now)).state(charge, now, date) for charge in charges]
@@ -132,19 +141,20 @@ class MemoryStore(LimitStore):
         added = self._counters[charge.counter] = Counter(now, useless_at)
         return added
 
-    async def _sown(self, sower: Sower, charges: Sequence[Charge]) -> None:
-        """See to it that every counter of a period knows what was spent before, as far as that can be known."""
-        counters = self._counters
-        missing = [
-            charge for charge in charges if charge.counter not in counters and charge.algorithm is Algorithm.QUOTA
-        ]
-        if missing:
-            await sower.sow(missing)
+    def _is_unsown(self, charge: Charge) -> bool:
+        """Whether a counter has to be told what was spent before: one of a period that has not begun."""
+        return self._sower is not None and charge.algorithm is Algorithm.QUOTA and charge.counter not in self._counters
 
-    def _is_sown(self, charge: Charge) -> bool:
-        return charge.counter in self._counters
+    async def _sow(self, charges: Sequence[Charge]) -> None:
+        """Begin counters with what was spent before, as far as that can be known soon."""
+        unsown = [charge for charge in charges if self._is_unsown(charge)]
+        if unsown:
+            assert self._sower is not None
+            await self._sower.sow(unsown)
+            for charge in unsown:
+                self._add_spent(charge, 0)
 
-    def _sow(self, charge: Charge, spent: int) -> None:
+    def _add_spent(self, charge: Charge, spent: int) -> None:
         now, date = round(self._clock() * MICROSECONDS), self._calendar()
         with self._lock:
             counter = self._counters.get(charge.counter) or self._add(charge, now, date)

@@ -27,11 +27,11 @@ THREADS = 2
 
 
 class Sower:
-    """Asks for seeds, and has them sown. `is_sown` tells whether a counter has begun, `sow` adds to it, in a thread."""
+    """Asks for seeds, and has them sown. `is_unsown` tells whether a counter needs it, `sow` adds to it, in a thread."""
 
-    def __init__(self, seed: Seed, is_sown: Callable[[Charge], bool], sow: Callable[[Charge, int], None]) -> None:
+    def __init__(self, seed: Seed, is_unsown: Callable[[Charge], bool], sow: Callable[[Charge, int], None]) -> None:
         self._seed = seed
-        self._is_sown = is_sown
+        self._is_unsown = is_unsown
         self._sow = sow
         self._lock = threading.Lock()
         self._asked: dict[str, Future[None]] = {}
@@ -54,7 +54,7 @@ class Sower:
             if asked is None:
                 asked = Future()
                 asked.set_running_or_notify_cancel()
-                if self._is_sown(charge):
+                if not self._is_unsown(charge):
                     asked.set_result(None)
                     return asked
                 self._asked[charge.counter] = asked

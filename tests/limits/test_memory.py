@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
 
-from ai_gateway.limits.memory import MemoryStore
-from tests.limits.contract import Backend, StoreContract
+from ai_gateway.charges import Settlement, State, Verdict
+from ai_gateway.limits import gcra
+from ai_gateway.limits.memory import LONGEST_CALL, MemoryStore
+from tests.factories import run
+from tests.limits.contract import (
+    TTL,
+    Backend,
+    Clock,
+    StoreContract,
+    admits,
+    quota,
+    rate,
+    settle,
+    slot,
+    state,
+    take,
+)
 from tests.limits.machine import StoreMachine
 
 
@@ -32,3 +52,116 @@ class MemoryMachine(StoreMachine):
 class TestAgainstTheModel:
     def test_any_order_of_events(self) -> None:
         run_state_machine_as_test(MemoryMachine, settings=settings(max_examples=60, stateful_step_count=30))  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(clock: Clock) -> MemoryStore:
+    return MemoryStore(clock=clock, calendar=clock)
+
+
+class TestTime:
+    def test_setting_the_clock_moves_no_rate(self) -> None:
+        monotonic, calendar = Clock(), Clock()
+        store = MemoryStore(clock=monotonic, calendar=calendar)
+        run(take(store, rate(60)))
+        for jump in (3600, -7200, 3600):
+            calendar.advance(jump)
+            assert not run(admits(store, rate()))
+            assert run(state(store, rate())) == State(60, 0, 60.0)
+
+    @pytest.mark.parametrize("jump", [3600, -3600])
+    def test_a_period_is_not_begun_twice(self, jump: int) -> None:
+        """The clock is set over the end of a period, and back."""
+        monotonic, calendar = Clock(), Clock()
+        ends_at = calendar() + 1800
+        store = MemoryStore(clock=monotonic, calendar=calendar)
+        run(take(store, quota(60, ends_at=ends_at)))
+        for back_and_forth in (jump, -jump):
+            calendar.advance(back_and_forth)
+            monotonic.advance(61)  # So that it looks for what can be forgotten.
+            refused = run(take(store, quota(1, ends_at=ends_at)))
+            assert not refused.is_admitted
+            assert refused.retry_after is not None
+            assert refused.retry_after >= 0
+            assert run(state(store, quota(ends_at=ends_at))).resets_in >= 0
+
+
+class TestMemory:
+    def test_what_is_of_no_use_is_forgotten(self, store: MemoryStore, clock: Clock) -> None:
+        for number in range(100_000):
+            call, charges = f"call {number}", (rate(name=f"r{number}"), slot(name=f"s{number}"))
+            run_now(store.admit(call, charges, TTL))
+            store.settle(call, [Settlement(charge, 1) for charge in charges])
+            if number % 1000 == 0:
+                clock.advance(61)
+        assert len(store._counters) < 10_000
+        assert not store._held
+
+    def test_counters_of_past_periods_are_forgotten(self, store: MemoryStore, clock: Clock) -> None:
+        for number in range(20):
+            ends_at = clock() + 3600
+            for user in range(100):
+                run_now(store.admit(f"call {number} {user}", [quota(name=f"u{user}", ends_at=ends_at)], TTL))
+                store.settle(f"call {number} {user}", [Settlement(quota(name=f"u{user}", ends_at=ends_at), 1)])
+            clock.advance(3600)
+        assert len(store._counters) <= 1100
+
+    def test_slots_of_a_call_that_is_never_settled_are_free_one_day(self, store: MemoryStore, clock: Clock) -> None:
+        run(take(store, slot(1), quota(10), call="lost"))
+        clock.advance(LONGEST_CALL - 61)
+        assert not run(admits(store, slot(1)))
+        clock.advance(122)
+        assert run(admits(store, slot(1)))
+        assert run(state(store, quota())).used == 10
+        run(settle(store, "lost", (slot(1), 1), (quota(10), 4)))
+        assert [run(state(store, charge)).used for charge in (slot(1), quota())] == [1, 4]
+
+    def test_a_call_that_is_never_settled_is_forgotten_one_day(self, store: MemoryStore, clock: Clock) -> None:
+        run(take(store, quota(10), rate(10), call="lost"))
+        clock.advance(2 * LONGEST_CALL + 122)
+        run(admits(store, slot()))
+        assert "lost" not in store._held
+        assert run(state(store, quota())).used == 10
+
+
+def test_a_million_settlements_of_a_hundred_nano_dollars_are_exact(store: MemoryStore) -> None:
+    charge = quota(150, 10**12)
+    for number in range(1_000_000):
+        call = str(number)
+        run_now(store.admit(call, (charge,), TTL))
+        store.settle(call, (Settlement(charge, 100),))
+    assert run(state(store, charge)).used == 100_000_000
+
+
+def test_threads_do_not_take_the_same_thing(store: MemoryStore) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        admitted = list(pool.map(lambda _: run(admits(store, quota(1, 20))), range(200)))
+    assert sum(admitted) == 20
+
+
+@given(st.integers(0, 200), st.integers(0, 100), st.integers(0, 200_000_000), st.integers(0, 200_000_000))
+def test_both_forms_of_the_rule_for_rates_agree(amount: int, ceiling: int, arrival: int, now: int) -> None:
+    """The database has one statement with a bound, memory has the moved arrival time."""
+    charge = rate(amount, ceiling)
+    moved = gcra.taken(charge, arrival, now)
+    assert (moved is not None) == (ceiling > 0 and arrival <= gcra.latest(charge, now))
+    if moved is not None:
+        assert moved == max(arrival, now) + gcra.cost(charge, amount)
+    elif ceiling:
+        wait = gcra.retry_after(charge, arrival, now)
+        assert gcra.taken(charge, arrival, now + round(wait * gcra.MICROSECONDS)) is not None
+        assert gcra.taken(charge, arrival, now + round(wait * gcra.MICROSECONDS) - 1) is None
+
+
+def run_now(admission: Coroutine[Any, Any, Verdict]) -> None:
+    """Run an admission that waits for nothing, without an event loop."""
+    try:
+        admission.send(None)
+    except StopIteration:
+        return
+    raise AssertionError("it waits")

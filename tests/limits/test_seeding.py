@@ -1,0 +1,284 @@
+"""A process that begins to count where others stopped: what was spent before, and what happens if nobody can tell."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from datetime import UTC, date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.contrib.auth.models import User
+
+from ai_gateway import registry, seeding
+from ai_gateway.charges import Charge, Settlement, State
+from ai_gateway.limits import sowing
+from ai_gateway.limits.memory import FEW, UNTOUCHED, MemoryStore
+from ai_gateway.meter import new_id
+from ai_gateway.models import UsageDaily, UsageRecord
+from tests.factories import run
+from tests.limits.contract import TTL, Clock, admits, quota, rate, settle, slot, state, take
+
+NOW = datetime(2026, 3, 18, 12, 30, tzinfo=UTC)
+"""A Wednesday."""
+
+
+class Past:
+    """What was spent of any counter, for whoever asks."""
+
+    def __init__(self, spent: int = 0) -> None:
+        self.spent = spent
+        self.asked: list[str] = []
+        self.threads: set[str] = set()
+        self.error: Exception | None = None
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def __call__(self, charge: Charge) -> int:
+        self.asked.append(charge.counter)
+        self.threads.add(threading.current_thread().name)
+        assert self.gate.wait(10)
+        if self.error is not None:
+            raise self.error
+        return self.spent
+
+
+class TestSowing:
+    def test_a_counter_begins_with_what_was_spent(self) -> None:
+        past = Past(50)
+        store = MemoryStore(past)
+        assert run(state(store, quota())) == State(50, 10, 0.0)
+        assert [run(admits(store, quota(10))) for _ in range(2)] == [True, False]
+        assert past.asked == [quota().counter]
+        assert past.threads == {"ai-gateway-seeds"}
+
+    def test_rates_and_slots_begin_anew(self) -> None:
+        past = Past(50)
+        run(take(MemoryStore(past), rate(), slot()))
+        assert past.asked == []
+
+    def test_many_calls_at_once_ask_once(self) -> None:
+        past = Past(10)
+        store = MemoryStore(past)
+
+        async def calls() -> list[bool]:
+            past.gate.clear()
+            asking = [asyncio.create_task(admits(store, quota(1, 30), quota(1, 1000, name="b"))) for _ in range(50)]
+            await asyncio.sleep(0.01)
+            past.gate.set()
+            return await asyncio.gather(*asking)
+
+        assert sum(run(calls())) == 20
+        assert sorted(past.asked) == sorted([quota().counter, quota(name="b").counter])
+
+    def test_what_cannot_be_known_begins_at_nothing_and_is_logged_once(self, caplog: pytest.LogCaptureFixture) -> None:
+        past = Past()
+        past.error = OSError("no database")
+        store = MemoryStore(past)
+        assert run(admits(store, quota(60), quota(60, name="b")))
+        assert [record.getMessage() for record in caplog.records] == [
+            "What was spent before cannot be read, limits begin at 0: no database"
+        ]
+
+    def test_what_is_known_late_is_added(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(sowing, "PATIENCE", 0.01)
+        past, call = Past(50), new_id()
+        store = MemoryStore(past)
+
+        async def calls() -> int:
+            past.gate.clear()
+            assert await admits(store, quota(10))
+            await take(store, quota(20), call=call)
+            await settle(store, call, (quota(20), 5))
+            assert (await state(store, quota())).used == 15
+            past.gate.set()
+            for _ in range(10_000):
+                if (found := await state(store, quota())).used != 15:
+                    break
+                await asyncio.sleep(0.001)
+            return found.used
+
+        assert run(calls()) == 65
+        assert len(past.asked) == 1
+        assert "not known yet" in caplog.text
+
+    def test_a_call_that_is_cancelled_does_not_take_the_answer_from_others(self) -> None:
+        past = Past(50)
+        store = MemoryStore(past)
+
+        async def calls() -> State:
+            past.gate.clear()
+            first, second = (asyncio.create_task(take(store, quota(5))) for _ in range(2))
+            await asyncio.sleep(0.01)
+            first.cancel()
+            past.gate.set()
+            await second
+            return await state(store, quota())
+
+        assert run(calls()) == State(55, 5, 0.0)
+
+    def test_a_counter_in_all_that_is_long_idle_is_forgotten_and_asked_for_again(self) -> None:
+        past, clock = Past(7), Clock()
+        store = MemoryStore(past, clock=clock, calendar=clock)
+
+        async def calls() -> None:
+            for number in range(FEW):
+                name = f"user {number}"
+                await store.admit(name, [quota(name=name)], TTL)
+                store.settle(name, [Settlement(quota(name=name), 1)])
+
+        run(calls())
+        clock.advance(UNTOUCHED + 1)
+        run(admits(store, quota(name="user 5")))
+        assert len(store._counters) == 0 + 1
+        assert past.asked.count(quota(name="user 5").counter) == 2
+
+
+@pytest.fixture
+def limits(settings: Any) -> Any:
+    """Put limits into the settings, and give what was spent of a counter of one of them."""
+
+    def spent(of: str, /, **entry: Any) -> int:
+        settings.AI_GATEWAY = {"TIME_ZONE": "Europe/Vienna", "LIMITS": [{"name": "it", "amount": 1, **entry}]}
+        registry.forget()
+        (rule,) = registry.snapshot().limits.rules
+        return seeding.spent(rule.charge(of, 0, NOW.timestamp()))
+
+    return spent
+
+
+def day(number: int, month: int = 3, **columns: Any) -> None:
+    """The sum of a day."""
+    UsageDaily.objects.create(day=date(2026, month, number), slot=new_id(), **columns)
+
+
+def record(at: datetime = NOW, **columns: Any) -> None:
+    """A call."""
+    UsageRecord.objects.create(id=new_id(), started_at=at, **{"outcome": "answered", **columns})
+
+
+@pytest.mark.django_db
+class TestWhatIsWrittenDown:
+    @pytest.mark.parametrize(
+        ("window", "expected"), [("day", 8), ("week", 8 + 4), ("month", 8 + 4 + 2), ("total", 8 + 4 + 2 + 1)]
+    )
+    def test_days_are_summed_up(self, limits: Any, window: str, expected: int) -> None:
+        for number, month, cost in ((18, 3, 8), (16, 3, 4), (15, 3, 2), (28, 2, 1)):
+            day(number, month, cost_nanos=cost)
+        assert limits("all", scope="everyone", measure="cost", window=window) == expected
+
+    def test_a_day_of_the_future_does_not_count(self, limits: Any) -> None:
+        day(19, cost_nanos=5)
+        assert limits("all", measure="cost", window="day") == 0
+
+    def test_tokens_of_every_kind(self, limits: Any) -> None:
+        day(18, input_tokens=1, cache_read_tokens=2, cache_write_1h_tokens=4, output_tokens=8, reasoning_tokens=16)
+        day(18, output_image_tokens=32)
+        assert limits("all", measure="tokens", window="day") == 63
+
+    def test_requests_are_those_that_no_limit_refused(self, limits: Any) -> None:
+        day(18, requests=10, limited=3)
+        record()
+        record(outcome="limited")
+        assert limits("all", measure="requests", window="day") == 7
+        assert limits("all", measure="requests", window="hour") == 1
+
+    def test_an_hour_is_summed_up_from_its_calls(self, limits: Any) -> None:
+        record(cost_nanos=3)
+        record(NOW.replace(minute=0), cost_nanos=4)
+        record(NOW.replace(hour=11, minute=59), cost_nanos=100)
+        record(NOW.replace(hour=13, minute=0), cost_nanos=100)
+        record(cost_nanos=None)
+        assert limits("all", measure="cost", window="hour") == 7
+
+    def test_another_time_zones_day_is_summed_up_from_its_calls(self, limits: Any) -> None:
+        tokyo = ZoneInfo("Asia/Tokyo")
+        record(datetime(2026, 3, 18, 0, 0, tzinfo=tokyo), cost_nanos=3)
+        record(datetime(2026, 3, 17, 23, 59, tzinfo=tokyo), cost_nanos=100)
+        day(18, cost_nanos=100)
+        assert limits("all", measure="cost", window="day", time_zone="Asia/Tokyo") == 3
+
+    def test_of_a_key(self, limits: Any) -> None:
+        day(18, key_id=7, key_name="seven", cost_nanos=3)
+        day(18, key_id=8, key_name="seven", cost_nanos=100)
+        assert limits("7", scope="key", measure="cost", window="day") == 3
+
+    def test_of_a_key_of_the_settings(self, limits: Any) -> None:
+        day(18, key_name="team-a", cost_nanos=3)
+        day(18, key_name="team-b", cost_nanos=100)
+        assert limits("team-a", scope="key", measure="cost", window="day") == 3
+
+    def test_of_a_user_and_a_group(self, limits: Any) -> None:
+        user = User.objects.create(username="ann")
+        day(18, user=user, group_id=4, cost_nanos=3)
+        day(18, user_id=user.pk + 1, group_id=4, cost_nanos=4)
+        day(18, user=None, cost_nanos=100)
+        assert limits(str(user.pk), scope="user", measure="cost", window="day") == 3
+        assert limits("4", scope="group", measure="cost", window="day") == 7
+        assert limits("nobody", scope="user", measure="cost", window="day") == 0
+
+    def test_of_a_route_and_a_provider(self, limits: Any) -> None:
+        day(18, route="fast", provider="openai", cost_nanos=3)
+        day(18, route="slow", provider="groq", cost_nanos=4)
+        assert limits("fast", scope="route", measure="cost", window="day") == 3
+        assert limits("groq", scope="provider", measure="cost", window="day") == 4
+
+    def test_of_a_pattern(self, limits: Any) -> None:
+        for route, cost in (("team-a", 3), ("team-b", 4), ("other", 100)):
+            day(18, route=route, cost_nanos=cost)
+        assert limits("team-*", scope="route", subject="team-*", measure="cost", window="day") == 7
+
+    @pytest.mark.parametrize(
+        ("subject", "expected"),
+        [
+            ("gpt-5", 3 + 8),
+            ("openai/gpt-5", 3),
+            ("gpt-*", 3 + 4 + 8),
+            ("openai/*", 3 + 4),
+            ("meta/llama-4", 16),
+            ("meta/*", 16),
+        ],
+    )
+    def test_of_a_model(self, limits: Any, subject: str, expected: int) -> None:
+        for provider, model, cost in (
+            ("openai", "gpt-5", 3),
+            ("openai", "gpt-5-mini", 4),
+            ("azure", "gpt-5", 8),
+            ("openrouter", "meta/llama-4", 16),
+        ):
+            day(18, provider=provider, served_model=model, cost_nanos=cost)
+        assert limits(subject, scope="model", subject=subject, measure="cost", window="day") == expected
+
+    def test_of_a_header_that_is_recorded(self, limits: Any) -> None:
+        record(end_user="ann", cost_nanos=3)
+        record(end_user="bob", cost_nanos=100)
+        entry = {"scope": "header", "header": "X-User-Id", "measure": "cost", "window": "month"}
+        assert limits("ann", **entry) == 3
+
+    def test_of_a_header_that_is_not(self, limits: Any, caplog: pytest.LogCaptureFixture) -> None:
+        seeding._reported.clear()
+        entry = {"scope": "header", "header": "x-tenant", "measure": "cost", "window": "month"}
+        with caplog.at_level(logging.WARNING):
+            assert [limits("a", **entry), limits("b", **entry)] == [0, 0]
+        assert caplog.text.count("is of a header that is not recorded") == 1
+
+    def test_a_counter_of_a_limit_that_is_gone(self, limits: Any) -> None:
+        limits("all", measure="cost", window="day")
+        assert seeding.spent(quota(name="settings:gone")) == 0
+
+
+def test_a_subject_may_have_any_name(settings: Any) -> None:
+    settings.AI_GATEWAY = {
+        "LIMITS": [
+            {"name": name, "scope": "route", "measure": "cost", "window": "hour", "amount": 1} for name in ("a", "a:b")
+        ]
+    }
+    rules = registry.snapshot().limits.rules
+    for rule in rules:
+        for subject in ("x", "c:d", ":", "2026-03"):
+            charge = rule.charge(subject, 0, NOW.timestamp())
+            assert seeding.find(charge.counter, rules) == (rule, subject)
