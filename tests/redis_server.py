@@ -20,9 +20,7 @@ class RedisServer:
     def __init__(self, *options: str) -> None:
         self.program = find_redis()
         self.folder = Path(tempfile.mkdtemp(prefix="gateway-redis-"))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self.command = [self.program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
         self.command += ["--save", "", "--appendonly", "no", *options]
         self.process: subprocess.Popen[bytes] | None = None
@@ -85,6 +83,16 @@ class RedisServer:
         """End it, and delete what it wrote."""
         self.stop()
         shutil.rmtree(self.folder)
+
+
+def free_port() -> int:
+    """Find a port. A member of a cluster listens on that plus 10,000 as well."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        if port < 55_000:
+            return port
 
 
 def find_redis() -> str:

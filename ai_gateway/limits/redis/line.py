@@ -23,7 +23,7 @@ from ai_gateway.limits.redis.batches import MICROS, Answer, Settled, Wanted
 from ai_gateway.limits.redis.client import ScriptFailed
 from ai_gateway.limits.redis.holdings import LOOKS, Holdings
 from ai_gateway.limits.redis.link import Link, Stale
-from ai_gateway.limits.redis.script import ADMITTED, MISSING, TAKE
+from ai_gateway.limits.redis.script import ADMITTED, BROKEN, MISSING, RENEW, TAKE
 from ai_gateway.limits.redis.seeds import Seeds
 
 logger = logging.getLogger("ai_gateway")
@@ -148,10 +148,13 @@ class Line:
     async def _end(self) -> None:
         self._on_end()
         is_done = await self.flush()
+        running = [*self._seeders, *filter(None, [self._task])]
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running)
         for timer in self._timers.values():
             timer.cancel()
-        for task in [*self._seeders, *filter(None, [self._task])]:
-            task.cancel()
         self._leave()
         if not is_done:
             logger.error("%d ended calls are not settled yet. %s", len(self._left), self._failure)
@@ -180,7 +183,7 @@ class Line:
         return self._task
 
     async def _work(self) -> None:
-        failure = StoreUnavailable("The event loop ends")
+        failure = StoreUnavailable("The exchange with Redis was cut short")
         try:
             await self._begin()
             while self._wanted or self._settled or self._left:
@@ -200,6 +203,8 @@ class Line:
             await self._link.open()
             self._wanted.extendleft(self.holdings.renewals(self._loop.time(), all_of_it=True))
         settled, wanted = self._next_batch()
+        if not settled and not wanted:
+            return  # All who wanted something hung up.
         try:
             answers = await self._link.send(settled, wanted)
         except Stale:
@@ -226,9 +231,15 @@ class Line:
         wanted: list[Wanted] = []
         while self._wanted and len(wanted) < MOST_WANTED:
             each = self._wanted.popleft()
-            if each.answered is None or not each.answered.done():
+            if self._is_wanted(each):
                 wanted.append(each)
         return settled, wanted
+
+    def _is_wanted(self, each: Wanted) -> bool:
+        """Whether it is not too late: callers hang up, and what was settled since must not be reserved again."""
+        if each.mode == RENEW:
+            return self.holdings.bring_up_to_date(each)
+        return each.answered is not None and not each.answered.done()
 
     def _deliver(self, wanted: Wanted, answer: Answer) -> None:
         if answer.code == MISSING:
@@ -237,6 +248,8 @@ class Line:
             task.add_done_callback(self._seeders.discard)
         elif wanted.answered is None:
             return
+        elif answer.code == BROKEN:
+            self._refuse([wanted], StoreUnavailable("A key of the limits in Redis holds something else"))
         elif wanted.answered.done():  # Whoever asked hung up.
             self._give_back(wanted, answer)
         else:
@@ -258,12 +271,13 @@ class Line:
     async def _find_seeds(self, wanted: Wanted, missing: Sequence[int]) -> None:
         """Ask what quotas begin with that Redis does not have, and send it what was wanted again."""
         assert self._seeds is not None
+        charges = [wanted.charges[place] for place in missing]
         try:
-            found = await self._seeds.of([wanted.charges[place] for place in missing])
+            found = await self._seeds.of(charges)
         except StoreUnavailable as error:
             self._refuse([wanted], error)
             return
-        wanted.seeds = wanted.seeds | dict(zip(missing, found, strict=True))
+        wanted.seeds = wanted.seeds | dict(zip([charge.counter for charge in charges], found, strict=True))
         self._wanted.append(wanted)
         self._wake()
 
