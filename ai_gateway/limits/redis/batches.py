@@ -53,8 +53,8 @@ class Answer(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Answers(msgspec.Struct, array_like=True, frozen=True):
-    """The answers to a batch. `time` is Redis's, in microseconds since 1970. A late batch was not looked at. `broken` has
-    the errors of what could not be done, for its keys hold something else."""
+    """The answers to a batch. `time` is that of Redis, in microseconds since 1970. A late batch was not looked at.
+    `broken` has the errors of what could not be done, for its keys hold something else."""
 
     time: int
     is_late: bool

@@ -83,8 +83,8 @@ class Link:
         except msgspec.DecodeError as error:
             raise ScriptFailed(f"Redis: what it answers is not understood: {error}") from error
         self._ahead = answers.time - _micros()
-        for error in answers.broken:
-            logger.error("A key of the limits in Redis holds something else. %s", error)
+        for message in answers.broken:
+            logger.error("A key of the limits in Redis holds something else. %s", message)
         return answers
 
 
