@@ -13,6 +13,7 @@ import time
 from collections.abc import Coroutine, Iterator
 from typing import Any, TypeVar
 
+import httpx
 import pytest
 from django.test import override_settings
 from hypothesis import settings
@@ -27,6 +28,7 @@ from ai_gateway.limits.redis.client import Client
 from ai_gateway.limits.redis.link import Link
 from ai_gateway.limits.redis.script import TAKE
 from ai_gateway.meter import new_id
+from tests.conftest import GATEWAY_KEY, StartGateway
 from tests.databases import ROOT
 from tests.limits.contract import (
     TTL,
@@ -41,6 +43,7 @@ from tests.limits.contract import (
 )
 from tests.limits.machine import StoreMachine
 from tests.redis_server import PATIENCE, RedisServer, find_redis
+from tests.upstream import Upstream
 
 UNHURRIED = 10.0
 """Seconds for an answer where nothing is meant to be late: the machine may be busy."""
@@ -662,6 +665,23 @@ class TestDeployments:
         with override_settings(AI_GATEWAY={"LIMIT_STORE": entry}):
             assert play(used(limits.store(), quota(), rate())) == [15, 0]
         assert "{ai_gateway}:quota:quota:all:total" in keys(server)
+
+    def test_a_gateway_keeps_its_limits_there(
+        self, server: RedisServer, start_gateway: StartGateway, upstream: Upstream
+    ) -> None:
+        """Calls on one event loop under the direct door, and on one of many under Django's."""
+        limit = {"name": "three a day", "scope": "everyone", "measure": "requests", "window": "day", "amount": 3}
+        gateway = start_gateway(
+            LIMITS=[limit, {**limit, "name": "two at once", "measure": "concurrency", "window": "", "amount": 2}],
+            LIMIT_STORE={"BACKEND": "redis", "OPTIONS": {"url": server.url, "timeout": UNHURRIED}, "TIMEOUT": 60},
+        )
+        headers = {"authorization": f"Bearer {GATEWAY_KEY}"}
+        statuses = [
+            httpx.post(f"{gateway.url}/v1/chat/completions", json={"model": "m", "messages": []}, headers=headers)
+            for _ in range(4)
+        ]
+        assert [answer.status_code for answer in statuses] == [200, 200, 200, 429]
+        assert len(upstream.requests) == 3
 
     def test_sentinels_are_asked_for_the_master(self, server: RedisServer) -> None:
         sentinel = new_sentinel(server)
