@@ -20,10 +20,9 @@ class RedisServer:
     def __init__(self, *options: str) -> None:
         self.program = find_redis()
         self.folder = Path(tempfile.mkdtemp(prefix="gateway-redis-"))
-        self.options = options
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
+        self.command = [self.program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        self.command += ["--save", "", "--appendonly", "no", *options]
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
 
@@ -33,9 +32,8 @@ class RedisServer:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        command = [self.program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
-        command += ["--save", "", "--appendonly", "no", "--logfile", "log", *self.options]
-        self.process = subprocess.Popen(command, cwd=self.folder)
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(self.command, cwd=self.folder, stdout=log, stderr=log)
         deadline = time.monotonic() + PATIENCE
         while not self._answers():
             assert time.monotonic() < deadline, (self.folder / "log").read_text()
@@ -66,6 +64,11 @@ class RedisServer:
         self.stop()
         self.start()
 
+    def write_everything_down(self) -> None:
+        """Have it remember everything when it is started again."""
+        self.command += ["--appendonly", "yes", "--appendfsync", "always"]
+        self.restart()
+
     def pause(self) -> None:
         """Have it hang: connections stay open, and nothing is answered."""
         assert self.process is not None
@@ -80,6 +83,16 @@ class RedisServer:
         """End it, and delete what it wrote."""
         self.stop()
         shutil.rmtree(self.folder)
+
+
+def free_port() -> int:
+    """Find a port. A member of a cluster listens on that plus 10,000 as well."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        if port < 55_000:
+            return port
 
 
 def find_redis() -> str:

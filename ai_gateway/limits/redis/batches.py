@@ -25,8 +25,8 @@ class Settled(NamedTuple):
 class Wanted(msgspec.Struct, eq=False):
     """What a call wants to take, or whoever looks to know: `mode` is one of the script's, `ttl` in microseconds.
 
-    `seeds` are what quotas begin with that Redis does not have, by the place of their charge. `answered` gets the
-    answer; nobody waits for that of what is renewed.
+    `seeds` are what quotas begin with that Redis does not have, by counter. `answered` gets the answer. What is renewed
+    has none, for nobody waits for it.
     """
 
     mode: int
@@ -34,7 +34,7 @@ class Wanted(msgspec.Struct, eq=False):
     charges: Sequence[Charge]
     ttl: int = 0
     answered: asyncio.Future[Answer] | None = None
-    seeds: dict[int, int] = {}
+    seeds: dict[str, int] = {}
 
 
 class Answer(msgspec.Struct, array_like=True, frozen=True):
@@ -53,11 +53,13 @@ class Answer(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Answers(msgspec.Struct, array_like=True, frozen=True):
-    """The answers to a batch. `time` is Redis's, in microseconds since 1970. One that is late was not looked at."""
+    """The answers to a batch. `time` is that of Redis, in microseconds since 1970. A late batch was not looked at.
+    `broken` has the errors of what could not be done, for its keys hold something else."""
 
     time: int
     is_late: bool
     answers: list[Answer]
+    broken: list[str]
 
 
 def encode(
@@ -93,7 +95,7 @@ def encode(
     beginnings = []
     for each in wanted:
         seeds = each.seeds
-        charges = [fields(charge, seeds.get(place, seed)) for place, charge in enumerate(each.charges)]
+        charges = [fields(charge, seeds.get(charge.counter, seed)) for charge in each.charges]
         beginnings.append((each.mode, each.call, each.ttl, charges))
     argument = _encoder.encode((deadline, time, endings, beginnings))
     keys: list[str] = []

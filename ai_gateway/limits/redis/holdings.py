@@ -61,6 +61,12 @@ class Holdings:
         """Forget everything."""
         self._held.clear()
 
+    def bring_up_to_date(self, renewal: Wanted) -> bool:
+        """Put into a renewal what its call has reserved now, and tell whether it has anything."""
+        held = self._held.get(renewal.call)
+        renewal.charges = tuple(held.charges) if held is not None else ()
+        return held is not None
+
     def renewals(self, now: float, *, all_of_it: bool = False) -> Iterator[Wanted]:
         """Give what is to be renewed now, or all there is, and note that it was.
 

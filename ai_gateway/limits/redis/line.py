@@ -23,7 +23,7 @@ from ai_gateway.limits.redis.batches import MICROS, Answer, Settled, Wanted
 from ai_gateway.limits.redis.client import ScriptFailed
 from ai_gateway.limits.redis.holdings import LOOKS, Holdings
 from ai_gateway.limits.redis.link import Link, Stale
-from ai_gateway.limits.redis.script import ADMITTED, MISSING, TAKE
+from ai_gateway.limits.redis.script import ADMITTED, BROKEN, MISSING, RENEW, TAKE
 from ai_gateway.limits.redis.seeds import Seeds
 
 logger = logging.getLogger("ai_gateway")
@@ -46,8 +46,9 @@ MOST_KEPT = 100_000
 """Ended calls that are kept for a Redis that fails. What others reserved counts as spent when it expires."""
 
 
-_alive: set[Line] = set()
-"""Those that have something open. The event loop knows them, but does not keep them: their store may be gone before."""
+_open: set[Line] = set()
+"""Those that may have a connection. Event loops know of them but do not keep them, and their store may be forgotten
+first; and in a forked process those of its parent have to stay as they are, and not even be closed."""
 
 
 class Line:
@@ -70,11 +71,6 @@ class Line:
         self._ttl = 0.0
         self._failure = ""
         self._forgotten = 0
-
-    @property
-    def is_over(self) -> bool:
-        """Whether its event loop is closed."""
-        return self._loop.is_closed()
 
     async def ask(self, mode: int, call: str, charges: Sequence[Charge], ttl: float = 0.0) -> Answer:
         """Have Redis take charges, or look at them. Raises StoreUnavailable."""
@@ -121,35 +117,52 @@ class Line:
         return True
 
     async def aclose(self) -> None:
-        """Send what is left, and close the connection."""
-        if self._life is not None:
-            await self._life.aclose()
-        else:
-            await self._end()
+        """Send what is left, and close the connection. A line is used no more after that."""
+        await (await self._begin()).aclose()
+
+    def is_over(self) -> bool:
+        """Tell whether its event loop was closed without a word. What it had not sent is left to others."""
+        if not self._loop.is_closed():
+            return False
+        _open.discard(self)
+        self._leave()
+        return True
 
     # From the first batch to the end of the event loop.
 
+    async def _begin(self) -> AsyncGenerator[None]:
+        if self._life is None:
+            self._life = self._live()
+            await anext(self._life)
+        return self._life
+
     async def _live(self) -> AsyncGenerator[None]:
         """End with the event loop, which closes asynchronous generators when it ends and tells nobody else of it."""
-        _alive.add(self)
+        _open.add(self)
         try:
             yield
         finally:
-            _alive.discard(self)
             await self._end()
+            _open.discard(self)
 
     async def _end(self) -> None:
-        is_done = await self.flush()
         self._on_end()
+        is_done = await self.flush()
+        running = [*self._seeders, *filter(None, [self._task])]
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running)
         for timer in self._timers.values():
             timer.cancel()
-        for task in [*self._seeders, *filter(None, [self._task])]:
-            task.cancel()
-        self._left.extend(self._settled)
-        self._settled.clear()
+        self._leave()
         if not is_done:
             logger.error("%d ended calls are not settled yet. %s", len(self._left), self._failure)
         await self._link.aclose()
+
+    def _leave(self) -> None:
+        self._left.extend(self._settled)
+        self._settled.clear()
 
     def _later(self, seconds: float, do: Callable[[], None]) -> None:
         """Do something after a while, once however often that is asked for meanwhile."""
@@ -170,11 +183,9 @@ class Line:
         return self._task
 
     async def _work(self) -> None:
-        failure = StoreUnavailable("The event loop ends")
+        failure = StoreUnavailable("The exchange with Redis was cut short")
         try:
-            if self._life is None:
-                self._life = self._live()
-                await anext(self._life)
+            await self._begin()
             while self._wanted or self._settled or self._left:
                 await self._exchange()
         except StoreUnavailable as error:
@@ -192,6 +203,8 @@ class Line:
             await self._link.open()
             self._wanted.extendleft(self.holdings.renewals(self._loop.time(), all_of_it=True))
         settled, wanted = self._next_batch()
+        if not settled and not wanted:
+            return  # All who wanted something hung up.
         try:
             answers = await self._link.send(settled, wanted)
         except Stale:
@@ -218,9 +231,15 @@ class Line:
         wanted: list[Wanted] = []
         while self._wanted and len(wanted) < MOST_WANTED:
             each = self._wanted.popleft()
-            if each.answered is None or not each.answered.done():
+            if self._is_wanted(each):
                 wanted.append(each)
         return settled, wanted
+
+    def _is_wanted(self, each: Wanted) -> bool:
+        """Whether it is not too late: callers hang up, and what was settled since must not be reserved again."""
+        if each.mode == RENEW:
+            return self.holdings.bring_up_to_date(each)
+        return each.answered is not None and not each.answered.done()
 
     def _deliver(self, wanted: Wanted, answer: Answer) -> None:
         if answer.code == MISSING:
@@ -229,6 +248,8 @@ class Line:
             task.add_done_callback(self._seeders.discard)
         elif wanted.answered is None:
             return
+        elif answer.code == BROKEN:
+            self._refuse([wanted], StoreUnavailable("A key of the limits in Redis holds something else"))
         elif wanted.answered.done():  # Whoever asked hung up.
             self._give_back(wanted, answer)
         else:
@@ -250,12 +271,13 @@ class Line:
     async def _find_seeds(self, wanted: Wanted, missing: Sequence[int]) -> None:
         """Ask what quotas begin with that Redis does not have, and send it what was wanted again."""
         assert self._seeds is not None
+        charges = [wanted.charges[place] for place in missing]
         try:
-            found = await self._seeds.of([wanted.charges[place] for place in missing])
+            found = await self._seeds.of(charges)
         except StoreUnavailable as error:
             self._refuse([wanted], error)
             return
-        wanted.seeds = wanted.seeds | dict(zip(missing, found, strict=True))
+        wanted.seeds = wanted.seeds | dict(zip([charge.counter for charge in charges], found, strict=True))
         self._wanted.append(wanted)
         self._wake()
 
@@ -282,10 +304,9 @@ class Line:
             self._later(PAUSE, self._send_settled)
 
     def _recover(self) -> None:
-        if not self._failure:
-            return
-        self._failure = ""
-        logger.warning("Redis answers again.")
+        if self._failure:
+            self._failure = ""
+            logger.warning("Redis answers again.")
         if self._forgotten:
             logger.error("%d ended calls were not settled: what they had reserved counts as spent.", self._forgotten)
             self._forgotten = 0

@@ -6,6 +6,7 @@ says until when its answer is waited for.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 
@@ -14,6 +15,8 @@ import msgspec
 from ai_gateway.limits.base import StoreUnavailable
 from ai_gateway.limits.redis.batches import MICROS, Answer, Answers, Settled, Wanted, decode, encode
 from ai_gateway.limits.redis.client import Client, ScriptFailed, Unanswered
+
+logger = logging.getLogger("ai_gateway")
 
 
 class Stale(Exception):
@@ -80,6 +83,8 @@ class Link:
         except msgspec.DecodeError as error:
             raise ScriptFailed(f"Redis: what it answers is not understood: {error}") from error
         self._ahead = answers.time - _micros()
+        for message in answers.broken:
+            logger.error("A key of the limits in Redis holds something else. %s", message)
         return answers
 
 

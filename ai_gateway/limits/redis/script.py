@@ -25,7 +25,7 @@ from hashlib import sha1
 
 RATE, QUOTA, CONCURRENCY = 1, 2, 3
 TAKE, RENEW, LOOK = 1, 2, 3
-REFUSED, ADMITTED, MISSING = 0, 1, 2
+REFUSED, ADMITTED, MISSING, BROKEN = 0, 1, 2, 3
 
 LONGEST_CALL = 6 * 3600
 """Seconds for which charges are remembered that nobody settles, and for which calls are kept from expiring."""
@@ -33,7 +33,7 @@ LONGEST_CALL = 6 * 3600
 _NAMES = f"""
 local RATE, QUOTA, CONCURRENCY = {RATE}, {QUOTA}, {CONCURRENCY}
 local TAKE, RENEW, LOOK = {TAKE}, {RENEW}, {LOOK}
-local REFUSED, ADMITTED, MISSING = {REFUSED}, {ADMITTED}, {MISSING}
+local REFUSED, ADMITTED, MISSING, BROKEN = {REFUSED}, {ADMITTED}, {MISSING}, {BROKEN}
 local REMEMBERED = {LONGEST_CALL} * 1e6
 """
 
@@ -46,8 +46,9 @@ local deadline, given_time, settled, wanted = batch[1], batch[2], batch[3], batc
 local clock = redis.call('TIME')
 local time = clock[1] * 1e6 + clock[2]
 -- Whoever sent this has given up, and does not count on it any more: Redis was stopped, and found it when it went on.
-if deadline > 0 and time > deadline then return cmsgpack.pack({time, true, {}}) end
+if deadline > 0 and time > deadline then return cmsgpack.pack({time, true, {}, {}}) end
 local now = given_time > 0 and given_time or time
+local before_now = string.format('(%.0f', now)  -- Lua's own way to write a number has 14 digits.
 
 local function read(fields)
   local place = fields[1]
@@ -81,7 +82,7 @@ local function set_arrival(charge, arrival)
 end
 
 local function spend_expired(charge)
-  for _, member in ipairs(redis.call('ZRANGEBYSCORE', charge.open, '-inf', now, 'LIMIT', 0, 100)) do
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', charge.open, '-inf', before_now, 'LIMIT', 0, 100)) do
     redis.call('ZREM', charge.open, member)
     if string.sub(member, 1, #LATE) ~= LATE then
       local amount = tonumber(string.match(member, '%d+$'))
@@ -98,7 +99,7 @@ local function expire(charge)
   elseif charge.algorithm == QUOTA then
     spend_expired(charge)
   else
-    redis.call('ZREMRANGEBYSCORE', charge.open, '-inf', now)
+    redis.call('ZREMRANGEBYSCORE', charge.open, '-inf', before_now)
   end
 end
 
@@ -225,14 +226,25 @@ local function answer(mode, call, ttl, charges)
   return {ADMITTED, states_of(charges, levels), 0, -1, {}}
 end
 
-for _, each in ipairs(settled) do settle(read(each[2]), each[1], each[3]) end
+-- Do a thing. A key that holds something else spoils nothing but that: it is found before anything is changed.
+local broken = {}
+local function attempt(thing, ...)
+  local is_done, result = pcall(thing, ...)
+  if is_done then return result end
+  local message = type(result) == 'table' and result.err or result
+  if not string.find(message, 'WRONGTYPE', 1, true) then error(result, 0) end
+  broken[#broken + 1] = message
+  return {BROKEN, {}, 0, -1, {}}
+end
+
+for _, each in ipairs(settled) do attempt(settle, read(each[2]), each[1], each[3]) end
 local answers = {}
 for number, each in ipairs(wanted) do
   local charges = {}
   for place, fields in ipairs(each[4]) do charges[place] = read(fields) end
-  answers[number] = answer(each[1], each[2], each[3], charges)
+  answers[number] = attempt(answer, each[1], each[2], each[3], charges)
 end
-return cmsgpack.pack({time, false, answers})
+return cmsgpack.pack({time, false, answers, broken})
 """
 
 SCRIPT = _NAMES + _SCRIPT
@@ -241,7 +253,8 @@ Redis says), in microseconds since 1970. Settled is `[call, charge, actual]`. Wa
 reservation lives `ttl` microseconds. A charge is `[place of its two keys, algorithm, amount, ceiling, window,
 ends_at, is_soft, seed]`, as in `charges.py`, and a seed of -1 is not known.
 
-What is answered is `[time, is_late, answers]`, one for each wanted: `[code, states, refused, retry_after, missing]`."""
+What is answered is `[time, is_late, answers, broken]`. There is an answer for each wanted, `[code, states, refused,
+retry_after, missing]`, and broken are the errors of what could not be done."""
 
 DIGEST = sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 """By which Redis knows the script."""

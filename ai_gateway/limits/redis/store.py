@@ -60,7 +60,6 @@ class RedisStore(LimitStore):
         self._new_link = partial(Link, tag=prefix, timeout=timeout, seed=0 if seed is None else -1, clock=clock)
         self._lines: dict[asyncio.AbstractEventLoop | None, Line] = {}
         self._left: deque[Settled] = deque()
-        self._of_parents: list[Any] = []
         os.register_at_fork(after_in_child=partial(_forget, weakref.ref(self)))
 
     async def admit(self, call: str, charges: Sequence[Charge], ttl: float) -> Verdict:
@@ -114,7 +113,7 @@ class RedisStore(LimitStore):
         line = self._lines.get(loop)
         if line is None:
             for other, its_line in list(self._lines.items()):
-                if its_line.is_over:
+                if its_line.is_over():
                     self._lines.pop(other, None)
             link = self._new_link(self._new_client())
             line = self._lines[loop] = Line(link, self._seeds, self._left, partial(self._lines.pop, loop, None))
@@ -129,9 +128,8 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 def _forget(reference: weakref.ref[RedisStore]) -> None:
-    """Begin anew in a forked process. What the parent has open and reserved is the parent's: it is not even closed."""
+    """Begin anew in a forked process. What its parent has open and has reserved is the parent's."""
     store = reference()
     if store is not None:
-        store._of_parents.append(store._lines)
         store._lines = {}
         store._left = deque()
