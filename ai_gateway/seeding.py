@@ -7,7 +7,9 @@ header) from the records of calls. Of headers that are not recorded nobody can t
 
 from __future__ import annotations
 
+import functools
 import logging
+import operator
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -86,7 +88,7 @@ def _of_period(rule: LimitRule, ends_at: float) -> QuerySet[Any]:
     return records
 
 
-def _of_subject(rows: QuerySet[Any], rule: LimitRule, subject: str) -> Iterable[dict[str, Any]]:
+def _of_subject(rows: QuerySet[Any], rule: LimitRule, subject: str) -> Iterable[Any]:
     """Sum up the rows of a subject, or several of what a pattern fits."""
     columns = _columns(rule)
     if rule.scope == "everyone":
@@ -125,21 +127,17 @@ def _is_of(rows: QuerySet[Any], scope: str, subject: str) -> Q:
     return is_named | Q(**{f"{scope}_id": key})
 
 
-def _summed(rows: QuerySet[Any], rule: LimitRule, *columns: str) -> Iterable[dict[str, Any]]:
+def _summed(rows: QuerySet[Any], rule: LimitRule, *columns: str) -> Iterable[Any]:
     """Sum up what a rule measures, for each combination of these columns. Calls that limits refused took nothing."""
     is_daily = rows.model is UsageDaily
     if rule.measure == "cost":
         amount: Any = Sum("cost_nanos")
     elif rule.measure == "tokens":
-        first, *others = TOKEN_BUCKETS
-        every = F(first)
-        for bucket in others:
-            every = every + F(bucket)
-        amount = Sum(every)
+        amount = Sum(functools.reduce(operator.add, map(F, TOKEN_BUCKETS)))
     elif is_daily:
         amount = Sum(F("requests") - F("limited"))
     else:
         amount = Count("pk", filter=~Q(outcome=UsageRecord.Outcome.LIMITED))
     if not columns:
         return [rows.aggregate(amount=Coalesce(amount, 0))]
-    return rows.values(*columns).annotate(amount=Coalesce(amount, 0))
+    return list(rows.values(*columns).annotate(amount=Coalesce(amount, 0)))

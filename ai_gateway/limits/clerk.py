@@ -46,6 +46,10 @@ IDLE = 1.0
 """Seconds without work after which the connection is given back."""
 
 
+OFTEN = 600.0
+"""Seconds between two looks for what is of no use any more, if nothing is to be renewed."""
+
+
 class Settled(NamedTuple):
     """A charge that is over. `until` is the arrival time that it had moved a rate to."""
 
@@ -81,7 +85,7 @@ class Clerk:
         self._done = 0
         self._flushes: list[tuple[int, Future[None]]] = []
         self._ttl = 0.0
-        self._care_at = 0.0
+        self._care_at = time.monotonic()  # Soon: there may be reservations of a process that died.
         self._ended: Future[None] | None = None
         self._is_away = False
         self._is_full = False
@@ -95,8 +99,9 @@ class Clerk:
             if any(charge.algorithm is not Algorithm.RATE for charge in charges):
                 if not self._reserving or ttl < self._ttl:
                     self._ttl = ttl
-                    self._care_at = min(self._care_at or math.inf, time.monotonic() + ttl / 3)
+                    self._care_at = min(self._care_at, time.monotonic() + ttl / 3)
                 self._reserving.add(call)
+            if self._reserving or self._is_care_due():
                 self._wake()
 
     def settle(self, call: str, settlements: Sequence[Settlement]) -> None:
@@ -172,15 +177,15 @@ class Clerk:
     def _run(self) -> None:
         while True:
             with self._ready:
-                self._ready.wait_for(lambda: self._queue or self._ended is not None, IDLE)
+                self._ready.wait_for(self._has_work, IDLE)
                 batch = list(islice(self._queue, BATCH))
-                if not batch and (self._ended is not None or not self._reserving):
+                if not batch and (self._ended is not None or not (self._reserving or self._is_care_due())):
                     connections.close_all()
                     self._thread, ended, self._ended = None, self._ended, None
                     break
             if batch:
                 self._settle(batch)
-            if time.monotonic() >= self._care_at:
+            if self._is_care_due():
                 self._care()
             elif not batch:
                 self._rest()
@@ -192,7 +197,13 @@ class Clerk:
         connections.close_all()
         with self._ready:
             pause = max(0.0, self._care_at - time.monotonic())
-            self._ready.wait_for(lambda: self._queue or self._ended is not None, pause)
+            self._ready.wait_for(self._has_work, pause)
+
+    def _has_work(self) -> bool:
+        return bool(self._queue) or self._ended is not None or self._is_care_due()
+
+    def _is_care_due(self) -> bool:
+        return time.monotonic() >= self._care_at
 
     def _settle(self, batch: Sequence[Settled]) -> None:
         try:
@@ -252,7 +263,7 @@ class Clerk:
 
     def _care(self) -> None:
         """Renew what living calls hold, take for spent what the dead held, and throw away what is of no use."""
-        self._care_at = time.monotonic() + self._ttl / 3
+        self._care_at = time.monotonic() + (self._ttl / 3 if self._reserving else OFTEN)
         try:
             self.care()
         except (DatabaseError, InterfaceError, ImproperlyConfigured) as error:

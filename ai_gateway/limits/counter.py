@@ -29,13 +29,14 @@ class Counter:
         reserved = self.reserved + amount
         return reserved if is_soft or self.spent + reserved <= ceiling else None
 
-    def take(self, charge: Charge, offered: int, now: int) -> None:
-        """Take a charge, with what was offered for it."""
+    def take(self, charge: Charge, offered: int, now: int, date: float) -> State:
+        """Take a charge, with what was offered for it. Tells where the counter stands then."""
         self.touched_at = now
         if charge.algorithm is RATE:
             self.arrival = offered
         else:
             self.reserved = offered
+        return self.state(charge, now, date)
 
     def settle(self, charge: Charge, actual: int, offered: int, now: int) -> None:
         """Put what was used in place of a charge that was taken with what was offered for it."""

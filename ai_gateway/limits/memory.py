@@ -98,9 +98,8 @@ class MemoryStore(LimitStore):
             states: list[State] = []
             for offer in offers:
                 counter, charge, offered, _ = offer
-                counter.take(charge, offered, now)
                 held[charge.counter] = offer
-                states.append(counter.state(charge, now, date))
+                states.append(counter.take(charge, offered, now, date))
         return Verdict(True, states)
 
     def settle(self, call: str, settlements: Sequence[Settlement]) -> None:

@@ -27,7 +27,7 @@ THREADS = 2
 
 
 class Sower:
-    """Asks for seeds, and has them sown. `is_unsown` tells whether a counter needs it, `sow` adds to it, in a thread."""
+    """Asks for seeds, and has them sown. `is_unsown` tells whether a counter wants one, `sow` adds it, in a thread."""
 
     def __init__(self, seed: Seed, is_unsown: Callable[[Charge], bool], sow: Callable[[Charge, int], None]) -> None:
         self._seed = seed

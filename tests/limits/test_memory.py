@@ -51,7 +51,7 @@ class MemoryMachine(StoreMachine):
 
 class TestAgainstTheModel:
     def test_any_order_of_events(self) -> None:
-        run_state_machine_as_test(MemoryMachine, settings=settings(max_examples=60, stateful_step_count=30))  # type: ignore[no-untyped-call]
+        run_state_machine_as_test(MemoryMachine, settings=settings(max_examples=60, stateful_step_count=30))
 
 
 @pytest.fixture
