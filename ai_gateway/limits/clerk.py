@@ -22,7 +22,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError, InterfaceError, OperationalError, connections
+from django.db import InterfaceError, OperationalError, connections
 
 from ai_gateway.charges import Algorithm, Charge, Settlement
 from ai_gateway.limits import gcra, rows
@@ -211,8 +211,8 @@ class Clerk:
         except AWAY as error:
             self._postpone(batch, error)
             return
-        except DatabaseError:
-            # One of them is at fault, and must not keep the others from being settled.
+        except Exception:
+            # One of them is at fault, and must not keep the others from being settled, nor the thread from going on.
             for each in batch:
                 self._settle_one(each)
         if self._is_away:
@@ -223,7 +223,7 @@ class Clerk:
     def _settle_one(self, settled: Settled) -> None:
         try:
             self._write([settled])
-        except DatabaseError:
+        except Exception:
             logger.exception("%s: the limit %s cannot be settled", settled.call, settled.charge.counter)
 
     def _write(self, batch: Sequence[Settled]) -> None:
@@ -266,7 +266,8 @@ class Clerk:
         self._care_at = time.monotonic() + (self._ttl / 3 if self._reserving else OFTEN)
         try:
             self.care()
-        except (DatabaseError, InterfaceError, ImproperlyConfigured) as error:
+        except Exception as error:
+            # It is tried again in time.
             logger.warning("The reservations of calls under way could not be renewed: %s", error)
 
     def care(self) -> None:

@@ -166,7 +166,9 @@ class TestRows:
         assert names() == {rows.name_of(quota(name="spent"))}
 
     def test_expired_reservations_are_forgotten_one_day(self, store: DatabaseStore, clock: Clock) -> None:
-        run(take(DatabaseStore(using=ALIAS, clock=clock), quota(10)))
+        dead = DatabaseStore(using=ALIAS, clock=clock)
+        run(take(dead, quota(10)))
+        run(dead.aclose())
         clock.advance(TTL + 1)
         care(store)
         assert list(Reservation.objects.using(ALIAS).values_list("is_open", flat=True)) == [False]
