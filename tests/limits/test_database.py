@@ -16,7 +16,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from pytest_django.plugin import DjangoDbBlocker
 
 from ai_gateway.charges import Settlement, State
-from ai_gateway.limits import LimitStore, StoreUnavailable, clerk, database_clock, rows
+from ai_gateway.limits import LimitStore, StoreUnavailable, clerk, rows
 from ai_gateway.limits import database as database_module
 from ai_gateway.limits.database import DatabaseStore
 from ai_gateway.limits.database_clock import DatabaseClock
@@ -336,7 +336,7 @@ class TestServer:
 
     def test_the_server_says_what_time_it_is(self, store: DatabaseStore, monkeypatch: pytest.MonkeyPatch) -> None:
         told = DatabaseClock(ALIAS)
-        monkeypatch.setattr(database_clock.time, "time", lambda: 0.0)
+        monkeypatch.setattr("ai_gateway.limits.database_clock.time.time", lambda: 0.0)
         with connections[ALIAS].cursor() as cursor:
             cursor.execute("SELECT EXTRACT(EPOCH FROM clock_timestamp())")
             before = float(cursor.fetchone()[0])
@@ -349,5 +349,5 @@ class TestServer:
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_a_file_has_the_clock_of_its_host(store: DatabaseStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database_clock.time, "time", lambda: 42.0)
+    monkeypatch.setattr("ai_gateway.limits.database_clock.time.time", lambda: 42.0)
     assert DatabaseClock(ALIAS)() == 42.0
