@@ -3,6 +3,7 @@
     GatewayError
       BadRequest 400
         InvalidBody 400            UnknownProvider 400         UnsupportedDialect 400
+        PriceUnknown 400
         Unsupported 400            what would change the answer cannot be said to this provider
           ThreadUnsupported 400
       InvalidCredential 401
@@ -15,7 +16,6 @@
       LimitReached 429
         RateLimited 429            a limit that comes back soon
         BudgetExceeded 429         one that is used up
-      PriceUnknown 400
       InternalError 500
       ProviderNotConfigured 503
       Overloaded 503

@@ -13,6 +13,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from ai_gateway import registry, seeding
+from ai_gateway.allowances import Due
 from ai_gateway.charges import Charge, Settlement, State
 from ai_gateway.limits import sowing
 from ai_gateway.limits.memory import FEW, UNTOUCHED, MemoryStore
@@ -146,7 +147,7 @@ def limits(settings: Any) -> Any:
         settings.AI_GATEWAY = {"TIME_ZONE": "Europe/Vienna", "LIMITS": [{"name": "it", "amount": 1, **entry}]}
         registry.forget()
         (rule,) = registry.snapshot().limits.rules
-        return seeding.spent(rule.charge(of, 0, NOW.timestamp()))
+        return seeding.spent(Due(rule, of).charge(0, NOW.timestamp()))
 
     return spent
 
@@ -280,5 +281,5 @@ def test_a_subject_may_have_any_name(settings: Any) -> None:
     rules = registry.snapshot().limits.rules
     for rule in rules:
         for subject in ("x", "c:d", ":", "2026-03"):
-            charge = rule.charge(subject, 0, NOW.timestamp())
+            charge = Due(rule, subject).charge(0, NOW.timestamp())
             assert seeding.find(charge.counter, rules) == (rule, subject)
