@@ -19,6 +19,7 @@ class AIGatewayConfig(AppConfig):
             checks,
             key_store,
             ledger,
+            ledger_store,
             limits,
             refresher,
             registry,
@@ -27,6 +28,7 @@ class AIGatewayConfig(AppConfig):
             statement,
             stored,
         )
+        from ai_gateway.journal import Journal
         from ai_gateway.key_cache import KeyCache
         from ai_gateway.price_catalogue import GenAIPrices
 
@@ -35,7 +37,7 @@ class AIGatewayConfig(AppConfig):
         registry.writes_usage = stored.has_database
         registry.price_catalogue = GenAIPrices()
         refresher.refresher = refresher.Refresher(stored.read_version, key_store.write_used, stored.release)
-        ledger.ledger = ledger.Ledger()
+        ledger.ledger = ledger.Ledger(ledger_store, Journal())
         limits.seed = seeding.spent
         statement.reader = statement.Reader(spending.of_caller, stored.release)
         changes.connect()

@@ -31,10 +31,9 @@ def tell(provider: str, model: str) -> None:
             return
     _named_at[provider, model] = now
     logger.warning(
-        "Nobody knows what %s/%s costs: its calls are written down without a cost, and no budget counts them. Enter a "
+        "Nobody knows what %s costs: its calls are written down without a cost, and no budget counts them. Enter a "
         'price in the admin or in AI_GATEWAY["PRICES"], 0 for what is free.',
-        provider,
-        model[:200],
+        ascii(f"{provider}/{model[:200]}"),  # Callers make up names, and a log line is to stay one.
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import pytest
 from hypothesis import settings as hypothesis
 
-from ai_gateway import breakers, cooldowns, crypto, notices, refresher, registry, traffic
+from ai_gateway import breakers, cooldowns, crypto, ledger, notices, refresher, registry, traffic
 from tests import databases
 from tests.gateway_process import Door, GatewayProcess, site_environment
 from tests.raw_client import RawClient
@@ -29,15 +29,17 @@ SECOND_GATEWAY_KEY = "gw_test-key-of-team-b"
 STORED = {"openai": "sk-stored-openai", "anthropic": "sk-ant-stored-anthropic", "gemini": "AIza-stored-gemini"}
 
 
-MOST_THREADS = 22
+MOST_THREADS = 26
 """A gateway's threads when every pool is full: the loop's own, uvloop's resolver (4), Django's (8), the pool of the
-loop (6), what watches the configuration and what looks keys up (2)."""
+loop (6), what watches the configuration and what looks keys up (2), the ledger's (2), and what reads usage (2)."""
 
 
 @pytest.fixture(autouse=True)
 def _sources(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Tests that have no database read no configuration from it; none of them has it watched unless it says so."""
+    """Tests that have no database read no configuration from it. None has it watched, and none has its calls written
+    down there, unless it says so."""
     monkeypatch.setattr(refresher, "refresher", None)
+    monkeypatch.setattr(ledger, "ledger", None)
     if request.node.get_closest_marker("django_db") is None:
         monkeypatch.setattr(registry, "SOURCES", [registry.from_settings])
         monkeypatch.setattr(registry, "key_cache", None)

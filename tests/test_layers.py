@@ -22,11 +22,14 @@ LAYERS = (
     "configuration key_cache keyring validators",
     "fields",
     "models",
-    "stored key_store issuing limits",
+    "stored key_store issuing limits rollups rollup_store",
     "notices",
     "holds spending standings exports",
     "reports wording",
     "meter",
+    "journal",
+    "spool ledger_writer ledger_store",
+    "reconciliation",
     "registry",
     "refresher seeding strategies",
     "routing health refusals intake guard changes unpriced",
@@ -52,6 +55,7 @@ APART = (
     # The models need all apps to be loaded first. What serves calls is imported before that, and gets them injected.
     ("registry", "stored"),
     ("registry", "key_store"),
+    ("ledger", "ledger_store"),
     ("protocols", "transports"),
     ("admin", "portal"),
 )
@@ -104,6 +108,9 @@ NO_DJANGO = [
     "retries",
     "attempts",
     "accounting",
+    "spool",
+    "ledger_writer",
+    "ledger",
     "unpriced",
 ]
 """What could be used without Django: of it, only `conf` and what stands above may be Django's."""

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import tempfile
 from typing import Any
 
 from ai_gateway.cors import ALLOW_HEADERS
@@ -65,3 +67,7 @@ LOGGING = {
 }
 
 globals().update(OVERRIDES)
+
+# Gateways with the same database share a journal, as they do in production; others must not get to see it.
+_database = hashlib.sha256(json.dumps(DATABASES, sort_keys=True).encode()).hexdigest()[:16]
+AI_GATEWAY = {"USAGE_JOURNAL": f"{tempfile.gettempdir()}/gateway-test-journal-{_database}", **OVERRIDES["AI_GATEWAY"]}

@@ -1,0 +1,199 @@
+"""Writes finished calls into the database: a batch in one transaction, its records and what they add to their days.
+
+A record is inserted or it is not; only what was inserted is added to the rollups, in the same transaction. So a batch
+may come again, from the journal or from two processes at once, without being counted twice: the primary key decides,
+and a batch that meets known ids is rolled back and written again without them.
+
+No model instance is made and no SQL is compiled for a batch: this is the larger part of what a call costs after its
+end. The statement and the conversions are worked out once for a connection.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+import msgspec
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.db import (
+    DatabaseError,
+    DataError,
+    Error,
+    IntegrityError,
+    OperationalError,
+    connections,
+    router,
+    transaction,
+)
+from django.db.backends.utils import CursorWrapper
+
+from ai_gateway.conf import settings
+from ai_gateway.ledger_writer import Refused, Unavailable
+from ai_gateway.meter import Entry
+from ai_gateway.models import UsageDaily, UsageRecord
+from ai_gateway.rollup_store import adder, conversion, insert_sql
+from ai_gateway.rollups import Days, roll_up, row_of
+
+MYSQL_INCORRECT_STRING = 1366
+"""What MySQL says of a character that the table's encoding does not have. Django takes it for a failure of the
+database."""
+
+TRIES = 3
+"""How often a batch is tried: its ids may be known, and another process may write some of them at the same time."""
+
+BAD_VALUE = (IntegrityError, DataError, ValidationError, ValueError, TypeError, OverflowError)
+"""What is raised because of a row. The last ones are raised before the database is asked."""
+
+FIELDS: tuple[str, ...] = Entry.__struct_fields__
+COLUMNS = {field.attname: field for field in UsageRecord._meta.concrete_fields}
+
+
+def database() -> str:
+    """Name the database that usage is written to."""
+    return router.db_for_write(UsageRecord) or "default"
+
+
+def has_database() -> bool:
+    """Whether this site has a database at all."""
+    return connections[database()].vendor != "unknown"
+
+
+def release() -> None:
+    """Give the connections of this thread back."""
+    connections.close_all()
+
+
+def write(entries: Sequence[Entry], *, may_be_known: bool = False) -> Sequence[Entry]:
+    """Write entries that are not written yet, and give those. `may_be_known` says that some of them may well be.
+
+    Raises Refused if the database does not take one of them, Unavailable if it does not answer or has no tables. Then
+    nothing of them is written.
+    """
+    alias = database()
+    try:
+        plan = plan_of(alias)
+        for _ in range(TRIES - 1):
+            fresh = _without_known(entries, alias) if may_be_known else entries
+            try:
+                _insert(fresh, plan, alias)
+                return fresh
+            except IntegrityError:
+                may_be_known = True
+        fresh = _without_known(entries, alias)
+        _insert(fresh, plan, alias)
+        return fresh
+    except BAD_VALUE as error:
+        raise Refused(str(error)) from error
+    except (Error, ImproperlyConfigured) as error:
+        raise _judge(error, alias) from error
+
+
+def _judge(error: Exception, alias: str) -> Refused | Unavailable:
+    """Tell whether an error is the fault of the rows, or of the database."""
+    if isinstance(error, OperationalError):
+        is_rows = bool(error.args) and error.args[0] == MYSQL_INCORRECT_STRING
+    else:
+        is_rows = isinstance(error, DatabaseError) and _has_tables(alias)
+    return Refused(str(error)) if is_rows else Unavailable(str(error))
+
+
+def _has_tables(alias: str) -> bool:
+    try:
+        for model in (UsageRecord, UsageDaily):
+            model._base_manager.using(alias).order_by().exists()
+    except (Error, ImproperlyConfigured):
+        return False
+    return True
+
+
+def _without_known(entries: Sequence[Entry], alias: str) -> list[Entry]:
+    """Leave out what is written already, and what is there twice."""
+    ids = {entry.id: entry for entry in entries}
+    records = UsageRecord.objects.using(alias).filter(pk__in=list(ids))
+    for known in records.values_list("pk", flat=True):
+        ids.pop(known.hex, None)
+    return list(ids.values())
+
+
+def _insert(entries: Sequence[Entry], plan: Plan, alias: str) -> None:
+    if not entries:
+        return
+    with transaction.atomic(using=alias):
+        with connections[alias].cursor() as cursor:
+            plan.insert(cursor, entries)
+        # Last, so that rows which many processes want to change are locked for as short as can be.
+        plan.add(roll_up(map(row_of, entries), plan.days))
+
+
+class Plan:
+    """How entries are written over one connection."""
+
+    def __init__(self, alias: str) -> None:
+        self.days = Days(settings.TIME_ZONE)
+        self.add = adder(alias)
+        self.insert = as_json(alias) if connections[alias].vendor == "postgresql" else as_rows(alias)
+
+
+Insert = Callable[[CursorWrapper, Sequence[Entry]], None]
+"""Inserts entries."""
+
+
+def as_rows(alias: str) -> Insert:
+    """Give what inserts entries as rows of parameters, into any database."""
+    sql = insert_sql(UsageRecord, FIELDS, alias)
+    conversions = [
+        (place, convert)
+        for place, name in enumerate(FIELDS)
+        if (convert := conversion(COLUMNS[name], alias)) is not None
+    ]
+
+    def insert(cursor: CursorWrapper, entries: Sequence[Entry]) -> None:
+        rows = []
+        for entry in entries:
+            row = list(msgspec.structs.astuple(entry))
+            for place, convert in conversions:
+                if row[place] is not None:
+                    row[place] = convert(row[place])
+            rows.append(row)
+        cursor.executemany(sql, rows)
+
+    return insert
+
+
+def as_json(alias: str) -> Insert:
+    """Give what inserts entries as one value of JSON, which PostgreSQL takes apart itself: its drivers would spend many
+    times as long on the parameters of a batch, of which there are 25 000."""
+    connection = connections[alias]
+    quote = connection.ops.quote_name
+    columns = {name: quote(str(COLUMNS[name].column)) for name in FIELDS}
+    types = {name: COLUMNS[name].db_type(connection) for name in FIELDS} | {"started_at": "double precision"}
+    found = {name: quote(name) for name in FIELDS} | {"started_at": f"to_timestamp({quote('started_at')})"}
+    sql = (
+        f"INSERT INTO {quote(UsageRecord._meta.db_table)} ({', '.join(columns.values())}) "
+        f"SELECT {', '.join(found.values())} "
+        f"FROM json_to_recordset(%s::json) AS entry({', '.join(f'{quote(name)} {types[name]}' for name in FIELDS)})"
+    )
+
+    def insert(cursor: CursorWrapper, entries: Sequence[Entry]) -> None:
+        cursor.execute(sql, [msgspec.json.encode(entries).decode()])
+
+    return insert
+
+
+class _Plans(threading.local):
+    """The plans of a thread: conversions may ask the connection, and that belongs to its thread."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[str, str], Plan] = {}
+
+
+_plans = _Plans()
+
+
+def plan_of(alias: str) -> Plan:
+    """Give the plan of this thread for a database, made when it is first asked for."""
+    key = alias, settings.TIME_ZONE
+    found = _plans.known.get(key)
+    if found is None:
+        found = _plans.known[key] = Plan(alias)
+    return found

@@ -1,0 +1,84 @@
+"""Gets entries into the database, whatever is wrong with single ones, and tells who wants to know of finished calls."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Protocol
+
+from ai_gateway.journal import Journal
+from ai_gateway.meter import Entry
+from ai_gateway.signals import call_finished
+
+logger = logging.getLogger("ai_gateway")
+
+
+class Unavailable(Exception):
+    """The database does not answer, or has no tables yet. Nothing was written."""
+
+
+class Refused(Exception):
+    """The database does not take one of the entries. Nothing was written."""
+
+
+class Store(Protocol):
+    """What writes entries: the module `ledger_store`."""
+
+    def has_database(self) -> bool:
+        """Whether this site has a database at all. Asks nobody."""
+
+    def write(self, entries: Sequence[Entry], *, may_be_known: bool = False) -> Sequence[Entry]:
+        """Write entries in one transaction, and give those that were not known. Raises Unavailable and Refused."""
+
+    def release(self) -> None:
+        """Give the database connections of this thread back."""
+
+
+class Writer:
+    """Writes entries, in one thread."""
+
+    def __init__(self, store: Store, journal: Journal) -> None:
+        self._store = store
+        self._journal = journal
+        self.written = self.rejected = 0
+        """How many entries went into the database, and were refused by it."""
+
+    def write(self, entries: Sequence[Entry], *, may_be_known: bool = False) -> list[Entry]:
+        """Write entries that are not known yet, and give those. One that the database refuses is found by halving, put
+        aside and logged. Raises Unavailable; then some of them may be written."""
+        try:
+            written = self._try(entries, may_be_known=may_be_known)
+        except Refused as error:
+            if len(entries) == 1:
+                self._put_aside(entries[0], str(error))
+                return []
+            middle = len(entries) // 2
+            first = self.write(entries[:middle], may_be_known=may_be_known)
+            return first + self.write(entries[middle:], may_be_known=may_be_known)
+        self.written += len(written)
+        return list(written)
+
+    def _try(self, entries: Sequence[Entry], *, may_be_known: bool) -> Sequence[Entry]:
+        try:
+            return self._store.write(entries, may_be_known=may_be_known)
+        except Unavailable:
+            # A connection that lay idle may be dead, a deadlock may be resolved. But the first try may also have been
+            # committed, with only the answer lost.
+            self._store.release()
+            return self._store.write(entries, may_be_known=True)
+
+    def _put_aside(self, entry: Entry, reason: str) -> None:
+        self.rejected += 1
+        where = "it is put aside"
+        try:
+            self._journal.reject(entry, reason)
+        except OSError as error:
+            where = f"and it is lost, because it cannot be put aside ({error}): {entry}"
+        logger.error("%s: the database refuses the record of this call (%s), %s", entry.request_id, reason, where)
+
+
+def announce(entries: Sequence[Entry]) -> None:
+    """Send the signal of finished calls, if there is anybody who receives it."""
+    if call_finished.has_listeners(Entry):
+        for entry in entries:
+            call_finished.send_robust(Entry, entry=entry)
