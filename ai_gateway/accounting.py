@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Coroutine, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from time import perf_counter
 from typing import Any
 
@@ -19,10 +19,10 @@ from ai_gateway import estimates, health, ratelimits, unpriced
 from ai_gateway import ledger as ledgers
 from ai_gateway.allowances import NANOS
 from ai_gateway.calls import Reply, ReplyBody
-from ai_gateway.consumption import UNUSED, Consumption
+from ai_gateway.consumption import NOTHING, UNUSED, Consumption
 from ai_gateway.errors import LimitReached
 from ai_gateway.finishing import read_on
-from ai_gateway.meter import TRACKED, Entry, Meter, Outcome, cut
+from ai_gateway.meter import LONGEST, TRACKED, Entry, Meter, Outcome, cut
 from ai_gateway.protocols.conversation import TokenUsage
 from ai_gateway.registry import Snapshot
 
@@ -72,13 +72,13 @@ def cost_of(meter: Meter, snapshot: Snapshot) -> int | None:
     if consumption is None:
         is_work = call is not None and call.method == "POST" and 200 <= meter.status < 300
         return None if is_work and target is not None else 0
-    if target is None or consumption == UNUSED:
+    if target is None or consumption is UNUSED:
         return 0
     provider = snapshot.providers.get(target.provider)
     row = provider.row if provider is not None else ""
     at = time.time()
-    for model in filter(None, (target.model, consumption.model)):
-        price = snapshot.prices.of(target.provider, row, model, at)
+    for model in (target.model, consumption.model):
+        price = snapshot.prices.of(target.provider, row, model, at) if model else None
         if price is not None:
             return price.cost(consumption)
     unpriced.tell(target.provider, target.model or consumption.model)
@@ -89,6 +89,8 @@ def _entry(meter: Meter, consumption: Consumption | None, cost: int | None) -> E
     arrival, caller, call, target = meter.arrival, meter.caller, meter.call, meter.target
     began = arrival.received_at
     seconds = perf_counter() - began
+    sent_at, first_byte_at, first_token_at = meter.sent_at, meter.first_byte_at, meter.first_token_at
+    tokens = consumption.tokens if consumption is not None else NOTHING
     entry = Entry(
         id=meter.id,
         request_id=arrival.request_id,
@@ -100,62 +102,66 @@ def _entry(meter: Meter, consumption: Consumption | None, cost: int | None) -> E
         user_id=caller.user_id,
         group_id=caller.group_id,
         dialect=arrival.dialect.name,
-        endpoint=cut(arrival.path.removeprefix("/v1beta/").removeprefix("/v1/")),
-        route=cut(meter.route),
+        endpoint=endpoint_of(arrival.path),
+        model=cut(call.model) if call is not None else "",
+        provider=cut(target.provider) if target is not None else "",
+        served_model=cut(target.model) if target is not None else "",
+        route=meter.route and cut(meter.route),
+        is_stream=call is not None and call.stream,
         attempts=meter.attempts,
         duration_ms=int(seconds * 1e3),
+        first_byte_ms=None if first_byte_at is None else int((first_byte_at - began) * 1e3),
+        first_token_ms=None if first_token_at is None else int((first_token_at - began) * 1e3),
+        overhead_us=0 if sent_at is None else int((sent_at - began) * 1e6),
+        bytes_in=len(call.body) if call is not None and isinstance(call.body, bytes) else 0,
         bytes_out=meter.bytes_out,
+        input_tokens=tokens.input,
+        cache_read_tokens=tokens.cache_read,
+        cache_write_tokens=tokens.cache_write,
+        cache_write_1h_tokens=tokens.cache_write_1h,
+        output_tokens=tokens.output,
+        reasoning_tokens=tokens.reasoning,
+        is_estimated=tokens.is_estimated,
         cost_nanos=cost,
     )
-    entry.error_code = (meter.error.code if meter.error is not None else cut(meter.error_code)) or ""
-    if call is not None:
-        entry.model = cut(call.model)
-        entry.is_stream = call.stream
-        entry.bytes_in = len(call.body) if isinstance(call.body, bytes) else 0
-    if target is not None:
-        entry.provider, entry.served_model = cut(target.provider), cut(target.model)
+    if consumption is not None:
+        _add_what_is_rare(entry, consumption)
+    if meter.error is not None or meter.error_code:
+        entry.error_code = (meter.error.code if meter.error is not None else cut(meter.error_code)) or ""
     if meter.trail:
         entry.trail = meter.trail
-    if meter.sent_at is not None:
-        entry.overhead_us = int((meter.sent_at - began) * 1e6)
-    if meter.first_byte_at is not None:
-        entry.first_byte_ms = int((meter.first_byte_at - began) * 1e3)
-    if meter.first_token_at is not None:
-        entry.first_token_ms = int((meter.first_token_at - began) * 1e3)
     if caller.tags:
         entry.tags = list(caller.tags)
     if caller.metadata:
         entry.metadata = dict(caller.metadata)
-    if consumption is not None:
-        _add_consumption(entry, consumption)
-    _add_tracking(entry, arrival.fields)
+    if not TRACKED.keys().isdisjoint(arrival.fields):
+        _add_tracking(entry, arrival.fields)
     return entry
 
 
-def _add_consumption(entry: Entry, consumption: Consumption) -> None:
+def _add_what_is_rare(entry: Entry, consumption: Consumption) -> None:
     tokens = consumption.tokens
-    entry.input_tokens = tokens.input
-    entry.cache_read_tokens = tokens.cache_read
-    entry.cache_write_tokens = tokens.cache_write
-    entry.cache_write_1h_tokens = tokens.cache_write_1h
-    entry.output_tokens = tokens.output
-    entry.reasoning_tokens = tokens.reasoning
-    entry.input_audio_tokens = tokens.input_audio
-    entry.input_image_tokens = tokens.input_image
-    entry.output_audio_tokens = tokens.output_audio
-    entry.output_image_tokens = tokens.output_image
-    entry.is_estimated = tokens.is_estimated
-    entry.upstream_id = cut(consumption.upstream_id)
-    entry.service_tier = consumption.service_tier[:40]
+    entry.upstream_id = consumption.upstream_id[:LONGEST].replace("\0", "")
+    if tokens.input_audio or tokens.input_image or tokens.output_audio or tokens.output_image:
+        entry.input_audio_tokens, entry.input_image_tokens = tokens.input_audio, tokens.input_image
+        entry.output_audio_tokens, entry.output_image_tokens = tokens.output_audio, tokens.output_image
+    if consumption.service_tier:
+        entry.service_tier = consumption.service_tier[:40]
     if consumption.units:
         entry.units = dict(consumption.units)
-    if consumption.model and not entry.served_model:
+    if not entry.served_model:
         entry.served_model = cut(consumption.model)
 
 
 def _add_tracking(entry: Entry, fields: Mapping[bytes, bytes]) -> None:
-    for header in TRACKED.keys() & fields.keys():  # Most calls have none.
+    for header in TRACKED.keys() & fields.keys():
         setattr(entry, TRACKED[header], cut(fields[header].decode("utf-8", "replace")))
+
+
+@lru_cache(maxsize=1024)
+def endpoint_of(path: str) -> str:
+    """Name the endpoint: the path below the version. Remembered, because most calls are for the same few."""
+    return cut(path.removeprefix("/v1beta/").removeprefix("/v1/"))
 
 
 def finish(meter: Meter, snapshot: Snapshot) -> None:
@@ -181,7 +187,7 @@ async def finish_durably(meter: Meter, snapshot: Snapshot) -> Entry | None:
     or None if that has been done."""
     entry, ledger = close(meter, snapshot), ledgers.ledger
     if entry is not None and ledger is not None:
-        if ledger.is_committed:
+        if snapshot.is_committed:
             await ledger.commit(entry)
         else:
             ledger.put(entry)
@@ -194,8 +200,7 @@ async def account(reply: Reply, meter: Meter, snapshot: Snapshot) -> Reply:
     _tell_limits(reply, meter)
     body = reply.body
     if isinstance(body, ReplyBody):
-        ledger = ledgers.ledger
-        kind = Committed if ledger is not None and ledger.is_committed else Accounted
+        kind = Committed if snapshot.is_committed else Accounted
         return msgspec.structs.replace(reply, body=kind(body, meter, snapshot))
     meter.bytes_out = len(body)
     if meter.outcome is None:

@@ -104,13 +104,14 @@ def _period(window: str, zone: ZoneInfo, now: float) -> Period:
 class Due:
     """A rule that a call has to keep to, and whose counter it is. Remembers what its charges have in common."""
 
-    __slots__ = ("_algorithm", "_counter", "_period", "measure", "rule", "subject", "warns")
+    __slots__ = ("_algorithm", "_counter", "_period", "is_rate", "measure", "rule", "subject", "warns")
 
     def __init__(self, rule: LimitRule, subject: str) -> None:
         self.rule = rule
         self.subject = subject
         self.measure = rule.measure
         self.warns = rule.is_soft or rule.soft_percent is not None
+        self.is_rate = rule.window == "minute"
         self._algorithm = rule.algorithm
         self._counter = f"{rule.id}:{subject}"
         self._period = NO_PERIOD

@@ -77,11 +77,6 @@ class Ledger:
         self._retry_at = self._replay_at = 0.0
 
     @property
-    def is_committed(self) -> bool:
-        """Whether a call's last byte waits until its entry is written (`USAGE_DURABILITY`)."""
-        return settings.USAGE_DURABILITY == "committed" and settings.USAGE and self._store.has_database()
-
-    @property
     def is_running(self) -> bool:
         """Whether the threads live."""
         return self._thread is not None

@@ -12,7 +12,7 @@ Sources: the rate limit pages of OpenAI's and Anthropic's API documentation.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from ai_gateway.calls import Headers
@@ -23,6 +23,8 @@ from ai_gateway.holds import Hold, Taken
 TOLD = ("requests", "tokens")
 """What both vendors have headers for."""
 
+WORDS = (b"limit", b"remaining", b"reset")
+
 PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
 
 
@@ -30,10 +32,22 @@ def headers(hold: Hold, family: str) -> Headers:
     """Write the headers of an answer to a call that its limits admitted."""
     told: Headers = []
     for measure in TOLD:
-        tightest = _tightest(hold.taken, measure)
+        tightest = None
+        for taken in hold.taken:
+            if (
+                taken.due.is_rate
+                and taken.due.measure == measure
+                and (tightest is None or _share(taken) < _share(tightest))
+            ):
+                tightest = taken
         if tightest is not None:
             told += _written(measure, tightest.due.rule.amount, tightest.state, family)
-    return told + warning(hold.warnings)
+    return told + warning(hold.warnings) if hold.warnings else told
+
+
+def _share(taken: Taken) -> float:
+    """Tell how much is left, in proportion."""
+    return taken.state.remaining / (taken.due.rule.amount or 1)
 
 
 def refusal_headers(error: LimitReached, family: str) -> Headers:
@@ -45,7 +59,7 @@ def refusal_headers(error: LimitReached, family: str) -> Headers:
 
 def put(headers: Headers, own: Headers) -> None:
     """Put our headers among those of an answer, in place of a provider's of the same kind, if there are any."""
-    if any(name.startswith(PREFIXES) for name, _ in own):
+    if own and own[0][0].startswith(PREFIXES):  # They come first.
         headers[:] = [header for header in headers if not header[0].startswith(PREFIXES)]
     headers += own
 
@@ -61,26 +75,22 @@ def warning(warnings: Sequence[Taken]) -> Headers:
     return [(b"x-gateway-limit-warning", ", ".join(told).encode())] if told else []
 
 
-def _tightest(taken: Iterable[Taken], measure: str) -> Taken | None:
-    """Choose the rate with the least left, in proportion."""
-    rates = [each for each in taken if each.due.rule.measure == measure and each.due.rule.window == "minute"]
-    return min(rates, key=lambda each: each.state.remaining / (each.due.rule.amount or 1), default=None)
+NAMES = {
+    "openai": {name: tuple(b"x-ratelimit-%b-%b" % (what, name.encode()) for what in WORDS) for name in TOLD},
+    "anthropic": {name: tuple(b"anthropic-ratelimit-%b-%b" % (name.encode(), what) for what in WORDS) for name in TOLD},
+}
+"""The names of the headers, by family and measure: of the limit, of what is left, of the time of the reset."""
 
 
 def _written(measure: str, amount: int, state: State, family: str) -> Headers:
-    name, remaining = measure.encode(), b"%d" % max(0, state.remaining)
     if family == "anthropic":
-        reset = datetime.now(UTC) + timedelta(seconds=state.resets_in)
-        return [
-            (b"anthropic-ratelimit-%b-limit" % name, b"%d" % amount),
-            (b"anthropic-ratelimit-%b-remaining" % name, remaining),
-            (b"anthropic-ratelimit-%b-reset" % name, reset.strftime("%Y-%m-%dT%H:%M:%SZ").encode()),
-        ]
-    return [
-        (b"x-ratelimit-limit-%b" % name, b"%d" % amount),
-        (b"x-ratelimit-remaining-%b" % name, remaining),
-        (b"x-ratelimit-reset-%b" % name, duration(state.resets_in)),
-    ]
+        at = datetime.now(UTC) + timedelta(seconds=state.resets_in)
+        limit, left, reset = NAMES[family][measure]
+        resets = at.strftime("%Y-%m-%dT%H:%M:%SZ").encode()
+    else:
+        limit, left, reset = NAMES["openai"][measure]
+        resets = duration(state.resets_in)
+    return [(limit, b"%d" % amount), (left, b"%d" % max(0, state.remaining)), (reset, resets)]
 
 
 def duration(seconds: float) -> bytes:

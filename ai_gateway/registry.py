@@ -67,6 +67,8 @@ class Snapshot:
     reservation_ttl: float
     is_measured: bool
     """Whether it is wanted to know what calls use: they are written down, or there are limits."""
+    is_committed: bool
+    """Whether a call is written down before its caller sees the end of it."""
     asks_usage: bool
     """Whether providers are asked for the usage of streams whose callers did not ask."""
     metrics_token: Secret | None = field(repr=False)
@@ -171,7 +173,8 @@ def build(configurations: Sequence[Configuration]) -> Snapshot:
             rules.pop(name, None)
         rules.update(each.rules)
     limits = LimitTable(rule for each in configurations for rule in each.limits)
-    is_measured = bool(limits) or (settings.USAGE and writes_usage is not None and writes_usage())
+    is_kept = settings.USAGE and writes_usage is not None and writes_usage()
+    is_measured = is_kept or bool(limits)
     return Snapshot(
         providers=providers,
         broken=broken,
@@ -195,6 +198,7 @@ def build(configurations: Sequence[Configuration]) -> Snapshot:
         reserved_output=settings.RESERVED_OUTPUT,
         reservation_ttl=settings.RESERVATION_TTL,
         is_measured=is_measured,
+        is_committed=is_kept and settings.USAGE_DURABILITY == "committed",
         asks_usage=is_measured and settings.USAGE_STREAM_OPTIONS,
         metrics_token=resolve(settings.METRICS_TOKEN) if settings.METRICS_TOKEN else None,
     )

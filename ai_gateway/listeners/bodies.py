@@ -43,7 +43,7 @@ class BodyListener(Listener):
     def __init__(self, call: Call, passing: Passing) -> None:
         self._call = call
         self._passing = passing
-        self._head = bytearray()
+        self._head: bytes | bytearray = b""
         self._tail: list[bytes] = []
         self._tail_size = 0
         self._dropped = 0
@@ -51,6 +51,11 @@ class BodyListener(Listener):
 
     def hear(self, data: bytes) -> bytes:
         """See Listener.hear()."""
+        if not self._head and len(data) <= HEAD:
+            self._head = data  # As it is: most answers come in one piece.
+            return data
+        if isinstance(self._head, bytes):
+            self._head = bytearray(self._head)
         room = HEAD - len(self._head)
         rest = data
         if room > 0:
@@ -66,7 +71,9 @@ class BodyListener(Listener):
 
     def consumption(self) -> Consumption | None:
         """See Listener.consumption()."""
-        passing, kept = self._passing, bytes(self._head) + b"".join(self._tail)
+        passing, kept = self._passing, bytes(self._head)
+        if self._tail:
+            kept += b"".join(self._tail)
         passing.answer(excerpt(bytes(self._head), b"".join(self._tail)) if self._dropped else kept)
         if passing.usage is None and not passing.pieces and self._call.dialect.is_generation:
             # Cut, or in an encoding of which nothing can be read. What is kept of it is text for the most part.

@@ -7,6 +7,7 @@ a database of SQLite; the limits are counted in the process or in Redis.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import django
@@ -14,6 +15,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.urls import include, path
 
+from example_project import database
 from tests.benchmarks.wire import GATEWAY_KEY, PROVIDER_KEY
 
 DATABASE = os.environ.get("BENCHMARK_DATABASE", "")
@@ -45,7 +47,7 @@ settings.configure(
     DATA_UPLOAD_MAX_MEMORY_SIZE=None,
     LOGGING_CONFIG=None,
     USE_TZ=True,
-    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": DATABASE}} if DATABASE else {},
+    DATABASES={"default": database.sqlite(Path(DATABASE))} if DATABASE else {},
     AI_GATEWAY={
         "PROVIDERS": {
             "openai": {
