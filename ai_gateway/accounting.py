@@ -15,9 +15,8 @@ from typing import Any
 
 import msgspec
 
-from ai_gateway import estimates, health, ratelimits, unpriced
+from ai_gateway import estimates, health, money, ratelimits, unpriced
 from ai_gateway import ledger as ledgers
-from ai_gateway.allowances import NANOS
 from ai_gateway.calls import Reply, ReplyBody
 from ai_gateway.consumption import NOTHING, UNUSED, Consumption
 from ai_gateway.errors import LimitReached
@@ -207,13 +206,8 @@ async def account(reply: Reply, meter: Meter, snapshot: Snapshot) -> Reply:
         meter.outcome = Outcome.ANSWERED if reply.status < 400 else Outcome.FAILED
     entry = await finish_durably(meter, snapshot)
     if entry is not None and entry.cost_nanos is not None and meter.consumption is not None:
-        reply.headers.append((b"x-gateway-cost", dollars(entry.cost_nanos)))
+        reply.headers.append((b"x-gateway-cost", money.exact(entry.cost_nanos).encode()))
     return reply
-
-
-def dollars(nanos: int) -> bytes:
-    """Write nano-dollars as dollars, exactly."""
-    return f"{nanos // NANOS}.{nanos % NANOS:09d}".encode()
 
 
 def _tell_limits(reply: Reply, meter: Meter) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ai_gateway import notices
-from ai_gateway.allowances import NANOS, Due
+from ai_gateway import money, notices
+from ai_gateway.allowances import Due
 from ai_gateway.calls import Caller
 from ai_gateway.charges import Charge, Settlement, State
 from ai_gateway.consumption import NOTHING, Consumption
@@ -106,7 +106,7 @@ def refusal(due: Due, retry_after: float | None) -> LimitReached:
     else:
         kind = BudgetExceeded
         retry_after = retry_after if retry_after is not None and retry_after <= SHORT_WAIT else None
-        amount = f"${rule.amount / NANOS:,.2f}" if rule.measure == "cost" else f"{rule.amount} {rule.measure}"
+        amount = money.rounded(rule.amount) if rule.measure == "cost" else f"{rule.amount} {rule.measure}"
         when = "" if rule.window == "total" else f" a {rule.window}"
         message = f"The budget {rule.name!r} of {amount}{when} is used up, or has less left than this call may use."
     return kind(
