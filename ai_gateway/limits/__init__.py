@@ -1,4 +1,9 @@
-"""Where the counters of limits are kept: in this process, in the site's database, or in Redis."""
+"""Where the counters of limits are kept: in this process, in the site's database, or in Redis.
+
+memory, database, redis   the stores, interchangeable: each a folder whose `store` keeps to `base.LimitStore`
+base, fallback            what a store must do, and what is done while one does not answer
+gcra, sowing, workers     what they share: the arithmetic of rates, what was spent before, threads of their own
+"""
 
 from __future__ import annotations
 

@@ -16,10 +16,10 @@ from hypothesis.stateful import run_state_machine_as_test
 from pytest_django.plugin import DjangoDbBlocker
 
 from ai_gateway.charges import Settlement, State
-from ai_gateway.limits import LimitStore, StoreUnavailable, clerk, rows
-from ai_gateway.limits import database as database_module
-from ai_gateway.limits.database import DatabaseStore
-from ai_gateway.limits.database_clock import DatabaseClock
+from ai_gateway.limits import LimitStore, StoreUnavailable
+from ai_gateway.limits.database import DatabaseStore, clerk, rows
+from ai_gateway.limits.database import store as database_module
+from ai_gateway.limits.database.clock import DatabaseClock
 from ai_gateway.meter import new_id
 from ai_gateway.models import LimitCounter, Reservation
 from tests import databases
@@ -336,7 +336,7 @@ class TestServer:
 
     def test_the_server_says_what_time_it_is(self, store: DatabaseStore, monkeypatch: pytest.MonkeyPatch) -> None:
         told = DatabaseClock(ALIAS)
-        monkeypatch.setattr("ai_gateway.limits.database_clock.time.time", lambda: 0.0)
+        monkeypatch.setattr("ai_gateway.limits.database.clock.time.time", lambda: 0.0)
         with connections[ALIAS].cursor() as cursor:
             cursor.execute("SELECT EXTRACT(EPOCH FROM clock_timestamp())")
             before = float(cursor.fetchone()[0])
@@ -349,5 +349,5 @@ class TestServer:
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_a_file_has_the_clock_of_its_host(store: DatabaseStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ai_gateway.limits.database_clock.time.time", lambda: 42.0)
+    monkeypatch.setattr("ai_gateway.limits.database.clock.time.time", lambda: 42.0)
     assert DatabaseClock(ALIAS)() == 42.0

@@ -13,7 +13,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from ai_gateway.charges import Settlement, State, Verdict
 from ai_gateway.limits import gcra
-from ai_gateway.limits.memory import LONGEST_CALL, MemoryStore
+from ai_gateway.limits.memory.store import LONGEST_CALL, MemoryStore
 from tests.factories import run
 from tests.limits.contract import (
     TTL,

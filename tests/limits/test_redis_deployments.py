@@ -42,17 +42,20 @@ class TestDeployments:
         assert "{ai_gateway}:quota:quota:all:total" in keys(server)
 
     def test_a_gateway_keeps_its_limits_there(
-        self, server: RedisServer, start_gateway: StartGateway, upstream: Upstream
+        self, server: RedisServer, start_gateway: StartGateway, upstream: Upstream, door: str
     ) -> None:
         """Calls on one event loop under the direct door, and on one of many under Django's."""
-        limit = {"name": "three a day", "scope": "everyone", "measure": "requests", "window": "day", "amount": 3}
+        # What the other door's calls used is written down in the same database, and would be known here.
+        model = f"of-{door}"
+        of_model = {"scope": "model", "subject": model, "measure": "requests", "window": "day", "amount": 3}
+        limit = {"name": "three a day", **of_model}
         gateway = start_gateway(
             LIMITS=[limit, {**limit, "name": "two at once", "measure": "concurrency", "window": "", "amount": 2}],
             LIMIT_STORE={"BACKEND": "redis", "OPTIONS": {"url": server.url, "timeout": UNHURRIED}, "TIMEOUT": 60},
         )
         headers = {"authorization": f"Bearer {GATEWAY_KEY}"}
         statuses = [
-            httpx.post(f"{gateway.url}/v1/chat/completions", json={"model": "m", "messages": []}, headers=headers)
+            httpx.post(f"{gateway.url}/v1/chat/completions", json={"model": model, "messages": []}, headers=headers)
             for _ in range(4)
         ]
         assert [answer.status_code for answer in statuses] == [200, 200, 200, 429]

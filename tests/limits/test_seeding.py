@@ -16,7 +16,7 @@ from ai_gateway import registry, seeding
 from ai_gateway.allowances import Due
 from ai_gateway.charges import Charge, Settlement, State
 from ai_gateway.limits import sowing
-from ai_gateway.limits.memory import FEW, UNTOUCHED, MemoryStore
+from ai_gateway.limits.memory.store import FEW, UNTOUCHED, MemoryStore
 from ai_gateway.meter import new_id
 from ai_gateway.models import UsageDaily, UsageRecord
 from tests.factories import run

@@ -17,8 +17,8 @@ from collections.abc import Callable, Sequence
 
 from ai_gateway.charges import Algorithm, Charge, Settlement, State, Verdict
 from ai_gateway.limits.base import LimitStore
-from ai_gateway.limits.counter import Counter
 from ai_gateway.limits.gcra import MICROSECONDS
+from ai_gateway.limits.memory.counter import Counter
 from ai_gateway.limits.sowing import Seed, Sower
 
 LONGEST_CALL = 6 * 3600

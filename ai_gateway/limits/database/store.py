@@ -18,10 +18,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, InterfaceError, router
 
 from ai_gateway.charges import Charge, Settlement, State, Verdict
-from ai_gateway.limits import rows
 from ai_gateway.limits.base import LimitStore, StoreUnavailable
-from ai_gateway.limits.clerk import Clerk
-from ai_gateway.limits.database_clock import DatabaseClock, microseconds
+from ai_gateway.limits.database import rows
+from ai_gateway.limits.database.clerk import Clerk
+from ai_gateway.limits.database.clock import DatabaseClock, microseconds
 from ai_gateway.limits.workers import Result, Workers
 from ai_gateway.models import LimitCounter
 

@@ -25,8 +25,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import InterfaceError, OperationalError, connections
 
 from ai_gateway.charges import Algorithm, Charge, Settlement
-from ai_gateway.limits import gcra, rows
-from ai_gateway.limits.database_clock import microseconds
+from ai_gateway.limits import gcra
+from ai_gateway.limits.database import rows
+from ai_gateway.limits.database.clock import microseconds
 
 logger = logging.getLogger("ai_gateway")
 
