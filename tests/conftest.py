@@ -19,6 +19,7 @@ from ai_gateway import breakers, cooldowns, crypto, ledger, notices, refresher, 
 from tests import databases
 from tests.gateway_process import Door, GatewayProcess, site_environment
 from tests.raw_client import RawClient
+from tests.redis_server import RedisServer
 from tests.upstream import Upstream
 
 hypothesis.register_profile("gateway", deadline=None)  # Nothing is timed: the machine may be busy.
@@ -125,6 +126,14 @@ def postgres_server() -> Iterator[databases.PostgresServer]:
         pytest.skip(str(error))
     server = databases.PostgresServer()
     databases.migrate(site_environment("direct", {}, {"DATABASES": {"default": server.database}}))
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis of the test's own; skipped where it is not installed."""
+    server = RedisServer()
     yield server
     server.remove()
 

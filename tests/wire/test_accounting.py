@@ -109,7 +109,7 @@ def test_a_call_is_written_down_with_who_what_how_and_how_much(accounted: Accoun
         accounted, CHAT, CHAT_PATH, ("x-request-id", "my-request-1"), ("x-project-id", "atlas"), ("x-user-id", "ann")
     )
     assert answer.status == 200
-    assert answer.header("x-gateway-cost") == "0.000650000"
+    assert answer.header("x-gateway-cost") == "0.00065"
     entry = accounted.entry()
     assert began - 5 < entry.pop("started_at") < time.time() + 5
     assert entry.pop("overhead_us") >= 0
