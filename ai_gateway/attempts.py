@@ -20,7 +20,7 @@ from ai_gateway.calls import Reply, Target, UpstreamRequest
 from ai_gateway.concurrency import Send, limited
 from ai_gateway.cooldowns import LIMITED, REFUSED
 from ai_gateway.errors import GatewayError
-from ai_gateway.failures import Failure
+from ai_gateway.failures import Failure, Phase
 from ai_gateway.finishing import despite_its_caller
 from ai_gateway.hops import Attempt, Hop, plan
 from ai_gateway.keys import check_access
@@ -70,6 +70,8 @@ async def _try(meter: Meter, target: Target, number: int, snapshot: Snapshot, tr
         reply = await run(attempt, transport)
     except GatewayError as error:
         failure = failures.of_error(error)
+        if failure.phase is Phase.NOT_SENT:
+            meter.sent_at = None
         note_failure(attempt, failure, f"{error.message} {error.detail or ''}")
         meter.fail_attempt(failure.status, error.code, began_at)
         return Result(None, error, failure)
