@@ -57,9 +57,18 @@ def directory() -> Path:
     return Path(tempfile.gettempdir()) / f"ai_gateway_usage_{site}"
 
 
+def as_json(entry: Entry) -> bytes:
+    """Write an entry as JSON, whatever is in it."""
+    try:
+        return _encode(entry)
+    except UnicodeEncodeError:
+        # Half of a surrogate pair is no character. JSON can write it, as an escape, and Python reads it.
+        return json.dumps(msgspec.to_builtins(entry)).encode("ascii")
+
+
 def write_line(entry: Entry) -> bytes:
     """Write an entry as a line."""
-    text = _encode(entry)
+    text = as_json(entry)
     return b"%08x %b\n" % (crc32(text), text)
 
 
@@ -121,7 +130,7 @@ class Journal:
 
     def reject(self, what: Entry | bytes, reason: str) -> None:
         """Put aside what can never be written. Raises OSError."""
-        text = what.decode("utf-8", "replace") if isinstance(what, bytes) else json.loads(_encode(what))
+        text = what.decode("utf-8", "replace") if isinstance(what, bytes) else json.loads(as_json(what))
         line = json.dumps({"reason": reason, "entry" if isinstance(what, Entry) else "line": text})
         with self._lock, open(self._folder() / REJECTED, "ab", buffering=0, opener=_private) as file:
             locks.lock(file, locks.LOCK_EX)

@@ -179,10 +179,17 @@ class Ledger:
         while self._thread is me:
             self._wake.wait(settings.USAGE_INTERVAL)
             self._wake.clear()
-            self._work()
+            self._work_safely()
         if not self._is_failing:
-            self._work()
+            self._work_safely()
         self._store.release()
+
+    def _work_safely(self) -> None:
+        """Work, and outlive whatever happens: a thread that ends would take every later entry with it."""
+        try:
+            self._work()
+        except Exception:
+            logger.exception("The ledger fails, and goes on")
 
     def _work(self) -> None:
         """Write what is in the queue, and what is in journals; to the journal if the database fails."""
@@ -230,9 +237,9 @@ class Ledger:
         self._is_failing = True
         self._retry_at = time.monotonic() + RETRY
         self._replay_at = 0.0  # As soon as the database answers.
-        self._store.release()
         self.spool.give_back()
         self.spool.keep()
+        self._store.release()
 
     # The keeper.
 

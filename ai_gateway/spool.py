@@ -14,9 +14,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable
 from typing import NamedTuple
 
-import msgspec
-
-from ai_gateway.journal import Journal
+from ai_gateway.journal import Journal, as_json
 from ai_gateway.meter import Entry
 
 logger = logging.getLogger("ai_gateway")
@@ -130,7 +128,8 @@ class Spool:
     def _write(self, entries: list[Entry], waiting: list[Entry], batch: Batch | None) -> bool:
         try:
             self._journal.append(entries)
-        except OSError as error:
+        except Exception as error:
+            # The disk, as a rule. Whatever it is, what was taken out of the queue must not be lost by it.
             if self._disk_problem != str(error):
                 self._disk_problem = str(error)
                 logger.error("Usage records wait in memory, the journal does not take them: %s", error)
@@ -164,7 +163,7 @@ class Spool:
         """Note that entries are lost. The log is the last place that they can be found in; they hold no secrets."""
         for entry in entries:
             self.lost += 1
-            text = msgspec.json.encode(entry).decode()
+            text = as_json(entry).decode()
             logger.error("Usage record number %d is lost, because %s: %s", self.lost, reason, text)
 
     def _pop(self, count: int) -> list[Entry]:
