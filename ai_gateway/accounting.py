@@ -199,8 +199,10 @@ async def account(reply: Reply, meter: Meter, snapshot: Snapshot) -> Reply:
     _tell_limits(reply, meter)
     body = reply.body
     if isinstance(body, ReplyBody):
-        kind = Committed if snapshot.is_committed else Accounted
-        return msgspec.structs.replace(reply, body=kind(body, meter, snapshot))
+        accounted = (
+            Committed(body, meter, snapshot, reply) if snapshot.is_committed else Accounted(body, meter, snapshot)
+        )
+        return msgspec.structs.replace(reply, body=accounted)
     meter.bytes_out = len(body)
     if meter.outcome is None:
         meter.outcome = Outcome.ANSWERED if reply.status < 400 else Outcome.FAILED
@@ -256,10 +258,15 @@ class Committed(Accounted):
     """The same for a site that wants a call written down before its caller sees the end of it.
 
     The end is the chunk with the format's own proof that the answer is whole, where it has one: a caller that reads
-    `[DONE]` takes the answer for finished.
+    `[DONE]` takes the answer for finished. Of an answer whose length was told, it is the chunk that completes it.
     """
 
-    __slots__ = ()
+    __slots__ = ("_length",)
+
+    def __init__(self, body: ReplyBody, meter: Meter, snapshot: Snapshot, reply: Reply) -> None:
+        super().__init__(body, meter, snapshot)
+        length = next((value for name, value in reply.headers if name == b"content-length"), b"")
+        self._length = int(length) if length.isdigit() else None
 
     async def __anext__(self) -> bytes:
         try:
@@ -267,6 +274,9 @@ class Committed(Accounted):
         except StopAsyncIteration:
             await finish_durably(self._meter, self._snapshot)
             raise
-        if self._meter.outcome is not None:
-            await finish_durably(self._meter, self._snapshot)
+        meter = self._meter
+        if meter.outcome is None and self._length is not None and meter.bytes_out >= self._length:
+            meter.outcome = Outcome.ANSWERED if meter.status < 400 else Outcome.FAILED
+        if meter.outcome is not None:
+            await finish_durably(meter, self._snapshot)
         return chunk
