@@ -300,6 +300,7 @@ def test_lists_and_strangers_leave_no_entry(caller: Caller, upstream: Upstream) 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)
 def test_a_virtual_key_is_named_with_its_owner(start_controlled: Start, upstream: Upstream, door: Door) -> None:
     gateway = start_controlled(door, USAGE_INTERVAL=0.05)
+    gateway.shell.run("UsageRecord.objects.all().delete()")
     upstream.answer(json_answer(ANSWER))
     token = gateway.issue("ann", name="accounted", tags=["beta"], metadata={"cost_centre": 7})
     assert gateway.raw.post(CHAT_PATH, CHAT, [("authorization", f"Bearer {token}")]).status == 200
