@@ -29,7 +29,8 @@ logger = logging.getLogger("ai_gateway")
 
 
 def close(meter: Meter, snapshot: Snapshot) -> Entry | None:
-    """End the measure of a call: settle its limits and make its entry. None if that has been done."""
+    """End the measure of a call: settle its limits and make its entry. None if that has been done, or there is nothing
+    to write down."""
     if meter.is_closed:
         return None
     meter.is_closed = True
@@ -44,7 +45,9 @@ def close(meter: Meter, snapshot: Snapshot) -> Entry | None:
         return None
 
 
-def _close(meter: Meter, snapshot: Snapshot) -> Entry:
+def _close(meter: Meter, snapshot: Snapshot) -> Entry | None:
+    if not meter.attempts and not meter.caller.is_authenticated:
+        return None  # A stranger whose call led nowhere: anybody could fill the ledger with these.
     consumption = meter.consumption = _consumption(meter)
     cost = cost_of(meter, snapshot)
     if meter.hold is not None:

@@ -288,13 +288,14 @@ def test_a_call_that_is_refused_for_its_form(caller: Caller) -> None:
 
 
 def test_lists_and_strangers_leave_no_entry(caller: Caller, upstream: Upstream) -> None:
-    ids = [new_request_id() for _ in range(2)]
+    ids = [new_request_id() for _ in range(3)]
     caller.raw.get("/v1/models", [BEARER, ("x-request-id", ids[0])])
     caller.raw.post(CHAT_PATH, CHAT, [("authorization", "Bearer gw_wrong"), ("x-request-id", ids[1])])
+    caller.raw.post(CHAT_PATH, CHAT, [("x-request-id", ids[2])])
     upstream.answer(json_answer(ANSWER))
     caller.ask()
     assert caller.entry()["status"] == 200
-    assert not caller.ledger.query("SELECT 1 FROM ai_gateway_usagerecord WHERE request_id IN (?, ?)", *ids)
+    assert not caller.ledger.query("SELECT 1 FROM ai_gateway_usagerecord WHERE request_id IN (?, ?, ?)", *ids)
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)
