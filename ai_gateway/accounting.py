@@ -46,12 +46,12 @@ def close(meter: Meter, snapshot: Snapshot) -> Entry | None:
 
 
 def _close(meter: Meter, snapshot: Snapshot) -> Entry | None:
-    if not meter.attempts and not meter.caller.is_authenticated:
-        return None  # A stranger whose call led nowhere: anybody could fill the ledger with these.
     consumption = meter.consumption = _consumption(meter)
     cost = cost_of(meter, snapshot)
     if meter.hold is not None:
         meter.hold.settle(consumption, cost)
+    if not meter.attempts and not meter.caller.is_authenticated:
+        return None  # A stranger whose call led nowhere: anybody could fill the ledger with these.
     return _entry(meter, consumption, cost)
 
 

@@ -119,8 +119,8 @@ async def run(attempt: Attempt, transport: Transport) -> Reply:
         return local
     if admission.is_needed(attempt.snapshot):
         await admission.admit(meter, attempt.target, attempt.snapshot)
-    meter.attempts += 1
     request = hop.request()
+    meter.attempts += 1
     attempt.credential = provider.credential_in(request)
     attempt.sent_at = meter.sent_at = perf_counter()
     send = provider.send or transport.send

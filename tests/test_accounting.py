@@ -1,0 +1,264 @@
+"""The end of a call: whatever it is, the limits are settled once and one entry goes to the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+from django.test import override_settings
+
+from ai_gateway import accounting, admission, gateway, health, ledger, registry
+from ai_gateway.calls import Caller, Reply, ReplyBody
+from ai_gateway.charges import Charge, Settlement, State, Verdict
+from ai_gateway.errors import (
+    ClientDisconnected,
+    ConnectFailed,
+    UpstreamClosed,
+    UpstreamError,
+    UpstreamTimeout,
+)
+from ai_gateway.limits import LimitStore
+from ai_gateway.meter import Entry
+from tests.factories import JSON, Answer, Body, Scripted, make_arrival, run
+
+BODY = b'{"model": "m", "messages": []}'
+STREAMED = b'{"model": "m", "stream": true, "messages": []}'
+SSE = (b"content-type", b"text/event-stream")
+DONE = (
+    b'data: {"choices":[{"delta":{"content":"Hello"},"finish_reason":"stop"}]}\n\n'
+    b'data: {"choices":[],"usage":{"prompt_tokens":10,"completion_tokens":5}}\n\ndata: [DONE]\n\n'
+)
+HALF = b'data: {"choices":[{"delta":{"content":"Hello there, how are you?"}}]}\n\n'
+SETTINGS = {
+    "PROVIDERS": {"openai": {"OPTIONS": {"api_key": "sk-x"}}},
+    "KEYS": {"k": "gw_a-key-of-the-settings"},
+    "LIMITS": [{"name": "tokens", "scope": "key", "measure": "tokens", "amount": 10**6}],
+    "PRICES": [{"model": "m", "input": 1, "output": 10}],
+    "TIMEOUTS": {},
+}
+KEY = (b"authorization", b"Bearer gw_a-key-of-the-settings")
+
+
+class Books:
+    """A ledger and a store of limits that remember what they were told."""
+
+    is_committed = False
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.committed: list[Entry] = []
+        self.settled: list[int] = []
+
+    def put(self, entry: Entry) -> None:
+        self.entries.append(entry)
+
+    async def commit(self, entry: Entry) -> None:
+        self.committed.append(entry)
+
+
+class Store(LimitStore):
+    def __init__(self, books: Books) -> None:
+        self.books = books
+        self.fails = False
+
+    async def admit(self, call: str, charges: Sequence[Charge], ttl: float) -> Verdict:
+        return Verdict(True, [State(1, 1, 1.0) for _ in charges])
+
+    def settle(self, call: str, settlements: Sequence[Settlement]) -> None:
+        self.books.settled += [each.actual for each in settlements]
+        if self.fails:
+            self.fails = False
+            raise RuntimeError("the store is broken")
+
+    async def states(self, charges: Sequence[Charge]) -> Sequence[State]:
+        raise NotImplementedError
+
+    async def flush(self) -> None:
+        raise NotImplementedError
+
+    async def aclose(self) -> None:
+        raise NotImplementedError
+
+
+@pytest.fixture
+def books(monkeypatch: pytest.MonkeyPatch) -> Books:
+    made = Books()
+    store = Store(made)
+    monkeypatch.setattr(ledger, "ledger", made)
+    monkeypatch.setattr(admission, "store", lambda: store)
+    return made
+
+
+@pytest.fixture(autouse=True)
+def settings() -> Iterator[None]:
+    with override_settings(AI_GATEWAY=SETTINGS):
+        yield
+
+
+def ask(
+    *outcomes: Answer | Exception, body: bytes = BODY, key: tuple[bytes, bytes] = KEY, read: int | None = None
+) -> Reply:
+    """Make a call, and read so many pieces of the answer (None: all of it); then hang up."""
+
+    async def main() -> Reply:
+        arrival = make_arrival("/v1/chat/completions", JSON, key, body=body)
+        reply = await gateway.handle(arrival, Scripted(*outcomes))
+        if isinstance(reply.body, ReplyBody):
+            try:
+                count = 0
+                while read is None or count < read:
+                    await anext(reply.body)
+                    count += 1
+            except StopAsyncIteration:
+                pass
+            finally:
+                await reply.aclose()
+                await reply.aclose()  # Closing twice is closing once.
+        return reply
+
+    return run(main())
+
+
+def plain(value: Any, status: int = 200) -> Answer:
+    content = json.dumps(value).encode()
+    return Answer(content, status=status, headers=[JSON, (b"content-length", b"%d" % len(content))])
+
+
+def good() -> Answer:
+    return plain({"usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}})
+
+
+Ending = tuple[Callable[[], Reply], str, int, bool]
+ENDINGS: dict[str, Ending] = {
+    "a good answer": (lambda: ask(good()), "answered", 15, False),
+    "a mistake of the caller's": (lambda: ask(plain({"error": {}}, 400)), "failed", 0, False),
+    "an error of the provider's": (lambda: ask(plain({"error": {}}, 500)), "failed", 0, False),
+    "no connection": (lambda: ask(ConnectFailed("no")), "failed", 0, False),
+    "silence": (lambda: ask(UpstreamTimeout("slow")), "timed_out", -1, True),
+    "no answer": (lambda: ask(UpstreamClosed("gone")), "failed", -1, True),
+    "a good stream": (lambda: ask(Answer(DONE, headers=[SSE]), body=STREAMED), "answered", 15, False),
+    "a stream that breaks": (
+        lambda: ask(Answer(HALF, UpstreamError("odd"), headers=[SSE]), body=STREAMED),
+        "failed",
+        -1,
+        True,
+    ),
+    "a caller that hangs up": (
+        lambda: ask(Answer(HALF, DONE, headers=[SSE]), body=STREAMED, read=1),
+        "disconnected",
+        -1,
+        True,
+    ),
+    "a caller that never begins to read": (
+        lambda: ask(Answer(HALF, DONE, headers=[SSE]), body=STREAMED, read=0),
+        "disconnected",
+        -1,
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize(("end", "outcome", "tokens", "is_estimated"), ENDINGS.values(), ids=ENDINGS)
+def test_every_ending_settles_once_and_leaves_one_entry(
+    books: Books, end: Callable[[], Reply], outcome: str, tokens: int, is_estimated: bool
+) -> None:
+    """`tokens` of -1 stand for an estimate: some, and as many in the entry as in the settlement."""
+    end()
+    (entry,) = books.entries
+    (settled,) = books.settled
+    assert (entry.outcome, entry.is_estimated) == (outcome, is_estimated)
+    assert settled == entry.input_tokens + entry.output_tokens
+    assert settled > 0 if tokens < 0 else settled == tokens
+
+
+def test_a_caller_that_hangs_up_while_it_waits(books: Books) -> None:
+    class Stuck(Scripted):
+        async def send(self, request: Any, timeouts: object) -> Any:
+            await asyncio.Event().wait()
+
+    async def main() -> None:
+        arrival = make_arrival("/v1/chat/completions", JSON, KEY, body=BODY)
+        task = asyncio.ensure_future(gateway.handle(arrival, Stuck()))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    run(main())
+    (entry,) = books.entries
+    assert (entry.outcome, entry.status, len(books.settled)) == ("disconnected", 0, 1)
+
+
+def test_a_caller_that_hangs_up_in_the_middle_of_its_request(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def gone(self: Body, limit: int, seconds: float) -> bytes:
+        raise ClientDisconnected
+
+    monkeypatch.setattr(Body, "read", gone)
+    with pytest.raises(ClientDisconnected):
+        ask()
+    assert [entry.outcome for entry in books.entries] == ["disconnected"]
+
+
+def test_a_call_that_ends_with_the_process(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        arrival = make_arrival("/v1/chat/completions", JSON, KEY, body=STREAMED)
+        reply = await gateway.handle(arrival, Scripted(Answer(HALF, DONE, headers=[SSE])))
+        monkeypatch.setattr(health, "_is_draining", True)
+        await reply.aclose()
+
+    run(main())
+    assert [entry.outcome for entry in books.entries] == ["stopped"]
+
+
+def test_a_broken_store_takes_no_answer_from_its_caller(books: Books) -> None:
+    admission.store().fails = True  # type: ignore[attr-defined]
+    assert ask(good()).status == 200
+    assert books.entries == []
+
+
+def test_a_stranger_whose_call_leads_nowhere_leaves_no_entry(books: Books) -> None:
+    assert ask(key=(b"x-nothing", b"")).status == 401
+    assert ask(body=b"{", key=(b"x-nothing", b"")).status == 400
+    assert books.entries == []
+
+
+def test_a_site_that_wants_it_waits_for_the_ledger_before_the_end(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "writes_usage", lambda: True)
+    with override_settings(AI_GATEWAY={**SETTINGS, "USAGE_DURABILITY": "committed"}):
+        ask(good())
+        assert len(books.committed) == 1
+        ask(Answer(HALF, DONE, headers=[SSE]), body=STREAMED, read=1)
+        assert (len(books.committed), len(books.entries)) == (1, 1)  # Nobody waits any more who could.
+        ask(Answer(HALF, DONE, headers=[SSE]), body=STREAMED, read=2)
+        assert len(books.committed) == 2
+
+
+def test_what_nobody_wants_to_know_is_not_measured(books: Books) -> None:
+    with override_settings(AI_GATEWAY={**SETTINGS, "LIMITS": [], "USAGE": False}):
+        reply = ask(good())
+    assert reply.status == 200
+    assert (books.entries, books.settled) == ([], [])
+    assert b"x-gateway-cost" not in dict(reply.headers)
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1beta/models/m:generateContent", "/v1/files"])
+def test_an_endpoint_is_named_without_its_version(path: str) -> None:
+    assert accounting.endpoint_of(path) == path.removeprefix("/v1beta/").removeprefix("/v1/")
+
+
+def test_the_callers_own_words_are_in_the_entry(books: Books) -> None:
+    async def main() -> None:
+        headers = [(b"x-user-id", b"ann"), (b"x-claude-code-session-id", b"s-1"), (b"x-project-id", b"atlas")]
+        arrival = make_arrival("/v1/chat/completions", JSON, *headers, body=BODY)
+        caller = Caller(key_name="k", key_id=7, tags=("beta",), metadata={"team": 1})
+        await gateway.handle(arrival, Scripted(good()), caller)
+
+    run(main())
+    (entry,) = books.entries
+    assert (entry.end_user, entry.session, entry.project) == ("ann", "s-1", "atlas")
+    assert (entry.key_id, entry.tags, entry.metadata) == (7, ["beta"], {"team": 1})
