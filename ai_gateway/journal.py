@@ -223,8 +223,8 @@ def _write(file: IO[bytes], data: bytes) -> None:
 
 
 def _take_back(file: IO[bytes], length: int) -> None:
-    """Have a file as long as it was before a write failed, and not at all if it was just begun: a disk may stay full for
-    long, and every try begins a new one."""
+    """Have a file as long as it was before a write failed. One that was just begun is deleted: while a disk is full,
+    every try begins one."""
     try:
         file.truncate(length)
         if not length:
