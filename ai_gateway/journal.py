@@ -95,7 +95,7 @@ class Journal:
         """Begin anew in a forked process: the open file is its parent's."""
         self._lock = threading.Lock()
         if self._file is not None:
-            os.close(self._file.fileno())  # Not unlocked: the lock is the parent's, too.
+            self._file.close()  # Which does not unlock it: the parent has it open, too.
             self._file = None
 
     def append(self, entries: Iterable[Entry]) -> None:
@@ -110,7 +110,7 @@ class Journal:
                 _write(file, data)
             except OSError:
                 # Full, perhaps. A new file is begun next time, so that half a line is only ever at the end of one.
-                _truncate(file, length)
+                _take_back(file, length)
                 self._close()
                 raise
 
@@ -126,7 +126,11 @@ class Journal:
 
     def files(self) -> list[Path]:
         """Give the files that there are, the oldest first."""
-        return sorted(self._find_directory().glob(f"*{SUFFIX}"), key=_modified)
+        folder = self._find_directory()
+        if not folder.exists():
+            return []
+        _check(folder)
+        return sorted(folder.glob(f"*{SUFFIX}"), key=_modified)
 
     def reject(self, what: Entry | bytes, reason: str) -> None:
         """Put aside what can never be written. Raises OSError."""
@@ -149,10 +153,7 @@ class Journal:
     def _folder(self) -> Path:
         folder = self._find_directory()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = folder.lstat()
-        if hasattr(os, "getuid") and stat.S_IMODE(status.st_mode) & 0o002 and status.st_uid != os.getuid():
-            # Anybody could have made it, and could add entries of their own.
-            raise PermissionError(f"{folder} belongs to somebody else, and anybody may write to it")
+        _check(folder)
         return folder
 
     def _replay(self, path: Path, write: Callable[[Sequence[Entry]], None]) -> int:
@@ -164,25 +165,15 @@ class Journal:
             if not locks.lock(file, locks.LOCK_EX | locks.LOCK_NB) or not _is_at(file, path):
                 return 0  # Its owner lives, or another process is at it or was.
             count = 0
-            for batch in self._batches(file):
+            bad: list[tuple[bytes, str]] = []
+            for batch in _batches(file, bad):
                 write(batch)
                 count += len(batch)
+            for line, reason in bad:  # Not before: until now the file may have been kept, and will then be read again.
+                self._put_aside(line, f"{file.name}: {reason}")
             path.unlink()
         logger.warning("The journal %s is written to the database: %d calls.", path.name, count)
         return count
-
-    def _batches(self, file: IO[bytes]) -> Iterator[list[Entry]]:
-        batch: list[Entry] = []
-        for line in file:
-            try:
-                batch.append(read_line(line))
-            except BadLine as error:
-                self._put_aside(line, f"{file.name}: {error}")
-            if len(batch) == BATCH:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
 
     def _put_aside(self, line: bytes, reason: str) -> None:
         if line.endswith(b"\n"):
@@ -190,6 +181,28 @@ class Journal:
         else:
             logger.warning("The journal ends in half a line, of a process that was killed: %s", reason)
         self.reject(line, reason)
+
+
+def _batches(file: IO[bytes], bad: list[tuple[bytes, str]]) -> Iterator[list[Entry]]:
+    """Give the entries of a file, some at a time; add the lines that cannot be read to `bad`, with the reason."""
+    batch: list[Entry] = []
+    for line in file:
+        try:
+            batch.append(read_line(line))
+        except BadLine as error:
+            bad.append((line, str(error)))
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _check(folder: Path) -> None:
+    """Raise PermissionError if anybody could have made a folder, and could add entries of their own."""
+    status = folder.lstat()
+    if hasattr(os, "getuid") and stat.S_IMODE(status.st_mode) & 0o002 and status.st_uid != os.getuid():
+        raise PermissionError(f"{folder} belongs to somebody else, and anybody may write to it")
 
 
 def _new_file(folder: Path) -> IO[bytes]:
@@ -218,9 +231,13 @@ def _write(file: IO[bytes], data: bytes) -> None:
     os.fsync(file.fileno())
 
 
-def _truncate(file: IO[bytes], length: int) -> None:
+def _take_back(file: IO[bytes], length: int) -> None:
+    """Have a file as long as it was before a write failed. One that was just begun is deleted: while a disk is full,
+    every try begins one."""
     try:
         file.truncate(length)
+        if not length:
+            Path(file.name).with_suffix(SUFFIX).unlink()  # It knows the name that it had first.
     except OSError as error:
         logger.warning("A write to the journal failed, and may have left half a line: %s", error)
 

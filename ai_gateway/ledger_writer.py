@@ -54,7 +54,11 @@ class Writer:
                 return []
             middle = len(entries) // 2
             first = self.write(entries[:middle], may_be_known=may_be_known)
-            return first + self.write(entries[middle:], may_be_known=may_be_known)
+            try:
+                return first + self.write(entries[middle:], may_be_known=may_be_known)
+            except Unavailable:
+                announce(first)  # Nobody would hear of them: they are known when the batch comes again.
+                raise
         self.written += len(written)
         return list(written)
 

@@ -149,8 +149,10 @@ class Spool:
         return len(self._queue) > OVERFULL * self.room
 
     def lose_last(self) -> None:
-        """Give up the entry that came last."""
-        self.lose([self._queue.pop()], "neither the database nor the journal takes it, and the memory is bounded")
+        """Give up the entry that came last, if there still are too many."""
+        with self._lock:
+            last = [self._queue.pop()] if self.is_overfull else []
+        self.lose(last, "neither the database nor the journal takes it, and the memory is bounded")
 
     def lose_rest(self, reason: str) -> None:
         """Give up everything that waits."""

@@ -1,0 +1,61 @@
+"""A database of usage that does what a test wants of it: take entries, refuse some, be away, or hang."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from ai_gateway.ledger_writer import Refused, Unavailable
+from ai_gateway.meter import Entry
+
+PATIENCE = 10.0
+"""Seconds that a test waits for what must happen."""
+
+
+class Table:
+    """A store that keeps what it is given, by id."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Entry] = {}
+        self.asked: list[tuple[int, bool]] = []
+        """How many entries were to be written each time, and whether they may have been known."""
+        self.poison: set[str] = set()
+        """Request ids that it refuses."""
+        self.is_away = self.loses_answers = False
+        self.exists = True
+        self.released = 0
+        self.is_asked, self.answers = threading.Event(), threading.Event()
+        self.answers.set()
+        self._changed = threading.Condition()
+
+    def has_database(self) -> bool:
+        return self.exists
+
+    def write(self, entries: Sequence[Entry], *, may_be_known: bool = False) -> Sequence[Entry]:
+        self.asked.append((len(entries), may_be_known))
+        self.is_asked.set()
+        assert self.answers.wait(PATIENCE)
+        if self.is_away:
+            raise Unavailable("connection refused")
+        if any(entry.request_id in self.poison for entry in entries):
+            raise Refused("value too long")
+        with self._changed:
+            fresh = [entry for entry in entries if entry.id not in self.rows]
+            self.rows |= {entry.id: entry for entry in fresh}
+            self._changed.notify_all()
+        if self.loses_answers:
+            self.loses_answers = False
+            raise Unavailable("server closed the connection unexpectedly")
+        return fresh
+
+    def release(self) -> None:
+        self.released += 1
+
+    def wait(self, entries: Sequence[Entry]) -> None:
+        """Wait until all of these are written."""
+        self.wait_for(lambda: all(entry.id in self.rows for entry in entries))
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Wait until something holds of what is written."""
+        with self._changed:
+            assert self._changed.wait_for(condition, PATIENCE), f"{len(self.rows)} are written"
