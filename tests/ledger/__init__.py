@@ -1,0 +1,1 @@
+"""The ledger: how finished calls get into the database, and what they sum up to."""
