@@ -33,10 +33,12 @@ def sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> databases.Database:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def entry(request: pytest.FixtureRequest) -> databases.Database:
-    """The entry of DATABASES under ALIAS."""
+    """The entry of DATABASES under ALIAS; "none" is what a site without a database has."""
     if request.param == "sqlite":
         found: databases.Database = request.getfixturevalue("sqlite_file")
         return dict(found)
+    if request.param == "none":
+        return {}
     found = request.getfixturevalue("postgres_server").database
     return {**found, "OPTIONS": {"connect_timeout": 2}}
 
