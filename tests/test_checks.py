@@ -19,8 +19,9 @@ from django.db import connections
 from django.http import HttpRequest, HttpResponse
 from django.urls import include, path, re_path
 
-from ai_gateway import checks, conf
+from ai_gateway import checks, conf, journal
 from ai_gateway.checks.settings import RULES
+from ai_gateway.checks.usage import journal_directory
 from ai_gateway.cors import ALLOW_HEADERS
 from ai_gateway.providers import Provider
 from ai_gateway.transports import Transport
@@ -360,6 +361,7 @@ def test_a_journal_among_temporary_files(site: Site) -> None:
 def test_a_journal_of_a_site_without_a_directory_of_its_own(site: Site) -> None:
     del site.settings.BASE_DIR
     assert site.ids(deploy=True) == {"W105"}
+    assert journal_directory() == journal.directory().resolve()
 
 
 def test_a_journal_that_cannot_be_written(site: Site) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.utils.module_loading import import_string
 
+from ai_gateway import journal
 from ai_gateway.allowances import read_limit
 from ai_gateway.checks.settings import TAG, is_sound, suggestion
 from ai_gateway.conf import settings
@@ -119,10 +120,8 @@ def check_journal(app_configs: object, **kwargs: object) -> list[CheckMessage]:
 
 
 def journal_directory() -> Path:
-    """Give the directory of the journal, as `USAGE_JOURNAL` says. It need not exist."""
-    base = settings.base_directory()
-    default = Path(base) / "usage_journal" if base else Path(tempfile.gettempdir()) / "usage_journal"
-    return (Path(settings.USAGE_JOURNAL) if settings.USAGE_JOURNAL else default).resolve()
+    """Give the directory of the journal, without links: it is compared with others. It need not exist."""
+    return journal.directory().resolve()
 
 
 def can_write(directory: Path) -> bool:

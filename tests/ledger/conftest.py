@@ -1,0 +1,70 @@
+"""Databases that usage is written to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.db import connections, models
+from pytest_django import Settings
+from pytest_django.plugin import DjangoDbBlocker
+
+from ai_gateway import ledger_store
+from ai_gateway.models import UsageDaily, UsageRecord
+from tests import databases
+
+ALIAS = "usage"
+TABLES = (UsageRecord, UsageDaily)
+
+
+class ToAlias:
+    """A site that keeps its usage in a database of its own."""
+
+    def db_for_read(self, model: type[models.Model], **hints: object) -> str | None:
+        return ALIAS if model in TABLES else None
+
+    db_for_write = db_for_read
+
+
+@pytest.fixture(scope="module")
+def sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> databases.Database:
+    return databases.sqlite(tmp_path_factory.mktemp("usage") / "db.sqlite3")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def entry(request: pytest.FixtureRequest) -> databases.Database:
+    """The entry of DATABASES under ALIAS; "none" is what a site without a database has."""
+    if request.param == "sqlite":
+        found: databases.Database = request.getfixturevalue("sqlite_file")
+        return dict(found)
+    if request.param == "none":
+        return {}
+    found = request.getfixturevalue("postgres_server").database
+    return {**found, "OPTIONS": {"connect_timeout": 2}}
+
+
+@pytest.fixture
+def connectable(entry: databases.Database, settings: Settings, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """A site with this entry; its tables may be missing."""
+    settings.DATABASE_ROUTERS = [ToAlias()]
+    connections.settings[ALIAS] = connections.configure_settings({"default": {}, ALIAS: entry})[ALIAS]
+    ledger_store._plans.known.clear()
+    with django_db_blocker.unblock():
+        yield
+        connections[ALIAS].close()
+    ledger_store._plans.known.clear()
+    del connections[ALIAS]
+    del connections.settings[ALIAS]
+
+
+@pytest.fixture
+def database(connectable: None) -> None:
+    """A database with empty tables of usage, where the ledger finds it."""
+    connection = connections[ALIAS]
+    tables = connection.introspection.table_names()
+    with connection.schema_editor() as editor:
+        for model in TABLES:
+            if model._meta.db_table not in tables:
+                editor.create_model(model)
+    for model in TABLES:
+        model._base_manager.all().delete()

@@ -1,0 +1,134 @@
+"""What the database does not take: whose fault it is, the call's or its own, and that nothing is half written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, InterfaceError, OperationalError, connections
+
+from ai_gateway import ledger_store
+from ai_gateway.ledger_writer import Refused, Unavailable
+from ai_gateway.models import UsageDaily, UsageRecord
+from tests import databases
+from tests.ledger.conftest import ALIAS, TABLES
+from tests.ledger.made import made
+
+BAD: dict[str, dict[str, Any]] = {
+    "a number beyond 64 bits": {"bytes_in": 2**63},
+    "a cost beyond 64 bits": {"cost_nanos": -(2**63) - 1},
+    "a number below its column": {"status": -1},
+    "a letter that is none": {"end_user": "\ud800"},
+    "nothing where something must be": {"outcome": None},
+    "a key that is no number": {"key_id": "seven"},
+    "a moment that is none": {"started_at": 1e30},
+}
+TOO_STRICT: dict[str, dict[str, Any]] = {
+    "a character that text cannot have": {"model": "a\0b"},
+    "a character that JSON cannot have": {"metadata": {"a": "\0"}},
+    "an id that is none": {"id": "none"},
+    "a name that is too long": {"model": "m" * 201},
+    "a number that is too large for its column": {"status": 40_000},
+}
+"""What only PostgreSQL refuses."""
+
+
+def nothing_is_written() -> bool:
+    return not UsageRecord.objects.exists() and not UsageDaily.objects.exists()
+
+
+@pytest.mark.usefixtures("database")
+class TestTheCallIsAtFault:
+    @pytest.mark.parametrize("columns", BAD.values(), ids=BAD.keys())
+    @pytest.mark.parametrize("may_be_known", [False, True])
+    def test_a_bad_value_is_refused(self, columns: dict[str, Any], may_be_known: bool) -> None:
+        with pytest.raises(Refused):
+            ledger_store.write([made(), made(**columns), made()], may_be_known=may_be_known)
+        assert nothing_is_written()
+        assert len(ledger_store.write([made(), made()])) == 2
+
+    @pytest.mark.parametrize("entry", ["postgresql"], indirect=True)
+    @pytest.mark.parametrize("columns", TOO_STRICT.values(), ids=TOO_STRICT.keys())
+    def test_some_are_refused_by_postgresql_only(self, entry: object, columns: dict[str, Any]) -> None:
+        with pytest.raises(Refused):
+            ledger_store.write([made(), made(**columns)])
+        assert nothing_is_written()
+
+    @pytest.mark.parametrize("entry", ["postgresql"], indirect=True)
+    def test_a_sum_that_is_too_large_is_refused(self, entry: object) -> None:
+        ledger_store.write([made(cost_nanos=2**62)])
+        with pytest.raises(Refused):
+            ledger_store.write([made(cost_nanos=2**62), made(cost_nanos=1)])
+        assert UsageRecord.objects.count() == 1
+        assert UsageDaily.objects.get().cost_nanos == 2**62
+
+    def test_what_only_this_database_says_is_its_verdict_on_the_call(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(ledger_store, "_insert", failing(DatabaseError("odd")))
+        with pytest.raises(Refused, match="odd"):
+            ledger_store.write([made()])
+
+    def test_mysql_has_a_number_for_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(ledger_store, "_insert", failing(OperationalError(1366, "Incorrect string value")))
+        with pytest.raises(Refused, match="Incorrect string value"):
+            ledger_store.write([made()])
+
+
+class TestTheDatabaseIsAtFault:
+    @pytest.mark.parametrize("missing", TABLES)
+    @pytest.mark.usefixtures("database")
+    def test_a_table_is_missing(self, missing: type[UsageRecord | UsageDaily]) -> None:
+        with connections[ALIAS].schema_editor() as editor:
+            editor.delete_model(missing)
+        with pytest.raises(Unavailable):
+            ledger_store.write([made()])
+        with connections[ALIAS].schema_editor() as editor:
+            editor.create_model(missing)
+        assert nothing_is_written()
+        assert len(ledger_store.write([made()])) == 1
+
+    @pytest.mark.usefixtures("connectable")
+    def test_it_cannot_be_reached(self, entry: databases.Database, tmp_path: Path) -> None:
+        connections[ALIAS].close()
+        connections[ALIAS].settings_dict |= {"NAME": str(tmp_path / "nowhere" / "db"), "HOST": "127.0.0.1", "PORT": "9"}
+        with pytest.raises(Unavailable):
+            ledger_store.write([made()])
+
+    @pytest.mark.usefixtures("database")
+    @pytest.mark.parametrize("error", [OperationalError("away"), InterfaceError("closed")], ids=type)
+    def test_it_went_away(self, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+        monkeypatch.setattr(ledger_store, "_insert", failing(error))
+        with pytest.raises(Unavailable, match=str(error)):
+            ledger_store.write([made()])
+
+    @pytest.mark.usefixtures("database")
+    @pytest.mark.parametrize("entry", ["postgresql"], indirect=True)
+    def test_a_connection_that_was_ended_is_opened_again(self, entry: object) -> None:
+        ledger_store.write([made()])
+        with connections[ALIAS].cursor() as cursor, pytest.raises(OperationalError):
+            cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        with pytest.raises(Unavailable):
+            ledger_store.write([made()])
+        ledger_store.release()
+        assert len(ledger_store.write([made()], may_be_known=True)) == 1
+
+
+@pytest.mark.usefixtures("connectable")
+@pytest.mark.parametrize("entry", ["none"], indirect=True)
+def test_a_site_without_a_database(entry: databases.Database) -> None:
+    assert not ledger_store.has_database()
+    with pytest.raises(Unavailable):
+        ledger_store.write([made()])
+
+
+@pytest.mark.usefixtures("connectable")
+def test_a_site_with_one_that_is_not_asked_yet() -> None:
+    assert ledger_store.has_database()
+    assert connections[ALIAS].connection is None
+
+
+def failing(error: Exception) -> Any:
+    def fail(*arguments: Any) -> None:
+        raise error
+
+    return fail
