@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from datetime import date, datetime
 
 import msgspec
+from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db import (
     DatabaseError,
@@ -26,6 +28,7 @@ from django.db import (
     transaction,
 )
 from django.db.backends.utils import CursorWrapper
+from django.utils.timezone import get_default_timezone, make_naive
 
 from ai_gateway.conf import settings
 from ai_gateway.ledger_writer import Refused, Unavailable
@@ -51,6 +54,13 @@ COLUMNS = {field.attname: field for field in UsageRecord._meta.concrete_fields}
 def database() -> str:
     """Name the database that usage is written to."""
     return router.db_for_write(UsageRecord) or "default"
+
+
+def begin_of(day: date, zone: Days) -> datetime:
+    """Tell when a day begins, as the database is asked for it: without USE_TZ, moments are stored as the clock of the
+    site's own time zone shows them."""
+    begin = zone.begin(day)
+    return begin if django_settings.USE_TZ else make_naive(begin, get_default_timezone())
 
 
 def has_database() -> bool:

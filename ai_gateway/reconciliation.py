@@ -17,7 +17,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
-from ai_gateway.ledger_store import database
+from ai_gateway.ledger_store import begin_of, database
 from ai_gateway.models import UsageDaily, UsageRecord
 from ai_gateway.rollups import COLUMNS, MEASURES, WHO, Days, Rollup, roll_up
 
@@ -59,19 +59,19 @@ def days_with_records(zone: Days, since: date | None = None) -> list[date]:
     """Give the days that have records, the oldest first."""
     records = UsageRecord.objects.using(database()).order_by("started_at").values_list("started_at", flat=True)
     if since is not None:
-        records = records.filter(started_at__gte=zone.begin(since))
+        records = records.filter(started_at__gte=begin_of(since, zone))
     found: list[date] = []
     moment = records.first()
     while moment is not None:
         found.append(zone.of(moment.timestamp()))
-        moment = records.filter(started_at__gte=zone.begin(found[-1] + timedelta(days=1))).first()
+        moment = records.filter(started_at__gte=begin_of(found[-1] + timedelta(days=1), zone)).first()
     return found
 
 
 def is_pruned(day: date, zone: Days) -> bool:
     """Whether a day is the oldest one with records, and has fewer of them than its rollups count."""
     records = UsageRecord.objects.using(database())
-    if records.filter(started_at__lt=zone.begin(day)).exists():
+    if records.filter(started_at__lt=begin_of(day, zone)).exists():
         return False
     # In this order: what is written in between makes no day look pruned.
     counted = sum(UsageDaily.objects.using(database()).filter(day=day).values_list("requests", flat=True))
@@ -101,7 +101,7 @@ def fix(day: date, zone: Days) -> list[Drift]:
 
 
 def _records_of(day: date, zone: Days) -> Any:
-    span = {"started_at__gte": zone.begin(day), "started_at__lt": zone.begin(day + timedelta(days=1))}
+    span = {"started_at__gte": begin_of(day, zone), "started_at__lt": begin_of(day + timedelta(days=1), zone)}
     return UsageRecord.objects.using(database()).filter(**span).order_by()
 
 

@@ -171,7 +171,8 @@ class LimitCounter(models.Model):
     spent = models.BigIntegerField(default=0)
     reserved = models.BigIntegerField(default=0)
     arrival_at = models.BigIntegerField(default=0)
-    """For rates: the theoretical arrival time of GCRA, in microseconds since 1970."""
+    """For rates: the theoretical arrival time of GCRA, in microseconds since 1970. For others: when it was last taken
+    of, so that it is not taken for idle while a call that reserved nothing is under way."""
     ends_at = models.BigIntegerField(default=0)
     """When it is of no use any more, in seconds since 1970; 0 for never."""
 

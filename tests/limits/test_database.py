@@ -165,6 +165,16 @@ class TestRows:
         care(store)
         assert names() == {rows.name_of(quota(name="spent"))}
 
+    def test_a_counter_is_not_idle_while_a_call_that_reserved_nothing_is_under_way(
+        self, store: DatabaseStore, clock: Clock
+    ) -> None:
+        call = new_id()
+        run(take(store, quota(0), call=call))
+        clock.advance(3600)
+        care(store)
+        run(settle(store, call, (quota(0), 7)))
+        assert run(state(store, quota())).used == 7
+
     def test_expired_reservations_are_forgotten_one_day(self, store: DatabaseStore, clock: Clock) -> None:
         dead = DatabaseStore(using=ALIAS, clock=clock)
         run(take(dead, quota(10)))

@@ -25,11 +25,12 @@ result = list(VirtualKey.objects.order_by("pk").values_list("pk", flat=True))
 
 
 def test_a_key_of_the_settings_is_told_its_limits(start_gateway: StartGateway) -> None:
-    raw = RawClient(start_gateway(LIMITS=LIMITS).port)
-    answer = raw.get("/v1/usage", [("authorization", f"Bearer {GATEWAY_KEY}")])
+    reader = "gw_test-key-that-only-reads"
+    raw = RawClient(start_gateway(LIMITS=LIMITS, KEYS={"reader": reader}).port)
+    answer = raw.get("/v1/usage", [("authorization", f"Bearer {reader}")])
     assert answer.status == 200
     assert answer.header("cache-control") == "no-store"
-    assert answer.json()["key"] == "team-a"
+    assert answer.json()["key"] == "reader"
     assert answer.json()["spent"]["total"]["requests"] == 0
     assert [limit["name"] for limit in answer.json()["limits"]] == ["each key"]
 

@@ -53,7 +53,8 @@ TAKE_RATE = f"""
     WHERE name = %s AND arrival_at <= %s
 """
 TAKE = f"""
-    UPDATE {LimitCounter._meta.db_table} SET reserved = reserved + %s WHERE name = %s AND spent + reserved <= %s
+    UPDATE {LimitCounter._meta.db_table} SET reserved = reserved + %s, arrival_at = %s
+    WHERE name = %s AND spent + reserved <= %s
 """
 """What every admission does, in words that all databases have: Django takes longer to write it than they to do it."""
 
@@ -171,7 +172,7 @@ def _take_one(using: str, name: str, charge: Charge, now: int) -> bool:
         latest = NEVER_LATE if charge.is_soft else gcra.latest(charge, now) if charge.ceiling else -1
         return _execute(using, TAKE_RATE, now, now, gcra.cost(charge, charge.amount), name, latest)
     most = NEVER_LATE if charge.is_soft else charge.ceiling - charge.amount
-    return _execute(using, TAKE, charge.amount, name, most)
+    return _execute(using, TAKE, charge.amount, now, name, most)
 
 
 def _execute(using: str, statement: str, *parameters: int | str) -> bool:

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_date
 
 from ai_gateway.conf import settings
-from ai_gateway.ledger_store import database
+from ai_gateway.ledger_store import begin_of, database
 from ai_gateway.models import UsageRecord
 from ai_gateway.rollups import Days
 
@@ -37,7 +37,7 @@ class Command(BaseCommand):
         """Run the command."""
         zone = Days(settings.TIME_ZONE)
         first = first_kept(older_than, zone.of(timezone.now().timestamp()))
-        begin = zone.begin(first)
+        begin = begin_of(first, zone)
         if dry_run:
             count = old_records(begin).count()
             self.stdout.write(f"{count} records from before {first} would be deleted.")
