@@ -1,10 +1,18 @@
-"""A database of usage that does what a test wants of it: take entries, refuse some, be away, or hang."""
+"""A database and a disk that do what a test wants of them: take entries, refuse some, be away or full, or hang."""
 
 from __future__ import annotations
 
+import atexit
+import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
+import pytest
+
+from ai_gateway.journal import Journal
+from ai_gateway.ledger import Ledger
 from ai_gateway.ledger_writer import Refused, Unavailable
 from ai_gateway.meter import Entry
 
@@ -59,3 +67,52 @@ class Table:
         """Wait until something holds of what is written."""
         with self._changed:
             assert self._changed.wait_for(condition, PATIENCE), f"{len(self.rows)} are written"
+
+
+class Disk(Journal):
+    """A journal on a disk that may be full, or hang."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(lambda: folder)
+        self.taken: list[Entry] = []
+        self.is_full = False
+        self.is_asked, self.answers = threading.Event(), threading.Event()
+        self.answers.set()
+        self._changed = threading.Condition()
+
+    def append(self, entries: Iterable[Entry]) -> None:
+        self.is_asked.set()
+        assert self.answers.wait(PATIENCE)
+        if self.is_full:
+            raise OSError("no space left")
+        entries = list(entries)
+        super().append(entries)
+        with self._changed:
+            self.taken += entries
+            self._changed.notify_all()
+
+    def wait(self, entries: Sequence[Entry]) -> None:
+        """Wait until all of these are, or were, in the journal."""
+        ids = {entry.id for entry in entries}
+        with self._changed:
+            assert self._changed.wait_for(lambda: ids <= {entry.id for entry in self.taken}, PATIENCE), self.taken
+
+    def content(self) -> list[Entry]:
+        """Give what is in the journal, which is empty then."""
+        found: list[Entry] = []
+        self.replay(found.extend)
+        return found
+
+
+@contextmanager
+def running(table: Table, disk: Disk) -> Iterator[Ledger]:
+    """A ledger that is stopped in the end, when the database and the disk answer again. No process that is forked later
+    knows of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "register_at_fork", lambda **_: None)
+        ledger = Ledger(table, disk)
+    yield ledger
+    table.answers.set()
+    disk.answers.set()
+    ledger.stop()
+    atexit.unregister(ledger.stop)

@@ -5,40 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ai_gateway import spool as module
-from ai_gateway.journal import Journal
 from ai_gateway.meter import Entry
 from ai_gateway.spool import Spool
 from tests.factories import run
 from tests.ledger.entries import entry
-
-
-class Disk(Journal):
-    """A journal whose disk may be full, or hang."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(lambda: folder)
-        self.is_full = False
-        self.is_asked, self.answers = threading.Event(), threading.Event()
-        self.answers.set()
-
-    def append(self, entries: Iterable[Entry]) -> None:
-        self.is_asked.set()
-        assert self.answers.wait(10)
-        if self.is_full:
-            raise OSError("no space left")
-        super().append(entries)
-
-    def content(self) -> list[Entry]:
-        """Give what is on the disk, which is empty then."""
-        found: list[Entry] = []
-        self.replay(found.extend)
-        return found
+from tests.ledger.stores import Disk
 
 
 @pytest.fixture
