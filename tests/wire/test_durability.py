@@ -30,7 +30,7 @@ from tests.wire.ledger_reader import new_request_id
 from tests.wire.samples import BEARER, CHAT, CHAT_PATH, JSON
 from tests.wire.test_accounting import ANSWER, PRICES, STREAM
 
-ROUNDS = int(os.environ.get("GATEWAY_KILL_ROUNDS", "4"))
+ROUNDS = int(os.environ.get("GATEWAY_KILL_ROUNDS", "3"))
 """How often a process is killed in one test. More takes longer, and finds more."""
 
 PATIENCE = 30.0
