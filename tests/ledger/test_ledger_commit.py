@@ -156,3 +156,14 @@ def test_a_call_that_is_cancelled_is_written_down_all_the_same(ledger: Ledger, t
     table.wait_for(lambda: len(table.rows) == 1)
     ledger.stop()
     assert ledger.spool._waiters == {}
+
+
+@pytest.mark.parametrize("reason", ["no database", "no usage"])
+def test_where_nothing_is_written_down_nobody_waits(
+    ledger: Ledger, table: Table, settings: Settings, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    table.exists = reason != "no database"
+    settings.AI_GATEWAY = {"USAGE": reason != "no usage"}
+    run(ledger.commit(entry()))
+    assert not ledger.is_running
+    assert caplog.records == []
