@@ -161,6 +161,10 @@ class Journal:
             file = path.open("rb")
         except FileNotFoundError:
             return 0  # Another process was faster.
+        except OSError as error:
+            # Of a process that ran as another user, perhaps. It must not be in the way of all others.
+            logger.error("The journal %s cannot be replayed, and stays: %s", path.name, error)
+            return 0
         with file:
             if not locks.lock(file, locks.LOCK_EX | locks.LOCK_NB) or not _is_at(file, path):
                 return 0  # Its owner lives, or another process is at it or was.
@@ -200,7 +204,7 @@ def _batches(file: IO[bytes], bad: list[tuple[bytes, str]]) -> Iterator[list[Ent
 
 def _check(folder: Path) -> None:
     """Raise PermissionError if anybody could have made a folder, and could add entries of their own."""
-    status = folder.lstat()
+    status = folder.stat()  # Of what a link leads to: the links themselves may be written to by anybody.
     if hasattr(os, "getuid") and stat.S_IMODE(status.st_mode) & 0o002 and status.st_uid != os.getuid():
         raise PermissionError(f"{folder} belongs to somebody else, and anybody may write to it")
 

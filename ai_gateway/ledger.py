@@ -96,6 +96,8 @@ class Ledger:
     async def commit(self, entry: Entry) -> None:
         """Take an entry, and wait until it is in the database or on the disk. Never fails: if neither takes it in time,
         that is logged and the call goes on."""
+        if self._thread is None and not self._start(is_served=False):
+            return
         done = self.spool.await_durable(entry, asyncio.get_running_loop())
         self.put(entry)
         self._wake.set()

@@ -11,6 +11,7 @@ end. The statement and the conversions are worked out once for a connection.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
 
@@ -19,7 +20,6 @@ from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db import (
     DatabaseError,
-    DataError,
     Error,
     IntegrityError,
     OperationalError,
@@ -32,8 +32,8 @@ from django.utils.timezone import get_default_timezone, make_naive
 
 from ai_gateway.conf import settings
 from ai_gateway.ledger_writer import Refused, Unavailable
-from ai_gateway.meter import Entry
-from ai_gateway.models import UsageDaily, UsageRecord
+from ai_gateway.meter import Entry, new_id
+from ai_gateway.models import UsageRecord
 from ai_gateway.rollup_store import adder, conversion, insert_sql
 from ai_gateway.rollups import Days, roll_up, row_of
 
@@ -44,8 +44,8 @@ database."""
 TRIES = 3
 """How often a batch is tried: its ids may be known, and another process may write some of them at the same time."""
 
-BAD_VALUE = (IntegrityError, DataError, ValidationError, ValueError, TypeError, OverflowError)
-"""What is raised because of a row. The last ones are raised before the database is asked."""
+BAD_VALUE = (ValidationError, ValueError, TypeError, OverflowError)
+"""What is raised because of a row before the database is asked."""
 
 FIELDS: tuple[str, ...] = Entry.__struct_fields__
 COLUMNS = {field.attname: field for field in UsageRecord._meta.concrete_fields}
@@ -76,8 +76,8 @@ def release() -> None:
 def write(entries: Sequence[Entry], *, may_be_known: bool = False) -> Sequence[Entry]:
     """Write entries that are not written yet, and give those. `may_be_known` says that some of them may well be.
 
-    Raises Refused if the database does not take one of them, Unavailable if it does not answer or has no tables. Then
-    nothing of them is written.
+    Raises Refused if the database does not take one of them, Unavailable if it takes none at the moment: it does not
+    answer, is not migrated, or may only be read. Then nothing of them is written.
     """
     alias = database()
     try:
@@ -92,26 +92,31 @@ def write(entries: Sequence[Entry], *, may_be_known: bool = False) -> Sequence[E
         fresh = _without_known(entries, alias)
         _insert(fresh, plan, alias)
         return fresh
-    except BAD_VALUE as error:
-        raise Refused(str(error)) from error
-    except (Error, ImproperlyConfigured) as error:
+    except (Error, ImproperlyConfigured, *BAD_VALUE) as error:
         raise _judge(error, alias) from error
 
 
 def _judge(error: Exception, alias: str) -> Refused | Unavailable:
-    """Tell whether an error is the fault of the rows, or of the database."""
+    """Tell whether an error is the fault of the rows, or of the database.
+
+    Errors are too coarse to tell it: a server that may only be read, a missing column and a missing right look like bad
+    rows. What is taken for those is put aside for good, so the database must take a plain row first.
+    """
     if isinstance(error, OperationalError):
         is_rows = bool(error.args) and error.args[0] == MYSQL_INCORRECT_STRING
     else:
-        is_rows = isinstance(error, DatabaseError) and _has_tables(alias)
+        is_rows = isinstance(error, (DatabaseError, *BAD_VALUE)) and _takes_plain_row(alias)
     return Refused(str(error)) if is_rows else Unavailable(str(error))
 
 
-def _has_tables(alias: str) -> bool:
+def _takes_plain_row(alias: str) -> bool:
+    """Whether a row could be written that nothing is wrong with. It is taken back again."""
+    plain = Entry(id=new_id(), request_id="", started_at=time.time(), outcome="answered")
     try:
-        for model in (UsageRecord, UsageDaily):
-            model._base_manager.using(alias).order_by().exists()
-    except (Error, ImproperlyConfigured):
+        with transaction.atomic(using=alias):
+            _insert([plain], plan_of(alias), alias)
+            transaction.set_rollback(True, using=alias)
+    except (Error, ImproperlyConfigured, *BAD_VALUE):
         return False
     return True
 

@@ -4,8 +4,9 @@ Both are written in one transaction, so they can only differ if somebody else ha
 others write to it: its rollups are read before and after its records, and if they were changed in between, it is read
 again. They are put right under the condition that they still are what they were.
 
-Only what can be known is compared. Records are pruned by whole days, the oldest first; a day without records, and the
-oldest one that has any, if its rollups count more calls than it has records, are pruned or about to be.
+Only what can be known is compared. Records are pruned by whole days, the oldest first: the oldest day that has any is
+pruned, or is being pruned, if its rollups count more calls than it has records. That is asked after its records were
+read, so that nobody who prunes meanwhile makes the sums of what is left look right.
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ NOTHING: Sums = (0,) * len(MEASURES)
 
 class Busy(Exception):
     """A day is written to all the time."""
+
+
+class Pruned(Exception):
+    """A day has not all of its records any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +73,23 @@ def days_with_records(zone: Days, since: date | None = None) -> list[date]:
     return found
 
 
-def is_pruned(day: date, zone: Days) -> bool:
-    """Whether a day is the oldest one with records, and has fewer of them than its rollups count."""
+def drifts(day: date, zone: Days) -> list[Drift]:
+    """Compare a day. Raises Busy and Pruned."""
+    for _ in range(TRIES):
+        before = _rollups_of(day)
+        found = _sums_of_records(day, zone)
+        if _rollups_of(day) == before:
+            break
+    else:
+        raise Busy(f"{day} is written to all the time")
+    wrong = list(_differences(day, before, found))
+    if wrong and _is_pruned(day, zone):
+        raise Pruned(f"{day} has not all of its records any more")
+    return wrong
+
+
+def _is_pruned(day: date, zone: Days) -> bool:
+    """Whether a day has no older one with records, and fewer of them than its rollups count."""
     records = UsageRecord.objects.using(database())
     if records.filter(started_at__lt=begin_of(day, zone)).exists():
         return False
@@ -78,18 +98,8 @@ def is_pruned(day: date, zone: Days) -> bool:
     return bool(counted > _records_of(day, zone).count())
 
 
-def drifts(day: date, zone: Days) -> list[Drift]:
-    """Compare a day. Raises Busy."""
-    for _ in range(TRIES):
-        before = _rollups_of(day)
-        found = _sums_of_records(day, zone)
-        if _rollups_of(day) == before:
-            return list(_differences(day, before, found))
-    raise Busy(f"{day} is written to all the time")
-
-
 def fix(day: date, zone: Days) -> list[Drift]:
-    """Put a day right; give what was wrong. Raises Busy."""
+    """Put a day right; give what was wrong. Raises Busy and Pruned."""
     fixed: list[Drift] = []
     for _ in range(TRIES):
         wrong = drifts(day, zone)

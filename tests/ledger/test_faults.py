@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, InterfaceError, OperationalError, connections
+from django.db import DatabaseError, DataError, InterfaceError, InternalError, OperationalError, connections
 
 from ai_gateway import ledger_store
 from ai_gateway.ledger_writer import Refused, Unavailable
+from ai_gateway.meter import Entry
 from ai_gateway.models import UsageDaily, UsageRecord
 from tests import databases
 from tests.ledger.conftest import ALIAS, TABLES
@@ -63,10 +65,21 @@ class TestTheCallIsAtFault:
         assert UsageRecord.objects.count() == 1
         assert UsageDaily.objects.get().cost_nanos == 2**62
 
-    def test_what_only_this_database_says_is_its_verdict_on_the_call(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(ledger_store, "_insert", failing(DatabaseError("odd")))
+    @pytest.mark.parametrize("error", [DatabaseError("odd"), InternalError("odd"), TypeError("odd")], ids=type)
+    def test_what_a_database_says_only_to_this_call_is_a_verdict_on_it(
+        self, monkeypatch: pytest.MonkeyPatch, error: Exception
+    ) -> None:
+        really = ledger_store._insert
+
+        def insert(entries: Sequence[Entry], *where: Any) -> None:
+            if any(each.request_id == "req_odd" for each in entries):
+                raise error
+            really(entries, *where)
+
+        monkeypatch.setattr(ledger_store, "_insert", insert)
         with pytest.raises(Refused, match="odd"):
-            ledger_store.write([made()])
+            ledger_store.write([made(), made(request_id="req_odd")])
+        assert nothing_is_written()
 
     def test_mysql_has_a_number_for_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(ledger_store, "_insert", failing(OperationalError(1366, "Incorrect string value")))
@@ -85,6 +98,37 @@ class TestTheDatabaseIsAtFault:
         with connections[ALIAS].schema_editor() as editor:
             editor.create_model(missing)
         assert nothing_is_written()
+        assert len(ledger_store.write([made()])) == 1
+
+    @pytest.mark.usefixtures("database")
+    @pytest.mark.parametrize("error", [DatabaseError("odd"), DataError("odd"), TypeError("odd")], ids=type)
+    def test_it_says_the_same_to_every_call(self, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+        monkeypatch.setattr(ledger_store, "_insert", failing(error))
+        with pytest.raises(Unavailable, match="odd"):
+            ledger_store.write([made()])
+
+    @pytest.mark.usefixtures("database")
+    @pytest.mark.parametrize("missing", [(UsageRecord, "cost_nanos"), (UsageDaily, "unpriced")])
+    def test_it_is_not_migrated_yet(self, missing: tuple[type[UsageRecord | UsageDaily], str]) -> None:
+        """The code is newer than the tables. Nothing is wrong with the calls: they are written when it is."""
+        table = connections[ALIAS].ops.quote_name(missing[0]._meta.db_table)
+        with connections[ALIAS].cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {table} RENAME COLUMN {missing[1]} TO of_old")
+        with pytest.raises(Unavailable):
+            ledger_store.write([made()])
+        with connections[ALIAS].cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {table} RENAME COLUMN of_old TO {missing[1]}")
+        assert len(ledger_store.write([made()])) == 1
+
+    @pytest.mark.usefixtures("database")
+    @pytest.mark.parametrize("entry", ["postgresql"], indirect=True)
+    def test_it_may_only_be_read(self, entry: object) -> None:
+        """As after a failover to a replica: it answers, and refuses everything."""
+        with connections[ALIAS].cursor() as cursor:
+            cursor.execute("SET default_transaction_read_only = on")
+        with pytest.raises(Unavailable, match="read-only"):
+            ledger_store.write([made()])
+        ledger_store.release()
         assert len(ledger_store.write([made()])) == 1
 
     @pytest.mark.usefixtures("connectable")

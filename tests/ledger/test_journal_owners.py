@@ -115,6 +115,18 @@ def test_entries_that_come_during_a_replay_are_for_the_next_one(journal: Journal
     assert replay(journal) == [second]
 
 
+def test_one_that_cannot_be_read_is_in_nobodys_way(
+    journal: Journal, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As one of a process that ran as another user."""
+    (tmp_path / "odd.journal").mkdir()
+    os.utime(tmp_path / "odd.journal", (0, 0))
+    mine = entry()
+    journal.append([mine])
+    assert replay(journal) == [mine]
+    assert "odd.journal cannot be replayed" in caplog.text
+
+
 def test_files_of_other_names_are_left_alone(journal: Journal, tmp_path: Path) -> None:
     (tmp_path / "1-2.new").write_bytes(write_line(entry()))
     journal.reject(entry(), "no reason")
@@ -140,6 +152,12 @@ class TestDirectoryOfSomebodyElse:
         tmp_path.chmod(0o777)
         with pytest.raises(PermissionError, match="belongs to somebody else"):
             replay(journal)
+
+    def test_a_link_is_judged_by_what_it_leads_to(self, tmp_path: Path) -> None:
+        (tmp_path / "link").symlink_to(tmp_path)
+        journal = Journal(lambda: tmp_path / "link")
+        journal.append([entry()])
+        assert len(replay(journal)) == 1
 
     def test_it_serves_if_only_some_may_write(self, journal: Journal, tmp_path: Path) -> None:
         tmp_path.chmod(0o770)

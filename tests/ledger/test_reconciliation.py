@@ -12,7 +12,7 @@ from pytest_django import Settings
 from ai_gateway import ledger_store, reconciliation
 from ai_gateway.meter import Entry
 from ai_gateway.models import UsageDaily, UsageRecord
-from ai_gateway.reconciliation import Busy, Drift
+from ai_gateway.reconciliation import Busy, Drift, Pruned
 from ai_gateway.rollups import MEASURES, WHO, Days
 from tests.ledger.made import DAY, NOON, made
 
@@ -47,7 +47,6 @@ def told(drifts: list[Drift]) -> list[tuple[date, int, list[tuple[str, int, int]
 def test_what_the_ledger_wrote_is_right() -> None:
     assert reconciliation.days_with_records(ZONE) == [BEFORE, TODAY]
     assert [reconciliation.drifts(day, ZONE) for day in (BEFORE, TODAY)] == [[], []]
-    assert not reconciliation.is_pruned(BEFORE, ZONE)
 
 
 @pytest.mark.parametrize("column", MEASURES)
@@ -83,15 +82,6 @@ def test_calls_that_somebody_deleted_are_missed() -> None:
     assert [drift.who[0] for drift in reconciliation.drifts(TODAY, ZONE)] == [2]
 
 
-def test_the_oldest_day_may_be_half_pruned() -> None:
-    UsageRecord.objects.filter(key_id=2).delete()
-    assert reconciliation.is_pruned(BEFORE, ZONE)
-    assert not reconciliation.is_pruned(TODAY, ZONE)
-    UsageRecord.objects.filter(started_at__lt=ZONE.begin(TODAY)).delete()
-    assert reconciliation.days_with_records(ZONE) == [TODAY]
-    assert reconciliation.is_pruned(TODAY, ZONE)
-
-
 def test_days_begin_where_they_are_asked_for() -> None:
     ledger_store.write([call(1, 40)])
     assert reconciliation.days_with_records(ZONE, TODAY) == [TODAY]
@@ -108,7 +98,6 @@ def test_a_site_without_time_zones(settings: Settings, monkeypatch: pytest.Monke
     ledger_store.write([made(started_at=datetime.combine(TODAY, datetime.min.time(), UTC).timestamp())])
     assert reconciliation.days_with_records(ZONE) == [TODAY]
     assert reconciliation.drifts(TODAY, ZONE) == []
-    assert not reconciliation.is_pruned(TODAY, ZONE)
 
 
 class TestSomebodyWritesInBetween:
@@ -154,3 +143,45 @@ def meanwhile(times: int, really: Callable[..., Any]) -> Callable[..., Any]:
         return really(*arguments)
 
     return work
+
+
+def prune(count: int) -> None:
+    """Delete so many records, the oldest first."""
+    UsageRecord.objects.filter(
+        pk__in=list(UsageRecord.objects.order_by("started_at").values_list("pk", flat=True)[:count])
+    ).delete()
+
+
+class TestPruned:
+    @pytest.mark.parametrize("compare", [reconciliation.drifts, reconciliation.fix])
+    def test_the_oldest_day_keeps_its_sums_if_it_lost_records(self, compare: Callable[..., object]) -> None:
+        right = days()
+        prune(2)
+        with pytest.raises(Pruned, match="2026-11-19"):
+            compare(BEFORE, ZONE)
+        assert days() == right
+
+    @pytest.mark.parametrize("count", [4, 6], ids=["some records", "all records"])
+    def test_so_does_a_day_that_is_pruned_while_it_is_compared(
+        self, monkeypatch: pytest.MonkeyPatch, count: int
+    ) -> None:
+        right = days()
+        really, left = reconciliation._sums_of_records, iter([count])
+
+        def prune_first(*arguments: Any) -> Any:
+            for some in left:
+                prune(some)
+            return really(*arguments)
+
+        monkeypatch.setattr(reconciliation, "_sums_of_records", prune_first)
+        with pytest.raises(Pruned, match="2026-11-20"):
+            reconciliation.fix(TODAY, ZONE)
+        assert days() == right
+
+    def test_a_later_day_that_lost_records_was_not_pruned(self) -> None:
+        UsageRecord.objects.filter(key_id=2, started_at__gte=ZONE.begin(TODAY)).delete()
+        assert told(reconciliation.fix(TODAY, ZONE))[0][:2] == (TODAY, 2)
+
+    def test_the_oldest_day_is_put_right_if_it_has_all_its_records(self) -> None:
+        row(1, BEFORE).update(cost_nanos=5)
+        assert told(reconciliation.fix(BEFORE, ZONE)) == [(BEFORE, 1, [("cost_nanos", 5, 20_000_000)])]

@@ -57,7 +57,10 @@ def first_kept(text: str, today: date) -> date:
     """Read the first day that is kept. Whole days go, so that each has all of its records or is without. Raises
     CommandError."""
     span = re.fullmatch(r"([0-9]{1,6})d", text)
-    found = today - timedelta(days=min(int(span[1]), today.toordinal() - 1)) if span else parse_date(text)
+    try:
+        found = today - timedelta(days=min(int(span[1]), today.toordinal() - 1)) if span else parse_date(text)
+    except ValueError:
+        found = None  # The 31st of February.
     if found is None:
         raise CommandError(f"{text!r} is neither a number of days (90d) nor a date (2030-01-31).")
     if found > today:

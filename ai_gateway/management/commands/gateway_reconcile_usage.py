@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser
+from datetime import date
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -11,7 +12,7 @@ from django.utils.dateparse import parse_date
 
 from ai_gateway import reconciliation
 from ai_gateway.conf import settings
-from ai_gateway.reconciliation import Busy, Drift
+from ai_gateway.reconciliation import Busy, Drift, Pruned
 from ai_gateway.rollups import WHO, Days
 
 
@@ -27,19 +28,18 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, since: str | None, fix: bool, **options: Any) -> None:
         """Run the command."""
-        first = parse_date(since) if since else None
-        if since and first is None:
-            raise CommandError(f"{since!r} is not a date (2030-01-31).")
+        first = read_day(since) if since else None
         zone = Days(settings.TIME_ZONE)
         days = reconciliation.days_with_records(zone, first)
         compare = reconciliation.fix if fix else reconciliation.drifts
-        wrong = busy = 0
+        wrong = busy = pruned = 0
         for day in days:
-            if reconciliation.is_pruned(day, zone):
-                self.stderr.write(f"{day} is left out: some of its records are pruned.")
-                continue
             try:
                 found = compare(day, zone)
+            except Pruned:
+                pruned += 1
+                self.stderr.write(f"{day} is left out: some of its records are pruned.")
+                continue
             except Busy as error:
                 busy += 1
                 self.stderr.write(self.style.ERROR(f"{error}. Try again."))
@@ -48,7 +48,7 @@ class Command(BaseCommand):
             for drift in found:
                 self.report(drift)
         state = "put right" if fix else "wrong"
-        self.stdout.write(f"Days compared: {len(days) - busy}. Rows of rollups that were {state}: {wrong}.")
+        self.stdout.write(f"Days compared: {len(days) - busy - pruned}. Rows of rollups that were {state}: {wrong}.")
         if busy or (wrong and not fix):
             sys.exit(1)
 
@@ -57,3 +57,14 @@ class Command(BaseCommand):
         who = " ".join(f"{name}={value}" for name, value in zip(WHO, drift.who, strict=True) if value not in ("", None))
         for column, written, found in drift.columns():
             self.stdout.write(f"{drift.day}  {who}  {column}: {written} -> {found}")
+
+
+def read_day(text: str) -> date:
+    """Read a day. Raises CommandError."""
+    try:
+        found = parse_date(text)
+    except ValueError:
+        found = None  # The 31st of February.
+    if found is None:
+        raise CommandError(f"{text!r} is not a date (2030-01-31).")
+    return found
