@@ -101,7 +101,7 @@ class Ledger:
         done = self.spool.await_durable(entry, asyncio.get_running_loop())
         self.put(entry)
         self._wake.set()
-        if not self._is_failing:
+        if not self._is_failing and not self._hangs:
             await asyncio.wait([done], timeout=PATIENCE)
         if not done.done():
             self._keep_wanted.set()
@@ -109,6 +109,12 @@ class Ledger:
         if not done.done():
             self.spool.forsake(entry)
             logger.error("%s: neither the database nor the journal has taken this call so far", entry.request_id)
+
+    @property
+    def _hangs(self) -> bool:
+        """Whether the database has been at a batch for longer than anybody waits for it."""
+        batch = self.spool.batch
+        return batch is not None and time.monotonic() - batch.began_at > PATIENCE
 
     def _overflow(self) -> None:
         if self._is_ending:
@@ -250,8 +256,7 @@ class Ledger:
         while self._keeper is me:
             is_wanted = self._keep_wanted.wait(PATIENCE)
             self._keep_wanted.clear()
-            batch = self.spool.batch
-            if is_wanted or (batch is not None and time.monotonic() - batch.began_at > PATIENCE):
+            if is_wanted or self._hangs:
                 self._replay_at = 0.0  # What goes to the journal now is wanted in the database soon.
                 try:
                     self.spool.keep()

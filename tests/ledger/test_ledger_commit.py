@@ -123,6 +123,20 @@ def test_while_the_database_is_away_the_disk_is_asked_at_once(ledger: Ledger, ta
     assert len(table.asked) == 2  # The first one, twice.
 
 
+def test_while_the_database_hangs_the_disk_is_asked_at_once(ledger: Ledger, table: Table, disk: Disk) -> None:
+    async def commit() -> None:
+        first = await hang(ledger, table)
+        assert ledger.spool.batch is not None
+        ledger.spool.batch.began_at -= 61  # Longer than anybody waits here.
+        await ledger.commit(entry())
+        assert not ledger._is_failing  # It hangs still, and nobody has given it up.
+        await first
+
+    run(commit())
+    assert table.rows == {}
+    assert len(disk.taken) == 2
+
+
 def test_what_the_database_refuses_is_settled_too(ledger: Ledger, table: Table) -> None:
     table.poison = {"req_bad"}
     run(ledger.commit(entry(request_id="req_bad")))
