@@ -203,10 +203,19 @@ def _batches(file: IO[bytes], bad: list[tuple[bytes, str]]) -> Iterator[list[Ent
 
 
 def _check(folder: Path) -> None:
-    """Raise PermissionError if anybody could have made a folder, and could add entries of their own."""
-    status = folder.stat()  # Of what a link leads to: the links themselves may be written to by anybody.
-    if hasattr(os, "getuid") and stat.S_IMODE(status.st_mode) & 0o002 and status.st_uid != os.getuid():
-        raise PermissionError(f"{folder} belongs to somebody else, and anybody may write to it")
+    """Raise PermissionError if anybody could have made a folder, or can write to it, and could add entries of their
+    own."""
+    if not hasattr(os, "getuid"):
+        return
+    owner = folder.stat().st_uid  # Of what a link leads to: the links themselves may be written to by anybody.
+    is_open = owner != os.getuid() and _is_anybodys(folder)
+    is_made = owner not in (os.getuid(), 0) and _is_anybodys(folder.resolve().parent)
+    if is_open or is_made:
+        raise PermissionError(f"{folder} belongs to somebody else, and is where anybody may write")
+
+
+def _is_anybodys(folder: Path) -> bool:
+    return bool(stat.S_IMODE(folder.stat().st_mode) & 0o002)
 
 
 def _new_file(folder: Path) -> IO[bytes]:

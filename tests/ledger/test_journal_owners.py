@@ -153,6 +153,17 @@ class TestDirectoryOfSomebodyElse:
         with pytest.raises(PermissionError, match="belongs to somebody else"):
             replay(journal)
 
+    def test_nothing_is_read_that_anybody_could_have_made(self, tmp_path: Path) -> None:
+        """As in /tmp."""
+        folder = tmp_path / "journal"
+        folder.mkdir(mode=0o755)
+        (folder / "planted.journal").write_bytes(write_line(entry(cost_nanos=10**12)))
+        tmp_path.chmod(0o1777)
+        if folder.stat().st_uid == 0:  # What root made is no stranger's.
+            os.chown(folder, 4711, -1)
+        with pytest.raises(PermissionError, match="belongs to somebody else"):
+            replay(Journal(lambda: folder))
+
     def test_a_link_is_judged_by_what_it_leads_to(self, tmp_path: Path) -> None:
         (tmp_path / "link").symlink_to(tmp_path)
         journal = Journal(lambda: tmp_path / "link")
