@@ -358,6 +358,13 @@ def test_a_journal_among_temporary_files(site: Site) -> None:
     assert site.ids(deploy=True) == set()
 
 
+def test_a_journal_of_a_site_that_is_among_temporary_files_itself(site: Site, tmp_path: Path) -> None:
+    site.settings.BASE_DIR = tmp_path
+    assert site.ids(deploy=True) == set()
+    site.gateway(USAGE_JOURNAL=f"{tempfile.gettempdir()}/journal")
+    assert site.ids(deploy=True) == {"W105"}
+
+
 def test_a_journal_of_a_site_without_a_directory_of_its_own(site: Site) -> None:
     del site.settings.BASE_DIR
     assert site.ids(deploy=True) == {"W105"}

@@ -99,7 +99,7 @@ def check_journal(app_configs: object, **kwargs: object) -> list[CheckMessage]:
         return []
     directory = journal_directory()
     hint = 'Write "USAGE_JOURNAL": "/var/lib/gateway/usage_journal", a directory that the gateway may write to.'
-    if directory.is_relative_to(Path(tempfile.gettempdir()).resolve()):
+    if is_temporary(directory):
         return [
             Warning(
                 f"The journal of usage is among temporary files ({directory}): what it holds while the database is "
@@ -117,6 +117,16 @@ def check_journal(app_configs: object, **kwargs: object) -> list[CheckMessage]:
             )
         ]
     return []
+
+
+def is_temporary(directory: Path) -> bool:
+    """Tell whether a directory is among temporary files, though the site is not: a site that is, is on trial."""
+    temporary = Path(tempfile.gettempdir()).resolve()
+    base = settings.base_directory()
+    site = None if base is None else Path(base).resolve()
+    if site is not None and site.is_relative_to(temporary) and directory.is_relative_to(site):
+        return False
+    return directory.is_relative_to(temporary)
 
 
 def journal_directory() -> Path:
