@@ -62,6 +62,11 @@ class VirtualKey(TimeStamped):
         validators=[validators.validate_networks],
         help_text=_('Where it may be used from: ["192.0.2.0/24", "2001:db8::/32"]. Empty: everywhere.'),
     )
+    may_choose_fallbacks = models.BooleanField(
+        _("may choose fallbacks"),
+        default=True,
+        help_text=_("Whether a call may name, by header or body, the models that are asked if the first one fails."),
+    )
     metadata = models.JSONField(
         _("metadata"), default=dict, blank=True, validators=[validators.validate_metadata], help_text=_("For reports.")
     )

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from django.conf import settings as site
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
-from django.core.validators import MinValueValidator
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -57,6 +57,26 @@ class Route(TimeStamped):
         default=Sticky.NONE,
         help_text=_("Calls that are kept together go to one target, whose cache of prompts stays warm."),
     )
+    timeouts = models.JSONField(
+        _("timeouts"),
+        default=dict,
+        blank=True,
+        validators=[validators.validate_timeouts],
+        help_text=_('Seconds by phase, for example {"first_byte": 20}. What is missing is the provider\'s.'),
+    )
+    continues_streams = models.BooleanField(
+        _("continue streams"),
+        default=False,
+        help_text=_("Whether a stream that dies in mid-text goes on with the next target. Both are paid for."),
+    )
+    experiment = models.CharField(
+        _("experiment"),
+        max_length=LIMIT_OF_A_NAME,
+        blank=True,
+        help_text=_(
+            "Its name, for reports. The targets whose part is the experiment get their percentage of the calls."
+        ),
+    )
     tags = NamesField(verbose_name=_("tags"), help_text=_("For reports and policies."))
     is_public = models.BooleanField(
         _("open to everybody"),
@@ -84,6 +104,13 @@ class Route(TimeStamped):
 class RouteTarget(models.Model):
     """One of the places that a route leads to."""
 
+    class Part(models.TextChoices):
+        """What a target is there for."""
+
+        SERVE = "serve", _("answers calls")
+        EXPERIMENT = "experiment", _("answers its percentage of the calls, as an experiment")
+        MIRROR = "mirror", _("gets a copy of its percentage of the calls, and nobody sees its answers")
+
     route = models.ForeignKey(Route, on_delete=models.CASCADE, related_name="targets", verbose_name=_("route"))
     position = models.PositiveSmallIntegerField(_("position"), default=0, help_text=_("Lower ones are tried first."))
     provider = models.CharField(
@@ -103,6 +130,29 @@ class RouteTarget(models.Model):
         default=1,
         validators=[MinValueValidator(1)],
         help_text=_("Its share of the calls, if the strategy goes by weight."),
+    )
+    part = models.CharField(
+        _("part"), max_length=20, choices=Part.choices, default=Part.SERVE, help_text=_("What it is there for.")
+    )
+    percent = models.PositiveSmallIntegerField(
+        _("percentage"),
+        default=0,
+        validators=[MaxValueValidator(100)],
+        help_text=_("Of the calls, for an experiment or a copy."),
+    )
+    conditions = models.JSONField(
+        _("conditions"),
+        default=dict,
+        blank=True,
+        validators=[validators.validate_mapping],
+        help_text=_('Which calls it is there for, for example {"images": true}. Empty: all.'),
+    )
+    timeouts = models.JSONField(
+        _("timeouts"),
+        default=dict,
+        blank=True,
+        validators=[validators.validate_timeouts],
+        help_text=_("Seconds by phase, over those of the route."),
     )
     is_enabled = models.BooleanField(_("enabled"), default=True)
 

@@ -130,6 +130,17 @@ class UsageRecord(Spent):
     model = models.CharField(_("requested model"), max_length=NAME, blank=True, default="")
     is_stream = models.BooleanField(_("streamed"), default=False)
 
+    variant = models.CharField(
+        _("variant"),
+        max_length=NAME,
+        blank=True,
+        default="",
+        help_text=_("The route's experiment, and whether this call was part of it or served as ever."),
+    )
+    is_mirror = models.BooleanField(
+        _("mirrored"), default=False, help_text=_("A copy of a call, sent to try a target. Nobody saw its answer.")
+    )
+
     outcome = models.CharField(_("outcome"), max_length=20, choices=Outcome.choices)
     status = models.PositiveSmallIntegerField(_("status"), default=0, help_text=_("What the caller got; 0: nothing."))
     error_code = text(_("error"), 100)
