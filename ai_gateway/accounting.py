@@ -110,6 +110,8 @@ def _entry(meter: Meter, consumption: Consumption | None, cost: int | None) -> E
         served_model=cut(target.model) if target is not None else "",
         route=meter.route and cut(meter.route),
         is_stream=call is not None and call.stream,
+        variant=meter.variant,
+        is_mirror=meter.is_mirror,
         attempts=meter.attempts,
         duration_ms=int(seconds * 1e3),
         first_byte_ms=None if first_byte_at is None else int((first_byte_at - began) * 1e3),

@@ -126,6 +126,7 @@ class Caller(Value, frozen=True, kw_only=True):
     allowed_models: tuple[str, ...] = ()
     allowed_providers: tuple[str, ...] = ()
     allowed_endpoints: tuple[str, ...] = ()
+    may_choose_fallbacks: bool = True
 
     @property
     def is_authenticated(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ai_gateway.allowances import LimitRule
@@ -20,6 +21,16 @@ class NotHere(SourceUnavailable):
     """A source cannot be read in this place, which is no fault: a database on the event loop."""
 
 
+NOTHING: Mapping[Any, Any] = MappingProxyType({})
+
+
+class Share(NamedTuple):
+    """A target with its percentage of a route's calls, for an experiment or for copies."""
+
+    target: Target
+    percent: int
+
+
 class RouteRule(NamedTuple):
     """What there is to a route besides its targets. Routes without any have no rule: there may be many."""
 
@@ -28,6 +39,27 @@ class RouteRule(NamedTuple):
 
     sticky: str = ""
     """What keeps calls together with one target: "session", "prefix", or nothing."""
+
+    conditions: Mapping[Target, Mapping[str, Any]] = NOTHING
+    """Which calls a target is there for, where it is not there for all."""
+
+    timeouts: Mapping[str, float] = NOTHING
+    """Seconds by phase, over those of the providers."""
+
+    target_timeouts: Mapping[Target, Mapping[str, float]] = NOTHING
+    """Seconds by phase, over those of the route."""
+
+    continues_streams: bool = False
+    """Whether a stream that dies in mid-text goes on with the next target."""
+
+    experiment: str = ""
+    """What the experiment is called in reports."""
+
+    variants: tuple[Share, ...] = ()
+    """The targets of the experiment."""
+
+    mirrors: tuple[Share, ...] = ()
+    """The targets that get copies of calls."""
 
     weights: tuple[int, ...] = ()
     """The targets' shares of the calls, where the strategy goes by weight; empty if they are all equal."""
@@ -39,6 +71,37 @@ class RouteRule(NamedTuple):
 
     users: frozenset[Any] = frozenset()
     groups: frozenset[Any] = frozenset()
+
+
+class RoutedTarget(NamedTuple):
+    """One target of a route as it is written down: a row of the database, or an entry of the settings."""
+
+    target: Target
+    weight: int = 1
+    part: str = "serve"
+    """"serve", "experiment" or "mirror"."""
+    percent: int = 0
+    conditions: Mapping[str, Any] = NOTHING
+    timeouts: Mapping[str, float] = NOTHING
+
+
+def arrange(rows: Sequence[RoutedTarget], **facts: Any) -> tuple[tuple[Target, ...], RouteRule]:
+    """Make of the targets of a route, and of what there is to it besides, the targets that serve and the rule."""
+    serving = [row for row in rows if row.part == "serve"]
+    weights = tuple(row.weight for row in serving)
+    rule = RouteRule(
+        weights=weights if len(set(weights)) > 1 else (),
+        conditions={row.target: row.conditions for row in rows if row.conditions} or NOTHING,
+        target_timeouts={row.target: row.timeouts for row in rows if row.timeouts} or NOTHING,
+        variants=tuple(Share(row.target, row.percent) for row in rows if row.part == "experiment" and row.percent),
+        mirrors=tuple(Share(row.target, row.percent) for row in rows if row.part == "mirror" and row.percent),
+        **facts,
+    )
+    return tuple(row.target for row in serving), rule
+
+
+PLAIN = RouteRule()
+"""The rule of a route that has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,8 +40,18 @@ PROVIDER_FIELDS = (
     "is_enabled",
 )
 CREDENTIAL_FIELDS = ("option", "reference", "weight", "state")
-ROUTE_FIELDS = ("description", "strategy", "sticky", "tags", "is_public", "is_enabled")
-TARGET_FIELDS = ("provider", "model", "weight", "is_enabled")
+ROUTE_FIELDS = (
+    "description",
+    "strategy",
+    "sticky",
+    "timeouts",
+    "continues_streams",
+    "experiment",
+    "tags",
+    "is_public",
+    "is_enabled",
+)
+TARGET_FIELDS = ("provider", "model", "weight", "part", "percent", "conditions", "timeouts", "is_enabled")
 LIMIT_FIELDS = (
     "scope",
     "header",

@@ -131,6 +131,7 @@ def _record(key: VirtualKey, rights: Rights, hash_key: bytes) -> KeyRecord:
         allowed_models=tuple(key.allowed_models),
         allowed_providers=tuple(alias.lower() for alias in key.allowed_providers),
         allowed_endpoints=tuple(key.allowed_endpoints),
+        may_choose_fallbacks=key.may_choose_fallbacks,
     )
     return KeyRecord(
         caller=caller,

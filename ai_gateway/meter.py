@@ -87,6 +87,8 @@ class Entry(msgspec.Struct, kw_only=True):
     served_model: str = ""
     route: str = ""
     is_stream: bool = False
+    variant: str = ""
+    is_mirror: bool = False
     attempts: int = 0
     trail: list[dict[str, Any]] | None = None
     duration_ms: int = 0
@@ -118,6 +120,10 @@ class Meter(msgspec.Struct):
     caller: Caller
     call: Call | None = None
     route: str = ""
+    variant: str = ""
+    """The route's experiment, and which part of it this call is."""
+    is_mirror: bool = False
+    """Whether this is a copy of a call, whose answer nobody sees."""
     target: Target | None = None
     attempts: int = 0
     trail: list[dict[str, Any]] = []

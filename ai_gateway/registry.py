@@ -20,7 +20,14 @@ from ai_gateway.allowances import LimitRule, LimitTable, read_limit
 from ai_gateway.calls import Caller, Target, Timeouts
 from ai_gateway.capabilities import CapabilityTable, Rule, read_rule
 from ai_gateway.conf import settings
-from ai_gateway.configuration import Configuration, NotHere, RouteRule, SourceUnavailable
+from ai_gateway.configuration import (
+    Configuration,
+    NotHere,
+    RoutedTarget,
+    RouteRule,
+    SourceUnavailable,
+    arrange,
+)
 from ai_gateway.credentials import Secret, resolve
 from ai_gateway.key_cache import KeyCache
 from ai_gateway.pricing import Catalogue, PriceRow, PriceTable, read_price
@@ -249,21 +256,38 @@ def _report(broken: Mapping[str, str]) -> None:
 
 def read_routes(
     entries: Mapping[str, Sequence[str] | Mapping[str, Any]],
-) -> tuple[dict[str, Sequence[str]], dict[str, RouteRule]]:
+) -> tuple[dict[str, Sequence[Target]], dict[str, RouteRule]]:
     """Read the routes of the settings: a list of targets, or a dict with them and how they are asked."""
-    routes: dict[str, Sequence[str]] = {}
+    routes: dict[str, Sequence[Target]] = {}
     rules: dict[str, RouteRule] = {}
     for name, entry in entries.items():
         if not isinstance(entry, Mapping):
-            routes[name] = entry
+            routes[name] = read_targets(entry)
             continue
-        routes[name] = entry["targets"]
-        rules[name] = RouteRule(
-            strategy=entry.get("strategy", "failover"),
-            sticky=entry.get("sticky", ""),
-            weights=tuple(entry.get("weights", ())),
-        )
+        facts = {ROUTE_KEYS[key]: value for key, value in entry.items() if key in ROUTE_KEYS}
+        routes[name], rules[name] = arrange(read_routed_targets(entry), **facts)
     return routes, rules
+
+
+ROUTE_KEYS = {
+    "strategy": "strategy",
+    "sticky": "sticky",
+    "timeouts": "timeouts",
+    "continue_streams": "continues_streams",
+    "experiment": "experiment",
+}
+"""The keys of a route in the settings, with the fields of its rule."""
+
+
+def read_routed_targets(entry: Mapping[str, Any]) -> list[RoutedTarget]:
+    """Read the targets of a route in the settings: "provider/model", or a dict with that as its `target`."""
+    rows = []
+    for number, each in enumerate(entry["targets"]):
+        details = dict(each) if isinstance(each, Mapping) else {"target": each}
+        target = read_target(details.pop("target"))
+        weight = entry["weights"][number] if entry.get("weights") else 1
+        rows.append(RoutedTarget(**{"target": target, "weight": weight, **details}))
+    return rows
 
 
 def read_targets(route: Sequence[str | Target]) -> tuple[Target, ...]:

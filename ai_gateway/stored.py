@@ -18,7 +18,15 @@ from django.db import DatabaseError, connections, router
 from ai_gateway.allowances import LimitRule, read_limit
 from ai_gateway.calls import Target
 from ai_gateway.conf import settings
-from ai_gateway.configuration import Configuration, NotHere, RouteRule, SourceUnavailable
+from ai_gateway.configuration import (
+    PLAIN,
+    Configuration,
+    NotHere,
+    RoutedTarget,
+    RouteRule,
+    SourceUnavailable,
+    arrange,
+)
 from ai_gateway.credentials import Secret, is_permitted, resolve
 from ai_gateway.crypto import CryptoError, WrongContext
 from ai_gateway.models import (
@@ -201,46 +209,40 @@ def open_credential(credential: ProviderCredential) -> Secret:
 
 def _read_routes() -> tuple[dict[str, tuple[Target, ...]], dict[str, RouteRule]]:
     """Read the routes with four queries, however many there are."""
-    targets, weights = _read_targets()
+    targets = _read_targets()
     users = _members(Route.users.through.objects.values_list("route_id", _foreign_key(Route.users.through)))
     groups = _members(Route.groups.through.objects.values_list("route_id", "group_id"))
     routes: dict[str, tuple[Target, ...]] = {}
     rules: dict[str, RouteRule] = {}
-    rows = Route.objects.order_by().values_list("pk", "name", "strategy", "sticky", "tags", "is_public", "is_enabled")
-    for key, name, strategy, sticky, tags, is_public, is_enabled in rows.iterator(chunk_size=CHUNK):
-        routes[name] = tuple(targets.get(key, ())) if is_enabled else ()
-        rule = RouteRule(
-            strategy=strategy,
-            sticky=sticky,
-            weights=tuple(weights.get(key, ())) if strategy == Route.Strategy.WEIGHTED else (),
-            tags=tuple(tags),
-            is_public=is_public,
-            users=frozenset() if is_public else frozenset(users.get(key, ())),
-            groups=frozenset() if is_public else frozenset(groups.get(key, ())),
-        )
+    rows = Route.objects.order_by().values("pk", "name", "is_enabled", *FACTS)
+    for row in rows.iterator(chunk_size=CHUNK):
+        key, name, is_enabled = row.pop("pk"), row.pop("name"), row.pop("is_enabled")
+        members = {} if row["is_public"] else {"users": users.get(key, ()), "groups": groups.get(key, ())}
+        row["tags"] = tuple(row["tags"])
+        serving, rule = arrange(targets.get(key, ()), **row, **{part: frozenset(who) for part, who in members.items()})
+        routes[name] = serving if is_enabled else ()
         if rule != PLAIN:
             rules[name] = rule
     return routes, rules
 
 
-PLAIN = RouteRule()
+FACTS = ("strategy", "sticky", "timeouts", "continues_streams", "experiment", "tags", "is_public")
+"""The columns of a route that are fields of its rule."""
 
 
-def _read_targets() -> tuple[Mapping[int, list[Target]], Mapping[int, list[int]]]:
-    """Read the targets and their weights by route, equal ones as one object."""
-    targets: defaultdict[int, list[Target]] = defaultdict(list)
-    weights: defaultdict[int, list[int]] = defaultdict(list)
+def _read_targets() -> Mapping[int, list[RoutedTarget]]:
+    """Read the targets by route, equal ones as one object."""
+    targets: defaultdict[int, list[RoutedTarget]] = defaultdict(list)
     known: dict[Target, Target] = {}
     rows = (
         RouteTarget.objects.filter(is_enabled=True)
         .order_by("route_id", "position", "pk")
-        .values_list("route_id", "provider", "model", "weight")
+        .values_list("route_id", "provider", "model", "weight", "part", "percent", "conditions", "timeouts")
     )
-    for route, provider, model, weight in rows.iterator(chunk_size=CHUNK):
+    for route, provider, model, *details in rows.iterator(chunk_size=CHUNK):
         target = Target(provider, model)
-        targets[route].append(known.setdefault(target, target))
-        weights[route].append(weight)
-    return targets, weights
+        targets[route].append(RoutedTarget(known.setdefault(target, target), *details))
+    return targets
 
 
 def _members(pairs: Iterable[tuple[int, Any]]) -> Mapping[int, list[Any]]:

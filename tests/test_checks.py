@@ -181,10 +181,27 @@ def test_an_unknown_key_and_the_one_that_was_meant(site: Site, name: str, meant:
     assert f'"{meant}"' in site.hint()
 
 
+WRONG_ROUTES: list[Any] = [
+    *({"strategy": "best"}, {"sticky": "user"}, {"weights": [1, 2]}, {"weights": [0]}, {"timeouts": {"idle": 0}}),
+    *({"continue_streams": 1}, {"experiment": ""}, {"colour": "red"}),
+]
+WRONG_LISTS_OF_TARGETS: list[Any] = ["openai/m", [], [1], [{}], [{"model": "openai/m"}]]
+WRONG_TARGETS: list[Any] = [
+    *({"weight": 0}, {"part": "spare"}, {"percent": 101}, {"percent": "5"}, {"conditions": []}),
+    *({"timeouts": {"read": 5}}, {"colour": "red"}),
+]
 NOT_POSITIVE: list[Any] = [0, -1, -0.5, True, "30", None, float("inf"), float("nan")]
 WRONG: dict[str, tuple[str, list[Any]]] = {
     "PROVIDERS": ("E003", [None, [], "openai", {"openai": "sk-1"}, {"openai": None}, {1: {}}, {"": {}}]),
-    "ROUTES": ("E004", [[], {"fast": "openai/gpt-5"}, {"fast": []}, {"fast": [1]}, {"fast": [""]}, {1: ["openai/m"]}]),
+    "ROUTES": (
+        "E004",
+        [
+            *([], {"fast": "openai/gpt-5"}, {"fast": []}, {"fast": [1]}, {"fast": [""]}, {1: ["openai/m"]}),
+            *({"fast": {"targets": each}} for each in WRONG_LISTS_OF_TARGETS),
+            *({"fast": {"targets": ["openai/m"], **others}} for others in WRONG_ROUTES),
+            *({"fast": {"targets": [{"target": "openai/m", **others}]}} for others in WRONG_TARGETS),
+        ],
+    ),
     "KEYS": ("E005", [None, ["gw_1"], {"a": None}, {"a": ""}, {"a": b"gw_1"}, {1: "gw_1"}, "gw_1"]),
     "DEFAULT_PROVIDER": ("E006", [None, "", 1, ["openai"]]),
     "PASSTHROUGH": ("E007", [None, 0, 1, "False", "no"]),
@@ -228,7 +245,26 @@ WRONG: dict[str, tuple[str, list[Any]]] = {
 }
 RIGHT: dict[str, list[Any]] = {
     "PROVIDERS": [{}, {"openai": {}}],
-    "ROUTES": [{}, {"fast": ("openai/m", "groq/n/o")}],
+    "ROUTES": [
+        {},
+        {"fast": ("openai/m", "groq/n/o")},
+        {
+            "fast": {
+                "targets": [
+                    "openai/m",
+                    {"target": "groq/n", "conditions": {"images": False}, "timeouts": {"first_byte": 5}},
+                    {"target": "xai/o", "part": "experiment", "percent": 10},
+                    {"target": "mistral/p", "part": "mirror", "percent": 5},
+                ],
+                "weights": [3, 1, 1, 1],
+                "strategy": "weighted",
+                "sticky": "session",
+                "timeouts": {"first_byte": 20},
+                "continue_streams": True,
+                "experiment": "spring",
+            }
+        },
+    ],
     "KEYS": [{}],
     "DEFAULT_PROVIDER": ["anthropic"],
     "PASSTHROUGH": [True, False],

@@ -14,7 +14,6 @@ from ai_gateway.checks.settings import TAG, is_sound, suggestion
 from ai_gateway.conf import settings
 from ai_gateway.providers import CATALOG, Provider, build_provider
 from ai_gateway.providers.options import find_backend
-from ai_gateway.registry import read_routes
 from ai_gateway.transports.dialing import is_public
 
 Checks = Iterator[CheckMessage]
@@ -147,10 +146,15 @@ def check_routes(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     """Check where every route leads, and that no route stands in the way of a provider."""
     if not is_sound("ROUTES"):
         return []
-    routes, _ = read_routes(settings.ROUTES)
-    targets = [(name, target) for name, route in routes.items() for target in route]
+    targets = [(name, target) for name, route in settings.ROUTES.items() for target in _written_targets(route)]
     messages = [message for name, target in targets for message in _check_target(name, target)]
     return [*messages, *map(_hiding, filter(_hides_a_provider, settings.ROUTES))]
+
+
+def _written_targets(route: Any) -> list[str]:
+    """List the targets of a route as they are written, whatever part they have."""
+    entries = route["targets"] if isinstance(route, Mapping) else route
+    return [entry["target"] if isinstance(entry, Mapping) else entry for entry in entries]
 
 
 def _check_target(name: str, target: str) -> Checks:

@@ -63,19 +63,46 @@ def is_route(value: Any) -> bool:
     return isinstance(value, list | tuple) and bool(value) and all(is_text(target) for target in value)
 
 
+ROUTE_VALUES: Mapping[str, Callable[[Any], bool]] = {
+    "strategy": lambda value: isinstance(value, str) and value in STRATEGIES,
+    "sticky": lambda value: value in ("", "session", "prefix"),
+    "weights": lambda value: isinstance(value, list | tuple) and all(map(is_count, value)),
+    "timeouts": lambda value: is_timeouts(value),
+    "continue_streams": lambda value: isinstance(value, bool),
+    "experiment": is_text,
+}
+"""The keys of a route besides its targets, with what accepts their values."""
+
+TARGET_VALUES: Mapping[str, Callable[[Any], bool]] = {
+    "target": is_text,
+    "weight": is_count,
+    "part": lambda value: value in ("serve", "experiment", "mirror"),
+    "percent": lambda value: is_number(value) and 0 <= value <= 100,
+    "conditions": lambda value: isinstance(value, Mapping),
+    "timeouts": lambda value: is_timeouts(value),
+}
+"""The keys of a target that is written as a dict, with what accepts their values."""
+
+
 def is_detailed_route(value: Any) -> bool:
     """Whether it is a dict with a list of targets, and how they are asked."""
-    if not isinstance(value, Mapping) or not is_route(value.get("targets")):
+    if not isinstance(value, Mapping):
         return False
-    weights = value.get("weights", [1] * len(value["targets"]))
-    return (
-        set(value) <= {"targets", "strategy", "sticky", "weights"}
-        and value.get("strategy", "failover") in STRATEGIES
-        and value.get("sticky", "") in ("", "session", "prefix")
-        and isinstance(weights, list | tuple)
-        and len(weights) == len(value["targets"])
-        and all(map(is_count, weights))
-    )
+    targets = value.get("targets")
+    if not isinstance(targets, list | tuple) or not targets or not all(map(is_routed_target, targets)):
+        return False
+    others = {name: each for name, each in value.items() if name != "targets"}
+    return are_accepted(others, ROUTE_VALUES) and len(value.get("weights") or targets) == len(targets)
+
+
+def is_routed_target(value: Any) -> bool:
+    """Whether it is a text, or a dict with one as its target."""
+    return is_text(value) or (isinstance(value, Mapping) and "target" in value and are_accepted(value, TARGET_VALUES))
+
+
+def are_accepted(values: Mapping[Any, Any], known: Mapping[str, Callable[[Any], bool]]) -> bool:
+    """Whether all the keys are known, and their values accepted."""
+    return all(name in known and known[name](value) for name, value in values.items())
 
 
 def is_retries(value: Any) -> bool:
@@ -177,7 +204,7 @@ RULES: dict[str, Rule] = {
     ),
     "ROUTES": Rule(
         id="ai_gateway.E004",
-        expected="a dict by model name of non-empty lists of strings, or of dicts with targets, strategy and sticky",
+        expected="a dict by model name of non-empty lists of strings, or of dicts with targets and how they are asked",
         example='{"fast": ["openai/gpt-5-mini", "groq/llama-4"]}',
         accepts=lambda value: is_mapping(value, lambda entry: is_route(entry) or is_detailed_route(entry)),
     ),
