@@ -26,6 +26,7 @@ ALLOW_HEADERS = (
     "x-goog-api-client",
     # The gateway's own: which provider, and what the call is accounted to.
     "x-provider",
+    "x-gateway-fallbacks",
     "x-request-id",
     "x-project-id",
     "x-organization-id",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
 from django.utils.module_loading import import_string
@@ -13,6 +14,7 @@ from ai_gateway import (
     accounting,
     attempts,
     experiments,
+    fallbacks,
     finishing,
     health,
     intake,
@@ -24,8 +26,9 @@ from ai_gateway import (
     registry,
     routing,
     statement,
+    suitability,
 )
-from ai_gateway.calls import Arrival, Caller, Reply
+from ai_gateway.calls import Arrival, Call, Caller, Reply, Target
 from ai_gateway.conf import settings
 from ai_gateway.errors import ClientDisconnected, Draining, GatewayError, InternalError
 from ai_gateway.meter import Meter
@@ -95,10 +98,20 @@ async def _serve(meter: Meter, snapshot: Snapshot, transport: Transport) -> Repl
         return await listing.answer(call, caller, snapshot, transport)
     meter.route = routing.route_of(call, snapshot) or ""
     targets = access.permitted(call, caller, routing.resolve(call, snapshot), snapshot)
-    if meter.route in snapshot.rules:
-        targets = experiments.take_part(meter, targets, snapshot)
+    if len(targets) > 1 or meter.route in snapshot.rules or fallbacks.are_named(call):
+        targets = _chosen(meter, call, targets, snapshot)
         mirrors.send(meter, snapshot, transport)
     return await attempts.ask(meter, targets, snapshot, transport)
+
+
+def _chosen(meter: Meter, call: Call, targets: Sequence[Target], snapshot: Snapshot) -> Sequence[Target]:
+    """Leave out the targets that are not for such a call, and add those that it names itself or is drawn for."""
+    targets = suitability.meeting(meter.route, targets, meter.facts, snapshot)
+    if fallbacks.are_named(call):
+        meter.call, names = fallbacks.taken_from(call, meter.caller, targets, meter.route, snapshot)
+        targets = fallbacks.targets_of(names, meter.call, meter.caller, targets, snapshot)
+    targets = experiments.take_part(meter, targets, snapshot)
+    return suitability.able(targets, meter.facts, snapshot)
 
 
 def failure(arrival: Arrival) -> InternalError:
