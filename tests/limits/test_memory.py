@@ -93,13 +93,13 @@ class TestTime:
 
 class TestMemory:
     def test_what_is_of_no_use_is_forgotten(self, store: MemoryStore, clock: Clock) -> None:
-        for number in range(100_000):
+        for number in range(20_000):
             call, charges = f"call {number}", (rate(name=f"r{number}"), slot(name=f"s{number}"))
             run_now(store.admit(call, charges, TTL))
             store.settle(call, [Settlement(charge, 1) for charge in charges])
             if number % 1000 == 0:
                 clock.advance(61)
-        assert len(store._counters) < 10_000
+        assert len(store._counters) < 5_000
         assert not store._held
 
     def test_counters_of_past_periods_are_forgotten(self, store: MemoryStore, clock: Clock) -> None:
@@ -129,13 +129,13 @@ class TestMemory:
         assert run(state(store, quota())).used == 10
 
 
-def test_a_million_settlements_of_a_hundred_nano_dollars_are_exact(store: MemoryStore) -> None:
+def test_a_hundred_thousand_settlements_of_a_hundred_nano_dollars_are_exact(store: MemoryStore) -> None:
     charge = quota(150, 10**12)
-    for number in range(1_000_000):
+    for number in range(100_000):
         call = str(number)
         run_now(store.admit(call, (charge,), TTL))
         store.settle(call, (Settlement(charge, 100),))
-    assert run(state(store, charge)).used == 100_000_000
+    assert run(state(store, charge)).used == 10_000_000
 
 
 def test_threads_do_not_take_the_same_thing(store: MemoryStore) -> None:
