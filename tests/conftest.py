@@ -7,6 +7,8 @@ upstream lives as long, because its port stands in those settings; each test fin
 from __future__ import annotations
 
 import json
+import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -21,6 +23,10 @@ from tests.gateway_process import Door, GatewayProcess, site_environment
 from tests.raw_client import RawClient
 from tests.redis_server import RedisServer
 from tests.upstream import Upstream
+
+# The suite starts many processes. Each of them would compile the whole package where nothing compiled may be kept.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 hypothesis.register_profile("gateway", deadline=None)  # Nothing is timed: the machine may be busy.
 hypothesis.load_profile("gateway")

@@ -21,6 +21,8 @@ from tests.wire.samples import CHAT, CHAT_PATH
 LIVE = 5.0
 """Seconds in which a change must be in force everywhere."""
 
+CLEAR = "[model.objects.all().delete() for model in (Route, Provider, VirtualKey, User)]"
+
 
 class ControlledGateway:
     """A gateway and a process that changes its database."""
@@ -29,6 +31,41 @@ class ControlledGateway:
         self.process = process
         self.shell = shell
         self.raw = RawClient(process.port)
+
+    @classmethod
+    def start(
+        cls,
+        door: Door,
+        database: databases.Database,
+        settings: Mapping[str, Any],
+        log: Path,
+        environment: Mapping[str, str],
+        arguments: tuple[str, ...] = (),
+        *,
+        clear: bool = True,
+    ) -> ControlledGateway:
+        """Start both."""
+        site = {"DATABASES": {"default": database}}
+        chosen = {"POLL": 0.5, **settings}
+        shell = SiteShell({**site_environment(door, chosen, site), **environment})
+        try:
+            if clear:
+                shell.run(CLEAR)
+            process = GatewayProcess(door, chosen, log, site=site, environment=environment, arguments=arguments)
+        except BaseException:
+            shell.close()
+            raise
+        return cls(process, shell)
+
+    def stop(self) -> None:
+        """End both. The log must be in order."""
+        self.shell.close()
+        self.process.stop()
+        self.process.assert_log_in_order()
+
+    def clear(self) -> None:
+        """Delete what people have made."""
+        self.shell.run(CLEAR)
 
     def issue(self, user: str, **fields: Any) -> str:
         """Make a key for a user, who is made too if need be."""
@@ -70,29 +107,40 @@ def start_controlled(upstream: Upstream, database: databases.Database, tmp_path:
         clear: bool = True,
         **settings: Any,
     ) -> ControlledGateway:
-        site = {"DATABASES": {"default": database}}
-        chosen = {**default_settings(upstream), "POLL": 0.5, **settings}
         variables = {"AI_GATEWAY_ENCRYPTION_KEYS": key, **(environment or {})}
-        shell = SiteShell({**site_environment(door, chosen, site), **variables})
-        if clear:
-            shell.run("[model.objects.all().delete() for model in (Route, Provider, VirtualKey, User)]")
+        chosen = {**default_settings(upstream), **settings}
         log = tmp_path / f"gateway-{len(started)}.log"
-        try:
-            process = GatewayProcess(door, chosen, log, site=site, environment=variables, arguments=arguments)
-        except BaseException:
-            shell.close()
-            raise
-        started.append(ControlledGateway(process, shell))
+        started.append(ControlledGateway.start(door, database, chosen, log, variables, arguments, clear=clear))
         return started[-1]
 
     yield start
     for each in started:
-        each.shell.close()
-        each.process.stop()
-        each.process.assert_log_in_order()
+        each.stop()
+
+
+@pytest.fixture(scope="module")
+def _shared() -> Iterator[dict[tuple[Door, str], ControlledGateway]]:
+    shared: dict[tuple[Door, str], ControlledGateway] = {}
+    yield shared
+    for each in shared.values():
+        each.stop()
 
 
 @pytest.fixture
-def controlled(start_controlled: Start, door: Door) -> ControlledGateway:
-    """A gateway of one worker."""
-    return start_controlled(door)
+def controlled(
+    _shared: dict[tuple[Door, str], ControlledGateway],
+    door: Door,
+    upstream: Upstream,
+    database: databases.Database,
+    tmp_path: Path,
+) -> Iterator[ControlledGateway]:
+    """A gateway of one worker, with nothing in its database. The tests of a module share it, and the database of the
+    first of them that has this door and this kind of database."""
+    name = (door, database["ENGINE"])
+    if name not in _shared:
+        variables = {"AI_GATEWAY_ENCRYPTION_KEYS": crypto.generate_key()}
+        _shared[name] = ControlledGateway.start(door, database, default_settings(upstream), tmp_path / "log", variables)
+    else:
+        _shared[name].clear()
+    yield _shared[name]
+    _shared[name].process.assert_log_in_order()
