@@ -163,7 +163,7 @@ class LimitTable:
         self.rules = tuple(rules)
         self._by_subject: defaultdict[tuple[str, str], list[LimitRule]] = defaultdict(list)
         self._by_pattern: defaultdict[str, list[LimitRule]] = defaultdict(list)
-        self._headers = tuple({rule.header for rule in self.rules if rule.scope == "header"})
+        self.headers = tuple({rule.header for rule in self.rules if rule.scope == "header"})
         for rule in self.rules:
             if rule.subject and "*" not in rule.subject:
                 self._by_subject[rule.scope, rule.subject].append(rule)
@@ -181,7 +181,7 @@ class LimitTable:
         found = self.of_caller(caller)
         if route:
             self._add(found, "route", route)
-        for header in self._headers:
+        for header in self.headers:
             value = call.fields.get(header)
             if value:
                 name = value.decode("utf-8", "replace")[:128]
@@ -194,7 +194,7 @@ class LimitTable:
         self._add(found, "everyone", "all")
         if caller.key_id is not None:
             self._add(found, "key", str(caller.key_id))
-        elif caller.key_name is not None and caller.user_id is None:  # A key of the settings.
+        elif caller.key_name and caller.user_id is None:  # A key of the settings.
             self._add(found, "key", caller.key_name)
         if caller.user_id is not None:
             self._add(found, "user", str(caller.user_id))
@@ -216,7 +216,7 @@ class LimitTable:
     def of_first(self, call: Call, caller: Caller, route: str, provider: str, model: str) -> Dues:
         """List what a call has to keep to with the first target that it goes to: all of that. Remembered, because most
         calls come from the same few callers."""
-        if self._headers:
+        if self.headers:
             return in_order([*self.of_call(call, caller, route), *self.of_target(provider, model).dues])
         name = (caller.key_id, caller.key_name, caller.user_id, caller.group_id, route, provider, model)
         found = self._calls.get(name)

@@ -1,8 +1,9 @@
-"""What of an answer whose caller has hung up, if the provider bills all of it anyway (Amazon Bedrock does)?
+"""What goes on without a caller: above all, answers whose caller has hung up, if the provider bills all of them anyway
+(Amazon Bedrock does).
 
 As a rule the provider is hung up on too, and stops. One whose `finish_within` says so is read on instead, for so many
 seconds at most, to learn what the answer used: the count that is billed is better than an estimate of ours. What goes
-on after its caller is a task of its own, and ends with the process at the latest.
+on without a caller is a task of its own, and ends with the process at the latest.
 """
 
 from __future__ import annotations
@@ -62,7 +63,11 @@ async def _bounded(work: Coroutine[Any, Any, None], seconds: float, when_over: C
 
 
 async def _read_reply(task: asyncio.Future[Reply]) -> None:
-    reply = await task
+    await read(await task)
+
+
+async def read(reply: Reply) -> None:
+    """Read a reply to its end, throw it away and close it."""
     if isinstance(reply.body, ReplyBody):
         await _read_body(reply.body)
 

@@ -12,12 +12,14 @@ from ai_gateway import (
     access,
     accounting,
     attempts,
+    experiments,
     finishing,
     health,
     intake,
     keys,
     limits,
     listing,
+    mirrors,
     refresher,
     registry,
     routing,
@@ -93,6 +95,9 @@ async def _serve(meter: Meter, snapshot: Snapshot, transport: Transport) -> Repl
         return await listing.answer(call, caller, snapshot, transport)
     meter.route = routing.route_of(call, snapshot) or ""
     targets = access.permitted(call, caller, routing.resolve(call, snapshot), snapshot)
+    if meter.route in snapshot.rules:
+        targets = experiments.take_part(meter, targets, snapshot)
+        mirrors.send(meter, snapshot, transport)
     return await attempts.ask(meter, targets, snapshot, transport)
 
 

@@ -1,6 +1,7 @@
 """A report of what was used: sums by one thing, written as a table for people, or as CSV or JSON for programs.
 
-Sums come from the days, which stay when single calls are forgotten; only tags are asked of the calls themselves.
+Sums come from the days, which stay when single calls are forgotten; only tags and the parts of experiments are asked of
+the calls themselves.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ BY: dict[str, tuple[str, ...]] = {
     "route": ("route",),
     "day": ("day",),
     "tag": ("tag",),
+    "variant": ("variant",),
 }
 """What a report can be made by, with its first columns."""
 
@@ -65,8 +67,10 @@ class Report:
 
 def make_report(by: str, span: Span, filters: Sequence[tuple[str, Any]], top: int | None = None) -> Report:
     """Ask for the sums of a span. `filters` are names of methods such as `by_user`, each with what it is given."""
-    table: Any = UsageRecord if by == "tag" else UsageDaily
+    table: Any = UsageRecord if by in ("tag", "variant") else UsageDaily
     rows = table.objects.between(*span)
+    if by == "variant":
+        rows = rows.in_experiments()
     for method, value in filters:
         rows = getattr(rows, method)(value)
     groups = rows.tag_totals() if by == "tag" else rows.group_totals(*BY[by])

@@ -41,7 +41,7 @@ class UsageRecordAdmin(ExportAdmin, UsageAdmin):
         (None, {"fields": ("when_exactly", "ended", "error_code", "request_id", "upstream_id")}),
         (_("What it used"), {"fields": ("buckets", "units", "cost_exact", "service_tier", "is_estimated")}),
         (_("Who"), {"fields": ("key_shown", "user_shown", "group_shown")}),
-        (_("What"), {"fields": ("asked", "model", "route", "served_by", "is_stream")}),
+        (_("What"), {"fields": ("asked", "model", "route", "served_by", "is_stream", "variant", "is_mirror")}),
         (_("How long"), {"fields": ("took", "first_byte_ms", "first_token_ms", "overhead_us")}),
         (_("How often it was tried"), {"fields": ("attempts", "tried", "bytes_in", "bytes_out")}),
         (

@@ -147,6 +147,9 @@ class UsageQuerySet(models.QuerySet[Any]):
     sums: ClassVar[Mapping[str, Any]]
     """How each column of `UsageTotals` is summed up."""
 
+    groups: ClassVar[Mapping[str, tuple[str, ...]]] = GROUPS
+    """What sums can be made by."""
+
     # What narrows the rows.
 
     def between(self, since: date | None, until: date | None = None) -> Self:
@@ -203,18 +206,18 @@ class UsageQuerySet(models.QuerySet[Any]):
         return _read_totals(found)
 
     def group_totals(self, *names: str) -> list[UsageGroup]:
-        """Sum up by one or more of GROUPS: the most expensive first, days in their order if they come first."""
-        unknown = set(names) - set(GROUPS)
+        """Sum up by one or more of `groups`: the most expensive first, days in their order if they come first."""
+        unknown = set(names) - set(self.groups)
         if unknown or not names:
             raise ValueError(
-                f"sums can be made by {', '.join(GROUPS)}, not by {', '.join(sorted(unknown)) or 'nothing'}"
+                f"sums can be made by {', '.join(self.groups)}, not by {', '.join(sorted(unknown)) or 'nothing'}"
             )
-        columns = [column for name in names for column in GROUPS[name]]
+        columns = [column for name in names for column in self.groups[name]]
         rows = self._with_groups(names).order_by().values(*columns)
         if "key" in names:
             rows = rows.annotate(last_key_name=Max("key_name"))
         rows = rows.annotate(**{f"sum_{name}": self.sums[name] for name in COLUMNS})
-        found = [_read_group(row, names) for row in rows]
+        found = [_read_group(row, {name: self.groups[name] for name in names}) for row in rows]
         if names[0] == "day":
             return sorted(found, key=lambda each: (each.by["day"], *_most_expensive_first(each)))
         return sorted(found, key=_most_expensive_first)
@@ -237,10 +240,10 @@ def _read_totals(row: Mapping[str, Any]) -> UsageTotals:
     return UsageTotals(**{name: int(row[f"sum_{name}"] or 0) for name in COLUMNS})
 
 
-def _read_group(row: Mapping[str, Any], names: Iterable[str]) -> UsageGroup:
+def _read_group(row: Mapping[str, Any], groups: Mapping[str, tuple[str, ...]]) -> UsageGroup:
     by: dict[str, Any] = {}
-    for name in names:
-        value = row[GROUPS[name][0]]
+    for name, columns in groups.items():
+        value = row[columns[0]]
         by[name] = row["key_label"] if name == "key" and value is None else value
     return UsageGroup(by=by, totals=_read_totals(row), key_name=row.get("last_key_name") or "")
 
@@ -283,6 +286,8 @@ class UsageRecordQuerySet(UsageQuerySet):
         **{name: Sum(name) for name in ("duration_ms", "first_token_ms", "bytes_out", "cost_nanos", *BUCKETS)},
     }
 
+    groups: ClassVar[Mapping[str, tuple[str, ...]]] = {**GROUPS, "variant": ("variant",)}
+
     def between(self, since: date | None, until: date | None = None) -> Self:
         """Those that arrived in a span of time."""
         found = self
@@ -303,6 +308,14 @@ class UsageRecordQuerySet(UsageQuerySet):
         # SQLite: a text is in the JSON as it is written there, quotes included.
         written = models.JSONField().get_db_prep_value(tag, connections[self.db])
         return self.annotate(tag_at=StrIndex(Cast("tags", models.TextField()), Value(written))).filter(tag_at__gt=0)
+
+    def in_experiments(self) -> Self:
+        """Those that were part of a route's experiment, whichever."""
+        return self.exclude(variant="")
+
+    def mirrored(self) -> Self:
+        """Those that were copies of others."""
+        return self.filter(is_mirror=True)
 
     def by_header(self, header: str, value: str) -> Self:
         """Those that carried a value in one of HEADERS. Raises ValueError for a header that is not kept."""

@@ -91,6 +91,7 @@ def test_table__the_first_few_and_the_total_of_all() -> None:
         ("route", [("fast",), ("",)]),
         ("day", [("2026-11-20",)]),
         ("tag", [("eu",)]),
+        ("variant", [("spring:control",)]),
     ],
 )
 def test_report__by(by: str, labels: list[tuple[str, ...]]) -> None:
@@ -98,7 +99,7 @@ def test_report__by(by: str, labels: list[tuple[str, ...]]) -> None:
     key, _ = make_key(ann)
     used_by_ann: dict[str, Any] = {"user": ann, "group": Group.objects.get(), "key": key, "tags": ["eu"]}
     save(
-        record(**used_by_ann, route="fast", cost_nanos=2),
+        record(**used_by_ann, route="fast", cost_nanos=2, variant="spring:control"),
         record(key_name="team-a", provider="groq", served_model="llama", cost_nanos=1),
     )
     rows = in_csv(report("--by", by, "--format", "csv"))

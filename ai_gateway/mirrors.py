@@ -1,0 +1,93 @@
+"""Copies of calls, to try a target with real traffic before anybody depends on it.
+
+A copy goes out beside the call and independently of it: nobody waits for it, nobody sees its answer, and whatever
+becomes of it, the call does not notice. It is written down as a call of nobody's, with the request id of the original:
+the operator wanted it, so no caller pays for it and no caller's limit counts it; the limits for everybody, for the
+provider and for the model do.
+
+Only calls that are served with the operator's own credentials are copied, and only those whose body is held in memory.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Sequence
+from functools import partial
+
+import msgspec
+
+from ai_gateway import accounting, attempts, finishing, health
+from ai_gateway.calls import Call, Caller, Target
+from ai_gateway.errors import GatewayError
+from ai_gateway.meter import Meter, Outcome
+from ai_gateway.registry import Snapshot
+from ai_gateway.transports import Transport
+
+logger = logging.getLogger("ai_gateway")
+
+MOST = 32
+"""Copies under way at once, in this process. A call more than that is not copied: a mirror that hangs must not pile up
+calls."""
+
+LONGEST = 600.0
+"""Seconds after which a copy is given up."""
+
+NOBODY = Caller(key_name="")
+"""Who calls when a call is copied."""
+
+_under_way = 0
+
+
+def send(meter: Meter, snapshot: Snapshot, transport: Transport) -> None:
+    """Send copies of a call to those of its route's mirrors that are drawn."""
+    rule = snapshot.rules.get(meter.route)
+    if rule is None or not rule.mirrors or not meter.caller.is_authenticated:
+        return
+    call = meter.call
+    assert call is not None
+    if call.method != "POST" or not isinstance(call.body, bytes):
+        return
+    for target, percent in rule.mirrors:
+        if random.uniform(0, 100) < percent and target.provider in snapshot.providers:
+            _copy(meter, call, target, snapshot, transport)
+
+
+def _copy(meter: Meter, call: Call, target: Target, snapshot: Snapshot, transport: Transport) -> None:
+    global _under_way
+    if _under_way >= MOST:
+        logger.info("%s: not copied to %s/%s: %d copies are under way", call.request_id, *target, _under_way)
+        return
+    _under_way += 1
+    # What the call belongs to (its project, its user) has limits and reports of its own.
+    arrival = msgspec.structs.replace(meter.arrival, fields={})
+    fields = {name: value for name, value in call.fields.items() if name not in snapshot.limits.headers}
+    copied = msgspec.structs.replace(call, fields=fields)
+    copy = Meter(arrival, NOBODY, call=copied, route=meter.route, is_mirror=True)
+    finishing.go_on(_ask(copy, [target], snapshot, transport), LONGEST, partial(_end, copy, snapshot))
+
+
+async def _ask(meter: Meter, targets: Sequence[Target], snapshot: Snapshot, transport: Transport) -> None:
+    try:
+        reply = await attempts.ask(meter, targets, snapshot, transport)
+    except GatewayError as error:
+        meter.fail(error)
+        meter.status = error.status
+        return
+    except Exception:
+        meter.outcome = Outcome.FAILED
+        raise
+    if snapshot.is_measured:
+        reply = await accounting.account(reply, meter, snapshot)
+    await finishing.read(reply)
+
+
+def _end(meter: Meter, snapshot: Snapshot) -> None:
+    global _under_way
+    _under_way -= 1
+    if meter.outcome is None and not health.is_draining():
+        meter.outcome = Outcome.TIMED_OUT
+    if snapshot.is_measured:
+        accounting.finish(meter, snapshot)
+    else:
+        meter.end_attempt()
