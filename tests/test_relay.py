@@ -15,6 +15,7 @@ from ai_gateway.errors import UpstreamClosed, UpstreamTimeout
 from ai_gateway.listeners import listener_of
 from ai_gateway.meter import Meter, Outcome
 from ai_gateway.relay import MAX_HELD, Plain, Stream
+from tests.effort import times
 from tests.factories import Answer, Step, make_call, make_meter, run
 
 COMMENT = b": keep-alive\n\n"
@@ -47,7 +48,7 @@ def relay(*steps: Step, dialect: str = "openai_chat", ready: bytes = b"", held: 
 
 
 @pytest.mark.parametrize("dialect", PATHS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=times(30))
 @given(places=st.lists(st.integers(0, 10_000), max_size=30))
 def test_however_a_stream_is_cut_its_bytes_are_the_same(dialect: str, places: list[int]) -> None:
     stream = EVENT * 3 + ENDS[dialect]

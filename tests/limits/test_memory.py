@@ -14,6 +14,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from ai_gateway.charges import Settlement, State, Verdict
 from ai_gateway.limits import gcra
 from ai_gateway.limits.memory.store import LONGEST_CALL, MemoryStore
+from tests.effort import times
 from tests.factories import run
 from tests.limits.contract import (
     TTL,
@@ -51,7 +52,7 @@ class MemoryMachine(StoreMachine):
 
 class TestAgainstTheModel:
     def test_any_order_of_events(self) -> None:
-        run_state_machine_as_test(MemoryMachine, settings=settings(max_examples=60, stateful_step_count=30))
+        run_state_machine_as_test(MemoryMachine, settings=settings(max_examples=times(30), stateful_step_count=30))
 
 
 @pytest.fixture

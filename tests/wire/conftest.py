@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from ai_gateway import crypto
 from tests import databases
-from tests.conftest import default_settings
+from tests.conftest import StartGateway, default_settings
 from tests.gateway_process import Door, GatewayProcess, site_environment
 from tests.raw_client import Answer, RawClient
 from tests.site_shell import SiteShell
@@ -22,6 +23,32 @@ LIVE = 5.0
 """Seconds in which a change must be in force everywhere."""
 
 CLEAR = "[model.objects.all().delete() for model in (Route, Provider, VirtualKey, User)]"
+
+
+STRICT: dict[str, Any] = {
+    "MAX_BODY_BYTES": 100_000,
+    "MAX_UPLOAD_BYTES": 200_000,
+    "BODY_TIMEOUT": 0.5,
+    "SEND_TIMEOUT": 0.5,
+    "TIMEOUTS": {"connect": 0.5, "pool": 0.4, "first_byte": 1.0, "idle": 0.4},
+    "KEEP_ALIVE_INTERVAL": 0,
+    "TRANSPORT": {"OPTIONS": {"max_connections": 4}},
+    "METRICS_TOKEN": "token-for-metrics",
+    "ROUTES": {"both": ["dead/a", "openai/b"]},
+}
+
+
+@pytest.fixture
+def strict(start_gateway: StartGateway, upstream: Upstream) -> RawClient:
+    """A caller of a gateway that takes little and waits for nothing long; one for all tests of what is too much or too
+    late. It knows a provider that is away, and one that waits for plain HTTP where TLS is due."""
+    stored = {"allow_private": True, "api_key": "sk-x"}
+    others = {
+        "dead": {"BACKEND": "custom", "OPTIONS": {**stored, "base_url": "http://127.0.0.1:9/v1"}},
+        "no-tls": {"BACKEND": "custom", "OPTIONS": {**stored, "base_url": f"https://127.0.0.1:{upstream.port}/v1"}},
+    }
+    providers = {**default_settings(upstream)["PROVIDERS"], **others}
+    return RawClient(start_gateway(PROVIDERS=providers, **STRICT).port)
 
 
 class ControlledGateway:
@@ -83,6 +110,7 @@ result = make_key(user, **fields)[1]
 
 
 Start = Callable[..., ControlledGateway]
+Share = Callable[..., ControlledGateway]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -119,28 +147,39 @@ def start_controlled(upstream: Upstream, database: databases.Database, tmp_path:
 
 
 @pytest.fixture(scope="module")
-def _shared() -> Iterator[dict[tuple[Door, str], ControlledGateway]]:
-    shared: dict[tuple[Door, str], ControlledGateway] = {}
+def _shared() -> Iterator[dict[str, ControlledGateway]]:
+    shared: dict[str, ControlledGateway] = {}
     yield shared
     for each in shared.values():
         each.stop()
 
 
 @pytest.fixture
-def controlled(
-    _shared: dict[tuple[Door, str], ControlledGateway],
-    door: Door,
-    upstream: Upstream,
-    database: databases.Database,
-    tmp_path: Path,
-) -> Iterator[ControlledGateway]:
-    """A gateway of one worker, with nothing in its database. The tests of a module share it, and the database of the
-    first of them that has this door and this kind of database."""
-    name = (door, database["ENGINE"])
-    if name not in _shared:
-        variables = {"AI_GATEWAY_ENCRYPTION_KEYS": crypto.generate_key()}
-        _shared[name] = ControlledGateway.start(door, database, default_settings(upstream), tmp_path / "log", variables)
-    else:
-        _shared[name].clear()
-    yield _shared[name]
-    _shared[name].process.assert_log_in_order()
+def share(
+    _shared: dict[str, ControlledGateway], upstream: Upstream, database: databases.Database, tmp_path: Path
+) -> Iterator[Share]:
+    """Give gateways that the tests of a module share, each with nothing in its database: that of the first test which
+    wants this door, these settings and this kind of database."""
+    used: list[ControlledGateway] = []
+
+    def share(door: Door, *arguments: str, **settings: Any) -> ControlledGateway:
+        name = json.dumps([door, arguments, settings, database["ENGINE"]])
+        if name in _shared:
+            _shared[name].clear()
+        else:
+            key = {"AI_GATEWAY_ENCRYPTION_KEYS": crypto.generate_key()}
+            chosen = {**default_settings(upstream), **settings}
+            log = tmp_path / f"shared-{len(_shared)}.log"
+            _shared[name] = ControlledGateway.start(door, database, chosen, log, key, arguments)
+        used.append(_shared[name])
+        return _shared[name]
+
+    yield share
+    for each in used:
+        each.process.assert_log_in_order()
+
+
+@pytest.fixture
+def controlled(share: Share, door: Door) -> ControlledGateway:
+    """A gateway of one worker."""
+    return share(door)
