@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import django.core.asgi
+from django.conf import settings
 
 import ai_gateway.asgi
+from ai_gateway import registry
 
 application = ai_gateway.asgi.get_asgi_application()
 stock = django.core.asgi.get_asgi_application()
+
+if not settings.PUBLISHED_PRICES:
+    registry.price_catalogue = None

@@ -313,6 +313,17 @@ result = row and [row.key.name, row.key_name, row.user.username, row.tags, row.m
     assert gateway.shell.run(code) == ["accounted", "accounted", "ann", ["beta"], {"cost_centre": 7}]
 
 
+@pytest.mark.parametrize("door", ["direct"], indirect=True)
+def test_a_model_that_nobody_priced_costs_what_is_published(
+    start_gateway: StartGateway, site_database: databases.Database, upstream: Upstream
+) -> None:
+    gateway = start_gateway(site={"PUBLISHED_PRICES": True}, USAGE_INTERVAL=0.05)
+    caller = Caller(gateway.port, LedgerReader(site_database["NAME"]))
+    upstream.answer(json_answer(ANSWER))
+    assert float(caller.ask().header("x-gateway-cost") or 0) > 0
+    assert caller.entry()["cost_nanos"] > 0
+
+
 # Limits. Each is of a model of its own: what other tests used is written down, and counts.
 
 
