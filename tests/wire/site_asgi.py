@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import django.core.asgi
-from django.conf import settings
 
 import ai_gateway.asgi
 from ai_gateway import registry
+from tests.wire import site_settings
 
 application = ai_gateway.asgi.get_asgi_application()
 stock = django.core.asgi.get_asgi_application()
 
-if not settings.PUBLISHED_PRICES:
+if not site_settings.PUBLISHED_PRICES:
     registry.price_catalogue = None

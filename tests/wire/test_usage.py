@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.conftest import GATEWAY_KEY, StartGateway
@@ -9,7 +11,7 @@ from tests.raw_client import RawClient
 from tests.wire.conftest import Start
 
 READER = "gw_test-key-that-only-reads"
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "LIMITS": [{"name": "each key", "scope": "key", "measure": "requests", "window": "minute", "amount": 60}],
     "KEYS": {"team-a": GATEWAY_KEY, "reader": READER},
 }
