@@ -30,15 +30,13 @@ from tests.upstream import Upstream
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-hypothesis.register_profile(
-    "gateway", max_examples=EXAMPLES, deadline=None
-)  # Nothing is timed: the machine may be busy.
+# Nothing is timed: the machine may be busy.
+hypothesis.register_profile("gateway", max_examples=EXAMPLES, deadline=None)
 hypothesis.load_profile("gateway")
 
 GATEWAY_KEY = "gw_test-key-of-team-a"
 SECOND_GATEWAY_KEY = "gw_test-key-of-team-b"
 STORED = {"openai": "sk-stored-openai", "anthropic": "sk-ant-stored-anthropic", "gemini": "AIza-stored-gemini"}
-
 
 MOST_PROCESSES = 6
 """Gateways that go on for later tests. One that has nothing to do costs little; forty cost a third of a CPU."""
