@@ -5,7 +5,8 @@ part, and so the stream stands at the end of an event whenever something of the 
 life while the upstream is silent, or an error when it dies.
 
 A stream ends well only if the upstream proved it (`Dialect.terminal`). An upstream that dies, stalls or ends without
-that becomes an error event of the caller's dialect: never a silent end, never an invented proof.
+that becomes an error event of the caller's dialect: never a silent end, never an invented proof. One that dies or
+stalls behind its last event has said all: the stream ends there, and well.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ logger = logging.getLogger("ai_gateway")
 MAX_HELD = 1024 * 1024
 """Bytes of an unfinished event that are held back. A longer event is passed on in parts."""
 
+PATIENCE_AT_END = 0.5
+"""Seconds to wait, after the last event, for the end of the upstream's body."""
+
 MARKER_BYTES = 32
 """How far back a terminal marker can begin that ends in the next chunk: none is longer."""
 
@@ -37,8 +41,10 @@ class Stream(ReplyBody):
         "_has_ended",
         "_held",
         "_interval",
+        "_is_last",
         "_is_over",
         "_is_proven",
+        "_last",
         "_meter",
         "_ready",
         "_response",
@@ -70,6 +76,8 @@ class Stream(ReplyBody):
         self.is_broken = False
         self._terminal = call.dialect.terminal
         self._done = call.dialect.done
+        self._last = call.dialect.last
+        self._is_last = False
         self._is_proven = not self._terminal
         self._is_over = self._is_proven
 
@@ -83,10 +91,14 @@ class Stream(ReplyBody):
             raise StopAsyncIteration
         while True:
             try:
-                chunk = await self._response.read(self._interval)
+                chunk = await self._response.read(PATIENCE_AT_END if self._is_last else self._interval)
             except GatewayError as error:
+                if self._is_last:
+                    return self._finished()
                 return self._broken(error)
             if chunk is None:
+                if self._is_last:
+                    return self._finished()
                 return self._call.dialect.keep_alive if self._has_begun else self._call.dialect.first_sign
             if not chunk:
                 return self._finished()
@@ -127,6 +139,8 @@ class Stream(ReplyBody):
                 self._tail = window[-MARKER_BYTES:]
             elif self._tail:
                 self._tail = b""
+        if self._is_over and self._last:
+            self._is_last = events.endswith(self._last)
         listener = meter.listener
         if listener is not None:
             events = listener.hear(events)

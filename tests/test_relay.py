@@ -31,6 +31,10 @@ ENDS = {
     "anthropic_messages": b'event: message_stop\ndata: {"type":"message_stop"}\n\n',
     "gemini": b'data: {"candidates":[{"finishReason":"STOP"}]}\r\n\r\n',
 }
+STOPS = {
+    "openai_chat": b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n',
+    "anthropic_messages": b'event: message_delta\ndata: {"delta":{"stop_reason":"end_turn"}}\n\n',
+}
 EVENT = b'data: {"text":"caf\xc3\xa9"}\n\n'
 
 
@@ -73,6 +77,30 @@ def test_silence_is_filled_with_a_comment_before_the_first_event_and_the_dialect
     got = relay(None, EVENT, None, ENDS["anthropic_messages"], dialect="anthropic_messages")
     ping = b'event: ping\ndata: {"type": "ping"}\n\n'
     assert got == [COMMENT, EVENT, ping, ENDS["anthropic_messages"]]
+
+
+ALL_SAID = ["openai_chat", "anthropic_messages"]
+BROKEN = UpstreamClosed("gone")
+
+
+@pytest.mark.parametrize("dialect", ALL_SAID)
+@pytest.mark.parametrize("after", [BROKEN, None], ids=["a break", "silence"])
+def test_what_comes_after_the_last_event_is_no_error(dialect: str, after: Step) -> None:
+    end = STOPS[dialect] + ENDS[dialect]
+    assert b"".join(relay(EVENT, end, after, BROKEN, dialect=dialect)) == EVENT + end
+
+
+@pytest.mark.parametrize("dialect", ALL_SAID)
+def test_a_break_between_the_proof_and_the_last_event_is_an_error(dialect: str) -> None:
+    *passed, error = relay(EVENT, STOPS[dialect], BROKEN, dialect=dialect)
+    assert (b"".join(passed), b"gone" in error) == (EVENT + STOPS[dialect], True)
+
+
+@pytest.mark.parametrize("dialect", ALL_SAID)
+def test_a_text_that_speaks_of_ends_is_none(dialect: str) -> None:
+    text = b'data: {"delta":{"text":"data: [DONE] event: message_stop"}}\n\n'
+    *passed, error = relay(text, BROKEN, dialect=dialect)
+    assert (b"".join(passed), b"gone" in error) == (text, True)
 
 
 def test_a_sign_of_life_never_stands_inside_an_event() -> None:
