@@ -17,7 +17,8 @@ from time import perf_counter
 from ai_gateway.calls import Call, ReplyBody, UpstreamResponse
 from ai_gateway.errors import GatewayError, UpstreamClosed
 from ai_gateway.meter import Meter, Outcome
-from ai_gateway.sse import whole_events
+from ai_gateway.protocols.provider_errors import error_code
+from ai_gateway.sse import read_events, whole_events
 
 logger = logging.getLogger("ai_gateway")
 
@@ -130,8 +131,10 @@ class Stream(ReplyBody):
                 for marker in self._terminal:
                     if window.rfind(marker) >= 0:  # In half the time that `in` takes for a few hundred bytes.
                         self._is_proven = True
+                        if b"error" in marker:
+                            self._look_for_error(window)
                         break
-            if self._is_proven and self._done in window:
+            if self._is_proven and not self._is_over and self._done in window:
                 self._is_over = True
                 meter.outcome = Outcome.ANSWERED
             elif not events.endswith(b"\n"):
@@ -139,7 +142,7 @@ class Stream(ReplyBody):
                 self._tail = window[-MARKER_BYTES:]
             elif self._tail:
                 self._tail = b""
-        if self._is_over and self._last:
+        if self._is_over and self._last and not self._is_last:
             self._is_last = events.endswith(self._last)
         listener = meter.listener
         if listener is not None:
@@ -149,13 +152,21 @@ class Stream(ReplyBody):
         meter.bytes_out += len(events)
         return events
 
+    def _look_for_error(self, events: bytes) -> None:
+        """Note an error of the provider's own, which is the last that it says."""
+        for name, data in read_events(events):
+            if self._call.dialect.read_error(name, data) is not None:
+                self._meter.outcome, self._meter.error_code = Outcome.FAILED, error_code(data)
+                self._is_over = self._is_last = True
+
     def _finished(self) -> bytes:
         """The upstream's body is over. What is held is an event whose blank line the upstream left out."""
         self._has_ended = True
         rest = self._passed(bytes(self._held)) if self._held else b""
         if not self._is_proven:
             return self._broken(UpstreamClosed("The provider's stream ended before the answer was complete."))
-        self._meter.outcome = Outcome.ANSWERED
+        if self._meter.outcome is None:
+            self._meter.outcome = Outcome.ANSWERED
         if not rest:
             raise StopAsyncIteration
         return rest

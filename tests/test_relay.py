@@ -139,6 +139,7 @@ def test_a_last_event_without_its_blank_line_is_passed_on() -> None:
 def test_an_error_event_of_the_upstream_is_not_followed_by_another() -> None:
     error = b'data: {"error":{"message":"overloaded"}}\n\n'
     assert relay(EVENT, error) == [EVENT, error]
+    assert relay(EVENT, error, UpstreamClosed("gone")) == [EVENT, error]
 
 
 def test_an_event_that_is_too_long_to_hold_passes_in_parts() -> None:
@@ -204,3 +205,28 @@ def test_the_first_token_is_the_first_content() -> None:
     content = b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n'
     assert noted(role, content, reads=1).first_token_at is None
     assert noted(role, content, reads=2).first_token_at is not None
+
+
+ERRORS = {
+    "openai_chat": b'data: {"error":{"message":"Too busy","code":"overloaded"}}\n\n',
+    "openai_responses": b'event: error\ndata: {"type":"error","message":"Too busy","code":"overloaded"}\n\n',
+    "anthropic_messages": b'event: error\ndata: {"type":"error","error":{"type":"overloaded","message":"Busy"}}\n\n',
+    "gemini": b'data: {"error":{"message":"Too busy","status":"overloaded"}}\n\n',
+}
+
+
+@pytest.mark.parametrize("dialect", ERRORS)
+def test_an_error_of_the_providers_own_is_no_answer(dialect: str) -> None:
+    call = make_call(PATHS[dialect], stream=True)
+    meter = make_meter(call)
+    stream = Stream(call, Answer(EVENT, ERRORS[dialect]), meter, ready=b"", held=b"", interval=None)
+    assert run(collect(stream)) == [EVENT, ERRORS[dialect]]
+    assert (meter.outcome, meter.error_code) == (Outcome.FAILED, "overloaded")
+
+
+def test_a_text_that_speaks_of_errors_is_none() -> None:
+    call = make_call(PATHS["anthropic_messages"], stream=True)
+    meter = make_meter(call)
+    text = b'event: content_block_delta\ndata: {"delta":{"text":"event: error"}}\n\n'
+    run(collect(Stream(call, Answer(text, ENDS[call.dialect.name]), meter, ready=b"", held=b"", interval=None)))
+    assert (meter.outcome, meter.error_code) == (Outcome.ANSWERED, "")
