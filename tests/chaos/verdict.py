@@ -9,7 +9,7 @@ from typing import Any
 
 from ai_gateway.protocols import DIALECTS
 from tests.chaos.callers import Got
-from tests.chaos.faults import Fault
+from tests.chaos.faults import IN_A_BODY, Fault
 from tests.chaos.provider import Sent
 from tests.chaos.voices import CHAT, MESSAGES, Voice
 from tests.wire.samples import CHAT_DIALECT, Dialect
@@ -238,3 +238,7 @@ def _judge_answer_row(got: Got, sent: Sent, row: dict[str, Any]) -> None:
             raise Violation(f"{told} written down, it was {sent.usage}")
     if row["outcome"] == "answered" and not got.is_whole:
         raise Violation("an answer that was cut is written down as answered")
+    if row["outcome"] == "answered" and sent.fault in (*IN_A_BODY, Fault.UNPROVEN, Fault.ERROR_LATER):
+        proven = [event for event in sent.sent_events if event.is_proof]
+        if not proven or sent.fault is Fault.ERROR_LATER:
+            raise Violation(f"{sent.fault.value} is written down as answered")
