@@ -15,7 +15,7 @@ from typing import Any
 from tests.raw_client import write_request
 from tests.wire.samples import BEARER, CHAT_DIALECT, JSON, MESSAGES_DIALECT, Dialect
 
-AT_ONCE = 24
+AT_ONCE = 40
 """Callers at the same time."""
 
 PATIENCE = 30.0

@@ -172,6 +172,8 @@ class ChaosProviders:
             await exchange.send(head(200, [("content-type", "application/json"), ("content-length", str(length))]))
         for piece in cut(sent.answer[:upto], dice):
             sent.body += piece
+            # Beforehand: who has the last byte may be done before this goes on.
+            sent.is_whole = fault is Fault.NONE and not is_chunked and len(sent.body) == len(sent.answer)
             await exchange.send(chunk(piece) if is_chunked else piece)
             sent.tick()
             await asyncio.sleep(dice.choice((0, 0, 0, 0.01)))

@@ -11,7 +11,8 @@ from collections import Counter
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
 
-from ai_gateway import attempts, breakers, concurrency, finishing, gateway, mirrors, traffic
+from ai_gateway import breakers, concurrency, finishing, gateway, mirrors, traffic
+from ai_gateway.retries import budget
 from ai_gateway.transports.pooled import PooledTransport
 from tests.wire import site_urls
 
@@ -24,8 +25,8 @@ async def inside(request: HttpRequest) -> HttpResponse:
     """Tell what there is in the process that belongs to calls: all of it is 0 when there are none."""
     found = {
         **tasks(),
-        "calls under way": attempts.budget.calls,
-        "repetitions under way": attempts.budget.repetitions,
+        "calls under way": budget.calls,
+        "repetitions under way": budget.repetitions,
         "targets asked": sum(traffic._under_way.values()),
         "places taken": sum(concurrency._under_way.values()),
         "copies": mirrors._under_way,
@@ -41,7 +42,8 @@ async def inside(request: HttpRequest) -> HttpResponse:
 
 def tasks() -> dict[str, int]:
     """Count the tasks by the name of their coroutine, without those of the request that asks and of the server."""
-    found = Counter(task.get_coro().__qualname__ for task in asyncio.all_tasks() - {asyncio.current_task()})
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    found = Counter(getattr(task.get_coro(), "__qualname__", "") for task in others)
     found.subtract(OF_THE_SERVER)
     found.subtract(OF_A_REQUEST)
     return {f"task {name}": number for name, number in found.items()}

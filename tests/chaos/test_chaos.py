@@ -21,7 +21,7 @@ from tests.chaos.verdict import Violation, judge, judge_row
 from tests.conftest import MOST_THREADS
 from tests.gateway_process import Door
 
-CALLS = int(os.environ.get("GATEWAY_CHAOS_CALLS", "120"))
+CALLS = int(os.environ.get("GATEWAY_CHAOS_CALLS", "80"))
 SEED = int(os.environ.get("GATEWAY_CHAOS_SEED", "1"))
 
 
