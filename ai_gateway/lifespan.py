@@ -91,7 +91,7 @@ class Lifespan:
             self._end_calls()
         elif not health.is_draining():
             logger.info("Draining: calls under way have %g seconds to finish.", settings.DRAIN_TIMEOUT)
-            health.start_draining()
+            gateway.start_draining()
             self._loop.call_later(settings.DRAIN_TIMEOUT, self._end_calls)
 
     def _end_calls(self) -> None:

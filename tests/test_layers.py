@@ -13,8 +13,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ai_gateway"
 LAYERS = (
     "errors calls sse protocols credentials crypto cors bodies server charges finishing cooldowns traffic money spans "
-    "signals __version__",
-    "consumption estimates allowances model_names breakers failures",
+    "signals bulkheads __version__",
+    "overload consumption estimates allowances model_names breakers failures",
     "tariff retries",
     "price_columns",
     "pricing listeners",
@@ -72,6 +72,8 @@ NO_DJANGO = [
     "bodies",
     "access",
     "key_cache",
+    "bulkheads",
+    "overload",
     "concurrency",
     "configuration",
     "refresher",
