@@ -30,6 +30,9 @@ from ai_gateway.views import BODY, CLEANUP, ENTRANT, REFUSAL
 
 REQUEST_IDS = (b"x-request-id", b"request-id")
 
+FAREWELL = 1.0
+"""Seconds in which Django ends a request whose caller is gone."""
+
 KINDS: dict[int, type[GatewayError]] = {403: PermissionDenied, 404: NotFound, 405: MethodNotAllowed}
 
 MESSAGES = {
@@ -143,6 +146,11 @@ class SiteExchange:
 
     async def send(self, message: Message) -> None:
         """Send what Django answers, JSON in place of HTML, and nothing after a body that broke off."""
+        if self._guard.is_gone:
+            # The server swallows what is sent to nobody as fast as the provider can send it, which would keep the
+            # event loop from telling Django. It hears of it now, and ends this wait.
+            await asyncio.sleep(FAREWELL)
+            return
         if message["type"] == "http.response.start":
             await self._start(message)
             self._started.set()
