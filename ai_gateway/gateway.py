@@ -52,8 +52,7 @@ async def handle(
     comes back as a reply in the caller's dialect; only ClientDisconnected and cancellation are raised.
     """
     try:
-        if health.is_draining():
-            raise about_to_stop()
+        check_open()
         snapshot = registry.snapshot() if refresher.is_settled() else await refresher.begin()
         intake.check_head(arrival)
         # Before the body is read: a stranger's upload is not even received.
@@ -148,8 +147,7 @@ async def refusal(arrival: Arrival, entrant: Entrant) -> GatewayError | None:
         caller = await keys.identify(arrival, snapshot)
         access.check_arrival(arrival, caller)
         intake.limits(arrival, snapshot)
-        if health.is_draining():
-            raise about_to_stop()
+        check_open()
         # The middleware answers what browsers ask before a call.
         if arrival.method != "OPTIONS" and not overload.take(entrant, snapshot.max_calls):
             await _wait_for_place(entrant, arrival, caller, snapshot)
@@ -186,6 +184,12 @@ def start_draining() -> None:
     """Take no new calls from now on. Those that wait for a place are refused: nothing was done for them yet."""
     health.start_draining()
     overload.calls.dismiss()
+
+
+def check_open() -> None:
+    """Raise Draining if no new calls are taken."""
+    if health.is_draining():
+        raise about_to_stop()
 
 
 def about_to_stop() -> Draining:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -63,6 +64,7 @@ class Site:
         }
         settings.BASE_DIR = ROOT
         monkeypatch.delenv("WEB_CONCURRENCY", raising=False)
+        monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 100_000))
         self.urls(path("", include("ai_gateway.urls")))
         self.asgi("from ai_gateway.asgi import get_asgi_application\n")
         self.database(ENGINE="django.db.backends.postgresql", CONN_MAX_AGE=0, ATOMIC_REQUESTS=False)
@@ -414,6 +416,15 @@ def test_a_journal_of_a_site_without_a_directory_of_its_own(site: Site) -> None:
 def test_a_journal_that_cannot_be_written(site: Site) -> None:
     site.gateway(USAGE_JOURNAL=str(ROOT / "manage.py" / "journal"))
     assert site.ids(deploy=True) == {"W106"}
+
+
+def test_more_calls_than_the_system_has_files_for(site: Site) -> None:
+    site.gateway(MAX_CALLS=50_000)
+    assert site.ids(deploy=True) == {"W112"}
+    assert site.ids() == set()
+    assert "LimitNOFILE=101000" in next(str(message.hint) for message in site.messages(deploy=True))
+    site.gateway(MAX_CALLS=0)
+    assert site.ids(deploy=True) == set()
 
 
 # Providers.

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ai_gateway"
 LAYERS = (
     "errors calls sse protocols credentials crypto cors bodies server charges finishing cooldowns traffic money spans "
-    "signals bulkheads __version__",
+    "signals bulkheads open_files __version__",
     "overload consumption estimates allowances model_names breakers failures",
     "tariff retries",
     "price_columns",
