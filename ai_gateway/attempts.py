@@ -39,9 +39,11 @@ async def ask(meter: Meter, targets: Sequence[Target], snapshot: Snapshot, trans
     if meter.caller.credential is not None:
         # A caller's own credential is for one provider, and no other gets to see it.
         order = [target for target in order if target.provider == order[0].provider]
+    # An upload is sent once, so that its first target is its last.
+    is_last = len(order) == 1 or (meter.call is not None and not isinstance(meter.call.body, bytes))
     budget.calls += 1
     try:
-        result = await _try(meter, order[0], 1, snapshot, transport, is_last=len(order) == 1)
+        result = await _try(meter, order[0], 1, snapshot, transport, is_last=is_last)
         if result.failure is not None:
             result = await Pursuit(meter, order, snapshot, transport).after(result)
     finally:

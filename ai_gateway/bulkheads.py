@@ -78,7 +78,7 @@ class Bulkhead:
     def line_up(self, party: Hashable, limit: int, size: int) -> Waiter | None:
         """Join a queue of this size for one of so many places. None if it is full."""
         with self._lock:
-            if self.waiting >= size and not self._make_room(party):
+            if self.waiting >= size and not (size and self._make_room(party)):
                 self.refused += 1
                 return None
             waiter = Waiter(party)

@@ -115,10 +115,15 @@ def test_a_full_queue_refuses_at_once() -> None:
 
 
 def test_no_queue_refuses_at_once() -> None:
-    async def story(ship: Ship) -> None:
-        assert ship.come("ann") is None
+    """Nor does who may not wait push out those who may."""
 
-    on_board(story, size=0)
+    async def story(ship: Ship) -> None:
+        for _ in range(3):
+            ship.come("ann")
+        assert ship.bulkhead.line_up("bob", LIMIT, 0) is None
+        assert ship.bulkhead.waiting == 3
+
+    on_board(story)
 
 
 def test_a_full_queue_makes_room_for_who_has_less_in_it() -> None:

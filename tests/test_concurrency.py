@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
+import msgspec
 import pytest
 from django.test import override_settings
 
@@ -136,6 +137,24 @@ def test_a_call_that_can_go_elsewhere_does_not_wait() -> None:
         assert [request.origin.host for request in transport.requests] == ["api.openai.com", "api.groq.com"]
         for reply in replies:
             await reply.aclose()
+
+    in_queue(transport, story)
+
+
+def test_an_upload_is_sent_once_and_so_waits_for_its_first_target() -> None:
+    transport = streams(2)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"sound"
+
+    async def story(call: Any) -> None:
+        first = await call("openai")
+        meter = make_meter(msgspec.structs.replace(make_call(model="m"), body=pieces()))
+        targets = [Target("openai", "m"), Target("groq", "m")]
+        upload = asyncio.ensure_future(ask(meter, targets, registry.snapshot(), transport))
+        await until_it_waits()
+        await first.aclose()
+        await (await upload).aclose()
 
     in_queue(transport, story)
 

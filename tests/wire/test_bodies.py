@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -102,11 +103,13 @@ def test_a_strangers_upload_is_refused_by_its_head(raw: RawClient, upstream: Ups
 def test_a_body_that_does_not_come_is_given_up(
     start_gateway: StartGateway, upstream: Upstream, framing: tuple[str, str]
 ) -> None:
-    """T13."""
+    """T13: it trickles, and then stops."""
     raw = RawClient(start_gateway(**IMPATIENT).port)
     with raw.connect() as connection:
         connection.request("POST", CHAT_PATH, [BEARER, JSON, framing])
-        connection.send(b'{"mod' if framing[0] == "content-length" else chunk(b'{"mod'))
+        for letter in (b"{", b'"', b"m", b"o"):
+            connection.send(letter if framing[0] == "content-length" else chunk(letter))
+            time.sleep(0.1)
         answer = connection.read_answer()
         assert answer.status == 408
         assert answer.json()["error"]["code"] == "request_timeout"
