@@ -145,7 +145,8 @@ class GatewayApplication:
                 raise
         finally:
             watch.end(guard)
-            overload.leave(guard)
+            if guard.has_place:
+                overload.calls.leave()
 
 
 async def _answer(arrival: Arrival) -> Reply:

@@ -57,8 +57,10 @@ async def handle(
         intake.check_head(arrival)
         # Before the body is read: a stranger's upload is not even received.
         caller = caller or await keys.identify(arrival, snapshot)
-        if entrant is not None and not overload.take(entrant, snapshot.max_calls):
-            await _wait_for_place(entrant, arrival, caller, snapshot)
+        if entrant is not None and not entrant.has_place:
+            entrant.has_place = overload.calls.enter(snapshot.max_calls)
+            if not entrant.has_place:
+                await _wait_for_place(entrant, arrival, caller, snapshot)
     except GatewayError as error:
         return refuse(error, arrival.dialect, arrival.request_id)
     except ClientDisconnected:
@@ -148,9 +150,10 @@ async def refusal(arrival: Arrival, entrant: Entrant) -> GatewayError | None:
         access.check_arrival(arrival, caller)
         intake.limits(arrival, snapshot)
         check_open()
-        # The middleware answers what browsers ask before a call.
-        if arrival.method != "OPTIONS" and not overload.take(entrant, snapshot.max_calls):
-            await _wait_for_place(entrant, arrival, caller, snapshot)
+        if arrival.method != "OPTIONS":  # The middleware answers what browsers ask before a call.
+            entrant.has_place = overload.calls.enter(snapshot.max_calls)
+            if not entrant.has_place:
+                await _wait_for_place(entrant, arrival, caller, snapshot)
     except GatewayError as error:
         return error
     return None

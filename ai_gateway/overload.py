@@ -26,27 +26,13 @@ at_providers: defaultdict[str, Bulkhead] = defaultdict(Bulkhead)
 
 
 class Entrant(ABC):
-    """A request that may need a place. The door that it came through gives the place back."""
+    """A request that may need a place among the calls under way. The door that it came through gives that back."""
 
     has_place: bool
 
     @abstractmethod
     def waiting(self, fields: Mapping[bytes, bytes]) -> AbstractContextManager[None]:
         """Stand in the queue, as long as the context lasts: a caller that hangs up meanwhile ends its call."""
-
-
-def take(entrant: Entrant, limit: int) -> bool:
-    """Take a place for a request, unless it has one. False if it has to wait."""
-    if not entrant.has_place:
-        entrant.has_place = calls.enter(limit)
-    return entrant.has_place
-
-
-def leave(entrant: Entrant) -> None:
-    """Give a request's place back, if it has one."""
-    if entrant.has_place:
-        entrant.has_place = False
-        calls.leave()
 
 
 def party_of(caller: Caller, client: str | None) -> Hashable:

@@ -97,8 +97,7 @@ def test_a_call_has_its_place_until_its_door_gives_it_back() -> None:
         request = Request()
         assert (await ask(arrival(), request)).status == 200
         assert (overload.calls.taken, request.has_place, request.waited) == (1, True, 0)
-        overload.leave(request)
-        overload.leave(request)
+        overload.calls.leave()
         assert overload.calls.taken == 0
 
     run(main())
@@ -111,7 +110,7 @@ def test_a_call_waits_for_its_place_before_its_body_is_read() -> None:
         task = asyncio.ensure_future(ask(call, second))
         await until_it_waits()
         assert not was_read(call)
-        overload.leave(first)
+        overload.calls.leave()
         assert (await task).status == 200
         assert (overload.calls.taken, second.waited) == (1, 1)
 
