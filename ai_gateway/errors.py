@@ -19,8 +19,7 @@
       InternalError 500
       ProviderNotConfigured 503
       Overloaded 503
-        TooManyCalls 503           PoolTimeout 503         Draining 503
-        KeysUnavailable 503
+        PoolTimeout 503            Draining 503            KeysUnavailable 503
         LimitsUnavailable 503      UsageUnavailable 503
       UpstreamError 502            the provider's side failed
         ConnectFailed 502          nothing was sent: safe to try elsewhere
@@ -254,10 +253,6 @@ class Overloaded(GatewayError):
     code = "overloaded"
     kind = Kind.OVERLOADED
     retryable = True
-
-
-class TooManyCalls(Overloaded):
-    """This process has as many calls under way as it takes, and no place became free in time."""
 
 
 class PoolTimeout(Overloaded):

@@ -28,7 +28,7 @@ from ai_gateway import (
 )
 from ai_gateway.calls import Arrival, Caller, Reply
 from ai_gateway.conf import settings
-from ai_gateway.errors import ClientDisconnected, Draining, GatewayError, InternalError, TooManyCalls
+from ai_gateway.errors import ClientDisconnected, Draining, GatewayError, InternalError, Overloaded
 from ai_gateway.meter import Meter
 from ai_gateway.overload import Entrant
 from ai_gateway.refusals import refuse, status_of
@@ -71,7 +71,7 @@ async def handle(
 
 
 async def _wait_for_place(entrant: Entrant, arrival: Arrival, caller: Caller, snapshot: Snapshot) -> None:
-    """Wait until a call may begin. Raises TooManyCalls, or Draining if the process is to stop.
+    """Wait until a call may begin. Raises Overloaded, or Draining if the process is to stop.
 
     A call that waits in vain is written down. One that finds the queue full is not: it costs next to nothing, and a
     flood of calls must not become one of records.
@@ -200,9 +200,9 @@ def about_to_stop() -> Draining:
     return Draining("This gateway process is about to stop. Send the request again.", retry_after=1)
 
 
-def too_many_calls() -> TooManyCalls:
+def too_many_calls() -> Overloaded:
     """Make the error of a call that there is no place for."""
-    return TooManyCalls("This gateway has as many calls under way as it takes. Try again shortly.", retry_after=1)
+    return Overloaded("This gateway has as many calls under way as it takes. Try again shortly.", retry_after=1)
 
 
 def stopping() -> Draining:

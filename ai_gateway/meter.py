@@ -18,7 +18,7 @@ import msgspec
 from ai_gateway import traffic
 from ai_gateway.calls import Arrival, Call, Caller, Target
 from ai_gateway.consumption import Consumption, Listener
-from ai_gateway.errors import GatewayError, Kind, LimitReached, TooManyCalls
+from ai_gateway.errors import GatewayError, Kind, LimitReached, Overloaded
 from ai_gateway.holds import Hold
 
 LONGEST = 200
@@ -196,7 +196,7 @@ def outcome_of(error: GatewayError, *, was_sent: bool) -> Outcome:
         return Outcome.STOPPED
     if isinstance(error, LimitReached):
         return Outcome.LIMITED
-    if isinstance(error, TooManyCalls):
+    if type(error) is Overloaded:
         return Outcome.REFUSED
     if error.kind is Kind.TIMEOUT:
         return Outcome.TIMED_OUT
