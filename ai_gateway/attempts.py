@@ -39,9 +39,11 @@ async def ask(meter: Meter, targets: Sequence[Target], snapshot: Snapshot, trans
     if meter.caller.credential is not None:
         # A caller's own credential is for one provider, and no other gets to see it.
         order = [target for target in order if target.provider == order[0].provider]
+    # An upload is sent once, so that its first target is its last.
+    is_last = len(order) == 1 or (meter.call is not None and not isinstance(meter.call.body, bytes))
     budget.calls += 1
     try:
-        result = await _try(meter, order[0], 1, snapshot, transport)
+        result = await _try(meter, order[0], 1, snapshot, transport, is_last=is_last)
         if result.failure is not None:
             result = await Pursuit(meter, order, snapshot, transport).after(result)
     finally:
@@ -60,13 +62,16 @@ class Result(msgspec.Struct, frozen=True):
     failure: Failure | None
 
 
-async def _try(meter: Meter, target: Target, number: int, snapshot: Snapshot, transport: Transport) -> Result:
-    """Ask one target, and note how it did."""
+async def _try(
+    meter: Meter, target: Target, number: int, snapshot: Snapshot, transport: Transport, *, is_last: bool
+) -> Result:
+    """Ask one target, and note how it did. `is_last` if there is no other to be asked after it."""
     assert meter.call is not None
     meter.begin_attempt(target)
     breakers.begin(target)
     began_at = perf_counter()
     attempt = Attempt(meter.call, meter, snapshot, target, number)
+    attempt.is_last = is_last
     try:
         reply = await run(attempt, transport)
     except GatewayError as error:
@@ -123,10 +128,10 @@ async def run(attempt: Attempt, transport: Transport) -> Reply:
     request = hop.request()
     meter.attempts += 1
     attempt.credential = provider.credential_in(request)
-    attempt.sent_at = meter.sent_at = perf_counter()
     send = provider.send or transport.send
     if provider.max_concurrency is not None:
-        send = limited(provider, send)
+        send = await limited(provider, send, meter, may_wait=attempt.is_last)
+    attempt.sent_at = meter.sent_at = perf_counter()
     exchange = _exchange(attempt, hop, send, request)
     if not provider.finish_within:
         return await exchange
@@ -180,7 +185,9 @@ class Pursuit:
             self._number += 1
             budget.repetitions += 1
             try:
-                result = await _try(self._meter, target, self._number, self._snapshot, self._transport)
+                result = await _try(
+                    self._meter, target, self._number, self._snapshot, self._transport, is_last=not self._waiting
+                )
             finally:
                 budget.repetitions -= 1
         return result

@@ -12,6 +12,7 @@ from typing import Any
 from django.conf import settings as django_settings
 from django.utils.crypto import salted_hmac
 
+from ai_gateway.bulkheads import Queue
 from ai_gateway.calls import Timeouts
 from ai_gateway.retries import RetryPolicy
 
@@ -84,6 +85,16 @@ class Settings:
     def SEND_TIMEOUT(self) -> float:
         """Seconds after which a caller that takes no more of its answer is dropped."""
         return self._get("SEND_TIMEOUT", 60.0)  # type: ignore[no-any-return]
+
+    @property
+    def MAX_CALLS(self) -> int:
+        """How many calls one process serves at once. 0: as many as come."""
+        return self._get("MAX_CALLS", 1000)  # type: ignore[no-any-return]
+
+    @property
+    def QUEUE(self) -> Queue:
+        """How many calls more may wait until one has ended, and for how many seconds: `{"size": 100, "seconds": 2}`."""
+        return Queue(**self._get("QUEUE", {}))
 
     @property
     def TIMEOUTS(self) -> Timeouts:

@@ -13,7 +13,8 @@ import msgspec
 from asgiref.sync import sync_to_async
 from django.db import Error, connection
 
-from ai_gateway import __version__, breakers, registry
+from ai_gateway import __version__, breakers, overload, registry
+from ai_gateway.bulkheads import Bulkhead
 from ai_gateway.calls import Headers, Reply
 
 JSON: Headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
@@ -70,11 +71,14 @@ async def ready(request_id: str) -> Reply:
     """Answer `/health/ready`: 200 if calls can be served, 503 with the names of what is not well.
 
     What is wrong with the configuration in the database is a warning only: what was known last is served, and there may
-    be no other process that knows more.
+    be no other process that knows more. That all places are taken is one, too: who takes away a process that has much
+    to do gives the others more.
     """
     problems = ["draining"] if _is_draining else []
+    warnings = ["configuration"] if registry.problems() else []
     try:
-        registry.snapshot()
+        if overload.calls.taken >= registry.snapshot().max_calls:
+            warnings.append("overloaded")
     except Exception:
         # Whatever is wrong with the configuration, the answer here is "not ready"; the log and the checks say why.
         registry.logger.exception("The configuration cannot be loaded")
@@ -82,8 +86,8 @@ async def ready(request_id: str) -> Reply:
     if not await sync_to_async(_database_answers)():
         problems.append("database")
     body: dict[str, object] = {"status": "unavailable", "problems": problems} if problems else {"status": "ready"}
-    if registry.problems():
-        body["warnings"] = ["configuration"]
+    if warnings:
+        body["warnings"] = warnings
     return _json(503 if problems else 200, msgspec.json.encode(body), request_id)
 
 
@@ -103,7 +107,8 @@ def _database_answers() -> bool:
 
 
 def providers(request_id: str) -> Reply:
-    """Answer `/health/providers`: the providers that are configured or were called, with their last outcome."""
+    """Answer `/health/providers`: the providers that are configured or were called, with their last outcome, and how
+    many calls are under way."""
     snapshot = registry.snapshot()
     names = sorted({*snapshot.configured, *snapshot.broken, *_outcomes})
     states = breakers.states()
@@ -116,7 +121,14 @@ def providers(request_id: str) -> Reply:
         }
         for name in names
     }
-    return _json(200, msgspec.json.encode({"providers": body}), request_id)
+    for name, bulkhead in overload.at_providers.items():
+        if name in body:
+            body[name]["calls"] = _counts(bulkhead)
+    return _json(200, msgspec.json.encode({"calls": _counts(overload.calls), "providers": body}), request_id)
+
+
+def _counts(bulkhead: Bulkhead) -> dict[str, int]:
+    return {"under_way": bulkhead.taken, "waiting": bulkhead.waiting, "refused": bulkhead.refused}
 
 
 def _json(status: int, body: bytes, request_id: str) -> Reply:

@@ -24,7 +24,7 @@ from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import Any
 
-from ai_gateway import gateway, health, ledger, refresher
+from ai_gateway import gateway, health, ledger, open_files, refresher
 from ai_gateway.conf import settings
 from ai_gateway.guard import Watch
 
@@ -65,6 +65,7 @@ class Lifespan:
                 return
 
     async def _start(self) -> None:
+        open_files.allow_as_many_as_possible()
         await refresher.begin()
         if ledger.ledger is not None:
             ledger.ledger.start()
@@ -91,7 +92,7 @@ class Lifespan:
             self._end_calls()
         elif not health.is_draining():
             logger.info("Draining: calls under way have %g seconds to finish.", settings.DRAIN_TIMEOUT)
-            health.start_draining()
+            gateway.start_draining()
             self._loop.call_later(settings.DRAIN_TIMEOUT, self._end_calls)
 
     def _end_calls(self) -> None:

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ai_gateway.allowances import LimitRule, LimitTable, read_limit
+from ai_gateway.bulkheads import Queue
 from ai_gateway.calls import Caller, Target, Timeouts
 from ai_gateway.capabilities import CapabilityTable, Rule, read_rule
 from ai_gateway.conf import settings
@@ -63,6 +65,10 @@ class Snapshot:
     max_body_bytes: int
     max_upload_bytes: int
     body_timeout: float
+    max_calls: int
+    """How many calls the process serves at once."""
+    queue: Queue
+    """How many more may wait, and how long."""
     retries: RetryPolicy
     """How often a call is tried."""
     limits: LimitTable
@@ -198,6 +204,8 @@ def build(configurations: Sequence[Configuration]) -> Snapshot:
         max_body_bytes=settings.MAX_BODY_BYTES,
         max_upload_bytes=settings.MAX_UPLOAD_BYTES,
         body_timeout=settings.BODY_TIMEOUT,
+        max_calls=settings.MAX_CALLS or sys.maxsize,
+        queue=settings.QUEUE,
         retries=settings.RETRIES,
         limits=limits,
         prices=PriceTable([row for each in configurations for row in each.prices], price_catalogue),

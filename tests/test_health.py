@@ -9,7 +9,8 @@ import pytest
 from django.db import DatabaseError, Error, InterfaceError
 from django.test import override_settings
 
-from ai_gateway import __version__, health, registry
+from ai_gateway import __version__, health, overload, registry
+from ai_gateway.bulkheads import Bulkhead
 from ai_gateway.calls import Reply
 from ai_gateway.configuration import Configuration
 from tests.factories import run
@@ -91,6 +92,25 @@ def test_the_last_outcome_of_each_provider_is_remembered(status: int, error: str
     assert (code, last["ok"], last["status"], last["error"]) == (200, ok, status, error)
     assert document["providers"]["groq"] == {"configured": True, "broken": None, "last": None, "breakers": {}}
     assert "canary" not in json.dumps(document)
+
+
+def test_ready_with_a_warning_while_all_places_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overload, "calls", Bulkhead())
+    with override_settings(AI_GATEWAY={"MAX_CALLS": 1}):
+        overload.calls.enter(1)
+        assert read(run(health.ready("req_test"))) == (200, {"status": "ready", "warnings": ["overloaded"]})
+
+
+def test_the_calls_under_way_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overload, "calls", Bulkhead())
+    monkeypatch.setitem(overload.at_providers, "openai", Bulkhead())
+    overload.calls.enter(1)
+    overload.at_providers["openai"].enter(1)
+    overload.at_providers["openai"].line_up("somebody", 1, 0)
+    health.note("openai", 200)
+    _, document = read(health.providers("req_test"))
+    assert document["calls"] == {"under_way": 1, "waiting": 0, "refused": 0}
+    assert document["providers"]["openai"]["calls"] == {"under_way": 1, "waiting": 0, "refused": 1}
 
 
 def test_a_failure_replaces_a_success_at_once() -> None:

@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ai_gateway"
 LAYERS = (
     "errors calls sse protocols credentials crypto cors bodies server charges finishing cooldowns traffic money spans "
-    "signals __version__",
-    "consumption estimates allowances model_names breakers failures",
+    "signals bulkheads open_files __version__",
+    "overload consumption estimates allowances model_names breakers failures",
     "tariff retries",
     "price_columns",
     "pricing listeners",
@@ -73,6 +73,8 @@ NO_DJANGO = [
     "bodies",
     "access",
     "key_cache",
+    "bulkheads",
+    "overload",
     "concurrency",
     "configuration",
     "refresher",

@@ -13,6 +13,7 @@ from django.conf import settings as site
 from django.core.checks import CheckMessage, Error, register
 
 from ai_gateway import conf
+from ai_gateway.bulkheads import Queue
 from ai_gateway.calls import Timeouts
 from ai_gateway.capabilities import read_rule
 from ai_gateway.limits import POLICIES
@@ -46,6 +47,11 @@ def is_positive(value: Any) -> bool:
 def is_count(value: Any) -> bool:
     """Whether it is a whole number of 1 or more."""
     return isinstance(value, int) and is_positive(value)
+
+
+def is_whole(value: Any) -> bool:
+    """Whether it is a whole number of 0 or more."""
+    return is_count(value) or (value == 0 and isinstance(value, int) and not isinstance(value, bool))
 
 
 def is_text(value: Any) -> bool:
@@ -128,6 +134,13 @@ def is_capabilities(value: Any) -> bool:
         return all(read_rule(pattern, row) for pattern, row in value.items())
     except ValueError:
         return False
+
+
+def is_queue(value: Any) -> bool:
+    """Whether it is what `Queue` takes: a whole number of calls, and seconds."""
+    if not isinstance(value, Mapping) or not set(value) <= set(Queue._fields):
+        return False
+    return is_whole(value.get("size", 0)) and is_positive(value.get("seconds", 1))
 
 
 def is_reference_pattern(value: Any) -> bool:
@@ -230,6 +243,18 @@ RULES: dict[str, Rule] = {
     "MAX_UPLOAD_BYTES": _whole("ai_gateway.E011", "bytes", "512 * 1024 * 1024"),
     "BODY_TIMEOUT": _seconds("ai_gateway.E012", "30.0"),
     "SEND_TIMEOUT": _seconds("ai_gateway.E013", "60.0"),
+    "MAX_CALLS": Rule(
+        id="ai_gateway.E110",
+        expected="a whole number of calls, 0 for as many as come",
+        example="1000",
+        accepts=is_whole,
+    ),
+    "QUEUE": Rule(
+        id="ai_gateway.E111",
+        expected='a dict with "size", a whole number of calls, and "seconds" above 0, or one of them',
+        example='{"size": 100, "seconds": 2}',
+        accepts=is_queue,
+    ),
     "TIMEOUTS": Rule(
         id="ai_gateway.E014",
         expected=f"a dict of seconds above 0 with keys out of {', '.join(TIMEOUT_NAMES)}",

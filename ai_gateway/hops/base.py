@@ -36,7 +36,18 @@ HOPELESS = frozenset((400, 401, 402, 403, 404, 405, 406, 410, 411, 413, 414, 415
 class Attempt:
     """One target's turn with a call: who calls, whom, and since when."""
 
-    __slots__ = ("call", "caller", "credential", "meter", "number", "provider", "sent_at", "snapshot", "target")
+    __slots__ = (
+        "call",
+        "caller",
+        "credential",
+        "is_last",
+        "meter",
+        "number",
+        "provider",
+        "sent_at",
+        "snapshot",
+        "target",
+    )
 
     def __init__(self, call: Call, meter: Meter, snapshot: Snapshot, target: Target, number: int) -> None:
         self.call = call
@@ -49,6 +60,8 @@ class Attempt:
         self.sent_at = call.received_at
         self.credential: str | None = None
         """The name of the stored credential that is used, where the provider has several."""
+        self.is_last = False
+        """Whether there is no other target to be asked, so that to wait for this one is worth it."""
 
     @property
     def capabilities(self) -> Capabilities:

@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from ai_gateway import cooldowns
 from ai_gateway.bodies import replace_model
+from ai_gateway.bulkheads import Queue
 from ai_gateway.calls import BaseURL, Call, Caller, Headers, Origin, Timeouts, UpstreamRequest, UpstreamResponse
 from ai_gateway.credentials import Secret
 from ai_gateway.errors import InvalidCredential, ModelNotFound, ProviderNotConfigured, UnsupportedDialect
@@ -150,6 +151,9 @@ class Provider:
 
     max_concurrency: int | None = None
     """How many calls it takes at once; None for no limit."""
+
+    queue: Queue | None = None
+    """How many calls more may wait until it takes one, if there is no other target; None for none."""
 
     finish_within: float = 0.0
     """For how many seconds an answer is read on after its caller has hung up, to learn what it used: for providers that

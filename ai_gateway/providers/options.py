@@ -15,6 +15,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from django.utils.module_loading import import_string
 
+from ai_gateway.bulkheads import Queue
 from ai_gateway.calls import Timeouts
 from ai_gateway.credentials import Secret, resolve
 from ai_gateway.protocols import DIALECTS
@@ -177,6 +178,17 @@ def read_timeouts(value: Any) -> Timeouts:
     return Timeouts(**{phase: read_seconds(seconds) for phase, seconds in value.items()})
 
 
+def read_queue(value: Any) -> Queue:
+    """Read a queue from a mapping with its size and seconds."""
+    if isinstance(value, Queue):
+        return value
+    if not isinstance(value, Mapping) or not set(value) <= set(Queue._fields):
+        raise TypeError(f"it must be a dict with keys out of {', '.join(Queue._fields)}")
+    return Queue(
+        size=read_count(value.get("size", Queue().size)), seconds=read_seconds(value.get("seconds", Queue().seconds))
+    )
+
+
 def read_seconds(value: Any) -> float:
     """Read a number of seconds, which a string may hold."""
     seconds = float(value)
@@ -220,6 +232,7 @@ def read_flag(value: Any) -> bool:
 READERS: Mapping[Any, Callable[[Any], Any]] = {
     Secret: read_secret,
     Timeouts: read_timeouts,
+    Queue: read_queue,
     Auth: read_auth,
     float: read_seconds,
     int: read_count,

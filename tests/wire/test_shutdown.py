@@ -49,8 +49,8 @@ def wait_until_draining(upstream: Upstream, gateway: GatewayProcess) -> None:
 
 
 def test_calls_that_finish_in_time_end_whole(start: Start, upstream: Upstream) -> None:
-    """T88."""
-    gateway = start(20.0)
+    """T88. Those that wait for a place are refused: nothing was done for them yet."""
+    gateway = start(20.0, MAX_CALLS=20, QUEUE={"size": 5, "seconds": 60})
     gate = upstream.gate()
     first, *rest = CHAT_DIALECT.events
     upstream.answer(event_stream(first, gate, *rest))
@@ -58,8 +58,13 @@ def test_calls_that_finish_in_time_end_whole(start: Start, upstream: Upstream) -
     for stream in streams:
         assert stream.read_head().status == 200
         assert stream.read_text_until(first) == first
+    waiting = [begin(gateway, CHAT_PATH) for _ in range(5)]
+    full = RawClient(gateway.port).post(CHAT_PATH, CHAT, [BEARER])
+    assert full.json()["error"]["code"] == "overloaded", "a later request: the others have arrived"
     gateway.terminate()
     wait_until_draining(upstream, gateway)
+    for connection in waiting:
+        check_refusal(connection)
     assert gateway.process.poll() is None
     gate.open()
     for stream in streams:
