@@ -30,35 +30,33 @@ class TimeoutTable:
     ) -> None:
         self._site = site
         self._providers = {alias: self.of(provider) for alias, provider in providers.items()}
-        self._routes = {
-            name: self._of_route(name, rule, routes.get(name, ()))
-            for name, rule in rules.items()
-            if rule.timeouts or rule.target_timeouts
-        }
+        own = {name: rule for name, rule in rules.items() if rule.timeouts or rule.target_timeouts}
+        self._phases = {name: phases(rule.timeouts, f"the route {name!r}") for name, rule in own.items()}
+        self._routes = {name: self._of_route(name, rule, routes.get(name, ())) for name, rule in own.items()}
 
     def of(self, provider: Provider) -> Timeouts:
         """Give a provider's timeouts. It may be one that is in no snapshot."""
         return merged(self._site, provider.timeouts)
 
     def of_target(self, route: str, target: Target) -> Timeouts:
-        """Give the timeouts of a target, on a route or, with "", on none."""
+        """Give the timeouts of a target, on a route or, with "", on none. It may be one that is not the route's: the
+        caller's own choice."""
         found = self._routes.get(route)
-        if found is not None and target in found:
-            return found[target]
-        return self._of_provider(target.provider)
+        if found is None:
+            return self._of_provider(target.provider)
+        return found.get(target) or merged(self._of_provider(target.provider), self._phases[route])
 
     def _of_provider(self, alias: str) -> Timeouts:
         return self._providers.get(alias, self._site)
 
     def _of_route(self, name: str, rule: RouteRule, serving: Iterable[Target]) -> dict[Target, Timeouts]:
-        of_route = phases(rule.timeouts, f"the route {name!r}")
         of_targets = {
             target: phases(given, f"the target {target.provider}/{target.model} of the route {name!r}")
             for target, given in rule.target_timeouts.items()
         }
         shares = (share.target for share in (*rule.variants, *rule.mirrors))
         return {
-            target: merged(self._of_provider(target.provider), (*of_route, *of_targets.get(target, ())))
+            target: merged(self._of_provider(target.provider), (*self._phases[name], *of_targets.get(target, ())))
             for target in (*serving, *shares)
         }
 

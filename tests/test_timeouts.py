@@ -52,6 +52,7 @@ def test_a_route_without_timeouts_changes_nothing(table: TimeoutTable) -> None:
         ("openai/m", Timeouts(connect=1, idle=5, first_byte=100, stream=30, total=50)),
         ("groq/n", Timeouts(connect=1, idle=4, first_byte=100, total=0)),
         ("openai/trial", Timeouts(connect=2, idle=5, first_byte=100, stream=30, total=50)),
+        ("openai/chosen-by-the-caller", Timeouts(connect=1, idle=5, first_byte=100, stream=30, total=50)),
     ],
 )
 def test_a_route_is_over_the_provider_and_a_target_over_the_route(
