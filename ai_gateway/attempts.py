@@ -2,8 +2,9 @@
 
 How far the call had come decides (`failures.py`): one that was not sent, or that the provider itself says it did not
 do, goes to the next target at once; one that was sent and never answered does so only if the operator allows it
-(`RETRIES`). A reply is committed to when its status is known to be good, of a stream when its first event is (`hops/`);
-after that nothing is tried again. Targets that are not well are asked last (`breakers.py`).
+(`RETRIES`), or to the same target once more if that knows it by a key (`idempotency.py`). A reply is committed to when
+its status is known to be good, of a stream when its first event is (`hops/`); after that nothing is tried again.
+Targets that are not well are asked last (`breakers.py`), and nobody when the call's time is over (`deadlines.py`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from time import perf_counter
 
 import msgspec
 
-from ai_gateway import accounting, admission, breakers, cooldowns, failures, health
+from ai_gateway import accounting, admission, breakers, cooldowns, deadlines, failures, health, idempotency
 from ai_gateway.calls import Reply, Target, UpstreamRequest
 from ai_gateway.concurrency import Send, limited
 from ai_gateway.cooldowns import LIMITED, REFUSED
@@ -126,6 +127,10 @@ async def run(attempt: Attempt, transport: Transport) -> Reply:
     if admission.is_needed(attempt.snapshot):
         await admission.admit(meter, attempt.target, attempt.snapshot)
     request = hop.request()
+    if provider.idempotency_header:
+        idempotency.mark(request, provider, meter.id, attempt.target)
+    if attempt.deadline is not None:
+        deadlines.check(attempt.deadline)
     meter.attempts += 1
     attempt.credential = provider.credential_in(request)
     send = provider.send or transport.send
@@ -133,6 +138,8 @@ async def run(attempt: Attempt, transport: Transport) -> Reply:
         send = await limited(provider, send, meter, may_wait=attempt.is_last)
     attempt.sent_at = meter.sent_at = perf_counter()
     exchange = _exchange(attempt, hop, send, request)
+    if attempt.deadline is not None:
+        exchange = deadlines.kept(exchange, attempt.deadline)
     if not provider.finish_within:
         return await exchange
     meter.goes_on = True
@@ -149,8 +156,11 @@ async def run(attempt: Attempt, transport: Transport) -> Reply:
 async def _exchange(attempt: Attempt, hop: Hop, send: Send, request: UpstreamRequest) -> Reply:
     """Send a request, and judge the answer."""
     provider, meter = attempt.provider, attempt.meter
-    response = await send(request, provider.timeouts or attempt.snapshot.timeouts)
+    timeouts, deadline = attempt.timeouts, attempt.deadline
+    response = await send(request, timeouts if deadline is None else deadlines.cut(timeouts, deadline))
     meter.first_byte_at = perf_counter()
+    if timeouts.stream or deadline is not None:
+        response = deadlines.bounded(response, deadline, timeouts.stream)
     try:
         reply = await hop.judge(response)
     except BaseException:
@@ -170,6 +180,7 @@ class Pursuit:
         self._policy = snapshot.retries
         self._first, self._waiting = order[0], list(order[1:])
         self._again: list[Target] = []
+        self._repeated: set[Target] = set()
         self._number = 1
         self._rounds = 1
 
@@ -178,7 +189,7 @@ class Pursuit:
         target = self._first
         while result.failure is not None:
             following = await self._following(target, result.failure)
-            if following is None or not budget.allows(self._policy):
+            if following is None or not self._has_time(following) or not budget.allows(self._policy):
                 return self._told(result)
             await self._leave(result)
             target = following
@@ -196,7 +207,12 @@ class Pursuit:
         """Choose who is asked next, and wait if need be. None: nobody."""
         # An upload's body may have begun to flow; it cannot be sent a second time.
         is_given = self._meter.call is not None and isinstance(self._meter.call.body, bytes)
-        if not is_given or self._number >= self._policy.attempts or not self._policy.is_worth_it(failure):
+        if not is_given or self._number >= self._policy.attempts:
+            return None
+        if failure.phase is Phase.AMBIGUOUS and self._is_done_once(target):
+            self._repeated.add(target)
+            return await self._waited(target, failure)
+        if not self._policy.is_worth_it(failure):
             return None
         if failure.is_of_credential and self._has_another_credential(target):
             return target
@@ -206,13 +222,30 @@ class Pursuit:
             return self._waiting.pop(0)
         if not self._again or self._rounds >= self._policy.rounds:
             return None
+        following = await self._waited(self._again[0], failure)
+        if following is not None:
+            self._rounds += 1
+            self._waiting, self._again = self._again[1:], []
+        return following
+
+    async def _waited(self, target: Target, failure: Failure) -> Target | None:
+        """Give a target back when it is time to ask it again. None, at once: that would take too long."""
         wait = self._policy.wait(failure, self._rounds)
-        if wait is None:
+        if wait is None or not self._has_time(target, wait):
             return None
         await asyncio.sleep(wait)
-        self._rounds += 1
-        self._waiting, self._again = self._again, []
-        return self._waiting.pop(0)
+        return target
+
+    def _has_time(self, target: Target, wait: float = 0.0) -> bool:
+        """Whether the call lasts long enough to ask a target after so many seconds."""
+        assert self._meter.call is not None
+        timeouts = self._snapshot.timeouts.of_target(self._meter.route, target)
+        return deadlines.allows(deadlines.of(self._meter.call, timeouts), wait)
+
+    def _is_done_once(self, target: Target) -> bool:
+        """Whether a target may be sent the same once more because it knows it by its key."""
+        provider = self._snapshot.providers[target.provider]
+        return idempotency.is_kept(provider) and target not in self._repeated
 
     def _has_another_credential(self, target: Target) -> bool:
         """Whether a target's provider has a credential that does not rest. The one that failed does."""

@@ -98,8 +98,8 @@ class Settings:
 
     @property
     def TIMEOUTS(self) -> Timeouts:
-        """Seconds to wait for an upstream, by phase: `{"connect": 5, "pool": 5, "write": 30, "first_byte": 600,
-        "idle": 300}`."""
+        """Seconds to wait for an upstream, by phase: `{"connect": 5, "pool": 5, "write": 30, "first_byte": 600, "idle":
+        300, "stream": 0, "total": 0}`; the last two are for an answer's body and for the whole call, 0 for no limit."""
         return Timeouts(**self._get("TIMEOUTS", {}))
 
     @property

@@ -19,7 +19,7 @@ from typing import Any
 
 from ai_gateway.allowances import LimitRule, LimitTable, read_limit
 from ai_gateway.bulkheads import Queue
-from ai_gateway.calls import Caller, Target, Timeouts
+from ai_gateway.calls import Caller, Target
 from ai_gateway.capabilities import CapabilityTable, Rule, read_rule
 from ai_gateway.conf import settings
 from ai_gateway.configuration import (
@@ -36,6 +36,7 @@ from ai_gateway.pricing import Catalogue, PriceRow, PriceTable, read_price
 from ai_gateway.protocols.carrier import Carrier
 from ai_gateway.providers import CATALOG, Auth, Credential, Provider, build_provider
 from ai_gateway.retries import RetryPolicy
+from ai_gateway.timeouts import TimeoutTable
 
 logger = logging.getLogger("ai_gateway")
 
@@ -60,7 +61,8 @@ class Snapshot:
     """Seals what a provider wants back in a later turn, for a caller to carry."""
     default_provider: str
     passthrough: bool
-    timeouts: Timeouts
+    timeouts: TimeoutTable
+    """How long to wait for each target."""
     keep_alive_interval: float | None
     max_body_bytes: int
     max_upload_bytes: int
@@ -199,7 +201,7 @@ def build(configurations: Sequence[Configuration]) -> Snapshot:
         key_cache=key_cache,
         default_provider=settings.DEFAULT_PROVIDER,
         passthrough=settings.PASSTHROUGH,
-        timeouts=settings.TIMEOUTS,
+        timeouts=TimeoutTable(settings.TIMEOUTS, providers, routes, rules),
         keep_alive_interval=settings.KEEP_ALIVE_INTERVAL or None,
         max_body_bytes=settings.MAX_BODY_BYTES,
         max_upload_bytes=settings.MAX_UPLOAD_BYTES,

@@ -13,14 +13,14 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ai_gateway"
 LAYERS = (
-    "errors calls sse protocols credentials crypto cors bodies server charges finishing cooldowns traffic money spans "
-    "signals bulkheads open_files __version__",
+    "errors calls sse protocols credentials crypto cors bodies server charges finishing cooldowns deadlines traffic "
+    "money spans signals bulkheads open_files __version__",
     "overload consumption estimates allowances model_names breakers failures",
     "tariff retries",
     "price_columns",
     "pricing listeners",
     "conf transports providers environment capabilities published_prices price_catalogue litellm_prices",
-    "configuration key_cache keyring validators",
+    "configuration key_cache keyring validators idempotency timeouts",
     "fields",
     "models",
     "stored key_store issuing limits rollups rollup_store",
@@ -105,6 +105,9 @@ NO_DJANGO = [
     "ratelimits",
     "finishing",
     "cooldowns",
+    "deadlines",
+    "timeouts",
+    "idempotency",
     "traffic",
     "strategies",
     "breakers",

@@ -14,7 +14,7 @@ from django.core.checks import CheckMessage, Error, register
 
 from ai_gateway import conf
 from ai_gateway.bulkheads import Queue
-from ai_gateway.calls import Timeouts
+from ai_gateway.calls import UNLIMITED, Timeouts
 from ai_gateway.capabilities import read_rule
 from ai_gateway.limits import POLICIES
 from ai_gateway.retries import RetryPolicy
@@ -182,8 +182,12 @@ TIMEOUT_NAMES = [field.name for field in fields(Timeouts)]
 
 
 def is_timeouts(value: Any) -> bool:
-    """Whether it is a mapping with known phases and positive seconds."""
-    return is_mapping(value, is_positive) and set(value) <= set(TIMEOUT_NAMES)
+    """Whether it is a mapping with known phases and positive seconds, or 0 where that means no limit."""
+    return (
+        is_mapping(value, is_number)
+        and set(value) <= set(TIMEOUT_NAMES)
+        and all(seconds > 0 or (seconds == 0 and phase in UNLIMITED) for phase, seconds in value.items())
+    )
 
 
 def _flag(id: str, example: str) -> Rule:
@@ -257,7 +261,7 @@ RULES: dict[str, Rule] = {
     ),
     "TIMEOUTS": Rule(
         id="ai_gateway.E014",
-        expected=f"a dict of seconds above 0 with keys out of {', '.join(TIMEOUT_NAMES)}",
+        expected=f"a dict of seconds above 0 with keys out of {', '.join(TIMEOUT_NAMES)}; the last two may be 0",
         example='{"connect": 5, "first_byte": 600}',
         accepts=is_timeouts,
     ),

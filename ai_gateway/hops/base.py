@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from functools import lru_cache
 from time import perf_counter
 
+from ai_gateway import deadlines
 from ai_gateway.calls import Call, Headers, Reply, Target, UpstreamRequest, UpstreamResponse
 from ai_gateway.errors import UpstreamProtocolError, UpstreamRedirect, UpstreamRefusedCredential
 from ai_gateway.meter import Meter
@@ -40,6 +41,7 @@ class Attempt:
         "call",
         "caller",
         "credential",
+        "deadline",
         "is_last",
         "meter",
         "number",
@@ -47,6 +49,7 @@ class Attempt:
         "sent_at",
         "snapshot",
         "target",
+        "timeouts",
     )
 
     def __init__(self, call: Call, meter: Meter, snapshot: Snapshot, target: Target, number: int) -> None:
@@ -57,6 +60,8 @@ class Attempt:
         self.target = target
         self.number = number
         self.provider: Provider = snapshot.providers[target.provider]
+        self.timeouts = snapshot.timeouts.of_target(meter.route, target)
+        self.deadline = deadlines.of(call, self.timeouts)
         self.sent_at = call.received_at
         self.credential: str | None = None
         """The name of the stored credential that is used, where the provider has several."""

@@ -11,7 +11,7 @@ from collections import Counter
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
 
-from ai_gateway import breakers, concurrency, finishing, gateway, mirrors, traffic
+from ai_gateway import breakers, finishing, gateway, mirrors, overload, traffic
 from ai_gateway.retries import budget
 from ai_gateway.transports.pooled import PooledTransport
 from tests.wire import site_urls
@@ -28,7 +28,9 @@ async def inside(request: HttpRequest) -> HttpResponse:
         "calls under way": budget.calls,
         "repetitions under way": budget.repetitions,
         "targets asked": sum(traffic._under_way.values()),
-        "places taken": sum(concurrency._under_way.values()),
+        "places taken": overload.calls.taken,
+        "calls waiting": overload.calls.waiting,
+        "places taken at providers": sum(each.taken for each in overload.at_providers.values()),
         "copies": mirrors._under_way,
         "read on": len(finishing._tasks),
         "probes": sum(breaker.is_probing for breaker in breakers._breakers.values()),

@@ -246,6 +246,20 @@ def test_a_provider_that_takes_too_long(accounting: Accounting, upstream: Upstre
     assert (entry["outcome"], entry["status"], entry["is_estimated"]) == ("timed_out", 504, 1)
 
 
+def test_a_call_whose_time_is_over_pays_for_its_prompt_and_for_what_passed(caller: Caller, upstream: Upstream) -> None:
+    hurried = ("x-gateway-timeout", "0.4")
+    upstream.answer(silence, event_stream(*STREAM[:2], End.STALL))
+    assert caller.ask(CHAT, CHAT_PATH, hurried).status == 504
+    entry = caller.entry()
+    assert (entry["outcome"], entry["status"], entry["error_code"]) == ("timed_out", 504, "deadline_exceeded")
+    assert (entry["is_estimated"], entry["output_tokens"]) == (1, 0)
+    assert entry["input_tokens"] > 0
+    assert caller.ask({**CHAT, "stream": True}, CHAT_PATH, hurried).status == 200
+    entry = caller.entry()
+    assert (entry["outcome"], entry["status"], entry["error_code"]) == ("timed_out", 200, "deadline_exceeded")
+    assert_estimated(entry)
+
+
 def test_a_caller_that_hangs_up_in_the_middle_pays_for_what_passed(caller: Caller, upstream: Upstream) -> None:
     upstream.answer(event_stream(*STREAM[:2], End.STALL))
     with caller.begin({**CHAT, "stream": True}) as connection:
