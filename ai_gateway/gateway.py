@@ -47,8 +47,8 @@ async def handle(arrival: Arrival, transport: Transport, caller: Caller | None =
     comes back as a reply in the caller's dialect; only ClientDisconnected and cancellation are raised.
     """
     try:
-        if health.is_draining():
-            raise Draining("This gateway process is about to stop. Send the request again.", retry_after=1)
+        if health.has_stopped():
+            raise stopping()
         snapshot = registry.snapshot() if refresher.is_settled() else await refresher.begin()
         intake.check_head(arrival)
         # Before the body is read: a stranger's upload is not even received.

@@ -33,6 +33,7 @@ class Outcome:
 
 _outcomes: dict[str, Outcome] = {}
 _is_draining = False
+_has_stopped = False
 
 
 def note(provider: str, status: int, error: str | None = None) -> None:
@@ -46,7 +47,7 @@ def note(provider: str, status: int, error: str | None = None) -> None:
 
 
 def start_draining() -> None:
-    """Say from now on that no new work should come."""
+    """Say from now on that no new work should come. What comes all the same is served."""
     global _is_draining
     _is_draining = True
 
@@ -54,6 +55,17 @@ def start_draining() -> None:
 def is_draining() -> bool:
     """Whether the process is about to stop."""
     return _is_draining
+
+
+def stop() -> None:
+    """Have no call taken any more: those under way are being ended."""
+    global _has_stopped
+    _has_stopped = True
+
+
+def has_stopped() -> bool:
+    """Whether no call is taken any more."""
+    return _has_stopped
 
 
 def hello(request_id: str) -> Reply:

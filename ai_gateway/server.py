@@ -2,8 +2,14 @@
 
 uvicorn writes them one after the other, and uvloop sends each at once: two system calls and two packets where one would
 do. For a small answer that is an eighth of the gateway's whole cost. `manage.py rungateway` serves with this;
-everything works the same with plain uvicorn, with one exception: a connection that uvicorn closes while its caller
-takes nothing of what is left would stay open for as long as the caller likes. Here it is cut.
+everything works the same with plain uvicorn, with three exceptions:
+
+- A connection that uvicorn closes while its caller takes nothing of what is left would stay open for as long as the
+  caller likes. Here it is cut.
+- When it stops, uvicorn closes idle connections at once. A request that is on its way then is lost, and a proxy may not
+  send it again. Here they stay open a moment longer, and what still comes is answered.
+- When several workers stop, uvicorn keeps the port open until the last of them is done: who connects then waits for
+  nothing. Here the port is closed first, so that a proxy goes on to the next gateway at once.
 """
 
 from __future__ import annotations
@@ -13,9 +19,14 @@ from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.supervisors import Multiprocess
 
 PATIENCE = 60.0
 """Seconds in which a caller must take something of what is left when its connection is being closed."""
+
+LINGER = 1.0
+"""Seconds for which an idle connection stays open when the server stops. By then the other side has found the port
+closed, or had been about to send a request, which has arrived."""
 
 
 class GatheringTransport:
@@ -94,3 +105,24 @@ class GatheringProtocol(HttpToolsProtocol):
         """Called by the parser when a request begins: its answer will have a head."""
         super().on_message_begin()
         self._gathering.expect_head()
+
+    def shutdown(self) -> None:
+        """Called by the server when it stops, and takes no more connections."""
+        if self.cycle is None or self.cycle.response_complete:
+            self.loop.call_later(LINGER, self._leave)
+        else:
+            super().shutdown()
+
+    def _leave(self) -> None:
+        if not self.transport.is_closing():
+            super().shutdown()
+
+
+class Supervisor(Multiprocess):
+    """uvicorn's supervisor of several workers, closing the port when it stops."""
+
+    def terminate_all(self) -> None:
+        """Called when it was told to stop: tell the workers."""
+        for listener in self.sockets:
+            listener.close()
+        super().terminate_all()

@@ -269,24 +269,27 @@ def serve(*, host: str, port: int, workers: int, reload: bool, log_level: str | 
     """Run uvicorn until it is told to stop."""
     import uvicorn
 
-    from ai_gateway.server import GatheringProtocol
+    from ai_gateway.server import GatheringProtocol, Supervisor
 
-    uvicorn.run(
-        APPLICATION,
-        factory=True,
-        host=host,
-        port=port,
-        workers=workers,
-        reload=reload,
-        http=GatheringProtocol,
-        loop="uvloop",
-        lifespan="on",
+    options: dict[str, Any] = {
+        "factory": True,
+        "host": host,
+        "port": port,
+        "workers": workers,
+        "http": GatheringProtocol,
+        "loop": "uvloop",
+        "lifespan": "on",
         # The site's own LOGGING is in force.
-        log_config=None,
-        log_level=log_level,
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        "log_config": None,
+        "log_level": log_level,
+        "access_log": False,
+        "server_header": False,
+        "timeout_keep_alive": KEEP_ALIVE_SECONDS,
         # The gateway ends its streams itself when DRAIN_TIMEOUT is over; uvicorn must not be faster.
-        timeout_graceful_shutdown=math.ceil(settings.DRAIN_TIMEOUT) + 1,
-    )
+        "timeout_graceful_shutdown": math.ceil(settings.DRAIN_TIMEOUT) + 1,
+    }
+    if workers > 1:
+        config = uvicorn.Config(APPLICATION, **options)
+        Supervisor(config, [config.bind_socket()]).run()
+    else:
+        uvicorn.run(APPLICATION, reload=reload, **options)
