@@ -29,7 +29,7 @@ from ai_gateway import gateway, health
 from ai_gateway.calls import Arrival, Reply
 from ai_gateway.conf import settings
 from ai_gateway.errors import ClientDisconnected, MethodNotAllowed
-from ai_gateway.guard import Guard, Message, Receive, Send, Watch, unchunked
+from ai_gateway.guard import Guard, Receive, Send, Watch, unchunked
 from ai_gateway.intake import client_of, has_body, is_api_path, read_arrival
 from ai_gateway.lifespan import LOOP, TRANSPORT, WATCH, Lifespan
 from ai_gateway.refusals import refuse
@@ -88,8 +88,6 @@ class GatewayApplication:
         if scope["type"] == "lifespan":
             await Lifespan(scope.get("state", {})).run(receive, send)
             return
-        if health.is_draining():
-            send = last_on_connection(scope, send)
         path = self._own_path(scope)
         if path is None:
             await self._site(scope, receive, send)
@@ -147,20 +145,6 @@ class GatewayApplication:
                 raise
         finally:
             watch.end(guard)
-
-
-def last_on_connection(scope: Scope, send: Send) -> Send:
-    """Wrap `send` so that an answer says that its connection takes no further request, where HTTP has a word for it."""
-    if scope["type"] != "http" or scope["http_version"] != "1.1":
-        return send
-
-    async def send_last(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            fields = [field for field in message["headers"] if field[0].lower() != b"connection"]
-            message = {**message, "headers": [*fields, (b"connection", b"close")]}
-        await send(message)
-
-    return send_last
 
 
 async def _answer(arrival: Arrival) -> Reply:

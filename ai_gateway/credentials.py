@@ -1,6 +1,6 @@
 """Secrets that do not show themselves, and references to where they are kept.
 
-The files that secrets were read from are remembered, so that whoever keeps the secrets can tell when to read them again.
+The files that secrets were read from are remembered, so that who keeps the secrets can tell when to read them again.
 """
 
 from __future__ import annotations

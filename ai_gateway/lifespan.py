@@ -4,7 +4,7 @@ A server tells its application of the shutdown when the last connection is close
 a server that loses patience cancels them without a word. So the gateway listens to SIGTERM and SIGINT itself, beside
 the server:
 
-1. At the signal, `/health/ready` says 503, and every answer that its connection takes no further request.
+1. At the signal, `/health/ready` says 503.
 2. DRAIN_DELAY seconds later the server gets the signal, and takes no more connections: whoever balances the load has
    had the time to notice. What still comes on a connection that is there is served, for its sender knows no better.
 3. Calls may finish for DRAIN_TIMEOUT seconds. Then each gets an error in its dialect and ends.

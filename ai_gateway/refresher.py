@@ -3,9 +3,9 @@
 Every POLL seconds it reads one row: how often the configuration, and how often keys or their owners were changed. A
 changed configuration is read and becomes the new snapshot; changed keys are read again when they are next used. What is
 changed in this process is looked at once. While the database does not answer it keeps trying, and what was known last
-stays in force. It looks at the files, too, that secrets were read from: one that is exchanged is read again, and so is
-the whole configuration when somebody asks for it (`reload`). It also writes down, now and then, which keys were used. The catalogue of prices, which takes a while to
-load, is loaded here before the first look, so that no call is served without it.
+stays in force. The files that secrets were read from are looked at, too: when one was exchanged, or somebody asks for
+it (`reload`), everything is read again. It also writes down, now and then, which keys were used. The catalogue of
+prices, which takes a while to load, is loaded here before the first look, so that no call is served without it.
 
 It is started with the gateway (`lifespan.py`), or by the first call where no server does that.
 """
@@ -154,6 +154,8 @@ class Refresher:
         is_asked = self._is_asked.is_set()
         self._is_asked.clear()  # Before anything is read: who asks from now on means what comes after.
         files = changed_files()
+        if self._seen is None:
+            return False  # The first look reads everything.
         if files:
             logger.info("The configuration is read again, because of %s", ", ".join(files))
         elif is_asked:

@@ -13,7 +13,8 @@ from ai_gateway.stored import has_database
 
 
 class Command(BaseCommand):
-    """Count a change of everything. The processes look for changes; they need not be known here, nor be on this host."""
+    """Count a change of everything. The processes look for changes: they need not be known here, nor be on this
+    host."""
 
     help = (
         "Have every running process of the gateway, on whatever host, read its configuration again: the database and "

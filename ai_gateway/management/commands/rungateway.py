@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import logging
@@ -32,6 +33,9 @@ from ai_gateway.registry import Snapshot
 APPLICATION = f"{__name__}:application"
 DEVELOPMENT_KEY = "AI_GATEWAY_DEVELOPMENT_KEY"
 """The variable by which this command hands a development key to its workers. It is in no file and ends with them."""
+
+STARTUP_FAILURE = 3
+"""uvicorn's exit status for an application that cannot be started."""
 
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 KEEP_ALIVE_SECONDS = 75
@@ -269,7 +273,7 @@ def serve(*, host: str, port: int, workers: int, reload: bool, log_level: str | 
     """Run uvicorn until it is told to stop."""
     import uvicorn
 
-    from ai_gateway.server import GatheringProtocol, Supervisor
+    from ai_gateway.server import GatheringProtocol, Server, Supervisor
 
     options: dict[str, Any] = {
         "factory": True,
@@ -288,8 +292,15 @@ def serve(*, host: str, port: int, workers: int, reload: bool, log_level: str | 
         # The gateway ends its streams itself when DRAIN_TIMEOUT is over; uvicorn must not be faster.
         "timeout_graceful_shutdown": math.ceil(settings.DRAIN_TIMEOUT) + 1,
     }
+    if reload:
+        uvicorn.run(APPLICATION, reload=True, **options)
+        return
+    config = uvicorn.Config(APPLICATION, **options)
     if workers > 1:
-        config = uvicorn.Config(APPLICATION, **options)
-        Supervisor(config, [config.bind_socket()]).run()
-    else:
-        uvicorn.run(APPLICATION, reload=reload, **options)
+        Supervisor(config, [config.bind_socket()], delay=settings.DRAIN_DELAY).run()
+        return
+    server = Server(config)
+    with contextlib.suppress(KeyboardInterrupt):  # Raised when everything is over, if that was what ended it.
+        server.run()
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)
