@@ -154,7 +154,7 @@ class Refresher:
         is_asked = self._is_asked.is_set()
         self._is_asked.clear()  # Before anything is read: who asks from now on means what comes after.
         files = changed_files()
-        if self._seen is None:
+        if not self._first.done():
             return False  # The first look reads everything.
         if files:
             logger.info("The configuration is read again, because of %s", ", ".join(files))
