@@ -37,6 +37,9 @@ DEVELOPMENT_KEY = "AI_GATEWAY_DEVELOPMENT_KEY"
 STARTUP_FAILURE = 3
 """uvicorn's exit status for an application that cannot be started."""
 
+WORKER_SECONDS = 30
+"""In which a worker that takes another's place must be ready: one that waits for its database takes longer than 5."""
+
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 KEEP_ALIVE_SECONDS = 75
 """Longer than the idle time of the usual proxies in front, so that it is they who close a connection first."""
@@ -289,6 +292,7 @@ def serve(*, host: str, port: int, workers: int, reload: bool, log_level: str | 
         "access_log": False,
         "server_header": False,
         "timeout_keep_alive": KEEP_ALIVE_SECONDS,
+        "timeout_worker_healthcheck": WORKER_SECONDS,
         # The gateway ends its streams itself when DRAIN_TIMEOUT is over; uvicorn must not be faster.
         "timeout_graceful_shutdown": math.ceil(settings.DRAIN_TIMEOUT) + 1,
     }
