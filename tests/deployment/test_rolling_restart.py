@@ -1,10 +1,11 @@
-"""T89: two gateways behind nginx, restarted one after the other under load. No call fails, and no stream is cut."""
+"""T89: processes are replaced under load. No call fails, and no stream is cut."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import signal
 import threading
 import time
 from collections import Counter
@@ -25,6 +26,9 @@ PROXY = os.environ.get("GATEWAY_ROLLING_PROXY", "nginx")
 ROUNDS = int(os.environ.get("GATEWAY_ROLLING_ROUNDS", "1"))
 """How often both gateways are restarted. More takes longer, and finds more."""
 
+PAUSE = 0.01
+"""Seconds between two calls of a caller: the processes that start need some of the machine, too."""
+
 EVENTS = [b'data: {"n": %d}\n\n' % number for number in range(20)]
 LOCALHOST = ("host", "localhost")
 ANSWER = {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
@@ -36,6 +40,16 @@ async def answer(exchange: Exchange) -> None:
     steps = [step for event in EVENTS for step in (event, 0.025)]
     is_stream = exchange.request.json().get("stream")
     await (event_stream(*steps, b"data: [DONE]\n\n") if is_stream else json_answer(ANSWER))(exchange)
+
+
+def configuration(upstream: Upstream) -> dict[str, str]:
+    """The environment of a gateway with that provider."""
+    return {
+        "OPENAI_BASE_URL": f"http://127.0.0.1:{upstream.port}/v1",
+        "OPENAI_API_KEY": "sk-stored",
+        "ALLOW_PRIVATE_UPSTREAMS": "true",
+        "GATEWAY_API_KEYS": f"team-a={GATEWAY_KEY}",
+    }
 
 
 class Load:
@@ -61,6 +75,13 @@ class Load:
             for caller in callers:
                 caller.join()
 
+    def assert_nobody_noticed(self) -> None:
+        """Fail if a call failed, or if there was hardly any."""
+        print(dict(self.outcomes), self.failures[:20])
+        assert not self.failures
+        assert self.outcomes["_call"] > 50
+        assert self.outcomes["_stream"] > 8
+
     def _repeat(self, work: Callable[[], None]) -> None:
         while not self._is_over.is_set():
             try:
@@ -69,6 +90,7 @@ class Load:
                 self.failures.append(f"{work.__name__}: {type(error).__name__}: {error}")
             else:
                 self.outcomes[work.__name__] += 1
+            time.sleep(PAUSE)
 
     def _call(self) -> None:
         with RawConnection(self._port) as caller:
@@ -84,17 +106,11 @@ class Load:
 
 
 @pytest.mark.skipif(not is_installed(PROXY), reason=f"{PROXY} is not installed, or openssl")
-def test_a_rolling_restart_is_nobodys_business(upstream: Upstream, tmp_path: Path) -> None:
+def test_two_gateways_behind_a_proxy_are_restarted_one_after_the_other(upstream: Upstream, tmp_path: Path) -> None:
     upstream.answer(answer)
     ports = (free_port(), free_port())
-    environ = {
-        "OPENAI_BASE_URL": f"http://127.0.0.1:{upstream.port}/v1",
-        "OPENAI_API_KEY": "sk-stored",
-        "ALLOW_PRIVATE_UPSTREAMS": "true",
-        "GATEWAY_API_KEYS": f"team-a={GATEWAY_KEY}",
-        # nginx finds out when it cannot connect; the others ask for the health.
-        "DRAIN_DELAY": "0" if PROXY == "nginx" else "3",
-    }
+    # nginx finds out when it cannot connect; the others ask for the health.
+    environ = {**configuration(upstream), "DRAIN_DELAY": "0" if PROXY == "nginx" else "3"}
 
     def start(port: int) -> Gateway:
         folder = tmp_path / f"{port}-{time.monotonic_ns()}"
@@ -118,11 +134,26 @@ def test_a_rolling_restart_is_nobodys_business(upstream: Upstream, tmp_path: Pat
                 gateways[port] = start(port)
                 gateways[port].wait_until_it_answers()
             upstream.wait_for("both gateways are at work", both_are_at_work)
-        print(dict(load.outcomes), load.failures[:20])
-        assert not load.failures
-        assert load.outcomes["_call"] > 50
-        assert load.outcomes["_stream"] > 8
+        load.assert_nobody_noticed()
     finally:
         proxy.stop()
         for gateway in gateways.values():
             gateway.stop()
+
+
+def test_the_workers_of_one_gateway_are_replaced_one_after_the_other(upstream: Upstream, tmp_path: Path) -> None:
+    """By SIGHUP to the process that supervises them, as `systemctl reload` sends it. The port stays open."""
+    upstream.answer(answer)
+    gateway = Gateway(tmp_path, configuration(upstream), "--port", "0", "--workers", "2")
+    try:
+        gateway.wait_until_it_answers()
+        gateway.wait_until_it_says("Application startup complete", 2)
+        load = Load(gateway.port)
+        with load.running(plain=2, streams=4):
+            gateway.process.send_signal(signal.SIGHUP)
+            for replaced in (1, 2):
+                gateway.wait_until_it_says("Finished server process", replaced)
+        assert gateway.printed().count("Application startup complete") == 4
+        load.assert_nobody_noticed()
+    finally:
+        gateway.stop()
