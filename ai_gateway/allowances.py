@@ -25,6 +25,8 @@ SCOPES = ("everyone", "key", "user", "group", "route", "provider", "model", "hea
 MEASURES = ("requests", "tokens", "cost", "concurrency")
 WINDOWS = ("minute", "hour", "day", "week", "month", "total", "")
 
+QUOTA = Algorithm.QUOTA
+
 NANOS = 1_000_000_000
 """Nano-dollars of a dollar."""
 
@@ -104,7 +106,7 @@ def _period(window: str, zone: ZoneInfo, now: float) -> Period:
 class Due:
     """A rule that a call has to keep to, and whose counter it is. Remembers what its charges have in common."""
 
-    __slots__ = ("_algorithm", "_counter", "_period", "is_rate", "measure", "rule", "subject", "warns")
+    __slots__ = ("_algorithm", "_charge", "_counter", "_period", "is_rate", "measure", "rule", "subject", "warns")
 
     def __init__(self, rule: LimitRule, subject: str) -> None:
         self.rule = rule
@@ -115,6 +117,7 @@ class Due:
         self._algorithm = rule.algorithm
         self._counter = f"{rule.id}:{subject}"
         self._period = NO_PERIOD
+        self._charge: Charge | None = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Due) and (self.rule, self.subject) == (other.rule, other.subject)
@@ -123,15 +126,22 @@ class Due:
         return hash((self.rule.id, self.subject))
 
     def charge(self, amount: int, now: float) -> Charge:
-        """Make the charge of a call that wants so much, at a time in seconds since 1970."""
-        rule = self.rule
-        if self._algorithm is not Algorithm.QUOTA:
-            return Charge(self._counter, self._algorithm, amount, rule.amount, 60.0, 0.0, rule.is_soft)
+        """Make the charge of a call that wants so much, at a time in seconds since 1970. The last one often does again:
+        every call wants one request and one place."""
         current = self._period
-        if not current.begins_at <= now < current.ends_at:
-            current = self._renew(now)
-        ends_at = 0.0 if current.ends_at == inf else current.ends_at
-        return Charge(current.label, self._algorithm, amount, rule.amount, 0.0, ends_at, rule.is_soft)
+        if self._algorithm is QUOTA and not current.begins_at <= now < current.ends_at:
+            current, self._charge = self._renew(now), None
+        last = self._charge
+        if last is not None and last.amount == amount:
+            return last
+        rule = self.rule
+        if self._algorithm is not QUOTA:
+            made = Charge(self._counter, self._algorithm, amount, rule.amount, 60.0, 0.0, rule.is_soft)
+        else:
+            ends_at = 0.0 if current.ends_at == inf else current.ends_at
+            made = Charge(current.label, QUOTA, amount, rule.amount, 0.0, ends_at, rule.is_soft)
+        self._charge = made
+        return made
 
     def _renew(self, now: float) -> Period:
         """Name the counter of the period that has begun."""

@@ -13,7 +13,8 @@ import logging
 from collections.abc import Sequence
 from functools import partial
 from time import perf_counter
-from typing import NamedTuple
+
+import msgspec
 
 from ai_gateway import accounting, admission, breakers, cooldowns, failures, health
 from ai_gateway.calls import Reply, Target, UpstreamRequest
@@ -51,7 +52,7 @@ async def ask(meter: Meter, targets: Sequence[Target], snapshot: Snapshot, trans
     return result.reply
 
 
-class Result(NamedTuple):
+class Result(msgspec.Struct, frozen=True):
     """What came of an attempt: an answer or an error, and how it failed if it did."""
 
     reply: Reply | None

@@ -2,13 +2,16 @@
 
 A *counter* is where one limit stands for one subject. A *charge* is what a call wants to take of a counter before it is
 sent. Charges are taken all or none; afterwards each is settled by what was really used.
+
+msgspec's structs, because a call makes a dozen of them: named tuples take four times as long.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import NamedTuple
+
+import msgspec
 
 
 class Algorithm(Enum):
@@ -25,7 +28,7 @@ class Algorithm(Enum):
     """How many charges are open."""
 
 
-class Charge(NamedTuple):
+class Charge(msgspec.Struct, frozen=True, gc=False):
     """What a call wants to take of one counter.
 
     `counter` is the name of the counter, that of the period included. `amount` is in requests, tokens or nano-dollars.
@@ -42,14 +45,14 @@ class Charge(NamedTuple):
     is_soft: bool = False
 
 
-class Settlement(NamedTuple):
+class Settlement(msgspec.Struct, frozen=True, gc=False):
     """What became of a charge: `actual` is what was used."""
 
     charge: Charge
     actual: int
 
 
-class State(NamedTuple):
+class State(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Where a counter stands: how much is used, how much can be taken still, and in how many seconds it is as good as
     new (0: it is, or it never will be). What is used may be more than the ceiling."""
 
@@ -58,7 +61,7 @@ class State(NamedTuple):
     resets_in: float
 
 
-class Verdict(NamedTuple):
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """Whether charges were taken. `states` are those of the counters after it, in the order of the charges. If they
     were not: the place of the first that was refused, and the seconds after which it would not be (None: nobody
     knows, for others hold what is missing)."""

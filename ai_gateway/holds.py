@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+
+import msgspec
 
 from ai_gateway import money, notices
 from ai_gateway.allowances import Due
@@ -19,7 +20,7 @@ SHORT_WAIT = 60.0
 TARGET_SCOPES = ("provider", "model")
 
 
-class Taken(NamedTuple):
+class Taken(msgspec.Struct, frozen=True):
     """A charge that was taken, for which rule, and where its counter stood then."""
 
     due: Due

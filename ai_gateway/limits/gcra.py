@@ -29,11 +29,10 @@ def latest(charge: Charge, now: int) -> int:
 
 def taken(charge: Charge, arrival: int, now: int) -> int | None:
     """Give the arrival time of a counter after a charge. None: there is no room for it."""
-    _, _, amount, ceiling, seconds, _, is_soft = charge
-    window = int(seconds * MICROSECONDS)
-    moved = amount * window // (ceiling or 1)
+    ceiling, window = charge.ceiling, int(charge.window * MICROSECONDS)
+    moved = charge.amount * window // (ceiling or 1)
     begin = arrival if arrival > now else now
-    if not is_soft and (not ceiling or begin - now + (moved if moved < window else window) > window):
+    if not charge.is_soft and (not ceiling or begin - now + (moved if moved < window else window) > window):
         return None
     return begin + moved
 

@@ -111,10 +111,10 @@ class Clerk:
             held = self._held.get(call)
             if held is None:
                 return
-            for charge, actual in settlements:
-                found = held.pop(charge.counter, None)
+            for each in settlements:
+                found = held.pop(each.charge.counter, None)
                 if found is not None:
-                    self._enqueue(Settled(call, found[0], actual, found[1]))
+                    self._enqueue(Settled(call, found[0], each.actual, found[1]))
             if not held:
                 del self._held[call]
                 self._reserving.discard(call)

@@ -23,11 +23,10 @@ class Counter:
     def offer(self, charge: Charge, now: int) -> int | None:
         """Tell where a charge would bring the counter: the arrival time of a rate, else what is reserved. None: there
         is no room for it."""
-        _, algorithm, amount, ceiling, _, _, is_soft = charge
-        if algorithm is RATE:
+        if charge.algorithm is RATE:
             return gcra.taken(charge, self.arrival, now)
-        reserved = self.reserved + amount
-        return reserved if is_soft or self.spent + reserved <= ceiling else None
+        reserved = self.reserved + charge.amount
+        return reserved if self.spent + reserved <= charge.ceiling or charge.is_soft else None
 
     def take(self, charge: Charge, offered: int, now: int, date: float) -> State:
         """Take a charge, with what was offered for it. Tells where the counter stands then."""
@@ -41,21 +40,19 @@ class Counter:
     def settle(self, charge: Charge, actual: int, offered: int, now: int) -> None:
         """Put what was used in place of a charge that was taken with what was offered for it."""
         self.touched_at = now
-        _, algorithm, amount, _, _, _, _ = charge
-        if algorithm is RATE:
-            if actual != amount:
+        if charge.algorithm is RATE:
+            if actual != charge.amount:
                 self.arrival += gcra.correction(charge, actual, offered, now)
             return
-        self.reserved -= amount
-        if algorithm is QUOTA:
+        self.reserved -= charge.amount
+        if charge.algorithm is QUOTA:
             self.spent += actual
 
     def state(self, charge: Charge, now: int, date: float) -> State:
         """Tell where it stands."""
-        _, algorithm, _, ceiling, _, ends_at, _ = charge
-        if algorithm is RATE:
+        if charge.algorithm is RATE:
             return gcra.state(charge, self.arrival, now)
-        used = self.spent + self.reserved
+        used, ceiling, ends_at = self.spent + self.reserved, charge.ceiling, charge.ends_at
         return State(used, ceiling - used if used < ceiling else 0, ends_at - date if ends_at > date else 0.0)
 
     def retry_after(self, charge: Charge, now: int, date: float) -> float | None:

@@ -109,11 +109,11 @@ class MemoryStore(LimitStore):
             held = self._held.get(call)
             if held is None:
                 return
-            for charge, actual in settlements:
-                found = held.pop(charge.counter, None)
+            for each in settlements:
+                found = held.pop(each.charge.counter, None)
                 if found is not None:
                     counter, taken, offered, _ = found
-                    counter.settle(taken, actual, offered, now)
+                    counter.settle(taken, each.actual, offered, now)
             if not held:
                 del self._held[call]
 

@@ -78,7 +78,7 @@ def encode(
     places: dict[str, int] = {}
 
     def fields(charge: Charge, seed: int = seed) -> tuple[Any, ...]:
-        counter, algorithm, amount, ceiling, window, ends_at, is_soft = charge
+        counter, algorithm = charge.counter, charge.algorithm
         # By identity: an Enum's hash is worked out in Python, and this runs for every charge of every call.
         if algorithm is Algorithm.QUOTA:
             code, name = QUOTA, f"quota:{counter}"
@@ -89,9 +89,9 @@ def encode(
         place = places.get(name)
         if place is None:
             place = places[name] = len(places) + 1
-        return place, code, amount, ceiling, window, ends_at, is_soft, seed
+        return place, code, charge.amount, charge.ceiling, charge.window, charge.ends_at, charge.is_soft, seed
 
-    endings = [(call, fields(charge), actual) for call, settlements in settled for charge, actual in settlements]
+    endings = [(call, fields(each.charge), each.actual) for call, settlements in settled for each in settlements]
     beginnings = []
     for each in wanted:
         seeds = each.seeds

@@ -88,7 +88,7 @@ class Line:
 
     def settle(self, settled: Settled) -> None:
         """Send soon what ended."""
-        self.holdings.drop(settled.call, [charge for charge, _ in settled.settlements])
+        self.holdings.drop(settled.call, [each.charge for each in settled.settlements])
         self._settled.append(settled)
         if len(self._settled) > MOST_KEPT:
             self._settled.popleft()

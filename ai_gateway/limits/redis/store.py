@@ -77,7 +77,7 @@ class RedisStore(LimitStore):
         line = self._lines.get(_running_loop())
         if line is None or call not in line.holdings:
             for each in list(self._lines.values()):
-                each.holdings.drop(call, [charge for charge, _ in settlements])
+                each.holdings.drop(call, [each.charge for each in settlements])
         if line is None:
             self._left.append(settled)
         else:

@@ -25,7 +25,11 @@ def read_usage(body: dict[str, Any]) -> TokenUsage | None:
         return None
     prompt = _count(usage, "prompt_tokens")
     of_prompt = _details(usage, "prompt_tokens_details")
-    cached = _count(of_prompt, "cached_tokens") or _count(usage, "prompt_cache_hit_tokens", "cached_tokens")
+    cached = (
+        _count(of_prompt, "cached_tokens")
+        or _count(usage, "prompt_cache_hit_tokens")  # DeepSeek
+        or _count(usage, "cached_tokens")  # Moonshot
+    )
     # Azure was seen telling more cached tokens than the prompt has.
     cached = min(cached, prompt)
     written = min(_count(of_prompt, "cache_write_tokens"), prompt - cached)
@@ -85,10 +89,9 @@ def _details(usage: dict[str, Any], name: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _count(counts: dict[str, Any], *names: str) -> int:
-    """Take the first count that is there and not zero."""
-    for name in names:
-        value = counts.get(name)
-        if isinstance(value, int | float) and value > 0:
-            return int(value)
-    return 0
+def _count(counts: dict[str, Any], name: str) -> int:
+    """Take a count. 0 if it is not there, or is no number above 0."""
+    value = counts.get(name)
+    if value is None:
+        return 0
+    return int(value) if isinstance(value, int | float) and value > 0 else 0
