@@ -151,8 +151,8 @@ def test_the_workers_of_one_gateway_are_replaced_one_after_the_other(upstream: U
         load = Load(gateway.port)
         with load.running(plain=2, streams=4):
             gateway.process.send_signal(signal.SIGHUP)
-            for replaced in (1, 2):
-                gateway.wait_until_it_says("Finished server process", replaced)
+            finished = "Finished server process"
+            upstream.wait_for("both are replaced", lambda: gateway.printed().count(finished) == 2, patience=120)
         assert gateway.printed().count("Application startup complete") == 4
         load.assert_nobody_noticed()
     finally:
