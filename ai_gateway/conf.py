@@ -123,6 +123,11 @@ class Settings:
         return self._get("DRAIN_TIMEOUT", 20.0)  # type: ignore[no-any-return]
 
     @property
+    def DRAIN_DELAY(self) -> float:
+        """Seconds after SIGTERM in which new connections are still taken, while `/health/ready` says 503 already."""
+        return self._get("DRAIN_DELAY", 0.0)  # type: ignore[no-any-return]
+
+    @property
     def METRICS_TOKEN(self) -> str | None:
         """A bearer token that opens `/health/providers`, as `env:`, `file:` or literal; staff users need none."""
         return self._get("METRICS_TOKEN", None)  # type: ignore[no-any-return]

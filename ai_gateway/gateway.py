@@ -85,7 +85,7 @@ async def _wait_for_place(entrant: Entrant, arrival: Arrival, caller: Caller, sn
         with entrant.waiting(arrival.fields):
             entrant.has_place = await overload.calls.wait(waiter, queue.seconds)
         if not entrant.has_place:
-            raise about_to_stop() if health.is_draining() else too_many_calls()
+            raise stopping() if health.has_stopped() else too_many_calls()
     except GatewayError as error:
         meter.fail(error)
         meter.status = status_of(error, arrival.dialect)
@@ -179,25 +179,15 @@ def new_transport() -> Transport:
 
 
 def end_calls(loop: asyncio.AbstractEventLoop) -> None:
-    """End every call of an event loop that still waits for a provider or streams from one."""
+    """End every call of an event loop that still waits for a place or a provider, or streams from one."""
+    overload.calls.dismiss()
     transport_of(loop).interrupt(stopping())
 
 
-def start_draining() -> None:
-    """Take no new calls from now on. Those that wait for a place are refused: nothing was done for them yet."""
-    health.start_draining()
-    overload.calls.dismiss()
-
-
 def check_open() -> None:
-    """Raise Draining if no new calls are taken."""
-    if health.is_draining():
-        raise about_to_stop()
-
-
-def about_to_stop() -> Draining:
-    """Make the error of a call that comes too late."""
-    return Draining("This gateway process is about to stop. Send the request again.", retry_after=1)
+    """Raise Draining if no calls are taken any more. Those that still come while the ones under way finish are."""
+    if health.has_stopped():
+        raise stopping()
 
 
 def too_many_calls() -> Overloaded:

@@ -169,6 +169,11 @@ def problems() -> list[str]:
     return list(_problems.values())
 
 
+def has_read_all() -> bool:
+    """Whether every source of the configuration was read, now or before."""
+    return all(source in _last for source in SOURCES)
+
+
 def forget(*, setting: str = "AI_GATEWAY", **_: object) -> None:
     """Drop the snapshot, so that it is built anew when it is next asked for. Receives Django's `setting_changed`, so
     that `override_settings` works."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from django.test import override_settings
 from ai_gateway import __version__, health, overload, registry
 from ai_gateway.bulkheads import Bulkhead
 from ai_gateway.calls import Reply
-from ai_gateway.configuration import Configuration
+from ai_gateway.configuration import Configuration, NotHere
 from tests.factories import run
 
 
@@ -20,6 +21,7 @@ from tests.factories import run
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "_outcomes", {})
     monkeypatch.setattr(health, "_is_draining", False)
+    monkeypatch.setattr(health, "_asking", None)
     monkeypatch.setattr(health, "_database_answers", lambda: True)
 
 
@@ -41,9 +43,42 @@ def test_not_ready_while_draining() -> None:
     assert read(run(health.ready("req_test"))) == (503, {"status": "unavailable", "problems": ["draining"]})
 
 
-def test_not_ready_without_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
+def not_here() -> Configuration:
+    raise NotHere("a database is not read on an event loop")
+
+
+def test_not_ready_without_a_database_that_was_never_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "_database_answers", lambda: False)
+    monkeypatch.setattr(registry, "SOURCES", [*registry.SOURCES, not_here])
     assert read(run(health.ready("req_test"))) == (503, {"status": "unavailable", "problems": ["database"]})
+
+
+def test_ready_with_a_warning_without_a_database_that_was_read_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All processes share it: if all said no, nobody would be left to serve what can be served without it."""
+    monkeypatch.setattr(health, "_database_answers", lambda: False)
+    registry.refresh()
+    assert read(run(health.ready("req_test"))) == (200, {"status": "ready", "warnings": ["database"]})
+
+
+def test_a_database_that_hangs_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is not asked again while it does."""
+    asked: list[None] = []
+    goes_on = threading.Event()
+
+    def hang() -> bool:
+        asked.append(None)
+        return goes_on.wait(10)
+
+    async def ask_twice() -> list[tuple[int, Any]]:
+        answers = [read(await health.ready("req_test")) for _ in range(2)]
+        goes_on.set()
+        return answers
+
+    monkeypatch.setattr(health, "_database_answers", hang)
+    monkeypatch.setattr(health, "PATIENCE", 0.02)
+    registry.refresh()
+    assert run(ask_twice()) == [(200, {"status": "ready", "warnings": ["database"]})] * 2
+    assert len(asked) == 1
 
 
 def test_not_ready_without_a_configuration(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,15 @@ def _registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def served(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What uvicorn would be started with."""
     found: dict[str, Any] = {}
-    monkeypatch.setattr("uvicorn.run", lambda application, **options: found.update(options, application=application))
+
+    def remember(application: str, **options: Any) -> Any:
+        found.update(options, application=application)
+        return types.SimpleNamespace(bind_socket=lambda: None)
+
+    for name in ("Server", "Supervisor"):
+        server = types.SimpleNamespace(run=lambda: None, started=True)
+        monkeypatch.setattr(f"ai_gateway.server.{name}", lambda *_, server=server, **__: server)
+    monkeypatch.setattr("uvicorn.Config", remember)
     return found
 
 

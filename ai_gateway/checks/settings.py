@@ -280,6 +280,7 @@ RULES: dict[str, Rule] = {
     ),
     "ALLOW_PRIVATE_UPSTREAMS": _flag("ai_gateway.E017", "False"),
     "DRAIN_TIMEOUT": _seconds_or_zero("ai_gateway.E018", "20.0"),
+    "DRAIN_DELAY": _seconds_or_zero("ai_gateway.E059", "5.0"),
     "METRICS_TOKEN": Rule(
         id="ai_gateway.E019",
         expected="a non-empty string, or None",
