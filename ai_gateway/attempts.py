@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter
 
@@ -41,7 +41,7 @@ async def ask(meter: Meter, targets: Sequence[Target], snapshot: Snapshot, trans
         order = [target for target in order if target.provider == order[0].provider]
     budget.calls += 1
     try:
-        result = await _try(meter, order[0], 1, snapshot, transport)
+        result = await try_target(meter, order[0], 1, snapshot, transport)
         if result.failure is not None:
             result = await Pursuit(meter, order, snapshot, transport).after(result)
     finally:
@@ -60,7 +60,13 @@ class Result(msgspec.Struct, frozen=True):
     failure: Failure | None
 
 
-async def _try(meter: Meter, target: Target, number: int, snapshot: Snapshot, transport: Transport) -> Result:
+Plan = Callable[[Attempt], Hop]
+"""What chooses the way in which a call reaches a provider."""
+
+
+async def try_target(
+    meter: Meter, target: Target, number: int, snapshot: Snapshot, transport: Transport, planned: Plan = plan
+) -> Result:
     """Ask one target, and note how it did."""
     assert meter.call is not None
     meter.begin_attempt(target)
@@ -68,7 +74,7 @@ async def _try(meter: Meter, target: Target, number: int, snapshot: Snapshot, tr
     began_at = perf_counter()
     attempt = Attempt(meter.call, meter, snapshot, target, number)
     try:
-        reply = await run(attempt, transport)
+        reply = await run(attempt, transport, planned)
     except GatewayError as error:
         failure = failures.of_error(error)
         if failure.phase is Phase.NOT_SENT:
@@ -110,11 +116,11 @@ RESTING = frozenset((429, 503, 529))
 """Statuses whose `retry-after` is meant for everybody."""
 
 
-async def run(attempt: Attempt, transport: Transport) -> Reply:
+async def run(attempt: Attempt, transport: Transport, planned: Plan = plan) -> Reply:
     """Ask one target and judge its answer. Whatever it raises, nothing stays open."""
     provider, meter = attempt.provider, attempt.meter
     check_access(attempt.caller, provider)
-    hop = plan(attempt)
+    hop = planned(attempt)
     local = hop.local()
     if local is not None:
         return local
@@ -151,6 +157,16 @@ async def _exchange(attempt: Attempt, hop: Hop, send: Send, request: UpstreamReq
     return reply
 
 
+async def leave(meter: Meter, result: Result) -> None:
+    """Let go of a failed attempt."""
+    if result.reply is not None:
+        await result.reply.aclose()
+    meter.consumption = meter.listener = None
+    meter.sent_at = meter.first_byte_at = None
+    if meter.hold is not None:
+        meter.hold.leave_target()
+
+
 class Pursuit:
     """A call's way from target to target, after the first has failed."""
 
@@ -171,12 +187,12 @@ class Pursuit:
             following = await self._following(target, result.failure)
             if following is None or not budget.allows(self._policy):
                 return self._told(result)
-            await self._leave(result)
+            await leave(self._meter, result)
             target = following
             self._number += 1
             budget.repetitions += 1
             try:
-                result = await _try(self._meter, target, self._number, self._snapshot, self._transport)
+                result = await try_target(self._meter, target, self._number, self._snapshot, self._transport)
             finally:
                 budget.repetitions -= 1
         return result
@@ -208,16 +224,6 @@ class Pursuit:
         provider = self._snapshot.providers[target.provider]
         is_stored = self._meter.caller.is_authenticated and len(provider.credentials) > 1
         return is_stored and any(not cooldowns.is_resting(provider.name, each.name) for each in provider.credentials)
-
-    async def _leave(self, result: Result) -> None:
-        """Let go of a failed attempt."""
-        if result.reply is not None:
-            await result.reply.aclose()
-        meter = self._meter
-        meter.consumption = meter.listener = None
-        meter.sent_at = meter.first_byte_at = None
-        if meter.hold is not None:
-            meter.hold.leave_target()
 
     def _told(self, result: Result) -> Result:
         """Tell the caller's SDK not to try again what was tried more than once already."""
