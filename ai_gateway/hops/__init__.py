@@ -27,11 +27,8 @@ def plan(attempt: Attempt) -> Hop:
     if not call.dialect.is_generation:
         return _other(attempt)
     if is_spoken(attempt):
-        if (
-            call.dialect.name == "openai_chat"
-            and attempt.capabilities.tools_need_responses
-            and needs_responses(attempt)
-        ):
+        may_split = call.dialect.name == "openai_chat" and attempt.capabilities.tools_need_responses
+        if may_split and needs_responses(attempt):
             return Generation(attempt, "openai_responses")
         return _spoken(attempt) if attempt.meter.continues_streams else Native(attempt)
     format = _best_format(attempt)
