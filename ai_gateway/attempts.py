@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter
 
@@ -44,7 +44,7 @@ async def ask(meter: Meter, targets: Sequence[Target], snapshot: Snapshot, trans
     is_last = len(order) == 1 or (meter.call is not None and not isinstance(meter.call.body, bytes))
     budget.calls += 1
     try:
-        result = await _try(meter, order[0], 1, snapshot, transport, is_last=is_last)
+        result = await try_target(meter, order[0], 1, snapshot, transport, is_last=is_last)
         if result.failure is not None:
             result = await Pursuit(meter, order, snapshot, transport).after(result)
     finally:
@@ -63,8 +63,19 @@ class Result(msgspec.Struct, frozen=True):
     failure: Failure | None
 
 
-async def _try(
-    meter: Meter, target: Target, number: int, snapshot: Snapshot, transport: Transport, *, is_last: bool
+Plan = Callable[[Attempt], Hop]
+"""What chooses the way in which a call reaches a provider."""
+
+
+async def try_target(
+    meter: Meter,
+    target: Target,
+    number: int,
+    snapshot: Snapshot,
+    transport: Transport,
+    planned: Plan = plan,
+    *,
+    is_last: bool = False,
 ) -> Result:
     """Ask one target, and note how it did. `is_last` if there is no other to be asked after it."""
     assert meter.call is not None
@@ -74,7 +85,7 @@ async def _try(
     attempt = Attempt(meter.call, meter, snapshot, target, number)
     attempt.is_last = is_last
     try:
-        reply = await run(attempt, transport)
+        reply = await run(attempt, transport, planned)
     except GatewayError as error:
         failure = failures.of_error(error)
         if failure.phase is Phase.NOT_SENT:
@@ -116,11 +127,11 @@ RESTING = frozenset((429, 503, 529))
 """Statuses whose `retry-after` is meant for everybody."""
 
 
-async def run(attempt: Attempt, transport: Transport) -> Reply:
+async def run(attempt: Attempt, transport: Transport, planned: Plan = plan) -> Reply:
     """Ask one target and judge its answer. Whatever it raises, nothing stays open."""
     provider, meter = attempt.provider, attempt.meter
     check_access(attempt.caller, provider)
-    hop = plan(attempt)
+    hop = planned(attempt)
     local = hop.local()
     if local is not None:
         return local
@@ -170,6 +181,23 @@ async def _exchange(attempt: Attempt, hop: Hop, send: Send, request: UpstreamReq
     return reply
 
 
+async def leave(meter: Meter, result: Result) -> None:
+    """Let go of a failed attempt."""
+    if result.reply is not None:
+        await result.reply.aclose()
+    meter.consumption = meter.listener = None
+    meter.sent_at = meter.first_byte_at = None
+    meter.finish_within = 0.0
+    if meter.hold is not None:
+        meter.hold.leave_target()
+
+
+def has_time(meter: Meter, target: Target, snapshot: Snapshot, wait: float = 0.0) -> bool:
+    """Whether a call lasts long enough to ask a target after so many seconds."""
+    assert meter.call is not None
+    return deadlines.allows(deadlines.of(meter.call, snapshot.timeouts.of_target(meter.route, target)), wait)
+
+
 class Pursuit:
     """A call's way from target to target, after the first has failed."""
 
@@ -191,12 +219,12 @@ class Pursuit:
             following = await self._following(target, result.failure)
             if following is None or not self._has_time(following) or not budget.allows(self._policy):
                 return self._told(result)
-            await self._leave(result)
+            await leave(self._meter, result)
             target = following
             self._number += 1
             budget.repetitions += 1
             try:
-                result = await _try(
+                result = await try_target(
                     self._meter, target, self._number, self._snapshot, self._transport, is_last=not self._waiting
                 )
             finally:
@@ -237,10 +265,7 @@ class Pursuit:
         return target
 
     def _has_time(self, target: Target, wait: float = 0.0) -> bool:
-        """Whether the call lasts long enough to ask a target after so many seconds."""
-        assert self._meter.call is not None
-        timeouts = self._snapshot.timeouts.of_target(self._meter.route, target)
-        return deadlines.allows(deadlines.of(self._meter.call, timeouts), wait)
+        return has_time(self._meter, target, self._snapshot, wait)
 
     def _is_done_once(self, target: Target) -> bool:
         """Whether a target may be sent the same once more because it knows it by its key."""
@@ -252,17 +277,6 @@ class Pursuit:
         provider = self._snapshot.providers[target.provider]
         is_stored = self._meter.caller.is_authenticated and len(provider.credentials) > 1
         return is_stored and any(not cooldowns.is_resting(provider.name, each.name) for each in provider.credentials)
-
-    async def _leave(self, result: Result) -> None:
-        """Let go of a failed attempt."""
-        if result.reply is not None:
-            await result.reply.aclose()
-        meter = self._meter
-        meter.consumption = meter.listener = None
-        meter.sent_at = meter.first_byte_at = None
-        meter.finish_within = 0.0
-        if meter.hold is not None:
-            meter.hold.leave_target()
 
     def _told(self, result: Result) -> Result:
         """Tell the caller's SDK not to try again what was tried more than once already."""

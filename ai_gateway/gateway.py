@@ -12,6 +12,7 @@ from ai_gateway import (
     access,
     accounting,
     attempts,
+    continuation,
     experiments,
     finishing,
     health,
@@ -131,6 +132,8 @@ async def _serve(meter: Meter, snapshot: Snapshot, transport: Transport) -> Repl
     if meter.route in snapshot.rules:
         targets = experiments.take_part(meter, targets, snapshot)
         mirrors.send(meter, snapshot, transport)
+        if snapshot.rules[meter.route].continues_streams:
+            return await continuation.ask(meter, targets, snapshot, transport)
     return await attempts.ask(meter, targets, snapshot, transport)
 
 

@@ -11,7 +11,7 @@ import time
 from enum import Enum
 from functools import lru_cache
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -113,6 +113,17 @@ class Entry(msgspec.Struct, kw_only=True):
     cost_nanos: int | None = None
 
 
+class Piece(NamedTuple):
+    """A part of an answer whose provider died: what it used and cost, and when it was asked and began, in seconds of
+    `time.perf_counter()`."""
+
+    consumption: Consumption | None
+    cost_nanos: int | None
+    sent_at: float | None
+    first_byte_at: float | None
+    first_token_at: float | None
+
+
 class Meter(msgspec.Struct):
     """Measures one call. Whoever serves the call notes here what happens; `accounting.py` reads it at the end."""
 
@@ -145,6 +156,10 @@ class Meter(msgspec.Struct):
     """For how many seconds the provider's answer is read on if the caller leaves (`finishing.py`)."""
     goes_on: bool = False
     """Whether the answer is read on although its caller has left, so that this is not the end of the call."""
+    continues_streams: bool = False
+    """Whether a stream that dies in mid-text may go on with another target (`continuation.py`)."""
+    pieces: tuple[Piece, ...] = ()
+    """What the answers were that died before the one that goes on with them."""
     made_id: str = ""
 
     @property

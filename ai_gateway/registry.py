@@ -289,6 +289,7 @@ ROUTE_KEYS = {
     "sticky": "sticky",
     "timeouts": "timeouts",
     "continue_streams": "continues_streams",
+    "ask_to_continue": "asks_to_continue",
     "experiment": "experiment",
 }
 """The keys of a route in the settings, with the fields of its rule."""

@@ -185,7 +185,7 @@ def test_an_unknown_key_and_the_one_that_was_meant(site: Site, name: str, meant:
 
 WRONG_ROUTES: list[Any] = [
     *({"strategy": "best"}, {"sticky": "user"}, {"weights": [1, 2]}, {"weights": [0]}, {"timeouts": {"idle": 0}}),
-    *({"continue_streams": 1}, {"experiment": ""}, {"colour": "red"}),
+    *({"continue_streams": 1}, {"ask_to_continue": "yes"}, {"experiment": ""}, {"colour": "red"}),
 ]
 WRONG_LISTS_OF_TARGETS: list[Any] = ["openai/m", [], [1], [{}], [{"model": "openai/m"}]]
 WRONG_TARGETS: list[Any] = [
@@ -269,6 +269,7 @@ RIGHT: dict[str, list[Any]] = {
                 "sticky": "session",
                 "timeouts": {"first_byte": 20},
                 "continue_streams": True,
+                "ask_to_continue": True,
                 "experiment": "spring",
             }
         },

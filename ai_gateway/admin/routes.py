@@ -66,6 +66,7 @@ class RouteAdmin(ExplainAdmin, RouteTrialAdmin):
     inlines = (TargetInline,)
     fieldsets = (
         (None, {"fields": ("name", "description", "strategy", "sticky", "is_enabled")}),
+        (_("When a stream dies"), {"fields": ("continues_streams", "asks_to_continue"), "classes": ("collapse",)}),
         (_("Who may use it"), {"fields": ("is_public", "groups", "users")}),
         (_("For reports"), {"fields": ("tags",), "classes": ("collapse",)}),
     )

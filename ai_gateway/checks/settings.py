@@ -75,6 +75,7 @@ ROUTE_VALUES: Mapping[str, Callable[[Any], bool]] = {
     "weights": lambda value: isinstance(value, list | tuple) and all(map(is_count, value)),
     "timeouts": lambda value: is_timeouts(value),
     "continue_streams": lambda value: isinstance(value, bool),
+    "ask_to_continue": lambda value: isinstance(value, bool),
     "experiment": is_text,
 }
 """The keys of a route besides its targets, with what accepts their values."""
