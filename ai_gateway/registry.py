@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ai_gateway.allowances import LimitRule, LimitTable, read_limit
+from ai_gateway.breakers import BreakerPolicy
 from ai_gateway.calls import Caller, Target, Timeouts
 from ai_gateway.capabilities import CapabilityTable, Rule, read_rule
 from ai_gateway.conf import settings
@@ -65,6 +66,8 @@ class Snapshot:
     body_timeout: float
     retries: RetryPolicy
     """How often a call is tried."""
+    breakers: BreakerPolicy
+    """When a target counts as not well."""
     limits: LimitTable
     """The limits that calls have to keep to."""
     prices: PriceTable
@@ -199,6 +202,7 @@ def build(configurations: Sequence[Configuration]) -> Snapshot:
         max_upload_bytes=settings.MAX_UPLOAD_BYTES,
         body_timeout=settings.BODY_TIMEOUT,
         retries=settings.RETRIES,
+        breakers=settings.BREAKERS,
         limits=limits,
         prices=PriceTable([row for each in configurations for row in each.prices], price_catalogue),
         require_price=settings.REQUIRE_PRICE,

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from django.test import override_settings
 
-from ai_gateway import registry
+from ai_gateway import breakers, registry
 from ai_gateway.attempts import ask
 from ai_gateway.calls import Call, Caller, Reply, Target
 from ai_gateway.credentials import Secret
@@ -284,6 +284,21 @@ def test_who_asks_for_too_much_is_passed_on(waits: list[float]) -> None:
     reply, transport = attempt(refusal(429, None, (b"retry-after", b"3600")), good(), RETRIES={"rounds": 2})
     assert (reply.status, len(transport.requests), waits) == (429, 1, [])
     assert (b"retry-after", b"3600") in reply.headers
+
+
+def test_a_route_whose_targets_are_all_open_answers_without_waiting(waits: list[float]) -> None:
+    outcomes = [refusal(503) for _ in range(4)]
+    policy = {"consecutive": 1}
+    reply, transport = attempt(*outcomes, targets=BOTH, RETRIES={"rounds": 3}, BREAKERS=policy)
+    assert (reply.status, len(transport.requests), waits) == (503, 2, [])
+
+
+def test_a_strangers_limit_is_nobody_elses() -> None:
+    """Else anybody could have a target rest for all, with a credential that is used up."""
+    attempt(refusal(429, None, (b"retry-after", b"60")), caller=STRANGER)
+    assert breakers.states() == {}
+    attempt(refusal(429, None, (b"retry-after", b"60")))
+    assert breakers.states() == {"openai/m": "resting"}
 
 
 def test_there_is_an_end_to_it(waits: list[float]) -> None:
