@@ -131,10 +131,14 @@ async def run(attempt: Attempt, transport: Transport) -> Reply:
     exchange = _exchange(attempt, hop, send, request)
     if not provider.finish_within:
         return await exchange
-    meter.finish_within, meter.goes_on = provider.finish_within, True
+    meter.goes_on = True
     when_over = partial(accounting.finish_alone, meter, attempt.snapshot)
-    reply = await despite_its_caller(exchange, provider.finish_within, when_over)
-    meter.goes_on = False
+    try:
+        reply = await despite_its_caller(exchange, provider.finish_within, when_over)
+    except Exception:
+        meter.goes_on = False  # It failed, and its caller is still there.
+        raise
+    meter.finish_within, meter.goes_on = provider.finish_within, False
     return reply
 
 
@@ -217,6 +221,7 @@ class Pursuit:
         meter = self._meter
         meter.consumption = meter.listener = None
         meter.sent_at = meter.first_byte_at = None
+        meter.finish_within = 0.0
         if meter.hold is not None:
             meter.hold.leave_target()
 

@@ -361,3 +361,17 @@ def test_nothing_stays_open_when_judging_is_cancelled() -> None:
     with override_settings(AI_GATEWAY=OPTIONS):
         run(main())
     assert answer.is_closed
+
+
+@pytest.mark.parametrize(
+    "failed", [UpstreamClosed("gone"), Answer(b"{}", status=503, headers=[JSON])], ids=["an error", "a refusal"]
+)
+def test_whose_answer_is_read_on_to_the_end_depends_on_who_answers(failed: Answer | Exception) -> None:
+    """The first provider has its answers read on without their caller; it fails, and the second one answers."""
+    options = {**OPTIONS["PROVIDERS"], "openai": {"OPTIONS": {"api_key": "sk-x", "finish_within": 5}}}
+    meter = make_meter(make_call(body=b'{"model": "m"}', model="m"), HOLDER)
+    with override_settings(AI_GATEWAY={"PROVIDERS": options, "RETRIES": {"ambiguous": True}}):
+        transport = Scripted(failed, Answer(b"{}", headers=[JSON]))
+        reply = run(ask(meter, [Target("openai", "m"), Target("groq", "m")], registry.snapshot(), transport))
+    assert (reply.status, len(transport.requests)) == (200, 2)
+    assert (meter.goes_on, meter.finish_within) == (False, 0.0)

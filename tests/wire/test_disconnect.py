@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from tests.conftest import StartGateway
+from tests.effort import times
 from tests.gateway_process import GatewayProcess
 from tests.raw_client import RawClient, RawConnection
 from tests.upstream import (
@@ -137,10 +137,9 @@ def test_a_caller_that_takes_nothing_costs_no_memory(
     wait_until_left(upstream)
 
 
-def test_a_caller_that_takes_nothing_for_too_long_is_dropped(start_gateway: StartGateway, upstream: Upstream) -> None:
+def test_a_caller_that_takes_nothing_for_too_long_is_dropped(strict: RawClient, upstream: Upstream) -> None:
     """T7, T27."""
-    raw = RawClient(start_gateway(SEND_TIMEOUT=0.5).port)
-    connection, _ = stuck(raw, upstream)
+    connection, _ = stuck(strict, upstream)
     wait_until_left(upstream)
     connection.close()
 
@@ -215,9 +214,9 @@ def test_hundreds_of_callers_that_leave_at_random_points_leave_nothing(
 
 
 def leave_often(port: int, seed: int) -> None:
-    """Fifty calls, each left at some point: while it is sent, before or in its answer, or not at all."""
+    """Twenty-five calls, each left at some point: while it is sent, before or in its answer, or not at all."""
     dice = random.Random(seed)
-    for _ in range(50):
+    for _ in range(times(25)):
         with RawConnection(port) as connection:
             request = b"POST /v1/chat/completions HTTP/1.1\r\nhost: gateway.test\r\ncontent-type: application/json\r\n"
             request += f"{BEARER[0]}: {BEARER[1]}\r\ncontent-length: {len(STREAM_BODY)}\r\n\r\n".encode() + STREAM_BODY
