@@ -98,7 +98,7 @@ async def try_target(
         raise
     refused = failures.of_reply(reply)
     if refused is None:
-        breakers.note(target, is_good=True)
+        breakers.note(target, snapshot.breakers, is_good=True)
         return Result(reply, None, None)
     note_failure(attempt, refused, f"status {refused.status}")
     meter.fail_attempt(refused.status, refused.code, began_at)
@@ -116,15 +116,16 @@ def note_failure(attempt: Attempt, failure: Failure, what: str) -> None:
     if failure.is_fault:
         health.note(target.provider, failure.status, failure.code or "error")
         logger.warning("%s: %s: %s", attempt.call.request_id, target.provider, what)
-        breakers.note(target, is_good=False)
+        breakers.note(target, attempt.snapshot.breakers, is_good=False)
     else:
         breakers.end(target)
-    if failure.retry_after and failure.status in RESTING and attempt.credential is None:
-        breakers.rest(target, failure.retry_after)
+    is_for_all = attempt.credential is None and attempt.caller.credential is None
+    if failure.retry_after and failure.status in RESTING and is_for_all:
+        breakers.rest(target, failure.retry_after, attempt.snapshot.breakers)
 
 
 RESTING = frozenset((429, 503, 529))
-"""Statuses whose `retry-after` is meant for everybody."""
+"""Statuses whose `retry-after` is meant for everybody, if the credential is everybody's."""
 
 
 async def run(attempt: Attempt, transport: Transport, planned: Plan = plan) -> Reply:
@@ -244,7 +245,7 @@ class Pursuit:
             return None
         if failure.is_of_credential and self._has_another_credential(target):
             return target
-        if self._policy.is_repeatable(failure):
+        if self._policy.is_repeatable(failure) and not breakers.is_open(target):  # Who is not well is not waited for.
             self._again.append(target)
         if self._waiting:
             return self._waiting.pop(0)

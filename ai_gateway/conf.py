@@ -12,6 +12,7 @@ from typing import Any
 from django.conf import settings as django_settings
 from django.utils.crypto import salted_hmac
 
+from ai_gateway.breakers import BreakerPolicy
 from ai_gateway.bulkheads import Queue
 from ai_gateway.calls import Timeouts
 from ai_gateway.retries import RetryPolicy
@@ -144,6 +145,13 @@ class Settings:
         "least": 3}`: at most so often, each target so often, also if nobody knows whether the work was done, after so
         many seconds at most, and repetitions of so many percent of the calls under way, or so many in any case."""
         return RetryPolicy.read(self._get("RETRIES", {}))
+
+    @property
+    def BREAKERS(self) -> BreakerPolicy:
+        """When a target is asked last: `{"consecutive": 5, "volume": 20, "percent": 50, "window": 10, "open": 30,
+        "longest": 300}`: after so many failures in a row, or if of at least so many calls so many percent failed within
+        so many seconds; for so many seconds, longer each time in a row, up to so many."""
+        return BreakerPolicy.read(self._get("BREAKERS", {}))
 
     @property
     def TIME_ZONE(self) -> str:

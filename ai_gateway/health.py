@@ -14,7 +14,7 @@ import msgspec
 from asgiref.sync import sync_to_async
 from django.db import Error, connection
 
-from ai_gateway import __version__, breakers, overload, registry
+from ai_gateway import __version__, breakers, cooldowns, overload, registry
 from ai_gateway.bulkheads import Bulkhead
 from ai_gateway.calls import Headers, Reply
 
@@ -146,6 +146,7 @@ def providers(request_id: str) -> Reply:
             "broken": snapshot.broken.get(name),
             "last": asdict(_outcomes[name]) if name in _outcomes else None,
             "breakers": {target: state for target, state in states.items() if target.startswith(f"{name}/")},
+            "resting_credentials": cooldowns.resting(name),
         }
         for name in names
     }

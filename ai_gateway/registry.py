@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ai_gateway.allowances import LimitRule, LimitTable, read_limit
+from ai_gateway.breakers import BreakerPolicy
 from ai_gateway.bulkheads import Queue
 from ai_gateway.calls import Caller, Target
 from ai_gateway.capabilities import CapabilityTable, Rule, read_rule
@@ -73,6 +74,8 @@ class Snapshot:
     """How many more may wait, and how long."""
     retries: RetryPolicy
     """How often a call is tried."""
+    breakers: BreakerPolicy
+    """When a target counts as not well."""
     limits: LimitTable
     """The limits that calls have to keep to."""
     prices: PriceTable
@@ -214,6 +217,7 @@ def build(configurations: Sequence[Configuration]) -> Snapshot:
         max_calls=settings.MAX_CALLS or sys.maxsize,
         queue=settings.QUEUE,
         retries=settings.RETRIES,
+        breakers=settings.BREAKERS,
         limits=limits,
         prices=PriceTable([row for each in configurations for row in each.prices], price_catalogue),
         require_price=settings.REQUIRE_PRICE,

@@ -289,6 +289,21 @@ def test_who_asks_for_too_much_is_passed_on(waits: list[float]) -> None:
     assert (b"retry-after", b"3600") in reply.headers
 
 
+def test_a_route_whose_targets_are_all_open_answers_without_waiting(waits: list[float]) -> None:
+    outcomes = [refusal(503) for _ in range(4)]
+    policy = {"consecutive": 1}
+    reply, transport = attempt(*outcomes, targets=BOTH, RETRIES={"rounds": 3}, BREAKERS=policy)
+    assert (reply.status, len(transport.requests), waits) == (503, 2, [])
+
+
+def test_a_strangers_limit_is_nobody_elses() -> None:
+    """Else anybody could have a target rest for all, with a credential that is used up."""
+    attempt(refusal(429, None, (b"retry-after", b"60")), caller=STRANGER)
+    assert breakers.states() == {}
+    attempt(refusal(429, None, (b"retry-after", b"60")))
+    assert breakers.states() == {"openai/m": "resting"}
+
+
 def test_there_is_an_end_to_it(waits: list[float]) -> None:
     outcomes = [refusal(503) for _ in range(20)]
     _, transport = attempt(*outcomes, targets=BOTH, RETRIES={"rounds": 9, "attempts": 4})

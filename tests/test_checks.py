@@ -160,7 +160,8 @@ def test_every_key_has_a_rule_with_an_id_of_its_own() -> None:
 @pytest.mark.parametrize("key", sorted(conf.KEYS))
 def test_the_default_and_the_example_of_a_key_keep_its_rule(key: str, settings: Settings) -> None:
     settings.AI_GATEWAY = {}
-    if key not in ("TIMEOUTS", "RETRIES", "QUEUE"):  # Typed already: their defaults are those of the dataclasses.
+    # Typed already: their defaults are those of the dataclasses.
+    if key not in ("TIMEOUTS", "RETRIES", "QUEUE", "BREAKERS"):
         assert RULES[key].accepts(getattr(conf.settings, key))
     assert RULES[key].accepts(eval(RULES[key].example, {}))
 
@@ -243,6 +244,7 @@ WRONG: dict[str, tuple[str, list[Any]]] = {
     "USAGE_JOURNAL": ("E099", [None, 1, ["/var/lib"]]),
     "USAGE_STREAM_OPTIONS": ("E100", [None, 0, "no"]),
     "POLL": ("E023", NOT_POSITIVE),
+    "BREAKERS": ("E120", [None, 3, {"consecutive": 0}, {"volume": 1.5}, {"percent": 101}, {"open": "30"}, {"shut": 1}]),
     "RETRIES": ("E029", [None, 3, {"rounds": 0}, {"attempts": 1.5}, {"max_wait": -1}, {"ambiguous": 1}, {"tries": 2}]),
     "CAPABILITIES": (
         "E025",
@@ -306,6 +308,7 @@ RIGHT: dict[str, list[Any]] = {
     "USAGE_JOURNAL": [""],
     "USAGE_STREAM_OPTIONS": [True, False],
     "POLL": [0.5, 30],
+    "BREAKERS": [{}, {"consecutive": 1, "volume": 1, "percent": 0.5, "window": 60, "open": 0.5, "longest": 9}],
     "RETRIES": [{}, {"rounds": 2, "ambiguous": True, "max_wait": 0, "percent": 0, "least": 0, "attempts": 9}],
     "CAPABILITIES": [{}, {"openai/gpt-9*": {"images": False, "formats": ["openai_chat"], "max_output_tokens": 8192}}],
     "PRICES": [[], (), [{"provider": "openai", "model": "gpt-*", "input": 1, "output": "2.50"}]],

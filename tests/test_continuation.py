@@ -111,7 +111,7 @@ def whole(format: str, *texts: str) -> Answer:
 
 # What callers ask.
 
-ASKED = {
+ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "openai_chat": ("/v1/chat/completions", {"messages": [{"role": "user", "content": "Hi"}]}),
     "openai_responses": ("/v1/responses", {"input": "Hi"}),
     "anthropic_messages": ("/v1/messages", {"max_tokens": 64, "messages": [{"role": "user", "content": "Hi"}]}),

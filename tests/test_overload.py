@@ -64,6 +64,7 @@ def books(monkeypatch: pytest.MonkeyPatch) -> Books:
 def _places(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(overload, "calls", Bulkhead())
     monkeypatch.setattr(health, "_is_draining", False)
+    monkeypatch.setattr(health, "_has_stopped", False)
     with override_settings(AI_GATEWAY=SETTINGS):
         yield
 
@@ -187,12 +188,14 @@ def test_who_hangs_up_while_it_waits_leaves_the_queue(books: Books) -> None:
     assert [entry.outcome for entry in books.entries] == ["answered", "disconnected"]
 
 
-def test_who_waits_while_the_process_begins_to_drain_is_refused(books: Books) -> None:
+def test_who_still_waits_when_the_process_stops_is_refused(books: Books) -> None:
     async def main() -> Reply:
         await ask(arrival(), Request())
         task = asyncio.ensure_future(ask(arrival(), Request()))
         await until_it_waits()
-        gateway.start_draining()
+        health.start_draining()
+        health.stop()
+        gateway.end_calls(asyncio.get_running_loop())
         return await task
 
     assert code_of(run(main())) == (503, "gateway_draining")

@@ -13,6 +13,7 @@ from django.conf import settings as site
 from django.core.checks import CheckMessage, Error, register
 
 from ai_gateway import conf
+from ai_gateway.breakers import BreakerPolicy
 from ai_gateway.bulkheads import Queue
 from ai_gateway.calls import UNLIMITED, Timeouts
 from ai_gateway.capabilities import read_rule
@@ -124,6 +125,20 @@ def is_retries(value: Any) -> bool:
         )
         and is_count(value.get("attempts", 1))
         and is_count(value.get("rounds", 1))
+    )
+
+
+BREAKER_NAMES = [field.name for field in fields(BreakerPolicy)]
+
+
+def is_breakers(value: Any) -> bool:
+    """Whether it is what `BreakerPolicy` takes."""
+    return (
+        is_mapping(value, is_positive)
+        and set(value) <= set(BREAKER_NAMES)
+        and is_count(value.get("consecutive", 1))
+        and is_count(value.get("volume", 1))
+        and value.get("percent", 100) <= 100
     )
 
 
@@ -345,6 +360,12 @@ RULES: dict[str, Rule] = {
         expected="a dict with keys out of attempts, rounds, ambiguous, max_wait, percent and least",
         example='{"rounds": 2, "max_wait": 10}',
         accepts=is_retries,
+    ),
+    "BREAKERS": Rule(
+        id="ai_gateway.E120",
+        expected=f"a dict with keys out of {', '.join(BREAKER_NAMES)}",
+        example='{"consecutive": 5, "open": 30}',
+        accepts=is_breakers,
     ),
     "POLL": _seconds("ai_gateway.E023", "2.0"),
     "CAPABILITIES": Rule(
