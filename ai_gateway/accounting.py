@@ -18,11 +18,11 @@ import msgspec
 from ai_gateway import estimates, health, money, ratelimits, unpriced
 from ai_gateway import ledger as ledgers
 from ai_gateway.calls import Reply, ReplyBody
-from ai_gateway.consumption import NOTHING, UNUSED, Consumption
+from ai_gateway.consumption import NOTHING, UNUSED, Consumption, together
 from ai_gateway.errors import LimitReached
 from ai_gateway.finishing import read_on
-from ai_gateway.meter import LONGEST, TRACKED, Entry, Meter, Outcome, cut
-from ai_gateway.protocols.conversation import TokenUsage
+from ai_gateway.meter import LONGEST, TRACKED, Entry, Meter, Outcome, Piece, cut
+from ai_gateway.protocols.conversation import BUCKETS, TokenUsage
 from ai_gateway.registry import Snapshot
 
 logger = logging.getLogger("ai_gateway")
@@ -48,11 +48,56 @@ def close(meter: Meter, snapshot: Snapshot) -> Entry | None:
 def _close(meter: Meter, snapshot: Snapshot) -> Entry | None:
     consumption = meter.consumption = _consumption(meter)
     cost = cost_of(meter, snapshot)
+    if meter.pieces:
+        consumption, cost = _with_pieces(meter, consumption, cost)
     if meter.hold is not None:
         meter.hold.settle(consumption, cost)
     if not meter.attempts and not meter.caller.is_authenticated:
         return None  # A stranger whose call led nowhere: anybody could fill the ledger with these.
     return _entry(meter, consumption, cost)
+
+
+def close_piece(meter: Meter, snapshot: Snapshot, characters: int) -> TokenUsage:
+    """End the measure of an answer that died and is to be gone on with behind so many characters. Its attempt was
+    written into the trail as the last one. Gives what it used."""
+    consumption = meter.consumption = _consumption(meter)
+    cost = cost_of(meter, snapshot)
+    tokens = consumption.tokens if consumption is not None else NOTHING
+    meter.trail[-1] |= {"characters": characters, **told(tokens, cost)}
+    if meter.hold is not None:
+        meter.hold.leave_target(consumption or UNUSED, cost)
+    meter.pieces += (Piece(consumption, cost, meter.sent_at, meter.first_byte_at, meter.first_token_at),)
+    meter.consumption = meter.listener = meter.outcome = meter.error = None
+    meter.sent_at = meter.first_byte_at = meter.first_token_at = None
+    return tokens
+
+
+def told(tokens: TokenUsage, cost: int | None) -> dict[str, Any]:
+    """Write what a piece of an answer used, for the trail."""
+    return {
+        "tokens": {name: count for name in BUCKETS if (count := getattr(tokens, name))},
+        "is_estimated": tokens.is_estimated,
+        "cost_nanos": cost,
+    }
+
+
+def _with_pieces(meter: Meter, last: Consumption | None, cost: int | None) -> tuple[Consumption, int | None]:
+    """Add to what the last answer used what those used that died before it, and note it in the trail. Limits of the
+    last target count its own part."""
+    first = meter.pieces[0]
+    meter.sent_at, meter.first_byte_at, meter.first_token_at = first[2:]
+    if last is None:
+        cost = 0  # Nobody went on.
+    elif meter.target is not None:
+        names = {"provider": meter.target.provider, "model": meter.target.model, "status": 200}
+        meter.trail.append({**names, **told(last.tokens, cost)})
+    if meter.hold is not None:
+        meter.hold.leave_target(last, cost)
+    found = [piece.consumption for piece in meter.pieces if piece.consumption is not None]
+    found += [last] if last is not None else []
+    costs = [*(piece.cost_nanos for piece in meter.pieces), cost]
+    known = [each for each in costs if each is not None]
+    return together(found), sum(known) if len(known) == len(costs) else None
 
 
 def _consumption(meter: Meter) -> Consumption | None:

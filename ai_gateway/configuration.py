@@ -56,6 +56,9 @@ class RouteRule(NamedTuple):
     continues_streams: bool = False
     """Whether a stream that dies in mid-text goes on with the next target."""
 
+    asks_to_continue: bool = False
+    """Whether models that do not go on with the beginning of an answer are asked to."""
+
     experiment: str = ""
     """What the experiment is called in reports."""
 

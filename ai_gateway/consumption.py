@@ -8,11 +8,12 @@ marked as estimated.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from ai_gateway.protocols.conversation import TokenUsage
+from ai_gateway.protocols.conversation import TokenUsage, total
 
 NOTHING = TokenUsage()
 
@@ -34,6 +35,15 @@ class Consumption(msgspec.Struct, frozen=True, kw_only=True):
 
 UNUSED = Consumption()
 """What a call used that costs nothing wherever it goes."""
+
+
+def together(parts: Sequence[Consumption]) -> Consumption:
+    """Add up what several answers used that are one to their caller. The names are those of the last."""
+    units: Counter[str] = Counter()
+    for part in parts:
+        units.update(part.units)
+    last = parts[-1] if parts else UNUSED
+    return msgspec.structs.replace(last, tokens=total(part.tokens for part in parts), units=units)
 
 
 class Listener(ABC):

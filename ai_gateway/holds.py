@@ -56,11 +56,12 @@ class Hold:
                 self.warnings.append(taken)
                 notices.warn(due.rule, charge, state, self._caller)
 
-    def leave_target(self) -> None:
-        """Give back what was taken for a target that failed without having used anything."""
+    def leave_target(self, consumption: Consumption | None = None, cost_nanos: int | None = None) -> None:
+        """Settle what was taken for a target by what it used: nothing, if it failed before it answered."""
         left = [taken for taken in self.taken if taken.due.rule.scope in TARGET_SCOPES]
         if left:
-            self._store.settle(self.call, [Settlement(taken.charge, 0) for taken in left])
+            actual = [0 if consumption is None else used(taken.due, consumption, cost_nanos) for taken in left]
+            self._store.settle(self.call, list(map(Settlement, (taken.charge for taken in left), actual)))
             self.taken = [taken for taken in self.taken if taken not in left]
 
     def settle(self, consumption: Consumption | None, cost_nanos: int | None) -> None:

@@ -46,6 +46,7 @@ ROUTE_FIELDS = (
     "sticky",
     "timeouts",
     "continues_streams",
+    "asks_to_continue",
     "experiment",
     "tags",
     "is_public",

@@ -11,14 +11,14 @@ import time
 from enum import Enum
 from functools import lru_cache
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from ai_gateway import traffic
 from ai_gateway.calls import Arrival, Call, Caller, Target
 from ai_gateway.consumption import Consumption, Listener
-from ai_gateway.errors import GatewayError, Kind, LimitReached
+from ai_gateway.errors import GatewayError, Kind, LimitReached, Overloaded
 from ai_gateway.facts import Facts
 from ai_gateway.holds import Hold
 
@@ -114,6 +114,17 @@ class Entry(msgspec.Struct, kw_only=True):
     cost_nanos: int | None = None
 
 
+class Piece(NamedTuple):
+    """A part of an answer whose provider died: what it used and cost, and when it was asked and began, in seconds of
+    `time.perf_counter()`."""
+
+    consumption: Consumption | None
+    cost_nanos: int | None
+    sent_at: float | None
+    first_byte_at: float | None
+    first_token_at: float | None
+
+
 class Meter(msgspec.Struct):
     """Measures one call. Whoever serves the call notes here what happens; `accounting.py` reads it at the end."""
 
@@ -146,6 +157,10 @@ class Meter(msgspec.Struct):
     """For how many seconds the provider's answer is read on if the caller leaves (`finishing.py`)."""
     goes_on: bool = False
     """Whether the answer is read on although its caller has left, so that this is not the end of the call."""
+    continues_streams: bool = False
+    """Whether a stream that dies in mid-text may go on with another target (`continuation.py`)."""
+    pieces: tuple[Piece, ...] = ()
+    """What the answers were that died before the one that goes on with them."""
     made_id: str = ""
     made_facts: Facts | None = None
 
@@ -206,6 +221,8 @@ def outcome_of(error: GatewayError, *, was_sent: bool) -> Outcome:
         return Outcome.STOPPED
     if isinstance(error, LimitReached):
         return Outcome.LIMITED
+    if type(error) is Overloaded:
+        return Outcome.REFUSED
     if error.kind is Kind.TIMEOUT:
         return Outcome.TIMED_OUT
     return Outcome.FAILED if was_sent or error.status >= 500 else Outcome.REFUSED

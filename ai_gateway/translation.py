@@ -32,7 +32,7 @@ class Translation:
     `listener` hears what it means before anything of it is changed for the caller.
     """
 
-    __slots__ = ("_listener", "_model", "_reader", "_splitter", "_undoing", "_writer", "failure", "is_over")
+    __slots__ = ("_listener", "_model", "_reader", "_splitter", "_undoing", "failure", "is_over", "writer")
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Translation:
         self._listener = listener
         self._splitter = splitter
         self._reader = reader
-        self._writer = writer
+        self.writer = writer
         self._undoing = Undoing(emulation) if emulation is not None else None
         self.is_over = False
         self.failure: GatewayError | None = None
@@ -84,22 +84,22 @@ class Translation:
                 event = msgspec.structs.replace(event, model=self._model)
             if isinstance(event, Failed):
                 self.failure = event.error
-                written.append(self._writer.fail(event.error, request_id))
+                written.append(self.writer.fail(event.error, request_id))
             elif self._undoing is not None:
-                written += [self._writer.write(undone) for undone in self._undoing.feed(event)]
+                written += [self.writer.write(undone) for undone in self._undoing.feed(event)]
             else:
-                written.append(self._writer.write(event))
+                written.append(self.writer.write(event))
         return b"".join(written)
 
     def fail(self, error: GatewayError, request_id: str) -> bytes:
         """End the caller's stream with an error of the gateway's own."""
         self.is_over = True
         self.failure = error
-        return self._writer.fail(error, request_id)
+        return self.writer.fail(error, request_id)
 
     def keep_alive(self) -> bytes:
         """Write a sign of life."""
-        return self._writer.keep_alive()
+        return self.writer.keep_alive()
 
 
 class TranslatedStream(ReplyBody):
@@ -126,6 +126,11 @@ class TranslatedStream(ReplyBody):
         self._interval = interval
         self._is_noted = False
         self.is_broken = False
+
+    @property
+    def writer(self) -> StreamWriter:
+        """What writes it."""
+        return self._translation.writer
 
     async def __anext__(self) -> bytes:
         if self._ready:

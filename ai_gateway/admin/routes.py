@@ -72,8 +72,9 @@ class RouteAdmin(ExplainAdmin, RouteTrialAdmin):
     inlines = (TargetInline,)
     fieldsets = (
         (None, {"fields": ("name", "description", "strategy", "sticky", "is_enabled")}),
+        (_("Timeouts"), {"fields": ("timeouts",), "classes": ("collapse",)}),
+        (_("When a stream dies"), {"fields": ("continues_streams", "asks_to_continue"), "classes": ("collapse",)}),
         (_("Who may use it"), {"fields": ("is_public", "groups", "users")}),
-        (_("Timeouts and streams"), {"fields": ("timeouts", "continues_streams"), "classes": ("collapse",)}),
         (_("For reports"), {"fields": ("experiment", "tags"), "classes": ("collapse",)}),
     )
 

@@ -134,8 +134,13 @@ class UsageRecordAdmin(ExportAdmin, UsageAdmin):
 
 
 def failure(attempt: dict[str, Any]) -> str:
-    """Say how an attempt failed."""
-    return f"{attempt.get('status')} {attempt.get('error') or ''}, {attempt.get('ms')} ms"
+    """Say how an attempt failed, or what a piece of an answer was that others went on with."""
+    if "ms" not in attempt:
+        return f"{sum(attempt['tokens'].values()):,} tokens"
+    place = ""
+    if "characters" in attempt:
+        place = f", after {attempt['characters']:,} characters and {sum(attempt['tokens'].values()):,} tokens"
+    return f"{attempt.get('status')} {attempt.get('error') or ''}, {attempt.get('ms')} ms{place}"
 
 
 def table(rows: list[tuple[Any, str]]) -> SafeString:

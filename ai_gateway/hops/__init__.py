@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from ai_gateway.errors import Unsupported
 from ai_gateway.hops.base import Attempt, Hop
+from ai_gateway.hops.continuing import CHAT_ONLY, Continuing
 from ai_gateway.hops.counting import Counting, counter_of, has_counter
 from ai_gateway.hops.embedding import Embedding, is_needed
 from ai_gateway.hops.generation import Generation
 from ai_gateway.hops.native import Native
+from ai_gateway.hops.rewriting import Rewriting, rewritable
 from ai_gateway.hops.split import needs_responses
 from ai_gateway.protocols import PROTOCOLS
+from ai_gateway.protocols.splicing import Splice
 
 
 def plan(attempt: Attempt) -> Hop:
@@ -17,19 +21,44 @@ def plan(attempt: Attempt) -> Hop:
     A provider that speaks the caller's format gets the caller's bytes. The one exception is OpenAI's own split: models
     that refuse function tools with reasoning in chat completions are reached through Responses.
     """
-    call, provider = attempt.call, attempt.provider
+    call = attempt.call
     if call.method != "POST" or not isinstance(call.body, bytes):
         return Native(attempt)
     if not call.dialect.is_generation:
         return _other(attempt)
-    capabilities = attempt.capabilities
-    spoken = call.dialect.name
-    if spoken in (capabilities.formats or provider.dialects):
-        is_split = spoken == "openai_chat" and capabilities.tools_need_responses and needs_responses(attempt)
-        return Generation(attempt, "openai_responses") if is_split else Native(attempt)
-    formats = capabilities.formats or provider.formats
-    format = next((name for name in formats if name in PROTOCOLS), None)
+    if is_spoken(attempt):
+        may_split = call.dialect.name == "openai_chat" and attempt.capabilities.tools_need_responses
+        if may_split and needs_responses(attempt):
+            return Generation(attempt, "openai_responses")
+        return _spoken(attempt) if attempt.meter.continues_streams else Native(attempt)
+    format = _best_format(attempt)
     return Native(attempt) if format is None else Generation(attempt, format)
+
+
+def _spoken(attempt: Attempt) -> Hop:
+    """Choose the way of a call whose stream may go on elsewhere, to a provider of its format."""
+    request = rewritable(attempt)
+    return Native(attempt) if request is None else Rewriting(attempt, request)
+
+
+def plan_rest(attempt: Attempt, splice: Splice) -> Hop:
+    """Choose the way of a call for the rest of an answer. Raises Unsupported if there is none."""
+    if attempt.capabilities.prefill in CHAT_ONLY:
+        return Continuing(attempt, "openai_chat", splice)
+    format = attempt.call.dialect.name if is_spoken(attempt) else _best_format(attempt)
+    if format is None:
+        raise Unsupported("This provider cannot go on with an answer.")
+    return Continuing(attempt, format, splice)
+
+
+def is_spoken(attempt: Attempt) -> bool:
+    """Whether the attempt's provider speaks the caller's format."""
+    return attempt.call.dialect.name in (attempt.capabilities.formats or attempt.provider.dialects)
+
+
+def _best_format(attempt: Attempt) -> str | None:
+    formats = attempt.capabilities.formats or attempt.provider.formats
+    return next((name for name in formats if name in PROTOCOLS), None)
 
 
 def _other(attempt: Attempt) -> Hop:
@@ -40,4 +69,4 @@ def _other(attempt: Attempt) -> Hop:
     return Embedding(attempt) if is_needed(attempt) else Native(attempt)
 
 
-__all__ = ["Attempt", "Hop", "plan"]
+__all__ = ["Attempt", "Hop", "plan", "plan_rest"]

@@ -34,7 +34,8 @@ from ai_gateway.protocols.conversation import Answer, Stop, TokenUsage
 from ai_gateway.protocols.emulation import undo
 from ai_gateway.protocols.events import Failed, Started
 from ai_gateway.protocols.jsontext import dumps, loads
-from ai_gateway.protocols.protocol import Head, Outgoing
+from ai_gateway.protocols.protocol import Head, Outgoing, StreamWriter
+from ai_gateway.protocols.splicing import Splice, is_possible
 from ai_gateway.protocols.tool_ids import made_id
 from ai_gateway.protocols.transcript import Collector, replay
 from ai_gateway.protocols.writing import write_request
@@ -95,7 +96,7 @@ class Generation(Hop):
     def request(self) -> UpstreamRequest:
         """See Hop.request()."""
         attempt, call = self.attempt, self.attempt.call
-        self._outgoing = outgoing = write_request(self._theirs, self._request, self._destination)
+        self._outgoing = outgoing = self._write()
         path, query = self._theirs.target(self._destination.model, self._request.stream)
         headers = translated_request_headers(call, outgoing.headers)
         translated = msgspec.structs.replace(
@@ -110,6 +111,18 @@ class Generation(Hop):
             model=self._destination.model,
         )
         return attempt.provider.build(translated, attempt.caller, self._destination.model)
+
+    def _write(self) -> Outgoing:
+        return write_request(self._theirs, self._request, self._destination)
+
+    def _writer(self) -> StreamWriter:
+        """Make what writes a stream to the caller."""
+        writer = self._ours.stream_writer(self._request, self._carrier, self._head)
+        if not self.attempt.meter.continues_streams or not is_possible(self._request):
+            return writer
+        emulation = self._outgoing.emulation
+        # Behind a stop sequence that is found here, the caller's answer is over, whatever becomes of the provider's.
+        return writer if emulation is not None and emulation.stop else Splice(writer)
 
     async def judge(self, response: UpstreamResponse) -> Reply:
         """See Hop.judge(). Raises the provider's error, to be written in the caller's format."""
@@ -158,7 +171,7 @@ class Generation(Hop):
     def _whole(self, answer: Answer, headers: Headers) -> Reply:
         """Write an answer that is there to its end: as JSON, or as the stream that the caller asked for."""
         if self._request.stream:
-            writer = self._ours.stream_writer(self._request, self._carrier, self._head)
+            writer = self._writer()
             body = b"".join(writer.write(event) for event in replay(answer))
             headers = [(b"content-type", self._ours.stream_type(self._head)), *headers[1:]]
         else:
@@ -170,37 +183,44 @@ class Generation(Hop):
     # A stream.
 
     async def _stream(self, response: UpstreamResponse) -> Reply:
-        attempt = self.attempt
-        interval = attempt.snapshot.keep_alive_interval
         translation = Translation(
             splitter=self._theirs.splitter(),
             reader=self._theirs.stream_reader(),
-            writer=self._ours.stream_writer(self._request, self._carrier, self._head),
+            writer=self._writer(),
             emulation=self._outgoing.emulation,
             model=self._destination.model,
             listener=self._listener,
         )
-        ready = b""
-        while not translation.is_over:
-            chunk = await response.read(interval)
-            if chunk is None:
-                break
-            events = translation.read(chunk)
-            content = next((event for event in events if not isinstance(event, Started)), None)
-            if isinstance(content, Failed):
-                attempt.meter.listener = None
-                raise content.error
-            ready += translation.write(events, attempt.call.request_id)
-            if content is not None:
-                break
-        headers = translated_headers(attempt, response, self._ours.stream_type(self._head))
-        headers = [header for header in headers if header[0] != b"cache-control"]
-        headers += ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"), *self._notes())
-        body = TranslatedStream(attempt.call, response, translation, attempt.meter, ready=ready, interval=interval)
-        return Reply(status=200, headers=headers, body=body)
+        headers = translated_headers(self.attempt, response, self._ours.stream_type(self._head))
+        return await stream_reply(self.attempt, response, translation, [*headers, *self._notes()])
 
     def _notes(self) -> Headers:
         return dropped_header(self._outgoing.dropped)
+
+
+async def stream_reply(
+    attempt: Attempt, response: UpstreamResponse, translation: Translation, headers: Headers
+) -> Reply:
+    """Wait for the first event with content, or one interval, and commit to the stream. Raises an error that comes
+    before it."""
+    interval = attempt.snapshot.keep_alive_interval
+    ready = b""
+    while not translation.is_over:
+        chunk = await response.read(interval)
+        if chunk is None:
+            break
+        events = translation.read(chunk)
+        content = next((event for event in events if not isinstance(event, Started)), None)
+        if isinstance(content, Failed):
+            attempt.meter.listener = None
+            raise content.error
+        ready += translation.write(events, attempt.call.request_id)
+        if content is not None:
+            break
+    headers = [header for header in headers if header[0] not in (b"cache-control", b"content-length")]
+    headers += ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
+    body = TranslatedStream(attempt.call, response, translation, attempt.meter, ready=ready, interval=interval)
+    return Reply(status=200, headers=headers, body=body)
 
 
 def dropped_header(dropped: Sequence[str]) -> Headers:

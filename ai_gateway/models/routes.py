@@ -70,6 +70,11 @@ class Route(TimeStamped):
         default=False,
         help_text=_("Whether a stream that dies in mid-text goes on with the next target. Both are paid for."),
     )
+    asks_to_continue = models.BooleanField(
+        _("ask to continue"),
+        default=False,
+        help_text=_("Whether models that do not go on with the beginning of an answer by themselves are asked to."),
+    )
     experiment = models.CharField(
         _("experiment"),
         max_length=LIMIT_OF_A_NAME,

@@ -102,6 +102,10 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     json_with_tools: bool = True
     """Whether both of these work beside function tools."""
 
+    prefill: Literal["", "native", "prefix", "continue_final_message"] = ""
+    """How it goes on with the beginning of an answer, where the last turn is the assistant's: "native" (by itself),
+    "prefix" (the message says `prefix: true`), "continue_final_message" (the body does), or "" (it begins anew)."""
+
     # Input.
 
     system_role: Literal["system", "developer"] = "system"

@@ -15,6 +15,7 @@ refuses the thing names it by that.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
 from typing import Any, Literal
 
@@ -335,6 +336,16 @@ class TokenUsage(Node, frozen=True, kw_only=True):
     def total_output(self) -> int:
         """All tokens of the answer, reasoning included."""
         return self.output + self.reasoning + self.output_audio + self.output_image
+
+
+BUCKETS = tuple(name for name in TokenUsage.__struct_fields__ if name != "is_estimated")
+
+
+def total(usages: Iterable[TokenUsage]) -> TokenUsage:
+    """Add up what several answers used."""
+    used = list(usages)
+    sums = {name: sum(getattr(each, name) for each in used) for name in BUCKETS}
+    return TokenUsage(**sums, is_estimated=any(each.is_estimated for each in used))
 
 
 class Answer(Node, frozen=True, kw_only=True):
