@@ -36,31 +36,42 @@ def what_it_wants(route: str, target: Target, facts: Facts, snapshot: Snapshot) 
     return None if conditions is None else unmet(conditions, facts)
 
 
+NEEDS = {
+    "images": ("images", "images"),
+    "files": ("files", "files"),
+    "audio": ("audio", "audio"),
+    "tools": ("tools", "tools"),
+    "structured_outputs": ("json_schema", "JSON Schemas"),
+}
+"""The columns of what models can do that are looked at, with the fact that needs each, and its name for people."""
+
+COLUMNS = ("context_window", *NEEDS)
+
+
 def able(targets: Sequence[Target], facts: Facts, snapshot: Snapshot) -> Sequence[Target]:
-    """Give the targets whose models are not known to lack what a call needs; all of them if each lacks something."""
-    columns = [capabilities_of(target, snapshot) for target in targets]
-    if len({_limits(each) for each in columns}) == 1:
-        return targets  # Whatever it needs, they are alike. The body is not even looked at.
-    left = [target for target, each in zip(targets, columns, strict=True) if lack(each, facts) is None]
+    """Give the targets whose models are not known to lack what a call needs; all of them if each lacks something.
+
+    Only that in which they differ is looked at: the body of a call to models that are alike is not even decoded.
+    """
+    if len(targets) < 2 or not facts.call.dialect.is_generation:
+        return targets
+    known = [capabilities_of(target, snapshot) for target in targets]
+    differing = [name for name in COLUMNS if len({getattr(each, name) for each in known}) > 1]
+    if not differing:
+        return targets
+    left = [target for target, each in zip(targets, known, strict=True) if lack(each, facts, differing) is None]
     return left or targets
 
 
-def lack(capabilities: Capabilities, facts: Facts) -> str | None:
-    """Name what a model is known to lack that a call needs; None if nothing."""
+def lack(capabilities: Capabilities, facts: Facts, columns: Sequence[str] = COLUMNS) -> str | None:
+    """Name what a model is known to lack, in these columns, that a call needs; None if nothing."""
     window = capabilities.context_window
-    if window and facts.input_tokens > window:
+    if window and "context_window" in columns and facts.input_tokens > window:
         return f"a context of more than {window} tokens"
-    if not facts.call.dialect.is_generation:
-        return None
-    asked = facts.asked
-    needs = (
-        ("images", asked.images, capabilities.images),
-        ("files", asked.files, capabilities.files),
-        ("audio", asked.audio, capabilities.audio),
-        ("tools", asked.tools, capabilities.tools),
-        ("JSON Schemas", asked.json_schema, capabilities.structured_outputs),
-    )
-    return next((name for name, is_needed, is_there in needs if is_needed and not is_there), None)
+    for column, (fact, name) in NEEDS.items():
+        if column in columns and not getattr(capabilities, column) and getattr(facts.asked, fact):
+            return name
+    return None
 
 
 def roomier(targets: Sequence[Target], than: Target, snapshot: Snapshot) -> list[Target]:
@@ -79,7 +90,3 @@ def capabilities_of(target: Target, snapshot: Snapshot) -> Capabilities:
     """Give what is known of a target's model."""
     provider = snapshot.providers.get(target.provider)
     return snapshot.capabilities.of(target.provider, provider.row if provider is not None else "", target.model or "")
-
-
-def _limits(each: Capabilities) -> tuple[object, ...]:
-    return each.images, each.files, each.audio, each.tools, each.structured_outputs, each.context_window

@@ -98,8 +98,10 @@ def test_if_all_lack_something_all_stay_and_the_first_says_why() -> None:
 
 def test_models_that_are_alike_cost_no_look_at_the_body(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ai_gateway.facts.loads", None)
+    snapshot = built()
     targets = [UNKNOWN, Target("vllm", "y")]
-    assert able(targets, facts(make_call(body=PICTURE)), built()) is targets
+    assert able(targets, facts(make_call(body=PICTURE)), snapshot) is targets
+    assert able([UNKNOWN, HUGE], facts(make_call(body=PICTURE)), snapshot) == [UNKNOWN, HUGE]
 
 
 def test_after_a_prompt_that_was_too_long_the_roomier_come_first() -> None:
