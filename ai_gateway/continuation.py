@@ -134,7 +134,12 @@ class ContinuedStream(ReplyBody):
                 return written
 
     async def _passing(self) -> bytes:
-        written = await self._stream.__anext__()
+        try:
+            written = await self._stream.__anext__()
+        except StopAsyncIteration:
+            if self._splice.error is None:
+                raise
+            written = b""
         error = self._splice.error
         if error is None or self._begin_switch(error):
             return written
@@ -159,7 +164,7 @@ class ContinuedStream(ReplyBody):
         meter, splice, snapshot = self._meter, self._splice, self._succession.snapshot
         assert meter.call is not None
         attempt = Attempt(meter.call, meter, snapshot, died, meter.attempts)
-        what = f"stream broken after {splice.length} characters: {error.message} {error.detail or ''}"
+        what = f"the stream died after {splice.length} characters: {error.message} {error.detail or ''}"
         attempts.note_failure(attempt, failure, what)
         meter.fail_attempt(failure.status, error.code, meter.sent_at or meter.call.received_at)
         splice.join(accounting.close_piece(meter, snapshot, splice.length))
