@@ -25,7 +25,7 @@ import django
 from asgiref.sync import ThreadSensitiveContext
 from django.core.handlers.asgi import ASGIHandler
 
-from ai_gateway import gateway, health
+from ai_gateway import gateway, health, overload
 from ai_gateway.calls import Arrival, Reply
 from ai_gateway.conf import settings
 from ai_gateway.errors import ClientDisconnected, MethodNotAllowed
@@ -133,7 +133,7 @@ class GatewayApplication:
                 await guard.reply(await _answer(arrival), arrival)
             else:
                 transport = state.get(TRANSPORT) or gateway.transport_of(loop)
-                await guard.reply(await gateway.handle(arrival, transport), arrival)
+                await guard.reply(await gateway.handle(arrival, transport, entrant=guard), arrival)
         except ClientDisconnected:
             return
         except asyncio.CancelledError:
@@ -145,6 +145,8 @@ class GatewayApplication:
                 raise
         finally:
             watch.end(guard)
+            if guard.has_place:
+                overload.calls.leave()
 
 
 async def _answer(arrival: Arrival) -> Reply:

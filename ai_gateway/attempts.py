@@ -2,8 +2,9 @@
 
 How far the call had come decides (`failures.py`): one that was not sent, or that the provider itself says it did not
 do, goes to the next target at once; one that was sent and never answered does so only if the operator allows it
-(`RETRIES`). A reply is committed to when its status is known to be good, of a stream when its first event is (`hops/`);
-after that nothing is tried again. Targets that are not well are asked last (`breakers.py`).
+(`RETRIES`), or to the same target once more if that knows it by a key (`idempotency.py`). A reply is committed to when
+its status is known to be good, of a stream when its first event is (`hops/`); after that nothing is tried again.
+Targets that are not well are asked last (`breakers.py`), and nobody when the call's time is over (`deadlines.py`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from time import perf_counter
 
 import msgspec
 
-from ai_gateway import accounting, admission, breakers, cooldowns, failures, health
+from ai_gateway import accounting, admission, breakers, cooldowns, deadlines, failures, health, idempotency
 from ai_gateway.calls import Reply, Target, UpstreamRequest
 from ai_gateway.concurrency import Send, limited
 from ai_gateway.cooldowns import LIMITED, REFUSED
@@ -39,9 +40,11 @@ async def ask(meter: Meter, targets: Sequence[Target], snapshot: Snapshot, trans
     if meter.caller.credential is not None:
         # A caller's own credential is for one provider, and no other gets to see it.
         order = [target for target in order if target.provider == order[0].provider]
+    # An upload is sent once, so that its first target is its last.
+    is_last = len(order) == 1 or (meter.call is not None and not isinstance(meter.call.body, bytes))
     budget.calls += 1
     try:
-        result = await try_target(meter, order[0], 1, snapshot, transport)
+        result = await try_target(meter, order[0], 1, snapshot, transport, is_last=is_last)
         if result.failure is not None:
             result = await Pursuit(meter, order, snapshot, transport).after(result)
     finally:
@@ -65,14 +68,22 @@ Plan = Callable[[Attempt], Hop]
 
 
 async def try_target(
-    meter: Meter, target: Target, number: int, snapshot: Snapshot, transport: Transport, planned: Plan = plan
+    meter: Meter,
+    target: Target,
+    number: int,
+    snapshot: Snapshot,
+    transport: Transport,
+    planned: Plan = plan,
+    *,
+    is_last: bool = False,
 ) -> Result:
-    """Ask one target, and note how it did."""
+    """Ask one target, and note how it did. `is_last` if there is no other to be asked after it."""
     assert meter.call is not None
     meter.begin_attempt(target)
     breakers.begin(target)
     began_at = perf_counter()
     attempt = Attempt(meter.call, meter, snapshot, target, number)
+    attempt.is_last = is_last
     try:
         reply = await run(attempt, transport, planned)
     except GatewayError as error:
@@ -87,7 +98,7 @@ async def try_target(
         raise
     refused = failures.of_reply(reply)
     if refused is None:
-        breakers.note(target, is_good=True)
+        breakers.note(target, snapshot.breakers, is_good=True)
         return Result(reply, None, None)
     note_failure(attempt, refused, f"status {refused.status}")
     meter.fail_attempt(refused.status, refused.code, began_at)
@@ -105,15 +116,16 @@ def note_failure(attempt: Attempt, failure: Failure, what: str) -> None:
     if failure.is_fault:
         health.note(target.provider, failure.status, failure.code or "error")
         logger.warning("%s: %s: %s", attempt.call.request_id, target.provider, what)
-        breakers.note(target, is_good=False)
+        breakers.note(target, attempt.snapshot.breakers, is_good=False)
     else:
         breakers.end(target)
-    if failure.retry_after and failure.status in RESTING and attempt.credential is None:
-        breakers.rest(target, failure.retry_after)
+    is_for_all = attempt.credential is None and attempt.caller.credential is None
+    if failure.retry_after and failure.status in RESTING and is_for_all:
+        breakers.rest(target, failure.retry_after, attempt.snapshot.breakers)
 
 
 RESTING = frozenset((429, 503, 529))
-"""Statuses whose `retry-after` is meant for everybody."""
+"""Statuses whose `retry-after` is meant for everybody, if the credential is everybody's."""
 
 
 async def run(attempt: Attempt, transport: Transport, planned: Plan = plan) -> Reply:
@@ -127,27 +139,40 @@ async def run(attempt: Attempt, transport: Transport, planned: Plan = plan) -> R
     if admission.is_needed(attempt.snapshot):
         await admission.admit(meter, attempt.target, attempt.snapshot)
     request = hop.request()
+    if provider.idempotency_header:
+        idempotency.mark(request, provider, meter.id, attempt.target)
+    if attempt.deadline is not None:
+        deadlines.check(attempt.deadline)
     meter.attempts += 1
     attempt.credential = provider.credential_in(request)
-    attempt.sent_at = meter.sent_at = perf_counter()
     send = provider.send or transport.send
     if provider.max_concurrency is not None:
-        send = limited(provider, send)
+        send = await limited(provider, send, meter, may_wait=attempt.is_last)
+    attempt.sent_at = meter.sent_at = perf_counter()
     exchange = _exchange(attempt, hop, send, request)
+    if attempt.deadline is not None:
+        exchange = deadlines.kept(exchange, attempt.deadline)
     if not provider.finish_within:
         return await exchange
-    meter.finish_within, meter.goes_on = provider.finish_within, True
+    meter.goes_on = True
     when_over = partial(accounting.finish_alone, meter, attempt.snapshot)
-    reply = await despite_its_caller(exchange, provider.finish_within, when_over)
-    meter.goes_on = False
+    try:
+        reply = await despite_its_caller(exchange, provider.finish_within, when_over)
+    except Exception:
+        meter.goes_on = False  # It failed, and its caller is still there.
+        raise
+    meter.finish_within, meter.goes_on = provider.finish_within, False
     return reply
 
 
 async def _exchange(attempt: Attempt, hop: Hop, send: Send, request: UpstreamRequest) -> Reply:
     """Send a request, and judge the answer."""
     provider, meter = attempt.provider, attempt.meter
-    response = await send(request, provider.timeouts or attempt.snapshot.timeouts)
+    timeouts, deadline = attempt.timeouts, attempt.deadline
+    response = await send(request, timeouts if deadline is None else deadlines.cut(timeouts, deadline))
     meter.first_byte_at = perf_counter()
+    if timeouts.stream or deadline is not None:
+        response = deadlines.bounded(response, deadline, timeouts.stream)
     try:
         reply = await hop.judge(response)
     except BaseException:
@@ -163,8 +188,15 @@ async def leave(meter: Meter, result: Result) -> None:
         await result.reply.aclose()
     meter.consumption = meter.listener = None
     meter.sent_at = meter.first_byte_at = None
+    meter.finish_within = 0.0
     if meter.hold is not None:
         meter.hold.leave_target()
+
+
+def has_time(meter: Meter, target: Target, snapshot: Snapshot, wait: float = 0.0) -> bool:
+    """Whether a call lasts long enough to ask a target after so many seconds."""
+    assert meter.call is not None
+    return deadlines.allows(deadlines.of(meter.call, snapshot.timeouts.of_target(meter.route, target)), wait)
 
 
 class Pursuit:
@@ -177,6 +209,7 @@ class Pursuit:
         self._policy = snapshot.retries
         self._first, self._waiting = order[0], list(order[1:])
         self._again: list[Target] = []
+        self._repeated: set[Target] = set()
         self._number = 1
         self._rounds = 1
 
@@ -185,14 +218,16 @@ class Pursuit:
         target = self._first
         while result.failure is not None:
             following = await self._following(target, result.failure)
-            if following is None or not budget.allows(self._policy):
+            if following is None or not self._has_time(following) or not budget.allows(self._policy):
                 return self._told(result)
             await leave(self._meter, result)
             target = following
             self._number += 1
             budget.repetitions += 1
             try:
-                result = await try_target(self._meter, target, self._number, self._snapshot, self._transport)
+                result = await try_target(
+                    self._meter, target, self._number, self._snapshot, self._transport, is_last=not self._waiting
+                )
             finally:
                 budget.repetitions -= 1
         return result
@@ -201,23 +236,42 @@ class Pursuit:
         """Choose who is asked next, and wait if need be. None: nobody."""
         # An upload's body may have begun to flow; it cannot be sent a second time.
         is_given = self._meter.call is not None and isinstance(self._meter.call.body, bytes)
-        if not is_given or self._number >= self._policy.attempts or not self._policy.is_worth_it(failure):
+        if not is_given or self._number >= self._policy.attempts:
+            return None
+        if failure.phase is Phase.AMBIGUOUS and self._is_done_once(target):
+            self._repeated.add(target)
+            return await self._waited(target, failure)
+        if not self._policy.is_worth_it(failure):
             return None
         if failure.is_of_credential and self._has_another_credential(target):
             return target
-        if self._policy.is_repeatable(failure):
+        if self._policy.is_repeatable(failure) and not breakers.is_open(target):  # Who is not well is not waited for.
             self._again.append(target)
         if self._waiting:
             return self._waiting.pop(0)
         if not self._again or self._rounds >= self._policy.rounds:
             return None
+        following = await self._waited(self._again[0], failure)
+        if following is not None:
+            self._rounds += 1
+            self._waiting, self._again = self._again[1:], []
+        return following
+
+    async def _waited(self, target: Target, failure: Failure) -> Target | None:
+        """Give a target back when it is time to ask it again. None, at once: that would take too long."""
         wait = self._policy.wait(failure, self._rounds)
-        if wait is None:
+        if wait is None or not self._has_time(target, wait):
             return None
         await asyncio.sleep(wait)
-        self._rounds += 1
-        self._waiting, self._again = self._again, []
-        return self._waiting.pop(0)
+        return target
+
+    def _has_time(self, target: Target, wait: float = 0.0) -> bool:
+        return has_time(self._meter, target, self._snapshot, wait)
+
+    def _is_done_once(self, target: Target) -> bool:
+        """Whether a target may be sent the same once more because it knows it by its key."""
+        provider = self._snapshot.providers[target.provider]
+        return idempotency.is_kept(provider) and target not in self._repeated
 
     def _has_another_credential(self, target: Target) -> bool:
         """Whether a target's provider has a credential that does not rest. The one that failed does."""

@@ -1,9 +1,8 @@
 """Who is well enough to be asked first? Targets that fail are asked last for a while, and then by one call at a time.
 
-A target's breaker opens after CONSECUTIVE failures in a row, or when of at least VOLUME calls in the last WINDOW
-seconds half have failed. It stays open for OPEN seconds, longer each time in a row, up to LONGEST. Then one call is
-let through (half open): if that does well the breaker closes, else it opens again. A provider that asks to be left
-alone for some seconds (`retry-after`) gets them.
+A target's breaker opens after some failures in a row, or when a share of many calls of late have failed (`BREAKERS`).
+It stays open for a while, longer each time in a row. Then one call is let through (half open): if that does well the
+breaker closes, else it opens again. A provider that asks to be left alone for some seconds (`retry-after`) gets them.
 
 Nobody is ever ejected: a target whose breaker is open is asked after all others, so the last one that is left is asked
 in any case. What is known is known to this process only, and forgotten with it.
@@ -13,20 +12,37 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ai_gateway.calls import Target
 
-CONSECUTIVE = 5
-VOLUME = 20
-SHARE = 0.5
-WINDOW = 10.0
-OPEN = 30.0
-LONGEST = 300.0
-
 REMEMBERED = 4096
 """Targets that are remembered: callers make up the names of some."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerPolicy:
+    """What `AI_GATEWAY["BREAKERS"]` says."""
+
+    consecutive: int = 5
+    """Failures in a row that open a breaker."""
+    volume: int = 20
+    """Calls of late below which their share of failures says nothing."""
+    percent: float = 50
+    """Percent of the calls of late that open a breaker if they failed."""
+    window: float = 10.0
+    """Seconds that are of late."""
+    open: float = 30.0
+    """Seconds for which a breaker is open at first."""
+    longest: float = 300.0
+    """Seconds for which a breaker is open, or a target rests, at most."""
+
+    @classmethod
+    def read(cls, entry: Mapping[str, Any]) -> BreakerPolicy:
+        """Read an entry of the settings. Raises TypeError for an unknown name."""
+        return cls(**entry)
 
 
 @dataclass(slots=True)
@@ -50,15 +66,15 @@ class Breaker:
             return "closed"
         return "open" if now < self.open_until or self.is_probing else "half-open"
 
-    def fail(self, now: float) -> None:
+    def fail(self, now: float, policy: BreakerPolicy) -> None:
         """Note a failure."""
         self.consecutive += 1
         self.recent.append((now, False))
-        if self.is_probing or self.consecutive >= CONSECUTIVE or self._fails_often(now):
+        if self.is_probing or self.consecutive >= policy.consecutive or self._fails_often(now, policy):
             self.is_probing = False
             if now >= self.open_until:
                 self.opened += 1
-                self.open_until = now + min(OPEN * self.opened, LONGEST)
+                self.open_until = now + min(policy.open * self.opened, policy.longest)
 
     def succeed(self, now: float) -> None:
         """Note a success."""
@@ -68,17 +84,17 @@ class Breaker:
             self.recent.clear()
         self.recent.append((now, True))
 
-    def _fails_often(self, now: float) -> bool:
-        while self.recent and self.recent[0][0] < now - WINDOW:
+    def _fails_often(self, now: float, policy: BreakerPolicy) -> bool:
+        while self.recent and self.recent[0][0] < now - policy.window:
             self.recent.popleft()
         failures = sum(not is_good for _, is_good in self.recent)
-        return len(self.recent) >= VOLUME and failures >= SHARE * len(self.recent)
+        return len(self.recent) >= policy.volume and 100 * failures >= policy.percent * len(self.recent)
 
 
 _breakers: dict[Target, Breaker] = {}
 
 
-def note(target: Target, *, is_good: bool) -> None:
+def note(target: Target, policy: BreakerPolicy, *, is_good: bool) -> None:
     """Note how a target did."""
     breaker = _breakers.get(target)
     now = time.monotonic()
@@ -86,7 +102,7 @@ def note(target: Target, *, is_good: bool) -> None:
         if breaker is not None:
             breaker.succeed(now)
         return
-    _of(target).fail(now)
+    _of(target).fail(now, policy)
 
 
 def begin(target: Target) -> None:
@@ -103,9 +119,15 @@ def end(target: Target) -> None:
         breaker.is_probing = False
 
 
-def rest(target: Target, seconds: float) -> None:
+def rest(target: Target, seconds: float, policy: BreakerPolicy) -> None:
     """Leave a target alone for some seconds, as its provider asked."""
-    _of(target).rests_until = time.monotonic() + min(seconds, LONGEST)
+    _of(target).rests_until = time.monotonic() + min(seconds, policy.longest)
+
+
+def is_open(target: Target) -> bool:
+    """Whether a target's breaker is open now."""
+    breaker = _breakers.get(target)
+    return breaker is not None and breaker.state(time.monotonic()) == "open"
 
 
 def _of(target: Target) -> Breaker:

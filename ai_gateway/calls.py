@@ -102,6 +102,8 @@ class Call(Value, frozen=True, kw_only=True):
     received_at: float
     model: str | None = None
     stream: bool = False
+    deadline: float | None = None
+    """When the caller wants the call to be over, in seconds of `time.perf_counter()`."""
 
 
 class Caller(Value, frozen=True, kw_only=True):
@@ -279,9 +281,16 @@ class Reply(Value, frozen=True, kw_only=True):
             await self.body.aclose()
 
 
+Phases = tuple[tuple[str, float], ...]
+"""Some of the phases of `Timeouts`, each with its seconds."""
+
+UNLIMITED = frozenset(("stream", "total"))
+"""The phases that have no limit if their seconds are 0."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """How long to wait for an upstream, in seconds, phase by phase."""
+    """How long to wait for an upstream, in seconds, phase by phase; and how long it may all take."""
 
     connect: float = 5.0
     """To resolve the name, open the socket and finish the TLS handshake."""
@@ -293,3 +302,9 @@ class Timeouts:
     """From the request's last byte to the response's status line: long, because a model may think for minutes."""
     idle: float = 300.0
     """Between two pieces of the response body."""
+    stream: float = 0.0
+    """From the response's head to its end. 0, for no limit: an answer that goes on coming holds no more than its caller
+    does, who may hang up."""
+    total: float = 0.0
+    """From the arrival of the call to the end of its answer, with everything in between: other targets that were asked
+    before, waits, the body. 0, for no limit."""

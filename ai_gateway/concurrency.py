@@ -1,51 +1,63 @@
 """How many calls does a provider take at once? Counted in this process, from the request to the end of its answer.
 
-One call more is not sent and does not wait: another target may be free, and a caller is better told than kept.
+One call more goes to another target, which may be free. Where there is none it may wait a little, if the provider has
+a queue (`Provider.queue`); else its caller is told at once.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from ai_gateway.bulkheads import Bulkhead, Queue
 from ai_gateway.calls import Timeouts, UpstreamRequest, UpstreamResponse
 from ai_gateway.errors import ProviderBusy
+from ai_gateway.meter import Meter
+from ai_gateway.overload import at_providers, party_of
 from ai_gateway.providers import Provider
 
 Send = Callable[[UpstreamRequest, Timeouts], Coroutine[Any, Any, UpstreamResponse]]
 
-_under_way: Counter[str] = Counter()
+NO_QUEUE = Queue(size=0)
 
 
-def limited(provider: Provider, send: Send) -> Send:
-    """Wrap a way to reach a provider that has a limit, so that it keeps to it. Raises ProviderBusy."""
+async def limited(provider: Provider, send: Send, meter: Meter, *, may_wait: bool) -> Send:
+    """Take a place at a provider that has a limit, and give the way to reach it. That is to be gone once, and at once:
+    the end of the answer gives the place back. Raises ProviderBusy."""
     limit = provider.max_concurrency
     assert limit is not None
+    bulkhead = at_providers[provider.name]
+    if not bulkhead.enter(limit):
+        # A copy of a call is nobody's, and keeps nobody waiting.
+        queue = provider.queue if may_wait and not meter.is_mirror else None
+        await _wait(bulkhead, limit, queue or NO_QUEUE, provider, meter)
 
     async def send_within(request: UpstreamRequest, timeouts: Timeouts) -> UpstreamResponse:
-        if _under_way[provider.name] >= limit:
-            raise ProviderBusy(f"The provider {provider.name!r} takes no more calls at the moment.", retry_after=1)
-        _under_way[provider.name] += 1
         try:
-            return Counted(await send(request, timeouts), provider.name)
+            return Counted(await send(request, timeouts), bulkhead)
         except BaseException:
-            _under_way[provider.name] -= 1
+            bulkhead.leave()
             raise
 
     return send_within
 
 
+async def _wait(bulkhead: Bulkhead, limit: int, queue: Queue, provider: Provider, meter: Meter) -> None:
+    waiter = bulkhead.line_up(party_of(meter.caller, meter.arrival.client), limit, queue.size)
+    if waiter is None or not await bulkhead.wait(waiter, queue.seconds):
+        raise ProviderBusy(f"The provider {provider.name!r} takes no more calls at the moment.", retry_after=1)
+
+
 class Counted(UpstreamResponse):
-    """An answer that gives its place free when it is closed."""
+    """An answer that gives its place back when it is closed."""
 
-    __slots__ = ("_is_open", "_provider", "_response")
+    __slots__ = ("_bulkhead", "_is_open", "_response")
 
-    def __init__(self, response: UpstreamResponse, provider: str) -> None:
+    def __init__(self, response: UpstreamResponse, bulkhead: Bulkhead) -> None:
         self.status = response.status
         self.headers = response.headers
         self._response = response
-        self._provider = provider
+        self._bulkhead = bulkhead
         self._is_open = True
 
     def take_rest(self) -> bytes | None:
@@ -67,4 +79,4 @@ class Counted(UpstreamResponse):
     def _leave(self) -> None:
         if self._is_open:
             self._is_open = False
-            _under_way[self._provider] -= 1
+            self._bulkhead.leave()

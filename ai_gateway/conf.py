@@ -12,6 +12,8 @@ from typing import Any
 from django.conf import settings as django_settings
 from django.utils.crypto import salted_hmac
 
+from ai_gateway.breakers import BreakerPolicy
+from ai_gateway.bulkheads import Queue
 from ai_gateway.calls import Timeouts
 from ai_gateway.retries import RetryPolicy
 
@@ -86,9 +88,19 @@ class Settings:
         return self._get("SEND_TIMEOUT", 60.0)  # type: ignore[no-any-return]
 
     @property
+    def MAX_CALLS(self) -> int:
+        """How many calls one process serves at once. 0: as many as come."""
+        return self._get("MAX_CALLS", 1000)  # type: ignore[no-any-return]
+
+    @property
+    def QUEUE(self) -> Queue:
+        """How many calls more may wait until one has ended, and for how many seconds: `{"size": 100, "seconds": 2}`."""
+        return Queue(**self._get("QUEUE", {}))
+
+    @property
     def TIMEOUTS(self) -> Timeouts:
-        """Seconds to wait for an upstream, by phase: `{"connect": 5, "pool": 5, "write": 30, "first_byte": 600,
-        "idle": 300}`."""
+        """Seconds to wait for an upstream, by phase: `{"connect": 5, "pool": 5, "write": 30, "first_byte": 600, "idle":
+        300, "stream": 0, "total": 0}`; the last two are for an answer's body and for the whole call, 0 for no limit."""
         return Timeouts(**self._get("TIMEOUTS", {}))
 
     @property
@@ -112,6 +124,11 @@ class Settings:
         return self._get("DRAIN_TIMEOUT", 20.0)  # type: ignore[no-any-return]
 
     @property
+    def DRAIN_DELAY(self) -> float:
+        """Seconds after SIGTERM in which new connections are still taken, while `/health/ready` says 503 already."""
+        return self._get("DRAIN_DELAY", 0.0)  # type: ignore[no-any-return]
+
+    @property
     def METRICS_TOKEN(self) -> str | None:
         """A bearer token that opens `/health/providers`, as `env:`, `file:` or literal; staff users need none."""
         return self._get("METRICS_TOKEN", None)  # type: ignore[no-any-return]
@@ -128,6 +145,13 @@ class Settings:
         "least": 3}`: at most so often, each target so often, also if nobody knows whether the work was done, after so
         many seconds at most, and repetitions of so many percent of the calls under way, or so many in any case."""
         return RetryPolicy.read(self._get("RETRIES", {}))
+
+    @property
+    def BREAKERS(self) -> BreakerPolicy:
+        """When a target is asked last: `{"consecutive": 5, "volume": 20, "percent": 50, "window": 10, "open": 30,
+        "longest": 300}`: after so many failures in a row, or if of at least so many calls so many percent failed within
+        so many seconds; for so many seconds, longer each time in a row, up to so many."""
+        return BreakerPolicy.read(self._get("BREAKERS", {}))
 
     @property
     def TIME_ZONE(self) -> str:

@@ -90,11 +90,11 @@ class Succession:
     async def go_on(self, targets: Sequence[Target], splice: Splice) -> Reply | None:
         """Ask these targets for the rest until one gives it. None: nobody does."""
         for target in targets:
-            if not self.may_ask():
+            if not self.may_ask() or not attempts.has_time(self.meter, target, self.snapshot):
                 return None
             budget.repetitions += 1
             try:
-                result = await self._try(target, splice)
+                result = await self._try(target, splice, is_last=target is targets[-1])
             finally:
                 budget.repetitions -= 1
             if result.failure is None:
@@ -105,10 +105,12 @@ class Succession:
                 return None
         return None
 
-    async def _try(self, target: Target, splice: Splice) -> attempts.Result:
+    async def _try(self, target: Target, splice: Splice, *, is_last: bool) -> attempts.Result:
         planned = partial(plan_rest, splice=splice)
         number = self.meter.attempts + 1
-        return await attempts.try_target(self.meter, target, number, self.snapshot, self._transport, planned)
+        return await attempts.try_target(
+            self.meter, target, number, self.snapshot, self._transport, planned, is_last=is_last
+        )
 
 
 class ContinuedStream(ReplyBody):

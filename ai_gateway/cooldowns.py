@@ -49,6 +49,12 @@ def is_resting(provider: str, credential: str) -> bool:
     return _until.get((provider, credential), 0.0) > time.monotonic()
 
 
+def resting(provider: str) -> dict[str, float]:
+    """Tell a provider's credentials that rest, by name, each with the seconds for which it still does."""
+    now = time.monotonic()
+    return {name: round(until - now, 1) for (owner, name), until in _until.items() if owner == provider and until > now}
+
+
 def forget() -> None:
     """Forget everything."""
     _until.clear()

@@ -24,8 +24,10 @@ ALLOW_HEADERS = (
     "x-api-key",
     "x-goog-api-key",
     "x-goog-api-client",
-    # The gateway's own: which provider, and what the call is accounted to.
+    "x-server-timeout",
+    # The gateway's own: which provider, how long it may take, and what the call is accounted to.
     "x-provider",
+    "x-gateway-timeout",
     "x-request-id",
     "x-project-id",
     "x-organization-id",

@@ -1,12 +1,16 @@
-"""Secrets that do not show themselves, and references to where they are kept."""
+"""Secrets that do not show themselves, and references to where they are kept.
+
+The files that secrets were read from are remembered, so that who keeps the secrets can tell when to read them again.
+"""
 
 from __future__ import annotations
 
 import os
 import posixpath
+import stat
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
-from pathlib import Path
+from typing import NamedTuple
 
 
 class Secret:
@@ -42,7 +46,7 @@ def resolve(reference: str) -> Secret | None:
     if reference.startswith("env:"):
         value = os.environ.get(reference[4:], "")
     elif reference.startswith("file:"):
-        value = Path(reference[5:]).read_text(encoding="utf-8", errors="replace")
+        value = read_file(reference[5:])
     else:
         value = reference
     value = value.strip()
@@ -53,6 +57,51 @@ def resolve(reference: str) -> Secret | None:
         del value, reference  # Error pages and error trackers show the variables of the frame that raises.
         raise ValueError(f"The secret from {where} has characters that cannot stand in a header.")
     return Secret(value)
+
+
+class FileState(NamedTuple):
+    """What tells whether a file is still what it was: another file has taken its place, or it was written to."""
+
+    device: int
+    inode: int
+    size: int
+    changed_at: int
+    """In nanoseconds. The time at which permissions were changed counts, too."""
+
+
+_files: dict[str, FileState | None] = {}
+"""The files that were read, as they were then; None for one that could not be read. Not those that give their content
+only once, like a pipe."""
+
+
+def read_file(path: str) -> str:
+    """Read a file that holds a secret, and remember what it was like. Raises OSError."""
+    _files[path] = None
+    with open(path, encoding="utf-8", errors="replace") as file:
+        found = os.fstat(file.fileno())
+        if stat.S_ISREG(found.st_mode):
+            _files[path] = _state(found)
+        else:
+            del _files[path]
+        return file.read()
+
+
+def changed_files() -> list[str]:
+    """Name the files that are not what they were when they were read. Each change is told once."""
+    changed = []
+    for path, before in list(_files.items()):
+        try:
+            now = _state(os.stat(path))
+        except OSError:
+            now = None
+        if now != before:
+            _files[path] = now
+            changed.append(path)
+    return changed
+
+
+def _state(found: os.stat_result) -> FileState:
+    return FileState(found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns)
 
 
 def is_permitted(reference: str, patterns: Iterable[str]) -> bool:

@@ -151,6 +151,7 @@ VARIABLES: Mapping[str, tuple[str, Callable[[str, str], Any]]] = {
     "MAX_UPLOAD_BYTES": ("MAX_UPLOAD_BYTES", read_integer),
     "KEEP_ALIVE_INTERVAL": ("KEEP_ALIVE_INTERVAL", read_seconds),
     "DRAIN_TIMEOUT": ("DRAIN_TIMEOUT", read_seconds),
+    "DRAIN_DELAY": ("DRAIN_DELAY", read_seconds),
     "METRICS_TOKEN": ("METRICS_TOKEN", read_reference),
     "LIMIT_STORE": ("LIMIT_STORE", read_backend),
     "REQUIRE_PRICE": ("REQUIRE_PRICE", read_text),

@@ -21,6 +21,7 @@
       Overloaded 503
         PoolTimeout 503            Draining 503            KeysUnavailable 503
         LimitsUnavailable 503      UsageUnavailable 503
+      DeadlineExceeded 504         the time for the whole call is over
       UpstreamError 502            the provider's side failed
         ConnectFailed 502          nothing was sent: safe to try elsewhere
           PrivateAddressRefused 502
@@ -283,6 +284,19 @@ class UsageUnavailable(Overloaded):
     """What was used cannot be read now."""
 
     code = "usage_unavailable"
+
+
+class DeadlineExceeded(GatewayError):
+    """The time that the call was given is over, whoever is to blame. The same again would take as long."""
+
+    status = 504
+    code = "deadline_exceeded"
+    kind = Kind.TIMEOUT
+
+    def __init__(self, message: str, *, was_sent: bool = True) -> None:
+        super().__init__(message)
+        self.was_sent = was_sent
+        """Whether a provider may have begun with the work."""
 
 
 class UpstreamError(GatewayError):

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from ai_gateway.calls import Reply
 from ai_gateway.errors import (
     ConnectFailed,
+    DeadlineExceeded,
     GatewayError,
     LimitReached,
     PoolTimeout,
@@ -77,6 +78,8 @@ def of_error(error: GatewayError) -> Failure:
     if isinstance(error, ConnectFailed | PoolTimeout | ProviderNotConfigured):
         is_fault = isinstance(error, ConnectFailed) and not isinstance(error, ProviderBusy)
         return Failure(Phase.NOT_SENT, error.status, error.code, after, is_fault=is_fault)
+    if isinstance(error, DeadlineExceeded):
+        return Failure(Phase.FINAL if error.was_sent else Phase.NOT_SENT, error.status, error.code)
     if isinstance(error, Unsupported | UnsupportedDialect | PriceUnknown):
         return Failure(Phase.UNSUITABLE, error.status, error.code)
     if isinstance(error, UpstreamRefusedCredential):

@@ -21,6 +21,7 @@ from ai_gateway import (
     limits,
     listing,
     mirrors,
+    overload,
     refresher,
     registry,
     routing,
@@ -28,9 +29,10 @@ from ai_gateway import (
 )
 from ai_gateway.calls import Arrival, Caller, Reply
 from ai_gateway.conf import settings
-from ai_gateway.errors import ClientDisconnected, Draining, GatewayError, InternalError
+from ai_gateway.errors import ClientDisconnected, Draining, GatewayError, InternalError, Overloaded
 from ai_gateway.meter import Meter
-from ai_gateway.refusals import refuse
+from ai_gateway.overload import Entrant
+from ai_gateway.refusals import refuse, status_of
 from ai_gateway.registry import Snapshot
 from ai_gateway.transports import Transport
 
@@ -41,19 +43,25 @@ DEFAULT_TRANSPORT = "ai_gateway.transports.pooled.PooledTransport"
 _transports: WeakKeyDictionary[asyncio.AbstractEventLoop, Transport] = WeakKeyDictionary()
 
 
-async def handle(arrival: Arrival, transport: Transport, caller: Caller | None = None) -> Reply:
+async def handle(
+    arrival: Arrival, transport: Transport, caller: Caller | None = None, entrant: Entrant | None = None
+) -> Reply:
     """Answer a request, asking upstreams through this transport. Whoever gets the reply must close it.
 
-    `caller` is for the site's own pages, which know who is asking; else the request's credentials tell. Every failure
+    `caller` is for the site's own pages, which know who is asking; else the request's credentials tell. `entrant` needs
+    a place among the calls under way, and its door gives the place back; the site's own pages need none. Every failure
     comes back as a reply in the caller's dialect; only ClientDisconnected and cancellation are raised.
     """
     try:
-        if health.is_draining():
-            raise Draining("This gateway process is about to stop. Send the request again.", retry_after=1)
+        check_open()
         snapshot = registry.snapshot() if refresher.is_settled() else await refresher.begin()
         intake.check_head(arrival)
         # Before the body is read: a stranger's upload is not even received.
         caller = caller or await keys.identify(arrival, snapshot)
+        if entrant is not None and not entrant.has_place:
+            entrant.has_place = overload.calls.enter(snapshot.max_calls)
+            if not entrant.has_place:
+                await _wait_for_place(entrant, arrival, caller, snapshot)
     except GatewayError as error:
         return refuse(error, arrival.dialect, arrival.request_id)
     except ClientDisconnected:
@@ -61,6 +69,31 @@ async def handle(arrival: Arrival, transport: Transport, caller: Caller | None =
     except Exception:
         return refuse(failure(arrival), arrival.dialect, arrival.request_id)
     return await _measured(Meter(arrival, caller), snapshot, transport)
+
+
+async def _wait_for_place(entrant: Entrant, arrival: Arrival, caller: Caller, snapshot: Snapshot) -> None:
+    """Wait until a call may begin. Raises Overloaded, or Draining if the process is to stop.
+
+    A call that waits in vain is written down. One that finds the queue full is not: it costs next to nothing, and a
+    flood of calls must not become one of records.
+    """
+    queue = snapshot.queue
+    waiter = overload.calls.line_up(overload.party_of(caller, arrival.client), snapshot.max_calls, queue.size)
+    if waiter is None:
+        raise too_many_calls()
+    meter = Meter(arrival, caller)
+    try:
+        with entrant.waiting(arrival.fields):
+            entrant.has_place = await overload.calls.wait(waiter, queue.seconds)
+        if not entrant.has_place:
+            raise stopping() if health.has_stopped() else too_many_calls()
+    except GatewayError as error:
+        meter.fail(error)
+        meter.status = status_of(error, arrival.dialect)
+        raise
+    finally:
+        if not entrant.has_place:
+            accounting.finish(meter, snapshot)
 
 
 async def _measured(meter: Meter, snapshot: Snapshot, transport: Transport) -> Reply:
@@ -110,13 +143,20 @@ def failure(arrival: Arrival) -> InternalError:
     return InternalError("The gateway failed. Its log has the details, under this request's id.")
 
 
-async def refusal(arrival: Arrival) -> GatewayError | None:
-    """Tell what a request will be refused for by its head alone, so that its body need not be received."""
+async def refusal(arrival: Arrival, entrant: Entrant) -> GatewayError | None:
+    """Tell what a request will be refused for by its head alone, so that its body need not be received. One that will
+    not be refused has its place then."""
     snapshot = registry.snapshot() if refresher.is_settled() else await refresher.begin()
     try:
         intake.check_head(arrival)
-        access.check_arrival(arrival, await keys.identify(arrival, snapshot))
+        caller = await keys.identify(arrival, snapshot)
+        access.check_arrival(arrival, caller)
         intake.limits(arrival, snapshot)
+        check_open()
+        if arrival.method != "OPTIONS":  # The middleware answers what browsers ask before a call.
+            entrant.has_place = overload.calls.enter(snapshot.max_calls)
+            if not entrant.has_place:
+                await _wait_for_place(entrant, arrival, caller, snapshot)
     except GatewayError as error:
         return error
     return None
@@ -142,8 +182,20 @@ def new_transport() -> Transport:
 
 
 def end_calls(loop: asyncio.AbstractEventLoop) -> None:
-    """End every call of an event loop that still waits for a provider or streams from one."""
+    """End every call of an event loop that still waits for a place or a provider, or streams from one."""
+    overload.calls.dismiss()
     transport_of(loop).interrupt(stopping())
+
+
+def check_open() -> None:
+    """Raise Draining if no calls are taken any more. Those that still come while the ones under way finish are."""
+    if health.has_stopped():
+        raise stopping()
+
+
+def too_many_calls() -> Overloaded:
+    """Make the error of a call that there is no place for."""
+    return Overloaded("This gateway has as many calls under way as it takes. Try again shortly.", retry_after=1)
 
 
 def stopping() -> Draining:

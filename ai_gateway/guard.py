@@ -10,12 +10,15 @@ enough for the watch to come by.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from typing import Any
 
 from ai_gateway.calls import Arrival, IncomingBody, Reply
 from ai_gateway.errors import ClientDisconnected, GatewayError, RequestTimeout
-from ai_gateway.intake import has_body, too_large
+from ai_gateway.intake import content_length, has_body, too_large
+from ai_gateway.overload import Entrant
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -67,13 +70,16 @@ class Watch:
         self._timer = self._loop.call_later(WATCH_INTERVAL, self._look) if self._guards else None
 
 
-class Guard(IncomingBody):
+class Guard(IncomingBody, Entrant):
     """Guards one request. Made in the task that serves it."""
 
     __slots__ = (
+        "_early",
         "_for_disconnect",
         "_is_done",
+        "_is_listening",
         "_is_slow",
+        "_is_waiting",
         "_loop",
         "_read_until",
         "_receive",
@@ -85,6 +91,7 @@ class Guard(IncomingBody):
         "ended_by",
         "given_up",
         "has_begun",
+        "has_place",
         "is_finished",
         "is_gone",
     )
@@ -100,7 +107,11 @@ class Guard(IncomingBody):
         self._read_until: float | None = None
         self._is_slow = False
         self._is_done = False
+        self._is_waiting = False
+        self._is_listening = False
+        self._early: deque[Message] | None = None
         self.has_begun = False
+        self.has_place = False
         self.is_finished = False
         self.is_gone = False
         self.given_up: asyncio.Event | None = None
@@ -146,7 +157,7 @@ class Guard(IncomingBody):
 
     async def next(self) -> bytes:
         """Receive the next piece, without limits. Raises ClientDisconnected."""
-        message = await self._receive()
+        message = self._early.popleft() if self._early else await self._receive()
         if message["type"] == "http.disconnect":
             self.is_gone = True
             raise ClientDisconnected
@@ -175,6 +186,21 @@ class Guard(IncomingBody):
                     left -= len(await self.next())
         except (TimeoutError, ClientDisconnected):
             return
+
+    @contextmanager
+    def waiting(self, fields: Mapping[bytes, bytes]) -> Iterator[None]:
+        """See Entrant.waiting(). That a caller hangs up is heard behind its body only. One that the server holds anyway
+        is received early; a longer one, or one that is sent only when it is asked for, may never be wanted."""
+        length = content_length(fields) if has_body(fields) else 0
+        self._is_waiting = True
+        self._is_listening = length is not None and length <= SMALL_REMAINDER and b"expect" not in fields
+        try:
+            yield
+        finally:
+            self._is_waiting = self._is_listening = False
+            if self._watcher is not None and not self.is_finished:
+                self._watcher.cancel()
+                self._watcher = None
 
     # The answer.
 
@@ -236,7 +262,7 @@ class Guard(IncomingBody):
 
     def look(self, now: float) -> None:
         """See what has to be done about this request. Called by the watch."""
-        if self._for_disconnect and self._watcher is None and self.is_finished:
+        if self._watcher is None and (self._is_listening or (self._for_disconnect and self.is_finished)):
             self._watcher = self._loop.create_task(self._await_disconnect())
         if self._read_until is not None and now > self._read_until and self._task is not None:
             self._is_slow = True
@@ -247,8 +273,10 @@ class Guard(IncomingBody):
             self._break_off()
 
     async def _await_disconnect(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+        while (message := await self._receive())["type"] != "http.disconnect":
+            if not self.is_finished:
+                self._early = self._early or deque()
+                self._early.append(message)
         # The server says "disconnect" after a complete answer, too: that is not one.
         if not self._is_done:
             self.is_gone = True
@@ -261,7 +289,7 @@ class Guard(IncomingBody):
             self._break_off()
 
     def _break_off(self) -> None:
-        if self.given_up is not None and (self.is_finished or self.has_begun):
+        if self.given_up is not None and not self._is_waiting and (self.is_finished or self.has_begun):
             self.given_up.set()  # Once it has the body, Django ends a request properly only if the caller is gone.
         elif self._task is not None:
             self._task.cancel()

@@ -6,6 +6,7 @@ does not tells little.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import asdict, dataclass
 
@@ -13,12 +14,17 @@ import msgspec
 from asgiref.sync import sync_to_async
 from django.db import Error, connection
 
-from ai_gateway import __version__, breakers, registry
+from ai_gateway import __version__, breakers, cooldowns, overload, registry
+from ai_gateway.bulkheads import Bulkhead
 from ai_gateway.calls import Headers, Reply
 
 JSON: Headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
 
 ALIVE = msgspec.json.encode({"status": "healthy", "version": __version__})
+
+
+PATIENCE = 1.0
+"""Seconds for which the database may take to answer: less than what asks for the health waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +38,9 @@ class Outcome:
 
 
 _outcomes: dict[str, Outcome] = {}
+_asking: asyncio.Future[bool] | None = None
 _is_draining = False
+_has_stopped = False
 
 
 def note(provider: str, status: int, error: str | None = None) -> None:
@@ -46,7 +54,7 @@ def note(provider: str, status: int, error: str | None = None) -> None:
 
 
 def start_draining() -> None:
-    """Say from now on that no new work should come."""
+    """Say from now on that no new work should come. What comes all the same is served."""
     global _is_draining
     _is_draining = True
 
@@ -54,6 +62,17 @@ def start_draining() -> None:
 def is_draining() -> bool:
     """Whether the process is about to stop."""
     return _is_draining
+
+
+def stop() -> None:
+    """Have no call taken any more: those under way are being ended."""
+    global _has_stopped
+    _has_stopped = True
+
+
+def has_stopped() -> bool:
+    """Whether no call is taken any more."""
+    return _has_stopped
 
 
 def hello(request_id: str) -> Reply:
@@ -69,22 +88,35 @@ def alive(request_id: str) -> Reply:
 async def ready(request_id: str) -> Reply:
     """Answer `/health/ready`: 200 if calls can be served, 503 with the names of what is not well.
 
-    What is wrong with the configuration in the database is a warning only: what was known last is served, and there may
-    be no other process that knows more.
+    A database that fails, or what is wrong with the configuration in it, is a warning only: what was known last is
+    served. If all processes said that they cannot serve because of a database that they share, a balancer would have
+    nobody left to ask. A process that has not read the database yet knows too little, and says so. That all places are
+    taken is a warning, too: who takes away a process that has much to do gives the others more.
     """
     problems = ["draining"] if _is_draining else []
+    warnings = ["configuration"] if registry.problems() else []
     try:
-        registry.snapshot()
+        if overload.calls.taken >= registry.snapshot().max_calls:
+            warnings.append("overloaded")
     except Exception:
         # Whatever is wrong with the configuration, the answer here is "not ready"; the log and the checks say why.
         registry.logger.exception("The configuration cannot be loaded")
         problems.append("configuration")
-    if not await sync_to_async(_database_answers)():
-        problems.append("database")
+    if not await _database_answers_soon():
+        (warnings if registry.has_read_all() else problems).append("database")
     body: dict[str, object] = {"status": "unavailable", "problems": problems} if problems else {"status": "ready"}
-    if registry.problems():
-        body["warnings"] = ["configuration"]
+    if warnings:
+        body["warnings"] = warnings
     return _json(503 if problems else 200, msgspec.json.encode(body), request_id)
+
+
+async def _database_answers_soon() -> bool:
+    """Whether the database answers before whoever asks for the health gives up. Asks it once at a time."""
+    global _asking
+    if _asking is None or _asking.done() or _asking.get_loop() is not asyncio.get_running_loop():
+        _asking = asyncio.ensure_future(sync_to_async(_database_answers)())
+    done, _ = await asyncio.wait((_asking,), timeout=PATIENCE)
+    return bool(done) and _asking.result()
 
 
 def _database_answers() -> bool:
@@ -103,7 +135,8 @@ def _database_answers() -> bool:
 
 
 def providers(request_id: str) -> Reply:
-    """Answer `/health/providers`: the providers that are configured or were called, with their last outcome."""
+    """Answer `/health/providers`: the providers that are configured or were called, with their last outcome, and how
+    many calls are under way."""
     snapshot = registry.snapshot()
     names = sorted({*snapshot.configured, *snapshot.broken, *_outcomes})
     states = breakers.states()
@@ -113,10 +146,18 @@ def providers(request_id: str) -> Reply:
             "broken": snapshot.broken.get(name),
             "last": asdict(_outcomes[name]) if name in _outcomes else None,
             "breakers": {target: state for target, state in states.items() if target.startswith(f"{name}/")},
+            "resting_credentials": cooldowns.resting(name),
         }
         for name in names
     }
-    return _json(200, msgspec.json.encode({"providers": body}), request_id)
+    for name, bulkhead in overload.at_providers.items():
+        if name in body:
+            body[name]["calls"] = _counts(bulkhead)
+    return _json(200, msgspec.json.encode({"calls": _counts(overload.calls), "providers": body}), request_id)
+
+
+def _counts(bulkhead: Bulkhead) -> dict[str, int]:
+    return {"under_way": bulkhead.taken, "waiting": bulkhead.waiting, "refused": bulkhead.refused}
 
 
 def _json(status: int, body: bytes, request_id: str) -> Reply:

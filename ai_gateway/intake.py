@@ -14,6 +14,7 @@ from itertools import chain
 from time import perf_counter
 from typing import Any
 
+from ai_gateway import deadlines
 from ai_gateway.bodies import Routing, read_routing
 from ai_gateway.calls import Arrival, Call, Headers, IncomingBody
 from ai_gateway.errors import BadRequest, BodyTooLarge, InvalidBody, NotFound
@@ -163,9 +164,10 @@ def _is_json(content_type: bytes, dialect: Dialect) -> bool:
 
 
 async def read_call(arrival: Arrival, snapshot: Snapshot) -> Call:
-    """Read what routing needs and make the call. Raises BodyTooLarge, RequestTimeout, InvalidBody,
+    """Read what routing needs and make the call. Raises BadRequest, BodyTooLarge, RequestTimeout, InvalidBody,
     ClientDisconnected."""
     routing = NO_ROUTING
+    deadline = deadlines.asked_for(arrival.fields, arrival.received_at)
     body: bytes | AsyncIterator[bytes] = b""
     is_json, limit = limits(arrival, snapshot)
     if not has_body(arrival.fields):
@@ -191,6 +193,7 @@ async def read_call(arrival: Arrival, snapshot: Snapshot) -> Call:
         received_at=arrival.received_at,
         model=model,
         stream=stream,
+        deadline=deadline,
     )
 
 

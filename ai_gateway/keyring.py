@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from ai_gateway.conf import settings
-from ai_gateway.credentials import Secret, resolve
+from ai_gateway.credentials import Secret, read_file, resolve
 from ai_gateway.crypto import InvalidKey, Keyring, NoKey, generate_key
 
 SEPARATORS = re.compile(r"[\s,]+")
@@ -39,7 +39,7 @@ def keyring() -> Keyring:
 def _read(reference: str) -> list[Secret]:
     if reference.startswith("file:"):
         # A file may hold a key per line, which `resolve` takes for no secret at all.
-        text = Path(reference[5:]).read_text(encoding="ascii")
+        text = read_file(reference[5:])
     else:
         secret = resolve(reference)
         text = "" if secret is None else secret.reveal()

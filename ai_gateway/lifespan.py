@@ -4,12 +4,17 @@ A server tells its application of the shutdown when the last connection is close
 a server that loses patience cancels them without a word. So the gateway listens to SIGTERM and SIGINT itself, beside
 the server:
 
-1. At the signal, `/health/ready` says 503 and no new call is taken.
-2. Calls under way may finish for DRAIN_TIMEOUT seconds. Then each gets an error in its dialect and ends.
-3. A second signal ends them at once. The worker of a supervisor (`--workers`, `--reload`) needs one more: Ctrl-C and
+1. At the signal, `/health/ready` says 503.
+2. DRAIN_DELAY seconds later the server gets the signal, and takes no more connections: whoever balances the load has
+   had the time to notice. What still comes on a connection that is there is served, for its sender knows no better.
+3. Calls may finish for DRAIN_TIMEOUT seconds. Then each gets an error in its dialect and ends.
+4. A second signal ends them at once. The worker of a supervisor (`--workers`, `--reload`) needs one more: Ctrl-C and
    systemd signal every process, and then the supervisor passes on to its workers what it got.
 
 The server's own patience (uvicorn: `--timeout-graceful-shutdown`) must be a little longer than DRAIN_TIMEOUT.
+
+SIGHUP has the configuration read again, and the files that it refers to. A server that has its own use for that signal
+keeps it, and so does a terminal, which tells by it that it is closed.
 """
 
 from __future__ import annotations
@@ -19,12 +24,13 @@ import gc
 import logging
 import multiprocessing
 import signal
+import sys
 import threading
 from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import Any
 
-from ai_gateway import gateway, health, ledger, refresher
+from ai_gateway import gateway, health, ledger, open_files, refresher
 from ai_gateway.conf import settings
 from ai_gateway.guard import Watch
 
@@ -65,6 +71,7 @@ class Lifespan:
                 return
 
     async def _start(self) -> None:
+        open_files.allow_as_many_as_possible()
         await refresher.begin()
         if ledger.ledger is not None:
             ledger.ledger.start()
@@ -78,25 +85,44 @@ class Lifespan:
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 self._server_handlers[number] = signal.signal(number, self._receive_signal)
+            if _hangup_is_free():
+                signal.signal(signal.SIGHUP, self._receive_hangup)
 
     def _receive_signal(self, number: int, frame: FrameType | None) -> None:
-        self._loop.call_soon_threadsafe(self._drain)
+        self._signals += 1
+        is_final = self._signals > self._patience
+        self._loop.call_soon_threadsafe(self._end_calls if is_final else self._drain, number)
+        if is_final or not settings.DRAIN_DELAY:
+            self._tell_server(number)
+
+    def _tell_server(self, number: int) -> None:
         handler = self._server_handlers[number]
         if callable(handler):
-            handler(number, frame)
+            handler(number, None)
 
-    def _drain(self) -> None:
-        self._signals += 1
-        if self._signals > self._patience:
-            self._end_calls()
-        elif not health.is_draining():
-            logger.info("Draining: calls under way have %g seconds to finish.", settings.DRAIN_TIMEOUT)
-            health.start_draining()
-            self._loop.call_later(settings.DRAIN_TIMEOUT, self._end_calls)
+    def _drain(self, number: int) -> None:
+        if health.is_draining():
+            return
+        logger.info("Draining: calls under way have %g seconds to finish.", settings.DRAIN_TIMEOUT)
+        health.start_draining()
+        delay = settings.DRAIN_DELAY
+        if delay:
+            self._loop.call_later(delay, self._tell_server, number)
+        self._loop.call_later(delay + settings.DRAIN_TIMEOUT, self._end_calls, number)
 
-    def _end_calls(self) -> None:
+    def _receive_hangup(self, number: int, frame: FrameType | None) -> None:
+        self._loop.call_soon_threadsafe(refresher.reload)
+
+    def _end_calls(self, _: int) -> None:
+        health.stop()
         gateway.end_calls(self._loop)
         self._watch.end_calls(gateway.stopping())
+
+
+def _hangup_is_free() -> bool:
+    """Whether SIGHUP means nothing yet: neither to the server, nor to somebody who sits at a terminal."""
+    is_taken = callable(signal.getsignal(signal.SIGHUP))
+    return not is_taken and not (sys.stdin is not None and sys.stdin.isatty())
 
 
 def _end() -> None:

@@ -153,7 +153,7 @@ async def _fetch(
     )
     request = provider.build(plain, caller, None)
     send = provider.send or transport.send
-    response = await send(request, provider.timeouts or snapshot.timeouts)
+    response = await send(request, snapshot.timeouts.of(provider))
     try:
         body = b""
         while chunk := await response.read():

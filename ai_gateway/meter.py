@@ -18,7 +18,7 @@ import msgspec
 from ai_gateway import traffic
 from ai_gateway.calls import Arrival, Call, Caller, Target
 from ai_gateway.consumption import Consumption, Listener
-from ai_gateway.errors import GatewayError, Kind, LimitReached
+from ai_gateway.errors import GatewayError, Kind, LimitReached, Overloaded
 from ai_gateway.holds import Hold
 
 LONGEST = 200
@@ -211,6 +211,8 @@ def outcome_of(error: GatewayError, *, was_sent: bool) -> Outcome:
         return Outcome.STOPPED
     if isinstance(error, LimitReached):
         return Outcome.LIMITED
+    if type(error) is Overloaded:
+        return Outcome.REFUSED
     if error.kind is Kind.TIMEOUT:
         return Outcome.TIMED_OUT
     return Outcome.FAILED if was_sent or error.status >= 500 else Outcome.REFUSED

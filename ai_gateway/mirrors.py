@@ -62,7 +62,7 @@ def _copy(meter: Meter, call: Call, target: Target, snapshot: Snapshot, transpor
     # What the call belongs to (its project, its user) has limits and reports of its own.
     arrival = msgspec.structs.replace(meter.arrival, fields={})
     fields = {name: value for name, value in call.fields.items() if name not in snapshot.limits.headers}
-    copied = msgspec.structs.replace(call, fields=fields)
+    copied = msgspec.structs.replace(call, fields=fields, deadline=None)
     copy = Meter(arrival, NOBODY, call=copied, route=meter.route, is_mirror=True)
     finishing.go_on(_ask(copy, [target], snapshot, transport), LONGEST, partial(_end, copy, snapshot))
 

@@ -71,7 +71,7 @@ async def _ask(
     provider: Provider, request: UpstreamRequest, snapshot: Snapshot, transport: Transport
 ) -> tuple[int, str]:
     send = provider.send or transport.send
-    response = await send(request, provider.timeouts or snapshot.timeouts)
+    response = await send(request, snapshot.timeouts.of(provider))
     try:
         body = b""
         while len(body) < SHOWN and (piece := await response.read()):

@@ -3,8 +3,9 @@
 Every POLL seconds it reads one row: how often the configuration, and how often keys or their owners were changed. A
 changed configuration is read and becomes the new snapshot; changed keys are read again when they are next used. What is
 changed in this process is looked at once. While the database does not answer it keeps trying, and what was known last
-stays in force. It also writes down, now and then, which keys were used. The catalogue of prices, which takes a while to
-load, is loaded here before the first look, so that no call is served without it.
+stays in force. The files that secrets were read from are looked at, too: when one was exchanged, or somebody asks for
+it (`reload`), everything is read again. It also writes down, now and then, which keys were used. The catalogue of
+prices, which takes a while to load, is loaded here before the first look, so that no call is served without it.
 
 It is started with the gateway (`lifespan.py`), or by the first call where no server does that.
 """
@@ -23,6 +24,7 @@ from typing import Any, Protocol
 from ai_gateway import registry
 from ai_gateway.conf import settings
 from ai_gateway.configuration import SourceUnavailable
+from ai_gateway.credentials import changed_files
 from ai_gateway.registry import Snapshot
 
 logger = logging.getLogger("ai_gateway")
@@ -62,6 +64,7 @@ class Refresher:
         self._is_current = False
         self._used_written_at = 0.0
         self._wake = threading.Event()
+        self._is_asked = threading.Event()
         self._first: Future[None] = Future()
         self._thread: threading.Thread | None = None
         self.is_settled = False
@@ -96,6 +99,11 @@ class Refresher:
         if registry.key_cache is not None:
             registry.key_cache.invalidate()
 
+    def reload(self) -> None:
+        """Read the whole configuration again, changed or not, and the keys."""
+        self._is_asked.set()
+        self.look()
+
     def stop(self) -> None:
         """End the thread, after it has written down what keys were used."""
         thread, self._thread = self._thread, None
@@ -119,6 +127,9 @@ class Refresher:
         self._release()
 
     def _look(self) -> None:
+        is_to_reload = self._is_to_reload()
+        if is_to_reload:
+            self._is_current = False
         try:
             # First the version, then what it is the version of: what changes in between is seen again next time.
             version = self._read_version()
@@ -131,17 +142,30 @@ class Refresher:
             if time.monotonic() - self._used_written_at >= USED_INTERVAL:
                 self._write_used_keys()
         except SourceUnavailable:
-            self._do_without()
+            self._do_without(is_to_reload)
         except Exception:
             # A setting, a row or a bug: the snapshot in force stays, and the thread lives to see it put right.
             logger.exception("The configuration cannot be refreshed, and stays as it was")
             self._is_current = False
         self._release()
 
-    def _do_without(self) -> None:
+    def _is_to_reload(self) -> bool:
+        """Whether everything has to be read again, though the database knows of no change."""
+        is_asked = self._is_asked.is_set()
+        self._is_asked.clear()  # Before anything is read: who asks from now on means what comes after.
+        files = changed_files()
+        if not self._first.done():
+            return False  # The first look reads everything.
+        if files:
+            logger.info("The configuration is read again, because of %s", ", ".join(files))
+        elif is_asked:
+            logger.info("The configuration is read again.")
+        return is_asked or bool(files)
+
+    def _do_without(self, is_to_reload: bool) -> None:
         """Have the registry note and log that the database fails. It then serves what it knew, or the settings."""
         self._is_current = False
-        if registry.problems():
+        if registry.problems() and not is_to_reload:
             return  # It has, and goes on trying to find the database.
         try:
             registry.refresh()
@@ -183,6 +207,12 @@ async def begin() -> Snapshot:
             refresher.is_settled = True
             logger.error("The database does not answer. The gateway serves what the settings say, and keeps trying.")
     return registry.snapshot()
+
+
+def reload() -> None:
+    """Have this process read its configuration again, beside the calls."""
+    if refresher is not None:
+        refresher.reload()
 
 
 def end() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import ceil
 
 from ai_gateway.calls import Headers, Reply
-from ai_gateway.errors import GatewayError, ProviderError
+from ai_gateway.errors import GatewayError, Overloaded, ProviderError
 from ai_gateway.protocols import Dialect
 
 LONGEST_WAIT = 60
@@ -38,5 +38,7 @@ def refuse(error: GatewayError, dialect: Dialect, request_id: str) -> Reply:
 
 
 def status_of(error: GatewayError, dialect: Dialect) -> int:
-    """Choose the status: a provider's error may have another one in the caller's format than in the provider's."""
-    return dialect.statuses.get(error.kind, error.status) if isinstance(error, ProviderError) else error.status
+    """Choose the status: a provider's error may have another one in the caller's format than in the provider's. So may
+    overload: Anthropic's clients know 529 for it. A process that stops says 503 to everybody, for proxies know that."""
+    is_of_the_format = isinstance(error, ProviderError) or type(error) is Overloaded
+    return dialect.statuses.get(error.kind, error.status) if is_of_the_format else error.status

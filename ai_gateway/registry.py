@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ai_gateway.allowances import LimitRule, LimitTable, read_limit
-from ai_gateway.calls import Caller, Target, Timeouts
+from ai_gateway.breakers import BreakerPolicy
+from ai_gateway.bulkheads import Queue
+from ai_gateway.calls import Caller, Target
 from ai_gateway.capabilities import CapabilityTable, Rule, read_rule
 from ai_gateway.conf import settings
 from ai_gateway.configuration import (
@@ -34,6 +37,7 @@ from ai_gateway.pricing import Catalogue, PriceRow, PriceTable, read_price
 from ai_gateway.protocols.carrier import Carrier
 from ai_gateway.providers import CATALOG, Auth, Credential, Provider, build_provider
 from ai_gateway.retries import RetryPolicy
+from ai_gateway.timeouts import TimeoutTable
 
 logger = logging.getLogger("ai_gateway")
 
@@ -58,13 +62,20 @@ class Snapshot:
     """Seals what a provider wants back in a later turn, for a caller to carry."""
     default_provider: str
     passthrough: bool
-    timeouts: Timeouts
+    timeouts: TimeoutTable
+    """How long to wait for each target."""
     keep_alive_interval: float | None
     max_body_bytes: int
     max_upload_bytes: int
     body_timeout: float
+    max_calls: int
+    """How many calls the process serves at once."""
+    queue: Queue
+    """How many more may wait, and how long."""
     retries: RetryPolicy
     """How often a call is tried."""
+    breakers: BreakerPolicy
+    """When a target counts as not well."""
     limits: LimitTable
     """The limits that calls have to keep to."""
     prices: PriceTable
@@ -161,6 +172,11 @@ def problems() -> list[str]:
     return list(_problems.values())
 
 
+def has_read_all() -> bool:
+    """Whether every source of the configuration was read, now or before."""
+    return all(source in _last for source in SOURCES)
+
+
 def forget(*, setting: str = "AI_GATEWAY", **_: object) -> None:
     """Drop the snapshot, so that it is built anew when it is next asked for. Receives Django's `setting_changed`, so
     that `override_settings` works."""
@@ -193,12 +209,15 @@ def build(configurations: Sequence[Configuration]) -> Snapshot:
         key_cache=key_cache,
         default_provider=settings.DEFAULT_PROVIDER,
         passthrough=settings.PASSTHROUGH,
-        timeouts=settings.TIMEOUTS,
+        timeouts=TimeoutTable(settings.TIMEOUTS, providers, routes, rules),
         keep_alive_interval=settings.KEEP_ALIVE_INTERVAL or None,
         max_body_bytes=settings.MAX_BODY_BYTES,
         max_upload_bytes=settings.MAX_UPLOAD_BYTES,
         body_timeout=settings.BODY_TIMEOUT,
+        max_calls=settings.MAX_CALLS or sys.maxsize,
+        queue=settings.QUEUE,
         retries=settings.RETRIES,
+        breakers=settings.BREAKERS,
         limits=limits,
         prices=PriceTable([row for each in configurations for row in each.prices], price_catalogue),
         require_price=settings.REQUIRE_PRICE,

@@ -5,7 +5,8 @@ part, and so the stream stands at the end of an event whenever something of the 
 life while the upstream is silent, or an error when it dies.
 
 A stream ends well only if the upstream proved it (`Dialect.terminal`). An upstream that dies, stalls or ends without
-that becomes an error event of the caller's dialect: never a silent end, never an invented proof.
+that becomes an error event of the caller's dialect: never a silent end, never an invented proof. One that dies or
+stalls behind its last event has said all: the stream ends there, and well.
 """
 
 from __future__ import annotations
@@ -16,12 +17,16 @@ from time import perf_counter
 from ai_gateway.calls import Call, ReplyBody, UpstreamResponse
 from ai_gateway.errors import GatewayError, UpstreamClosed
 from ai_gateway.meter import Meter, Outcome
-from ai_gateway.sse import whole_events
+from ai_gateway.protocols.provider_errors import error_code
+from ai_gateway.sse import read_events, whole_events
 
 logger = logging.getLogger("ai_gateway")
 
 MAX_HELD = 1024 * 1024
 """Bytes of an unfinished event that are held back. A longer event is passed on in parts."""
+
+PATIENCE_AT_END = 0.5
+"""Seconds to wait, after the last event, for the end of the upstream's body."""
 
 MARKER_BYTES = 32
 """How far back a terminal marker can begin that ends in the next chunk: none is longer."""
@@ -37,8 +42,10 @@ class Stream(ReplyBody):
         "_has_ended",
         "_held",
         "_interval",
+        "_is_last",
         "_is_over",
         "_is_proven",
+        "_last",
         "_meter",
         "_ready",
         "_response",
@@ -70,6 +77,8 @@ class Stream(ReplyBody):
         self.is_broken = False
         self._terminal = call.dialect.terminal
         self._done = call.dialect.done
+        self._last = call.dialect.last
+        self._is_last = False
         self._is_proven = not self._terminal
         self._is_over = self._is_proven
 
@@ -83,10 +92,14 @@ class Stream(ReplyBody):
             raise StopAsyncIteration
         while True:
             try:
-                chunk = await self._response.read(self._interval)
+                chunk = await self._response.read(PATIENCE_AT_END if self._is_last else self._interval)
             except GatewayError as error:
+                if self._is_last:
+                    return self._finished()
                 return self._broken(error)
             if chunk is None:
+                if self._is_last:
+                    return self._finished()
                 return self._call.dialect.keep_alive if self._has_begun else self._call.dialect.first_sign
             if not chunk:
                 return self._finished()
@@ -118,8 +131,10 @@ class Stream(ReplyBody):
                 for marker in self._terminal:
                     if window.rfind(marker) >= 0:  # In half the time that `in` takes for a few hundred bytes.
                         self._is_proven = True
+                        if b"error" in marker:
+                            self._look_for_error(window)
                         break
-            if self._is_proven and self._done in window:
+            if self._is_proven and not self._is_over and self._done in window:
                 self._is_over = True
                 meter.outcome = Outcome.ANSWERED
             elif not events.endswith(b"\n"):
@@ -127,6 +142,8 @@ class Stream(ReplyBody):
                 self._tail = window[-MARKER_BYTES:]
             elif self._tail:
                 self._tail = b""
+        if self._is_over and self._last and not self._is_last:
+            self._is_last = events.endswith(self._last)
         listener = meter.listener
         if listener is not None:
             events = listener.hear(events)
@@ -135,13 +152,21 @@ class Stream(ReplyBody):
         meter.bytes_out += len(events)
         return events
 
+    def _look_for_error(self, events: bytes) -> None:
+        """Note an error of the provider's own, which is the last that it says."""
+        for name, data in read_events(events):
+            if self._call.dialect.read_error(name, data) is not None:
+                self._meter.outcome, self._meter.error_code = Outcome.FAILED, error_code(data)
+                self._is_over = self._is_last = True
+
     def _finished(self) -> bytes:
         """The upstream's body is over. What is held is an event whose blank line the upstream left out."""
         self._has_ended = True
         rest = self._passed(bytes(self._held)) if self._held else b""
         if not self._is_proven:
             return self._broken(UpstreamClosed("The provider's stream ended before the answer was complete."))
-        self._meter.outcome = Outcome.ANSWERED
+        if self._meter.outcome is None:
+            self._meter.outcome = Outcome.ANSWERED
         if not rest:
             raise StopAsyncIteration
         return rest

@@ -20,14 +20,18 @@ from ai_gateway.errors import (
     InternalError,
     MethodNotAllowed,
     NotFound,
+    Overloaded,
     PermissionDenied,
 )
 from ai_gateway.guard import Guard, Message, too_slow
 from ai_gateway.intake import too_large
 from ai_gateway.refusals import refuse
-from ai_gateway.views import BODY, CLEANUP
+from ai_gateway.views import BODY, CLEANUP, ENTRANT, REFUSAL
 
 REQUEST_IDS = (b"x-request-id", b"request-id")
+
+FAREWELL = 1.0
+"""Seconds in which Django ends a request whose caller is gone."""
 
 KINDS: dict[int, type[GatewayError]] = {403: PermissionDenied, 404: NotFound, 405: MethodNotAllowed}
 
@@ -53,18 +57,22 @@ class SiteExchange:
         self._arrival = arrival
         self._guard = guard
         self._cleanup = AsyncExitStack()
-        self.scope = {**scope, CLEANUP: self._cleanup}
+        self.scope = {**scope, CLEANUP: self._cleanup, ENTRANT: guard}
         self._is_withheld = False
         self._is_replaced = False
         self._must_linger = False
         self._received = 0
         self._drained = asyncio.Event()
         self._started = asyncio.Event()
-        self._deadline = asyncio.get_running_loop().time() + registry.snapshot().body_timeout
+        self._deadline = 0.0
 
     async def run(self, site: Any) -> None:
         """Let Django answer."""
-        self._is_withheld = await gateway.refusal(self._arrival) is not None
+        refusal = await gateway.refusal(self._arrival, self._guard)
+        self._is_withheld = refusal is not None
+        if isinstance(refusal, Overloaded):
+            self.scope[REFUSAL] = refusal
+        self._deadline = asyncio.get_running_loop().time() + registry.snapshot().body_timeout
         # A caller that leaves between view and stream, inside a middleware, makes Django lose the response without
         # closing it. What the view registers for clean-up is closed all the same.
         async with self._cleanup:
@@ -138,6 +146,11 @@ class SiteExchange:
 
     async def send(self, message: Message) -> None:
         """Send what Django answers, JSON in place of HTML, and nothing after a body that broke off."""
+        if self._guard.is_gone:
+            # The server swallows what is sent to nobody as fast as the provider can send it, which would keep the
+            # event loop from telling Django. It hears of it now, and ends this wait.
+            await asyncio.sleep(FAREWELL)
+            return
         if message["type"] == "http.response.start":
             await self._start(message)
             self._started.set()

@@ -12,7 +12,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.utils.translation import gettext_lazy as _
 
-from ai_gateway.calls import BaseURL, Timeouts
+from ai_gateway.calls import UNLIMITED, BaseURL, Timeouts
 from ai_gateway.protocols import DIALECTS
 
 MAX_ITEMS = 200
@@ -102,9 +102,10 @@ def validate_timeouts(value: Any) -> None:
             params={"phases": ", ".join(phases)},
             code="invalid_timeouts",
         )
-    if not all(_is_duration(seconds) for seconds in value.values()):
+    if not all(_is_duration(seconds, phase in UNLIMITED) for phase, seconds in value.items()):
         raise ValidationError(_("Write numbers of seconds above 0."), code="invalid_timeouts")
 
 
-def _is_duration(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+def _is_duration(value: Any, may_be_unlimited: bool) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and (value > 0 or (value == 0 and may_be_unlimited))

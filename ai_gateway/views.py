@@ -21,7 +21,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from ai_gateway import gateway, health, registry
 from ai_gateway.calls import Arrival, IncomingBody, Reply
-from ai_gateway.errors import ClientDisconnected, InternalError, MethodNotAllowed, PermissionDenied
+from ai_gateway.errors import ClientDisconnected, GatewayError, InternalError, MethodNotAllowed, PermissionDenied
 from ai_gateway.intake import client_of, read_arrival, request_id, too_large
 from ai_gateway.protocols import DIALECTS
 from ai_gateway.refusals import refuse
@@ -32,6 +32,14 @@ CLEANUP = "ai_gateway.cleanup"
 
 BODY = "ai_gateway.body"
 """Where the ASGI scope holds the body of the reply, for `ai_gateway.asgi` to see whether it ended whole."""
+
+ENTRANT = "ai_gateway.entrant"
+"""Where the ASGI scope holds the request as one that may need a place among the calls under way. Under Django's own
+handler nobody gives places back for certain, and calls have no bound."""
+
+REFUSAL = "ai_gateway.refusal"
+"""Where the ASGI scope holds the error of a request that was refused for a reason that may be gone a moment later. Its
+body is withheld by now, so that is not decided again."""
 
 PIECE = 64 * 1024
 """Bytes of a spooled upload that are read at a time."""
@@ -45,8 +53,12 @@ async def api(request: HttpRequest, path: str) -> HttpResponseBase:
         error = InternalError("This site runs under WSGI. The gateway needs ASGI: start it with uvicorn.")
         return await _respond(request, refuse(error, DIALECTS["openai"], _request_id(request)))
     arrival = _read(request, f"/{path}")
+    refusal: GatewayError | None = request.scope.get(REFUSAL)
+    if refusal is not None:
+        return await _respond(request, refuse(refusal, arrival.dialect, arrival.request_id))
+    transport = gateway.transport_of(asyncio.get_running_loop())
     try:
-        reply = await gateway.handle(arrival, gateway.transport_of(asyncio.get_running_loop()))
+        reply = await gateway.handle(arrival, transport, entrant=request.scope.get(ENTRANT))
     except ClientDisconnected:
         return HttpResponse(status=499)
     return await _respond(request, reply)

@@ -1,12 +1,15 @@
 """Fixtures of the whole suite: the fake upstream, gateway processes for both doors, and a caller on bare sockets.
 
-A gateway process lives for the session and is shared by all tests that want the same door and the same settings. The
-upstream lives as long, because its port stands in those settings; each test finds it with nothing recorded.
+A gateway process is shared by all tests that want the same door and the same settings, until it is the one that was
+wanted least recently. The upstream lives for the session, because its port stands in those settings; each test finds it
+with nothing recorded.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -17,18 +20,26 @@ from hypothesis import settings as hypothesis
 
 from ai_gateway import breakers, cooldowns, crypto, ledger, notices, refresher, registry, traffic
 from tests import databases
+from tests.effort import EXAMPLES
 from tests.gateway_process import Door, GatewayProcess, site_environment
 from tests.raw_client import RawClient
 from tests.redis_server import RedisServer
 from tests.upstream import Upstream
 
-hypothesis.register_profile("gateway", deadline=None)  # Nothing is timed: the machine may be busy.
+# The suite starts many processes. Each of them would compile the whole package where nothing compiled may be kept.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+# Nothing is timed: the machine may be busy.
+hypothesis.register_profile("gateway", max_examples=EXAMPLES, deadline=None)
 hypothesis.load_profile("gateway")
 
 GATEWAY_KEY = "gw_test-key-of-team-a"
 SECOND_GATEWAY_KEY = "gw_test-key-of-team-b"
 STORED = {"openai": "sk-stored-openai", "anthropic": "sk-ant-stored-anthropic", "gemini": "AIza-stored-gemini"}
 
+MOST_PROCESSES = 6
+"""Gateways that go on for later tests. One that has nothing to do costs little; forty cost a third of a CPU."""
 
 MOST_THREADS = 26
 """A gateway's threads when every pool is full: the loop's own, uvloop's resolver (4), Django's (8), the pool of the
@@ -142,25 +153,34 @@ def redis_server() -> Iterator[RedisServer]:
 def gateway_processes(
     _upstream: Upstream, site_database: databases.Database, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., GatewayProcess]]:
-    """Start gateway processes, and keep each for the rest of the session."""
-    running: dict[str, GatewayProcess] = {}
+    """Give gateway processes, which may run already."""
+    running: dict[str, GatewayProcess] = {}  # The one that was given last is the last.
+    ended: list[GatewayProcess] = []
     logs: Path = tmp_path_factory.mktemp("gateways")
 
     def start(door: Door, settings: Mapping[str, Any], site: Mapping[str, Any]) -> GatewayProcess:
         name = json.dumps([door, settings, site], sort_keys=True)
-        process = running.get(name)
+        process = running.pop(name, None)
         if process is None or process.process.poll() is not None:
-            log = logs / f"{len(running)}-{door}-{time.monotonic_ns()}.log"
-            running[name] = process = GatewayProcess(
+            if len(running) == MOST_PROCESSES:
+                end(next(iter(running)))
+            process = GatewayProcess(
                 door,
                 {**default_settings(_upstream), **settings},
-                log,
+                logs / f"{door}-{time.monotonic_ns()}.log",
                 site={"DATABASES": {"default": site_database}, **site},
             )
+        running[name] = process
         return process
 
+    def end(name: str) -> None:
+        ended.append(running.pop(name))
+        ended[-1].terminate()
+
     yield start
-    for process in running.values():
+    for name in [*running]:
+        end(name)
+    for process in ended:
         process.stop()
 
 

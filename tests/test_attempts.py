@@ -5,22 +5,25 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import replace
+from time import perf_counter
 from typing import Any
 
 import msgspec
 import pytest
 from django.test import override_settings
 
-from ai_gateway import registry
+from ai_gateway import breakers, deadlines, registry
 from ai_gateway.attempts import ask
-from ai_gateway.calls import Call, Caller, Reply, Target
+from ai_gateway.calls import Call, Caller, Reply, Target, UpstreamRequest, UpstreamResponse
 from ai_gateway.credentials import Secret
 from ai_gateway.errors import (
     ConnectFailed,
+    DeadlineExceeded,
     UpstreamClosed,
     UpstreamError,
     UpstreamRedirect,
     UpstreamRefusedCredential,
+    UpstreamTimeout,
 )
 from ai_gateway.providers import Credential
 from ai_gateway.relay import Plain, Stream
@@ -286,6 +289,21 @@ def test_who_asks_for_too_much_is_passed_on(waits: list[float]) -> None:
     assert (b"retry-after", b"3600") in reply.headers
 
 
+def test_a_route_whose_targets_are_all_open_answers_without_waiting(waits: list[float]) -> None:
+    outcomes = [refusal(503) for _ in range(4)]
+    policy = {"consecutive": 1}
+    reply, transport = attempt(*outcomes, targets=BOTH, RETRIES={"rounds": 3}, BREAKERS=policy)
+    assert (reply.status, len(transport.requests), waits) == (503, 2, [])
+
+
+def test_a_strangers_limit_is_nobody_elses() -> None:
+    """Else anybody could have a target rest for all, with a credential that is used up."""
+    attempt(refusal(429, None, (b"retry-after", b"60")), caller=STRANGER)
+    assert breakers.states() == {}
+    attempt(refusal(429, None, (b"retry-after", b"60")))
+    assert breakers.states() == {"openai/m": "resting"}
+
+
 def test_there_is_an_end_to_it(waits: list[float]) -> None:
     outcomes = [refusal(503) for _ in range(20)]
     _, transport = attempt(*outcomes, targets=BOTH, RETRIES={"rounds": 9, "attempts": 4})
@@ -346,3 +364,106 @@ def test_nothing_stays_open_when_judging_is_cancelled() -> None:
     with override_settings(AI_GATEWAY=OPTIONS):
         run(main())
     assert answer.is_closed
+
+
+@pytest.mark.parametrize(
+    "failed", [UpstreamClosed("gone"), Answer(b"{}", status=503, headers=[JSON])], ids=["an error", "a refusal"]
+)
+def test_whose_answer_is_read_on_to_the_end_depends_on_who_answers(failed: Answer | Exception) -> None:
+    """The first provider has its answers read on without their caller; it fails, and the second one answers."""
+    options = {**OPTIONS["PROVIDERS"], "openai": {"OPTIONS": {"api_key": "sk-x", "finish_within": 5}}}
+    meter = make_meter(make_call(body=b'{"model": "m"}', model="m"), HOLDER)
+    with override_settings(AI_GATEWAY={"PROVIDERS": options, "RETRIES": {"ambiguous": True}}):
+        transport = Scripted(failed, Answer(b"{}", headers=[JSON]))
+        reply = run(ask(meter, [Target("openai", "m"), Target("groq", "m")], registry.snapshot(), transport))
+    assert (reply.status, len(transport.requests)) == (200, 2)
+    assert (meter.goes_on, meter.finish_within) == (False, 0.0)
+
+
+# The time for a call.
+
+
+def test_a_call_without_a_deadline_waits_as_the_provider_is_set_up() -> None:
+    class Noting(Scripted):
+        async def send(self, request: UpstreamRequest, timeouts: object) -> UpstreamResponse:
+            seen.append(timeouts)
+            return await super().send(request, timeouts)
+
+    seen: list[object] = []
+    with override_settings(AI_GATEWAY=OPTIONS):
+        snapshot = registry.snapshot()
+        call = make_call(body=b"{}", model="m")
+        run(ask(make_meter(call, HOLDER), [Target("openai", "m")], snapshot, Noting(Answer(b"{}", headers=[JSON]))))
+    assert seen == [snapshot.timeouts.of_target("", Target("openai", "m"))]
+
+
+def timed(*outcomes: Answer | Exception, left: float, **settings: Any) -> tuple[Reply, Scripted]:
+    """Ask two providers for a call that must be over in so many seconds."""
+    call = msgspec.structs.replace(make_call(body=b'{"model": "m"}', model="m"), deadline=perf_counter() + left)
+    return attempt(*outcomes, call=call, targets=("openai", "groq"), **settings)
+
+
+def test_there_is_an_answer_in_time() -> None:
+    reply, transport = timed(ConnectFailed("no"), Answer(b"{}", headers=[JSON]), left=30)
+    assert (reply.status, len(transport.requests)) == (200, 2)
+
+
+def test_a_call_whose_time_is_over_is_not_sent_to_anybody() -> None:
+    with pytest.raises(DeadlineExceeded):
+        timed(left=-1)
+
+
+def test_nobody_else_is_asked_when_there_is_hardly_any_time_left() -> None:
+    reply, transport = timed(Answer(b"{}", status=503, headers=[JSON]), left=deadlines.LEAST / 2)
+    assert (reply.status, len(transport.requests)) == (503, 1)
+
+
+def test_no_wait_leads_beyond_the_deadline() -> None:
+    busy = Answer(b"{}", status=429, headers=[JSON, (b"retry-after", b"5")])
+    reply, transport = timed(busy, busy, left=4, RETRIES={"rounds": 2})
+    assert (reply.status, len(transport.requests)) == (429, 2)
+    assert (b"x-should-retry", b"false") in reply.headers
+
+
+def test_a_caller_in_a_hurry_does_not_make_a_provider_look_ill() -> None:
+    target = Target("openai", "hurried")
+    call = make_call(body=b"{}", model="hurried")
+    with override_settings(AI_GATEWAY=OPTIONS):
+        for _ in range(10):
+            hurried = msgspec.structs.replace(call, deadline=perf_counter() + deadlines.EARLY / 2)
+            with pytest.raises(DeadlineExceeded):
+                run(ask(make_meter(hurried, HOLDER), [target], registry.snapshot(), Scripted(UpstreamTimeout("slow"))))
+    assert breakers.ordered([target, Target("groq", "m")])[0] == target
+
+
+# Repetitions that are safe.
+
+KNOWING = {"api_key": "k", "idempotency_header": "Idempotency-Key"}
+
+
+def safely(*outcomes: Answer | Exception, options: dict[str, Any] | None = None) -> tuple[Reply, Scripted]:
+    """Ask a provider that knows a request by its key, and then another one."""
+    providers = {**OPTIONS["PROVIDERS"], "openai": {"OPTIONS": options or KNOWING}}
+    return attempt(*outcomes, targets=("openai", "groq"), PROVIDERS=providers)
+
+
+def keys(transport: Scripted) -> list[bytes | None]:
+    return [dict(request.headers).get(b"idempotency-key") for request in transport.requests]
+
+
+def test_what_may_have_been_done_is_asked_of_the_same_target_again_by_its_key() -> None:
+    reply, transport = safely(UpstreamClosed("gone"), Answer(b"{}", headers=[JSON]))
+    first, second = keys(transport)
+    assert (reply.status, first) == (200, second)
+    assert first
+
+
+def test_once_and_never_elsewhere() -> None:
+    with pytest.raises(UpstreamClosed) as caught:
+        safely(UpstreamClosed("gone"), UpstreamClosed("gone again"))
+    assert not caught.value.retryable
+
+
+def test_a_provider_that_promises_nothing_is_not_asked_again() -> None:
+    with pytest.raises(UpstreamClosed):
+        safely(UpstreamClosed("gone"), options={"api_key": "k"})

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from ai_gateway import breakers
-from ai_gateway.breakers import CONSECUTIVE, LONGEST, OPEN, REMEMBERED, VOLUME
+from ai_gateway.breakers import REMEMBERED, BreakerPolicy
 from ai_gateway.calls import Target
 
+POLICY = BreakerPolicy()
+CONSECUTIVE, VOLUME, OPEN, LONGEST = POLICY.consecutive, POLICY.volume, POLICY.open, POLICY.longest
 A, B, C = (Target(name, "m") for name in "abc")
 
 
@@ -30,7 +32,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def fail(target: Target, times: int = CONSECUTIVE) -> None:
     for _ in range(times):
-        breakers.note(target, is_good=False)
+        breakers.note(target, POLICY, is_good=False)
 
 
 def test_who_never_failed_stays_in_place() -> None:
@@ -48,24 +50,24 @@ def test_some_failures_in_a_row_open_a_breaker() -> None:
 
 def test_a_success_in_between_begins_the_row_anew() -> None:
     fail(A, CONSECUTIVE - 1)
-    breakers.note(A, is_good=True)
+    breakers.note(A, POLICY, is_good=True)
     fail(A, CONSECUTIVE - 1)
     assert breakers.ordered([A, B]) == [A, B]
 
 
 def test_half_of_many_failures_open_it_too() -> None:
     for _ in range(VOLUME // 2):
-        breakers.note(A, is_good=False)
-        breakers.note(A, is_good=True)
+        breakers.note(A, POLICY, is_good=False)
+        breakers.note(A, POLICY, is_good=True)
     assert breakers.ordered([A, B]) == [A, B]
-    breakers.note(A, is_good=False)
+    breakers.note(A, POLICY, is_good=False)
     assert breakers.ordered([A, B]) == [B, A]
 
 
 def test_old_failures_do_not_count(clock: Clock) -> None:
     for _ in range(VOLUME):
         fail(A, 1)
-        breakers.note(A, is_good=True)
+        breakers.note(A, POLICY, is_good=True)
         clock.now += 2
     assert breakers.ordered([A, B]) == [A, B]
 
@@ -84,7 +86,7 @@ def test_after_a_while_one_call_finds_out(clock: Clock) -> None:
     assert breakers.ordered([A, B]) == [A, B]
     breakers.begin(A)
     assert breakers.ordered([A, B]) == [B, A]
-    breakers.note(A, is_good=True)
+    breakers.note(A, POLICY, is_good=True)
     assert breakers.ordered([A, B]) == [A, B]
     assert breakers.states() == {}
 
@@ -111,7 +113,7 @@ def test_a_probe_whose_caller_left_is_given_back(clock: Clock) -> None:
 
 
 def test_a_provider_gets_the_rest_that_it_asks_for(clock: Clock) -> None:
-    breakers.rest(A, 7)
+    breakers.rest(A, 7, POLICY)
     assert breakers.ordered([A, B]) == [B, A]
     assert breakers.states() == {"a/m": "resting"}
     clock.now += 7
@@ -122,3 +124,19 @@ def test_the_names_that_callers_make_up_do_not_grow_without_bound() -> None:
     for number in range(REMEMBERED + 10):
         fail(Target("a", str(number)))
     assert len(breakers.states()) == REMEMBERED
+
+
+def test_the_operator_says_when_a_breaker_opens_and_for_how_long(clock: Clock) -> None:
+    breakers.note(A, BreakerPolicy(consecutive=1, open=2), is_good=False)
+    assert breakers.is_open(A)
+    clock.now += 2
+    assert not breakers.is_open(A)
+
+
+def test_the_operator_says_which_share_of_how_many_calls(clock: Clock) -> None:
+    policy = BreakerPolicy(volume=4, percent=25, consecutive=9)
+    for _ in range(3):
+        breakers.note(A, policy, is_good=False)
+        assert not breakers.is_open(A)
+    breakers.note(A, policy, is_good=False)
+    assert breakers.is_open(A)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ai_gateway.calls import BaseURL, Caller, Origin, Reply, ReplyBody, Timeouts, UpstreamRequest
+from ai_gateway.calls import UNLIMITED, BaseURL, Caller, Origin, Reply, ReplyBody, Timeouts, UpstreamRequest
 
 
 @pytest.mark.parametrize(
@@ -157,4 +157,4 @@ def test_closing_a_reply_closes_its_body_and_bytes_need_none() -> None:
 def test_every_timeout_has_a_positive_default() -> None:
     timeouts = Timeouts()
     for name in Timeouts.__slots__:
-        assert getattr(timeouts, name) > 0
+        assert getattr(timeouts, name) > 0 or name in UNLIMITED

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -63,6 +64,7 @@ class Site:
         }
         settings.BASE_DIR = ROOT
         monkeypatch.delenv("WEB_CONCURRENCY", raising=False)
+        monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 100_000))
         self.urls(path("", include("ai_gateway.urls")))
         self.asgi("from ai_gateway.asgi import get_asgi_application\n")
         self.database(ENGINE="django.db.backends.postgresql", CONN_MAX_AGE=0, ATOMIC_REQUESTS=False)
@@ -158,7 +160,8 @@ def test_every_key_has_a_rule_with_an_id_of_its_own() -> None:
 @pytest.mark.parametrize("key", sorted(conf.KEYS))
 def test_the_default_and_the_example_of_a_key_keep_its_rule(key: str, settings: Settings) -> None:
     settings.AI_GATEWAY = {}
-    if key not in ("TIMEOUTS", "RETRIES"):  # Typed already: their defaults are those of the dataclasses.
+    # Typed already: their defaults are those of the dataclasses.
+    if key not in ("TIMEOUTS", "RETRIES", "QUEUE", "BREAKERS"):
         assert RULES[key].accepts(getattr(conf.settings, key))
     assert RULES[key].accepts(eval(RULES[key].example, {}))
 
@@ -211,11 +214,17 @@ WRONG: dict[str, tuple[str, list[Any]]] = {
     "MAX_UPLOAD_BYTES": ("E011", [*NOT_POSITIVE, 1.5]),
     "BODY_TIMEOUT": ("E012", NOT_POSITIVE),
     "SEND_TIMEOUT": ("E013", NOT_POSITIVE),
-    "TIMEOUTS": ("E014", [None, 30, {"connect": 0}, {"connect": True}, {"connect": "5"}, {"read": 5}, {"idle": None}]),
+    "MAX_CALLS": ("E110", [None, -1, 1.5, True, False, "1000"]),
+    "QUEUE": ("E111", [None, 100, {"size": -1}, {"size": 1.5}, {"seconds": 0}, {"seconds": "2"}, {"length": 5}]),
+    "TIMEOUTS": (
+        "E014",
+        [None, 30, {"connect": 0}, {"connect": True}, {"connect": "5"}, {"read": 5}, {"idle": None}, {"total": -1}],
+    ),
     "KEEP_ALIVE_INTERVAL": ("E015", [-1, True, "15", None, float("nan")]),
     "TRANSPORT": ("E016", [None, "pooled", {"BACKEND": 1}, {"OPTIONS": []}, {"NAME": "x"}, {"OPTIONS": {1: 2}}]),
     "ALLOW_PRIVATE_UPSTREAMS": ("E017", [None, 1, ["10.0.0.0/8"]]),
     "DRAIN_TIMEOUT": ("E018", [-1, True, "20", None]),
+    "DRAIN_DELAY": ("E059", [-1, True, "5", None]),
     "METRICS_TOKEN": ("E019", ["", 1, b"token", ["token"]]),
     "DJANGO_THREADS": ("E020", [*NOT_POSITIVE, 1.5]),
     "ENCRYPTION_KEYS": ("E021", [None, [], "env:KEY", [1], [""], {"env:KEY": 1}]),
@@ -235,6 +244,7 @@ WRONG: dict[str, tuple[str, list[Any]]] = {
     "USAGE_JOURNAL": ("E099", [None, 1, ["/var/lib"]]),
     "USAGE_STREAM_OPTIONS": ("E100", [None, 0, "no"]),
     "POLL": ("E023", NOT_POSITIVE),
+    "BREAKERS": ("E120", [None, 3, {"consecutive": 0}, {"volume": 1.5}, {"percent": 101}, {"open": "30"}, {"shut": 1}]),
     "RETRIES": ("E029", [None, 3, {"rounds": 0}, {"attempts": 1.5}, {"max_wait": -1}, {"ambiguous": 1}, {"tries": 2}]),
     "CAPABILITIES": (
         "E025",
@@ -274,11 +284,14 @@ RIGHT: dict[str, list[Any]] = {
     "MAX_UPLOAD_BYTES": [1],
     "BODY_TIMEOUT": [1, 0.5],
     "SEND_TIMEOUT": [1, 0.5],
-    "TIMEOUTS": [{}, {"connect": 1, "pool": 0.5, "write": 1, "first_byte": 1, "idle": 1}],
+    "MAX_CALLS": [0, 1, 20_000],
+    "QUEUE": [{}, {"size": 0}, {"size": 1000, "seconds": 0.5}],
+    "TIMEOUTS": [{}, {"connect": 1, "pool": 0.5, "write": 1, "first_byte": 1, "idle": 1}, {"stream": 0, "total": 0}],
     "KEEP_ALIVE_INTERVAL": [0, 0.5, 15],
     "TRANSPORT": [{}, {"OPTIONS": {"max_connections": 10}}],
     "ALLOW_PRIVATE_UPSTREAMS": [True, False],
     "DRAIN_TIMEOUT": [0, 20.5],
+    "DRAIN_DELAY": [0, 5.5],
     "METRICS_TOKEN": [None, "env:CHECKED_GATEWAY_KEY"],
     "DJANGO_THREADS": [1, 64],
     "ENCRYPTION_KEYS": [["env:OURS", "file:/run/secrets/gateway"], ("env:OURS",)],
@@ -295,6 +308,7 @@ RIGHT: dict[str, list[Any]] = {
     "USAGE_JOURNAL": [""],
     "USAGE_STREAM_OPTIONS": [True, False],
     "POLL": [0.5, 30],
+    "BREAKERS": [{}, {"consecutive": 1, "volume": 1, "percent": 0.5, "window": 60, "open": 0.5, "longest": 9}],
     "RETRIES": [{}, {"rounds": 2, "ambiguous": True, "max_wait": 0, "percent": 0, "least": 0, "attempts": 9}],
     "CAPABILITIES": [{}, {"openai/gpt-9*": {"images": False, "formats": ["openai_chat"], "max_output_tokens": 8192}}],
     "PRICES": [[], (), [{"provider": "openai", "model": "gpt-*", "input": 1, "output": "2.50"}]],
@@ -411,6 +425,15 @@ def test_a_journal_of_a_site_without_a_directory_of_its_own(site: Site) -> None:
 def test_a_journal_that_cannot_be_written(site: Site) -> None:
     site.gateway(USAGE_JOURNAL=str(ROOT / "manage.py" / "journal"))
     assert site.ids(deploy=True) == {"W106"}
+
+
+def test_more_calls_than_the_system_has_files_for(site: Site) -> None:
+    site.gateway(MAX_CALLS=50_000)
+    assert site.ids(deploy=True) == {"W112"}
+    assert site.ids() == set()
+    assert "LimitNOFILE=101000" in next(str(message.hint) for message in site.messages(deploy=True))
+    site.gateway(MAX_CALLS=0)
+    assert site.ids(deploy=True) == set()
 
 
 # Providers.

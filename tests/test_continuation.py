@@ -319,6 +319,15 @@ def test_the_only_target_is_asked_again_only_if_rounds_allow_it() -> None:
     assert text_of("openai_chat", again)[0] == "Hello world"
 
 
+def test_the_rest_is_other_work_than_the_beginning_and_has_another_key() -> None:
+    settings = {**route(HAIKU), "RETRIES": {"rounds": 2}}
+    options = {"api_key": "stored", "idempotency_header": "idempotency-key"}
+    settings["PROVIDERS"] = {"anthropic": {"OPTIONS": options}}
+    told = tell(dying("anthropic_messages", "Hello"), whole("anthropic_messages", " world"), settings=settings)
+    keys = [dict(request.headers)[b"idempotency-key"] for request in told.requests]
+    assert len(set(keys)) == 2
+
+
 def test_no_more_attempts_are_made_than_the_policy_has() -> None:
     told = tell(dying("anthropic_messages", "Hello"), settings={**BOTH, "RETRIES": {"attempts": 1}})
     assert (is_failed(told), len(told.requests)) == (True, 1)

@@ -26,6 +26,14 @@ def test_if_all_rest_the_one_whose_rest_ends_first_is_used() -> None:
     assert cooldowns.usable("openai", [ONE, TWO]) == [TWO]
 
 
+def test_those_that_rest_are_told_by_name() -> None:
+    cooldowns.rest("openai", "one", 30)
+    cooldowns.rest("openai", "two", 0)
+    assert list(cooldowns.resting("openai")) == ["one"]
+    assert 29 < cooldowns.resting("openai")["one"] <= 30
+    assert cooldowns.resting("azure") == {}
+
+
 def test_a_rest_ends() -> None:
     cooldowns.rest("openai", "one", 0)
     assert cooldowns.usable("openai", [ONE, TWO]) == [ONE, TWO]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from ai_gateway.credentials import Secret, resolve
+from ai_gateway import credentials
+from ai_gateway.credentials import Secret, changed_files, resolve
 
 CANARY = "sk-canary-0123456789"
 
@@ -107,3 +110,71 @@ def test_the_variables_of_the_frame_that_raises_do_not_show_the_secret(
     shown = [frame.locals for frame in frames if frame.name == "resolve"]
     assert shown
     assert CANARY not in str(shown)
+
+
+# Files that are exchanged.
+
+
+@pytest.fixture
+def secret_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that a secret was read from."""
+    monkeypatch.setattr(credentials, "_files", {})
+    path = tmp_path / "secret"
+    path.write_text("first")
+    assert resolve(f"file:{path}") == Secret("first")
+    assert changed_files() == []
+    return path
+
+
+def write(path: Path) -> None:
+    path.write_text("other")  # As long as the first.
+
+
+def rename(path: Path) -> None:
+    other = path.with_name("new")
+    other.write_text("other")
+    other.replace(path)
+
+
+def switch_links(path: Path) -> None:
+    """As Kubernetes does it with a volume of secrets."""
+    (path.parent / "version-2").mkdir()
+    (path.parent / "version-2" / "secret").write_text("other")
+    path.unlink()
+    path.symlink_to("version-2/secret")
+
+
+@pytest.mark.parametrize("exchange", [write, rename, switch_links])
+def test_an_exchanged_file_is_named_once(secret_file: Path, exchange: Callable[[Path], None]) -> None:
+    exchange(secret_file)
+    assert changed_files() == [str(secret_file)]
+    assert changed_files() == []
+    assert resolve(f"file:{secret_file}") == Secret("other")
+    assert changed_files() == []
+
+
+def test_a_file_that_goes_away_and_comes_back_is_named_both_times(secret_file: Path) -> None:
+    secret_file.unlink()
+    assert changed_files() == [str(secret_file)]
+    assert changed_files() == []
+    secret_file.write_text("again")
+    assert changed_files() == [str(secret_file)]
+
+
+def test_a_file_that_was_not_there_is_named_when_it_comes(secret_file: Path) -> None:
+    missing = secret_file.with_name("missing")
+    with pytest.raises(OSError, match="missing"):
+        resolve(f"file:{missing}")
+    assert changed_files() == []
+    missing.write_text("here")
+    assert changed_files() == [str(missing)]
+
+
+def test_a_pipe_is_not_looked_at_again(secret_file: Path) -> None:
+    """What it had to give is gone."""
+    reader, writer = os.pipe()
+    os.write(writer, b"once")
+    os.close(writer)
+    assert resolve(f"file:/dev/fd/{reader}") == Secret("once")
+    os.close(reader)
+    assert changed_files() == []

@@ -117,6 +117,7 @@ def test_keys__that_cannot_be__are_refused_without_being_shown(value: str) -> No
         ("MAX_UPLOAD_BYTES", "2000", 2000),
         ("KEEP_ALIVE_INTERVAL", "0", 0.0),
         ("DRAIN_TIMEOUT", "2.5", 2.5),
+        ("DRAIN_DELAY", "5", 5.0),
         ("METRICS_TOKEN", "anything", "env:METRICS_TOKEN"),
     ],
 )

@@ -154,6 +154,49 @@ def test_a_call_that_is_ended_when_its_answer_has_begun_goes_on() -> None:
     assert guarded(Server(), serve)
 
 
+SHORT = {b"content-length": b"6"}
+
+
+@pytest.mark.parametrize("for_disconnect", [True, False])
+@pytest.mark.parametrize(("fields", "body"), [(SHORT, [piece(b"one", more=True), piece(b"two")]), ({}, [piece(b"")])])
+def test_a_caller_that_hangs_up_while_it_waits_for_its_turn_is_cancelled(
+    for_disconnect: bool, fields: dict[bytes, bytes], body: Script
+) -> None:
+    """By either door: Django does not look yet."""
+
+    async def serve(guard: Guard) -> bool:
+        with pytest.raises(asyncio.CancelledError), guard.waiting(fields):
+            await asyncio.sleep(10)
+        return guard.is_gone
+
+    assert guarded(Server(*body, GONE), serve, for_disconnect=for_disconnect)
+
+
+def test_a_body_that_came_while_its_caller_waited_is_read_afterwards() -> None:
+    async def serve(guard: Guard) -> bytes:
+        with guard.waiting(SHORT):
+            await asyncio.sleep(WATCH_INTERVAL * 1.5)
+        assert not server.messages
+        return await guard.read(100, 5)
+
+    server = Server(piece(b"one", more=True), piece(b"two"))
+    assert guarded(server, serve) == b"onetwo"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{b"content-length": b"100000"}, {b"transfer-encoding": b"chunked"}, {**SHORT, b"expect": b"100-continue"}],
+)
+def test_a_body_that_may_never_be_wanted_is_not_received_while_its_caller_waits(fields: dict[bytes, bytes]) -> None:
+    async def serve(guard: Guard) -> int:
+        with guard.waiting(fields):
+            await asyncio.sleep(WATCH_INTERVAL * 1.5)
+        return len(server.messages)
+
+    server = Server(piece(b"one"))
+    assert guarded(server, serve) == 1
+
+
 def test_under_django_a_caller_is_given_up_without_cancelling() -> None:
     class Full(Server):
         async def send(self, message: Message) -> None:

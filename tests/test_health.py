@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
 import pytest
 from django.db import DatabaseError, Error, InterfaceError
 from django.test import override_settings
 
-from ai_gateway import __version__, health, registry
+from ai_gateway import __version__, health, overload, registry
+from ai_gateway.bulkheads import Bulkhead
 from ai_gateway.calls import Reply
-from ai_gateway.configuration import Configuration
+from ai_gateway.configuration import Configuration, NotHere
 from tests.factories import run
 
 
@@ -19,6 +21,7 @@ from tests.factories import run
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "_outcomes", {})
     monkeypatch.setattr(health, "_is_draining", False)
+    monkeypatch.setattr(health, "_asking", None)
     monkeypatch.setattr(health, "_database_answers", lambda: True)
 
 
@@ -40,9 +43,42 @@ def test_not_ready_while_draining() -> None:
     assert read(run(health.ready("req_test"))) == (503, {"status": "unavailable", "problems": ["draining"]})
 
 
-def test_not_ready_without_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
+def not_here() -> Configuration:
+    raise NotHere("a database is not read on an event loop")
+
+
+def test_not_ready_without_a_database_that_was_never_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "_database_answers", lambda: False)
+    monkeypatch.setattr(registry, "SOURCES", [*registry.SOURCES, not_here])
     assert read(run(health.ready("req_test"))) == (503, {"status": "unavailable", "problems": ["database"]})
+
+
+def test_ready_with_a_warning_without_a_database_that_was_read_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All processes share it: if all said no, nobody would be left to serve what can be served without it."""
+    monkeypatch.setattr(health, "_database_answers", lambda: False)
+    registry.refresh()
+    assert read(run(health.ready("req_test"))) == (200, {"status": "ready", "warnings": ["database"]})
+
+
+def test_a_database_that_hangs_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is not asked again while it does."""
+    asked: list[None] = []
+    goes_on = threading.Event()
+
+    def hang() -> bool:
+        asked.append(None)
+        return goes_on.wait(10)
+
+    async def ask_twice() -> list[tuple[int, Any]]:
+        answers = [read(await health.ready("req_test")) for _ in range(2)]
+        goes_on.set()
+        return answers
+
+    monkeypatch.setattr(health, "_database_answers", hang)
+    monkeypatch.setattr(health, "PATIENCE", 0.02)
+    registry.refresh()
+    assert run(ask_twice()) == [(200, {"status": "ready", "warnings": ["database"]})] * 2
+    assert len(asked) == 1
 
 
 def test_not_ready_without_a_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,8 +125,28 @@ def test_the_last_outcome_of_each_provider_is_remembered(status: int, error: str
         code, document = read(health.providers("req_test"))
     last = document["providers"]["openai"]["last"]
     assert (code, last["ok"], last["status"], last["error"]) == (200, ok, status, error)
-    assert document["providers"]["groq"] == {"configured": True, "broken": None, "last": None, "breakers": {}}
+    nothing: dict[str, Any] = {"last": None, "breakers": {}, "resting_credentials": {}}
+    assert document["providers"]["groq"] == {"configured": True, "broken": None, **nothing}
     assert "canary" not in json.dumps(document)
+
+
+def test_ready_with_a_warning_while_all_places_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overload, "calls", Bulkhead())
+    with override_settings(AI_GATEWAY={"MAX_CALLS": 1}):
+        overload.calls.enter(1)
+        assert read(run(health.ready("req_test"))) == (200, {"status": "ready", "warnings": ["overloaded"]})
+
+
+def test_the_calls_under_way_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overload, "calls", Bulkhead())
+    monkeypatch.setitem(overload.at_providers, "openai", Bulkhead())
+    overload.calls.enter(1)
+    overload.at_providers["openai"].enter(1)
+    overload.at_providers["openai"].line_up("somebody", 1, 0)
+    health.note("openai", 200)
+    _, document = read(health.providers("req_test"))
+    assert document["calls"] == {"under_way": 1, "waiting": 0, "refused": 0}
+    assert document["providers"]["openai"]["calls"] == {"under_way": 1, "waiting": 0, "refused": 1}
 
 
 def test_a_failure_replaces_a_success_at_once() -> None:

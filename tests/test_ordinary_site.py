@@ -75,19 +75,31 @@ def wait_for_port(process: subprocess.Popen[bytes], log: Path) -> int:
     raise AssertionError(log.read_text())
 
 
-@pytest.fixture(scope="module", params=["asgi", "stock_asgi"])
-def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """The site in a uvicorn process, with the direct door and without it."""
-    folder = tmp_path_factory.mktemp(request.param)
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The site's environment, and its database with tables."""
     environment = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "tests.ordinary_site.settings",
-        "ORDINARY_SITE_DATABASE": str(folder / "db.sqlite3"),
+        "ORDINARY_SITE_DATABASE": str(tmp_path_factory.mktemp("site") / "db.sqlite3"),
         "PYTHONPATH": str(ROOT),
     }
     run_python("-m", "django", "migrate", "--verbosity", "0", environment=environment)
-    session = run_python("-c", CREATE_USER, environment=environment)
-    log = folder / "log"
+    return environment
+
+
+@pytest.fixture(scope="module")
+def session(environment: dict[str, str]) -> str:
+    """The session of somebody who is logged in."""
+    return run_python("-c", CREATE_USER, environment=environment)
+
+
+@pytest.fixture(scope="module", params=["asgi", "stock_asgi"])
+def site(
+    request: pytest.FixtureRequest, environment: dict[str, str], session: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
+    """The site in a uvicorn process, with the direct door and without it."""
+    log = tmp_path_factory.mktemp(request.param) / "log"
     command = ["-m", "uvicorn", f"tests.ordinary_site.{request.param}:application", "--port", "0"]
     with log.open("wb") as output:
         process = subprocess.Popen(

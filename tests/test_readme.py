@@ -122,7 +122,7 @@ def test_console__is_one_command_after_another_and_its_json_parses(text: str) ->
 
 
 def test_every_block__is_of_a_language_that_is_tested() -> None:
-    assert {name for name, _ in BLOCKS} == {"console", "python", "json", "toml", "nginx"}
+    assert {name for name, _ in BLOCKS} == {"console", "python", "json", "toml"}
 
 
 def test_links__to_headings_and_files_lead_somewhere() -> None:

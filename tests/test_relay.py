@@ -15,6 +15,7 @@ from ai_gateway.errors import UpstreamClosed, UpstreamTimeout
 from ai_gateway.listeners import listener_of
 from ai_gateway.meter import Meter, Outcome
 from ai_gateway.relay import MAX_HELD, Plain, Stream
+from tests.effort import times
 from tests.factories import Answer, Step, make_call, make_meter, run
 
 COMMENT = b": keep-alive\n\n"
@@ -30,6 +31,10 @@ ENDS = {
     "openai_responses": b'event: response.completed\ndata: {"type":"response.completed"}\n\n',
     "anthropic_messages": b'event: message_stop\ndata: {"type":"message_stop"}\n\n',
     "gemini": b'data: {"candidates":[{"finishReason":"STOP"}]}\r\n\r\n',
+}
+STOPS = {
+    "openai_chat": b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n',
+    "anthropic_messages": b'event: message_delta\ndata: {"delta":{"stop_reason":"end_turn"}}\n\n',
 }
 EVENT = b'data: {"text":"caf\xc3\xa9"}\n\n'
 
@@ -47,7 +52,7 @@ def relay(*steps: Step, dialect: str = "openai_chat", ready: bytes = b"", held: 
 
 
 @pytest.mark.parametrize("dialect", PATHS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=times(30))
 @given(places=st.lists(st.integers(0, 10_000), max_size=30))
 def test_however_a_stream_is_cut_its_bytes_are_the_same(dialect: str, places: list[int]) -> None:
     stream = EVENT * 3 + ENDS[dialect]
@@ -73,6 +78,30 @@ def test_silence_is_filled_with_a_comment_before_the_first_event_and_the_dialect
     got = relay(None, EVENT, None, ENDS["anthropic_messages"], dialect="anthropic_messages")
     ping = b'event: ping\ndata: {"type": "ping"}\n\n'
     assert got == [COMMENT, EVENT, ping, ENDS["anthropic_messages"]]
+
+
+ALL_SAID = ["openai_chat", "anthropic_messages"]
+BROKEN = UpstreamClosed("gone")
+
+
+@pytest.mark.parametrize("dialect", ALL_SAID)
+@pytest.mark.parametrize("after", [BROKEN, None], ids=["a break", "silence"])
+def test_what_comes_after_the_last_event_is_no_error(dialect: str, after: Step) -> None:
+    end = STOPS[dialect] + ENDS[dialect]
+    assert b"".join(relay(EVENT, end, after, BROKEN, dialect=dialect)) == EVENT + end
+
+
+@pytest.mark.parametrize("dialect", ALL_SAID)
+def test_a_break_between_the_proof_and_the_last_event_is_an_error(dialect: str) -> None:
+    *passed, error = relay(EVENT, STOPS[dialect], BROKEN, dialect=dialect)
+    assert (b"".join(passed), b"gone" in error) == (EVENT + STOPS[dialect], True)
+
+
+@pytest.mark.parametrize("dialect", ALL_SAID)
+def test_a_text_that_speaks_of_ends_is_none(dialect: str) -> None:
+    text = b'data: {"delta":{"text":"data: [DONE] event: message_stop"}}\n\n'
+    *passed, error = relay(text, BROKEN, dialect=dialect)
+    assert (b"".join(passed), b"gone" in error) == (text, True)
 
 
 def test_a_sign_of_life_never_stands_inside_an_event() -> None:
@@ -111,6 +140,7 @@ def test_a_last_event_without_its_blank_line_is_passed_on() -> None:
 def test_an_error_event_of_the_upstream_is_not_followed_by_another() -> None:
     error = b'data: {"error":{"message":"overloaded"}}\n\n'
     assert relay(EVENT, error) == [EVENT, error]
+    assert relay(EVENT, error, UpstreamClosed("gone")) == [EVENT, error]
 
 
 def test_an_event_that_is_too_long_to_hold_passes_in_parts() -> None:
@@ -176,3 +206,28 @@ def test_the_first_token_is_the_first_content() -> None:
     content = b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n'
     assert noted(role, content, reads=1).first_token_at is None
     assert noted(role, content, reads=2).first_token_at is not None
+
+
+ERRORS = {
+    "openai_chat": b'data: {"error":{"message":"Too busy","code":"overloaded"}}\n\n',
+    "openai_responses": b'event: error\ndata: {"type":"error","message":"Too busy","code":"overloaded"}\n\n',
+    "anthropic_messages": b'event: error\ndata: {"type":"error","error":{"type":"overloaded","message":"Busy"}}\n\n',
+    "gemini": b'data: {"error":{"message":"Too busy","status":"overloaded"}}\n\n',
+}
+
+
+@pytest.mark.parametrize("dialect", ERRORS)
+def test_an_error_of_the_providers_own_is_no_answer(dialect: str) -> None:
+    call = make_call(PATHS[dialect], stream=True)
+    meter = make_meter(call)
+    stream = Stream(call, Answer(EVENT, ERRORS[dialect]), meter, ready=b"", held=b"", interval=None)
+    assert run(collect(stream)) == [EVENT, ERRORS[dialect]]
+    assert (meter.outcome, meter.error_code) == (Outcome.FAILED, "overloaded")
+
+
+def test_a_text_that_speaks_of_errors_is_none() -> None:
+    call = make_call(PATHS["anthropic_messages"], stream=True)
+    meter = make_meter(call)
+    text = b'event: content_block_delta\ndata: {"delta":{"text":"event: error"}}\n\n'
+    run(collect(Stream(call, Answer(text, ENDS[call.dialect.name]), meter, ready=b"", held=b"", interval=None)))
+    assert (meter.outcome, meter.error_code) == (Outcome.ANSWERED, "")

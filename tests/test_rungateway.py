@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ class Gateway:
     """A `rungateway` process of the example project, in a folder of its own and with no environment but the given."""
 
     def __init__(self, folder: Path, environ: Mapping[str, str], *arguments: str) -> None:
+        self.folder = folder
         self.output = folder / "output"
         environment = {
             "PATH": os.environ["PATH"],
@@ -118,6 +120,17 @@ def run(tmp_path: Path) -> Iterator[Callable[..., Gateway]]:
         gateway.stop()
 
 
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """The first run of a newcomer, with nothing set but the level of the log: for all tests that do not end it."""
+    gateway = Gateway(tmp_path_factory.mktemp("first"), {"LOG_LEVEL": "info"})
+    try:
+        gateway.wait_until_it_answers()
+        yield gateway
+    finally:
+        gateway.stop()
+
+
 @pytest.fixture(autouse=True)
 def _registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Leave neither a development key nor a snapshot of the test behind, and do without a database."""
@@ -133,7 +146,15 @@ def _registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def served(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What uvicorn would be started with."""
     found: dict[str, Any] = {}
-    monkeypatch.setattr("uvicorn.run", lambda application, **options: found.update(options, application=application))
+
+    def remember(application: str, **options: Any) -> Any:
+        found.update(options, application=application)
+        return types.SimpleNamespace(bind_socket=lambda: None)
+
+    for name in ("Server", "Supervisor"):
+        server = types.SimpleNamespace(run=lambda: None, started=True)
+        monkeypatch.setattr(f"ai_gateway.server.{name}", lambda *_, server=server, **__: server)
+    monkeypatch.setattr("uvicorn.Config", remember)
     return found
 
 
@@ -147,19 +168,18 @@ def print_of(*arguments: str) -> tuple[str, str]:
 # Real processes
 
 
-def test_first_run__shows_a_key_that_opens_the_gateway(run: Callable[..., Gateway]) -> None:
-    gateway = run({})
-    printed = gateway.printed()
+def test_first_run__shows_a_key_that_opens_the_gateway(first: Gateway) -> None:
+    printed = first.printed()
     assert len(DEVELOPMENT_KEY.findall(printed)) == 1
-    status, answer = gateway.ask("POST", "/v1/chat/completions", ECHO, DEVELOPMENT_KEY.findall(printed)[0])
+    status, answer = first.ask("POST", "/v1/chat/completions", ECHO, DEVELOPMENT_KEY.findall(printed)[0])
     assert status == 200
     assert answer["choices"][0]["message"]["role"] == "assistant"
-    assert gateway.ask("POST", "/v1/chat/completions", ECHO, "gw_dev_something-else")[0] == 401
+    assert first.ask("POST", "/v1/chat/completions", ECHO, "gw_dev_something-else")[0] == 401
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_first_run__the_curl_line_works(run: Callable[..., Gateway]) -> None:
-    printed = run({}).printed()
+def test_first_run__the_curl_line_works(first: Gateway) -> None:
+    printed = first.printed()
     key = DEVELOPMENT_KEY.findall(printed)[0]
     line = next(line for line in printed.splitlines() if line.strip().startswith("curl "))
     shell = {"GATEWAY_KEY": key, "PATH": os.environ["PATH"]}
@@ -170,10 +190,9 @@ def test_first_run__the_curl_line_works(run: Callable[..., Gateway]) -> None:
     assert json.loads(done.stdout)["object"] == "chat.completion"
 
 
-def test_first_run__migrates_and_shows_the_admin(run: Callable[..., Gateway], tmp_path: Path) -> None:
-    gateway = run({})
-    assert (tmp_path / "db.sqlite3").stat().st_size > 0
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=20)
+def test_first_run__migrates_and_shows_the_admin(first: Gateway) -> None:
+    assert (first.folder / "db.sqlite3").stat().st_size > 0
+    connection = http.client.HTTPConnection("127.0.0.1", first.port, timeout=20)
     connection.request("GET", "/admin/login/")
     page = connection.getresponse().read().decode()
     stylesheet = re.search(r'href="(/static/admin/css/base[^"]*\.css)"', page)
@@ -183,7 +202,7 @@ def test_first_run__migrates_and_shows_the_admin(run: Callable[..., Gateway], tm
     assert (response.status, response.headers["content-type"].split(";")[0]) == (200, "text/css")
     assert len(response.read()) > 1000
     connection.close()
-    assert "Warning" not in gateway.printed()
+    assert "Warning" not in first.printed()
 
 
 def test_configured__names_providers_and_keys_but_shows_no_secret(run: Callable[..., Gateway]) -> None:
@@ -232,10 +251,9 @@ def test_signals__to_all_processes_at_once_let_streams_finish(
     gateway.process.wait(40)
 
 
-def test_log__is_one_line_per_record_and_has_no_access_log(run: Callable[..., Gateway]) -> None:
-    gateway = run({"LOG_LEVEL": "info"})
-    gateway.ask("GET", "/health")
-    lines = [line for line in gateway.printed().splitlines() if re.match(r"\d{4}-", line)]
+def test_log__is_one_line_per_record_and_has_no_access_log(first: Gateway) -> None:
+    first.ask("GET", "/health")
+    lines = [line for line in first.printed().splitlines() if re.match(r"\d{4}-", line)]
     assert lines
     assert not any("GET /health" in line for line in lines)
 
@@ -327,13 +345,13 @@ def test_missing_server__names_the_extra(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_encryption_key__is_made_beside_the_database_and_kept(run: Callable[..., Gateway], tmp_path: Path) -> None:
-    first = run({})
+    gateway = run({})
     path = tmp_path / ".encryption_key"
     key = path.read_text()
     assert path.stat().st_mode & 0o777 == 0o600
     assert crypto.Keyring([Secret(key)]).current
-    assert key.strip() not in first.printed()
-    first.stop()
+    assert key.strip() not in gateway.printed()
+    gateway.stop()
     run({})
     assert path.read_text() == key
 

@@ -1,13 +1,20 @@
-"""The head of an answer and the first of its body leave in one write."""
+"""The head of an answer and the first of its body leave in one write; and how the server stops."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import uvicorn
 
 from ai_gateway import server
-from ai_gateway.server import GatheringTransport
+from ai_gateway.server import GatheringProtocol, GatheringTransport, Server, Supervisor
+from tests.raw_client import RawConnection
 
 HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
 
@@ -116,3 +123,91 @@ def test_everything_else_is_the_transports_own() -> None:
         return GatheringTransport(Recorder(), asyncio.get_running_loop()).get_extra_info("peername")
 
     assert asyncio.run(main()) == ("192.0.2.1", 1)
+
+
+# How it stops.
+
+
+class Serving:
+    """A server in a thread. Its application answers, and waits before the end of an answer until it may go on."""
+
+    def __init__(self) -> None:
+        self.goes_on = threading.Event()
+        options: dict[str, Any] = {"loop": "uvloop", "lifespan": "off", "interface": "asgi3", "log_config": None}
+        self.server = Server(uvicorn.Config(self._application, port=0, http=GatheringProtocol, **options))
+        self._thread = threading.Thread(target=self.server.run)
+        self._thread.start()
+        while not self.server.started:
+            assert self._thread.is_alive()
+        self.port = self.server.servers[0].sockets[0].getsockname()[1]
+
+    async def _application(self, scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"first", "more_body": True})
+        await asyncio.to_thread(self.goes_on.wait, 10)
+        await send({"type": "http.response.body", "body": b"last"})
+
+    def stop(self) -> None:
+        """Tell it to stop, and wait until the port is closed."""
+        self.server.should_exit = True
+        while any(server.sockets for server in self.server.servers):
+            assert self._thread.is_alive()
+
+    def join(self) -> None:
+        self.goes_on.set()
+        self.server.should_exit = True
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+
+
+@pytest.fixture
+def serving(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serving]:
+    monkeypatch.setattr(server, "LINGER", 0.3)
+    serving = Serving()
+    yield serving
+    serving.join()
+
+
+def test_a_connection_that_was_promised_to_stay_open_serves_once_more(serving: Serving) -> None:
+    """Its answer's head had left before the server was told to stop. The next one's says that it is the last."""
+    with RawConnection(serving.port) as caller:
+        caller.request("GET", "/")
+        assert not caller.read_head().is_last
+        serving.stop()
+        serving.goes_on.set()
+        assert b"".join(caller.chunks()) == b"firstlast"
+        caller.request("GET", "/")
+        assert caller.read_answer().is_last
+        assert caller.read_to_end() == b""
+
+
+def test_a_connection_where_nothing_more_comes_is_closed_soon(serving: Serving) -> None:
+    with RawConnection(serving.port) as caller:
+        serving.goes_on.set()
+        caller.request("GET", "/")
+        caller.read_answer()
+        serving.stop()
+        assert caller.read_to_end() == b""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux filters")
+def test_who_has_connected_is_let_in_and_who_connects_is_overlooked() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as early:
+        server.turn_away(listener)
+        with pytest.raises(TimeoutError):
+            socket.create_connection(listener.getsockname(), 0.1)
+        accepted, _ = listener.accept()
+        with accepted:
+            early.sendall(b"hello")
+            assert accepted.recv(5) == b"hello"
+
+
+def test_the_port_of_several_workers_is_closed_before_they_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have it open as well. Here are none, so nobody can connect any more."""
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = listener.getsockname()
+        supervisor = Supervisor(uvicorn.Config("nothing:at_all", workers=2), [listener], delay=0.0)
+        supervisor.terminate_all()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address, 5)

@@ -9,6 +9,7 @@ that it can send what no library would.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import socket
 import ssl
@@ -319,6 +320,27 @@ class Upstream:
             return await self._loop.create_server(
                 lambda: Connection(self), "127.0.0.1", 0, ssl=tls, backlog=2048, reuse_address=True
             )
+
+        server = asyncio.run_coroutine_threadsafe(start(), self._loop).result(PATIENCE)
+        self._servers.append(server)
+        port: int = server.sockets[0].getsockname()[1]
+        return port
+
+    def listen_rudely(self) -> int:
+        """Listen on another port, where nobody is who could shake hands for TLS, and say which: every caller is told
+        something that is no TLS, or nothing, or hung up on."""
+        turns = itertools.cycle((b"HTTP/1.1 400 Bad Request\r\n\r\n", b"", b"\x16\x03\x01\0\x02oh", None))
+
+        async def be_rude(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            said = next(turns)
+            if said is None:
+                await reader.read(-1)
+            else:
+                writer.write(said)
+            writer.close()
+
+        async def start() -> asyncio.Server:
+            return await asyncio.start_server(be_rude, "127.0.0.1", 0)
 
         server = asyncio.run_coroutine_threadsafe(start(), self._loop).result(PATIENCE)
         self._servers.append(server)

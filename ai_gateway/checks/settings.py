@@ -13,7 +13,9 @@ from django.conf import settings as site
 from django.core.checks import CheckMessage, Error, register
 
 from ai_gateway import conf
-from ai_gateway.calls import Timeouts
+from ai_gateway.breakers import BreakerPolicy
+from ai_gateway.bulkheads import Queue
+from ai_gateway.calls import UNLIMITED, Timeouts
 from ai_gateway.capabilities import read_rule
 from ai_gateway.limits import POLICIES
 from ai_gateway.retries import RetryPolicy
@@ -46,6 +48,11 @@ def is_positive(value: Any) -> bool:
 def is_count(value: Any) -> bool:
     """Whether it is a whole number of 1 or more."""
     return isinstance(value, int) and is_positive(value)
+
+
+def is_whole(value: Any) -> bool:
+    """Whether it is a whole number of 0 or more."""
+    return is_count(value) or (value == 0 and isinstance(value, int) and not isinstance(value, bool))
 
 
 def is_text(value: Any) -> bool:
@@ -121,6 +128,20 @@ def is_retries(value: Any) -> bool:
     )
 
 
+BREAKER_NAMES = [field.name for field in fields(BreakerPolicy)]
+
+
+def is_breakers(value: Any) -> bool:
+    """Whether it is what `BreakerPolicy` takes."""
+    return (
+        is_mapping(value, is_positive)
+        and set(value) <= set(BREAKER_NAMES)
+        and is_count(value.get("consecutive", 1))
+        and is_count(value.get("volume", 1))
+        and value.get("percent", 100) <= 100
+    )
+
+
 def is_capabilities(value: Any) -> bool:
     """Whether it is a mapping of patterns to rows that can be read."""
     if not is_mapping(value, lambda row: isinstance(row, Mapping)):
@@ -129,6 +150,13 @@ def is_capabilities(value: Any) -> bool:
         return all(read_rule(pattern, row) for pattern, row in value.items())
     except ValueError:
         return False
+
+
+def is_queue(value: Any) -> bool:
+    """Whether it is what `Queue` takes: a whole number of calls, and seconds."""
+    if not isinstance(value, Mapping) or not set(value) <= set(Queue._fields):
+        return False
+    return is_whole(value.get("size", 0)) and is_positive(value.get("seconds", 1))
 
 
 def is_reference_pattern(value: Any) -> bool:
@@ -170,8 +198,12 @@ TIMEOUT_NAMES = [field.name for field in fields(Timeouts)]
 
 
 def is_timeouts(value: Any) -> bool:
-    """Whether it is a mapping with known phases and positive seconds."""
-    return is_mapping(value, is_positive) and set(value) <= set(TIMEOUT_NAMES)
+    """Whether it is a mapping with known phases and positive seconds, or 0 where that means no limit."""
+    return (
+        is_mapping(value, is_number)
+        and set(value) <= set(TIMEOUT_NAMES)
+        and all(seconds > 0 or (seconds == 0 and phase in UNLIMITED) for phase, seconds in value.items())
+    )
 
 
 def _flag(id: str, example: str) -> Rule:
@@ -231,9 +263,21 @@ RULES: dict[str, Rule] = {
     "MAX_UPLOAD_BYTES": _whole("ai_gateway.E011", "bytes", "512 * 1024 * 1024"),
     "BODY_TIMEOUT": _seconds("ai_gateway.E012", "30.0"),
     "SEND_TIMEOUT": _seconds("ai_gateway.E013", "60.0"),
+    "MAX_CALLS": Rule(
+        id="ai_gateway.E110",
+        expected="a whole number of calls, 0 for as many as come",
+        example="1000",
+        accepts=is_whole,
+    ),
+    "QUEUE": Rule(
+        id="ai_gateway.E111",
+        expected='a dict with "size", a whole number of calls, and "seconds" above 0, or one of them',
+        example='{"size": 100, "seconds": 2}',
+        accepts=is_queue,
+    ),
     "TIMEOUTS": Rule(
         id="ai_gateway.E014",
-        expected=f"a dict of seconds above 0 with keys out of {', '.join(TIMEOUT_NAMES)}",
+        expected=f"a dict of seconds above 0 with keys out of {', '.join(TIMEOUT_NAMES)}; the last two may be 0",
         example='{"connect": 5, "first_byte": 600}',
         accepts=is_timeouts,
     ),
@@ -252,6 +296,7 @@ RULES: dict[str, Rule] = {
     ),
     "ALLOW_PRIVATE_UPSTREAMS": _flag("ai_gateway.E017", "False"),
     "DRAIN_TIMEOUT": _seconds_or_zero("ai_gateway.E018", "20.0"),
+    "DRAIN_DELAY": _seconds_or_zero("ai_gateway.E059", "5.0"),
     "METRICS_TOKEN": Rule(
         id="ai_gateway.E019",
         expected="a non-empty string, or None",
@@ -315,6 +360,12 @@ RULES: dict[str, Rule] = {
         expected="a dict with keys out of attempts, rounds, ambiguous, max_wait, percent and least",
         example='{"rounds": 2, "max_wait": 10}',
         accepts=is_retries,
+    ),
+    "BREAKERS": Rule(
+        id="ai_gateway.E120",
+        expected=f"a dict with keys out of {', '.join(BREAKER_NAMES)}",
+        example='{"consecutive": 5, "open": 30}',
+        accepts=is_breakers,
     ),
     "POLL": _seconds("ai_gateway.E023", "2.0"),
     "CAPABILITIES": Rule(

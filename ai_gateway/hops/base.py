@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from functools import lru_cache
 from time import perf_counter
 
+from ai_gateway import deadlines
 from ai_gateway.calls import Call, Headers, Reply, Target, UpstreamRequest, UpstreamResponse
 from ai_gateway.errors import UpstreamProtocolError, UpstreamRedirect, UpstreamRefusedCredential
 from ai_gateway.meter import Meter
@@ -36,7 +37,20 @@ HOPELESS = frozenset((400, 401, 402, 403, 404, 405, 406, 410, 411, 413, 414, 415
 class Attempt:
     """One target's turn with a call: who calls, whom, and since when."""
 
-    __slots__ = ("call", "caller", "credential", "meter", "number", "provider", "sent_at", "snapshot", "target")
+    __slots__ = (
+        "call",
+        "caller",
+        "credential",
+        "deadline",
+        "is_last",
+        "meter",
+        "number",
+        "provider",
+        "sent_at",
+        "snapshot",
+        "target",
+        "timeouts",
+    )
 
     def __init__(self, call: Call, meter: Meter, snapshot: Snapshot, target: Target, number: int) -> None:
         self.call = call
@@ -46,9 +60,13 @@ class Attempt:
         self.target = target
         self.number = number
         self.provider: Provider = snapshot.providers[target.provider]
+        self.timeouts = snapshot.timeouts.of_target(meter.route, target)
+        self.deadline = deadlines.of(call, self.timeouts)
         self.sent_at = call.received_at
         self.credential: str | None = None
         """The name of the stored credential that is used, where the provider has several."""
+        self.is_last = False
+        """Whether there is no other target to be asked, so that to wait for this one is worth it."""
 
     @property
     def capabilities(self) -> Capabilities:

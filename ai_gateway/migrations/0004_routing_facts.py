@@ -50,16 +50,16 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='usagerecord',
             name='is_mirror',
-            field=models.BooleanField(default=False, help_text='A copy of a call, sent to try a target. Nobody saw its answer.', verbose_name='mirrored'),
+            field=models.BooleanField(db_default=False, default=False, help_text='A copy of a call, sent to try a target. Nobody saw its answer.', verbose_name='mirrored'),
         ),
         migrations.AddField(
             model_name='usagerecord',
             name='variant',
-            field=models.CharField(blank=True, default='', help_text="The route's experiment, and whether this call was part of it or served as ever.", max_length=200, verbose_name='variant'),
+            field=models.CharField(blank=True, db_default='', default='', help_text="The route's experiment, and whether this call was part of it or served as ever.", max_length=200, verbose_name='variant'),
         ),
         migrations.AddField(
             model_name='virtualkey',
             name='may_choose_fallbacks',
-            field=models.BooleanField(default=True, help_text='Whether a call may name, by header or body, the models that are asked if the first one fails.', verbose_name='may choose fallbacks'),
+            field=models.BooleanField(db_default=True, default=True, help_text='Whether a call may name, by header or body, the models that are asked if the first one fails.', verbose_name='may choose fallbacks'),
         ),
     ]

@@ -65,6 +65,7 @@ class VirtualKey(TimeStamped):
     may_choose_fallbacks = models.BooleanField(
         _("may choose fallbacks"),
         default=True,
+        db_default=True,  # For processes that do not know the column yet, while a site is updated.
         help_text=_("Whether a call may name, by header or body, the models that are asked if the first one fails."),
     )
     metadata = models.JSONField(

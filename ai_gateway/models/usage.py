@@ -135,10 +135,14 @@ class UsageRecord(Spent):
         max_length=NAME,
         blank=True,
         default="",
+        db_default="",  # For processes that do not know the column yet, while a site is updated.
         help_text=_("The route's experiment, and whether this call was part of it or served as ever."),
     )
     is_mirror = models.BooleanField(
-        _("mirrored"), default=False, help_text=_("A copy of a call, sent to try a target. Nobody saw its answer.")
+        _("mirrored"),
+        default=False,
+        db_default=False,
+        help_text=_("A copy of a call, sent to try a target. Nobody saw its answer."),
     )
 
     outcome = models.CharField(_("outcome"), max_length=20, choices=Outcome.choices)

@@ -48,5 +48,8 @@ class Dialect:
     done: bytes = b""
     """What ends a stream behind its proof, where more may come between the two (the usage of a chat completion)."""
 
+    last: tuple[bytes, ...] = ()
+    """How the last event of a stream ends, in a way that no other event can. None: any event may be the last one."""
+
     read_error: Callable[[str | None, bytes], int | None] = lambda name, data: None
     """Judge the first event of a stream, given its name and data: the HTTP status it stands for if it is an error."""

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -47,6 +49,21 @@ MESSAGE_MEMBERS = ("message", "Message", "detail", "msg", "errorMessage", "origi
 MAX_MESSAGE = 2000
 LONGEST_WAIT = 365 * 24 * 3600
 
+RATE_LIMITS = (
+    *((b"x-ratelimit-remaining%s" % of, b"x-ratelimit-reset%s" % of) for of in (b"", b"-requests", b"-tokens")),
+    *(
+        (b"anthropic-ratelimit-%s-remaining" % of, b"anthropic-ratelimit-%s-reset" % of)
+        for of in (b"requests", b"tokens", b"input-tokens", b"output-tokens")
+    ),
+    (b"ratelimit-remaining", b"ratelimit-reset"),
+)
+"""Headers that tell what is left of a limit, and when all of it is there again: OpenAI's and those of who follows it,
+Anthropic's, and the IETF's draft."""
+
+UNITS = (86400.0, 3600.0, 60.0, 1.0, 0.001)
+SINCE_1970 = 1e9
+"""Seconds above which a number is a date."""
+
 _QUOTA = re.compile(
     r"insufficient_quota|credit[_ ]balance|spend_limit|usage_limit|billing|insufficient[ _](balance|credits|funds)",
     re.IGNORECASE,
@@ -57,6 +74,11 @@ _TOO_LONG = re.compile(
     re.IGNORECASE,
 )
 _POLICY = re.compile(r"content_filter|content_policy_violation|content management policy", re.IGNORECASE)
+
+_DURATION = re.compile(
+    r"(?:(\d{1,4})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m(?!s))?(?:(\d{1,9}(?:\.\d{1,9})?)s)?(?:(\d{1,9}(?:\.\d{1,9})?)ms)?",
+    re.ASCII,
+)
 
 _MARKUP = re.compile(r"^\s*<|<\s*(!doctype|html|head|body|title|\?xml)\b", re.IGNORECASE)
 
@@ -158,7 +180,8 @@ def code_of_words(words: str) -> str | None:
 def retry_after(
     headers: Mapping[bytes, bytes], error: Mapping[str, Any] | None = None, now: float | None = None
 ) -> int | None:
-    """Read after how many whole seconds to ask again: from the headers, or from Google's RetryInfo in the error.
+    """Read after how many whole seconds to ask again: from the headers, from Google's RetryInfo in the error, or from
+    when a limit that is used up comes back.
 
     A date is held against the provider's own clock, or against `now` where it tells no time.
     """
@@ -166,10 +189,12 @@ def retry_after(
         text = headers.get(name, b"").decode("latin-1")
         seconds = _seconds(text, per_second)
         if seconds is None and text and per_second == 1:
-            seconds = _until(text, headers.get(b"date", b"").decode("latin-1"), now)
+            seconds = _until(_http_date(text), _clock(headers, now))
         if seconds is not None:
             return seconds
-    return _retry_delay((error or {}).get("details"))
+    error = error or {}
+    delay = _retry_delay(error.get("details"))
+    return _reset({**_quoted_headers(error), **headers}, now) if delay is None else delay
 
 
 def _seconds(text: str, per_second: int = 1) -> int | None:
@@ -180,12 +205,65 @@ def _seconds(text: str, per_second: int = 1) -> int | None:
     return math.ceil(seconds) if 0 <= seconds <= LONGEST_WAIT else None
 
 
-def _until(date: str, provider_now: str, now: float | None) -> int | None:
+def _clock(headers: Mapping[bytes, bytes], now: float | None) -> float:
+    """Tell what time it is for the provider."""
+    told = _http_date(headers.get(b"date", b"").decode("latin-1"))
+    return told or now or time.time()
+
+
+def _http_date(text: str) -> float | None:
     try:
-        start = parsedate_to_datetime(provider_now).timestamp() if provider_now else now
-        return None if start is None else max(0, math.ceil(parsedate_to_datetime(date).timestamp() - start))
+        return parsedate_to_datetime(text).timestamp()
     except (ValueError, TypeError, OverflowError):
         return None
+
+
+def _until(date: float | None, clock: float) -> int | None:
+    return None if date is None or date - clock > LONGEST_WAIT else max(0, math.ceil(date - clock))
+
+
+def _reset(headers: Mapping[bytes, bytes], now: float | None) -> int | None:
+    """Read when the last of the limits comes back of which nothing is left."""
+    used_up = [reset for left, reset in RATE_LIMITS if headers.get(left) in (b"0", b"0.0") and reset in headers]
+    if not used_up:
+        return None
+    clock = _clock(headers, now)
+    waits = [_reset_wait(headers[reset].decode("latin-1").strip(), clock) for reset in used_up]
+    return max((wait for wait in waits if wait is not None), default=None)
+
+
+def _reset_wait(text: str, clock: float) -> int | None:
+    """Read a time to wait in one of the ways in which it is written: `6m0s`, `17ms`, seconds, a date (RFC 3339), or
+    seconds or milliseconds since 1970."""
+    duration = _DURATION.fullmatch(text)
+    if duration is not None and text:
+        return _seconds(str(sum(float(each or 0) * unit for each, unit in zip(duration.groups(), UNITS, strict=True))))
+    try:
+        number = float(text)
+    except ValueError:
+        return _until(_iso_date(text), clock)
+    if number >= SINCE_1970:
+        return _until(number / 1000 if number > SINCE_1970 * 1000 else number, clock)
+    return _seconds(text)
+
+
+def _iso_date(text: str) -> float | None:
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def _quoted_headers(error: Mapping[str, Any]) -> dict[bytes, bytes]:
+    """Give the headers of the provider behind it, which OpenRouter puts into the error."""
+    metadata = error.get("metadata")
+    quoted = metadata.get("headers") if isinstance(metadata, dict) else None
+    if not isinstance(quoted, dict):
+        return {}
+    return {
+        name.lower().encode("latin-1", "replace"): str(value).encode("latin-1", "replace")
+        for name, value in quoted.items()
+    }
 
 
 def _retry_delay(details: object) -> int | None:

@@ -17,7 +17,8 @@ from urllib.parse import quote, unquote_to_bytes
 
 from ai_gateway import cooldowns
 from ai_gateway.bodies import replace_model
-from ai_gateway.calls import BaseURL, Call, Caller, Headers, Origin, Timeouts, UpstreamRequest, UpstreamResponse
+from ai_gateway.bulkheads import Queue
+from ai_gateway.calls import BaseURL, Call, Caller, Headers, Origin, Phases, UpstreamRequest, UpstreamResponse
 from ai_gateway.credentials import Secret
 from ai_gateway.errors import InvalidCredential, ModelNotFound, ProviderNotConfigured, UnsupportedDialect
 
@@ -145,15 +146,22 @@ class Provider:
     credentials: tuple[Credential, ...] = field(default=(), repr=False)
     """If there is more than one stored credential, all of them; `api_key` is then one of these."""
 
-    timeouts: Timeouts | None = None
-    """Its own timeouts; None takes the site's."""
+    timeouts: Phases = ()
+    """Its own timeouts, of the phases in which they are not the site's."""
 
     max_concurrency: int | None = None
     """How many calls it takes at once; None for no limit."""
 
+    queue: Queue | None = None
+    """How many calls more may wait until it takes one, if there is no other target; None for none."""
+
     finish_within: float = 0.0
     """For how many seconds an answer is read on after its caller has hung up, to learn what it used: for providers that
     bill all of it anyway. 0: it is not, and the provider is hung up on."""
+
+    idempotency_header: str = ""
+    """The header with a key by which it knows a request that it had before, so that the work is done once. For those
+    whose documentation promises that. Empty: it does not."""
 
     required_options: ClassVar[tuple[str, ...]] = ()
     """Options that say which account or place of the provider is meant, for example a resource name that is part of

@@ -9,13 +9,14 @@ people write: a reference for a secret, a list for a tuple or a set, a mapping f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, asdict, fields
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from django.utils.module_loading import import_string
 
-from ai_gateway.calls import Timeouts
+from ai_gateway.bulkheads import Queue
+from ai_gateway.calls import Phases, Timeouts
 from ai_gateway.credentials import Secret, resolve
 from ai_gateway.protocols import DIALECTS
 from ai_gateway.providers.base import Auth, Provider
@@ -167,14 +168,25 @@ def read_secret(value: Any) -> Secret | None:
     return resolve(value)
 
 
-def read_timeouts(value: Any) -> Timeouts:
-    """Read timeouts from a mapping of phases to seconds."""
+def read_timeouts(value: Any) -> Phases:
+    """Read timeouts from a mapping of phases to seconds. Phases that are missing stay so."""
     if isinstance(value, Timeouts):
-        return value
+        value = asdict(value)
     known = [field.name for field in fields(Timeouts)]
     if not isinstance(value, Mapping) or not set(value) <= set(known):
         raise TypeError(f"it must be a dict of seconds, with some of the keys {', '.join(known)}")
-    return Timeouts(**{phase: read_seconds(seconds) for phase, seconds in value.items()})
+    return tuple((phase, read_seconds(seconds)) for phase, seconds in value.items())
+
+
+def read_queue(value: Any) -> Queue:
+    """Read a queue from a mapping with its size and seconds."""
+    if isinstance(value, Queue):
+        return value
+    if not isinstance(value, Mapping) or not set(value) <= set(Queue._fields):
+        raise TypeError(f"it must be a dict with keys out of {', '.join(Queue._fields)}")
+    return Queue(
+        size=read_count(value.get("size", Queue().size)), seconds=read_seconds(value.get("seconds", Queue().seconds))
+    )
 
 
 def read_seconds(value: Any) -> float:
@@ -219,7 +231,8 @@ def read_flag(value: Any) -> bool:
 
 READERS: Mapping[Any, Callable[[Any], Any]] = {
     Secret: read_secret,
-    Timeouts: read_timeouts,
+    Phases: read_timeouts,
+    Queue: read_queue,
     Auth: read_auth,
     float: read_seconds,
     int: read_count,

@@ -94,7 +94,8 @@ def measure_all(options: argparse.Namespace) -> Results:
     """Start the mock upstream and run what was asked for."""
     effort = QUICK if options.quick else Effort()
     effort = replace(effort, rounds=options.rounds or effort.rounds)
-    scenarios = [SCENARIOS[name] for name in SCENARIOS if name in options.only] or list(SCENARIOS.values())
+    scenarios = [SCENARIOS[name] for name in SCENARIOS if name in options.only]
+    scenarios = scenarios or [scenario for scenario in SCENARIOS.values() if not scenario.is_long]
     with tempfile.TemporaryDirectory(prefix="gateway-benchmark-") as folder, upstream_running(Path(folder)) as upstream:
         os.sched_setaffinity(0, cpus_of_others())
         bench = Bench(chosen_peers(options.only), effort, upstream, Path(folder))

@@ -55,15 +55,18 @@ def for_requests(requests: int) -> Goal:
 class Connection(asyncio.Protocol):
     """One keep-alive connection: sends the request, checks the answer, and begins anew until the goal is reached.
 
-    `pause` is in seconds, between an answer and the next request.
+    `pause` is in seconds, between an answer and the next request. `status` is that of a good answer.
     """
 
-    def __init__(self, request: bytes, check: Check, goal: Goal, tally: Tally, pause: float = 0.0) -> None:
+    def __init__(
+        self, request: bytes, check: Check, goal: Goal, tally: Tally, pause: float = 0.0, status: int = 200
+    ) -> None:
         self.request = request
         self.check = check
         self.goal = goal
         self.tally = tally
         self.pause = pause
+        self.status = status
         loop = asyncio.get_running_loop()
         self.begun: asyncio.Future[None] = loop.create_future()
         """Done when the first byte of a body has come, or none ever will."""
@@ -110,7 +113,7 @@ class Connection(asyncio.Protocol):
         self.body.clear()
         self.is_waiting = False
         status = self.parser.get_status_code()
-        complaint = self.check(body) if status == 200 else f"status {status}: {body[:300]!r}"
+        complaint = self.check(body) if status == self.status else f"status {status}: {body[:300]!r}"
         if complaint:
             self.give_up(complaint)
             return
@@ -147,12 +150,21 @@ async def _connect(port: int, make: Callable[[], Connection]) -> Connection:
 
 
 async def run(
-    port: int, request: bytes, check: Check, goal: Goal, *, connections: int = 1, pause: float = 0.0
+    port: int,
+    request: bytes,
+    check: Check,
+    goal: Goal,
+    *,
+    connections: int = 1,
+    pause: float = 0.0,
+    status: int = 200,
 ) -> Tally:
     """Send the request over so many connections until the goal is reached, and all answers are there or given up."""
     tally = Tally()
     started_at = time.perf_counter()
-    opened = [await _connect(port, lambda: Connection(request, check, goal, tally, pause)) for _ in range(connections)]
+    opened = [
+        await _connect(port, lambda: Connection(request, check, goal, tally, pause, status)) for _ in range(connections)
+    ]
     while unfinished := [connection for connection in opened if not connection.finished.done()]:
         await asyncio.wait([connection.finished for connection in unfinished], timeout=1)
         for connection in unfinished:

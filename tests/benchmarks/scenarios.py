@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from tests.benchmarks import load
-from tests.benchmarks.servers import BARE, DIRECT, DJANGO, OBVIOUS, PEERS, Running
+from tests.benchmarks.servers import ACCOUNTED, BARE, DIRECT, DJANGO, OBVIOUS, PEERS, Running
 from tests.benchmarks.wire import (
     MESSAGES_PATH,
     PLAIN,
@@ -32,6 +32,7 @@ from tests.benchmarks.wire import (
 )
 
 MEBIBYTE = 1 << 20
+SECONDS_TO_SETTLE = 5.0
 MICRO, MILLI = 1e6, 1e3
 
 Sample = dict[str, float]
@@ -51,9 +52,11 @@ class Effort:
     idle_streams: int = 1000
     disconnects: int = 10_000
     big_bodies: int = 10
+    soak: int = 10_000
+    """Requests in one round of the soak, of which there are ten; a tenth as many callers hang up, or get an error."""
 
 
-QUICK = Effort(rounds=1, seconds=0.7, warm_up=0.4, idle_streams=200, disconnects=1000, big_bodies=4)
+QUICK = Effort(rounds=1, seconds=0.7, warm_up=0.4, idle_streams=200, disconnects=1000, big_bodies=4, soak=300)
 
 
 class Scenario(ABC):
@@ -65,6 +68,8 @@ class Scenario(ABC):
     peers: Sequence[str] = tuple(PEERS)
     is_fresh = False
     """Whether every sample wants a server that has just been started."""
+    is_long = False
+    """Whether it is run only if it is named."""
 
     @abstractmethod
     async def measure(self, server: Running, upstream: int, effort: Effort) -> Sample:
@@ -259,7 +264,6 @@ class Disconnect(Scenario):
     peers = (OBVIOUS, DJANGO, DIRECT)
     is_fresh = True
     burst = 100
-    seconds_to_settle = 5.0
 
     async def measure(self, server: Running, upstream: int, effort: Effort) -> Sample:
         """Count the upstream connections on which an answer is still owed some seconds after everybody has left."""
@@ -267,7 +271,7 @@ class Disconnect(Scenario):
         before, cpu = _stats(upstream), server.process.cpu_seconds()
         chance = random.Random(20_000)
         made = await load.leave_early(server.port, self._requests(server), count, burst=self.burst, chance=chance)
-        settled = await self._settle(upstream)
+        seconds = await settled(upstream)
         after = _stats(upstream)
         await Steady(plain_request(server), complaint_about_answer, 1).run(server.port, 0.2)
         return {
@@ -276,7 +280,7 @@ class Disconnect(Scenario):
             "reached": after["requests"] - before["requests"],
             "aborted": after["aborted"] - before["aborted"],
             "pooled": after["open"] - after["busy"] - 1,
-            "settled": settled,
+            "settled": seconds,
             "cpu": (server.process.cpu_seconds() - cpu) / made * MICRO,
         }
 
@@ -285,13 +289,15 @@ class Disconnect(Scenario):
         endless = stream_request(server, 1_000_000, 3)
         return [plain_request(server), plain_request(server, "mock-sleep-600000"), endless, endless]
 
-    async def _settle(self, upstream: int) -> float:
-        started_at = time.perf_counter()
-        for _ in range(int(self.seconds_to_settle / 0.02)):
-            if not _stats(upstream)["busy"]:
-                break
-            await asyncio.sleep(0.02)
-        return time.perf_counter() - started_at
+
+async def settled(upstream: int) -> float:
+    """Wait until no answer is owed any more at the upstream, and give the seconds that it took."""
+    started_at = time.perf_counter()
+    for _ in range(int(SECONDS_TO_SETTLE / 0.02)):
+        if not _stats(upstream)["busy"]:
+            break
+        await asyncio.sleep(0.02)
+    return time.perf_counter() - started_at
 
 
 def _stats(upstream: int) -> dict[str, int]:
@@ -345,7 +351,58 @@ class Big(Scenario):
         return server.process.cpu_seconds() - before
 
 
+class Soak(Scenario):
+    """Ten rounds of whatever happens to a gateway: answers, callers that hang up, and providers that fail."""
+
+    name = "soak"
+    title = "ten rounds of answers, of callers that hang up, and of errors"
+    units: Mapping[str, str] = {
+        "answers": "answers", "left": "hung up", "errors": "errors", "grown": "MiB grown", "late": "in the last half",
+        "memory": "MiB in the end", "threads": "threads more", "sockets": "sockets more", "leaked": "leaked upstream"
+    }  # fmt: skip
+    peers = (ACCOUNTED,)
+    is_fresh = is_long = True
+    rounds = 10
+
+    async def measure(self, server: Running, upstream: int, effort: Effort) -> Sample:
+        """Measure what memory, threads and sockets have grown by since the end of a first round, which does not
+        count."""
+        chance = random.Random(17)
+        await self._round(server, upstream, effort, chance)
+        before, threads, sockets = self._memory(server), server.process.threads(), server.process.open_sockets()
+        sample: Sample = {"answers": 0, "left": 0, "errors": 0}
+        for number in range(self.rounds):
+            if number == self.rounds // 2:
+                halfway = self._memory(server)
+            for name, count in (await self._round(server, upstream, effort, chance)).items():
+                sample[name] += count
+        memory = self._memory(server)
+        sample |= {"grown": memory - before, "late": memory - halfway, "memory": memory}
+        sample |= {"threads": server.process.threads() - threads, "sockets": server.process.open_sockets() - sockets}
+        return {**sample, "leaked": _stats(upstream)["busy"]}
+
+    async def _round(self, server: Running, upstream: int, effort: Effort, chance: random.Random) -> Sample:
+        port, few = server.port, effort.soak // 10
+        answers = await load.run(
+            port, plain_request(server), complaint_about_answer, load.for_requests(effort.soak), connections=16
+        )
+        errors = 0
+        for told, given in ((503, 503), (0, 502)):
+            request = plain_request(server, f"mock-fail-{told}")
+            goal = load.for_requests(few // 2)
+            seen = await load.run(port, request, lambda body: None, goal, connections=16, status=given)
+            errors += _believed(seen).answers
+        leavers = [plain_request(server, "mock-sleep-600000"), stream_request(server, 1_000_000, 3)]
+        left = await load.leave_early(port, leavers, few, burst=50, chance=chance)
+        await settled(upstream)
+        return {"answers": _believed(answers).answers, "left": left, "errors": errors}
+
+    @staticmethod
+    def _memory(server: Running) -> float:
+        return server.process.resident_bytes() / MEBIBYTE
+
+
 SCENARIOS: Mapping[str, Scenario] = {
     scenario.name: scenario
-    for scenario in (Request(), Latency(), Stream(), Translated(), Paced(), Idle(), Disconnect(), Big())
+    for scenario in (Request(), Latency(), Stream(), Translated(), Paced(), Idle(), Disconnect(), Big(), Soak())
 }

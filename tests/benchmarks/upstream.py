@@ -16,10 +16,11 @@ from typing import cast
 import httptools
 import uvloop
 
-from tests.benchmarks.wire import ANSWER, END, Wish, event, read_wish
+from tests.benchmarks.wire import ANSWER, END, REFUSAL, Wish, event, read_wish
 
 PLAIN_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+ERROR_HEAD = b"HTTP/1.1 %d No\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
 WHOLE_ANSWER = PLAIN_HEAD % len(ANSWER) + ANSWER
 
 
@@ -112,10 +113,19 @@ class Upstream(asyncio.Protocol):
             self.started_at = self.loop.time()
             self.transport.write(STREAM_HEAD)
             self._write_chunk(0)
+        elif wish.status != 200:
+            self._fail(wish.status)
         elif wish.delay:
             self.pending = self.loop.call_later(wish.delay, self._write_answer)
         else:
             self._write_answer()
+
+    def _fail(self, status: int | None) -> None:
+        self._answered()
+        if status is None:
+            self.transport.abort()
+        else:
+            self.transport.write(ERROR_HEAD % (status, len(REFUSAL)) + REFUSAL)
 
     def _write_answer(self) -> None:
         self.transport.write(WHOLE_ANSWER)

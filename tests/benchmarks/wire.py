@@ -4,6 +4,7 @@ The model's name tells the upstream what to do, so that one server serves every 
 
     mock              one answer of exactly 1 KiB, at once
     mock-sleep-T      the same after T milliseconds
+    mock-fail-S       an error with the status S, or no answer at all (0)
     mock-NxM          a stream of N numbered chunks, M milliseconds apart (0: one per turn of the event loop)
 """
 
@@ -23,17 +24,20 @@ LOOKED_THROUGH = 4096
 
 _STREAM = re.compile(r"mock-(\d+)x(\d+)")
 _SLEEP = re.compile(r"mock-sleep-(\d+)")
+_FAIL = re.compile(r"mock-fail-(\d+)")
 _MODEL = re.compile(rb'"model"\s*:\s*"([^"]*)"')
 _STREAMED = re.compile(rb'"stream"\s*:\s*true')
 _NUMBER = re.compile(rb"#(\d{6})#")
 
 
 class Wish(NamedTuple):
-    """What a request asks the upstream for. Times in seconds; `chunks` is None for an answer in one piece."""
+    """What a request asks the upstream for. Times in seconds; `chunks` is None for an answer in one piece; `status` is
+    None for a connection that is closed without an answer."""
 
     chunks: int | None = None
     interval: float = 0.0
     delay: float = 0.0
+    status: int | None = 200
 
 
 def read_wish(body: bytes) -> Wish:
@@ -44,6 +48,9 @@ def read_wish(body: bytes) -> Wish:
     if _STREAMED.search(head):
         stream = _STREAM.search(model)
         return Wish(int(stream[1]), int(stream[2]) / 1000) if stream else Wish(20)
+    fail = _FAIL.search(model)
+    if fail:
+        return Wish(status=int(fail[1]) or None)
     sleep = _SLEEP.search(model)
     return Wish(delay=int(sleep[1]) / 1000) if sleep else Wish()
 
@@ -59,6 +66,10 @@ def _answer(content: str) -> bytes:
 ANSWER_CONTENT = (PROSE * 11)[: 1024 - len(_answer(""))]
 ANSWER = _answer(ANSWER_CONTENT)
 """The 1 KiB answer."""
+
+
+REFUSAL = json.dumps({"error": {"message": "Not now.", "type": "server_error", "param": None, "code": None}}).encode()
+"""The body of an error."""
 
 
 def event(number: int) -> bytes:

@@ -13,6 +13,7 @@ from ai_gateway.listeners import listener_of
 from ai_gateway.protocols.conversation import TokenUsage
 from ai_gateway.relay import Stream
 from tests.consumption.hearing import DONE, SSE, asking, chat_chunk, hear, usage
+from tests.effort import times
 from tests.factories import Answer, make_meter, run
 
 CALL = asking("/v1/chat/completions", stream=True)
@@ -74,7 +75,7 @@ def test_what_was_taken_out_was_counted() -> None:
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=times(60))
 @given(
     order=st.lists(st.sampled_from(["delta", "usage", "comment", "both"]), max_size=12),
     places=st.lists(st.integers(0, 10_000), max_size=40),

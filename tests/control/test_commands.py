@@ -11,15 +11,18 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import DatabaseError
 from django.test import override_settings
 from django.utils import timezone
 
-from ai_gateway import crypto, interchange
+from ai_gateway import changes, crypto, interchange
 from ai_gateway.credentials import Secret
 from ai_gateway.crypto import Keyring
 from ai_gateway.key_store import read_keys
+from ai_gateway.management.commands import gateway_reload
 from ai_gateway.models import Limit, Price, Provider, ProviderCredential, Route, VirtualKey
 from ai_gateway.stored import SECRET as FIELD
+from ai_gateway.stored import read_version
 from tests.control.rows import SECRET, make_credential, make_key, make_provider, make_route, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("encryption_key")]
@@ -442,3 +445,29 @@ def test_import__from_litellm__keeps_to_what_is_permitted(tmp_path: Path) -> Non
     path.write_text(LITELLM)
     with pytest.raises(CommandError, match="not permitted"):
         run("gateway_import", "--from", "litellm", str(path))
+
+
+# gateway_reload
+
+
+def test_reload__counts_a_change_of_everything() -> None:
+    before = read_version()
+    out, _ = run("gateway_reload")
+    after = read_version()
+    assert (after.configuration, after.keys) == (before.configuration + 1, before.keys + 1)
+    assert "within 2 seconds" in out
+
+
+def test_reload__without_a_database_that_answers_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: str) -> None:
+        raise DatabaseError("away")
+
+    monkeypatch.setattr(changes, "note", fail)
+    with pytest.raises(CommandError, match="does not answer: away"):
+        run("gateway_reload")
+
+
+def test_reload__without_any_database_names_the_other_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway_reload, "has_database", lambda: False)
+    with pytest.raises(CommandError, match="SIGHUP"):
+        run("gateway_reload")

@@ -30,7 +30,7 @@ def errors(instance: Any) -> dict[str, list[str]]:
         {"alias": "openai", "backend": "openai"},
         {"alias": "our-gpu.2", "backend": "custom", "base_url": "https://gpu.example/v1"},
         {"alias": "az", "backend": "azure", "options": {"resource": "ours"}},
-        {"alias": "slow", "backend": "openai", "timeouts": {"first_byte": 60}, "dialects": ["openai_chat"]},
+        {"alias": "slow", "backend": "openai", "timeouts": {"first_byte": 60, "total": 0}, "dialects": ["openai_chat"]},
         {"alias": "own", "backend": "ai_gateway.providers.bedrock.BedrockProvider", "options": {"region": "eu-west-1"}},
         {"alias": "few", "backend": "openai", "max_concurrency": 3, "allow_private": True, "label": "Few"},
     ],

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -174,3 +175,43 @@ def test_a_stopped_one_can_be_started_again(world: World) -> None:
     assert not refresher.is_settled()
     world.change(two=["echo/echo-1"])
     assert "two" in asyncio.run(refresher.begin()).routes
+
+
+def test_an_exchanged_file_is_in_force_after_the_next_look(world: World, tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_text("gw_old")
+    settings = {"POLL": 0.02, "KEYS": {"team-a": f"file:{path}"}}
+    with override_settings(AI_GATEWAY=settings):
+        first = asyncio.run(refresher.begin())
+        path.write_text("gw_new")
+        wait_until(lambda: registry.snapshot() is not first)
+        assert registry.digest("gw_new") in registry.snapshot().keys
+        second = registry.snapshot()
+        looks = world.looks
+        wait_until(lambda: world.looks > looks + 3)
+        assert registry.snapshot() is second
+        refresher.end()
+
+
+def test_an_exchanged_file_is_in_force_while_the_database_is_away(world: World, tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_text("gw_old")
+    with override_settings(AI_GATEWAY={"POLL": 0.02, "KEYS": {"team-a": f"file:{path}"}}):
+        asyncio.run(refresher.begin())
+        world.error = SourceUnavailable("the database: away")
+        wait_until(lambda: bool(registry.problems()))
+        path.write_text("gw_new")
+        wait_until(lambda: registry.digest("gw_new") in registry.snapshot().keys)
+        assert routes() == {"one"}
+        refresher.end()
+
+
+def test_whoever_asks_has_everything_read_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings that name a variable, say, which the process itself has set anew."""
+    monkeypatch.setenv("TEAM_A_KEY", "gw_old")
+    with override_settings(AI_GATEWAY={"POLL": 60.0, "KEYS": {"team-a": "env:TEAM_A_KEY"}}):
+        asyncio.run(refresher.begin())
+        monkeypatch.setenv("TEAM_A_KEY", "gw_new")
+        refresher.reload()
+        wait_until(lambda: registry.digest("gw_new") in registry.snapshot().keys)
+        refresher.end()

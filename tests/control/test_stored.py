@@ -40,8 +40,7 @@ def test_a_provider_of_the_database_is_called_with_its_credential() -> None:
     snapshot = registry.refresh()
     built = snapshot.providers["our-gpu"]
     assert (built.base_url, built.label) == ("https://gpu.example/v1", "Ours")
-    assert built.timeouts is not None
-    assert built.timeouts.idle == 7
+    assert built.timeouts == (("idle", 7.0),)
     assert credential_header(snapshot, "our-gpu") == b"Bearer " + SECRET.encode()
     assert SECRET not in repr(snapshot)
 

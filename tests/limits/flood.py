@@ -1,6 +1,6 @@
-"""A process of its own that asks a store for more than there is: `python -m tests.limits.flood CALLS COUNTER CEILING`.
+"""A process of its own that asks a store for more than there is, each time a line on its input tells it to.
 
-It is set up as a gateway process is, begins at a line on its input, and writes how many calls were admitted.
+It is set up as a gateway process is. A line is `CALLS COUNTER CEILING`; what it writes is how many calls were admitted.
 """
 
 from __future__ import annotations
@@ -42,5 +42,6 @@ async def flood(calls: int, counter: str, ceiling: int) -> int:
 
 if __name__ == "__main__":
     print("ready", flush=True)
-    sys.stdin.readline()
-    print(asyncio.run(flood(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))), flush=True)
+    for line in sys.stdin:
+        calls, counter, ceiling = line.split()
+        print(asyncio.run(flood(int(calls), counter, int(ceiling))), flush=True)

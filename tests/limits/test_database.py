@@ -23,6 +23,7 @@ from ai_gateway.limits.database.clock import DatabaseClock
 from ai_gateway.meter import new_id
 from ai_gateway.models import LimitCounter, Reservation
 from tests import databases
+from tests.effort import times
 from tests.factories import run
 from tests.limits.contract import (
     TTL,
@@ -110,7 +111,7 @@ class RowsMachine(StoreMachine):
 @pytest.mark.usefixtures("database")
 class TestAgainstTheModel:
     def test_any_order_of_events(self) -> None:
-        run_state_machine_as_test(RowsMachine, settings=settings(max_examples=15, stateful_step_count=15))
+        run_state_machine_as_test(RowsMachine, settings=settings(max_examples=times(10), stateful_step_count=15))
 
 
 @pytest.fixture

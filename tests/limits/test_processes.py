@@ -23,7 +23,7 @@ assert not Reservation.objects.filter(counter__contains=f":{counter}:").exists()
 """
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def environment(request: pytest.FixtureRequest) -> dict[str, str]:
     """A site whose limits are counted in its database."""
     name = "site_database" if request.param == "sqlite" else "postgres_server"
@@ -34,41 +34,63 @@ def environment(request: pytest.FixtureRequest) -> dict[str, str]:
     return site_environment("direct", settings, {"DATABASES": {"default": database}})
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def shell(environment: dict[str, str]) -> Iterator[SiteShell]:
     shell = SiteShell(environment)
     yield shell
     shell.close()
 
 
-def flood(environment: dict[str, str], calls: int, counter: str, ceiling: int) -> list[int]:
-    """Let all processes ask at the same time, and give how many calls of each were admitted."""
-    command = [sys.executable, "-W", "error", "-m", "tests.limits.flood", str(calls), counter, str(ceiling)]
-    running = [
-        subprocess.Popen(
-            command, cwd=ROOT, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=1
-        )
-        for _ in range(PROCESSES)
-    ]
-    for process in running:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in running:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-    outputs = [process.communicate()[0] for process in running]
-    assert [process.returncode for process in running] == [0] * PROCESSES
-    return [int(output) for output in outputs]
+class Flooders:
+    """Processes that ask when they are told to."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._running = [
+            subprocess.Popen(
+                [sys.executable, "-W", "error", "-m", "tests.limits.flood"],
+                cwd=ROOT,
+                env=environment,
+                text=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                bufsize=1,
+            )
+            for _ in range(PROCESSES)
+        ]
+        assert self._lines() == ["ready\n"] * PROCESSES
+
+    def _lines(self) -> list[str]:
+        return [process.stdout.readline() for process in self._running if process.stdout is not None]
+
+    def flood(self, calls: int, counter: str, ceiling: int) -> list[int]:
+        """Let all of them ask at the same time, and give how many calls of each were admitted."""
+        for process in self._running:
+            assert process.stdin is not None
+            process.stdin.write(f"{calls} {counter} {ceiling}\n")
+        return [int(line) for line in self._lines()]
+
+    def close(self) -> None:
+        """End them, all in good order."""
+        for process in self._running:
+            process.communicate()
+        assert [process.returncode for process in self._running] == [0] * PROCESSES
 
 
-def test_of_200_calls_exactly_20_are_admitted(environment: dict[str, str], shell: SiteShell) -> None:
-    admitted = flood(environment, 200 // PROCESSES, "few", 20)
+@pytest.fixture(scope="module")
+def flooders(environment: dict[str, str]) -> Iterator[Flooders]:
+    flooders = Flooders(environment)
+    yield flooders
+    flooders.close()
+
+
+def test_of_200_calls_exactly_20_are_admitted(flooders: Flooders, shell: SiteShell) -> None:
+    admitted = flooders.flood(200 // PROCESSES, "few", 20)
     assert sum(admitted) == 20
     assert shell.run(STAND, counter="few") == {"quota": [40, 0], "rate": [0, 0], "concurrency": [0, 0]}
 
 
-def test_16_writers_of_one_row_all_have_their_turn(environment: dict[str, str], shell: SiteShell) -> None:
+def test_16_writers_of_one_row_all_have_their_turn(flooders: Flooders, shell: SiteShell) -> None:
     """Each process writes with four connections."""
-    admitted = flood(environment, 25, "busy", 10_000)
+    admitted = flooders.flood(25, "busy", 10_000)
     assert admitted == [25] * PROCESSES
     assert shell.run(STAND, counter="busy") == {"quota": [200, 0], "rate": [0, 0], "concurrency": [0, 0]}

@@ -19,6 +19,7 @@ from ai_gateway.limits.redis.client import Client
 from ai_gateway.limits.redis.link import Link
 from ai_gateway.limits.redis.script import TAKE
 from ai_gateway.meter import new_id
+from tests.effort import times
 from tests.limits.contract import (
     TTL,
     SharedBackend,
@@ -50,7 +51,7 @@ class TestAgainstTheModel:
                 server.ask("FLUSHALL")
                 return InRedis(server)
 
-        run_state_machine_as_test(RedisMachine, settings=settings(max_examples=25, stateful_step_count=25))
+        run_state_machine_as_test(RedisMachine, settings=settings(max_examples=times(15), stateful_step_count=25))
 
 
 class TestKeys:

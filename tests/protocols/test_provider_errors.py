@@ -170,7 +170,8 @@ def test_words_tell_the_code_of_a_bad_request(words: str, code: str | None) -> N
         ({b"retry-after": DATE, b"date": EARLIER}, 0.0, 30),
         ({b"retry-after": EARLIER, b"date": DATE}, None, 0),
         ({b"retry-after": DATE}, 1792567700.5, 10),
-        ({b"retry-after": DATE}, None, None),
+        ({b"retry-after": b"Wed, 21 Oct 2015 07:28:30 GMT"}, None, 0),
+        ({b"retry-after": b"Wed, 21 Oct 9015 07:28:30 GMT"}, None, None),
         ({b"retry-after": b"soon", b"date": DATE}, None, None),
         ({b"retry-after": b"nan"}, None, None),
         ({b"retry-after": b"inf"}, None, None),
@@ -180,6 +181,53 @@ def test_words_tell_the_code_of_a_bad_request(words: str, code: str | None) -> N
 )
 def test_when_to_ask_again(headers: dict[bytes, bytes], now: float | None, seconds: int | None) -> None:
     assert retry_after(headers, None, now) == seconds
+
+
+@pytest.mark.parametrize(
+    ("reset", "seconds"),
+    [
+        (b"1s", 1),
+        (b"6m0s", 360),
+        (b"2m59.56s", 180),
+        (b"17ms", 1),
+        (b"1d2h3m", 93780),
+        (b"7.66", 8),
+        (b"30", 30),
+        (b"2026-10-21T07:28:30Z", 30),
+        (b"2026-10-21T07:27:30Z", 0),
+        (b"1792567710", 30),
+        (b"1792567710500", 31),
+        (b"", None),
+        (b"soon", None),
+        (b"-1", None),
+        (b"nan", None),
+        (b"9" * 400, None),
+        (b"99999999999999999999", None),
+    ],
+)
+def test_a_limit_that_is_used_up_says_when_it_comes_back(reset: bytes, seconds: int | None) -> None:
+    headers = {b"date": EARLIER, b"x-ratelimit-remaining-tokens": b"0", b"x-ratelimit-reset-tokens": reset}
+    assert retry_after(headers) == seconds
+    assert retry_after({**headers, b"x-ratelimit-remaining-tokens": b"1"}) is None
+    assert retry_after({**headers, b"retry-after": b"7"}) == 7
+
+
+def test_of_several_limits_that_are_used_up_the_last_to_come_back_counts() -> None:
+    headers = {
+        b"anthropic-ratelimit-requests-remaining": b"0",
+        b"anthropic-ratelimit-requests-reset": b"2026-10-21T07:28:10Z",
+        b"anthropic-ratelimit-input-tokens-remaining": b"0",
+        b"anthropic-ratelimit-input-tokens-reset": b"2026-10-21T07:28:45Z",
+        b"anthropic-ratelimit-output-tokens-remaining": b"50",
+        b"anthropic-ratelimit-output-tokens-reset": b"2026-10-21T07:29:59Z",
+    }
+    assert retry_after({**headers, b"date": EARLIER}) == 45
+
+
+def test_openrouter_quotes_the_headers_of_a_limit_in_the_error() -> None:
+    quoted = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1792567740000"}
+    assert retry_after({b"date": EARLIER}, {"metadata": {"headers": quoted}}) == 60
+    assert retry_after({}, {"metadata": {"headers": "none"}}) is None
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ai_gateway.calls import Timeouts
+from ai_gateway.bulkheads import Queue
 from ai_gateway.credentials import Secret
 from ai_gateway.providers import CATALOG, Auth, Provider, build_provider
 from tests.providers.samples import TEAM, header, make_call, url
@@ -89,6 +89,7 @@ def test_options_take_the_forms_that_people_write() -> None:
         "headers": {"x-team": "blue"},
         "models": ["a", "b"],
         "timeouts": {"idle": 60, "first_byte": "1.5"},
+        "queue": {"size": 8},
         "allow_private": True,
         "api_key": "k",
     }
@@ -97,7 +98,8 @@ def test_options_take_the_forms_that_people_write() -> None:
     assert provider.accepts == {Auth.BEARER, Auth.X_API_KEY}
     assert provider.dialects == {"openai_chat", "anthropic_messages"}
     assert provider.models == ("a", "b")
-    assert provider.timeouts == Timeouts(idle=60.0, first_byte=1.5)
+    assert provider.timeouts == (("idle", 60.0), ("first_byte", 1.5))
+    assert provider.queue == Queue(size=8, seconds=2.0)
     assert hash(provider)
     request = provider.build(make_call(body={"model": "m"}), TEAM, None)
     assert url(request) == "https://models.example.com/api/v1/v9/chat/completions"
@@ -163,7 +165,9 @@ def test_a_url_without_a_slash_at_its_end_and_one_with_it_are_the_same() -> None
         ("openai", {"OPTIONS": {"dialects": ["chat"]}}, "no 'chat'. Known are: anthropic_messages,"),
         ("openai", {"OPTIONS": {"dialects": "openai_chat"}}, "must be a list"),
         ("openai", {"OPTIONS": {"auth": "basic"}}, "Known are: bearer"),
-        ("openai", {"OPTIONS": {"timeouts": {"total": 3}}}, "connect, pool"),
+        ("openai", {"OPTIONS": {"timeouts": {"lunch": 3}}}, "connect, pool"),
+        ("openai", {"OPTIONS": {"queue": {"length": 3}}}, "size, seconds"),
+        ("openai", {"OPTIONS": {"queue": {"size": 0}}}, "whole number above 0"),
         ("openai", {"OPTIONS": {"timeouts": {"idle": "soon"}}}, "timeouts"),
         ("openai", {"OPTIONS": {"timeouts": {"idle": -1}}}, "not negative"),
         ("openai", {"OPTIONS": {"allow_private": "yes"}}, "True or False"),

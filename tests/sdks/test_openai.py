@@ -9,7 +9,7 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
-from tests.conftest import GATEWAY_KEY
+from tests.conftest import GATEWAY_KEY, StartGateway
 from tests.gateway_process import GatewayProcess
 from tests.upstream import End, Upstream, chunk, event_stream, json_answer, plain_answer, play, stream_head
 
@@ -221,3 +221,17 @@ def test_a_callers_own_key_is_passed_through(gateway: GatewayProcess, upstream: 
     ) as client:
         client.chat.completions.create(model="gpt-5-mini", messages=MESSAGES)
     assert upstream.request.header("authorization") == "Bearer sk-own"
+
+
+def test_the_sdk_does_not_multiply_what_the_gateway_has_tried_already(
+    start_gateway: StartGateway, upstream: Upstream
+) -> None:
+    """T33: the SDK would ask three times, the gateway asks two providers. Six calls for one would be too many."""
+    upstream.answer(json_answer({"error": {"message": "not now", "type": "server_error"}}, status=503))
+    gateway = start_gateway(ROUTES={"not multiplied": ["openai/a", "groq/b"]})
+    with (
+        openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=GATEWAY_KEY, max_retries=2) as client,
+        pytest.raises(openai.InternalServerError),
+    ):
+        client.chat.completions.create(model="not multiplied", messages=MESSAGES)
+    assert len(upstream.requests) == 2

@@ -52,18 +52,19 @@ class Side:
 
 @pytest.fixture(scope="session")
 def sides(_upstream: Upstream, gateway_processes: Callable[..., GatewayProcess]) -> Iterator[Callable[[Door], Side]]:
-    """Give a door. Gateways, callers and their connections serve all tests; at the end the logs must be in order."""
-    opened: dict[Door, Side] = {}
+    """Give a door. A gateway's callers and their connections serve all tests; at the end the logs must be in order."""
+    opened: dict[GatewayProcess, Side] = {}
     with ExitStack() as resources:
 
         def side(door: Door) -> Side:
-            if door not in opened:
-                opened[door] = Side(gateway_processes(door, settings(_upstream), {}), resources)
-            return opened[door]
+            gateway = gateway_processes(door, settings(_upstream), {})
+            if gateway not in opened:
+                opened[gateway] = Side(gateway, resources)
+            return opened[gateway]
 
         yield side
-    for each in opened.values():
-        each.gateway.assert_log_in_order()
+    for gateway in opened:
+        gateway.assert_log_in_order()
 
 
 @pytest.fixture

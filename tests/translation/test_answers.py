@@ -68,6 +68,9 @@ def typical() -> list[Vector]:
     return list({id(vector): vector for vector in chosen.values()}.values())
 
 
+TYPICAL = {id(vector) for vector in typical()}
+
+
 def names(value: Any) -> str:
     return str(value)
 
@@ -83,7 +86,7 @@ def test_an_answer_says_the_same_in_a_stream(direct: Side, upstream: Upstream, v
 
 
 @pytest.mark.parametrize(
-    ("vector", "caller"), [pair for pair in PAIRS if not pair[0].is_stream or pair[0] in typical()], ids=names
+    ("vector", "caller"), [pair for pair in PAIRS if not pair[0].is_stream or id(pair[0]) in TYPICAL], ids=names
 )
 def test_an_answer_says_the_same_as_a_whole(direct: Side, upstream: Upstream, vector: Vector, caller: str) -> None:
     """Also, for some, where the provider answers with a stream though none was asked for."""
@@ -91,7 +94,7 @@ def test_an_answer_says_the_same_as_a_whole(direct: Side, upstream: Upstream, ve
     check(direct.callers[caller].ask_for_whole(MODELS[vector.format]), truth(vector), caller)
 
 
-@pytest.mark.parametrize(("vector", "caller"), [pair for pair in PAIRS if pair[0] in typical()], ids=names)
+@pytest.mark.parametrize(("vector", "caller"), [pair for pair in PAIRS if id(pair[0]) in TYPICAL], ids=names)
 def test_an_answer_says_the_same_at_the_other_door(
     sides: Callable[[Door], Side], upstream: Upstream, vector: Vector, caller: str
 ) -> None:

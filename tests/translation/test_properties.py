@@ -43,6 +43,7 @@ from ai_gateway.protocols.events import Closed, Event, Failed, Finished, Grown, 
 from ai_gateway.protocols.protocol import Head
 from ai_gateway.protocols.transcript import replay
 from ai_gateway.translation import Translation
+from tests.effort import times
 from tests.factories import make_call
 from tests.protocols import streams
 from tests.protocols.vectors import Vector
@@ -56,7 +57,7 @@ FORMATS = CALLERS
 PAIRS = [(provider, caller) for provider, caller in product(FORMATS, CALLERS) if provider != caller]
 CARRIER = Carrier([b"of thirty-two bytes and no longer"], "p", "m")
 HEAD = Head(model="m", stream=True, query=b"alt=sse")
-QUIETLY = settings(max_examples=12, deadline=None)
+QUIETLY = settings(max_examples=times(8))
 
 
 def asking(format: str) -> Request:
@@ -212,7 +213,7 @@ def test_a_recorded_stream_means_the_same_byte_by_byte(vector: Vector) -> None:
 
 
 @pytest.mark.parametrize("vector", STREAMS, ids=names)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=times(8))
 @given(share=st.floats(0, 1, exclude_max=True))
 def test_a_recorded_stream_that_ends_too_early_is_no_answer(vector: Vector, share: float) -> None:
     """Unless all of it was there: the proof of the end may come before the usage and other things that nobody needs."""

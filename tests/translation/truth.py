@@ -16,10 +16,9 @@ import anthropic
 import httpx
 import httpx2
 import openai
-from google import genai
-from google.genai import types as genai_types
 from openai.types.responses import Response
 
+from tests.google_client import google_client
 from tests.protocols.vectors import Vector, vectors
 from tests.translation import reductions
 from tests.translation.facts import Facts
@@ -234,9 +233,8 @@ def read_message(body: bytes, is_stream: bool) -> Facts:
 
 def read_gemini(body: bytes, is_stream: bool) -> Facts:
     """Let Google's SDK read an answer, or the chunks of one."""
-    transport = httpx.MockTransport(lambda _: httpx.Response(200, headers=SSE if is_stream else JSON, content=body))
-    with httpx.Client(transport=transport) as http:
-        client = genai.Client(api_key="k", http_options=genai_types.HttpOptions(httpx_client=http))
+    headers = SSE if is_stream else JSON
+    with google_client(lambda _: httpx.Response(200, headers=headers, content=body)) as client:
         if not is_stream:
             return reductions.of_gemini([client.models.generate_content(model="m", contents="Hello")])
         return reductions.of_gemini(client.models.generate_content_stream(model="m", contents="Hello"))

@@ -1,13 +1,24 @@
-"""A certificate for the fake upstream, made by the openssl command."""
+"""A fake upstream that no gateway knows, and a certificate for it, made by the openssl command."""
 
 from __future__ import annotations
 
 import shutil
 import ssl
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.upstream import Upstream
+
+
+@pytest.fixture(scope="session")
+def _upstream() -> Iterator[Upstream]:
+    """Not the one of the gateways, whose idle connections would have to end before no connection is open."""
+    upstream = Upstream()
+    yield upstream
+    upstream.stop()
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ai_gateway.calls import Origin, Timeouts, UpstreamRequest
 from ai_gateway.errors import GatewayError, UpstreamError
 from ai_gateway.transports.connection import Connection
+from tests.effort import times
 
 ORIGIN = Origin("http", "upstream.test", 80, True)
 TIMEOUTS = Timeouts(first_byte=0.05, idle=0.05)
@@ -94,7 +95,7 @@ header_values = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_
 bodies = st.lists(st.binary(min_size=1, max_size=60), max_size=8)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=times(100))
 @given(
     bodies,
     st.lists(st.tuples(st.sampled_from([b"x-a", b"x-b"]), header_values), max_size=4),
@@ -112,7 +113,7 @@ def test_cutting_a_chunked_answer_anywhere_changes_nothing(
     assert events[0] == "released"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=times(100))
 @given(st.binary(max_size=200), st.lists(st.integers(0, 400)))
 def test_cutting_an_answer_with_a_length_anywhere_changes_nothing(body: bytes, places: list[int]) -> None:
     answer = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
@@ -120,7 +121,7 @@ def test_cutting_an_answer_with_a_length_anywhere_changes_nothing(body: bytes, p
     assert (outcome[0], outcome[2], outcome[3]) == (200, body, None)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=times(150))
 @given(bodies, st.integers(1, 10_000), st.lists(st.integers(0, 2000)))
 def test_a_chunked_answer_cut_short_never_ends_well(parts: list[bytes], missing: int, places: list[int]) -> None:
     answer = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + chunked(parts)
@@ -132,7 +133,7 @@ def test_a_chunked_answer_cut_short_never_ends_well(parts: list[bytes], missing:
     assert "busy" not in repr(connection)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=times(150))
 @given(st.lists(st.binary(max_size=80), max_size=6))
 def test_garbage_is_an_error_or_a_whole_answer_and_the_connection_is_done_with(pieces: list[bytes]) -> None:
     outcome, connection, _ = asyncio.run(feed(pieces))
@@ -143,7 +144,7 @@ def test_garbage_is_an_error_or_a_whole_answer_and_the_connection_is_done_with(p
 mutations = st.lists(st.tuples(st.integers(0, 10_000), st.binary(max_size=3)), min_size=1, max_size=4)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=times(150))
 @given(mutations, st.lists(st.integers(0, 2000), max_size=5))
 def test_a_damaged_answer_never_raises_anything_but_the_gateways_errors(
     damage: list[tuple[int, bytes]], places: list[int]

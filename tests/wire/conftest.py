@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from ai_gateway import crypto
 from tests import databases
-from tests.conftest import default_settings
+from tests.conftest import StartGateway, default_settings
 from tests.gateway_process import Door, GatewayProcess, site_environment
 from tests.raw_client import Answer, RawClient
 from tests.site_shell import SiteShell
@@ -21,6 +22,34 @@ from tests.wire.samples import CHAT, CHAT_PATH
 LIVE = 5.0
 """Seconds in which a change must be in force everywhere."""
 
+CLEAR = "[model.objects.all().delete() for model in (Route, Provider, VirtualKey, User)]"
+
+
+STRICT: dict[str, Any] = {
+    "MAX_BODY_BYTES": 100_000,
+    "MAX_UPLOAD_BYTES": 200_000,
+    "BODY_TIMEOUT": 0.5,
+    "SEND_TIMEOUT": 0.5,
+    "TIMEOUTS": {"connect": 0.5, "pool": 0.4, "first_byte": 1.0, "idle": 0.4},
+    "KEEP_ALIVE_INTERVAL": 0,
+    "TRANSPORT": {"OPTIONS": {"max_connections": 4}},
+    "METRICS_TOKEN": "token-for-metrics",
+    "ROUTES": {"both": ["dead/a", "openai/b"]},
+}
+
+
+@pytest.fixture
+def strict(start_gateway: StartGateway, upstream: Upstream) -> RawClient:
+    """A caller of a gateway that takes little and waits for nothing long; one for all tests of what is too much or too
+    late. It knows a provider that is away, and one that waits for plain HTTP where TLS is due."""
+    stored = {"allow_private": True, "api_key": "sk-x"}
+    others = {
+        "dead": {"BACKEND": "custom", "OPTIONS": {**stored, "base_url": "http://127.0.0.1:9/v1"}},
+        "no-tls": {"BACKEND": "custom", "OPTIONS": {**stored, "base_url": f"https://127.0.0.1:{upstream.port}/v1"}},
+    }
+    providers = {**default_settings(upstream)["PROVIDERS"], **others}
+    return RawClient(start_gateway(PROVIDERS=providers, **STRICT).port)
+
 
 class ControlledGateway:
     """A gateway and a process that changes its database."""
@@ -29,6 +58,41 @@ class ControlledGateway:
         self.process = process
         self.shell = shell
         self.raw = RawClient(process.port)
+
+    @classmethod
+    def start(
+        cls,
+        door: Door,
+        database: databases.Database,
+        settings: Mapping[str, Any],
+        log: Path,
+        environment: Mapping[str, str],
+        arguments: tuple[str, ...] = (),
+        *,
+        clear: bool = True,
+    ) -> ControlledGateway:
+        """Start both."""
+        site = {"DATABASES": {"default": database}}
+        chosen = {"POLL": 0.5, **settings}
+        shell = SiteShell({**site_environment(door, chosen, site), **environment})
+        try:
+            if clear:
+                shell.run(CLEAR)
+            process = GatewayProcess(door, chosen, log, site=site, environment=environment, arguments=arguments)
+        except BaseException:
+            shell.close()
+            raise
+        return cls(process, shell)
+
+    def stop(self) -> None:
+        """End both. The log must be in order."""
+        self.shell.close()
+        self.process.stop()
+        self.process.assert_log_in_order()
+
+    def clear(self) -> None:
+        """Delete what people have made."""
+        self.shell.run(CLEAR)
 
     def issue(self, user: str, **fields: Any) -> str:
         """Make a key for a user, who is made too if need be."""
@@ -46,6 +110,7 @@ result = make_key(user, **fields)[1]
 
 
 Start = Callable[..., ControlledGateway]
+Share = Callable[..., ControlledGateway]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -70,29 +135,51 @@ def start_controlled(upstream: Upstream, database: databases.Database, tmp_path:
         clear: bool = True,
         **settings: Any,
     ) -> ControlledGateway:
-        site = {"DATABASES": {"default": database}}
-        chosen = {**default_settings(upstream), "POLL": 0.5, **settings}
         variables = {"AI_GATEWAY_ENCRYPTION_KEYS": key, **(environment or {})}
-        shell = SiteShell({**site_environment(door, chosen, site), **variables})
-        if clear:
-            shell.run("[model.objects.all().delete() for model in (Route, Provider, VirtualKey, User)]")
+        chosen = {**default_settings(upstream), **settings}
         log = tmp_path / f"gateway-{len(started)}.log"
-        try:
-            process = GatewayProcess(door, chosen, log, site=site, environment=variables, arguments=arguments)
-        except BaseException:
-            shell.close()
-            raise
-        started.append(ControlledGateway(process, shell))
+        started.append(ControlledGateway.start(door, database, chosen, log, variables, arguments, clear=clear))
         return started[-1]
 
     yield start
     for each in started:
-        each.shell.close()
-        each.process.stop()
+        each.stop()
+
+
+@pytest.fixture(scope="module")
+def _shared() -> Iterator[dict[str, ControlledGateway]]:
+    shared: dict[str, ControlledGateway] = {}
+    yield shared
+    for each in shared.values():
+        each.stop()
+
+
+@pytest.fixture
+def share(
+    _shared: dict[str, ControlledGateway], upstream: Upstream, database: databases.Database, tmp_path: Path
+) -> Iterator[Share]:
+    """Give gateways that the tests of a module share, each with nothing in its database: that of the first test which
+    wants this door, these settings and this kind of database."""
+    used: list[ControlledGateway] = []
+
+    def share(door: Door, *arguments: str, **settings: Any) -> ControlledGateway:
+        name = json.dumps([door, arguments, settings, database["ENGINE"]])
+        if name in _shared:
+            _shared[name].clear()
+        else:
+            key = {"AI_GATEWAY_ENCRYPTION_KEYS": crypto.generate_key()}
+            chosen = {**default_settings(upstream), **settings}
+            log = tmp_path / f"shared-{len(_shared)}.log"
+            _shared[name] = ControlledGateway.start(door, database, chosen, log, key, arguments)
+        used.append(_shared[name])
+        return _shared[name]
+
+    yield share
+    for each in used:
         each.process.assert_log_in_order()
 
 
 @pytest.fixture
-def controlled(start_controlled: Start, door: Door) -> ControlledGateway:
+def controlled(share: Share, door: Door) -> ControlledGateway:
     """A gateway of one worker."""
-    return start_controlled(door)
+    return share(door)

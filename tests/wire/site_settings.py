@@ -21,7 +21,7 @@ DEBUG = False
 USE_TZ = True
 ROOT_URLCONF = "tests.wire.site_urls"
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "django.contrib.admin.apps.SimpleAdminConfig",  # No page of it is served, so nothing need be found for it.
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -55,6 +55,8 @@ TEMPLATES = [
 ]
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
 STATIC_URL = "static/"
+PUBLISHED_PRICES = False
+"""Whether the gateway knows the prices of `genai-prices`. To load them takes a quarter of the time until it serves."""
 CORS_ALLOWED_ORIGINS = ["https://app.example"]
 CORS_ALLOW_HEADERS = [*ALLOW_HEADERS]
 LOGGING = {

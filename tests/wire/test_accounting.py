@@ -246,6 +246,20 @@ def test_a_provider_that_takes_too_long(accounting: Accounting, upstream: Upstre
     assert (entry["outcome"], entry["status"], entry["is_estimated"]) == ("timed_out", 504, 1)
 
 
+def test_a_call_whose_time_is_over_pays_for_its_prompt_and_for_what_passed(caller: Caller, upstream: Upstream) -> None:
+    hurried = ("x-gateway-timeout", "0.4")
+    upstream.answer(silence, event_stream(*STREAM[:2], End.STALL))
+    assert caller.ask(CHAT, CHAT_PATH, hurried).status == 504
+    entry = caller.entry()
+    assert (entry["outcome"], entry["status"], entry["error_code"]) == ("timed_out", 504, "deadline_exceeded")
+    assert (entry["is_estimated"], entry["output_tokens"]) == (1, 0)
+    assert entry["input_tokens"] > 0
+    assert caller.ask({**CHAT, "stream": True}, CHAT_PATH, hurried).status == 200
+    entry = caller.entry()
+    assert (entry["outcome"], entry["status"], entry["error_code"]) == ("timed_out", 200, "deadline_exceeded")
+    assert_estimated(entry)
+
+
 def test_a_caller_that_hangs_up_in_the_middle_pays_for_what_passed(caller: Caller, upstream: Upstream) -> None:
     upstream.answer(event_stream(*STREAM[:2], End.STALL))
     with caller.begin({**CHAT, "stream": True}) as connection:
@@ -298,7 +312,7 @@ def test_lists_and_strangers_leave_no_entry(caller: Caller, upstream: Upstream) 
     assert not caller.ledger.query("SELECT 1 FROM ai_gateway_usagerecord WHERE request_id IN (?, ?, ?)", *ids)
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)
+@pytest.mark.parametrize(("door", "database"), [("direct", "sqlite"), ("django", "postgresql")], indirect=True)
 def test_a_virtual_key_is_named_with_its_owner(start_controlled: Start, upstream: Upstream, door: Door) -> None:
     gateway = start_controlled(door, USAGE_INTERVAL=0.05)
     gateway.shell.run("UsageRecord.objects.all().delete()")
@@ -313,13 +327,34 @@ result = row and [row.key.name, row.key_name, row.user.username, row.tags, row.m
     assert gateway.shell.run(code) == ["accounted", "accounted", "ann", ["beta"], {"cost_centre": 7}]
 
 
+@pytest.mark.parametrize("door", ["direct"], indirect=True)
+def test_a_model_that_nobody_priced_costs_what_is_published(
+    start_gateway: StartGateway, site_database: databases.Database, upstream: Upstream
+) -> None:
+    gateway = start_gateway(site={"PUBLISHED_PRICES": True}, USAGE_INTERVAL=0.05)
+    caller = Caller(gateway.port, LedgerReader(site_database["NAME"]))
+    upstream.answer(json_answer(ANSWER))
+    assert float(caller.ask().header("x-gateway-cost") or 0) > 0
+    assert caller.entry()["cost_nanos"] > 0
+
+
 # Limits. Each is of a model of its own: what other tests used is written down, and counts.
 
 
-def of_model(name: str, door: Door, **entry: Any) -> tuple[str, dict[str, Any]]:
-    """A model, and a limit of it."""
-    model = f"{name}-{door}"
-    return model, {"name": name, "scope": "model", "subject": model, **entry}
+@pytest.fixture
+def limited(accounting: Accounting, door: Door) -> Caller:
+    """A caller of a gateway with limits of some models, which are named after the limits and the door."""
+    limits: dict[str, dict[str, Any]] = {
+        "spent": {"measure": "cost", "window": "month", "amount": "0.0087"},
+        "warned": {"measure": "requests", "window": "day", "amount": 4, "soft_percent": 75},
+        "twenty": {"measure": "requests", "window": "day", "amount": 20},
+    }
+    of_models = [
+        {"name": name, "scope": "model", "subject": f"{name}-{door}", **limit} for name, limit in limits.items()
+    ]
+    of_groq = {"name": "groq", "scope": "provider", "subject": "groq", "measure": "requests", "amount": 1}
+    routes = {"both": ["groq/m", "openai/gpt-5-mini"]}
+    return accounting(LIMITS=[*of_models, of_groq], ROUTES=routes, RESERVED_OUTPUT=100)
 
 
 def refused(answer: Answer) -> tuple[int, str]:
@@ -344,17 +379,16 @@ def test_a_rate_is_told_and_kept_to(accounting: Accounting, upstream: Upstream) 
 
 
 def test_a_budget_that_is_used_up_ends_it_in_the_words_of_each_dialect(
-    accounting: Accounting, upstream: Upstream, door: Door
+    limited: Caller, upstream: Upstream, door: Door
 ) -> None:
-    model, limit = of_model("spent", door, measure="cost", window="month", amount="0.0087")
-    caller = accounting(LIMITS=[limit], RESERVED_OUTPUT=100)
+    model = f"spent-{door}"
     upstream.answer(json_answer({**ANSWER, "usage": {"prompt_tokens": 1000, "completion_tokens": 4200}}))
-    assert caller.ask({**CHAT, "model": model}).status == 200
-    answer = caller.ask({**CHAT, "model": model})
+    assert limited.ask({**CHAT, "model": model}).status == 200
+    answer = limited.ask({**CHAT, "model": model})
     assert refused(answer) == (429, "insufficient_quota")
     assert answer.json()["error"]["type"] == "insufficient_quota"
     assert (answer.header("x-should-retry"), answer.header("retry-after")) == ("false", None)
-    answer = caller.ask({**MESSAGES, "model": f"openai/{model}"}, MESSAGES_PATH, ("anthropic-version", "2023-06-01"))
+    answer = limited.ask({**MESSAGES, "model": f"openai/{model}"}, MESSAGES_PATH, ("anthropic-version", "2023-06-01"))
     assert (answer.status, answer.json()["error"]["type"]) == (429, "rate_limit_error")
     assert answer.header("x-should-retry") == "false"
 
@@ -376,33 +410,25 @@ def test_calls_at_once_are_counted_until_their_end(accounting: Accounting, upstr
     assert caller.ask().status == 200
 
 
-def test_a_limit_of_a_provider_sends_the_call_to_the_next_target(accounting: Accounting, upstream: Upstream) -> None:
-    limit = {"name": "groq", "scope": "provider", "subject": "groq", "measure": "requests", "amount": 1}
-    caller = accounting(LIMITS=[limit], ROUTES={"both": ["groq/m", "openai/gpt-5-mini"]})
+def test_a_limit_of_a_provider_sends_the_call_to_the_next_target(limited: Caller, upstream: Upstream) -> None:
     upstream.answer(json_answer(ANSWER))
-    answers = [caller.ask({**CHAT, "model": "both"}) for _ in range(2)]
+    answers = [limited.ask({**CHAT, "model": "both"}) for _ in range(2)]
     assert [answer.header("x-gateway-provider") for answer in answers] == ["groq", "openai"]
-    assert refused(caller.ask({**CHAT, "model": "groq/m"})) == (429, "rate_limit_exceeded")
+    assert refused(limited.ask({**CHAT, "model": "groq/m"})) == (429, "rate_limit_exceeded")
 
 
-def test_a_warning_comes_before_the_end(accounting: Accounting, upstream: Upstream, door: Door) -> None:
-    model, limit = of_model("warned", door, measure="requests", window="day", amount=4, soft_percent=75)
-    caller = accounting(LIMITS=[limit])
+def test_a_warning_comes_before_the_end(limited: Caller, upstream: Upstream, door: Door) -> None:
     upstream.answer(json_answer(ANSWER))
-    warnings = [caller.ask({**CHAT, "model": model}).header("x-gateway-limit-warning") for _ in range(4)]
+    warnings = [limited.ask({**CHAT, "model": f"warned-{door}"}).header("x-gateway-limit-warning") for _ in range(4)]
     assert warnings == [None, None, '"warned"; used=75%', '"warned"; used=100%']
 
 
-def test_a_budget_for_twenty_admits_twenty_of_two_hundred(
-    accounting: Accounting, upstream: Upstream, door: Door
-) -> None:
-    model, limit = of_model("twenty", door, measure="requests", window="day", amount=20)
-    caller = accounting(LIMITS=[limit])
+def test_a_budget_for_twenty_admits_twenty_of_two_hundred(limited: Caller, upstream: Upstream, door: Door) -> None:
     upstream.answer(json_answer(ANSWER))
-    statuses, ids = at_once(caller.port, model, 200)
+    statuses, ids = at_once(limited.port, f"twenty-{door}", 200)
     assert statuses == {200: 20, 429: 180}
     assert len(upstream.requests) == 20
-    assert Counter(entry["outcome"] for entry in caller.ledger.entries(ids)) == {"answered": 20, "limited": 180}
+    assert Counter(entry["outcome"] for entry in limited.ledger.entries(ids)) == {"answered": 20, "limited": 180}
 
 
 def at_once(port: int, model: str, count: int) -> tuple[Counter[int], Sequence[str]]:
@@ -440,7 +466,7 @@ def test_four_workers_admit_twenty_of_two_hundred_together(
         LIMIT_STORE={"BACKEND": store, "OPTIONS": options, "TIMEOUT": 20},
         USAGE_INTERVAL=0.05,
     )
-    upstream.wait_for("all workers serve", lambda: gateway.process.log().count("Application startup complete") == 4)
+    upstream.wait_for("all workers serve", lambda: gateway.process.log().count("Application startup complete") == 4, 60)
     gateway.shell.run("UsageRecord.objects.all().delete(); UsageDaily.objects.all().delete()")
     upstream.answer(json_answer(ANSWER))
     statuses, _ = at_once(gateway.process.port, "gpt-5-mini", 200)

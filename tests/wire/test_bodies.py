@@ -6,11 +6,10 @@ import contextlib
 import json
 import os
 import threading
-from typing import Any
+import time
 
 import pytest
 
-from tests.conftest import StartGateway
 from tests.gateway_process import Door
 from tests.raw_client import RawClient, RawConnection, write_request
 from tests.upstream import LAST_CHUNK, End, Exchange, Upstream, chunk, head, json_answer, plain_answer, play
@@ -19,8 +18,6 @@ from tests.wire.samples import BEARER, CHAT, CHAT_PATH, JSON
 pytestmark = pytest.mark.usefixtures("quiescent")
 
 MEBIBYTE = 1024 * 1024
-SMALL: dict[str, Any] = {"MAX_BODY_BYTES": 100_000, "MAX_UPLOAD_BYTES": 200_000}
-IMPATIENT: dict[str, Any] = {"BODY_TIMEOUT": 0.5}
 MULTIPART = ("content-type", "multipart/form-data; boundary=frontier")
 
 
@@ -33,11 +30,10 @@ def test_a_json_body_of_five_mebibytes_arrives_as_it_was(raw: RawClient, upstrea
 
 @pytest.mark.parametrize("headers", [[BEARER, JSON], [BEARER, MULTIPART]])
 def test_a_body_over_the_limit_is_refused_before_it_is_read(
-    start_gateway: StartGateway, upstream: Upstream, headers: list[tuple[str, str]]
+    strict: RawClient, upstream: Upstream, headers: list[tuple[str, str]]
 ) -> None:
     """T10."""
-    raw = RawClient(start_gateway(**SMALL).port)
-    with raw.connect() as connection:
+    with strict.connect() as connection:
         connection.request("POST", "/v1/files", [*headers, ("content-length", "200001")])
         answer = connection.read_head()
         connection.read_body(answer)
@@ -48,12 +44,9 @@ def test_a_body_over_the_limit_is_refused_before_it_is_read(
     assert not upstream.requests
 
 
-def test_a_chunked_json_body_is_refused_as_soon_as_it_passes_the_limit(
-    start_gateway: StartGateway, upstream: Upstream
-) -> None:
+def test_a_chunked_json_body_is_refused_as_soon_as_it_passes_the_limit(strict: RawClient, upstream: Upstream) -> None:
     """T11."""
-    raw = RawClient(start_gateway(**SMALL).port)
-    with raw.connect() as connection:
+    with strict.connect() as connection:
         connection.request("POST", CHAT_PATH, [BEARER, JSON, ("transfer-encoding", "chunked")])
         for _ in range(11):
             connection.send(chunk(b"x" * 10_000))
@@ -63,10 +56,9 @@ def test_a_chunked_json_body_is_refused_as_soon_as_it_passes_the_limit(
     assert not upstream.requests
 
 
-def test_a_chunked_upload_is_cut_when_it_passes_the_limit(start_gateway: StartGateway, upstream: Upstream) -> None:
+def test_a_chunked_upload_is_cut_when_it_passes_the_limit(strict: RawClient, upstream: Upstream) -> None:
     """T11, for a body that is streamed through."""
-    raw = RawClient(start_gateway(**SMALL).port)
-    with raw.connect() as connection:
+    with strict.connect() as connection:
         connection.request("POST", "/v1/files", [BEARER, MULTIPART, ("transfer-encoding", "chunked")])
         for _ in range(21):
             connection.send(chunk(b"x" * 10_000))
@@ -76,10 +68,9 @@ def test_a_chunked_upload_is_cut_when_it_passes_the_limit(start_gateway: StartGa
     assert all(not request.is_whole for request in upstream.requests)
 
 
-def test_a_client_that_is_still_sending_gets_to_see_the_refusal(start_gateway: StartGateway) -> None:
+def test_a_client_that_is_still_sending_gets_to_see_the_refusal(strict: RawClient) -> None:
     """Closing a socket with unread bytes in it resets the connection, and the answer would be lost."""
-    raw = RawClient(start_gateway(**SMALL).port)
-    with raw.connect() as connection:
+    with strict.connect() as connection:
         connection.send(write_request("POST", CHAT_PATH, [BEARER, JSON], b"x" * 2 * MEBIBYTE))
         assert connection.read_answer().status == 413
 
@@ -99,14 +90,13 @@ def test_a_strangers_upload_is_refused_by_its_head(raw: RawClient, upstream: Ups
 
 
 @pytest.mark.parametrize("framing", [("content-length", "1000"), ("transfer-encoding", "chunked")])
-def test_a_body_that_does_not_come_is_given_up(
-    start_gateway: StartGateway, upstream: Upstream, framing: tuple[str, str]
-) -> None:
-    """T13."""
-    raw = RawClient(start_gateway(**IMPATIENT).port)
-    with raw.connect() as connection:
+def test_a_body_that_does_not_come_is_given_up(strict: RawClient, upstream: Upstream, framing: tuple[str, str]) -> None:
+    """T13: it trickles, and then stops."""
+    with strict.connect() as connection:
         connection.request("POST", CHAT_PATH, [BEARER, JSON, framing])
-        connection.send(b'{"mod' if framing[0] == "content-length" else chunk(b'{"mod'))
+        for letter in (b"{", b'"', b"m", b"o"):
+            connection.send(letter if framing[0] == "content-length" else chunk(letter))
+            time.sleep(0.1)
         answer = connection.read_answer()
         assert answer.status == 408
         assert answer.json()["error"]["code"] == "request_timeout"
@@ -114,10 +104,9 @@ def test_a_body_that_does_not_come_is_given_up(
     assert not upstream.requests
 
 
-def test_an_upload_that_stops_in_the_middle_is_given_up(start_gateway: StartGateway, upstream: Upstream) -> None:
+def test_an_upload_that_stops_in_the_middle_is_given_up(strict: RawClient, upstream: Upstream) -> None:
     """T13, for a body that is streamed through."""
-    raw = RawClient(start_gateway(**IMPATIENT).port)
-    with raw.connect() as connection:
+    with strict.connect() as connection:
         connection.request("POST", "/v1/files", [BEARER, MULTIPART, ("content-length", "1000")])
         connection.send(b"--frontier")
         assert connection.read_answer().status == 408

@@ -60,7 +60,7 @@ class Calling:
 
 @pytest.fixture
 def calling(start_gateway: StartGateway, site_database: databases.Database) -> Calling:
-    return Calling(start_gateway(USAGE_DURABILITY="committed").port, site_database)
+    return Calling(start_gateway(USAGE_DURABILITY="committed", USAGE_INTERVAL=0.05).port, site_database)
 
 
 TRANSLATED = {**MESSAGES, "model": "groq/gpt-5-mini"}

@@ -6,7 +6,6 @@ on the door, so each door comes with one kind of database; what callers see is i
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -15,13 +14,11 @@ from pathlib import Path
 import pytest
 
 from tests import databases
+from tests.effort import KILL_ROUNDS
 from tests.gateway_process import Door, GatewayProcess
 from tests.upstream import End, Exchange, Upstream, event_stream, json_answer
 from tests.wire.durable_site import Calls, DurableSite, begin, call, locked
 from tests.wire.test_accounting import ANSWER, PRICES, STREAM
-
-ROUNDS = int(os.environ.get("GATEWAY_KILL_ROUNDS", "6"))
-"""How often a process is killed in one test. More takes longer, and finds more."""
 
 OUTAGE = 3.0
 """Seconds for which a database is away: longer than the ledger waits for it."""
@@ -68,7 +65,7 @@ def test_a_killed_process_loses_nothing_that_a_caller_saw_the_end_of(site: Durab
     print(f"seed {seed}")
     chance = random.Random(seed)
     calls = Calls()
-    for _ in range(ROUNDS):
+    for _ in range(KILL_ROUNDS):
         process = site.start(USAGE_DURABILITY="committed")
         with calls.to(process.port):
             calls.wait_for_more()
@@ -77,7 +74,7 @@ def test_a_killed_process_loses_nothing_that_a_caller_saw_the_end_of(site: Durab
     site.start(USAGE_DURABILITY="committed")  # It finds what the others left in their journals.
     site.assert_written_once(calls.finished)
     assert set(site.written()) <= seen_by(upstream)
-    print(f"{ROUNDS} kills, {len(calls.finished)} calls whose end was seen, {len(site.written())} in the ledger")
+    print(f"{KILL_ROUNDS} kills, {len(calls.finished)} calls whose end was seen, {len(site.written())} in the ledger")
 
 
 @on("direct-sqlite")
@@ -96,12 +93,7 @@ def test_a_killed_process_loses_what_ended_since_the_last_batch_at_most(site: Du
 # SIGTERM.
 
 
-@in_mode(
-    "batched-direct-sqlite",
-    "committed-django-sqlite",
-    "batched-django-postgresql",
-    "committed-direct-postgresql",
-)
+@in_mode("batched-direct-sqlite", "committed-django-postgresql")
 def test_a_process_that_is_stopped_loses_nothing(site: DurableSite, upstream: Upstream, durability: str) -> None:
     """Under load, with streams that have no time to finish: those are written down as what they are."""
     process = site.start(USAGE_DURABILITY=durability, USAGE_INTERVAL=60)

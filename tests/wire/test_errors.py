@@ -72,20 +72,16 @@ def test_a_refusal_is_in_the_callers_dialect(
 
 
 @BY_DIALECT
-def test_a_body_that_is_too_large_is_refused_in_the_callers_dialect(
-    start_gateway: StartGateway, dialect: Dialect
-) -> None:
-    raw = RawClient(start_gateway(MAX_BODY_BYTES=100_000, MAX_UPLOAD_BYTES=200_000, BODY_TIMEOUT=0.5).port)
-    answer = raw.post(dialect.path, b"x" * 100_001, [BEARER])
+def test_a_body_that_is_too_large_is_refused_in_the_callers_dialect(strict: RawClient, dialect: Dialect) -> None:
+    answer = strict.post(dialect.path, b"x" * 100_001, [BEARER])
     assert answer.status == 413
     dialect.check_error(answer.json())
 
 
 @BY_DIALECT
-def test_an_upstreams_timeout_is_told_in_the_callers_dialect(start_gateway: StartGateway, dialect: Dialect) -> None:
+def test_an_upstreams_timeout_is_told_in_the_callers_dialect(strict: RawClient, dialect: Dialect) -> None:
     """Nobody listens on this address: the connection is refused or times out, by the network's mood."""
-    raw = RawClient(start_gateway(TIMEOUTS={"connect": 0.3}).port)
-    answer = raw.post("/v1/embeddings", {"model": "m"}, [OWN, ("x-provider", "unreachable"), *version(dialect)])
+    answer = strict.post("/v1/embeddings", {"model": "m"}, [OWN, ("x-provider", "unreachable"), *version(dialect)])
     assert answer.status in (502, 504)
 
 

@@ -16,7 +16,7 @@ from ai_gateway import crypto
 from ai_gateway.credentials import Secret
 from tests import databases
 from tests.upstream import Upstream
-from tests.wire.conftest import LIVE, ControlledGateway, Start
+from tests.wire.conftest import LIVE, ControlledGateway, Share, Start
 from tests.wire.samples import CHAT, CHAT_PATH
 
 PROBES = 24
@@ -53,10 +53,10 @@ def load(gateway: ControlledGateway, token: str, model: str, threads: int = 3) -
 
 
 @pytest.fixture
-def workers(start_controlled: Start) -> ControlledGateway:
+def workers(share: Share) -> ControlledGateway:
     """Two workers with the usual interval."""
-    gateway = start_controlled("direct", "--workers", "2", POLL=2.0)
-    deadline = time.monotonic() + 20
+    gateway = share("direct", "--workers", "2", POLL=2.0)
+    deadline = time.monotonic() + 60
     while gateway.process.log().count("Application startup complete") < 2:
         assert time.monotonic() < deadline, gateway.process.log()
         time.sleep(0.05)

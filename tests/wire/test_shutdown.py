@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import default_settings
 from tests.gateway_process import Door, GatewayProcess
-from tests.raw_client import ConnectionEnded, RawClient, RawConnection
+from tests.raw_client import Answer, RawClient, RawConnection
 from tests.upstream import End, Gate, Upstream, chunk, event_stream, head, play
 from tests.wire.samples import BEARER, CHAT, CHAT_DIALECT, CHAT_PATH, DIALECTS, JSON, Dialect
 
@@ -26,9 +26,9 @@ def start(door: Door, upstream: Upstream, tmp_path: Path) -> Iterator[Start]:
     """Start a gateway that is the test's alone, with a drain timeout in seconds."""
     running: list[GatewayProcess] = []
 
-    def run(drain_timeout: float, **others: Any) -> GatewayProcess:
+    def run(drain_timeout: float, arguments: tuple[str, ...] = (), **others: Any) -> GatewayProcess:
         settings: dict[str, Any] = {**default_settings(upstream), "DRAIN_TIMEOUT": drain_timeout, **others}
-        running.append(GatewayProcess(door, settings, tmp_path / f"{len(running)}.log"))
+        running.append(GatewayProcess(door, settings, tmp_path / f"{len(running)}.log", arguments=arguments))
         return running[-1]
 
     yield run
@@ -68,24 +68,40 @@ def test_calls_that_finish_in_time_end_whole(start: Start, upstream: Upstream) -
     gateway.wait()
 
 
-@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
-def test_streams_that_do_not_finish_get_an_error_event_and_a_clean_end(
-    start: Start, upstream: Upstream, dialect: Dialect
-) -> None:
-    """T88."""
+def test_streams_that_do_not_finish_get_an_error_event_and_a_clean_end(start: Start, upstream: Upstream) -> None:
+    """T88: ten of each dialect."""
     gateway = start(0.5)
-    upstream.answer(event_stream(dialect.events[0], End.STALL))
-    streams = [begin(gateway, dialect.stream_path) for _ in range(10)]
-    for stream in streams:
-        stream.read_head()
-        assert stream.read_text_until(dialect.events[0]) == dialect.events[0]
+    streams: list[tuple[Dialect, RawConnection]] = []
+    for dialect in DIALECTS:
+        upstream.answer(event_stream(dialect.events[0], End.STALL))
+        for _ in range(10):
+            stream = begin(gateway, dialect.stream_path)
+            assert stream.read_head().status == 200
+            assert stream.read_text_until(dialect.events[0]) == dialect.events[0]
+            streams.append((dialect, stream))
     gateway.terminate()
-    for stream in streams:
+    for dialect, stream in streams:
         event = b"".join(stream.chunks())
         assert dialect.error_event(event)["error"]["message"]
         stream.close()
     gateway.wait()
     upstream.wait_for("the upstream was left", lambda: upstream.busy == 0)
+
+
+def test_a_call_that_still_waits_for_a_place_gets_a_503(start: Start, upstream: Upstream) -> None:
+    gateway = start(0.5, MAX_CALLS=1, QUEUE={"size": 1, "seconds": 60})
+    first = CHAT_DIALECT.events[0]
+    upstream.answer(event_stream(first, End.STALL))
+    stream = begin(gateway, CHAT_PATH)
+    assert stream.read_head().status == 200
+    assert stream.read_text_until(first) == first
+    waiting = begin(gateway, CHAT_PATH)
+    full = RawClient(gateway.port).post(CHAT_PATH, CHAT, [BEARER])
+    assert full.json()["error"]["code"] == "overloaded", "a later request: the other one has arrived"
+    gateway.terminate()
+    check_refusal(waiting)
+    stream.close()
+    gateway.wait()
 
 
 def test_a_call_that_still_waits_for_its_answer_gets_a_503(start: Start, upstream: Upstream) -> None:
@@ -146,24 +162,81 @@ def slow_to_accept() -> Iterator[int]:
             caller.close()
 
 
-def test_no_new_work_is_taken_while_draining(start: Start, upstream: Upstream) -> None:
-    """T88: on connections that are open already; new ones the server does not accept any more."""
+def ask(connection: RawConnection) -> Answer:
+    """Make a small call on a connection."""
+    connection.request("POST", CHAT_PATH, [BEARER, JSON], b'{"model": "m"}')
+    return connection.read_answer()
+
+
+def test_no_connection_is_taken_while_draining(start: Start, upstream: Upstream) -> None:
+    """T88: who connects learns at once that somebody else has to be asked."""
     gateway = start(20.0)
     gate = upstream.gate()
     upstream.answer(play(gate, head(200, [("content-length", "2")]) + b"ok"))
-    with begin(gateway, CHAT_PATH, b'{"model": "m"}') as running, RawConnection(gateway.port) as idle:
+    with begin(gateway, CHAT_PATH, b'{"model": "m"}') as running:
         upstream.wait_for_requests()
         gateway.terminate()
-        wait_until_draining(upstream, gateway)
-        try:
-            idle.request("POST", CHAT_PATH, [BEARER, JSON], b'{"model": "m"}')
-            answer = idle.read_answer()
-            assert (answer.status, answer.json()["error"]["code"]) == (503, "gateway_draining")
-            assert answer.header("retry-after") == "1"
-        except (ConnectionEnded, ConnectionResetError, BrokenPipeError):
-            pass  # The server closed it first, which is as good an answer.
+        upstream.wait_for("the port is closed", lambda: not is_open(gateway.port))
         gate.open()
         assert running.read_answer().body == b"ok"
+    gateway.wait()
+    assert len(upstream.requests) == 1
+
+
+def is_open(port: int) -> bool:
+    try:
+        RawConnection(port).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_during_the_delay_everything_is_served_and_nothing_is_said_to_be_ready(
+    start: Start, upstream: Upstream
+) -> None:
+    """For balancers that ask for the health: they get the time to notice before the port is closed."""
+    gateway = start(20.0, DRAIN_DELAY=1.0)
+    with RawConnection(gateway.port) as early:
+        ask(early)
+        gateway.terminate()
+        wait_until_draining(upstream, gateway)
+        ready = RawClient(gateway.port).get("/health/ready")
+        assert (ready.status, ready.json()["problems"]) == (503, ["draining"])
+        with RawConnection(gateway.port) as late:
+            for connection in (early, late):
+                answer = ask(connection)
+                assert (answer.status, answer.is_last) == (200, False)
+        assert gateway.process.poll() is None
+    gateway.wait()
+
+
+def test_what_comes_on_an_idle_connection_when_the_server_stops_is_served(start: Start, upstream: Upstream) -> None:
+    """A proxy may not send it again, so this has to be an answer. With the protocol that `rungateway` uses."""
+    gateway = start(20.0, arguments=LINGERING)
+    with RawConnection(gateway.port) as used, RawConnection(gateway.port) as unused:
+        ask(used)
+        gateway.terminate()
+        upstream.wait_for("the port is closed", lambda: not is_open(gateway.port))
+        for connection in (used, unused):
+            answer = ask(connection)
+            assert (answer.status, answer.is_last) == (200, True)
+    gateway.wait()
+
+
+LINGERING = ("--http", "ai_gateway.server:GatheringProtocol")
+
+
+def test_no_call_is_taken_when_the_time_is_over(start: Start, upstream: Upstream) -> None:
+    gateway = start(20.0, arguments=LINGERING)
+    with RawConnection(gateway.port) as idle:
+        ask(idle)
+        gateway.terminate()
+        wait_until_draining(upstream, gateway)
+        gateway.terminate()
+        upstream.wait_for("the port is closed", lambda: not is_open(gateway.port))
+        answer = ask(idle)
+    assert (answer.status, answer.json()["error"]["code"]) == (503, "gateway_draining")
+    assert answer.header("retry-after") == "1"
     gateway.wait()
     assert len(upstream.requests) == 1
 
@@ -182,7 +255,7 @@ def test_the_process_ends_within_the_drain_timeout(start: Start, upstream: Upstr
         stream.close()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(("door", "number"), [("direct", signal.SIGTERM), ("django", signal.SIGINT)], indirect=["door"])
 def test_an_idle_process_ends_at_once(start: Start, upstream: Upstream, number: signal.Signals) -> None:
     gateway = start(60.0)
     RawClient(gateway.port).post(CHAT_PATH, CHAT, [BEARER])

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.conftest import GATEWAY_KEY, StartGateway
 from tests.raw_client import RawClient
 from tests.wire.conftest import Start
 
-LIMITS = [{"name": "each key", "scope": "key", "measure": "requests", "window": "minute", "amount": 60}]
+READER = "gw_test-key-that-only-reads"
+SETTINGS: dict[str, Any] = {
+    "LIMITS": [{"name": "each key", "scope": "key", "measure": "requests", "window": "minute", "amount": 60}],
+    "KEYS": {"team-a": GATEWAY_KEY, "reader": READER},
+}
 
 one_database = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 
@@ -25,9 +31,8 @@ result = list(VirtualKey.objects.order_by("pk").values_list("pk", flat=True))
 
 
 def test_a_key_of_the_settings_is_told_its_limits(start_gateway: StartGateway) -> None:
-    reader = "gw_test-key-that-only-reads"
-    raw = RawClient(start_gateway(LIMITS=LIMITS, KEYS={"reader": reader}).port)
-    answer = raw.get("/v1/usage", [("authorization", f"Bearer {reader}")])
+    raw = RawClient(start_gateway(**SETTINGS).port)
+    answer = raw.get("/v1/usage", [("authorization", f"Bearer {READER}")])
     assert answer.status == 200
     assert answer.header("cache-control") == "no-store"
     assert answer.json()["key"] == "reader"
@@ -36,7 +41,7 @@ def test_a_key_of_the_settings_is_told_its_limits(start_gateway: StartGateway) -
 
 
 def test_a_stranger_is_told_nothing(start_gateway: StartGateway) -> None:
-    raw = RawClient(start_gateway(LIMITS=LIMITS).port)
+    raw = RawClient(start_gateway(**SETTINGS).port)
     for credential in ([], [("authorization", "Bearer gw_not-a-key")], [("authorization", "Bearer sk-theirs")]):
         answer = raw.get("/v1/usage", credential)
         assert answer.status == 401
@@ -44,7 +49,7 @@ def test_a_stranger_is_told_nothing(start_gateway: StartGateway) -> None:
 
 
 def test_other_methods_than_get_and_head(start_gateway: StartGateway) -> None:
-    raw = RawClient(start_gateway(LIMITS=LIMITS).port)
+    raw = RawClient(start_gateway(**SETTINGS).port)
     key = [("authorization", f"Bearer {GATEWAY_KEY}")]
     assert raw.call("HEAD", "/v1/usage", key).status == 200
     refused = raw.post("/v1/usage", {}, key)
@@ -52,7 +57,7 @@ def test_other_methods_than_get_and_head(start_gateway: StartGateway) -> None:
 
 
 def test_a_span_that_cannot_be_read_is_said_in_the_callers_dialect(start_gateway: StartGateway) -> None:
-    raw = RawClient(start_gateway(LIMITS=LIMITS).port)
+    raw = RawClient(start_gateway(**SETTINGS).port)
     key = [("x-api-key", GATEWAY_KEY), ("anthropic-version", "2023-06-01")]
     refused = raw.get("/v1/usage?since=yesterday", key)
     assert (refused.status, refused.json()["error"]["type"]) == (400, "invalid_request_error")

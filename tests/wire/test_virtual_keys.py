@@ -19,6 +19,9 @@ from tests.wire.samples import CHAT, CHAT_PATH, MESSAGES, MESSAGES_PATH
 one_database = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 """For tests of what has little to do with the kind of database."""
 
+one_door = pytest.mark.parametrize("door", ["direct"], indirect=True)
+"""For tests of what has nothing to do with the door."""
+
 
 def within(seconds: float, ask: Callable[[], Answer], status: int) -> Answer:
     """Ask until this status comes, and fail if it does not come in time."""
@@ -47,6 +50,7 @@ def test_a_key_works_as_soon_as_it_is_made_and_until_it_is_revoked(controlled: C
 
 
 @one_database
+@one_door
 @pytest.mark.parametrize(
     "change",
     [
@@ -58,13 +62,12 @@ def test_a_key_works_as_soon_as_it_is_made_and_until_it_is_revoked(controlled: C
         "user = User.objects.get(); user.groups.clear()",
     ],
 )
-def test_whatever_ends_a_key_does_so_within_seconds(start_controlled: Start, change: str) -> None:
+def test_whatever_ends_a_key_does_so_within_seconds(controlled: ControlledGateway, change: str) -> None:
     """T62."""
-    gateway = start_controlled()
-    token = gateway.shell.run("ann = make_user('ann', 'team'); result = make_key(ann, group=ann.groups.get())[1]")
-    assert gateway.ask(token).status == 200
-    gateway.shell.run(change)
-    within(LIVE + 0.5, lambda: gateway.ask(token), 401)
+    token = controlled.shell.run("ann = make_user('ann', 'team'); result = make_key(ann, group=ann.groups.get())[1]")
+    assert controlled.ask(token).status == 200
+    controlled.shell.run(change)
+    within(LIVE + 0.5, lambda: controlled.ask(token), 401)
 
 
 def test_a_key_that_is_exchanged_ends_and_the_new_one_begins(controlled: ControlledGateway) -> None:
@@ -172,24 +175,24 @@ def test_what_is_no_key_is_refused_alike_and_never_echoed(controlled: Controlled
     assert controlled.raw.post(CHAT_PATH, CHAT, [("x_api_key", token)]).status == 401  # T63.
 
 
-def test_many_bad_keys_leave_memory_flat_and_good_ones_served(start_controlled: Start) -> None:
+@one_door
+def test_many_bad_keys_leave_memory_flat_and_good_ones_served(controlled: ControlledGateway) -> None:
     """T16, bounded: half of them malformed, half with a checksum that fits."""
-    gateway = start_controlled()
-    token = gateway.issue("ann")
-    assert gateway.ask(token).status == 200
+    token = controlled.issue("ann")
+    assert controlled.ask(token).status == 200
     bad = [crypto.issue_key().token if number % 2 else f"gw_{number:062d}" for number in range(3000)]
 
     def refused(part: list[str]) -> set[int]:
-        with gateway.raw.connect() as connection:
+        with controlled.raw.connect() as connection:
             return {_status(connection, each) for each in part}
 
     with ThreadPoolExecutor(16) as pool:
         statuses = set().union(*pool.map(refused, [bad[start:1000:16] for start in range(16)]))
-        before = gateway.process.resident_kib
+        before = controlled.process.resident_kib
         statuses |= set().union(*pool.map(refused, [bad[1000 + start :: 16] for start in range(16)]))
     assert statuses == {401}
-    assert gateway.process.resident_kib - before < 4096
-    assert gateway.ask(token).status == 200
+    assert controlled.process.resident_kib - before < 4096
+    assert controlled.ask(token).status == 200
 
 
 def _status(connection: Any, token: str) -> int:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError, InterfaceError, router
+from django.db import DatabaseError, InterfaceError, connections, router
 
 from ai_gateway.charges import Charge, Settlement, State, Verdict
 from ai_gateway.limits.base import LimitStore, StoreUnavailable
@@ -29,6 +29,10 @@ logger = logging.getLogger("ai_gateway")
 
 THREADS = 4
 
+THREADS_ON_SQLITE = 1
+"""Only one can write to a file of SQLite. Threads that wait for the file are served in no order, and some not for half
+a minute; calls that wait for the one thread are served in turn."""
+
 LAST_SETTLEMENTS = 5.0
 """Seconds for which a stopping process waits for the database to take what calls used."""
 
@@ -37,15 +41,17 @@ class DatabaseStore(LimitStore):
     """Counters in rows.
 
     `using` is the alias of a database in DATABASES; else that is Django's choice for the model. `threads` is how many
-    connections calls use at most; settling needs one more. `clock` is the database's, unless a test brings its own.
+    connections calls use at most, for SQLite one; settling needs one more. `clock` is the database's, unless a test
+    brings its own.
     """
 
     def __init__(
-        self, using: str | None = None, threads: int = THREADS, clock: Callable[[], float] | None = None
+        self, using: str | None = None, threads: int | None = None, clock: Callable[[], float] | None = None
     ) -> None:
         self._using = using or router.db_for_write(LimitCounter)
         self._clock = clock or DatabaseClock(self._using)
-        self._workers = Workers("ai-gateway-limits", threads)
+        is_sqlite = "sqlite" in connections.settings.get(self._using, {}).get("ENGINE", "")
+        self._workers = Workers("ai-gateway-limits", threads or (THREADS_ON_SQLITE if is_sqlite else THREADS))
         self.clerk = Clerk(self._using, self._clock)
         self._left: set[Future[Verdict]] = set()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import logging
@@ -32,6 +33,12 @@ from ai_gateway.registry import Snapshot
 APPLICATION = f"{__name__}:application"
 DEVELOPMENT_KEY = "AI_GATEWAY_DEVELOPMENT_KEY"
 """The variable by which this command hands a development key to its workers. It is in no file and ends with them."""
+
+STARTUP_FAILURE = 3
+"""uvicorn's exit status for an application that cannot be started."""
+
+WORKER_SECONDS = 30
+"""In which a worker that takes another's place must be ready: one that waits for its database takes longer than 5."""
 
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 KEEP_ALIVE_SECONDS = 75
@@ -269,24 +276,35 @@ def serve(*, host: str, port: int, workers: int, reload: bool, log_level: str | 
     """Run uvicorn until it is told to stop."""
     import uvicorn
 
-    from ai_gateway.server import GatheringProtocol
+    from ai_gateway.server import GatheringProtocol, Server, Supervisor
 
-    uvicorn.run(
-        APPLICATION,
-        factory=True,
-        host=host,
-        port=port,
-        workers=workers,
-        reload=reload,
-        http=GatheringProtocol,
-        loop="uvloop",
-        lifespan="on",
+    options: dict[str, Any] = {
+        "factory": True,
+        "host": host,
+        "port": port,
+        "workers": workers,
+        "http": GatheringProtocol,
+        "loop": "uvloop",
+        "lifespan": "on",
         # The site's own LOGGING is in force.
-        log_config=None,
-        log_level=log_level,
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        "log_config": None,
+        "log_level": log_level,
+        "access_log": False,
+        "server_header": False,
+        "timeout_keep_alive": KEEP_ALIVE_SECONDS,
+        "timeout_worker_healthcheck": WORKER_SECONDS,
         # The gateway ends its streams itself when DRAIN_TIMEOUT is over; uvicorn must not be faster.
-        timeout_graceful_shutdown=math.ceil(settings.DRAIN_TIMEOUT) + 1,
-    )
+        "timeout_graceful_shutdown": math.ceil(settings.DRAIN_TIMEOUT) + 1,
+    }
+    if reload:
+        uvicorn.run(APPLICATION, reload=True, **options)
+        return
+    config = uvicorn.Config(APPLICATION, **options)
+    if workers > 1:
+        Supervisor(config, [config.bind_socket()], delay=settings.DRAIN_DELAY).run()
+        return
+    server = Server(config)
+    with contextlib.suppress(KeyboardInterrupt):  # Raised when everything is over, if that was what ended it.
+        server.run()
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)

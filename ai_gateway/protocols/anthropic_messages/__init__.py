@@ -32,6 +32,8 @@ DIALECT = Dialect(
     keep_alive=b'event: ping\ndata: {"type": "ping"}\n\n',
     # A `message_delta` with a stop reason and a clean end was recorded without `message_stop`: either proves the end.
     terminal=(b"event: error", b"message_stop", b'"stop_reason":"', b'"stop_reason": "'),
+    # The text of an answer stands at least one brace deeper.
+    last=tuple(b'"message_stop"' + end for end in (b"}\n\n", b" }\n\n", b"}\r\n\r\n", b" }\r\n\r\n")),
     read_error=status_of,
 )
 

@@ -6,7 +6,6 @@ codes in `details` as its SDK's types list them.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -85,7 +84,7 @@ def _error(content: object, status: int | None, headers: Mapping[bytes, bytes]) 
         status=found.status,
         kind=found.kind,
         code=found.code,
-        retry_after=retry_after(headers, error, time.time()),
+        retry_after=retry_after(headers, error),
         retryable=False if found.kind is Kind.QUOTA else _should_retry(headers),
     )
 

@@ -32,6 +32,8 @@ DIALECT = Dialect(
     # An error of the provider's own ends it, too: it needs no second one.
     terminal=(b'"error":{', b'"error": {', b"[DONE]", b'"finish_reason":"', b'"finish_reason": "'),
     done=b"[DONE]",
+    # Data in JSON, whatever stands in it, ends with a brace.
+    last=(b"[DONE]\n\n", b"[DONE]\r\n\r\n"),
     read_error=lambda name, data: status_of(data),
 )
 

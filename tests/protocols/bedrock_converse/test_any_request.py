@@ -32,6 +32,7 @@ from ai_gateway.protocols.conversation import (
     ToolChoice,
     ToolResult,
 )
+from tests.effort import times
 from tests.protocols.bedrock_converse.botocore_client import checked, shape
 from tests.protocols.bedrock_converse.samples import PDF, PNG, to
 
@@ -131,7 +132,7 @@ CAPABILITIES = st.builds(
 
 
 @given(REQUESTS, CAPABILITIES)
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=times(80))
 def test_what_is_written_is_allowed(request: Request, capabilities: Capabilities) -> None:
     before = copy.deepcopy(request)
     try:

@@ -28,6 +28,7 @@ from ai_gateway.protocols.conversation import (
 )
 from ai_gateway.protocols.events import Cited, Closed, Event, Failed, Finished, Grown, Opened, Signed, Started
 from ai_gateway.protocols.transcript import replay
+from tests.effort import times
 from tests.protocols.bedrock_converse.botocore_client import parsed_stream
 from tests.protocols.bedrock_converse.samples import (
     CARRIER,
@@ -135,7 +136,7 @@ def pieces(key: int, part: Part, draw: st.DrawFn) -> list[Event]:
 
 
 @given(streams(), st.integers(min_value=1, max_value=300))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=times(60))
 def test_any_events_that_are_written_are_read_back(stream: tuple[list[Event], Answer], size: int) -> None:
     events, answer = stream
     data = write(events)
@@ -180,7 +181,7 @@ def comparable(part: Part) -> Any:
 
 
 @given(streams())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=times(25))
 def test_blocks_come_one_after_the_other(stream: tuple[list[Event], Answer]) -> None:
     seen = parsed_stream(write(stream[0]))
     assert [next(iter(each)) for each in (seen[0], *seen[-2:])] == ["messageStart", "messageStop", "metadata"]

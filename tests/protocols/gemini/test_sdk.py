@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
-from google import genai
 from google.genai import errors as genai_errors
 from google.genai import types
 
@@ -18,6 +16,7 @@ from ai_gateway.protocols.gemini import DIALECT, PROTOCOL
 from ai_gateway.protocols.gemini.embeddings import MANY, Vectors, read_embed, write_vectors
 from ai_gateway.protocols.protocol import Head
 from ai_gateway.protocols.transcript import replay
+from tests.google_client import google_client
 from tests.protocols.gemini.samples import CARRIER
 
 STATE = State(format="anthropic_messages", kind="signature", value="U0lH")
@@ -61,13 +60,8 @@ class Gateway:
         return httpx.Response(200, headers={"content-type": PROTOCOL.stream_type(head).decode()}, content=data)
 
 
-def client(handler: Callable[[httpx.Request], httpx.Response]) -> genai.Client:
-    http = httpx.Client(transport=httpx.MockTransport(handler))
-    return genai.Client(api_key="k", http_options=types.HttpOptions(base_url="http://gateway", httpx_client=http))
-
-
 def test_a_whole_answer() -> None:
-    response = client(Gateway(CALLING)).models.generate_content(model="m", contents="Weather?", config=CONFIG)
+    response = google_client(Gateway(CALLING)).models.generate_content(model="m", contents="Weather?", config=CONFIG)
     assert response.candidates
     assert response.candidates[0].content
     thought, text, call = response.candidates[0].content.parts or []
@@ -82,7 +76,7 @@ def test_a_whole_answer() -> None:
 def test_a_conversation_that_is_streamed_comes_back_whole() -> None:
     """The SDK keeps every chunk as a content of its own; the second turn is read as if it had kept one answer."""
     gateway = Gateway(CALLING)
-    chat = client(gateway).chats.create(model="m", config=CONFIG)
+    chat = google_client(gateway).chats.create(model="m", config=CONFIG)
     list(chat.send_message_stream("Weather?"))
     response = types.Part.from_function_response(name="weather", response={"result": "sunny"})
     list(chat.send_message_stream(response))
@@ -102,12 +96,12 @@ def test_a_conversation_that_is_streamed_comes_back_whole() -> None:
 
 def test_an_error_has_its_status() -> None:
     with pytest.raises(genai_errors.ServerError) as raised:
-        client(Gateway(OVERLOADED)).models.generate_content(model="m", contents="hi")
+        google_client(Gateway(OVERLOADED)).models.generate_content(model="m", contents="hi")
     assert (raised.value.code, raised.value.status, raised.value.message) == (503, "UNAVAILABLE", "Overloaded.")
 
 
 def test_an_error_in_a_stream_is_raised() -> None:
-    stream = client(Gateway(CALLING, breaks_after=5)).models.generate_content_stream(model="m", contents="hi")
+    stream = google_client(Gateway(CALLING, breaks_after=5)).models.generate_content_stream(model="m", contents="hi")
     with pytest.raises(genai_errors.ServerError) as raised:
         list(stream)
     assert (raised.value.code, raised.value.message) == (503, "Overloaded.")
@@ -120,6 +114,6 @@ def test_embeddings() -> None:
         return httpx.Response(200, json=write_vectors(Vectors(vectors=[[0.5, 1.0], [2.0, 3.0]], tokens=2), MANY))
 
     config = types.EmbedContentConfig(output_dimensionality=2, task_type="CLUSTERING")
-    response = client(handler).models.embed_content(model="m", contents=["a", "b"], config=config)
+    response = google_client(handler).models.embed_content(model="m", contents=["a", "b"], config=config)
     assert response.embeddings
     assert [embedding.values for embedding in response.embeddings] == [[0.5, 1.0], [2.0, 3.0]]

@@ -91,7 +91,7 @@ def test_a_strange_error_is_an_error(case: Vector) -> None:
 
 def test_a_conversation_in_many_pieces_takes_linear_time() -> None:
     """Nothing is timed: with quadratic time, this would not come to its end."""
-    number = 50_000
+    number = 20_000
     contents = [{"role": "model", "parts": [{"text": "a piece of text "}]} for _ in range(number)]
     contents.append({"role": "model", "parts": [{"functionCall": {"name": "f", "id": str(n)}} for n in range(number)]})
     results = [{"functionResponse": {"name": "f", "id": str(n), "response": {}}} for n in reversed(range(number))]

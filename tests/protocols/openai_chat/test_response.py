@@ -435,7 +435,7 @@ class TestErrors:
         [
             ({b"retry-after": b"20"}, {}, 20),
             ({b"retry-after-ms": b"1500", b"retry-after": b"20"}, {}, 2),
-            ({b"retry-after": b"Wed, 21 Oct 2026 07:28:00 GMT"}, {}, None),
+            ({b"retry-after": b"Wed, 21 Oct 2015 07:28:00 GMT"}, {}, 0),
             ({b"retry-after": b"Wed, 21 Oct 2026 07:28:30 GMT", b"date": b"Wed, 21 Oct 2026 07:28:00 GMT"}, {}, 30),
             ({b"retry-after": b"nan"}, {}, None),
             ({b"retry-after": b"-1"}, {}, None),

@@ -1,0 +1,27 @@
+"""May a request that was sent be sent again? Yes, to a provider that knows it by a key and does the work once.
+
+Which providers do is for their documentation to promise (`Provider.idempotency_header`); no row of the catalogue sets
+it, since none of the large ones promises it for generation. A key that the caller sent goes along unchanged; else the
+gateway makes one, the same for each repetition of a call at a target, and another one for every other target.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID, uuid5
+
+from ai_gateway.calls import Target, UpstreamRequest
+from ai_gateway.providers import Provider
+
+
+def mark(request: UpstreamRequest, provider: Provider, call_id: str, target: Target) -> None:
+    """Put a key into a request that asks for work, if it has none. `call_id` is a UUID in hexadecimal digits."""
+    name = provider.idempotency_header.lower().encode("latin-1")
+    if request.method == "POST" and not any(given == name for given, _ in request.headers):
+        key = uuid5(UUID(call_id), f"{target.provider}/{target.model}")
+        request.headers.append((name, str(key).encode()))
+
+
+def is_kept(provider: Provider) -> bool:
+    """Whether a provider does the work of a repeated request once. Keys belong to an account, and several credentials
+    may be of several accounts: which one the repetition would be sent with is drawn."""
+    return bool(provider.idempotency_header) and len(provider.credentials) < 2

@@ -1,0 +1,67 @@
+"""The site of the wire tests, with a look at everything that a call could leave behind in the process."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import threading
+from collections import Counter
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import path
+
+from ai_gateway import breakers, finishing, gateway, mirrors, overload, traffic
+from ai_gateway.retries import budget
+from ai_gateway.transports.pooled import PooledTransport
+from tests.wire import site_urls
+
+OF_THE_SERVER = ("LifespanOn.main", "Server.serve")
+OF_A_REQUEST = ("RequestResponseCycle.run_asgi", "ASGIHandler.listen_for_disconnect")
+"""The coroutines of tasks that are always there, and that a request of Django's has beside its own."""
+
+
+async def inside(request: HttpRequest) -> HttpResponse:
+    """Tell what there is in the process that belongs to calls: all of it is 0 when there are none."""
+    found = {
+        **tasks(),
+        "calls under way": budget.calls,
+        "repetitions under way": budget.repetitions,
+        "targets asked": sum(traffic._under_way.values()),
+        "places taken": overload.calls.taken,
+        "calls waiting": overload.calls.waiting,
+        "places taken at providers": sum(each.taken for each in overload.at_providers.values()),
+        "copies": mirrors._under_way,
+        "read on": len(finishing._tasks),
+        "probes": sum(breaker.is_probing for breaker in breakers._breakers.values()),
+        **pools(),
+    }
+    if "collect" in request.GET:
+        gc.collect()
+    process = {"threads": threading.active_count(), "files": len(os.listdir("/proc/self/fd")) - 1}
+    return JsonResponse({"left": found, "process": process})
+
+
+def tasks() -> dict[str, int]:
+    """Count the tasks by the name of their coroutine, without those of the request that asks and of the server."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    found = Counter(getattr(task.get_coro(), "__qualname__", "") for task in others)
+    found.subtract(OF_THE_SERVER)
+    found.subtract(OF_A_REQUEST)
+    return {f"task {name}": number for name, number in found.items()}
+
+
+def pools() -> dict[str, int]:
+    """Count what is not idle in the pools of connections, and the slots that nobody has."""
+    transport = gateway._transports[asyncio.get_running_loop()]
+    assert isinstance(transport, PooledTransport)
+    all_pools = list(transport._pools.values())
+    return {
+        "connections busy": sum(len(pool._busy) for pool in all_pools),
+        "waiting for a connection": sum(not waiter.done() for pool in all_pools for waiter in pool._waiters),
+        "slots lost": sum(pool._opened - len(pool._connections) for pool in all_pools),
+        "connections of nobody": sum(len(pool._connections) - len(pool._idle) - len(pool._busy) for pool in all_pools),
+    }
+
+
+urlpatterns = [path("inside", inside), *(pattern for pattern in site_urls.urlpatterns)]
