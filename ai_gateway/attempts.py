@@ -17,7 +17,17 @@ from time import perf_counter
 
 import msgspec
 
-from ai_gateway import accounting, admission, breakers, cooldowns, deadlines, failures, health, idempotency
+from ai_gateway import (
+    accounting,
+    admission,
+    breakers,
+    cooldowns,
+    deadlines,
+    failures,
+    health,
+    idempotency,
+    suitability,
+)
 from ai_gateway.calls import Reply, Target, UpstreamRequest
 from ai_gateway.concurrency import Send, limited
 from ai_gateway.cooldowns import LIMITED, REFUSED
@@ -247,6 +257,8 @@ class Pursuit:
             return target
         if self._policy.is_repeatable(failure) and not breakers.is_open(target):  # Who is not well is not waited for.
             self._again.append(target)
+        if failure.code == "context_length_exceeded":
+            self._waiting = suitability.roomier(self._waiting, target, self._snapshot)
         if self._waiting:
             return self._waiting.pop(0)
         if not self._again or self._rounds >= self._policy.rounds:

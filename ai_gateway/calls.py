@@ -85,7 +85,8 @@ class Arrival(Value, frozen=True, kw_only=True):
 class Call(Value, frozen=True, kw_only=True):
     """One request of a caller as the policies see it: the path checked, and read from the body what routing needs.
 
-    `body` is bytes for JSON, and an async iterator for everything that is only carried through (uploads).
+    `body` is bytes for JSON, and an async iterator for everything that is only carried through (uploads). `models` is
+    that member of the body, whatever it is: more models to be asked (`fallbacks.py`).
     The rest is as in `Arrival`.
     """
 
@@ -102,6 +103,7 @@ class Call(Value, frozen=True, kw_only=True):
     received_at: float
     model: str | None = None
     stream: bool = False
+    models: Any = None
     deadline: float | None = None
     """When the caller wants the call to be over, in seconds of `time.perf_counter()`."""
 

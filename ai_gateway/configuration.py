@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -9,8 +10,11 @@ from typing import Any, NamedTuple
 
 from ai_gateway.allowances import LimitRule
 from ai_gateway.calls import Target
+from ai_gateway.conditions import Conditions, read_conditions
 from ai_gateway.pricing import PriceRow
 from ai_gateway.providers import Credential
+
+logger = logging.getLogger("ai_gateway")
 
 
 class SourceUnavailable(Exception):
@@ -40,7 +44,7 @@ class RouteRule(NamedTuple):
     sticky: str = ""
     """What keeps calls together with one target: "session", "prefix", or nothing."""
 
-    conditions: Mapping[Target, Mapping[str, Any]] = NOTHING
+    conditions: Mapping[Target, Conditions] = NOTHING
     """Which calls a target is there for, where it is not there for all."""
 
     timeouts: Mapping[str, float] = NOTHING
@@ -89,12 +93,21 @@ class RoutedTarget(NamedTuple):
 
 
 def arrange(rows: Sequence[RoutedTarget], **facts: Any) -> tuple[tuple[Target, ...], RouteRule]:
-    """Make of the targets of a route, and of what there is to it besides, the targets that serve and the rule."""
+    """Make of the targets of a route, and of what there is to it besides, the targets that serve and the rule. A target
+    whose conditions cannot be read is logged and left out: nobody knows which calls it is there for."""
+    conditions: dict[Target, Conditions] = {}
+    for row in rows:
+        if row.conditions:
+            try:
+                conditions[row.target] = read_conditions(row.conditions)
+            except ValueError as error:
+                logger.error("The target %s/%s of a route is left out: %s", *row.target, error)
+    rows = [row for row in rows if not row.conditions or row.target in conditions]
     serving = [row for row in rows if row.part == "serve"]
     weights = tuple(row.weight for row in serving)
     rule = RouteRule(
         weights=weights if len(set(weights)) > 1 else (),
-        conditions={row.target: row.conditions for row in rows if row.conditions} or NOTHING,
+        conditions=conditions or NOTHING,
         target_timeouts={row.target: row.timeouts for row in rows if row.timeouts} or NOTHING,
         variants=tuple(Share(row.target, row.percent) for row in rows if row.part == "experiment" and row.percent),
         mirrors=tuple(Share(row.target, row.percent) for row in rows if row.part == "mirror" and row.percent),

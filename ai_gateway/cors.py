@@ -27,6 +27,7 @@ ALLOW_HEADERS = (
     "x-server-timeout",
     # The gateway's own: which provider, how long it may take, and what the call is accounted to.
     "x-provider",
+    "x-gateway-fallbacks",
     "x-gateway-timeout",
     "x-request-id",
     "x-project-id",

@@ -3,7 +3,7 @@
     GatewayError
       BadRequest 400
         InvalidBody 400            UnknownProvider 400         UnsupportedDialect 400
-        PriceUnknown 400
+        PriceUnknown 400           NoSuitableTarget 400
         Unsupported 400            what would change the answer cannot be said to this provider
           ThreadUnsupported 400
       InvalidCredential 401
@@ -127,6 +127,12 @@ class ThreadUnsupported(Unsupported):
     sending the whole conversation."""
 
     code = "thread_unsupported_request"
+
+
+class NoSuitableTarget(BadRequest):
+    """A route has targets, and none of them is there for such a call."""
+
+    code = "no_suitable_target"
 
 
 class InvalidCredential(GatewayError):

@@ -12,7 +12,7 @@ import random
 from collections.abc import Sequence
 from hashlib import blake2b
 
-from ai_gateway import access
+from ai_gateway import access, suitability
 from ai_gateway.calls import Call, Target
 from ai_gateway.configuration import RouteRule
 from ai_gateway.meter import Meter
@@ -58,4 +58,5 @@ def _point(name: str, call: Call) -> float:
 
 
 def _is_open(target: Target, meter: Meter, snapshot: Snapshot) -> bool:
-    return target.provider in snapshot.providers and access.may_use_provider(meter.caller, target.provider)
+    is_there = target.provider in snapshot.providers and access.may_use_provider(meter.caller, target.provider)
+    return is_there and suitability.what_it_wants(meter.route, target, meter.facts, snapshot) is None

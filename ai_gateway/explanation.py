@@ -9,16 +9,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
-from ai_gateway import access, intake, keys, routing
+from ai_gateway import access, fallbacks, intake, keys, routing, suitability
+from ai_gateway.bodies import read_routing
 from ai_gateway.calls import Arrival, Call, Caller, Headers, IncomingBody, Target
 from ai_gateway.errors import GatewayError
+from ai_gateway.facts import Facts
 from ai_gateway.providers import Provider
 from ai_gateway.registry import Snapshot
+from ai_gateway.strategies import SESSION_HEADERS
+
+EMPTY = b"{}"
+"""The body of a call of which nobody says more."""
 
 
 @dataclass(frozen=True, slots=True)
 class TargetFinding:
-    """One target, and what stands in its way."""
+    """One target, and what stands in its way. One that is left out has no address."""
 
     target: Target
     url: str
@@ -40,18 +46,38 @@ class Explanation:
         return self.error is None and any(finding.problem is None for finding in self.targets)
 
 
-def explain(model: str, caller: Caller, snapshot: Snapshot, *, path: str, headers: Headers) -> Explanation:
-    """Explain a call for a model, as this caller, at this path."""
+def explain(
+    model: str, caller: Caller, snapshot: Snapshot, *, path: str, headers: Headers, body: bytes = EMPTY
+) -> Explanation:
+    """Explain a call for a model, as this caller, at this path. What the body says of a model does not count."""
     arrival = intake.read_arrival("POST", path, path.encode(), b"", headers, NoBody())
-    call = make_call(arrival, model)
-    reason = reason_of(call, snapshot)
+    reason, targets = "", []
     try:
+        call = make_call(arrival, model, body)
+        reason = reason_of(call, snapshot)
         intake.check_head(arrival)
         access.check_arrival(arrival, caller)
-        targets = access.permitted(call, caller, routing.resolve(call, snapshot), snapshot)
+        found = access.permitted(call, caller, routing.resolve(call, snapshot), snapshot)
+        facts, route = Facts(call, caller), routing.route_of(call, snapshot) or ""
+        targets = _unfit(route, found, facts, snapshot)
+        found = suitability.meeting(route, found, facts, snapshot)
+        call, names = fallbacks.taken_from(call, caller, found, route, snapshot)
+        found = fallbacks.targets_of(names, call, caller, found, snapshot)
     except GatewayError as error:
-        return Explanation(reason, error=f"{error.status} {error.code}: {error.message}")
-    return Explanation(reason, [_look_at(call, caller, target, snapshot) for target in targets])
+        return Explanation(reason, targets, error=f"{error.status} {error.code}: {error.message}")
+    asked = suitability.able(found, facts, snapshot)
+    unable = [TargetFinding(each, "", _lack(each, facts, snapshot)) for each in found if each not in asked]
+    return Explanation(reason, [*(_look_at(call, caller, each, snapshot) for each in asked), *unable, *targets])
+
+
+def _unfit(route: str, targets: Sequence[Target], facts: Facts, snapshot: Snapshot) -> list[TargetFinding]:
+    """Find the targets whose conditions do not hold."""
+    wanted = [(target, suitability.what_it_wants(route, target, facts, snapshot)) for target in targets]
+    return [TargetFinding(target, "", f"left out: it wants {what}") for target, what in wanted if what is not None]
+
+
+def _lack(target: Target, facts: Facts, snapshot: Snapshot) -> str:
+    return f"left out: its model lacks {suitability.lack(suitability.capabilities_of(target, snapshot), facts)}"
 
 
 class NoBody(IncomingBody):
@@ -59,25 +85,28 @@ class NoBody(IncomingBody):
 
     async def read(self, limit: int, seconds: float) -> bytes:
         """See IncomingBody.read()."""
-        return b"{}"
+        return EMPTY
 
     async def pieces(self, limit: int, seconds: float) -> None:  # type: ignore[override]
         """See IncomingBody.pieces()."""
 
 
-def make_call(arrival: Arrival, model: str) -> Call:
-    """Make the call that an arrival with this model in its body would become."""
+def make_call(arrival: Arrival, model: str, body: bytes = EMPTY) -> Call:
+    """Make the call that an arrival with this body would become, if this was its model. Raises InvalidBody."""
+    said = read_routing(body)
     return Call(
         method=arrival.method,
         path=arrival.path,
         query=b"",
         headers=arrival.headers,
         fields=arrival.fields,
-        body=b"{}",
+        body=body,
         dialect=arrival.dialect,
         request_id=arrival.request_id,
         received_at=perf_counter(),
         model=model,
+        stream=said.stream is True,
+        models=said.models,
     )
 
 
@@ -100,7 +129,7 @@ def reason_of(call: Call, snapshot: Snapshot) -> str:
     if model in snapshot.routes:
         rule = snapshot.rules.get(model)
         order = ORDERS[rule.strategy if rule is not None else "failover"]
-        kept = f"; calls are kept together by their {rule.sticky}" if rule is not None and rule.sticky else ""
+        kept = f"; {_kept(call, rule.sticky)}" if rule is not None and rule.sticky else ""
         return f"{model!r} is a route, whose targets are asked {order}{kept}"
     alias = model.partition("/")[0].lower()
     if "/" in model and (alias in snapshot.providers or alias in snapshot.broken):
@@ -108,6 +137,15 @@ def reason_of(call: Call, snapshot: Snapshot) -> str:
     if call.dialect.family in routing.FAMILY_PROVIDERS:
         return f"nothing names a provider, and the path speaks the API of {call.dialect.family}"
     return f"nothing names a provider, so the default one is asked, {snapshot.default_provider!r}"
+
+
+def _kept(call: Call, sticky: str) -> str:
+    """Say what keeps calls together, and what this one is kept by."""
+    if sticky != "session":
+        return "calls are kept together by how they begin"
+    name = next((name.decode() for name in SESSION_HEADERS if call.fields.get(name)), None)
+    this = f"this one by {name}" if name else "this one has none"
+    return f"calls are kept together by their session, {this}"
 
 
 def _look_at(call: Call, caller: Caller, target: Target, snapshot: Snapshot) -> TargetFinding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
 from django.utils.module_loading import import_string
@@ -14,6 +15,7 @@ from ai_gateway import (
     attempts,
     continuation,
     experiments,
+    fallbacks,
     finishing,
     health,
     intake,
@@ -26,8 +28,9 @@ from ai_gateway import (
     registry,
     routing,
     statement,
+    suitability,
 )
-from ai_gateway.calls import Arrival, Caller, Reply
+from ai_gateway.calls import Arrival, Call, Caller, Reply, Target
 from ai_gateway.conf import settings
 from ai_gateway.errors import ClientDisconnected, Draining, GatewayError, InternalError, Overloaded
 from ai_gateway.meter import Meter
@@ -129,12 +132,23 @@ async def _serve(meter: Meter, snapshot: Snapshot, transport: Transport) -> Repl
         return await listing.answer(call, caller, snapshot, transport)
     meter.route = routing.route_of(call, snapshot) or ""
     targets = access.permitted(call, caller, routing.resolve(call, snapshot), snapshot)
-    if meter.route in snapshot.rules:
-        targets = experiments.take_part(meter, targets, snapshot)
+    rule = snapshot.rules.get(meter.route)
+    if rule is not None or len(targets) > 1 or fallbacks.are_named(call):
+        targets = _chosen(meter, call, targets, snapshot)
         mirrors.send(meter, snapshot, transport)
-        if snapshot.rules[meter.route].continues_streams:
-            return await continuation.ask(meter, targets, snapshot, transport)
+    if rule is not None and rule.continues_streams:
+        return await continuation.ask(meter, targets, snapshot, transport)
     return await attempts.ask(meter, targets, snapshot, transport)
+
+
+def _chosen(meter: Meter, call: Call, targets: Sequence[Target], snapshot: Snapshot) -> Sequence[Target]:
+    """Leave out the targets that are not for such a call, and add those that it names itself or is drawn for."""
+    targets = suitability.meeting(meter.route, targets, meter.facts, snapshot)
+    if fallbacks.are_named(call):
+        meter.call, names = fallbacks.taken_from(call, meter.caller, targets, meter.route, snapshot)
+        targets = fallbacks.targets_of(names, meter.call, meter.caller, targets, snapshot)
+    targets = experiments.take_part(meter, targets, snapshot)
+    return suitability.able(targets, meter.facts, snapshot)
 
 
 def failure(arrival: Arrival) -> InternalError:

@@ -193,6 +193,7 @@ async def read_call(arrival: Arrival, snapshot: Snapshot) -> Call:
         received_at=arrival.received_at,
         model=model,
         stream=stream,
+        models=routing.models,
         deadline=deadline,
     )
 

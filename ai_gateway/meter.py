@@ -19,6 +19,7 @@ from ai_gateway import traffic
 from ai_gateway.calls import Arrival, Call, Caller, Target
 from ai_gateway.consumption import Consumption, Listener
 from ai_gateway.errors import GatewayError, Kind, LimitReached, Overloaded
+from ai_gateway.facts import Facts
 from ai_gateway.holds import Hold
 
 LONGEST = 200
@@ -161,6 +162,7 @@ class Meter(msgspec.Struct):
     pieces: tuple[Piece, ...] = ()
     """What the answers were that died before the one that goes on with them."""
     made_id: str = ""
+    made_facts: Facts | None = None
 
     @property
     def id(self) -> str:
@@ -168,6 +170,14 @@ class Meter(msgspec.Struct):
         if not self.made_id:
             self.made_id = new_id()
         return self.made_id
+
+    @property
+    def facts(self) -> Facts:
+        """What the call asks for, for those who choose its targets. Made when it is first asked for."""
+        if self.made_facts is None:
+            assert self.call is not None
+            self.made_facts = Facts(self.call, self.caller)
+        return self.made_facts
 
     def begin_attempt(self, target: Target) -> None:
         """Note that a target is to be asked now."""

@@ -17,7 +17,7 @@ from functools import partial
 
 import msgspec
 
-from ai_gateway import accounting, attempts, finishing, health
+from ai_gateway import accounting, attempts, finishing, health, suitability
 from ai_gateway.calls import Call, Caller, Target
 from ai_gateway.errors import GatewayError
 from ai_gateway.meter import Meter, Outcome
@@ -49,7 +49,11 @@ def send(meter: Meter, snapshot: Snapshot, transport: Transport) -> None:
     if call.method != "POST" or not isinstance(call.body, bytes):
         return
     for target, percent in rule.mirrors:
-        if random.uniform(0, 100) < percent and target.provider in snapshot.providers:
+        if (
+            random.uniform(0, 100) < percent
+            and target.provider in snapshot.providers
+            and suitability.what_it_wants(meter.route, target, meter.facts, snapshot) is None
+        ):
             _copy(meter, call, target, snapshot, transport)
 
 

@@ -565,6 +565,12 @@ def test_a_route_target_that_is_no_provider_and_model(site: Site, target: str) -
     assert site.ids() == {"E039"}
 
 
+def test_conditions_of_a_route_target_that_cannot_be_read(site: Site) -> None:
+    site.gateway(ROUTES={"fast": {"targets": ["openai/gpt-5", {"target": "groq/x", "conditions": {"images": 1}}]}})
+    assert site.ids() == {"E130"}
+    assert "'groq/x' cannot be read, so it is left out. images is true or false." in site.messages()[0].msg
+
+
 def test_a_route_to_an_unknown_provider(site: Site) -> None:
     site.gateway(ROUTES={"fast": ["opanai/gpt-5"]})
     assert site.ids() == {"E040"}

@@ -82,6 +82,9 @@ def test_a_good_answer_is_no_failure() -> None:
     assert of_reply(answer(200, {})) is None
 
 
+LONG, POLICY = "context_length_exceeded", "content_policy_violation"
+
+
 @pytest.mark.parametrize(
     ("body", "code"),
     [
@@ -89,6 +92,18 @@ def test_a_good_answer_is_no_failure() -> None:
         ({"error": {"message": "This model's maximum context length is 8192 tokens."}}, "context_length_exceeded"),
         ({"type": "error", "error": {"message": "prompt is too long: 300000 tokens"}}, "context_length_exceeded"),
         ({"error": {"code": "content_policy_violation", "message": "m"}}, "content_policy_violation"),
+        # As each vendor writes it.
+        ({"type": "error", "error": {"type": "invalid_request_error", "message": "prompt is too long: 2 > 1"}}, LONG),
+        ({"error": {"code": 400, "message": "The input token count (9) exceeds the maximum number of tokens"}}, LONG),
+        ({"message": "Input is too long for requested model."}, LONG),
+        ({"message": "The model returned the following errors: input is too long"}, LONG),
+        (
+            {"object": "error", "message": "9 tokens are too many tokens, maximum context length is 8"},
+            LONG,
+        ),
+        ({"error": {"message": "Please reduce the length", "code": "context_length_exceeded"}}, LONG),
+        ({"code": "invalid-argument", "error": "This model's maximum prompt length is 131072"}, LONG),
+        ({"error": {"code": "content_filter", "message": "Azure OpenAI's content management policy"}}, POLICY),
     ],
 )
 def test_what_another_model_may_take_is_told_by_code_or_words(body: Any, code: str) -> None:

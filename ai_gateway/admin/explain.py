@@ -22,7 +22,7 @@ from ai_gateway import key_store, keys, registry
 from ai_gateway.admin import formfields, theme
 from ai_gateway.admin.changes import ChangesAdmin
 from ai_gateway.calls import Caller, Headers
-from ai_gateway.explanation import explain
+from ai_gateway.explanation import EMPTY, explain
 from ai_gateway.models import VirtualKey
 
 PATHS = (
@@ -34,6 +34,7 @@ PATHS = (
 )
 
 MAX_HEADERS = 2000
+MAX_BODY = 200_000
 
 
 class ExplainForm(forms.Form):
@@ -55,6 +56,14 @@ class ExplainForm(forms.Form):
         max_length=MAX_HEADERS,
         widget=theme.Textarea(attrs={"rows": 3, "class": "vLargeTextField gateway-lines"}),
         help_text=_("One a line, such as x-provider: groq. No credentials: choose a key."),
+    )
+
+    body = forms.CharField(
+        label=_("body"),
+        required=False,
+        max_length=MAX_BODY,
+        widget=theme.Textarea(attrs={"rows": 4, "class": "vLargeTextField gateway-lines"}),
+        help_text=_("As JSON, for routes that look at what a call asks for: images, tools, its length. Or nothing."),
     )
 
     def __init__(self, *args: Any, admin_site: Any, may_choose_key: bool, **kwargs: Any) -> None:
@@ -115,7 +124,8 @@ def explained(request: HttpRequest, form: ExplainForm) -> dict[str, Any]:
     if caller is None:
         return {"problem": problem}
     snapshot = registry.refresh()
-    found = explain(given["model"], caller, snapshot, path=given["path"], headers=given["headers"])
+    body = given["body"].encode() or EMPTY
+    found = explain(given["model"], caller, snapshot, path=given["path"], headers=given["headers"], body=body)
     return {"explanation": found, "model": given["model"], "key": key}
 
 

@@ -123,7 +123,15 @@ class VirtualKeyAdmin(ChangesAdmin):
         (None, {"fields": ("ticket", "name", "user", "group", "expires_at")}),
         (
             _("What it may be used for"),
-            {"fields": ("allowed_models", "allowed_providers", "allowed_endpoints", "allowed_networks")},
+            {
+                "fields": (
+                    "allowed_models",
+                    "allowed_providers",
+                    "allowed_endpoints",
+                    "allowed_networks",
+                    "may_choose_fallbacks",
+                )
+            },
         ),
         (_("For reports"), {"fields": ("tags", "metadata"), "classes": ("collapse",)}),
     )

@@ -20,11 +20,17 @@ from ai_gateway.models import Route, RouteTarget, known_aliases
 SHOWN_TARGETS = 4
 
 
-class TargetInline(FormMixin, theme.TabularInline):  # type: ignore[type-arg]
-    """Where a route leads."""
+class TargetInline(FormMixin, theme.StackedInline):  # type: ignore[type-arg]
+    """Where a route leads. What few targets have is folded up below what all have."""
 
     model = RouteTarget
-    fields = ("position", "provider", "model", "weight", "is_enabled")
+    fieldsets = (
+        (None, {"fields": (("provider", "model"), ("position", "weight", "is_enabled"))}),
+        (
+            _("Which calls, how long, and on trial"),
+            {"fields": ("conditions", "timeouts", "part", "percent"), "classes": ("collapse",)},
+        ),
+    )
 
     def get_extra(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> int:
         """Offer an empty one to a new route."""
@@ -66,9 +72,10 @@ class RouteAdmin(ExplainAdmin, RouteTrialAdmin):
     inlines = (TargetInline,)
     fieldsets = (
         (None, {"fields": ("name", "description", "strategy", "sticky", "is_enabled")}),
+        (_("Timeouts"), {"fields": ("timeouts",), "classes": ("collapse",)}),
         (_("When a stream dies"), {"fields": ("continues_streams", "asks_to_continue"), "classes": ("collapse",)}),
         (_("Who may use it"), {"fields": ("is_public", "groups", "users")}),
-        (_("For reports"), {"fields": ("tags",), "classes": ("collapse",)}),
+        (_("For reports"), {"fields": ("experiment", "tags"), "classes": ("collapse",)}),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Route]:

@@ -11,6 +11,7 @@ from django.core.checks import CheckMessage, Error, Warning, register
 from ai_gateway.calls import BaseURL
 from ai_gateway.checks.secrets import REFERENCES, check_reference, is_secret
 from ai_gateway.checks.settings import TAG, is_sound, suggestion
+from ai_gateway.conditions import read_conditions
 from ai_gateway.conf import settings
 from ai_gateway.providers import CATALOG, Provider, build_provider
 from ai_gateway.providers.options import find_backend
@@ -148,13 +149,28 @@ def check_routes(app_configs: object, **kwargs: object) -> list[CheckMessage]:
         return []
     targets = [(name, target) for name, route in settings.ROUTES.items() for target in _written_targets(route)]
     messages = [message for name, target in targets for message in _check_target(name, target)]
-    return [*messages, *map(_hiding, filter(_hides_a_provider, settings.ROUTES))]
+    conditions = [message for name, route in settings.ROUTES.items() for message in _check_conditions(name, route)]
+    return [*messages, *conditions, *map(_hiding, filter(_hides_a_provider, settings.ROUTES))]
 
 
 def _written_targets(route: Any) -> list[str]:
     """List the targets of a route as they are written, whatever part they have."""
     entries = route["targets"] if isinstance(route, Mapping) else route
     return [entry["target"] if isinstance(entry, Mapping) else entry for entry in entries]
+
+
+def _check_conditions(name: str, route: Any) -> Checks:
+    entries = route["targets"] if isinstance(route, Mapping) else ()
+    for entry in entries:
+        try:
+            read_conditions(entry.get("conditions", {}) if isinstance(entry, Mapping) else {})
+        except ValueError as error:
+            yield Error(
+                f'AI_GATEWAY["ROUTES"][{name!r}]: the conditions of {entry["target"]!r} cannot be read, so it is left '
+                f"out. {error}",
+                hint='Write for example: "conditions": {"images": False, "max_input_tokens": 8000}',
+                id="ai_gateway.E130",
+            )
 
 
 def _check_target(name: str, target: str) -> Checks:

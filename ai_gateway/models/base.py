@@ -30,7 +30,12 @@ class TimeStamped(models.Model):
         abstract = True
 
     def clean(self) -> None:
-        """Take an empty list or object for what was left empty: a form gives None for it."""
-        for field in self._meta.concrete_fields:
-            if isinstance(field, models.JSONField) and not getattr(self, field.attname):
-                setattr(self, field.attname, field.get_default())
+        """See fill_empty()."""
+        fill_empty(self)
+
+
+def fill_empty(row: models.Model) -> None:
+    """Take an empty list or object for what was left empty: a form gives None for it."""
+    for field in row._meta.concrete_fields:
+        if isinstance(field, models.JSONField) and not getattr(row, field.attname):
+            setattr(row, field.attname, field.get_default())

@@ -12,8 +12,9 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from ai_gateway import validators
+from ai_gateway.conditions import read_conditions
 from ai_gateway.conf import settings
-from ai_gateway.models.base import LIMIT_OF_A_NAME, NamesField, TimeStamped
+from ai_gateway.models.base import LIMIT_OF_A_NAME, NamesField, TimeStamped, fill_empty
 from ai_gateway.models.providers import Provider
 from ai_gateway.providers import CATALOG
 
@@ -177,10 +178,15 @@ class RouteTarget(models.Model):
         return f"{self.provider}/{self.model}"
 
     def clean(self) -> None:
-        """Check that there is such a provider. Raises ValidationError."""
+        """Check that there is such a provider, and that the conditions can be read. Raises ValidationError."""
+        fill_empty(self)
         self.provider = self.provider.lower()
         if self.provider not in known_aliases():
             raise ValidationError({"provider": _("There is no provider %(alias)s.") % {"alias": self.provider}})
+        try:
+            read_conditions(self.conditions)
+        except ValueError as error:
+            raise ValidationError({"conditions": str(error)}) from error
 
 
 def known_aliases() -> set[str]:

@@ -23,6 +23,9 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     # Limits.
 
+    context_window: int = 0
+    """How many tokens it takes in and gives out together. A call that is clearly longer goes to another target of its
+    route, if there is one. 0: nobody knows."""
     max_output_tokens: int = 4096
     """What a request gets that names no limit, where the format demands one (Anthropic): the model's maximum."""
     max_tokens_field: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"

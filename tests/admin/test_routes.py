@@ -35,6 +35,27 @@ def test_change__notes_targets_in_the_history(boss: Client) -> None:
     assert message == "Changed Model: “echo-1” → “echo-2” for target “echo/echo-2”."
 
 
+def test_change__conditions_are_kept_and_broken_ones_explained(boss: Client) -> None:
+    route = make_route("fast", "echo/echo-1")
+    response = send(boss, "ai_gateway_route_change", route.pk, targets__0__conditions='{"colour": "red"}')
+    assert "There is no condition &#x27;colour&#x27;. Known are: images" in response.content.decode()
+    wanted = {"targets__0__conditions": '{"images": true}', "targets__0__timeouts": '{"first_byte": 5}'}
+    assert send(boss, "ai_gateway_route_change", route.pk, timeouts='{"idle": 9}', **wanted).status_code == 302
+    target = route.targets.get()
+    assert (target.conditions, target.timeouts) == ({"images": True}, {"first_byte": 5})
+    assert Route.objects.get().timeouts == {"idle": 9}
+
+
+def test_explain__looks_at_a_body(boss: Client) -> None:
+    route = make_route("fast", "echo/text", "echo/eyes")
+    route.targets.filter(model="text").update(conditions={"images": False})
+    body = '{"messages": [{"content": [{"type": "image_url"}]}]}'
+    data = {"model": "fast", "path": "/v1/chat/completions", "headers": "", "body": body}
+    assert "left out: it wants a call without images" in boss.post(url("ai_gateway_explain"), data).content.decode()
+    page = boss.post(url("ai_gateway_explain"), {**data, "body": "nonsense"}).content.decode()
+    assert "400 invalid_json" in page
+
+
 def test_test__asks_the_route_as_the_user(boss: Client) -> None:
     make_provider("echo")
     route = make_route("fast", "echo/echo-1")

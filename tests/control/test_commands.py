@@ -207,6 +207,23 @@ def test_explain__as_the_holder_of_a_key_and_as_a_user() -> None:
         run("gateway_explain", "x", "--key", key.public_id)
 
 
+def test_explain__says_why_a_target_is_left_out(tmp_path: Path) -> None:
+    route = make_route("seen", "echo/text", "echo/eyes")
+    route.targets.filter(model="text").update(conditions={"images": False, "headers": {"x-tier": "gold"}})
+    body = tmp_path / "body.json"
+    body.write_text('{"messages": [{"content": [{"type": "image_url"}]}]}')
+    assert "echo / text    left out: it wants another value of x-tier" in run("gateway_explain", "seen")[0]
+    out, _ = run("gateway_explain", "seen", "--header", "X-Tier: gold")
+    assert out.count("can be asked") == 2
+    out, _ = run("gateway_explain", "seen", "--header", "X-Tier: gold", "--body", str(body))
+    assert "left out: it wants a call without images" in out
+    assert out.index("echo / eyes") < out.index("echo / text")
+    route.targets.filter(model="eyes").delete()
+    assert "400 no_suitable_target" in failing("gateway_explain", "seen", "--body", str(body))
+    with pytest.raises(CommandError, match="cannot be read"):
+        run("gateway_explain", "seen", "--body", str(tmp_path / "nothing"))
+
+
 # gateway_export and gateway_import
 
 

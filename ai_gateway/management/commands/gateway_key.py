@@ -47,6 +47,9 @@ class Command(BaseCommand):
                 f"--{option}", action="append", default=[], help=f"allow {what}, * for anything; again for more"
             )
         create.add_argument("--network", action="append", default=[], help="allow use from there; again for more")
+        create.add_argument(
+            "--no-fallbacks", action="store_true", help="refuse calls that name fallbacks (x-gateway-fallbacks, models)"
+        )
         create.add_argument("--tag", action="append", default=[], help="again for more")
         create.add_argument("--metadata", type=json.loads, default={}, help="a JSON object")
         create.add_argument("--rpm", type=int, help="requests in a minute")
@@ -83,6 +86,7 @@ class Command(BaseCommand):
             allowed_providers=options["provider"],
             allowed_endpoints=options["endpoint"],
             allowed_networks=options["network"],
+            may_choose_fallbacks=not options["no_fallbacks"],
             tags=options["tag"],
             metadata=options["metadata"],
             expires_at=options["expires"],
@@ -188,6 +192,7 @@ def as_json(key: VirtualKey) -> str:
             "allowed_providers": key.allowed_providers,
             "allowed_endpoints": key.allowed_endpoints,
             "allowed_networks": key.allowed_networks,
+            "may_choose_fallbacks": key.may_choose_fallbacks,
             "tags": key.tags,
             "metadata": key.metadata,
         }

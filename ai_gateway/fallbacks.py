@@ -1,0 +1,103 @@
+"""Whom does the caller itself want asked if the first one fails? By the header or the body of the call, in this order:
+
+    x-gateway-fallbacks: groq/llama-4, fast
+    {"model": "gpt-5", "models": ["groq/llama-4", "fast"]}      OpenRouter's form; `route` beside it says nothing more
+
+Each is read as the model of a call is: a route, provider/model, or a model of the default provider. Each must be open
+to the caller's key, and a key may be barred from all of this. They come behind the targets that the call has anyway,
+and `RETRIES` bounds how many of them are asked.
+
+A call that is addressed to OpenRouter itself keeps its `models`: they are OpenRouter's names. So does a call that is
+passed on with a credential of its caller's own, which is for no other provider.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from ai_gateway import access, routing, suitability
+from ai_gateway.bodies import without
+from ai_gateway.calls import Call, Caller, Target
+from ai_gateway.errors import BadRequest, InvalidBody, NoSuitableTarget, PermissionDenied
+from ai_gateway.facts import Facts
+from ai_gateway.protocols import with_model
+from ai_gateway.registry import Snapshot
+
+HEADER = b"x-gateway-fallbacks"
+
+MOST = 8
+"""Names that a call may have."""
+
+KEEPS_ITS_OWN = "openrouter"
+"""The provider that takes `models` itself."""
+
+
+def are_named(call: Call) -> bool:
+    """Whether a call names any. Most do not, and this is all that they notice of it."""
+    return call.models is not None or HEADER in call.fields
+
+
+def taken_from(
+    call: Call, caller: Caller, targets: Sequence[Target], route: str, snapshot: Snapshot
+) -> tuple[Call, list[str]]:
+    """Give the names, and the call without those of its body. Raises PermissionDenied, InvalidBody, BadRequest, and
+    ModelNotFound for one of OpenRouter's names that is not open to the caller."""
+    if not caller.is_authenticated or not call.dialect.is_generation:
+        return call, []
+    names = [name.strip() for name in call.fields.get(HEADER, b"").decode("latin-1").split(",")]
+    kept: list[str] = []
+    if call.models is not None:
+        if not route and _is_for_openrouter(targets, snapshot):
+            kept = _read_models(call.models)
+        else:
+            names += _read_models(call.models)
+            call = _without_models(call)
+    wanted = [name for name in dict.fromkeys(names) if name and name != call.model]
+    if (wanted or kept) and not caller.may_choose_fallbacks:
+        raise PermissionDenied("This key may not choose fallbacks (x-gateway-fallbacks, models).")
+    if len(wanted) > MOST:
+        raise BadRequest(f"A call may name {MOST} fallbacks at most.", param="models")
+    for name in kept:
+        if not access.may_use_model(caller, targets[0].provider, name):
+            raise access.not_found(name)
+    return call, wanted
+
+
+def targets_of(
+    names: Sequence[str], call: Call, caller: Caller, targets: Sequence[Target], snapshot: Snapshot
+) -> Sequence[Target]:
+    """Put the targets of the names behind those of the call. Raises ModelNotFound for one that is not open to the
+    caller."""
+    order = dict.fromkeys(targets)
+    for name in names:
+        # What x-provider says is about the call's own model.
+        fields = {key: value for key, value in call.fields.items() if key != b"x-provider"}
+        other = msgspec.structs.replace(call, model=name, path=with_model(call.path, name), fields=fields)
+        found = access.permitted(other, caller, routing.resolve(other, snapshot), snapshot)
+        route = routing.route_of(other, snapshot)
+        if route is not None:
+            try:
+                found = suitability.meeting(route, found, Facts(other, caller), snapshot)
+            except NoSuitableTarget:
+                continue  # It was named in case that it does.
+        order.update(dict.fromkeys(found))
+    return list(order)
+
+
+def _read_models(value: object) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise InvalidBody('"models" must be a list of names.', param="models")
+    return [each.strip() for each in value]
+
+
+def _without_models(call: Call) -> Call:
+    """Take the names, and what OpenRouter's form has beside them, out of a body; it keeps the model that it had."""
+    assert isinstance(call.body, bytes)
+    return msgspec.structs.replace(call, body=without(call.body, ("models", "route")), models=None)
+
+
+def _is_for_openrouter(targets: Sequence[Target], snapshot: Snapshot) -> bool:
+    first = snapshot.providers.get(targets[0].provider)
+    return first is not None and KEEPS_ITS_OWN in (first.name, first.row)
