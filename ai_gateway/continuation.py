@@ -94,7 +94,7 @@ class Succession:
                 return None
             budget.repetitions += 1
             try:
-                result = await self._try(target, splice)
+                result = await self._try(target, splice, is_last=target is targets[-1])
             finally:
                 budget.repetitions -= 1
             if result.failure is None:
@@ -105,10 +105,12 @@ class Succession:
                 return None
         return None
 
-    async def _try(self, target: Target, splice: Splice) -> attempts.Result:
+    async def _try(self, target: Target, splice: Splice, *, is_last: bool) -> attempts.Result:
         planned = partial(plan_rest, splice=splice)
         number = self.meter.attempts + 1
-        return await attempts.try_target(self.meter, target, number, self.snapshot, self._transport, planned)
+        return await attempts.try_target(
+            self.meter, target, number, self.snapshot, self._transport, planned, is_last=is_last
+        )
 
 
 class ContinuedStream(ReplyBody):
@@ -134,7 +136,12 @@ class ContinuedStream(ReplyBody):
                 return written
 
     async def _passing(self) -> bytes:
-        written = await self._stream.__anext__()
+        try:
+            written = await self._stream.__anext__()
+        except StopAsyncIteration:
+            if self._splice.error is None:
+                raise
+            written = b""
         error = self._splice.error
         if error is None or self._begin_switch(error):
             return written
@@ -159,7 +166,7 @@ class ContinuedStream(ReplyBody):
         meter, splice, snapshot = self._meter, self._splice, self._succession.snapshot
         assert meter.call is not None
         attempt = Attempt(meter.call, meter, snapshot, died, meter.attempts)
-        what = f"stream broken after {splice.length} characters: {error.message} {error.detail or ''}"
+        what = f"the stream died after {splice.length} characters: {error.message} {error.detail or ''}"
         attempts.note_failure(attempt, failure, what)
         meter.fail_attempt(failure.status, error.code, meter.sent_at or meter.call.received_at)
         splice.join(accounting.close_piece(meter, snapshot, splice.length))

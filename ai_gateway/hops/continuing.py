@@ -8,8 +8,10 @@ the route allows that.
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID, uuid5
 
-from ai_gateway import estimates
+from ai_gateway import estimates, idempotency
+from ai_gateway.calls import UpstreamRequest
 from ai_gateway.hops.base import Attempt
 from ai_gateway.hops.generation import Generation
 from ai_gateway.protocols.passing import size
@@ -30,6 +32,17 @@ class Continuing(Generation):
         said = splice.said
         tokens = round(estimates.text_tokens(size(said), 0))
         self._request = continued(self._request, said, tokens, is_asked=not self._prefill)
+
+    def request(self) -> UpstreamRequest:
+        """See Hop.request(). It is other work than what was asked for before, so it has a key of its own."""
+        request, attempt = super().request(), self.attempt
+        provider, meter = attempt.provider, attempt.meter
+        if provider.idempotency_header:
+            name = provider.idempotency_header.lower().encode("latin-1")
+            request.headers[:] = [header for header in request.headers if header[0] != name]
+            piece = uuid5(UUID(meter.id), str(len(meter.pieces))).hex
+            idempotency.mark(request, provider, piece, attempt.target)
+        return request
 
     def _write(self) -> Outgoing:
         outgoing = super()._write()
