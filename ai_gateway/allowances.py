@@ -198,6 +198,10 @@ class LimitTable:
                 found += [due for due in self._of("header", name) if due.rule.header == header]
         return found
 
+    def are_on_route(self, route: str) -> bool:
+        """Whether a route has limits of its own."""
+        return bool(self._of("route", route))
+
     def of_caller(self, caller: Caller) -> list[Due]:
         """List what all calls of a caller have to keep to."""
         found: list[Due] = []

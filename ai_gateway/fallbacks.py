@@ -69,7 +69,7 @@ def targets_of(
     names: Sequence[str], call: Call, caller: Caller, targets: Sequence[Target], snapshot: Snapshot
 ) -> Sequence[Target]:
     """Put the targets of the names behind those of the call. Raises ModelNotFound for one that is not open to the
-    caller."""
+    caller, and BadRequest for one that can be no fallback."""
     order = dict.fromkeys(targets)
     for name in names:
         # What x-provider says is about the call's own model.
@@ -78,6 +78,11 @@ def targets_of(
         found = access.permitted(other, caller, routing.resolve(other, snapshot), snapshot)
         route = routing.route_of(other, snapshot)
         if route is not None:
+            if snapshot.limits.are_on_route(route):
+                # They are counted for calls that name it as their model: it must not be had beside them.
+                raise BadRequest(
+                    f"The route {name!r} has limits of its own, and so can be no fallback.", param="models"
+                )
             try:
                 found = suitability.meeting(route, found, Facts(other, caller), snapshot)
             except NoSuitableTarget:

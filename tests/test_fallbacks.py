@@ -94,6 +94,16 @@ def test_what_a_caller_may_not_name_is_refused(
         chosen(call, snapshot, caller)
 
 
+def test_a_route_with_limits_of_its_own_cannot_be_had_beside_them() -> None:
+    limit = {"scope": "route", "subject": "fast", "measure": "requests", "window": "minute", "amount": 1}
+    routes = {"fast": ["groq/llama-4"], "free": ["groq/llama-4"]}
+    with override_settings(AI_GATEWAY={"ROUTES": routes, "LIMITS": [limit]}):
+        snapshot = registry.snapshot()
+        assert chosen(call_with(b"free"), snapshot)[0] == [*OWN, Target("groq", "llama-4")]
+        with pytest.raises(BadRequest, match="limits of its own"):
+            chosen(call_with(b"fast"), snapshot)
+
+
 def test_a_caller_with_a_credential_of_its_own_is_passed_on_untouched(snapshot: Snapshot) -> None:
     call = call_with(b"fast", ["groq/llama-4"])
     assert fallbacks.taken_from(call, Caller(), OWN, "", snapshot) == (call, [])

@@ -136,7 +136,7 @@ def test_what_was_read_before_a_change_does_not_count_as_read_after_it(cache: Ke
 
     async def overtaken() -> None:
         waiting = asyncio.ensure_future(cache.find("a"))
-        await asyncio.sleep(0.05)
+        await asyncio.to_thread(wait_until, lambda: bool(store.batches))
         cache.invalidate()
         store.gate.set()
         await waiting
