@@ -37,7 +37,7 @@ BATCH = Caller(key_name="k", tags=("eu", "batch-7"))
         ({"endpoints": "models/*"}, make_call("/v1beta/models/m:generateContent"), make_call()),
         ({"images": False, "stream": True}, make_call(stream=True), make_call(body=PICTURE, stream=True)),
     ],
-    ids=str,
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
 def test_a_condition_holds_for_some_calls_and_not_for_others(condition: Any, fits: Call, fits_not: Call) -> None:
     conditions = read_conditions(condition)
