@@ -130,12 +130,13 @@ def note_failure(attempt: Attempt, failure: Failure, what: str) -> None:
     else:
         breakers.end(target)
     is_for_all = attempt.credential is None and attempt.caller.credential is None
-    if failure.retry_after and failure.status in RESTING and is_for_all:
+    if failure.retry_after and failure.status in RESTING and failure.phase is Phase.REFUSED and is_for_all:
         breakers.rest(target, failure.retry_after, attempt.snapshot.breakers)
 
 
 RESTING = frozenset((429, 503, 529))
-"""Statuses whose `retry-after` is meant for everybody, if the credential is everybody's."""
+"""Statuses whose `retry-after` is meant for everybody, if the credential is everybody's, and if the provider said it:
+limits of the gateway's own look the same."""
 
 
 async def run(attempt: Attempt, transport: Transport, planned: Plan = plan) -> Reply:

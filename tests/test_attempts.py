@@ -19,6 +19,7 @@ from ai_gateway.credentials import Secret
 from ai_gateway.errors import (
     ConnectFailed,
     DeadlineExceeded,
+    ProviderBusy,
     UpstreamClosed,
     UpstreamError,
     UpstreamRedirect,
@@ -378,6 +379,12 @@ def test_whose_answer_is_read_on_to_the_end_depends_on_who_answers(failed: Answe
         reply = run(ask(meter, [Target("openai", "m"), Target("groq", "m")], registry.snapshot(), transport))
     assert (reply.status, len(transport.requests)) == (200, 2)
     assert (meter.goes_on, meter.finish_within) == (False, 0.0)
+
+
+def test_a_limit_of_our_own_says_nothing_about_the_provider() -> None:
+    with pytest.raises(ProviderBusy):
+        attempt(ProviderBusy("Full.", retry_after=30))
+    assert breakers.states() == {}
 
 
 # The time for a call.
