@@ -90,10 +90,10 @@ async def try_target(
     """Ask one target, and note how it did. `is_last` if there is no other to be asked after it."""
     assert meter.call is not None
     meter.begin_attempt(target)
-    breakers.begin(target)
     began_at = perf_counter()
     attempt = Attempt(meter.call, meter, snapshot, target, number)
     attempt.is_last = is_last
+    attempt.is_probe = breakers.begin(target)
     try:
         reply = await run(attempt, transport, planned)
     except GatewayError as error:
@@ -104,7 +104,8 @@ async def try_target(
         meter.fail_attempt(failure.status, error.code, began_at)
         return Result(None, error, failure)
     except BaseException:
-        breakers.end(target)  # The caller left: that says nothing of the target.
+        if attempt.is_probe:
+            breakers.end_probe(target)  # The caller left: that says nothing of the target.
         raise
     refused = failures.of_reply(reply)
     if refused is None:
@@ -127,8 +128,8 @@ def note_failure(attempt: Attempt, failure: Failure, what: str) -> None:
         health.note(target.provider, failure.status, failure.code or "error")
         logger.warning("%s: %s: %s", attempt.call.request_id, target.provider, what)
         breakers.note(target, attempt.snapshot.breakers, is_good=False)
-    else:
-        breakers.end(target)
+    elif attempt.is_probe:
+        breakers.end_probe(target)
     is_for_all = attempt.credential is None and attempt.caller.credential is None
     if failure.retry_after and failure.status in RESTING and failure.phase is Phase.REFUSED and is_for_all:
         breakers.rest(target, failure.retry_after, attempt.snapshot.breakers)

@@ -105,16 +105,19 @@ def note(target: Target, policy: BreakerPolicy, *, is_good: bool) -> None:
     _of(target).fail(now, policy)
 
 
-def begin(target: Target) -> None:
-    """Note that a target is asked now. The call that asks one that is half open is its probe."""
+def begin(target: Target) -> bool:
+    """Note that a target is asked now. The call that asks one that is half open is its probe: tells whether it is."""
     breaker = _breakers.get(target) if _breakers else None
-    if breaker is not None and breaker.state(time.monotonic()) == "half-open":
-        breaker.is_probing = True
+    if breaker is None or breaker.state(time.monotonic()) != "half-open":
+        return False
+    breaker.is_probing = True
+    return True
 
 
-def end(target: Target) -> None:
-    """Note that an attempt is over that said nothing about the target's health: its caller left, for example."""
-    breaker = _breakers.get(target) if _breakers else None
+def end_probe(target: Target) -> None:
+    """Note that a probe is over and said nothing about the target's health, because its caller left, for example. The
+    next call is one."""
+    breaker = _breakers.get(target)
     if breaker is not None:
         breaker.is_probing = False
 

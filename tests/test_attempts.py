@@ -387,6 +387,16 @@ def test_a_limit_of_our_own_says_nothing_about_the_provider() -> None:
     assert breakers.states() == {}
 
 
+def test_a_call_that_proves_nothing_does_not_end_the_probe_of_another() -> None:
+    target = Target("openai", "m")
+    for _ in range(5):
+        attempt(Answer(b"{}", status=503, headers=[JSON]))
+    breakers._breakers[target].open_until = 0.0
+    assert breakers.begin(target)
+    attempt(Answer(b"{}", status=400, headers=[JSON]))
+    assert not breakers.begin(target)
+
+
 # The time for a call.
 
 

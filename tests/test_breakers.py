@@ -107,9 +107,17 @@ def test_a_probe_that_fails_opens_it_for_longer(clock: Clock) -> None:
 def test_a_probe_whose_caller_left_is_given_back(clock: Clock) -> None:
     fail(A)
     clock.now += OPEN
-    breakers.begin(A)
-    breakers.end(A)
+    assert breakers.begin(A)
+    breakers.end_probe(A)
     assert breakers.ordered([A, B]) == [A, B]
+
+
+def test_there_is_one_probe_at_a_time(clock: Clock) -> None:
+    assert not breakers.begin(A)
+    fail(A)
+    assert not breakers.begin(A)
+    clock.now += OPEN
+    assert [breakers.begin(A), breakers.begin(A)] == [True, False]
 
 
 def test_a_provider_gets_the_rest_that_it_asks_for(clock: Clock) -> None:

@@ -43,6 +43,7 @@ class Attempt:
         "credential",
         "deadline",
         "is_last",
+        "is_probe",
         "meter",
         "number",
         "provider",
@@ -67,6 +68,8 @@ class Attempt:
         """The name of the stored credential that is used, where the provider has several."""
         self.is_last = False
         """Whether there is no other target to be asked, so that to wait for this one is worth it."""
+        self.is_probe = False
+        """Whether it finds out for all others if the target is well again."""
 
     @property
     def capabilities(self) -> Capabilities:
