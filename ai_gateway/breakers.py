@@ -163,6 +163,23 @@ def states() -> dict[str, str]:
     return {name: state for name, state in known.items() if state != "closed"}
 
 
+def findings() -> dict[str, dict[str, object]]:
+    """Tell of every target that is not closed, by "provider/model", how it stands: its state, its failures in a row,
+    how often it opened in a row, and in how many seconds it is asked in its turn again (0: now, by one call)."""
+    now = time.monotonic()
+    found: dict[str, dict[str, object]] = {}
+    for target, breaker in _breakers.items():
+        state = breaker.state(now)
+        if state != "closed":
+            found[f"{target.provider}/{target.model}"] = {
+                "state": state,
+                "failures": breaker.consecutive,
+                "opened": breaker.opened,
+                "seconds_left": round(max(0.0, breaker.open_until - now, breaker.rests_until - now), 1),
+            }
+    return found
+
+
 def forget() -> None:
     """Forget everything."""
     _breakers.clear()

@@ -139,13 +139,13 @@ def providers(request_id: str) -> Reply:
     many calls are under way."""
     snapshot = registry.snapshot()
     names = sorted({*snapshot.configured, *snapshot.broken, *_outcomes})
-    states = breakers.states()
+    findings = breakers.findings()
     body = {
         name: {
             "configured": name in snapshot.configured,
             "broken": snapshot.broken.get(name),
             "last": asdict(_outcomes[name]) if name in _outcomes else None,
-            "breakers": {target: state for target, state in states.items() if target.startswith(f"{name}/")},
+            "breakers": {target: found for target, found in findings.items() if target.startswith(f"{name}/")},
             "resting_credentials": cooldowns.resting(name),
         }
         for name in names

@@ -120,6 +120,16 @@ def test_there_is_one_probe_at_a_time(clock: Clock) -> None:
     assert [breakers.begin(A), breakers.begin(A)] == [True, False]
 
 
+def test_how_the_targets_stand_is_told(clock: Clock) -> None:
+    fail(A)
+    fail(B, 1)
+    clock.now += 10
+    found = {"state": "open", "failures": POLICY.consecutive, "opened": 1, "seconds_left": OPEN - 10}
+    assert breakers.findings() == {"a/m": found}
+    clock.now += OPEN
+    assert breakers.findings() == {"a/m": {**found, "state": "half-open", "seconds_left": 0.0}}
+
+
 def test_a_provider_gets_the_rest_that_it_asks_for(clock: Clock) -> None:
     breakers.rest(A, 7, POLICY)
     assert breakers.ordered([A, B]) == [B, A]
