@@ -156,13 +156,6 @@ def ordered(targets: Sequence[Target]) -> Sequence[Target]:
     return [*well, *unwell]
 
 
-def states() -> dict[str, str]:
-    """Tell the state of every target that is not closed, by "provider/model"."""
-    now = time.monotonic()
-    known = {f"{target.provider}/{target.model}": each.state(now) for target, each in _breakers.items()}
-    return {name: state for name, state in known.items() if state != "closed"}
-
-
 def findings() -> dict[str, dict[str, object]]:
     """Tell of every target that is not closed, by "provider/model", how it stands: its state, its failures in a row,
     how often it opened in a row, and in how many seconds it is asked in its turn again (0: now, by one call)."""

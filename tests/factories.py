@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any, TypeVar
 
+from ai_gateway import breakers
 from ai_gateway.calls import Arrival, Call, Caller, Headers, IncomingBody, UpstreamRequest, UpstreamResponse
 from ai_gateway.errors import GatewayError
 from ai_gateway.intake import read_arrival
@@ -84,6 +85,11 @@ def make_meter(call: Call, caller: Caller = HOLDER) -> Meter:
     meter = Meter(arrival, caller)
     meter.call = call
     return meter
+
+
+def states() -> dict[str, str]:
+    """How the targets stand that are not well, by "provider/model"."""
+    return {name: str(found["state"]) for name, found in breakers.findings().items()}
 
 
 Step = bytes | None | Exception

@@ -28,7 +28,7 @@ from ai_gateway.errors import (
 )
 from ai_gateway.providers import Credential
 from ai_gateway.relay import Plain, Stream
-from tests.factories import JSON, Answer, Scripted, make_call, make_meter, run
+from tests.factories import JSON, Answer, Scripted, make_call, make_meter, run, states
 
 HOLDER = Caller(key_name="team")
 STRANGER = Caller(credential=(b"authorization", b"Bearer sk-own"))
@@ -300,9 +300,9 @@ def test_a_route_whose_targets_are_all_open_answers_without_waiting(waits: list[
 def test_a_strangers_limit_is_nobody_elses() -> None:
     """Else anybody could have a target rest for all, with a credential that is used up."""
     attempt(refusal(429, None, (b"retry-after", b"60")), caller=STRANGER)
-    assert breakers.states() == {}
+    assert states() == {}
     attempt(refusal(429, None, (b"retry-after", b"60")))
-    assert breakers.states() == {"openai/m": "resting"}
+    assert states() == {"openai/m": "resting"}
 
 
 def test_there_is_an_end_to_it(waits: list[float]) -> None:
@@ -384,7 +384,7 @@ def test_whose_answer_is_read_on_to_the_end_depends_on_who_answers(failed: Answe
 def test_a_limit_of_our_own_says_nothing_about_the_provider() -> None:
     with pytest.raises(ProviderBusy):
         attempt(ProviderBusy("Full.", retry_after=30))
-    assert breakers.states() == {}
+    assert states() == {}
 
 
 def test_a_call_that_proves_nothing_does_not_end_the_probe_of_another() -> None:

@@ -7,6 +7,7 @@ import pytest
 from ai_gateway import breakers
 from ai_gateway.breakers import REMEMBERED, BreakerPolicy
 from ai_gateway.calls import Target
+from tests.factories import states
 
 POLICY = BreakerPolicy()
 CONSECUTIVE, VOLUME, OPEN, LONGEST = POLICY.consecutive, POLICY.volume, POLICY.open, POLICY.longest
@@ -37,7 +38,7 @@ def fail(target: Target, times: int = CONSECUTIVE) -> None:
 
 def test_who_never_failed_stays_in_place() -> None:
     assert breakers.ordered([A, B, C]) == [A, B, C]
-    assert breakers.states() == {}
+    assert states() == {}
 
 
 def test_some_failures_in_a_row_open_a_breaker() -> None:
@@ -45,7 +46,7 @@ def test_some_failures_in_a_row_open_a_breaker() -> None:
     assert breakers.ordered([A, B]) == [A, B]
     fail(A, 1)
     assert breakers.ordered([A, B]) == [B, A]
-    assert breakers.states() == {"a/m": "open"}
+    assert states() == {"a/m": "open"}
 
 
 def test_a_success_in_between_begins_the_row_anew() -> None:
@@ -82,13 +83,13 @@ def test_the_last_one_is_asked_in_any_case() -> None:
 def test_after_a_while_one_call_finds_out(clock: Clock) -> None:
     fail(A)
     clock.now += OPEN
-    assert breakers.states() == {"a/m": "half-open"}
+    assert states() == {"a/m": "half-open"}
     assert breakers.ordered([A, B]) == [A, B]
     breakers.begin(A)
     assert breakers.ordered([A, B]) == [B, A]
     breakers.note(A, POLICY, is_good=True)
     assert breakers.ordered([A, B]) == [A, B]
-    assert breakers.states() == {}
+    assert states() == {}
 
 
 def test_a_probe_that_fails_opens_it_for_longer(clock: Clock) -> None:
@@ -96,7 +97,7 @@ def test_a_probe_that_fails_opens_it_for_longer(clock: Clock) -> None:
     waits = []
     for _ in range(12):
         began = clock.now
-        while breakers.states()["a/m"] == "open":
+        while states()["a/m"] == "open":
             clock.now += 1
         waits.append(clock.now - began)
         breakers.begin(A)
@@ -133,7 +134,7 @@ def test_how_the_targets_stand_is_told(clock: Clock) -> None:
 def test_a_provider_gets_the_rest_that_it_asks_for(clock: Clock) -> None:
     breakers.rest(A, 7, POLICY)
     assert breakers.ordered([A, B]) == [B, A]
-    assert breakers.states() == {"a/m": "resting"}
+    assert states() == {"a/m": "resting"}
     clock.now += 7
     assert breakers.ordered([A, B]) == [A, B]
 
@@ -141,7 +142,7 @@ def test_a_provider_gets_the_rest_that_it_asks_for(clock: Clock) -> None:
 def test_the_names_that_callers_make_up_do_not_grow_without_bound() -> None:
     for number in range(REMEMBERED + 10):
         fail(Target("a", str(number)))
-    assert len(breakers.states()) == REMEMBERED
+    assert len(states()) == REMEMBERED
 
 
 def test_the_operator_says_when_a_breaker_opens_and_for_how_long(clock: Clock) -> None:
