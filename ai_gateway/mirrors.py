@@ -18,6 +18,7 @@ from functools import partial
 import msgspec
 
 from ai_gateway import accounting, attempts, finishing, health, suitability
+from ai_gateway.bulkheads import Bulkhead
 from ai_gateway.calls import Call, Caller, Target
 from ai_gateway.errors import GatewayError
 from ai_gateway.meter import Meter, Outcome
@@ -36,7 +37,8 @@ LONGEST = 600.0
 NOBODY = Caller(key_name="")
 """Who calls when a call is copied."""
 
-_under_way = 0
+copies = Bulkhead()
+"""Those under way."""
 
 
 def send(meter: Meter, snapshot: Snapshot, transport: Transport) -> None:
@@ -58,11 +60,9 @@ def send(meter: Meter, snapshot: Snapshot, transport: Transport) -> None:
 
 
 def _copy(meter: Meter, call: Call, target: Target, snapshot: Snapshot, transport: Transport) -> None:
-    global _under_way
-    if _under_way >= MOST:
-        logger.info("%s: not copied to %s/%s: %d copies are under way", call.request_id, *target, _under_way)
+    if not copies.enter(MOST):
+        logger.info("%s: not copied to %s/%s: %d copies are under way", call.request_id, *target, copies.taken)
         return
-    _under_way += 1
     # What the call belongs to (its project, its user) has limits and reports of its own.
     arrival = msgspec.structs.replace(meter.arrival, fields={})
     fields = {name: value for name, value in call.fields.items() if name not in snapshot.limits.headers}
@@ -87,8 +87,7 @@ async def _ask(meter: Meter, targets: Sequence[Target], snapshot: Snapshot, tran
 
 
 def _end(meter: Meter, snapshot: Snapshot) -> None:
-    global _under_way
-    _under_way -= 1
+    copies.leave()
     if meter.outcome is None and not health.is_draining():
         meter.outcome = Outcome.TIMED_OUT
     if snapshot.is_measured:

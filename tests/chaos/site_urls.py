@@ -31,7 +31,7 @@ async def inside(request: HttpRequest) -> HttpResponse:
         "places taken": overload.calls.taken,
         "calls waiting": overload.calls.waiting,
         "places taken at providers": sum(each.taken for each in overload.at_providers.values()),
-        "copies": mirrors._under_way,
+        "copies": mirrors.copies.taken,
         "read on": len(finishing._tasks),
         "probes": sum(breaker.is_probing for breaker in breakers._breakers.values()),
         **pools(),
