@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from hashlib import blake2b
 
 from ai_gateway import access, suitability
 from ai_gateway.calls import Call, Target
 from ai_gateway.configuration import RouteRule
 from ai_gateway.meter import Meter
 from ai_gateway.registry import Snapshot
-from ai_gateway.strategies import subject_of
+from ai_gateway.strategies import subject_of, unit
 
 CONTROL = "control"
 """The part of the calls that are served as ever."""
@@ -53,8 +52,7 @@ def _point(name: str, call: Call) -> float:
     session = subject_of(call, "session")
     if session is None:
         return random.uniform(0, 100)
-    digest = blake2b(name.encode() + b"\0" + session, digest_size=8).digest()
-    return int.from_bytes(digest) * 100 / 2**64
+    return 100 * unit(name.encode(), session)
 
 
 def _is_open(target: Target, meter: Meter, snapshot: Snapshot) -> bool:

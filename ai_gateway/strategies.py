@@ -125,11 +125,15 @@ def subject_of(call: Call, sticky: str) -> bytes | None:
 def by_hash(subject: bytes, targets: Sequence[Target], rule: RouteRule) -> Sequence[Target]:
     """Put the targets in an order that is the same for equal subjects, in proportion to their weights."""
     # Efraimidis and Spirakis: u ** (1 / weight), with a hash for the random number.
-    scores = {target: _unit(subject, target) ** (1 / weight) for target, weight in weights_of(targets, rule)}
+    scores = {
+        target: unit(f"{target.provider}/{target.model}".encode(), subject) ** (1 / weight)
+        for target, weight in weights_of(targets, rule)
+    }
     return sorted(targets, key=scores.__getitem__, reverse=True)
 
 
-def _unit(subject: bytes, target: Target) -> float:
-    name = f"{target.provider}/{target.model}".encode()
+def unit(name: bytes, subject: bytes) -> float:
+    """Give a number above 0 and up to 1 that is the same each time for a subject under a name, and as good as random
+    from one subject, or name, to the next."""
     digest = blake2b(name + b"\0" + subject, digest_size=8).digest()
     return (int.from_bytes(digest) + 1) / (2**64 + 1)
