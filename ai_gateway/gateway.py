@@ -62,9 +62,7 @@ async def handle(
         # Before the body is read: a stranger's upload is not even received.
         caller = caller or await keys.identify(arrival, snapshot)
         if entrant is not None and not entrant.has_place:
-            entrant.has_place = overload.calls.enter(snapshot.max_calls)
-            if not entrant.has_place:
-                await _wait_for_place(entrant, arrival, caller, snapshot)
+            await _enter(entrant, arrival, caller, snapshot)
     except GatewayError as error:
         return refuse(error, arrival.dialect, arrival.request_id)
     except ClientDisconnected:
@@ -72,6 +70,13 @@ async def handle(
     except Exception:
         return refuse(failure(arrival), arrival.dialect, arrival.request_id)
     return await _measured(Meter(arrival, caller), snapshot, transport)
+
+
+async def _enter(entrant: Entrant, arrival: Arrival, caller: Caller, snapshot: Snapshot) -> None:
+    """Take a place among the calls under way, or wait for one. Raises what _wait_for_place raises."""
+    entrant.has_place = overload.calls.enter(snapshot.max_calls)
+    if not entrant.has_place:
+        await _wait_for_place(entrant, arrival, caller, snapshot)
 
 
 async def _wait_for_place(entrant: Entrant, arrival: Arrival, caller: Caller, snapshot: Snapshot) -> None:
@@ -168,9 +173,7 @@ async def refusal(arrival: Arrival, entrant: Entrant) -> GatewayError | None:
         intake.limits(arrival, snapshot)
         check_open()
         if arrival.method != "OPTIONS":  # The middleware answers what browsers ask before a call.
-            entrant.has_place = overload.calls.enter(snapshot.max_calls)
-            if not entrant.has_place:
-                await _wait_for_place(entrant, arrival, caller, snapshot)
+            await _enter(entrant, arrival, caller, snapshot)
     except GatewayError as error:
         return error
     return None
