@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from urllib.parse import unquote
 
-from ai_gateway.calls import Arrival, Call, Caller, Target
+from ai_gateway.calls import Arrival, Call, Caller, Target, below_version
 from ai_gateway.errors import ModelNotFound
+from ai_gateway.patterns import fits
 from ai_gateway.registry import Snapshot
 from ai_gateway.routing import route_of
 
@@ -26,13 +27,13 @@ MODEL_IN_PATH = re.compile(r"/v1[a-z]*/models?/(?P<model>[^/]+?)(?::[A-Za-z]+)?(
 
 def check_arrival(arrival: Arrival, caller: Caller) -> None:
     """Raise ModelNotFound for an endpoint, or a provider named in `x-provider`, that is not open to the caller."""
-    if caller.allowed_endpoints and not _matches(arrival.path, caller.allowed_endpoints):
-        below = arrival.path.removeprefix("/v1beta/").removeprefix("/v1/")
-        if not _matches(below, caller.allowed_endpoints):
-            raise not_found(None)
+    if caller.allowed_endpoints and not any(
+        fits(path, caller.allowed_endpoints) for path in (arrival.path, below_version(arrival.path))
+    ):
+        raise not_found(None)
     if caller.allowed_providers:
         named = arrival.fields.get(b"x-provider")
-        if named is not None and not _matches(named.decode("latin-1").strip().lower(), caller.allowed_providers):
+        if named is not None and not fits(named.decode("latin-1").strip().lower(), caller.allowed_providers):
             raise not_found(None)
 
 
@@ -45,7 +46,7 @@ def permitted(call: Call, caller: Caller, targets: Sequence[Target], snapshot: S
         return targets
     in_path = model_in_path(call.path)
     if route is not None:
-        if caller.allowed_models and not _matches(route, caller.allowed_models):
+        if caller.allowed_models and not fits(route, caller.allowed_models):
             raise not_found(route)
         kept = [target for target in targets if may_use_provider(caller, target.provider)]
     else:
@@ -71,7 +72,7 @@ def may_use_route(caller: Caller, name: str, snapshot: Snapshot) -> bool:
 def may_list(caller: Caller, model_id: str, snapshot: Snapshot) -> bool:
     """Whether an entry of the list of models is shown to a caller."""
     if model_id in snapshot.routes:
-        by_key = not caller.allowed_models or _matches(model_id, caller.allowed_models)
+        by_key = not caller.allowed_models or fits(model_id, caller.allowed_models)
         targets = snapshot.routes[model_id]
         by_provider = any(may_use_provider(caller, target.provider) for target in targets)
         return by_key and by_provider and may_use_route(caller, model_id, snapshot)
@@ -81,7 +82,7 @@ def may_list(caller: Caller, model_id: str, snapshot: Snapshot) -> bool:
 
 def may_use_provider(caller: Caller, alias: str) -> bool:
     """Whether a caller's key is for a provider."""
-    return not caller.allowed_providers or _matches(alias, caller.allowed_providers)
+    return not caller.allowed_providers or fits(alias, caller.allowed_providers)
 
 
 def may_use_model(caller: Caller, provider: str, model: str | None) -> bool:
@@ -104,7 +105,3 @@ def model_in_path(path: str) -> str | None:
     """Name the model that a path is for, if it says."""
     found = MODEL_IN_PATH.fullmatch(path)
     return unquote(found["model"]) if found else None
-
-
-def _matches(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)

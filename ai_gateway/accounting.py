@@ -17,7 +17,7 @@ import msgspec
 
 from ai_gateway import estimates, health, money, ratelimits, unpriced
 from ai_gateway import ledger as ledgers
-from ai_gateway.calls import Reply, ReplyBody
+from ai_gateway.calls import Reply, ReplyBody, below_version
 from ai_gateway.consumption import NOTHING, UNUSED, Consumption, together
 from ai_gateway.errors import LimitReached
 from ai_gateway.finishing import read_on
@@ -210,7 +210,7 @@ def _add_tracking(entry: Entry, fields: Mapping[bytes, bytes]) -> None:
 @lru_cache(maxsize=1024)
 def endpoint_of(path: str) -> str:
     """Name the endpoint: the path below the version. Remembered, because most calls are for the same few."""
-    return cut(path.removeprefix("/v1beta/").removeprefix("/v1/"))
+    return cut(below_version(path))
 
 
 def finish(meter: Meter, snapshot: Snapshot) -> None:

@@ -108,6 +108,11 @@ class Call(Value, frozen=True, kw_only=True):
     """When the caller wants the call to be over, in seconds of `time.perf_counter()`."""
 
 
+def below_version(path: str) -> str:
+    """Give a path below the version that it begins with: "chat/completions"."""
+    return path.removeprefix("/v1beta/").removeprefix("/v1/")
+
+
 class Caller(Value, frozen=True, kw_only=True):
     """Who is calling. `key_name` is the name of a gateway key, or None for a caller who is only passed through.
 

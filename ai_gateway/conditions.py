@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from fnmatch import fnmatchcase, translate
+from fnmatch import translate
 from typing import NamedTuple
 
+from ai_gateway.calls import below_version
 from ai_gateway.facts import Facts
+from ai_gateway.patterns import fits
 
 
 class Condition(NamedTuple):
@@ -92,7 +94,7 @@ def _read_headers(name: str, value: object) -> Condition:
 def _read_tags(name: str, value: object) -> Condition:
     patterns = _patterns(name, value)
     return Condition(
-        lambda facts: any(_fits(tag, patterns) for tag in facts.caller.tags), "a key with a tag that this one lacks"
+        lambda facts: any(fits(tag, patterns) for tag in facts.caller.tags), "a key with a tag that this one lacks"
     )
 
 
@@ -100,7 +102,7 @@ def _read_endpoints(name: str, value: object) -> Condition:
     patterns = _patterns(name, value)
 
     def holds(facts: Facts) -> bool:
-        return _fits(facts.call.path.removeprefix("/v1beta/").removeprefix("/v1/"), patterns)
+        return fits(below_version(facts.call.path), patterns)
 
     return Condition(holds, f"another endpoint: {', '.join(patterns)}")
 
@@ -120,15 +122,9 @@ def _count(name: str, value: object) -> int:
 def _patterns(name: str, value: object) -> Sequence[str]:
     """Read a pattern or a list of them, one of which must fit."""
     patterns = [value] if isinstance(value, str) else value
-    if not isinstance(patterns, list | tuple) or not patterns:
-        raise ValueError(f"{name} is a text with * for anything, or a list of such texts.")
-    if not all(isinstance(each, str) and each for each in patterns):
-        raise ValueError(f"{name} is a text with * for anything, or a list of such texts.")
-    return tuple(patterns)
-
-
-def _fits(text: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(text, pattern) for pattern in patterns)
+    if isinstance(patterns, list | tuple) and patterns and all(isinstance(each, str) and each for each in patterns):
+        return tuple(patterns)
+    raise ValueError(f"{name} is a text with * for anything, or a list of such texts.")
 
 
 READERS: Mapping[str, Callable[[str, object], Condition]] = {

@@ -9,8 +9,9 @@ import os
 import posixpath
 import stat
 from collections.abc import Iterable
-from fnmatch import fnmatchcase
 from typing import NamedTuple
+
+from ai_gateway.patterns import fits
 
 
 class Secret:
@@ -109,4 +110,4 @@ def is_permitted(reference: str, patterns: Iterable[str]) -> bool:
     get out of a folder."""
     if reference.startswith("file:"):
         reference = f"file:{posixpath.normpath(reference[5:])}"
-    return any(fnmatchcase(reference, pattern) for pattern in patterns)
+    return fits(reference, patterns)
