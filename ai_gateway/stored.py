@@ -217,9 +217,12 @@ def _read_routes() -> tuple[dict[str, tuple[Target, ...]], dict[str, RouteRule]]
     rows = Route.objects.order_by().values("pk", "name", "is_enabled", *FACTS)
     for row in rows.iterator(chunk_size=CHUNK):
         key, name, is_enabled = row.pop("pk"), row.pop("name"), row.pop("is_enabled")
-        members = {} if row["is_public"] else {"users": users.get(key, ()), "groups": groups.get(key, ())}
         row["tags"] = tuple(row["tags"])
-        serving, rule = arrange(targets.get(key, ()), **row, **{part: frozenset(who) for part, who in members.items()})
+        if not row["is_public"]:
+            row["users"], row["groups"] = frozenset(users.get(key, ())), frozenset(groups.get(key, ()))
+        serving, rule = arrange(targets.get(key, ()), **row)
+        if rule.strategy != Route.Strategy.WEIGHTED:
+            rule = rule._replace(weights=())  # The form says so; they may be left over from another strategy.
         routes[name] = serving if is_enabled else ()
         if rule != PLAIN:
             rules[name] = rule

@@ -171,6 +171,12 @@ def test_a_route_has_its_targets_in_order_and_its_rule() -> None:
     assert 0.8 < first.count("groq") / len(first) < 0.98
 
 
+def test_weights_count_where_the_strategy_goes_by_weight_only() -> None:
+    make_route("fast", "groq/b", "openai/a", sticky=Route.Sticky.SESSION)
+    RouteTarget.objects.filter(provider="groq").update(weight=9)
+    assert registry.refresh().rules["fast"].weights == ()
+
+
 def test_keys_that_cannot_be_verified_are_told_by_a_check(monkeypatch: pytest.MonkeyPatch) -> None:
     make_key(make_user())
     assert ids(checked()) == set()
