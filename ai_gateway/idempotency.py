@@ -15,10 +15,21 @@ from ai_gateway.providers import Provider
 
 def mark(request: UpstreamRequest, provider: Provider, call_id: str, target: Target) -> None:
     """Put a key into a request that asks for work, if it has none. `call_id` is a UUID in hexadecimal digits."""
-    name = provider.idempotency_header.lower().encode("latin-1")
+    name = _header_of(provider)
     if request.method == "POST" and not any(given == name for given, _ in request.headers):
         key = uuid5(UUID(call_id), f"{target.provider}/{target.model}")
         request.headers.append((name, str(key).encode()))
+
+
+def mark_anew(request: UpstreamRequest, provider: Provider, call_id: str, target: Target) -> None:
+    """Put a key into a request in place of the one that it has, for other work."""
+    name = _header_of(provider)
+    request.headers[:] = [header for header in request.headers if header[0] != name]
+    mark(request, provider, call_id, target)
+
+
+def _header_of(provider: Provider) -> bytes:
+    return provider.idempotency_header.lower().encode("latin-1")
 
 
 def is_kept(provider: Provider) -> bool:

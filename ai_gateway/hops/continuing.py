@@ -36,12 +36,9 @@ class Continuing(Generation):
     def request(self) -> UpstreamRequest:
         """See Hop.request(). It is other work than what was asked for before, so it has a key of its own."""
         request, attempt = super().request(), self.attempt
-        provider, meter = attempt.provider, attempt.meter
-        if provider.idempotency_header:
-            name = provider.idempotency_header.lower().encode("latin-1")
-            request.headers[:] = [header for header in request.headers if header[0] != name]
-            piece = uuid5(UUID(meter.id), str(len(meter.pieces))).hex
-            idempotency.mark(request, provider, piece, attempt.target)
+        if attempt.provider.idempotency_header:
+            piece = uuid5(UUID(attempt.meter.id), str(len(attempt.meter.pieces))).hex
+            idempotency.mark_anew(request, attempt.provider, piece, attempt.target)
         return request
 
     def _write(self) -> Outgoing:
