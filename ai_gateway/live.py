@@ -119,8 +119,8 @@ def state_of(meter: Meter) -> str:
     """Say what a call does at the moment."""
     if meter.is_queued:
         return "queued"
-    if meter.goes_on:
-        return "reading on"
+    if meter.goes_on and meter.task is not None and meter.task.done():
+        return "reading on"  # Its caller has left.
     if meter.call is None:
         return "receiving"
     if meter.status:
