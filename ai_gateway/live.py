@@ -15,7 +15,7 @@ import asyncio
 import itertools
 import logging
 import os
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Coroutine, Iterable
 from time import perf_counter
 from typing import Any
 
@@ -159,12 +159,14 @@ os.register_at_fork(after_in_child=_forked)
 # How a call is ended.
 
 
-def cancel(id: str, by: str, may: Callable[[Meter], bool] | None = None) -> bool:
-    """End a call of this process, if it is still under way. `by` is who wants it, for the log; `may` says of a call
-    whether they may. From any thread; tells whether there is such a call."""
+def cancel(id: str, by: str, user_id: str | None = None) -> bool:
+    """End a call of this process, if it is still under way. `by` is who wants it, for the log; with `user_id`
+    only a call of this user's is ended. From any thread; tells whether there is such a call."""
     name, _, number = id.rpartition("-")
     meter = _under_way.get(int(number)) if name == process() and number.isdecimal() else None
-    if meter is None or meter.task is None or (may is not None and not may(meter)):
+    if meter is None or meter.task is None:
+        return False
+    if user_id is not None and str(meter.caller.user_id) != user_id:
         return False
     logger.warning("%s: ended by %s", meter.arrival.request_id, ascii(by))
     try:
@@ -233,11 +235,16 @@ def followed(reply: Reply, meter: Meter) -> Reply:
     return reply
 
 
+def served_by(call: LiveCall) -> str:
+    """Name the model that serves a call, or the one that it asks for as long as nobody serves it."""
+    return "/".join(filter(None, (call.provider, call.served_model))) or call.model
+
+
 def totals(calls: Iterable[LiveCall]) -> list[tuple[str, int, int]]:
     """Count calls, and the tokens of their answers so far, by model, the most calls first."""
     found: dict[str, tuple[int, int]] = {}
     for call in calls:
-        name = "/".join(filter(None, (call.provider, call.served_model))) or call.model
+        name = served_by(call)
         number, tokens = found.get(name, (0, 0))
         found[name] = (number + 1, tokens + call.tokens)
     return sorted(((name, *counts) for name, counts in found.items()), key=lambda each: (-each[1], each[0]))

@@ -42,7 +42,7 @@ LAYERS = (
     "gateway",
     "lifespan responses explanation interchange price_sync",
     "views probe litellm",
-    "inprocess snippets",
+    "inprocess snippets roster",
     "trial",
     "site urls checks",
     "asgi apps management admin portal",

@@ -339,7 +339,7 @@ def test_nobody_else_is_ended() -> None:
             assert not live.cancel(id.replace(live.process(), "another"), "boss")
             assert not live.cancel(f"{live.process()}-999999999", "boss")
             assert not live.cancel("nonsense", "boss")
-            assert not live.cancel(id, "ann", lambda meter: meter.caller.user_id == "ann")
+            assert not live.cancel(id, "ann", user_id="7")
             await settle()
             assert not task.done()
 

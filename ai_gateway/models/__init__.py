@@ -14,13 +14,14 @@ from ai_gateway.models.limits import Limit, LimitCounter, Reservation
 from ai_gateway.models.prices import Price
 from ai_gateway.models.providers import Provider, ProviderCredential
 from ai_gateway.models.routes import Route, RouteTarget, known_aliases
-from ai_gateway.models.usage import UsageDaily, UsageRecord
+from ai_gateway.models.usage import Live, UsageDaily, UsageRecord
 from ai_gateway.models.version import ConfigurationVersion
 
 __all__ = [
     "ConfigurationVersion",
     "Limit",
     "LimitCounter",
+    "Live",
     "Price",
     "Provider",
     "ProviderCredential",

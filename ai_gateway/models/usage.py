@@ -196,6 +196,16 @@ class UsageRecord(Spent):
         return None if self.cost_nanos is None else dollars(self.cost_nanos)
 
 
+class Live(UsageRecord):
+    """A call that is under way, for the admin's index: there is no row of it yet (`live.py`)."""
+
+    class Meta:
+        proxy = True
+        verbose_name = _("call under way")
+        verbose_name_plural = _("calls under way")
+        default_permissions = ()
+
+
 class UsageDaily(Spent):
     """The sum of a day's records of one key, user, group, provider, model and route.
 

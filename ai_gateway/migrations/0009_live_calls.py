@@ -8,6 +8,20 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.CreateModel(
+            name='Live',
+            fields=[
+            ],
+            options={
+                'verbose_name': 'call under way',
+                'verbose_name_plural': 'calls under way',
+                'proxy': True,
+                'default_permissions': (),
+                'indexes': [],
+                'constraints': [],
+            },
+            bases=('ai_gateway.usagerecord',),
+        ),
         migrations.AlterModelOptions(
             name='usagerecord',
             options={'default_permissions': ('view',), 'ordering': ['-id'], 'permissions': [('cancel_call', 'Can end calls under way')], 'verbose_name': 'usage record', 'verbose_name_plural': 'usage records'},
