@@ -48,6 +48,8 @@ class Row(NamedTuple):
     age: str
     state: Any
     model: str
+    asked: str
+    """What the caller asked for, where that is another name."""
     user: str
     may_cancel: bool
 
@@ -126,14 +128,7 @@ class LiveAdmin(ControlAdmin):
         may_cancel_any = self._may_cancel_any(request)
         return {
             "rows": [
-                Row(
-                    call,
-                    age_of(call.age),
-                    STATES[call.state],
-                    live.served_by(call),
-                    names.get(call.user_id, ""),
-                    may_cancel_any or call.user_id == me,
-                )
+                row_of(call, names.get(call.user_id, ""), may_cancel=may_cancel_any or call.user_id == me)
                 for call in shown
             ],
             "count": len(chosen),
@@ -147,6 +142,13 @@ class LiveAdmin(ControlAdmin):
             "key": key,
             "query": request.GET.urlencode(),
         }
+
+
+def row_of(call: LiveCall, user: str, *, may_cancel: bool) -> Row:
+    """Write a call for the page."""
+    model = live.served_by(call)
+    asked = "" if call.model in (model, call.served_model) else call.model
+    return Row(call, age_of(call.age), STATES[call.state], model, asked, user, may_cancel)
 
 
 def names_of(ids: set[str]) -> dict[str, str]:
