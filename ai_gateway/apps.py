@@ -21,6 +21,7 @@ class AIGatewayConfig(AppConfig):
             ledger,
             ledger_store,
             limits,
+            peers,
             refresher,
             registry,
             seeding,
@@ -43,3 +44,4 @@ class AIGatewayConfig(AppConfig):
         changes.connect()
         setting_changed.connect(registry.forget, dispatch_uid="ai_gateway.registry")
         setting_changed.connect(limits.forget, dispatch_uid="ai_gateway.limits")
+        setting_changed.connect(peers.forget, dispatch_uid="ai_gateway.peers")

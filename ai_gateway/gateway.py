@@ -25,6 +25,7 @@ from ai_gateway import (
     live,
     mirrors,
     overload,
+    peers,
     refresher,
     registry,
     routing,
@@ -64,7 +65,7 @@ async def handle(
     """
     try:
         check_open()
-        snapshot = registry.snapshot() if refresher.is_settled() else await refresher.begin()
+        snapshot = registry.snapshot() if refresher.is_settled() else await begin()
         intake.check_head(arrival)
         # Before the body is read: a stranger's upload is not even received.
         caller = caller or await keys.identify(arrival, snapshot)
@@ -79,6 +80,13 @@ async def handle(
     meter = Meter(arrival, caller)
     live.begin(meter, loop)
     return await _measured(meter, snapshot, transport)
+
+
+async def begin() -> Snapshot:
+    """Start what runs beside the calls, and give the first snapshot. Where no server starts the gateway, its first call
+    does."""
+    peers.start()
+    return await refresher.begin()
 
 
 async def _enter(entrant: Entrant, arrival: Arrival, caller: Caller, snapshot: Snapshot) -> None:
@@ -196,7 +204,7 @@ def failure(arrival: Arrival) -> InternalError:
 async def refusal(arrival: Arrival, entrant: Entrant) -> GatewayError | None:
     """Tell what a request will be refused for by its head alone, so that its body need not be received. One that will
     not be refused has its place then."""
-    snapshot = registry.snapshot() if refresher.is_settled() else await refresher.begin()
+    snapshot = registry.snapshot() if refresher.is_settled() else await begin()
     try:
         intake.check_head(arrival)
         caller = await keys.identify(arrival, snapshot)

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import pytest
 from hypothesis import settings as hypothesis
 
-from ai_gateway import breakers, cooldowns, crypto, ledger, notices, refresher, registry, traffic
+from ai_gateway import breakers, cooldowns, crypto, ledger, notices, peers, refresher, registry, traffic
 from tests import databases
 from tests.effort import EXAMPLES
 from tests.gateway_process import Door, GatewayProcess, site_environment
@@ -64,6 +64,7 @@ def _sources(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     registry.forget()
     yield
     registry.forget()
+    peers.stop()
 
 
 @pytest.fixture

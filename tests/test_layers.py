@@ -24,7 +24,7 @@ LAYERS = (
     "fields",
     "models",
     "stored key_store issuing limits rollups rollup_store",
-    "notices",
+    "notices peers",
     "holds spending standings exports",
     "reports wording",
     "meter",
