@@ -24,6 +24,7 @@ class AIGatewayConfig(AppConfig):
             peers,
             refresher,
             registry,
+            roster,
             seeding,
             spending,
             statement,
@@ -42,6 +43,7 @@ class AIGatewayConfig(AppConfig):
         limits.seed = seeding.spent
         statement.reader = statement.Reader(spending.of_caller, stored.release)
         changes.connect()
+        roster.connect()
         setting_changed.connect(registry.forget, dispatch_uid="ai_gateway.registry")
         setting_changed.connect(limits.forget, dispatch_uid="ai_gateway.limits")
         setting_changed.connect(peers.forget, dispatch_uid="ai_gateway.peers")

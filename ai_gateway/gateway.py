@@ -241,6 +241,7 @@ def end_calls(loop: asyncio.AbstractEventLoop) -> None:
     """End every call of an event loop that still waits for a place or a provider, or streams from one."""
     overload.calls.dismiss()
     transport_of(loop).interrupt(stopping())
+    live.interrupt(loop, stopping())  # Those of providers that have a way of their own.
 
 
 def check_open() -> None:

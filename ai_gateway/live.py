@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 
 from ai_gateway.calls import Reply, ReplyBody, below_version
-from ai_gateway.errors import Cancelled
+from ai_gateway.errors import Cancelled, GatewayError
 from ai_gateway.meter import Meter, cut
 
 logger = logging.getLogger("ai_gateway")
@@ -83,10 +83,10 @@ class LiveCall(msgspec.Struct, frozen=True, kw_only=True):
     client: str = ""
 
 
-def listed() -> list[LiveCall]:
-    """Tell how the calls under way in this process stand, the oldest first."""
+def listed(most: int | None = None) -> list[LiveCall]:
+    """Tell how so many of the calls under way in this process stand, the oldest first."""
     now = perf_counter()
-    return [_described(meter, now) for meter in list(_under_way.values())]
+    return [_described(meter, now) for meter in list(_under_way.values())[:most]]
 
 
 def _described(meter: Meter, now: float) -> LiveCall:
@@ -189,6 +189,13 @@ def _end(meter: Meter) -> None:
             meter.response.interrupt(error)
     elif meter.task is not None:
         meter.task.cancel()
+
+
+def interrupt(loop: asyncio.AbstractEventLoop, error: GatewayError) -> None:
+    """End the answers under way of an event loop with an error, whatever they come from."""
+    for meter in list(_under_way.values()):
+        if meter.response is not None and meter.task is not None and meter.task.get_loop() is loop:
+            meter.response.interrupt(error)
 
 
 def ended_by(meter: Meter) -> Cancelled | None:

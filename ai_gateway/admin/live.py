@@ -124,6 +124,7 @@ class LiveAdmin(ControlAdmin):
         model, key = request.GET.get("model", ""), request.GET.get("key", "")
         chosen = [call for call in seen if model in ("", live.served_by(call)) and key in ("", call.key_name)]
         shown = chosen[:MOST]
+        untold = found.count - len(found.calls) if len(chosen) == len(found.calls) else 0
         names = names_of({call.user_id for call in shown if call.user_id})
         may_cancel_any = self._may_cancel_any(request)
         return {
@@ -131,11 +132,12 @@ class LiveAdmin(ControlAdmin):
                 row_of(call, names.get(call.user_id, ""), may_cancel=may_cancel_any or call.user_id == me)
                 for call in shown
             ],
-            "count": len(chosen),
-            "hidden": len(chosen) - len(shown),
+            "count": len(chosen) + untold,
+            "hidden": len(chosen) + untold - len(shown),
             "totals": live.totals(chosen),
             "processes": found.processes,
             "is_whole": found.is_whole,
+            "failure": found.failure,
             "models": sorted({live.served_by(call) for call in seen} | {model} - {""}),
             "keys": sorted({call.key_name for call in seen if call.key_name} | {key} - {""}),
             "model": model,

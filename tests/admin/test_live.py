@@ -107,15 +107,16 @@ def test_the_part_that_changes_is_given_alone(login: Login, calls: Calls) -> Non
     calls.begin("m")
     part = get(login("view_usage"), PAGE, fragment="1")
     assert part.strip().startswith("<p")
+    assert 'AI_GATEWAY["PEERS"]' in part, "there is no Redis, and other processes are not asked"
     assert "<html" not in part
 
 
 def test_calls_are_filtered_by_model_and_key(login: Login, calls: Calls) -> None:
-    calls.begin("one", key="red")
-    calls.begin("two", key="blue")
+    calls.begin("model-1", key="red")
+    calls.begin("model-2", key="blue")
     boss = login("view_usage")
-    assert "two" not in get(boss, PAGE, model="one", fragment="1")
-    assert "one" not in get(boss, PAGE, key="blue", fragment="1")
+    assert "model-2" not in get(boss, PAGE, model="model-1", fragment="1")
+    assert "model-1" not in get(boss, PAGE, key="blue", fragment="1")
 
 
 def test_ones_own_call_one_may_end(login: Login, calls: Calls) -> None:

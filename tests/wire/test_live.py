@@ -4,16 +4,20 @@ written."""
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from tests import databases
 from tests.conftest import StartGateway
+from tests.gateway_process import GatewayProcess
+from tests.limits.redis_bench import new_server
 from tests.raw_client import RawClient, RawConnection
+from tests.redis_server import RedisServer
 from tests.upstream import End, Upstream, event_stream, play
 from tests.wire.ledger_reader import LedgerReader, new_request_id
-from tests.wire.samples import BEARER, CHAT_PATH, DIALECTS, JSON
+from tests.wire.samples import BEARER, CHAT_DIALECT, CHAT_PATH, DIALECTS, JSON
 
 STREAM_BODY = b'{"model": "m", "stream": true}'
 A_MOMENT = 2.0
@@ -91,3 +95,31 @@ def test_a_call_that_waits_for_its_answer_is_told_so_and_asked_of_nobody_else(
     row = ledger.entry(request_id)
     assert (row["outcome"], row["status"], row["attempts"]) == ("cancelled", 499, 1)
     assert not end(raw, call), "it is over"
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    server = new_server()
+    yield server
+    server.remove()
+
+
+def test_a_call_of_another_process_is_listed_and_ended_over_redis(
+    gateway_processes: Callable[..., GatewayProcess], redis: RedisServer, upstream: Upstream
+) -> None:
+    here, there = (
+        RawClient(gateway_processes("direct", {"PEERS": {"URL": redis.url}, "BODY_TIMEOUT": seconds}, {}).port)
+        for seconds in (60.0, 61.0)
+    )
+    upstream.answer(event_stream(CHAT_DIALECT.events[0], End.STALL))
+    request_id = new_request_id()
+    with begin(there, CHAT_PATH, request_id) as stream:
+        assert stream.read_head().status == 200
+        assert stream.read_text_until(CHAT_DIALECT.events[0]) == CHAT_DIALECT.events[0]
+        found: dict[str, Any] = {}
+        upstream.wait_for("they know each other", lambda: bool(found.update(under_way(here)) or request_id in found))
+        assert here.get("/calls").json()["processes"] == 2
+        assert end(here, found[request_id])
+        event = b"".join(stream.chunks())
+        assert CHAT_DIALECT.error_event(event)["error"]["code"] == "cancelled_by_operator"
+        assert not end(here, found[request_id]), "it is over"
