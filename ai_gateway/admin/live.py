@@ -28,6 +28,9 @@ from ai_gateway.admin.usage_base import sees_all
 from ai_gateway.live import LiveCall
 from ai_gateway.models import Live
 
+FRAGMENT = "fragment"
+"""Asks for the part that changes."""
+
 MOST = 500
 """Calls that are shown. They are told of in all, however many there are."""
 
@@ -91,7 +94,7 @@ class LiveAdmin(ControlAdmin):
             return self._cancel(request)
         found = async_to_sync(roster.read)()
         context = self._context(request, found)
-        if "fragment" in request.GET:
+        if FRAGMENT in request.GET:
             return TemplateResponse(request, "ai_gateway/admin/live_calls.html", context)
         return self.page(request, "live.html", translate("Calls under way"), None, **context)
 
@@ -112,8 +115,7 @@ class LiveAdmin(ControlAdmin):
             messages.success(request, translate("The call %(id)s is ended.") % {"id": request_id})
         else:
             messages.warning(request, translate("This call is over, or it is not yours to end."))
-        query = request.GET.urlencode()
-        return redirect(f"{request.path}?{query}" if query else request.path)
+        return redirect(f"{request.path}?{query_of(request)}")
 
     def _may_cancel_any(self, request: HttpRequest) -> bool:
         return sees_all(request) and request.user.has_perm("ai_gateway.cancel_call")
@@ -142,8 +144,15 @@ class LiveAdmin(ControlAdmin):
             "keys": sorted({call.key_name for call in seen if call.key_name} | {key} - {""}),
             "model": model,
             "key": key,
-            "query": request.GET.urlencode(),
+            "query": query_of(request),
         }
+
+
+def query_of(request: HttpRequest) -> str:
+    """Give the filters as they are in the address of the whole page."""
+    query = request.GET.copy()
+    query.pop(FRAGMENT, None)
+    return query.urlencode()
 
 
 def row_of(call: LiveCall, user: str, *, may_cancel: bool) -> Row:

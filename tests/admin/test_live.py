@@ -105,10 +105,11 @@ def test_a_stranger_sees_nothing(login: Login) -> None:
 
 def test_the_part_that_changes_is_given_alone(login: Login, calls: Calls) -> None:
     calls.begin("m")
-    part = get(login("view_usage"), PAGE, fragment="1")
+    part = get(login("view_usage", "cancel_call"), PAGE, fragment="1", model="m")
     assert part.strip().startswith("<p")
     assert 'AI_GATEWAY["PEERS"]' in part, "there is no Redis, and other processes are not asked"
     assert "<html" not in part
+    assert 'action="?model=m"' in part, "what is posted leads back to the whole page"
 
 
 def test_calls_are_filtered_by_model_and_key(login: Login, calls: Calls) -> None:
