@@ -15,12 +15,16 @@ class AIGatewayConfig(AppConfig):
     def ready(self) -> None:
         """Called by Django when all apps are loaded, models included."""
         from ai_gateway import (  # noqa: F401
+            breaker_events,
+            breakers,
             changes,
             checks,
+            gossip,
             key_store,
             ledger,
             ledger_store,
             limits,
+            notices,
             peers,
             refresher,
             registry,
@@ -44,6 +48,9 @@ class AIGatewayConfig(AppConfig):
         statement.reader = statement.Reader(spending.of_caller, stored.release)
         changes.connect()
         roster.connect()
+        gossip.connect()
+        breakers.listeners.append(notices.tell_of_breaker)
+        breaker_events.connect()
         setting_changed.connect(registry.forget, dispatch_uid="ai_gateway.registry")
         setting_changed.connect(limits.forget, dispatch_uid="ai_gateway.limits")
         setting_changed.connect(peers.forget, dispatch_uid="ai_gateway.peers")

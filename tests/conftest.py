@@ -49,12 +49,14 @@ loop (6), what watches the configuration and what looks keys up (2), the ledger'
 @pytest.fixture(autouse=True)
 def _sources(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Tests that have no database read no configuration from it. None has it watched, and none has its calls written
-    down there, unless it says so."""
+    down there, or its breakers told of, unless it says so."""
     monkeypatch.setattr(refresher, "refresher", None)
     monkeypatch.setattr(ledger, "ledger", None)
     if request.node.get_closest_marker("django_db") is None:
         monkeypatch.setattr(registry, "SOURCES", [registry.from_settings])
         monkeypatch.setattr(registry, "key_cache", None)
+    for told in (breakers, cooldowns):
+        monkeypatch.setattr(told, "listeners", [])
     breakers.forget()
     notices.forget()
     cooldowns.forget()

@@ -61,6 +61,20 @@ class Wire(Protocol):
     async def open(self) -> None: ...
     async def publish(self, data: bytes, to: str = "") -> None: ...
     async def receive(self, within: float) -> object: ...
+    def handle(self, kind: str, body: dict[str, Any]) -> dict[str, Any] | None:
+        """Have a message handled, as if a peer had told it."""
+        handler = self._handlers.get(kind)
+        if handler is None:
+            return None
+        try:
+            return handler(body)
+        except Exception:
+            # Of another release, or a bug: neither may end the exchange with all the others, or flood the log.
+            if kind not in self._misunderstood:
+                self._misunderstood.add(kind)
+                logger.exception("A message of a peer could not be dealt with: %s", kind)
+            return None
+
     async def lease(self, what: str, seconds: float) -> bool: ...
     async def aclose(self) -> None: ...
 
@@ -97,6 +111,7 @@ class Member:
         self._questions: dict[str, Question] = {}
         self._unsent: deque[tuple[str, bytes]] = deque()
         self._forgotten = 0
+        self._misunderstood: set[str] = set()
         self._joined_at: float | None = None
         self._failure = ""
         self._pause = FIRST_PAUSE
@@ -147,7 +162,7 @@ class Member:
         until = time.monotonic() + within
         if self._thread is not None:
             await _done(self._first, within)
-        own = self._answer(kind, body)
+        own = self.handle(kind, body)
         answers = [] if own is None else [{**own, "process": self.name}]
         if not self.is_connected or len(self._questions) >= MOST_QUESTIONS:
             return answers
@@ -164,6 +179,20 @@ class Member:
         finally:
             self._questions.pop(number, None)
         return answers + question.answers
+
+    def handle(self, kind: str, body: dict[str, Any]) -> dict[str, Any] | None:
+        """Have a message handled, as if a peer had told it."""
+        handler = self._handlers.get(kind)
+        if handler is None:
+            return None
+        try:
+            return handler(body)
+        except Exception:
+            # Of another release, or a bug: neither may end the exchange with all the others, or flood the log.
+            if kind not in self._misunderstood:
+                self._misunderstood.add(kind)
+                logger.exception("A message of a peer could not be dealt with: %s", kind)
+            return None
 
     async def lease(self, what: str, seconds: float) -> bool:
         """Take something for a while if no other process has it. In the thread only; raises StoreUnavailable."""
@@ -295,22 +324,11 @@ class Member:
             if question is not None and len(question.answers) < MOST_PEERS:
                 question.note(message.sender, message.name, message.body)
         elif message.kind != HERE:
-            answer = self._answer(message.kind, message.body or {})
+            answer = self.handle(message.kind, message.body or {})
             if message.question:
                 self._put(
                     self._message(message.kind, answer, question=message.question, is_answer=True), message.sender
                 )
-
-    def _answer(self, kind: str, body: dict[str, Any]) -> dict[str, Any] | None:
-        handler = self._handlers.get(kind)
-        if handler is None:
-            return None
-        try:
-            return handler(body)
-        except Exception:
-            # A message of another release, or a bug: neither may end the exchange with all the others.
-            logger.exception("A message of a peer could not be dealt with: %s", kind)
-            return None
 
     def _message(
         self, kind: str, body: dict[str, Any] | None = None, *, question: str = "", is_answer: bool = False

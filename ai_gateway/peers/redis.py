@@ -11,7 +11,6 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any
 
-from redis.asyncio.client import PubSub
 from redis.asyncio.connection import parse_url
 from redis.exceptions import RedisError
 
@@ -37,13 +36,13 @@ class RedisWire:
         service: str = "mymaster",
         **options: Any,
     ) -> None:
-        database = options.get("db", parse_url(url).get("db", 0))  # type: ignore[no-untyped-call]
+        database = options.get("db", parse_url(url).get("db", 0))
         self._me = me
         self._tag = f"{{{prefix}}}:{database}:peers"
         self._client = Client(
             url, max(timeout, TIMEOUT), cluster=cluster, sentinels=sentinels, service=service, options=options
         )
-        self._subscription: PubSub | None = None
+        self._subscription: Any = None
 
     async def open(self) -> None:
         """Connect: from now on messages come in. Raises StoreUnavailable."""
@@ -75,7 +74,8 @@ class RedisWire:
             return True
         if await self._client.do("GET", key) != self._me.encode():
             return False
-        return await self._client.do("PEXPIRE", key, milliseconds) == 1
+        is_kept: int = await self._client.do("PEXPIRE", key, milliseconds)
+        return is_kept == 1
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from redis.asyncio import Redis, RedisCluster
-from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
@@ -69,12 +68,13 @@ class Client:
         """Have Redis do a command. Raises StoreUnavailable, after which it may be done all the same."""
         return await self._in_time(self._do(words))
 
-    async def subscribe(self, *channels: str) -> PubSub:
-        """Open a connection of its own on which messages come in. Whoever gets it closes it. Raises StoreUnavailable.
+    async def subscribe(self, *channels: str) -> Any:
+        """Open a connection of its own on which messages come in, and give redis-py's `PubSub`. Whoever gets it closes
+        it. Raises StoreUnavailable.
 
         Any node of a cluster has the messages of all."""
         address = self._connect(in_cluster=False)
-        subscription: PubSub = address.pubsub(ignore_subscribe_messages=True)
+        subscription = address.pubsub(ignore_subscribe_messages=True)
         try:
             await self._in_time(subscription.subscribe(*channels))
         except BaseException:
