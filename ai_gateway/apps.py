@@ -21,6 +21,8 @@ class AIGatewayConfig(AppConfig):
             ledger,
             ledger_store,
             limits,
+            recorded,
+            recorder,
             refresher,
             registry,
             seeding,
@@ -38,6 +40,7 @@ class AIGatewayConfig(AppConfig):
         registry.price_catalogue = GenAIPrices()
         refresher.refresher = refresher.Refresher(stored.read_version, key_store.write_used, stored.release)
         ledger.ledger = ledger.Ledger(ledger_store, Journal())
+        recorder.recorder = recorder.Recorder(recorded.store, recorded.release)
         limits.seed = seeding.spent
         statement.reader = statement.Reader(spending.of_caller, stored.release)
         changes.connect()

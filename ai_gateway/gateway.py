@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from time import perf_counter
 from weakref import WeakKeyDictionary
 
 from django.utils.module_loading import import_string
@@ -24,6 +25,7 @@ from ai_gateway import (
     listing,
     mirrors,
     overload,
+    recording,
     refresher,
     registry,
     routing,
@@ -61,22 +63,26 @@ async def handle(
         intake.check_head(arrival)
         # Before the body is read: a stranger's upload is not even received.
         caller = caller or await keys.identify(arrival, snapshot)
+        queued = 0.0
         if entrant is not None and not entrant.has_place:
-            await _enter(entrant, arrival, caller, snapshot)
+            queued = await _enter(entrant, arrival, caller, snapshot)
     except GatewayError as error:
         return refuse(error, arrival.dialect, arrival.request_id)
     except ClientDisconnected:
         raise
     except Exception:
         return refuse(failure(arrival), arrival.dialect, arrival.request_id)
-    return await _measured(Meter(arrival, caller), snapshot, transport)
+    return await _measured(Meter(arrival, caller, queued), snapshot, transport)
 
 
-async def _enter(entrant: Entrant, arrival: Arrival, caller: Caller, snapshot: Snapshot) -> None:
-    """Take a place among the calls under way, or wait for one. Raises what _wait_for_place raises."""
+async def _enter(entrant: Entrant, arrival: Arrival, caller: Caller, snapshot: Snapshot) -> float:
+    """Take a place among the calls under way, or wait for one; give the seconds. Raises what _wait_for_place raises."""
     entrant.has_place = overload.calls.enter(snapshot.max_calls)
-    if not entrant.has_place:
-        await _wait_for_place(entrant, arrival, caller, snapshot)
+    if entrant.has_place:
+        return 0.0
+    began_at = perf_counter()
+    await _wait_for_place(entrant, arrival, caller, snapshot)
+    return perf_counter() - began_at
 
 
 async def _wait_for_place(entrant: Entrant, arrival: Arrival, caller: Caller, snapshot: Snapshot) -> None:
@@ -89,7 +95,7 @@ async def _wait_for_place(entrant: Entrant, arrival: Arrival, caller: Caller, sn
     waiter = overload.calls.line_up(overload.party_of(caller, arrival.client), snapshot.max_calls, queue.size)
     if waiter is None:
         raise too_many_calls()
-    meter = Meter(arrival, caller)
+    meter, began_at = Meter(arrival, caller), perf_counter()
     try:
         with entrant.waiting(arrival.fields):
             entrant.has_place = await overload.calls.wait(waiter, queue.seconds)
@@ -101,6 +107,7 @@ async def _wait_for_place(entrant: Entrant, arrival: Arrival, caller: Caller, sn
         raise
     finally:
         if not entrant.has_place:
+            meter.queued = perf_counter() - began_at
             accounting.finish(meter, snapshot)
 
 
@@ -113,6 +120,8 @@ async def _measured(meter: Meter, snapshot: Snapshot, transport: Transport) -> R
         meter.fail(error)
         reply = refuse(error, arrival.dialect, arrival.request_id)
     except (ClientDisconnected, asyncio.CancelledError):
+        if snapshot.recording is not None and recording.is_wanted(meter, snapshot):
+            recording.keep(meter, snapshot.recording)
         accounting.finish(meter, snapshot)
         raise
     except Exception:
@@ -122,6 +131,8 @@ async def _measured(meter: Meter, snapshot: Snapshot, transport: Transport) -> R
     if not snapshot.is_measured:
         meter.end_attempt()
         return reply
+    if snapshot.recording is not None and recording.is_wanted(meter, snapshot):
+        return recording.record(await accounting.account(reply, meter, snapshot), meter, snapshot.recording)
     return await accounting.account(reply, meter, snapshot)
 
 

@@ -10,7 +10,19 @@ the way.
 No message holds a value that could be a secret.
 """
 
-from ai_gateway.checks import cors, database, deployment, overload, prices, providers, secrets, settings, usage, wiring
+from ai_gateway.checks import (
+    cors,
+    database,
+    deployment,
+    overload,
+    prices,
+    providers,
+    recordings,
+    secrets,
+    settings,
+    usage,
+    wiring,
+)
 
 __all__ = [
     "cors",
@@ -19,6 +31,7 @@ __all__ = [
     "overload",
     "prices",
     "providers",
+    "recordings",
     "secrets",
     "settings",
     "usage",
