@@ -15,7 +15,7 @@ PACKAGE = ROOT / "ai_gateway"
 LAYERS = (
     "errors calls sse protocols credentials crypto cors bodies server charges finishing cooldowns deadlines traffic "
     "money spans signals patterns bulkheads open_files redaction __version__",
-    "overload consumption estimates allowances model_names breakers failures",
+    "overload consumption conversations estimates allowances model_names breakers failures",
     "tariff retries facts recording_policy recorder",
     "price_columns",
     "pricing listeners conditions",
@@ -95,6 +95,7 @@ NO_DJANGO = [
     "refusals",
     "charges",
     "consumption",
+    "conversations",
     "listeners",
     "estimates",
     "model_names",

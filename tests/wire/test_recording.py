@@ -136,7 +136,7 @@ def test_a_caller_that_hangs_up_before_the_answer_has_asked(site: Site, upstream
 def test_a_refusal_is_recorded_and_what_is_switched_on_in_the_database(site: Site) -> None:
     refused, switched, other = site.new_id(), site.new_id(), site.new_id()
     site.raw.post(CHAT_PATH, CHAT, [BEARER, refused, ("x-provider", "nobody")])
-    assert site.recorded(refused)["response"]["status"] == 404
+    assert site.recorded(refused)["response"]["status"] == 400
     token = site.gateway.issue("ann")
     site.gateway.ask(token, x_request_id=other[1])
     assert site.recorded(other) is False
