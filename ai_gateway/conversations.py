@@ -32,6 +32,8 @@ from ai_gateway.protocols.jsontext import loads
 from ai_gateway.protocols.protocol import Head
 from ai_gateway.protocols.transcript import Collector
 
+NO_TOOLS: Mapping[str, str] = {}
+
 
 class Piece(NamedTuple):
     """One thing that was said. `kind` is "text", "refusal", "thinking", "call", "result", "error" or "medium"."""
@@ -113,19 +115,21 @@ def _answered(answer: Answer) -> Answered:
 
 
 def _turns(request: Request) -> Iterator[Turn]:
+    parts = [part for message in request.messages for part in message.parts]
+    tools = {part.id: part.name for part in parts if isinstance(part, ToolCall)}
     for message in request.messages:
         role: str = message.role
         if message.parts and all(isinstance(part, ToolResult) for part in message.parts):
             role = "tool"
-        yield Turn(role, [piece for part in message.parts for piece in _pieces(part)])
+        yield Turn(role, [piece for part in message.parts for piece in _pieces(part, tools)])
 
 
 def _tool_name(tool: Any) -> str:
     return str(getattr(tool, "name", "") or getattr(tool, "type", ""))
 
 
-def _pieces(part: Part) -> Iterator[Piece]:
-    """Write a part. The media of a tool's result are parts of it."""
+def _pieces(part: Part, tools: Mapping[str, str] = NO_TOOLS) -> Iterator[Piece]:
+    """Write a part. `tools` are the names of the tools that were called, by the ids of the calls."""
     if isinstance(part, Text):
         yield Piece("text", part.text)
     elif isinstance(part, Refusal):
@@ -135,17 +139,19 @@ def _pieces(part: Part) -> Iterator[Piece]:
     elif isinstance(part, ToolCall):
         yield Piece("call", readable(part.arguments), part.name)
     elif isinstance(part, ToolResult):
-        yield from _result(part)
+        yield from _result(part, tools)
     elif isinstance(part, Opaque):
         yield Piece("medium", json.dumps(part.value, ensure_ascii=False, indent=2), str(part.value.get("type", "")))
     else:
         yield Piece("medium", getattr(part, "text", None) or "", medium(part))
 
 
-def _result(part: ToolResult) -> Iterator[Piece]:
+def _result(part: ToolResult, tools: Mapping[str, str]) -> Iterator[Piece]:
     said = [piece for each in part.parts for piece in _pieces(each)]
     text = "\n".join(piece.text for piece in said if piece.kind == "text")
-    yield Piece("error" if part.is_error else "result", readable(text), part.name or part.call_id)
+    yield Piece(
+        "error" if part.is_error else "result", readable(text), part.name or tools.get(part.call_id, part.call_id)
+    )
     yield from (piece for piece in said if piece.kind != "text")
 
 

@@ -26,6 +26,8 @@ HEIGHT = 100
 STEP = 10
 """The picture's height, and a bar's share of its width, in its own coordinates."""
 
+MINUTE = timedelta(minutes=1)
+
 WIDTHS = tuple(
     timedelta(seconds=seconds)
     for seconds in (10, 30, 60, 300, 600, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 86400, 2 * 86400, 7 * 86400)
@@ -61,6 +63,21 @@ class Histogram(NamedTuple):
     highest: int
     first: str
     last: str
+
+    @property
+    def shown_count(self) -> str:
+        """The number of calls, for people."""
+        return f"{self.count:,}"
+
+    @property
+    def shown_failed(self) -> str:
+        """The number of those that failed, for people."""
+        return f"{self.failed:,}"
+
+    @property
+    def shown_highest(self) -> str:
+        """The number of calls of the highest bar, for people."""
+        return f"{self.highest:,}"
 
 
 Link = Callable[[datetime, datetime], str]
@@ -99,7 +116,7 @@ def drawn(calls: Sequence[tuple[datetime, str]], link: Link, *, is_part: bool) -
         is_part=is_part,
         highest=highest,
         first=_told(begin),
-        last=_told(last),
+        last=_told(last if width < MINUTE else last.replace(second=0)),
     )
 
 

@@ -34,7 +34,7 @@ from ai_gateway.admin.usage_base import NOTHING, ModelFilter, PriceFilter, Provi
 from ai_gateway.admin.waterfall import bars, failure
 from ai_gateway.models import UsageRecord
 from ai_gateway.models.usage_queries import BUCKETS
-from ai_gateway.money import exact, rounded
+from ai_gateway.money import rounded
 
 
 @admin.register(UsageRecord)
@@ -48,11 +48,8 @@ class UsageRecordAdmin(ExportAdmin, UsageAdmin):
         "used_by",
         "models_shown",
         "ended",
-        "took",
-        "first_token_shown",
-        "tokens_in",
-        "tokens_cached",
-        "tokens_out",
+        "times_shown",
+        "tokens_shown",
         "cost_shown",
         "how",
     )
@@ -70,8 +67,8 @@ class UsageRecordAdmin(ExportAdmin, UsageAdmin):
     search_help_text = _("A request id, or the beginning of a user's name.")
     ordering = ("-started_at", "-pk")
     fieldsets = (
-        (None, {"fields": ("when_exactly", "ended", "error_code", "request_id", "upstream_id")}),
-        (_("What it used"), {"fields": ("buckets", "units", "cost_exact", "service_tier", "is_estimated")}),
+        (None, {"fields": ("when_exactly", "ended", "error_code")}),
+        (_("What it used"), {"fields": ("service_tier", "is_estimated")}),
         (_("Who"), {"fields": ("key_shown", "user_shown", "group_shown")}),
         (_("What"), {"fields": ("asked", "model", "route", "served_by", "is_stream", "variant", "is_mirror")}),
         (_("How long"), {"fields": ("took", "queued_ms", "first_byte_ms", "first_token_ms", "overhead_us")}),
@@ -117,8 +114,18 @@ class UsageRecordAdmin(ExportAdmin, UsageAdmin):
         """Add how the call spent its time, and what it cost."""
         record = kwargs.get("obj")
         if record is not None:
-            context.update(bars=bars(record), bill=bill(record))
+            context.update(bars=bars(record), bill=bill(record), summary=self.summary(record))
         return super().render_change_form(request, context, *args, **kwargs)
+
+    def summary(self, record: UsageRecord) -> dict[str, str]:
+        """Say in a line what became of a call."""
+        total = sum(getattr(record, name) for name in BUCKETS)
+        return {
+            "ended": self.ended(record),
+            "models": self.models_shown(record),
+            "took": duration(record.duration_ms),
+            "tokens": translate("%s tokens") % f"{total:,}",
+        }
 
     def tools(self, request: HttpRequest, obj: UsageRecord) -> Iterable[Tool]:
         """Link to what was said, to the other calls of the session, and to why it went where it went."""
@@ -192,13 +199,6 @@ class UsageRecordAdmin(ExportAdmin, UsageAdmin):
         """What it cost, for people. A question mark stands for what nobody knows."""
         return "?" if obj.cost_nanos is None else rounded(obj.cost_nanos)
 
-    @admin.display(description=_("cost"))
-    def cost_exact(self, obj: UsageRecord) -> str:
-        """What it cost, to the nano-dollar."""
-        if obj.cost_nanos is None:
-            return str(_("Nobody knows: there is no price for this model."))
-        return f"${exact(obj.cost_nanos)}"
-
     @admin.display(description=_("duration"))
     def took(self, obj: UsageRecord) -> str:
         """How long it took."""
@@ -227,25 +227,23 @@ class UsageRecordAdmin(ExportAdmin, UsageAdmin):
             return served
         return f"{obj.model} → {served}"
 
-    @admin.display(description=_("first token"))
-    def first_token_shown(self, obj: UsageRecord) -> str:
-        """How long it took until the first token came."""
-        return NOTHING if obj.first_token_ms is None else duration(obj.first_token_ms)
+    @admin.display(description=_("duration"))
+    def times_shown(self, obj: UsageRecord) -> SafeString:
+        """How long it took, and until the first token came."""
+        first = "" if obj.first_token_ms is None else quiet(_("first token %s") % duration(obj.first_token_ms))
+        return format_html("{}{}", duration(obj.duration_ms), first)
 
-    @admin.display(description=_("in"))
-    def tokens_in(self, obj: UsageRecord) -> str:
-        """The tokens of the prompt that came from no cache."""
-        return number(sum(getattr(obj, name) for name in BUCKETS if name in IN))
-
-    @admin.display(description=_("cached"))
-    def tokens_cached(self, obj: UsageRecord) -> str:
-        """The tokens of the prompt that came from the cache."""
-        return number(obj.cache_read_tokens)
-
-    @admin.display(description=_("out"))
-    def tokens_out(self, obj: UsageRecord) -> str:
-        """The tokens of the answer, reasoning included."""
-        return number(sum(getattr(obj, name) for name in BUCKETS if name not in IN and name != "cache_read_tokens"))
+    @admin.display(description=_("tokens in → out"))
+    def tokens_shown(self, obj: UsageRecord) -> SafeString:
+        """The tokens of the prompt and of the answer, and how many came from the cache."""
+        asked = sum(getattr(obj, name) for name in BUCKETS if name in IN)
+        cached = obj.cache_read_tokens
+        said = sum(getattr(obj, name) for name in BUCKETS) - asked - cached
+        if not asked + cached + said:
+            return format_html("{}", NOTHING)
+        return format_html(
+            "{} → {}{}", f"{asked:,}", f"{said:,}", quiet(_("+ %s cached") % f"{cached:,}") if cached else ""
+        )
 
     @admin.display(description=_("how"))
     def how(self, obj: UsageRecord) -> str:
@@ -254,13 +252,6 @@ class UsageRecordAdmin(ExportAdmin, UsageAdmin):
         words += [translate("%(count)d tries") % {"count": obj.attempts}] if obj.attempts > 1 else []
         words += [str(_("mirror"))] if obj.is_mirror else []
         return " ".join(words) or NOTHING
-
-    @admin.display(description=_("tokens"))
-    def buckets(self, obj: UsageRecord) -> str:
-        """The tokens by kind, those that there were."""
-        counts = [(obj._meta.get_field(name).verbose_name, getattr(obj, name)) for name in BUCKETS]  # type: ignore[union-attr]
-        rows = [(name, f"{number:,}") for name, number in counts if number]
-        return table([*rows, (_("all tokens"), self.tokens_shown(obj))]) if rows else NOTHING
 
     @admin.display(description=_("before that"))
     def tried(self, obj: UsageRecord) -> str:
@@ -296,9 +287,9 @@ def duration(ms: int) -> str:
     return f"{ms / 1000:,.2f} s" if ms >= 1000 else f"{ms} ms"
 
 
-def number(count: int) -> str:
-    """Write a number of tokens."""
-    return f"{count:,}" if count else NOTHING
+def quiet(text: str) -> SafeString:
+    """Write a second line, less loud than the first."""
+    return format_html('<br><span class="gateway-quiet">{}</span>', text)
 
 
 def table(rows: list[tuple[Any, str]]) -> SafeString:

@@ -207,7 +207,7 @@ def test_histogram__is_over_the_list_and_leads_to_its_calls(boss: Client) -> Non
     assert "gateway-histogram" in page
     assert "1 failed" in page
     assert re.search(r"since=2026-11-20T\d\d%3A00%3A00&amp;until=", page)
-    assert "style=" not in page.split("gateway-histogram")[1].split("</figure>")[0]
+    assert "style=" not in page.split('class="gateway-histogram')[1].split("</figure>")[0]
 
 
 # One call.
