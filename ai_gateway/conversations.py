@@ -8,7 +8,7 @@ Nothing here is markup: all of it is text that somebody else wrote.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ai_gateway.errors import GatewayError

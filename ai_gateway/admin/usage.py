@@ -47,11 +47,10 @@ class UsageRecordAdmin(ExportAdmin, UsageAdmin):
         "when",
         "used_by",
         "models_shown",
-        "ended",
+        "ended_how",
         "times_shown",
         "tokens_shown",
         "cost_shown",
-        "how",
     )
     list_filter = (
         CallSpanFilter,
@@ -178,9 +177,10 @@ class UsageRecordAdmin(ExportAdmin, UsageAdmin):
         return named if UsageRecord.objects.filter(named).exists() else super().found_by(term)
 
     @admin.display(description=_("time"))
-    def when(self, obj: UsageRecord) -> str:
+    def when(self, obj: UsageRecord) -> SafeString:
         """When it arrived, for a list of recent ones."""
-        return date_format(timezone.localtime(obj.started_at), "M j H:i:s")
+        at = timezone.localtime(obj.started_at)
+        return format_html("{}{}", date_format(at, "H:i:s"), quiet(date_format(at, "M j")))
 
     @admin.display(description=_("time"))
     def when_exactly(self, obj: UsageRecord) -> str:
@@ -230,7 +230,7 @@ class UsageRecordAdmin(ExportAdmin, UsageAdmin):
     @admin.display(description=_("duration"))
     def times_shown(self, obj: UsageRecord) -> SafeString:
         """How long it took, and until the first token came."""
-        first = "" if obj.first_token_ms is None else quiet(_("first token %s") % duration(obj.first_token_ms))
+        first = "" if obj.first_token_ms is None else quiet(translate("%s first") % duration(obj.first_token_ms))
         return format_html("{}{}", duration(obj.duration_ms), first)
 
     @admin.display(description=_("tokens in → out"))
@@ -242,16 +242,16 @@ class UsageRecordAdmin(ExportAdmin, UsageAdmin):
         if not asked + cached + said:
             return format_html("{}", NOTHING)
         return format_html(
-            "{} → {}{}", f"{asked:,}", f"{said:,}", quiet(_("+ %s cached") % f"{cached:,}") if cached else ""
+            "{} → {}{}", f"{asked:,}", f"{said:,}", quiet(translate("+ %s cached") % f"{cached:,}") if cached else ""
         )
 
-    @admin.display(description=_("how"))
-    def how(self, obj: UsageRecord) -> str:
-        """Whether it was streamed, how often it was tried, and whether it was a copy."""
-        words = [str(_("stream"))] if obj.is_stream else []
-        words += [translate("%(count)d tries") % {"count": obj.attempts}] if obj.attempts > 1 else []
-        words += [str(_("mirror"))] if obj.is_mirror else []
-        return " ".join(words) or NOTHING
+    @admin.display(description=_("outcome"))
+    def ended_how(self, obj: UsageRecord) -> SafeString:
+        """What ended it, and whether it was streamed, tried more than once, or a copy."""
+        words = [translate("stream")] if obj.is_stream else []
+        words += [translate("%d tries") % obj.attempts] if obj.attempts > 1 else []
+        words += [translate("mirror")] if obj.is_mirror else []
+        return format_html("{}{}", self.ended(obj), quiet(", ".join(words)) if words else "")
 
     @admin.display(description=_("before that"))
     def tried(self, obj: UsageRecord) -> str:
