@@ -157,7 +157,8 @@ def is_there(record_id: UUID) -> bool:
 def may_read(user: Any, owner_id: Any) -> bool:
     """Whether a user may read the bodies of a call, by whose it was."""
     is_theirs = owner_id is not None and owner_id == user.pk
-    return user.has_perm("ai_gateway.view_recordedcall") and (is_theirs or user.has_perm("ai_gateway.view_usage"))
+    is_in_sight = is_theirs or user.has_perm("ai_gateway.view_usage")
+    return bool(is_in_sight and user.has_perm("ai_gateway.view_recordedcall"))
 
 
 def document_of(record_id: UUID, user: Any) -> Document | None:

@@ -6,7 +6,7 @@ that the setting names. Of all these the percentage is drawn by the id of the ca
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,12 +38,10 @@ class RecordingPolicy:
     @classmethod
     def read(cls, value: Mapping[str, Any]) -> RecordingPolicy:
         """Read the setting."""
-        return cls(
-            **{
-                name: tuple(each) if isinstance(each, Sequence) and not isinstance(each, str) else each
-                for name, each in value.items()
-            }
-        )
+        values: dict[str, Any] = {
+            name: tuple(each) if isinstance(each, list | tuple) else each for name, each in value.items()
+        }
+        return cls(**values)
 
     def names(self, key: str | None, route: str) -> bool:
         """Whether the setting itself names a key or a route."""

@@ -21,6 +21,8 @@ from ai_gateway.protocols.conversation import TokenUsage
 from ai_gateway.tariff import BUCKETS as RATES
 from ai_gateway.tariff import Schedule
 
+COLUMNS = {field.attname: field for field in UsageRecord._meta.concrete_fields}
+
 MILLION = 1_000_000
 PICOS = 1000
 """Pico-dollars of a nano-dollar."""
@@ -30,7 +32,7 @@ class Line(NamedTuple):
     """One kind of what was used, how much of it, its price for a million or a piece, and what that comes to."""
 
     name: str
-    count: str
+    amount: str
     price: str
     cost: str
 
@@ -70,7 +72,7 @@ def _tokens(record: UsageRecord, tokens: TokenUsage, schedule: Schedule | None) 
     for place, column in enumerate(BUCKETS):
         count: int = getattr(record, column)
         if count:
-            name = str(UsageRecord._meta.get_field(column).verbose_name)
+            name = str(COLUMNS[column].verbose_name)
             rate = None if rates is None else rates[place] * factor
             lines.append(_line(name, count, None if rate is None else Decimal(int(rate * 1000)) / 1000, MILLION))
     return lines

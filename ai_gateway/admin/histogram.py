@@ -40,7 +40,7 @@ class Bar(NamedTuple):
 
     since: datetime
     until: datetime
-    count: int
+    calls: int
     failed: int
     label: str
     link: str
@@ -56,7 +56,7 @@ class Histogram(NamedTuple):
 
     bars: list[Bar]
     width: int
-    count: int
+    calls: int
     failed: int
     is_part: bool
     """Whether there are more calls than were counted."""
@@ -65,9 +65,9 @@ class Histogram(NamedTuple):
     last: str
 
     @property
-    def shown_count(self) -> str:
+    def shown_calls(self) -> str:
         """The number of calls, for people."""
-        return f"{self.count:,}"
+        return f"{self.calls:,}"
 
     @property
     def shown_failed(self) -> str:
@@ -111,7 +111,7 @@ def drawn(calls: Sequence[tuple[datetime, str]], link: Link, *, is_part: bool) -
     return Histogram(
         bars=bars,
         width=len(bars) * STEP,
-        count=len(calls),
+        calls=len(calls),
         failed=sum(bar.failed for bar in bars),
         is_part=is_part,
         highest=highest,
@@ -134,7 +134,7 @@ def _bar(number: int, count: int, failed: int, highest: int, since: datetime, wi
     return Bar(
         since=since,
         until=since + width,
-        count=count,
+        calls=count,
         failed=failed,
         label=_told(since),
         link=link(since, since + width),

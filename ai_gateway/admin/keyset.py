@@ -64,7 +64,7 @@ class KeysetChangeList(UncountedChangeList):
     def get_results(self, request: HttpRequest) -> None:
         """Read the rows of the page, and one more."""
         size, given = self.list_per_page, self.params
-        is_newest_first = self.model_admin.get_ordering(request)[0].startswith("-")
+        is_newest_first = str(self.model_admin.get_ordering(request)[0]).startswith("-")
         after, before = given.get(AFTER), given.get(BEFORE)
         rows = self.queryset
         if after:

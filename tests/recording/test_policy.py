@@ -23,7 +23,7 @@ def make_snapshot(**fields: Any) -> Snapshot:
     return replace(registry.snapshot(), **fields)
 
 
-def wanted(caller: Caller = HOLDER, route: str = "", *, closed: bool = False, **policy: object) -> bool:
+def wanted(caller: Caller = HOLDER, route: str = "", *, closed: bool = False, **policy: Any) -> bool:
     meter = Meter(make_arrival(), caller, route=route)
     meter.is_closed = closed
     snapshot = make_snapshot(recording=RecordingPolicy.read(policy))
@@ -48,7 +48,7 @@ def test_nothing_is_recorded_by_default() -> None:
         ({"keys": ["*"], "percent": 0}, False),
     ],
 )
-def test_the_setting_names_keys_and_routes(policy: dict[str, object], is_wanted: bool) -> None:
+def test_the_setting_names_keys_and_routes(policy: dict[str, Any], is_wanted: bool) -> None:
     assert wanted(route="fast", **policy) is is_wanted
 
 
