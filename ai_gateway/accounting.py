@@ -163,6 +163,7 @@ def _entry(meter: Meter, consumption: Consumption | None, cost: int | None) -> E
         first_byte_ms=None if first_byte_at is None else int((first_byte_at - began) * 1e3),
         first_token_ms=None if first_token_at is None else int((first_token_at - began) * 1e3),
         overhead_us=0 if sent_at is None else int((sent_at - began) * 1e6),
+        queued_ms=int(meter.queued * 1e3),
         bytes_in=len(call.body) if call is not None and isinstance(call.body, bytes) else 0,
         bytes_out=meter.bytes_out,
         input_tokens=tokens.input,

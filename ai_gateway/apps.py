@@ -26,6 +26,8 @@ class AIGatewayConfig(AppConfig):
             limits,
             notices,
             peers,
+            recorded,
+            recorder,
             refresher,
             registry,
             roster,
@@ -44,6 +46,7 @@ class AIGatewayConfig(AppConfig):
         registry.price_catalogue = GenAIPrices()
         refresher.refresher = refresher.Refresher(stored.read_version, key_store.write_used, stored.release)
         ledger.ledger = ledger.Ledger(ledger_store, Journal())
+        recorder.recorder = recorder.Recorder(recorded.store, recorded.release)
         limits.seed = seeding.spent
         statement.reader = statement.Reader(spending.of_caller, stored.release)
         changes.connect()

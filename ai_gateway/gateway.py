@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from time import perf_counter
 from weakref import WeakKeyDictionary
 
 from django.utils.module_loading import import_string
@@ -26,6 +27,7 @@ from ai_gateway import (
     mirrors,
     overload,
     peers,
+    recording,
     refresher,
     registry,
     routing,
@@ -69,15 +71,16 @@ async def handle(
         intake.check_head(arrival)
         # Before the body is read: a stranger's upload is not even received.
         caller = caller or await keys.identify(arrival, snapshot)
+        queued = 0.0
         if entrant is not None and not entrant.has_place:
-            await _enter(entrant, arrival, caller, snapshot)
+            queued = await _enter(entrant, arrival, caller, snapshot)
     except GatewayError as error:
         return refuse(error, arrival.dialect, arrival.request_id)
     except ClientDisconnected:
         raise
     except Exception:
         return refuse(failure(arrival), arrival.dialect, arrival.request_id)
-    meter = Meter(arrival, caller)
+    meter = Meter(arrival, caller, queued)
     live.begin(meter, loop)
     return await _measured(meter, snapshot, transport)
 
@@ -89,11 +92,14 @@ async def begin() -> Snapshot:
     return await refresher.begin()
 
 
-async def _enter(entrant: Entrant, arrival: Arrival, caller: Caller, snapshot: Snapshot) -> None:
-    """Take a place among the calls under way, or wait for one. Raises what _wait_for_place raises."""
+async def _enter(entrant: Entrant, arrival: Arrival, caller: Caller, snapshot: Snapshot) -> float:
+    """Take a place among the calls under way, or wait for one; give the seconds. Raises what _wait_for_place raises."""
     entrant.has_place = overload.calls.enter(snapshot.max_calls)
-    if not entrant.has_place:
-        await _wait_for_place(entrant, arrival, caller, snapshot)
+    if entrant.has_place:
+        return 0.0
+    began_at = perf_counter()
+    await _wait_for_place(entrant, arrival, caller, snapshot)
+    return perf_counter() - began_at
 
 
 async def _wait_for_place(entrant: Entrant, arrival: Arrival, caller: Caller, snapshot: Snapshot) -> None:
@@ -106,7 +112,7 @@ async def _wait_for_place(entrant: Entrant, arrival: Arrival, caller: Caller, sn
     waiter = overload.calls.line_up(overload.party_of(caller, arrival.client), snapshot.max_calls, queue.size)
     if waiter is None:
         raise too_many_calls()
-    meter = Meter(arrival, caller, is_queued=True)
+    meter, began_at = Meter(arrival, caller, is_queued=True), perf_counter()
     live.begin(meter)
     try:
         with entrant.waiting(arrival.fields):
@@ -121,6 +127,7 @@ async def _wait_for_place(entrant: Entrant, arrival: Arrival, caller: Caller, sn
         if entrant.has_place:
             live.end(meter)
         else:
+            meter.queued = perf_counter() - began_at
             accounting.finish(meter, snapshot)
 
 
@@ -144,12 +151,12 @@ async def _measured(meter: Meter, snapshot: Snapshot, transport: Transport) -> R
         meter.fail(error)
         reply = refuse(error, arrival.dialect, arrival.request_id)
     except ClientDisconnected:
-        accounting.finish(meter, snapshot)
+        _leave(meter, snapshot)
         raise
     except asyncio.CancelledError:
         error = live.ended_by(meter)
         if error is None:
-            accounting.finish(meter, snapshot)
+            _leave(meter, snapshot)
             raise
         meter.fail(error)
         reply = refuse(error, arrival.dialect, arrival.request_id)
@@ -161,7 +168,16 @@ async def _measured(meter: Meter, snapshot: Snapshot, transport: Transport) -> R
         meter.end_attempt()
         meter.status = reply.status
         return live.followed(reply, meter)
+    if snapshot.recording is not None and recording.is_wanted(meter, snapshot):
+        return recording.record(await accounting.account(reply, meter, snapshot), meter, snapshot.recording)
     return await accounting.account(reply, meter, snapshot)
+
+
+def _leave(meter: Meter, snapshot: Snapshot) -> None:
+    """Take a call into account whose caller has left before it was answered."""
+    if snapshot.recording is not None and recording.is_wanted(meter, snapshot):
+        recording.keep(meter, snapshot.recording)
+    accounting.finish(meter, snapshot)
 
 
 async def _serve(meter: Meter, snapshot: Snapshot, transport: Transport) -> Reply:

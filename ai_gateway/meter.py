@@ -98,6 +98,7 @@ class Entry(msgspec.Struct, kw_only=True):
     first_byte_ms: int | None = None
     first_token_ms: int | None = None
     overhead_us: int = 0
+    queued_ms: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
     input_tokens: int = 0
@@ -132,6 +133,8 @@ class Meter(msgspec.Struct):
 
     arrival: Arrival
     caller: Caller
+    queued: float = 0.0
+    """For how many seconds the call waited for a place."""
     call: Call | None = None
     route: str = ""
     variant: str = ""
@@ -210,6 +213,7 @@ class Meter(msgspec.Struct):
                 "model": self.target.model,
                 "status": status,
                 "error": code,
+                "at": round((began_at - self.arrival.received_at) * 1e3),
                 "ms": round((perf_counter() - began_at) * 1e3),
             }
         )

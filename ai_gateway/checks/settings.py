@@ -142,6 +142,28 @@ def is_breakers(value: Any) -> bool:
     )
 
 
+RECORDING_VALUES: Mapping[str, Callable[[Any], bool]] = {
+    "keys": lambda value: is_names(value),
+    "routes": lambda value: is_names(value),
+    "percent": lambda value: is_number(value) and 0 <= value <= 100,
+    "max_bytes": is_count,
+    "headers": lambda value: isinstance(value, bool),
+    "retention_days": lambda value: value is None or is_count(value),
+    "redact": lambda value: isinstance(value, str),
+}
+"""The keys of `BODY_LOGGING`, with what accepts their values."""
+
+
+def is_names(value: Any) -> bool:
+    """Whether it is a list or tuple of strings, which may be empty."""
+    return isinstance(value, list | tuple) and all(map(is_text, value))
+
+
+def is_recording(value: Any) -> bool:
+    """Whether it is what `RecordingPolicy` takes."""
+    return isinstance(value, Mapping) and are_accepted(value, RECORDING_VALUES)
+
+
 def is_capabilities(value: Any) -> bool:
     """Whether it is a mapping of patterns to rows that can be read."""
     if not is_mapping(value, lambda row: isinstance(row, Mapping)):
@@ -375,6 +397,12 @@ RULES: dict[str, Rule] = {
         accepts=lambda value: isinstance(value, str),
     ),
     "USAGE_STREAM_OPTIONS": _flag("ai_gateway.E100", "True"),
+    "BODY_LOGGING": Rule(
+        id="ai_gateway.E134",
+        expected=f"None, or a dict with keys out of {', '.join(RECORDING_VALUES)}",
+        example='{"keys": ["team-a"], "percent": 10, "retention_days": 14}',
+        accepts=lambda value: value is None or is_recording(value),
+    ),
     "RETRIES": Rule(
         id="ai_gateway.E029",
         expected="a dict with keys out of attempts, rounds, ambiguous, max_wait, percent and least",

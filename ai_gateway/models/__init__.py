@@ -14,6 +14,7 @@ from ai_gateway.models.keys import VirtualKey
 from ai_gateway.models.limits import Limit, LimitCounter, Reservation
 from ai_gateway.models.prices import Price
 from ai_gateway.models.providers import Provider, ProviderCredential
+from ai_gateway.models.recordings import RecordedCall
 from ai_gateway.models.routes import Route, RouteTarget, known_aliases
 from ai_gateway.models.usage import Live, UsageDaily, UsageRecord
 from ai_gateway.models.version import ConfigurationVersion
@@ -27,6 +28,7 @@ __all__ = [
     "Price",
     "Provider",
     "ProviderCredential",
+    "RecordedCall",
     "Reservation",
     "Route",
     "RouteTarget",

@@ -157,6 +157,9 @@ class UsageRecord(Spent):
     overhead_us = models.PositiveIntegerField(
         _("the gateway's own time (µs)"), default=0, help_text=_("From the request's arrival until it was sent on.")
     )
+    queued_ms = models.PositiveIntegerField(
+        _("waited for a place (ms)"), default=0, db_default=0, help_text=_("While the gateway was full.")
+    )
     bytes_in = count(_("bytes of the request"))
     bytes_out = count(_("bytes of the answer"))
 
@@ -185,6 +188,7 @@ class UsageRecord(Spent):
             models.Index(fields=["key", "started_at"], name="ai_gateway_usage_key"),
             models.Index(fields=["user", "started_at"], name="ai_gateway_usage_user"),
             models.Index(fields=["request_id"], name="ai_gateway_usage_request"),
+            models.Index(fields=["session", "started_at"], name="ai_gateway_usage_session"),
         ]
 
     def __str__(self) -> str:
