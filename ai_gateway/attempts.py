@@ -27,6 +27,7 @@ from ai_gateway import (
     health,
     idempotency,
     suitability,
+    traces,
 )
 from ai_gateway.calls import Reply, Target, UpstreamRequest
 from ai_gateway.concurrency import Send, limited
@@ -93,6 +94,8 @@ async def try_target(
     began_at = perf_counter()
     attempt = Attempt(meter.call, meter, snapshot, target, number)
     attempt.is_last = is_last
+    if traces.sampler is not None and meter.trace is not None:
+        attempt.call = traces.carried(attempt.call, meter.trace, traces.span_id(meter.id, len(meter.trail) + 1))
     attempt.is_probe = breakers.begin(target)
     try:
         reply = await run(attempt, transport, planned)

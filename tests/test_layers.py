@@ -15,7 +15,7 @@ PACKAGE = ROOT / "ai_gateway"
 LAYERS = (
     "errors calls sse protocols credentials crypto cors bodies server charges finishing cooldowns deadlines traffic "
     "money spans signals patterns bulkheads open_files __version__",
-    "overload consumption estimates allowances model_names breakers failures",
+    "traces overload consumption estimates allowances model_names breakers failures",
     "tariff retries facts",
     "price_columns",
     "pricing listeners conditions",
@@ -66,6 +66,7 @@ APART = (
 NO_DJANGO = [
     "errors",
     "calls",
+    "traces",
     "patterns",
     "sse",
     "protocols",

@@ -38,7 +38,7 @@ class UsageRecordAdmin(ExportAdmin, UsageAdmin):
     search_help_text = _("A request id, or the beginning of a user's name.")
     ordering = ("-started_at", "-pk")
     fieldsets = (
-        (None, {"fields": ("when_exactly", "ended", "error_code", "request_id", "upstream_id")}),
+        (None, {"fields": ("when_exactly", "ended", "error_code", "request_id", "upstream_id", "trace_id")}),
         (_("What it used"), {"fields": ("buckets", "units", "cost_exact", "service_tier", "is_estimated")}),
         (_("Who"), {"fields": ("key_shown", "user_shown", "group_shown")}),
         (_("What"), {"fields": ("asked", "model", "route", "served_by", "is_stream", "variant", "is_mirror")}),
