@@ -32,7 +32,7 @@ from ai_gateway.errors import ClientDisconnected, MethodNotAllowed
 from ai_gateway.guard import Guard, Receive, Send, Watch, unchunked
 from ai_gateway.intake import client_of, has_body, is_api_path, read_arrival
 from ai_gateway.lifespan import LOOP, TRANSPORT, WATCH, Lifespan
-from ai_gateway.refusals import refuse
+from ai_gateway.refusals import refuse_request
 from ai_gateway.site import SiteExchange
 
 Scope = dict[str, Any]
@@ -140,7 +140,7 @@ class GatewayApplication:
             # The watch cancels this task when the caller is gone or the time for the call is over. Anybody else who
             # does (the server) means it.
             if guard.ended_by is not None and not guard.has_begun:
-                await guard.reply(refuse(guard.ended_by, arrival.dialect, arrival.request_id), arrival)
+                await guard.reply(refuse_request(guard.ended_by, arrival), arrival)
             elif not guard.is_gone:
                 raise
         finally:
@@ -153,7 +153,7 @@ async def _answer(arrival: Arrival) -> Reply:
     """Answer one of the LOCAL_PATHS."""
     if arrival.method not in ("GET", "HEAD"):
         error = MethodNotAllowed(f"{arrival.method[:32]} is not possible here. Use GET.")
-        return refuse(error, arrival.dialect, arrival.request_id)
+        return refuse_request(error, arrival)
     if arrival.path == "/health":
         return health.alive(arrival.request_id)
     if arrival.path == "/health/ready":

@@ -163,7 +163,7 @@ async def run(attempt: Attempt, transport: Transport, planned: Plan = plan) -> R
     send = provider.send or transport.send
     if provider.max_concurrency is not None:
         send = await limited(provider, send, meter, may_wait=attempt.is_last)
-    attempt.sent_at = meter.sent_at = perf_counter()
+    meter.sent_at = perf_counter()
     exchange = _exchange(attempt, hop, send, request)
     if attempt.deadline is not None:
         exchange = deadlines.kept(exchange, attempt.deadline)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from time import perf_counter
 from weakref import WeakKeyDictionary
 
 from django.utils.module_loading import import_string
@@ -27,6 +28,7 @@ from ai_gateway import (
     refresher,
     registry,
     routing,
+    server_timing,
     statement,
     suitability,
 )
@@ -35,7 +37,7 @@ from ai_gateway.conf import settings
 from ai_gateway.errors import ClientDisconnected, Draining, GatewayError, InternalError, Overloaded
 from ai_gateway.meter import Meter
 from ai_gateway.overload import Entrant
-from ai_gateway.refusals import refuse, status_of
+from ai_gateway.refusals import refuse_request, status_of
 from ai_gateway.registry import Snapshot
 from ai_gateway.transports import Transport
 
@@ -61,22 +63,26 @@ async def handle(
         intake.check_head(arrival)
         # Before the body is read: a stranger's upload is not even received.
         caller = caller or await keys.identify(arrival, snapshot)
+        queued = 0.0
         if entrant is not None and not entrant.has_place:
-            await _enter(entrant, arrival, caller, snapshot)
+            queued = await _enter(entrant, arrival, caller, snapshot)
     except GatewayError as error:
-        return refuse(error, arrival.dialect, arrival.request_id)
+        return refuse_request(error, arrival)
     except ClientDisconnected:
         raise
     except Exception:
-        return refuse(failure(arrival), arrival.dialect, arrival.request_id)
-    return await _measured(Meter(arrival, caller), snapshot, transport)
+        return refuse_request(failure(arrival), arrival)
+    return await _measured(Meter(arrival, caller, queued), snapshot, transport)
 
 
-async def _enter(entrant: Entrant, arrival: Arrival, caller: Caller, snapshot: Snapshot) -> None:
-    """Take a place among the calls under way, or wait for one. Raises what _wait_for_place raises."""
+async def _enter(entrant: Entrant, arrival: Arrival, caller: Caller, snapshot: Snapshot) -> float:
+    """Take a place among the calls under way, or wait for one; give the seconds. Raises what _wait_for_place raises."""
     entrant.has_place = overload.calls.enter(snapshot.max_calls)
-    if not entrant.has_place:
-        await _wait_for_place(entrant, arrival, caller, snapshot)
+    if entrant.has_place:
+        return 0.0
+    began_at = perf_counter()
+    await _wait_for_place(entrant, arrival, caller, snapshot)
+    return perf_counter() - began_at
 
 
 async def _wait_for_place(entrant: Entrant, arrival: Arrival, caller: Caller, snapshot: Snapshot) -> None:
@@ -89,7 +95,7 @@ async def _wait_for_place(entrant: Entrant, arrival: Arrival, caller: Caller, sn
     waiter = overload.calls.line_up(overload.party_of(caller, arrival.client), snapshot.max_calls, queue.size)
     if waiter is None:
         raise too_many_calls()
-    meter = Meter(arrival, caller)
+    meter, began_at = Meter(arrival, caller), perf_counter()
     try:
         with entrant.waiting(arrival.fields):
             entrant.has_place = await overload.calls.wait(waiter, queue.seconds)
@@ -101,6 +107,7 @@ async def _wait_for_place(entrant: Entrant, arrival: Arrival, caller: Caller, sn
         raise
     finally:
         if not entrant.has_place:
+            meter.queued = perf_counter() - began_at
             accounting.finish(meter, snapshot)
 
 
@@ -111,14 +118,14 @@ async def _measured(meter: Meter, snapshot: Snapshot, transport: Transport) -> R
         reply = await _serve(meter, snapshot, transport)
     except GatewayError as error:
         meter.fail(error)
-        reply = refuse(error, arrival.dialect, arrival.request_id)
+        reply = refuse_request(error, arrival, sent_at=meter.sent_at, queued=meter.queued)
     except (ClientDisconnected, asyncio.CancelledError):
         accounting.finish(meter, snapshot)
         raise
     except Exception:
         failed = failure(arrival)
         meter.fail(failed)
-        reply = refuse(failed, arrival.dialect, arrival.request_id)
+        reply = refuse_request(failed, arrival, sent_at=meter.sent_at, queued=meter.queued)
     if not snapshot.is_measured:
         meter.end_attempt()
         return reply
@@ -131,10 +138,10 @@ async def _serve(meter: Meter, snapshot: Snapshot, transport: Transport) -> Repl
     call = meter.call = await intake.read_call(arrival, snapshot)
     if statement.is_asked(call):
         meter.is_closed = True  # To ask what was used is no use.
-        return await statement.answer(call, caller, snapshot)
+        return _timed(await statement.answer(call, caller, snapshot), meter)
     if listing.is_asked(call):
         meter.is_closed = True  # Nobody is asked for anything that costs, and clients ask for the list all the time.
-        return await listing.answer(call, caller, snapshot, transport)
+        return _timed(await listing.answer(call, caller, snapshot, transport), meter)
     meter.route = routing.route_of(call, snapshot) or ""
     targets = access.permitted(call, caller, routing.resolve(call, snapshot), snapshot)
     rule = snapshot.rules.get(meter.route)
@@ -144,6 +151,12 @@ async def _serve(meter: Meter, snapshot: Snapshot, transport: Transport) -> Repl
     if rule is not None and rule.continues_streams:
         return await continuation.ask(meter, targets, snapshot, transport)
     return await attempts.ask(meter, targets, snapshot, transport)
+
+
+def _timed(reply: Reply, meter: Meter) -> Reply:
+    """Tell in an answer of the gateway's own where its time went."""
+    reply.headers.append(server_timing.header(meter.arrival.received_at, queued=meter.queued))
+    return reply
 
 
 def _chosen(meter: Meter, call: Call, targets: Sequence[Target], snapshot: Snapshot) -> Sequence[Target]:

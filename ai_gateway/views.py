@@ -24,7 +24,7 @@ from ai_gateway.calls import Arrival, IncomingBody, Reply
 from ai_gateway.errors import ClientDisconnected, GatewayError, InternalError, MethodNotAllowed, PermissionDenied
 from ai_gateway.intake import client_of, read_arrival, request_id, too_large
 from ai_gateway.protocols import DIALECTS
-from ai_gateway.refusals import refuse
+from ai_gateway.refusals import refuse, refuse_request
 from ai_gateway.responses import EventStreamResponse
 
 CLEANUP = "ai_gateway.cleanup"
@@ -55,7 +55,7 @@ async def api(request: HttpRequest, path: str) -> HttpResponseBase:
     arrival = _read(request, f"/{path}")
     refusal: GatewayError | None = request.scope.get(REFUSAL)
     if refusal is not None:
-        return await _respond(request, refuse(refusal, arrival.dialect, arrival.request_id))
+        return await _respond(request, refuse_request(refusal, arrival))
     transport = gateway.transport_of(asyncio.get_running_loop())
     try:
         reply = await gateway.handle(arrival, transport, entrant=request.scope.get(ENTRANT))
