@@ -27,6 +27,7 @@ class AIGatewayConfig(AppConfig):
             spending,
             statement,
             stored,
+            telemetry,
         )
         from ai_gateway.journal import Journal
         from ai_gateway.key_cache import KeyCache
@@ -41,5 +42,6 @@ class AIGatewayConfig(AppConfig):
         limits.seed = seeding.spent
         statement.reader = statement.Reader(spending.of_caller, stored.release)
         changes.connect()
+        telemetry.connect()
         setting_changed.connect(registry.forget, dispatch_uid="ai_gateway.registry")
         setting_changed.connect(limits.forget, dispatch_uid="ai_gateway.limits")

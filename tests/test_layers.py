@@ -41,7 +41,7 @@ LAYERS = (
     "mirrors continuation",
     "gateway",
     "lifespan responses explanation interchange price_sync",
-    "views probe litellm",
+    "views probe litellm telemetry",
     "inprocess snippets",
     "trial",
     "site urls checks",
