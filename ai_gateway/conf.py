@@ -134,6 +134,12 @@ class Settings:
         return self._get("METRICS_TOKEN", None)  # type: ignore[no-any-return]
 
     @property
+    def METRICS(self) -> bool | Sequence[str]:
+        """Whether metrics are collected and shown at `/metrics`, for staff users and the METRICS_TOKEN; or a list of
+        networks that may read them without: `["10.0.0.0/8"]`. It needs the extra `prometheus`."""
+        return self._get("METRICS", False)  # type: ignore[no-any-return]
+
+    @property
     def CAPABILITIES(self) -> Mapping[str, Mapping[str, Any]]:
         """What models can do, where the built-in table does not know or errs, by "provider/model" with `*` for
         anything: `{"our-gpu/*": {"images": False}}`. The columns are in docs/capabilities.md."""

@@ -203,6 +203,11 @@ def transport_of(loop: asyncio.AbstractEventLoop) -> Transport:
     return found
 
 
+def transports() -> list[Transport]:
+    """List the transports of all event loops."""
+    return list(_transports.values())
+
+
 def new_transport() -> Transport:
     """Make a transport as the settings say. Whoever asks for one closes it."""
     entry = settings.TRANSPORT

@@ -7,9 +7,16 @@ not written down is not told either: calls of strangers that led nowhere, and al
 
 from __future__ import annotations
 
+from importlib import import_module
+from importlib.util import find_spec
+
+from ai_gateway.conf import settings
 from ai_gateway.telemetry import logs
 
 
 def connect() -> None:
-    """Have those listen that are switched on."""
+    """Have those listen that are switched on. What needs a package is imported only then, and only if that is there:
+    the checks say so if it is not."""
     logs.connect()
+    if settings.METRICS and find_spec("prometheus_client") is not None:
+        import_module("ai_gateway.telemetry.prometheus").connect()
