@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+import os
 
 from django.core.checks import CheckMessage, Warning, register
 
+from ai_gateway import telemetry
 from ai_gateway.checks.settings import TAG, is_sound
 from ai_gateway.conf import settings
 
@@ -15,7 +16,7 @@ def check_metrics(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     """Check that metrics can be collected, if that is wanted."""
     if not is_sound("METRICS") or not settings.METRICS:
         return []
-    if find_spec("prometheus_client") is None:
+    if not telemetry.has_prometheus():
         return [
             Warning(
                 "METRICS of AI_GATEWAY is set, and the package that collects them is not installed: there are none.",
@@ -24,6 +25,26 @@ def check_metrics(app_configs: object, **kwargs: object) -> list[CheckMessage]:
             )
         ]
     return _hears_of_calls("METRICS of AI_GATEWAY is set")
+
+
+@register(TAG)
+def check_opentelemetry(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+    """Check that what the variables of OpenTelemetry want can be sent."""
+    signals = telemetry.otlp_signals()
+    if not signals:
+        return []
+    what = f"The environment has OpenTelemetry send {' and '.join(signals)}"
+    protocol = os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "").strip()
+    if telemetry.has_opentelemetry() and protocol in ("", "http/protobuf"):
+        return _hears_of_calls(what)
+    reason = f"by {protocol}" if telemetry.has_opentelemetry() else "and its packages are not installed"
+    return [
+        Warning(
+            f"{what}, {reason}: the gateway sends OTLP over HTTP, with the extra otel.",
+            hint='pip install "django-ai-gateway[otel]", and OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf.',
+            id="ai_gateway.W132",
+        )
+    ]
 
 
 def _hears_of_calls(what: str) -> list[CheckMessage]:

@@ -10,8 +10,7 @@ them up. That rather than to have each worker answer for itself: behind one port
 counters must not go back when a worker is replaced. A worker that has had a call then looks every few seconds at what
 there is at the moment.
 
-There is a bounded number of series. A model becomes a label if a route leads to it, or if its provider has answered for
-it; names that callers make up, and everything beyond MAX_MODELS, are `other`.
+There is a bounded number of series: see `labels.py`, and `retelling.py` for endpoints and kinds of failures.
 """
 
 from __future__ import annotations
@@ -26,16 +25,14 @@ from typing import Any
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from ai_gateway import __version__, breakers, gateway, ledger, overload, registry, scraping
+from ai_gateway import __version__, breakers, gateway, ledger, overload, scraping
 from ai_gateway.allowances import LimitRule
 from ai_gateway.calls import Target
+from ai_gateway.labels import Names
 from ai_gateway.meter import Entry
 from ai_gateway.money import dollars
-from ai_gateway.retelling import OTHER, attempts_of, endpoint_of
+from ai_gateway.retelling import attempts_of, endpoint_of
 from ai_gateway.signals import call_finished, limit_reached
-
-MAX_MODELS = 500
-"""Pairs of a provider and a model that become labels."""
 
 SAMPLE = 5.0
 """Seconds between two looks at what there is at the moment, in a process that others answer for."""
@@ -140,37 +137,6 @@ LEDGER = Counter(
 )
 
 
-class Names:
-    """Which names of providers and models become labels."""
-
-    def __init__(self) -> None:
-        self._known: set[tuple[str, str]] = set()
-        self._snapshot: registry.Snapshot | None = None
-        self._routed: frozenset[tuple[str, str]] = frozenset()
-
-    def of(self, provider: str, model: str, *, has_answered: bool = False) -> tuple[str, str]:
-        """Give the labels of a target. A model is known from its first answer on."""
-        snapshot = registry.snapshot()
-        if snapshot is not self._snapshot:
-            self._snapshot, self._routed = snapshot, _routed(snapshot)
-        if provider not in snapshot.providers:
-            return (OTHER, OTHER) if provider else ("", "")
-        pair = (provider, model)
-        if pair in self._known:
-            return pair
-        is_one = not model or has_answered or pair in self._routed
-        if not is_one or len(self._known) >= MAX_MODELS:
-            return provider, OTHER
-        self._known.add(pair)
-        return pair
-
-
-def _routed(snapshot: registry.Snapshot) -> frozenset[tuple[str, str]]:
-    """List the targets that routes lead to."""
-    found = (target for targets in snapshot.routes.values() for target in targets)
-    return frozenset((target.provider, target.model or "") for target in found)
-
-
 names = Names()
 
 
@@ -184,8 +150,7 @@ def connect() -> None:
 def hear(entry: Entry, **_: object) -> None:
     """Count a finished call."""
     sampler.begin()
-    has_answered = entry.first_byte_ms is not None and 200 <= entry.status < 400
-    model = names.of(entry.provider, entry.served_model, has_answered=has_answered)
+    model = names.of_call(entry)
     if entry.is_mirror:
         MIRRORED.labels(*model).inc()
     else:
