@@ -1,4 +1,4 @@
-"""Which names of providers and models become labels of metrics? As few as can be: each is a series for somebody to keep.
+"""Which names of providers and models become labels of metrics? As few as can be: each makes a series.
 
 A model is known if a route leads to it, or if its provider has answered for it. Names that callers make up, and
 everything beyond MAX_MODELS, are `other`. What is known is known to this process.

@@ -33,6 +33,7 @@ from typing import Any
 from ai_gateway import gateway, health, ledger, open_files, refresher
 from ai_gateway.conf import settings
 from ai_gateway.guard import Watch
+from ai_gateway.signals import process_ends
 
 logger = logging.getLogger("ai_gateway")
 
@@ -129,4 +130,5 @@ def _end() -> None:
     """End the threads, after they have written down what they know."""
     if ledger.ledger is not None:
         ledger.ledger.stop()
+    process_ends.send_robust(None)
     refresher.end()

@@ -43,6 +43,7 @@ KINDS = {
     "upstream_timeout": "timeout",
     "deadline_exceeded": "deadline",
     "upstream_auth_error": "credential",
+    "provider_not_configured": "unconfigured",
     **dict.fromkeys(("provider_busy", "upstream_pool_timeout"), "busy"),
     **dict.fromkeys(("context_length_exceeded", "content_policy_violation", "model_not_found"), "unsuitable"),
     **dict.fromkeys(("unsupported_value", "unsupported_dialect", "price_unknown"), "unsuitable"),

@@ -126,7 +126,7 @@ if flag("HTTPS"):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_SSL_REDIRECT = True
     # A redirect would not unsend the credential, and a client of an API does not expect one.
-    SECURE_REDIRECT_EXEMPT = [r"^(v1|v1beta|health)(/|$)", r"^api/hello$"]
+    SECURE_REDIRECT_EXEMPT = [r"^(v1|v1beta|health|metrics)(/|$)", r"^api/hello$"]
     SECURE_HSTS_SECONDS = 365 * 24 * 60 * 60
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True

@@ -7,15 +7,15 @@ the provider (`traces.py`), so that nothing of this costs the call anything but 
 
 What was asked and answered is in none of it: the gateway does not keep it.
 
-The conventions are marked as in development, and the package that had their names does not have them any more. So the
-names stand here. In them `input_tokens` are all tokens of a prompt, those of the cache included; here they are disjoint.
+The conventions are in development, and the package that had their names does not have them any more: so they stand
+here. Their `input_tokens` are all tokens of a prompt, those of the cache included; the gateway's buckets are disjoint.
 """
 
 from __future__ import annotations
 
 import atexit
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -44,7 +44,7 @@ from ai_gateway.labels import Names
 from ai_gateway.meter import Entry
 from ai_gateway.money import dollars
 from ai_gateway.retelling import Attempted, attempts_of, operation_of
-from ai_gateway.signals import call_finished
+from ai_gateway.signals import call_finished, process_ends
 from ai_gateway.traces import Trace
 
 SCOPE = "ai_gateway"
@@ -76,10 +76,17 @@ def connect(signals: Sequence[str]) -> None:
     if "traces" in signals:
         traces.sampler = Sampler()
         call_finished.connect(spans.hear, Entry, dispatch_uid="ai_gateway.telemetry.opentelemetry.traces")
-        atexit.register(spans.close)
+        close_at_end(spans.close)
     if "metrics" in signals:
         call_finished.connect(measures.hear, Entry, dispatch_uid="ai_gateway.telemetry.opentelemetry.metrics")
-        atexit.register(measures.close)
+        close_at_end(measures.close)
+
+
+def close_at_end(close: Callable[[], None]) -> None:
+    """Have something closed when the process ends, whichever way it tells of that: a server that was ended by a signal
+    ends the process by it, and one without a lifespan says nothing before."""
+    process_ends.connect(lambda **_: close(), dispatch_uid=f"ai_gateway.telemetry.{close!r}", weak=False)
+    atexit.register(close)
 
 
 class Sampler:
@@ -168,8 +175,9 @@ class Spans:
 
     def close(self) -> None:
         """Send what is left."""
-        if "_provider" in vars(self):
-            within_seconds(self._provider.shutdown)
+        provider: TracerProvider | None = vars(self).pop("_provider", None)
+        if provider is not None:
+            within_seconds(provider.shutdown)
 
 
 def known(**attributes: Any) -> Attributes:
@@ -311,8 +319,10 @@ class Measures:
 
     def close(self) -> None:
         """Send what is left."""
-        if "_provider" in vars(self):
-            within_seconds(self._provider.shutdown)
+        provider: MeterProvider | None = vars(self).pop("_provider", None)
+        if provider is not None:
+            vars(self).pop("_instruments", None)
+            within_seconds(provider.shutdown)
 
 
 def kind_of(entry: Entry) -> str:
@@ -348,7 +358,7 @@ class Instruments:
         self.cost = meter.create_counter("ai_gateway.cost", "{USD}", "What calls cost.")
 
 
-def within_seconds(close: Any) -> None:
+def within_seconds(close: Callable[[], None]) -> None:
     """Close, but do not wait long: a collector that is away would keep the process from ending."""
     thread = threading.Thread(target=close, name="ai-gateway-telemetry", daemon=True)
     thread.start()
