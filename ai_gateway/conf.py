@@ -130,7 +130,8 @@ class Settings:
 
     @property
     def METRICS_TOKEN(self) -> str | None:
-        """A bearer token that opens `/health/providers`, as `env:`, `file:` or literal; staff users need none."""
+        """A bearer token that opens `/health/providers` and `/metrics`, as `env:`, `file:` or literal; staff users need
+        none."""
         return self._get("METRICS_TOKEN", None)  # type: ignore[no-any-return]
 
     @property

@@ -100,8 +100,8 @@ def attempts_of(entry: Entry) -> list[Attempted]:
 
 def _tried(told: Mapping[str, Any], after: int, entry: Entry) -> Attempted:
     error, status = str(told.get("error") or ""), int(told.get("status") or 0)
-    begin = int(told.get("at", after))
-    end = begin + int(told["ms"]) if "ms" in told else entry.duration_ms
+    begin = min(int(told.get("at", after)), entry.duration_ms)  # These are rounded, each by itself.
+    end = min(begin + int(told["ms"]), entry.duration_ms) if "ms" in told else entry.duration_ms
     kind = kind_of(status, error) if "ms" in told else ""
     return Attempted(str(told.get("provider")), str(told.get("model") or ""), status, error, kind, begin, end)
 

@@ -10,6 +10,8 @@ from ai_gateway import telemetry
 from ai_gateway.checks.settings import TAG, is_sound
 from ai_gateway.conf import settings
 
+NOT_INSTALLED = "ai_gateway.W132"
+
 
 @register(TAG)
 def check_metrics(app_configs: object, **kwargs: object) -> list[CheckMessage]:
@@ -21,7 +23,7 @@ def check_metrics(app_configs: object, **kwargs: object) -> list[CheckMessage]:
             Warning(
                 "METRICS of AI_GATEWAY is set, and the package that collects them is not installed: there are none.",
                 hint='pip install "django-ai-gateway[prometheus]", or remove "METRICS".',
-                id="ai_gateway.W131",
+                id=NOT_INSTALLED,
             )
         ]
     return _hears_of_calls("METRICS of AI_GATEWAY is set")
@@ -42,7 +44,7 @@ def check_opentelemetry(app_configs: object, **kwargs: object) -> list[CheckMess
         Warning(
             f"{what}, {reason}: the gateway sends OTLP over HTTP, with the extra otel.",
             hint='pip install "django-ai-gateway[otel]", and OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf.',
-            id="ai_gateway.W132",
+            id=NOT_INSTALLED,
         )
     ]
 

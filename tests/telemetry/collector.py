@@ -27,10 +27,10 @@ class Span(NamedTuple):
 
 
 class Point(NamedTuple):
-    """One series of a metric: its attributes, and of a histogram the count and the sum."""
+    """One series of a metric: its attributes, and of a histogram how much there was, and its sum."""
 
     attributes: dict[str, Any]
-    count: int
+    number: int
     sum: float
 
 

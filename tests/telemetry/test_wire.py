@@ -227,11 +227,11 @@ def assert_measures(metrics: dict[str, list[Point]], rows: list[dict[str, Any]])
         "output": sum(row["output_tokens"] + row["reasoning_tokens"] for row in rows),
     }
     request = metrics["gen_ai.server.request.duration"]
-    assert sum(point.count for point in request) == len(rows)
+    assert sum(point.number for point in request) == len(rows)
     assert sum(point.sum for point in request) == pytest.approx(sum(row["duration_ms"] for row in rows) / 1e3)
     assert {point.attributes.get("gen_ai.request.model") for point in request} == {"gpt-5-mini", "other", None}
     first = [row["first_token_ms"] for row in rows if row["first_token_ms"] is not None]
-    assert sum(point.count for point in metrics["gen_ai.server.time_to_first_token"]) == len(first)
+    assert sum(point.number for point in metrics["gen_ai.server.time_to_first_token"]) == len(first)
     assert "gen_ai.server.time_per_output_token" in metrics
     (cost,) = metrics["ai_gateway.cost"]
     assert cost.sum == pytest.approx(sum(row["cost_nanos"] or 0 for row in rows) / 1e9)
