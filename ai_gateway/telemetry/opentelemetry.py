@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import atexit
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -76,17 +77,21 @@ def connect(signals: Sequence[str]) -> None:
     if "traces" in signals:
         traces.sampler = Sampler()
         call_finished.connect(spans.hear, Entry, dispatch_uid="ai_gateway.telemetry.opentelemetry.traces")
-        close_at_end(spans.close)
     if "metrics" in signals:
         call_finished.connect(measures.hear, Entry, dispatch_uid="ai_gateway.telemetry.opentelemetry.metrics")
-        close_at_end(measures.close)
-
-
-def close_at_end(close: Callable[[], None]) -> None:
-    """Have something closed when the process ends, whichever way it tells of that: a server that was ended by a signal
-    ends the process by it, and one without a lifespan says nothing before."""
-    process_ends.connect(lambda **_: close(), dispatch_uid=f"ai_gateway.telemetry.{close!r}", weak=False)
+    # A server that was ended by a signal ends the process by it, and one without a lifespan says nothing before.
+    process_ends.connect(close, dispatch_uid="ai_gateway.telemetry.opentelemetry")
     atexit.register(close)
+
+
+def close(**_: object) -> None:
+    """Send what is left, but do not wait long: a collector that is away must not keep the process from ending."""
+    threads = [threading.Thread(target=each.close, daemon=True) for each in (spans, measures)]
+    for thread in threads:
+        thread.start()
+    until = time.monotonic() + LAST_SECONDS
+    for thread in threads:
+        thread.join(max(until - time.monotonic(), 0.0))
 
 
 class Sampler:
@@ -177,7 +182,7 @@ class Spans:
         """Send what is left."""
         provider: TracerProvider | None = vars(self).pop("_provider", None)
         if provider is not None:
-            within_seconds(provider.shutdown)
+            provider.shutdown()
 
 
 def known(**attributes: Any) -> Attributes:
@@ -322,7 +327,7 @@ class Measures:
         provider: MeterProvider | None = vars(self).pop("_provider", None)
         if provider is not None:
             vars(self).pop("_instruments", None)
-            within_seconds(provider.shutdown)
+            provider.shutdown()
 
 
 def kind_of(entry: Entry) -> str:
@@ -356,13 +361,6 @@ class Instruments:
         )
         self.overhead = seconds("ai_gateway.overhead", "The gateway's own time until a call was sent on.", OWN_SECONDS)
         self.cost = meter.create_counter("ai_gateway.cost", "{USD}", "What calls cost.")
-
-
-def within_seconds(close: Callable[[], None]) -> None:
-    """Close, but do not wait long: a collector that is away would keep the process from ending."""
-    thread = threading.Thread(target=close, name="ai-gateway-telemetry", daemon=True)
-    thread.start()
-    thread.join(LAST_SECONDS)
 
 
 spans, measures = Spans(), Measures()
