@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from ai_gateway import estimates, health, live, money, ratelimits, unpriced
+from ai_gateway import estimates, health, live, money, ratelimits, traces, unpriced
 from ai_gateway import ledger as ledgers
 from ai_gateway.calls import Reply, ReplyBody, below_version
 from ai_gateway.consumption import NOTHING, UNUSED, Consumption, together
@@ -187,6 +187,8 @@ def _entry(meter: Meter, consumption: Consumption | None, cost: int | None) -> E
         entry.metadata = dict(caller.metadata)
     if not TRACKED.keys().isdisjoint(arrival.fields):
         _add_tracking(entry, arrival.fields)
+    if traces.sampler is not None or traces.TRACEPARENT in arrival.fields:
+        _add_trace(entry, meter)
     return entry
 
 
@@ -207,6 +209,11 @@ def _add_what_is_rare(entry: Entry, consumption: Consumption) -> None:
 def _add_tracking(entry: Entry, fields: Mapping[bytes, bytes]) -> None:
     for header in TRACKED.keys() & fields.keys():
         setattr(entry, TRACKED[header], cut(fields[header].decode("utf-8", "replace")))
+
+
+def _add_trace(entry: Entry, meter: Meter) -> None:
+    if meter.trace is not None:
+        entry.trace_id, entry.parent_span_id, entry.is_sampled = meter.trace
 
 
 @lru_cache(maxsize=1024)

@@ -35,6 +35,7 @@ class AIGatewayConfig(AppConfig):
             spending,
             statement,
             stored,
+            telemetry,
         )
         from ai_gateway.journal import Journal
         from ai_gateway.key_cache import KeyCache
@@ -54,6 +55,7 @@ class AIGatewayConfig(AppConfig):
         gossip.connect()
         breakers.listeners.append(notices.tell_of_breaker)
         breaker_events.connect()
+        telemetry.connect()
         setting_changed.connect(registry.forget, dispatch_uid="ai_gateway.registry")
         setting_changed.connect(limits.forget, dispatch_uid="ai_gateway.limits")
         setting_changed.connect(peers.forget, dispatch_uid="ai_gateway.peers")

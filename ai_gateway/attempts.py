@@ -27,6 +27,7 @@ from ai_gateway import (
     health,
     idempotency,
     suitability,
+    traces,
 )
 from ai_gateway.calls import Reply, Target, UpstreamRequest
 from ai_gateway.concurrency import Send, limited
@@ -93,6 +94,8 @@ async def try_target(
     began_at = perf_counter()
     attempt = Attempt(meter.call, meter, snapshot, target, number)
     attempt.is_last = is_last
+    if traces.sampler is not None and meter.trace is not None:
+        attempt.call = traces.carried(attempt.call, meter.trace, traces.span_id(meter.id, len(meter.trail) + 1))
     attempt.is_probe = breakers.begin(target)
     try:
         reply = await run(attempt, transport, planned)
@@ -160,7 +163,7 @@ async def run(attempt: Attempt, transport: Transport, planned: Plan = plan) -> R
     send = provider.send or transport.send
     if provider.max_concurrency is not None:
         send = await limited(provider, send, meter, may_wait=attempt.is_last)
-    attempt.sent_at = meter.sent_at = perf_counter()
+    meter.sent_at = perf_counter()
     exchange = _exchange(attempt, hop, send, request)
     if attempt.deadline is not None:
         exchange = deadlines.kept(exchange, attempt.deadline)

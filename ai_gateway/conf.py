@@ -136,8 +136,15 @@ class Settings:
 
     @property
     def METRICS_TOKEN(self) -> str | None:
-        """A bearer token that opens `/health/providers`, as `env:`, `file:` or literal; staff users need none."""
+        """A bearer token that opens `/health/providers` and `/metrics`, as `env:`, `file:` or literal; staff users need
+        none."""
         return self._get("METRICS_TOKEN", None)  # type: ignore[no-any-return]
+
+    @property
+    def METRICS(self) -> bool | Sequence[str]:
+        """Whether metrics are collected and shown at `/metrics`, for staff users and the METRICS_TOKEN; or a list of
+        networks that may read them without: `["10.0.0.0/8"]`. It needs the extra `prometheus`."""
+        return self._get("METRICS", False)  # type: ignore[no-any-return]
 
     @property
     def CAPABILITIES(self) -> Mapping[str, Mapping[str, Any]]:

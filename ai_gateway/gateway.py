@@ -31,6 +31,7 @@ from ai_gateway import (
     refresher,
     registry,
     routing,
+    server_timing,
     statement,
     suitability,
 )
@@ -40,7 +41,7 @@ from ai_gateway.conf import settings
 from ai_gateway.errors import ClientDisconnected, Draining, GatewayError, InternalError, Overloaded
 from ai_gateway.meter import Meter
 from ai_gateway.overload import Entrant
-from ai_gateway.refusals import refuse, status_of
+from ai_gateway.refusals import refuse_request, status_of
 from ai_gateway.registry import Snapshot
 from ai_gateway.transports import Transport
 
@@ -75,11 +76,11 @@ async def handle(
         if entrant is not None and not entrant.has_place:
             queued = await _enter(entrant, arrival, caller, snapshot)
     except GatewayError as error:
-        return refuse(error, arrival.dialect, arrival.request_id)
+        return refuse_request(error, arrival)
     except ClientDisconnected:
         raise
     except Exception:
-        return refuse(failure(arrival), arrival.dialect, arrival.request_id)
+        return refuse_request(failure(arrival), arrival)
     meter = Meter(arrival, caller, queued)
     live.begin(meter, loop)
     return await _measured(meter, snapshot, transport)
@@ -149,7 +150,7 @@ async def _measured(meter: Meter, snapshot: Snapshot, transport: Transport) -> R
         reply = await _serve(meter, snapshot, transport)
     except GatewayError as error:
         meter.fail(error)
-        reply = refuse(error, arrival.dialect, arrival.request_id)
+        reply = refuse_request(error, arrival, sent_at=meter.sent_at, queued=meter.queued)
     except ClientDisconnected:
         _leave(meter, snapshot)
         raise
@@ -159,11 +160,11 @@ async def _measured(meter: Meter, snapshot: Snapshot, transport: Transport) -> R
             _leave(meter, snapshot)
             raise
         meter.fail(error)
-        reply = refuse(error, arrival.dialect, arrival.request_id)
+        reply = refuse_request(error, arrival, sent_at=meter.sent_at, queued=meter.queued)
     except Exception:
         failed = failure(arrival)
         meter.fail(failed)
-        reply = refuse(failed, arrival.dialect, arrival.request_id)
+        reply = refuse_request(failed, arrival, sent_at=meter.sent_at, queued=meter.queued)
     if not snapshot.is_measured:
         meter.end_attempt()
         meter.status = reply.status
@@ -186,10 +187,10 @@ async def _serve(meter: Meter, snapshot: Snapshot, transport: Transport) -> Repl
     call = meter.call = await intake.read_call(arrival, snapshot)
     if statement.is_asked(call):
         meter.is_closed = True  # To ask what was used is no use.
-        return await statement.answer(call, caller, snapshot)
+        return _timed(await statement.answer(call, caller, snapshot), meter)
     if listing.is_asked(call):
         meter.is_closed = True  # Nobody is asked for anything that costs, and clients ask for the list all the time.
-        return await listing.answer(call, caller, snapshot, transport)
+        return _timed(await listing.answer(call, caller, snapshot, transport), meter)
     meter.route = routing.route_of(call, snapshot) or ""
     targets = access.permitted(call, caller, routing.resolve(call, snapshot), snapshot)
     rule = snapshot.rules.get(meter.route)
@@ -199,6 +200,12 @@ async def _serve(meter: Meter, snapshot: Snapshot, transport: Transport) -> Repl
     if rule is not None and rule.continues_streams:
         return await continuation.ask(meter, targets, snapshot, transport)
     return await attempts.ask(meter, targets, snapshot, transport)
+
+
+def _timed(reply: Reply, meter: Meter) -> Reply:
+    """Tell in an answer of the gateway's own where its time went."""
+    reply.headers.append(server_timing.header(meter.arrival.received_at, queued=meter.queued))
+    return reply
 
 
 def _chosen(meter: Meter, call: Call, targets: Sequence[Target], snapshot: Snapshot) -> Sequence[Target]:
@@ -243,6 +250,11 @@ def transport_of(loop: asyncio.AbstractEventLoop) -> Transport:
     if found is None:
         found = _transports[loop] = new_transport()
     return found
+
+
+def transports() -> list[Transport]:
+    """List the transports of all event loops."""
+    return list(_transports.values())
 
 
 def new_transport() -> Transport:

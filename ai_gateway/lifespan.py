@@ -33,6 +33,7 @@ from typing import Any
 from ai_gateway import gateway, health, ledger, open_files, peers, recorder, refresher
 from ai_gateway.conf import settings
 from ai_gateway.guard import Watch
+from ai_gateway.signals import process_ends
 
 logger = logging.getLogger("ai_gateway")
 
@@ -131,5 +132,6 @@ def _end() -> None:
         ledger.ledger.stop()
     if recorder.recorder is not None:
         recorder.recorder.stop()
+    process_ends.send_robust(None)
     refresher.end()
     peers.stop()

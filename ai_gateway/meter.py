@@ -16,12 +16,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ai_gateway import traffic
+from ai_gateway import traces, traffic
 from ai_gateway.calls import Arrival, Call, Caller, Target, UpstreamResponse
 from ai_gateway.consumption import Consumption, Listener
 from ai_gateway.errors import Cancelled, GatewayError, Kind, LimitReached, Overloaded
 from ai_gateway.facts import Facts
 from ai_gateway.holds import Hold
+from ai_gateway.traces import Trace
 
 LONGEST = 200
 """Letters of a name that are kept: callers make some of them up."""
@@ -59,7 +60,8 @@ class Outcome(Enum):
 
 
 class Entry(msgspec.Struct, kw_only=True):
-    """One finished call, as it is written down. The fields are the columns of `UsageRecord`, in plain values.
+    """One finished call, as it is written down. The fields are the columns of `UsageRecord`, in plain values; those of
+    NOT_COLUMNS are for those who hear of the call by `signals.call_finished`.
 
     `id` is a UUID as 32 hexadecimal digits, `started_at` in seconds since 1970.
     """
@@ -115,6 +117,15 @@ class Entry(msgspec.Struct, kw_only=True):
     service_tier: str = ""
     is_estimated: bool = False
     cost_nanos: int | None = None
+    trace_id: str = ""
+    parent_span_id: str = ""
+    """The span that the caller made the call in."""
+    is_sampled: bool = False
+    """Whether the trace is one that somebody records."""
+
+
+NOT_COLUMNS = ("parent_span_id", "is_sampled")
+"""Fields of an `Entry` that are not written down. They are its last."""
 
 
 class Piece(NamedTuple):
@@ -180,6 +191,7 @@ class Meter(msgspec.Struct):
     """Whether it waits for a place, in the gateway or at a provider."""
     made_id: str = ""
     made_facts: Facts | None = None
+    made_trace: Trace | None = None
 
     @property
     def id(self) -> str:
@@ -195,6 +207,13 @@ class Meter(msgspec.Struct):
             assert self.call is not None
             self.made_facts = Facts(self.call, self.caller)
         return self.made_facts
+
+    @property
+    def trace(self) -> Trace | None:
+        """The trace that the call belongs to, if it belongs to one. Found when it is first asked for."""
+        if self.made_trace is None:
+            self.made_trace = traces.of_request(self.arrival.fields)
+        return self.made_trace
 
     def begin_attempt(self, target: Target) -> None:
         """Note that a target is to be asked now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import re
 import resource
@@ -20,7 +21,7 @@ from django.db import connections
 from django.http import HttpRequest, HttpResponse
 from django.urls import include, path, re_path
 
-from ai_gateway import checks, conf, crypto, journal
+from ai_gateway import checks, conf, crypto, journal, telemetry
 from ai_gateway.checks.settings import RULES
 from ai_gateway.checks.usage import journal_directory
 from ai_gateway.cors import ALLOW_HEADERS
@@ -225,6 +226,7 @@ WRONG: dict[str, tuple[str, list[Any]]] = {
     "ALLOW_PRIVATE_UPSTREAMS": ("E017", [None, 1, ["10.0.0.0/8"]]),
     "DRAIN_TIMEOUT": ("E018", [-1, True, "20", None]),
     "DRAIN_DELAY": ("E059", [-1, True, "5", None]),
+    "METRICS": ("E131", [None, 1, "10.0.0.0/8", [], ["everywhere"], ["10.0.0.0/33"], [1], {"networks": []}]),
     "METRICS_TOKEN": ("E019", ["", 1, b"token", ["token"]]),
     "DJANGO_THREADS": ("E020", [*NOT_POSITIVE, 1.5]),
     "ENCRYPTION_KEYS": ("E021", [None, [], "env:KEY", [1], [""], {"env:KEY": 1}]),
@@ -314,6 +316,7 @@ RIGHT: dict[str, list[Any]] = {
     "ALLOW_PRIVATE_UPSTREAMS": [True, False],
     "DRAIN_TIMEOUT": [0, 20.5],
     "DRAIN_DELAY": [0, 5.5],
+    "METRICS": [True, False, ["10.0.0.0/8", "127.0.0.1"], ("fd00::/8",)],
     "METRICS_TOKEN": [None, "env:CHECKED_GATEWAY_KEY"],
     "DJANGO_THREADS": [1, 64],
     "ENCRYPTION_KEYS": [["env:OURS", "file:/run/secrets/gateway"], ("env:OURS",)],
@@ -993,6 +996,43 @@ def test_debug(site: Site) -> None:
     site.settings.DEBUG = True
     assert site.ids() == set()
     assert site.ids(deploy=True) == {"W073"}
+
+
+# Telemetry.
+
+
+def without(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    """Have a package not be installed."""
+    find = importlib.util.find_spec
+    monkeypatch.setattr(telemetry, "find_spec", lambda name: None if name.startswith(package) else find(name))
+
+
+def test_metrics_without_their_package(site: Site) -> None:
+    site.gateway(METRICS=True)
+    assert site.ids() == set()
+    without(site.monkeypatch, "prometheus_client")
+    assert site.ids() == {"W132"}
+    site.gateway(METRICS=False)
+    assert site.ids() == set()
+
+
+def test_traces_without_their_packages(site: Site) -> None:
+    site.monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318")
+    assert site.ids() == set()
+    site.monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+    assert site.ids() == {"W132"}
+    site.monkeypatch.delenv("OTEL_EXPORTER_OTLP_PROTOCOL")
+    without(site.monkeypatch, "opentelemetry.exporter")
+    assert site.ids() == {"W132"}
+
+
+def test_telemetry_of_a_site_that_writes_nothing_down(site: Site) -> None:
+    site.gateway(METRICS=True, USAGE=False)
+    assert site.ids() == {"W133"}
+    site.gateway(METRICS=False, USAGE=False)
+    assert site.ids() == set()
+    site.monkeypatch.setenv("OTEL_TRACES_EXPORTER", "otlp")
+    assert site.ids() == {"W133"}
 
 
 def test_the_example_project_in_production_hears_of_sqlite_alone() -> None:

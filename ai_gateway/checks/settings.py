@@ -6,6 +6,7 @@ import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
+from ipaddress import ip_network
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -186,6 +187,14 @@ def is_reference_pattern(value: Any) -> bool:
     return isinstance(value, str) and value.startswith(("env:", "file:/"))
 
 
+def is_network(value: str) -> bool:
+    """Whether it is an address, or a network in the notation with a slash."""
+    try:
+        return bool(ip_network(value, strict=False))
+    except ValueError:
+        return False
+
+
 def is_prefix(value: Any) -> bool:
     """Whether it is "" or a path with a slash in front and none behind."""
     if not isinstance(value, str) or value.endswith("/") or "//" in value:
@@ -332,6 +341,12 @@ RULES: dict[str, Rule] = {
     "ALLOW_PRIVATE_UPSTREAMS": _flag("ai_gateway.E017", "False"),
     "DRAIN_TIMEOUT": _seconds_or_zero("ai_gateway.E018", "20.0"),
     "DRAIN_DELAY": _seconds_or_zero("ai_gateway.E059", "5.0"),
+    "METRICS": Rule(
+        id="ai_gateway.E131",
+        expected="True, False, or a list of networks that may read metrics without a token",
+        example='["10.0.0.0/8", "127.0.0.1"]',
+        accepts=lambda value: isinstance(value, bool) or (is_route(value) and all(map(is_network, value))),
+    ),
     "METRICS_TOKEN": Rule(
         id="ai_gateway.E019",
         expected="a non-empty string, or None",

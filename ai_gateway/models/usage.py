@@ -113,6 +113,14 @@ class UsageRecord(Spent):
     id = models.UUIDField(_("id"), primary_key=True)
     request_id = text(_("request id"), 128)
     upstream_id = text(_("the provider's request id"))
+    trace_id = models.CharField(
+        _("trace id"),
+        max_length=32,
+        blank=True,
+        default="",
+        db_default="",  # For processes that do not know the column yet, while a site is updated.
+        help_text=_("The W3C trace that the call belongs to, if its caller named one or calls are traced."),
+    )
     started_at = models.DateTimeField(_("time"))
 
     project = text(_("project"))
