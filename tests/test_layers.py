@@ -40,10 +40,10 @@ LAYERS = (
     "attempts experiments",
     "mirrors continuation",
     "gateway",
-    "lifespan responses explanation interchange price_sync",
+    "lifespan responses explanation interchange price_sync prompts",
     "views probe litellm",
     "inprocess snippets",
-    "trial",
+    "trial playground",
     "site urls checks",
     "asgi apps management admin portal",
 )
@@ -127,6 +127,7 @@ NO_DJANGO = [
     "ledger_writer",
     "ledger",
     "unpriced",
+    "prompts",
 ]
 """What could be used without Django: of it, only `conf` and what stands above may be Django's."""
 
