@@ -43,7 +43,10 @@ LAYERS = (
     "lifespan responses explanation interchange price_sync prompts",
     "views probe litellm",
     "inprocess snippets",
-    "trial playground",
+    "sample_code",
+    "trial",
+    "playground",
+    "playground_page",
     "site urls checks",
     "asgi apps management admin portal",
 )

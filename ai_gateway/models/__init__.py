@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from ai_gateway.models.keys import VirtualKey
 from ai_gateway.models.limits import Limit, LimitCounter, Reservation
+from ai_gateway.models.playground import Playground
 from ai_gateway.models.prices import Price
 from ai_gateway.models.providers import Provider, ProviderCredential
 from ai_gateway.models.routes import Route, RouteTarget, known_aliases
@@ -21,6 +22,7 @@ __all__ = [
     "ConfigurationVersion",
     "Limit",
     "LimitCounter",
+    "Playground",
     "Price",
     "Provider",
     "ProviderCredential",
