@@ -454,7 +454,7 @@ def tell(event: Event) -> dict[str, Any]:
         usage = event.usage
         tokens = {name: count for name in BUCKETS if (count := getattr(usage, name, 0))}
         total = 0 if usage is None else usage.total_output
-        return {"what": "finished", "stop": event.stop.value, "tokens": tokens, "output": total}
+        return {"what": "finished", "stop": event.stop.name.lower(), "tokens": tokens, "output": total}
     if isinstance(event, Failed):
         return {"what": "failed", "message": event.error.message, "code": event.error.code or ""}
     return {}

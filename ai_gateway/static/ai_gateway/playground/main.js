@@ -183,6 +183,7 @@ async function send() {
   byId("stop-all").disabled = false;
   const panels = names.map((model) => new Panel({ template: byId("panel"), model, page, goOn }));
   byId("answers").replaceChildren(...panels.map((panel) => panel.node));
+  byId("answers").scrollIntoView({ block: "nearest" });
   const { signal } = running;
   await Promise.all(panels.map(async (panel) => {
     await panel.run(prompt(panel.model), signal);

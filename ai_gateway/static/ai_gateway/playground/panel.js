@@ -6,6 +6,9 @@ import { callNode, pretty } from "./turns.js";
 const LOOKS = 12;
 const PAUSE = 400;
 
+// Milliseconds: of an answer that came at once nobody can say how fast it came.
+const SHORTEST = 50;
+
 function seconds(milliseconds) {
   return milliseconds < 1000 ? `${Math.round(milliseconds)} ms` : `${(milliseconds / 1000).toFixed(2)} s`;
 }
@@ -186,7 +189,7 @@ export class Panel {
     this.node.setAttribute("aria-busy", "false");
     const now = this.ended || performance.now();
     this.fact(this.words.time, seconds(now - this.began));
-    if (this.output && this.firstAt && now > this.firstAt) {
+    if (this.output && this.firstAt && now - this.firstAt > SHORTEST) {
       this.fact(this.words.speed, (this.output / ((now - this.firstAt) / 1000)).toFixed(1));
     }
     for (const part of this.parts.values()) if (part.node) part.node.querySelector("pre").textContent = pretty(part.text);
@@ -194,7 +197,7 @@ export class Panel {
     if (this.failed) this.status(this.code ? `${this.code}` : this.words.failed);
     else if (!this.isStopped) {
       this.node.classList.add("play-done");
-      this.status(this.stop || this.words.done);
+      this.status(this.words.stops[this.stop] || this.words.stops.end);
     }
     this.find("after").hidden = !this.parts.size;
   }
