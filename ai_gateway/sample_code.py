@@ -48,6 +48,10 @@ READS_WHOLE = {
 """How Python shows a whole answer."""
 
 
+NO_ARGUMENTS = ("temperature", "top_p", "top_k", "output_config")
+"""Members that only some versions of Anthropic's SDK have arguments for."""
+
+
 def for_request(base: str, request: Written) -> list[Snippet]:
     """Write a request as code, for the gateway at this address."""
     return [
@@ -110,8 +114,11 @@ def _literal(value: Any) -> str:
     return pformat(value, width=WIDTH, sort_dicts=False).replace("\n", "\n    ")
 
 
-def _with_extra(request: Written) -> dict[str, Any]:
-    return {**request.body, **({"extra_body": request.extra} if request.extra else {})}
+def _with_extra(request: Written, *more: str) -> dict[str, Any]:
+    """Give the body's members as arguments; those that the SDK has none for, and these, as what goes besides."""
+    arguments = {name: value for name, value in request.body.items() if name not in more}
+    besides = {name: value for name, value in request.body.items() if name in more} | request.extra
+    return {**arguments, **({"extra_body": besides} if besides else {})}
 
 
 def _openai(base: str, request: Written) -> str:
@@ -124,7 +131,7 @@ def _anthropic(base: str, request: Written) -> str:
     prologue = (
         f'from anthropic import Anthropic\n\nclient = Anthropic(base_url="{base}", api_key=os.environ["{VARIABLE}"])'
     )
-    return _python(prologue, "client.messages.create", _with_extra(request), request)
+    return _python(prologue, "client.messages.create", _with_extra(request, *NO_ARGUMENTS), request)
 
 
 def _google(base: str, request: Written) -> str:
