@@ -60,7 +60,7 @@ CONTENT_TYPE = "application/x-ndjson"
 
 def may_use(user: Any) -> bool:
     """Whether a user may use the playground."""
-    return user.is_active and hasattr(user, "has_perm") and bool(user.has_perm(PERMISSION))
+    return bool(user.is_active and hasattr(user, "has_perm") and user.has_perm(PERMISSION))
 
 
 def views(admits: Admits) -> list[URLPattern]:
