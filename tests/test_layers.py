@@ -41,10 +41,13 @@ LAYERS = (
     "attempts experiments",
     "mirrors continuation",
     "gateway",
-    "lifespan responses explanation interchange price_sync scraping",
+    "lifespan responses explanation interchange price_sync scraping prompts",
     "views probe litellm telemetry",
     "inprocess snippets roster",
+    "sample_code",
     "trial",
+    "playground",
+    "playground_page",
     "site urls checks",
     "asgi apps management admin portal",
 )
@@ -139,6 +142,7 @@ NO_DJANGO = [
     "ledger_writer",
     "ledger",
     "unpriced",
+    "prompts",
 ]
 """What could be used without Django: of it, only `conf` and what stands above may be Django's."""
 
