@@ -44,7 +44,7 @@ LAYERS = (
     "views probe litellm",
     "inprocess snippets",
     "trial",
-    "site urls checks",
+    "site urls checks demo",
     "asgi apps management admin portal",
 )
 """From the bottom up: a module imports from its own line and from those above it in this list, never from below."""
