@@ -81,8 +81,8 @@ class Session:
         self.last_at = 0.0
 
 
-class Attempt(NamedTuple):
-    """One attempt that failed."""
+class Failed(NamedTuple):
+    """How an attempt failed."""
 
     status: int
     code: str
@@ -163,16 +163,16 @@ class Calls:
         """Ask one model after the other, until one answers."""
         entry.overhead_us = round(self._around(620, 0.35))
         waited = 0
+        trail: list[dict[str, Any]] = []
         for model in models:
             entry.attempts += 1
             entry.provider, entry.served_model = model.provider, model.name
             failed = self._fail(model, entry.started_at)
             if failed is None:
                 self._answer(entry, key, model, waited)
-                return
+                break
             waited += failed.milliseconds
-            entry.trail = entry.trail or []
-            entry.trail.append(
+            trail.append(
                 {
                     "provider": model.provider,
                     "model": model.name,
@@ -181,27 +181,34 @@ class Calls:
                     "ms": failed.milliseconds,
                 }
             )
+            self._give_up(entry, failed, waited)
+        if trail:
+            entry.trail = trail
+
+    def _give_up(self, entry: Entry, failed: Failed, waited: int) -> None:
+        """End a call as this attempt ended; if another one answers, that counts."""
         entry.outcome = "timed_out" if failed.code == "upstream_timeout" else "failed"
         entry.status, entry.error_code, entry.duration_ms = failed.status, failed.code, waited
         entry.bytes_out = self._random.randint(150, 400)
 
-    def _fail(self, model: Model, at: float) -> Attempt | None:
+    def _fail(self, model: Model, at: float) -> Failed | None:
         """Tell how an attempt fails, if it does."""
         is_bad = model.provider == cast.ANTHROPIC and at in self._bad
         if self._random.random() >= (OUTAGE_FAULT if is_bad else FAULTS.get(model.provider, FAULT)):
             return None
         dice = self._random.random()
         if dice < 0.12:
-            return Attempt(504, "upstream_timeout", 30_000)
+            return Failed(504, "upstream_timeout", 30_000)
         if dice < 0.2:
-            return Attempt(502, "upstream_closed", round(self._around(900, 0.8)))
+            return Failed(502, "upstream_closed", round(self._around(900, 0.8)))
         if dice < 0.4 and not is_bad:
-            return Attempt(429, "rate_limit_exceeded", round(self._around(120, 0.3)))
+            return Failed(429, "rate_limit_exceeded", round(self._around(120, 0.3)))
         status, code = (529, "overloaded") if is_bad else (500, "server_error")
-        return Attempt(status, code, round(self._around(380, 0.6)))
+        return Failed(status, code, round(self._around(380, 0.6)))
 
     def _answer(self, entry: Entry, key: Key, model: Model, waited: int) -> None:
         tokens = self._tokens(entry, key, model)
+        entry.outcome, entry.status, entry.error_code = "answered", 200, ""
         first = waited + round(self._around(model.first_token_ms, model.spread))
         spoken = (tokens.output + tokens.reasoning) / model.tokens_per_second * 1000 if model.tokens_per_second else 0
         entry.first_byte_ms = max(first - self._random.randint(0, 30), 1)

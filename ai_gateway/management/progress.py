@@ -8,6 +8,8 @@ off for those who want neither (`NO_COLOR`, `--no-color`). `--verbosity 0` keeps
         for batch in batches:
             progress.add(len(batch))
 
+`over` is for loops, and is what the gateway's own modules take as a `Watch`.
+
 On leaving, by an error or by Ctrl-C as well, the bar is wiped away and the cursor is where a line begins.
 """
 
@@ -16,13 +18,14 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from types import TracebackType
 from typing import Self, TypeVar
 
 from django.core.management.base import BaseCommand
 
 T = TypeVar("T")
+Total = int | Callable[[], int] | None
 
 BEGINS = 1.0
 """Seconds for which nothing is shown: most runs are over by then."""
@@ -42,26 +45,24 @@ PLAIN_SHAPES = ("#", ".")
 
 
 class Progress:
-    """Tells of something that is done piece by piece. `total` is how many pieces there are, None if nobody knows."""
+    """Tells of something that is done piece by piece. `total` is how many pieces there are, or what counts them once
+    that is to be shown; None if nobody knows."""
 
     def __init__(
         self,
         command: BaseCommand,
-        label: str,
-        total: int | None = None,
+        label: str = "",
+        total: Total = None,
         *,
         verbosity: int = 1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stream = command.stderr
-        self._label = label
-        self._total = total
         self._clock = clock
         self._is_quiet = verbosity == 0
         self._is_bar = self._stream.isatty() and os.environ.get("TERM") != "dumb"
         self._shapes = SHAPES if _has(self._stream, "".join(SHAPES)) else PLAIN_SHAPES
-        self._done = 0
-        self._began_at = clock()
+        self.begin(label, total)
         self._next_at = self._began_at + BEGINS
         self._drawn = 0
 
@@ -73,12 +74,18 @@ class Progress:
     ) -> None:
         self.hide()
 
+    def begin(self, label: str, total: Total = None) -> None:
+        """Begin with something else."""
+        self._label, self._counts, self._done, self._began_at = label, total, 0, self._clock()
+
     def add(self, count: int = 1) -> None:
         """Note that so many more are done."""
         self._done += count
         now = self._clock()
         if self._is_quiet or now < self._next_at:
             return
+        if callable(self._counts):
+            self._counts = self._counts()
         if self._is_bar:
             self._next_at = now + REDRAWS
             self._draw(self._bar(now - self._began_at))
@@ -86,8 +93,9 @@ class Progress:
             self._next_at = now + LINES
             self._write(f"{self._label}: {self._counted()}\n")
 
-    def over(self, pieces: Iterable[T]) -> Iterator[T]:
-        """Give pieces, and note that each is done when the next one is asked for."""
+    def over(self, pieces: Collection[T], label: str) -> Iterator[T]:
+        """Give pieces, and note that each is done when the next one is asked for. Counts anew."""
+        self.begin(label, len(pieces))
         for piece in pieces:
             yield piece
             self.add()
@@ -108,7 +116,7 @@ class Progress:
         self._stream.flush()
 
     def _bar(self, seconds: float) -> str:
-        rate = self._done / seconds
+        rate = self._done / seconds if seconds else 0.0
         parts = [self._label, self._counted(), f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s"]
         if self._total:
             done, rest = self._shapes
@@ -117,6 +125,10 @@ class Progress:
             if self._done < self._total and rate:
                 parts.append(f"{duration((self._total - self._done) / rate)} left")
         return "  ".join(parts)
+
+    @property
+    def _total(self) -> int | None:
+        return None if callable(self._counts) else self._counts
 
     def _counted(self) -> str:
         if not self._total:

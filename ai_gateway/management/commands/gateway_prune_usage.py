@@ -13,14 +13,12 @@ from django.utils.dateparse import parse_date
 
 from ai_gateway.conf import settings
 from ai_gateway.ledger_store import begin_of, database
+from ai_gateway.management.progress import Progress
 from ai_gateway.models import UsageRecord
 from ai_gateway.rollups import Days
 
 BATCH = 500
 """Records that one transaction deletes: it is short, so that nobody who writes has to wait."""
-
-PROGRESS = 20
-"""Batches between two lines about the progress."""
 
 
 class Command(BaseCommand):
@@ -33,23 +31,20 @@ class Command(BaseCommand):
         parser.add_argument("--older-than", required=True, help="days to keep (90d), or the first day to keep")
         parser.add_argument("--dry-run", action="store_true", help="count the records, and delete none")
 
-    def handle(self, *args: Any, older_than: str, dry_run: bool, **options: Any) -> None:
+    def handle(self, *args: Any, older_than: str, dry_run: bool, verbosity: int, **options: Any) -> None:
         """Run the command."""
         zone = Days(settings.TIME_ZONE)
         first = first_kept(older_than, zone.of(timezone.now().timestamp()))
         begin = begin_of(first, zone)
+        total = old_records(begin).count()
         if dry_run:
-            count = old_records(begin).count()
-            self.stdout.write(f"{count} records from before {first} would be deleted.")
+            self.stdout.write(f"{total} records from before {first} would be deleted.")
             return
-        deleted = batches = 0
-        while count := delete_some(begin):
-            deleted += count
-            batches += 1
-            if batches % PROGRESS == 0 and self.stderr.isatty():
-                self.stderr.write(f"\r{deleted} records deleted", ending="")
-        if batches >= PROGRESS and self.stderr.isatty():
-            self.stderr.write("\r", ending="")
+        deleted = 0
+        with Progress(self, "records deleted", total, verbosity=verbosity) as progress:
+            while count := delete_some(begin):
+                deleted += count
+                progress.add(count)
         self.stdout.write(f"{deleted} records from before {first} are deleted.")
 
 
