@@ -289,5 +289,5 @@ BUDGETS = (
     Budget(f"{PREFIX}claude-code a day", "user", f"{PREFIX}ada", "tokens", "day", 0.42, 75),
     Budget(f"{PREFIX}bedrock a month", "provider", BEDROCK, "cost", "month", 0.93, 90),
     Budget(f"{PREFIX}support-bot a minute", "key", "support-bot", "requests", "minute", 0.0),
-    Budget(f"{PREFIX}our own GPUs at once", "provider", LAB, "concurrency", "", 0.0),
+    Budget(f"{PREFIX}lab at once", "provider", LAB, "concurrency", "", 0.0),
 )
