@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ai_gateway"
 LAYERS = (
     "errors calls sse protocols credentials crypto cors bodies server charges finishing cooldowns deadlines traffic "
-    "money spans signals patterns bulkheads open_files redaction server_timing __version__",
+    "money spans signals patterns bulkheads open_files redaction server_timing watching __version__",
     "traces overload consumption conversations estimates allowances model_names breakers failures",
     "tariff retries facts recording_policy recorder",
     "price_columns",
@@ -48,7 +48,7 @@ LAYERS = (
     "trial",
     "playground",
     "playground_page",
-    "site urls checks",
+    "site urls checks demo",
     "asgi apps management admin portal",
 )
 """From the bottom up: a module imports from its own line and from those above it in this list, never from below."""
