@@ -127,7 +127,8 @@ def note_failure(attempt: Attempt, failure: Failure, what: str) -> None:
     if failure.is_fault:
         health.note(target.provider, failure.status, failure.code or "error")
         logger.warning("%s: %s: %s", attempt.call.request_id, target.provider, what)
-        breakers.note(target, attempt.snapshot.breakers, is_good=False)
+        is_out_of_reach = failure.phase is Phase.NOT_SENT
+        breakers.note(target, attempt.snapshot.breakers, is_good=False, is_out_of_reach=is_out_of_reach)
     elif attempt.is_probe:
         breakers.end_probe(target)
     is_for_all = attempt.credential is None and attempt.caller.credential is None

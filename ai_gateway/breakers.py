@@ -6,13 +6,16 @@ breaker closes, else it opens again. A provider that asks to be left alone for s
 
 Nobody is ever ejected: a target whose breaker is open is asked after all others, so the last one that is left is asked
 in any case. What is known is known to this process only, and forgotten with it.
+
+Whether a provider can be reached at all is learned from the calls, and where somebody asks providers on purpose
+(`prober.py`), from that, too.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,6 +59,8 @@ class Breaker:
     rests_until: float = 0.0
     """Until when the provider wants to be left alone."""
     is_probing: bool = False
+    is_out_of_reach: bool = False
+    """Whether it was the provider as a whole that failed last, and not this target of it."""
     recent: deque[tuple[float, bool]] = field(default_factory=lambda: deque(maxlen=1000))
 
     def state(self, now: float) -> str:
@@ -66,9 +71,10 @@ class Breaker:
             return "closed"
         return "open" if now < self.open_until or self.is_probing else "half-open"
 
-    def fail(self, now: float, policy: BreakerPolicy) -> None:
+    def fail(self, now: float, policy: BreakerPolicy, *, is_out_of_reach: bool = False) -> None:
         """Note a failure."""
         self.consecutive += 1
+        self.is_out_of_reach = is_out_of_reach
         self.recent.append((now, False))
         if self.is_probing or self.consecutive >= policy.consecutive or self._fails_often(now, policy):
             self.is_probing = False
@@ -94,15 +100,31 @@ class Breaker:
 _breakers: dict[Target, Breaker] = {}
 
 
-def note(target: Target, policy: BreakerPolicy, *, is_good: bool) -> None:
-    """Note how a target did."""
+def note(target: Target, policy: BreakerPolicy, *, is_good: bool, is_out_of_reach: bool = False) -> None:
+    """Note how a target did, and of a failure whether it was its provider as a whole that failed."""
     breaker = _breakers.get(target)
     now = time.monotonic()
     if is_good:
         if breaker is not None:
             breaker.succeed(now)
         return
-    _of(target).fail(now, policy)
+    _of(target).fail(now, policy, is_out_of_reach=is_out_of_reach)
+
+
+def note_out_of_reach(provider: str, targets: Iterable[Target], policy: BreakerPolicy) -> None:
+    """Note that a provider cannot be reached, for these targets of it and those that are known."""
+    known = [target for target in _breakers if target.provider == provider]
+    for target in dict.fromkeys((*targets, *known)):
+        note(target, policy, is_good=False, is_out_of_reach=True)
+
+
+def note_within_reach(provider: str) -> None:
+    """Note that a provider can be reached. Where a breaker is open because it could not, the next call finds out
+    whether more than that is well. Targets that failed by answers of their own wait on."""
+    now = time.monotonic()
+    for target, breaker in list(_breakers.items()):
+        if target.provider == provider and breaker.is_out_of_reach:
+            breaker.open_until = min(breaker.open_until, now)
 
 
 def begin(target: Target) -> bool:

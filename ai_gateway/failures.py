@@ -85,7 +85,7 @@ def of_error(error: GatewayError) -> Failure:
     if isinstance(error, UpstreamRefusedCredential):
         return Failure(Phase.REFUSED, 401, error.code, after, is_of_credential=True)
     if isinstance(error, ProviderError):
-        return _of_status(error.status, error.code, after)
+        return of_status(error.status, error.code, after)
     if isinstance(error, UpstreamRedirect):
         return Failure(Phase.REFUSED, error.status, error.code, is_fault=True)
     if isinstance(error, UpstreamError):
@@ -102,7 +102,7 @@ def of_reply(reply: Reply) -> Failure | None:
     words = " ".join(str(value) for value in (error.get("type"), error.get("code"), message_of(error)) if value)
     given = error.get("code")
     code = code_of_words(words) or (given if isinstance(given, str) else None)
-    return _of_status(reply.status, code, retry_after(headers, error))
+    return of_status(reply.status, code, retry_after(headers, error))
 
 
 def _error_in(reply: Reply) -> dict[str, object]:
@@ -114,7 +114,8 @@ def _error_in(reply: Reply) -> dict[str, object]:
         return {}
 
 
-def _of_status(status: int, code: str | None, after: float | None) -> Failure:
+def of_status(status: int, code: str | None = None, after: float | None = None) -> Failure:
+    """Judge an answer by its status and code, which say that it is none."""
     is_of_credential = status in OF_CREDENTIAL
     if code in UNSUITABLE_CODES or status == 404:
         return Failure(Phase.UNSUITABLE, status, code)

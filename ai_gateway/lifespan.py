@@ -30,7 +30,7 @@ from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import Any
 
-from ai_gateway import gateway, health, ledger, open_files, refresher
+from ai_gateway import gateway, health, ledger, open_files, prober, refresher
 from ai_gateway.conf import settings
 from ai_gateway.guard import Watch
 
@@ -65,6 +65,7 @@ class Lifespan:
                 await self._start()
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
+                await self._prober.stop()
                 await gateway.close(self._loop)
                 await self._loop.run_in_executor(None, _end)
                 await send({"type": "lifespan.shutdown.complete"})
@@ -77,7 +78,8 @@ class Lifespan:
             ledger.ledger.start()
         self._state[LOOP] = self._loop
         self._watch = self._state[WATCH] = Watch(self._loop)
-        self._state[TRANSPORT] = gateway.transport_of(self._loop)
+        transport = self._state[TRANSPORT] = gateway.transport_of(self._loop)
+        self._prober = prober.start(transport)
         # What is loaded by now lives as long as the process: the garbage collector need not look through it again.
         gc.collect()
         gc.freeze()

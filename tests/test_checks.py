@@ -245,6 +245,18 @@ WRONG: dict[str, tuple[str, list[Any]]] = {
     "USAGE_STREAM_OPTIONS": ("E100", [None, 0, "no"]),
     "POLL": ("E023", NOT_POSITIVE),
     "BREAKERS": ("E120", [None, 3, {"consecutive": 0}, {"volume": 1.5}, {"percent": 101}, {"open": "30"}, {"shut": 1}]),
+    "PROBES": (
+        "E125",
+        [
+            None,
+            ["openai"],
+            {"providers": "openai"},
+            {"providers": [1]},
+            {"interval": 0},
+            {"timeout": "5"},
+            {"on": True},
+        ],
+    ),
     "RETRIES": ("E029", [None, 3, {"rounds": 0}, {"attempts": 1.5}, {"max_wait": -1}, {"ambiguous": 1}, {"tries": 2}]),
     "CAPABILITIES": (
         "E025",
@@ -309,6 +321,7 @@ RIGHT: dict[str, list[Any]] = {
     "USAGE_STREAM_OPTIONS": [True, False],
     "POLL": [0.5, 30],
     "BREAKERS": [{}, {"consecutive": 1, "volume": 1, "percent": 0.5, "window": 60, "open": 0.5, "longest": 9}],
+    "PROBES": [{}, {"providers": []}, {"providers": ("OpenAI", "groq"), "interval": 0.5, "timeout": 1}],
     "RETRIES": [{}, {"rounds": 2, "ambiguous": True, "max_wait": 0, "percent": 0, "least": 0, "attempts": 9}],
     "CAPABILITIES": [{}, {"openai/gpt-9*": {"images": False, "formats": ["openai_chat"], "max_output_tokens": 8192}}],
     "PRICES": [[], (), [{"provider": "openai", "model": "gpt-*", "input": 1, "output": "2.50"}]],
@@ -551,6 +564,18 @@ def test_a_credential_that_does_not(site: Site, options: Any) -> None:
 def test_the_default_provider_must_exist(site: Site, name: str) -> None:
     site.gateway(DEFAULT_PROVIDER=name)
     assert site.ids() == {"E038"}
+
+
+@pytest.mark.parametrize("alias", ["echo", "bedrock", "Bedrock"])
+def test_who_has_nothing_for_free_is_not_probed(site: Site, alias: str) -> None:
+    site.gateway(PROBES={"providers": ["openai", alias]})
+    assert site.ids() == {"E126"}
+
+
+def test_a_probe_of_a_provider_that_only_the_database_may_have(site: Site) -> None:
+    site.gateway(PROBES={"providers": ["opnai"]})
+    assert site.ids() == {"W127"}
+    assert "openai" in site.hint()
 
 
 def test_the_default_provider_may_be_an_own_alias(site: Site) -> None:

@@ -18,6 +18,7 @@ from ai_gateway.bulkheads import Queue
 from ai_gateway.calls import UNLIMITED, Timeouts
 from ai_gateway.capabilities import read_rule
 from ai_gateway.limits import POLICIES
+from ai_gateway.prober import ProbePolicy
 from ai_gateway.retries import RetryPolicy
 from ai_gateway.strategies import STRATEGIES
 
@@ -140,6 +141,18 @@ def is_breakers(value: Any) -> bool:
         and is_count(value.get("volume", 1))
         and value.get("percent", 100) <= 100
     )
+
+
+PROBE_NAMES = [field.name for field in fields(ProbePolicy)]
+
+
+def is_probes(value: Any) -> bool:
+    """Whether it is what `ProbePolicy` takes."""
+    if not isinstance(value, Mapping) or not set(value) <= set(PROBE_NAMES):
+        return False
+    providers = value.get("providers", ())
+    are_named = isinstance(providers, list | tuple) and all(map(is_text, providers))
+    return are_named and is_positive(value.get("interval", 1)) and is_positive(value.get("timeout", 1))
 
 
 def is_capabilities(value: Any) -> bool:
@@ -366,6 +379,12 @@ RULES: dict[str, Rule] = {
         expected=f"a dict with keys out of {', '.join(BREAKER_NAMES)}",
         example='{"consecutive": 5, "open": 30}',
         accepts=is_breakers,
+    ),
+    "PROBES": Rule(
+        id="ai_gateway.E125",
+        expected=f"a dict with keys out of {', '.join(PROBE_NAMES)}",
+        example='{"providers": ["openai"], "interval": 30}',
+        accepts=is_probes,
     ),
     "POLL": _seconds("ai_gateway.E023", "2.0"),
     "CAPABILITIES": Rule(
