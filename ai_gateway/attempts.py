@@ -107,7 +107,7 @@ async def try_target(
         if attempt.is_probe:
             breakers.end_probe(target)  # The caller left: that says nothing of the target.
         raise
-    refused = failures.of_reply(reply)
+    refused = failures.PROMPT_REFUSED if attempt.is_refused else failures.of_reply(reply)
     if refused is None:
         breakers.note(target, snapshot.breakers, is_good=True)
         return Result(reply, None, None)
@@ -195,10 +195,13 @@ async def _exchange(attempt: Attempt, hop: Hop, send: Send, request: UpstreamReq
     return reply
 
 
-async def leave(meter: Meter, result: Result) -> None:
+async def leave(meter: Meter, result: Result, snapshot: Snapshot) -> None:
     """Let go of a failed attempt."""
     if result.reply is not None:
         await result.reply.aclose()
+    if result.failure is not None and result.failure.is_paid:
+        accounting.close_piece(meter, snapshot, 0)
+        return
     meter.consumption = meter.listener = None
     meter.sent_at = meter.first_byte_at = None
     meter.finish_within = 0.0
@@ -233,7 +236,7 @@ class Pursuit:
             following = await self._following(target, result.failure)
             if following is None or not self._has_time(following) or not budget.allows(self._policy):
                 return self._told(result)
-            await leave(self._meter, result)
+            await leave(self._meter, result, self._snapshot)
             target = following
             self._number += 1
             budget.repetitions += 1

@@ -57,12 +57,17 @@ class Failure(NamedTuple):
     """Whether it tells something about the health of the provider."""
     is_of_credential: bool = False
     """Whether another credential of the same provider may do."""
+    is_paid: bool = False
+    """Whether it is an answer all the same, and charged for as one."""
 
 
 OVERLOADED = frozenset((408, 425, 429, 498, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529))
 """Statuses by which providers say that they did not do the work, and that somebody may try again."""
 
 UNSUITABLE_CODES = frozenset(("context_length_exceeded", "content_policy_violation", "model_not_found"))
+
+PROMPT_REFUSED = Failure(Phase.UNSUITABLE, 200, "content_policy_violation", is_paid=True)
+"""An answer without a word, because the prompt is against the provider's policy."""
 
 OF_CREDENTIAL = frozenset((401, 402, 403, 429))
 

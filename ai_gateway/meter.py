@@ -115,8 +115,8 @@ class Entry(msgspec.Struct, kw_only=True):
 
 
 class Piece(NamedTuple):
-    """A part of an answer whose provider died: what it used and cost, and when it was asked and began, in seconds of
-    `time.perf_counter()`."""
+    """An answer that was not the last, because its provider died or refused: what it used and cost, and when it was
+    asked and began, in seconds of `time.perf_counter()`."""
 
     consumption: Consumption | None
     cost_nanos: int | None
@@ -160,7 +160,7 @@ class Meter(msgspec.Struct):
     continues_streams: bool = False
     """Whether a stream that dies in mid-text may go on with another target (`continuation.py`)."""
     pieces: tuple[Piece, ...] = ()
-    """What the answers were that died before the one that goes on with them."""
+    """What the answers were that came before the last one."""
     made_id: str = ""
     made_facts: Facts | None = None
 
