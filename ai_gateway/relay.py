@@ -131,7 +131,7 @@ class Stream(ReplyBody):
                 for marker in self._terminal:
                     if window.rfind(marker) >= 0:  # In half the time that `in` takes for a few hundred bytes.
                         self._is_proven = True
-                        if b"error" in marker:
+                        if b"error" in marker or b"failed" in marker:
                             self._look_for_error(window)
                         break
             if self._is_proven and not self._is_over and self._done in window:

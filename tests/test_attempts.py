@@ -90,6 +90,12 @@ def test_a_stream_is_committed_when_its_first_event_is_good() -> None:
             b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"x"}}\n\n',
             529,
         ),
+        (
+            "/v1/responses",
+            "openai",
+            b'data: {"type":"response.failed","response":{"error":{"code":"rate_limit_exceeded","message":"x"}}}\n\n',
+            429,
+        ),
     ],
 )
 def test_an_error_as_the_first_event_becomes_a_status(path: str, provider: str, event: bytes, status: int) -> None:

@@ -225,6 +225,19 @@ def test_an_error_of_the_providers_own_is_no_answer(dialect: str) -> None:
     assert (meter.outcome, meter.error_code) == (Outcome.FAILED, "overloaded")
 
 
+@pytest.mark.parametrize("name", [b"event: response.failed\n", b""])
+def test_a_response_that_failed_is_no_answer(name: bytes) -> None:
+    call = make_call(PATHS["openai_responses"], stream=True)
+    meter = make_meter(call)
+    failed = name + (
+        b'data: {"type":"response.failed","response":{"id":"resp_1","status":"failed",'
+        b'"error":{"code":"server_error","message":"Sorry."}}}\n\n'
+    )
+    stream = Stream(call, Answer(EVENT, failed), meter, ready=b"", held=b"", interval=None)
+    assert run(collect(stream)) == [EVENT, failed]
+    assert (meter.outcome, meter.error_code) == (Outcome.FAILED, "server_error")
+
+
 def test_a_text_that_speaks_of_errors_is_none() -> None:
     call = make_call(PATHS["anthropic_messages"], stream=True)
     meter = make_meter(call)

@@ -180,6 +180,7 @@ class Native(Hop):
     async def _refused(self, response: UpstreamResponse, status: int, data: bytes) -> Reply:
         """Give the error that came as a stream's first event as the answer that it should have been."""
         meter = self.attempt.meter
+        data = self.attempt.call.dialect.error_body(data)
         meter.listener, meter.error_code = None, error_code(data)
         await response.aclose()
         dropped = (b"content-type", b"content-length", b"cache-control")
