@@ -104,6 +104,14 @@ def test_a_text_that_speaks_of_ends_is_none(dialect: str) -> None:
     assert (b"".join(passed), b"gone" in error) == (text, True)
 
 
+@pytest.mark.parametrize("dialect", ["openai_responses", "anthropic_messages", "gemini"])
+def test_nor_does_it_prove_that_a_stream_was_whole(dialect: str) -> None:
+    said = 'event: response.completed {"type":"response.completed"} "message_stop" message_stop event: error'
+    text = b"data: " + json.dumps({"delta": {"text": said}, "args": {"error": "none"}}).encode() + b"\n\n"
+    *passed, error = relay(text, dialect=dialect)
+    assert (b"".join(passed), b"complete" in error) == (text, True)
+
+
 def test_a_sign_of_life_never_stands_inside_an_event() -> None:
     got = relay(b"data: on", None, b"e\n\n", ENDS["openai_chat"])
     assert got == [COMMENT, b"data: one\n\n", ENDS["openai_chat"]]

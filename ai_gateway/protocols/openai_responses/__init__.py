@@ -30,7 +30,13 @@ DIALECT = Dialect(
     write_error=write_error,
     write_error_event=write_error_event,
     statuses={Kind.QUOTA: 429},
-    terminal=(b"response.completed", b"response.incomplete", b"response.failed", b"event: error", b'"type":"error"'),
+    terminal=(
+        b'"response.completed"',
+        b'"response.incomplete"',
+        b'"response.failed"',
+        b"event: error",
+        b'"type":"error"',
+    ),
     read_error=status_of,
     error_body=error_body,
 )
