@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import pytest
 from hypothesis import settings as hypothesis
 
-from ai_gateway import breakers, cooldowns, crypto, ledger, notices, refresher, registry, traffic
+from ai_gateway import balances, breakers, cooldowns, crypto, ledger, notices, refresher, registry, traffic
 from tests import databases
 from tests.effort import EXAMPLES
 from tests.gateway_process import Door, GatewayProcess, site_environment
@@ -55,6 +55,7 @@ def _sources(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     if request.node.get_closest_marker("django_db") is None:
         monkeypatch.setattr(registry, "SOURCES", [registry.from_settings])
         monkeypatch.setattr(registry, "key_cache", None)
+    balances.forget()
     breakers.forget()
     notices.forget()
     cooldowns.forget()

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ai_gateway"
 LAYERS = (
     "errors calls sse protocols credentials crypto cors bodies server charges finishing cooldowns deadlines traffic "
-    "money spans signals patterns bulkheads open_files __version__",
+    "money spans signals patterns bulkheads open_files balances __version__",
     "overload consumption estimates allowances model_names breakers failures",
     "tariff retries facts",
     "price_columns",
@@ -89,6 +89,7 @@ NO_DJANGO = [
     "capabilities",
     "routing",
     "facts",
+    "balances",
     "conditions",
     "suitability",
     "fallbacks",
