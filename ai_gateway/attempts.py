@@ -47,6 +47,9 @@ logger = logging.getLogger("ai_gateway")
 async def ask(meter: Meter, targets: Sequence[Target], snapshot: Snapshot, transport: Transport) -> Reply:
     """Ask the targets until one answers well. Gives the last answer, or raises the last GatewayError, if none does."""
     order = breakers.ordered(targets)
+    if order[0] is not targets[0]:
+        for target in targets[: targets.index(order[0])]:
+            meter.leave_out(target, "breaker", f"its breaker is {breakers.state_of(target)}")
     if meter.caller.credential is not None:
         # A caller's own credential is for one provider, and no other gets to see it.
         order = [target for target in order if target.provider == order[0].provider]

@@ -151,8 +151,13 @@ def rest(target: Target, seconds: float, policy: BreakerPolicy) -> None:
 
 def is_open(target: Target) -> bool:
     """Whether a target's breaker is open now."""
+    return state_of(target) == "open"
+
+
+def state_of(target: Target) -> str:
+    """Tell how a target's breaker stands now."""
     breaker = _breakers.get(target)
-    return breaker is not None and breaker.state(time.monotonic()) == "open"
+    return "closed" if breaker is None else breaker.state(time.monotonic())
 
 
 def _of(target: Target) -> Breaker:
@@ -173,7 +178,7 @@ def ordered(targets: Sequence[Target]) -> Sequence[Target]:
     unwell: list[Target] = []
     for target in targets:
         breaker = _breakers.get(target)
-        state = breaker.state(now) if breaker is not None else "closed"
+        state = "closed" if breaker is None else breaker.state(now)
         (well if state in ("closed", "half-open") else unwell).append(target)
     return [*well, *unwell]
 

@@ -200,6 +200,12 @@ class Meter(msgspec.Struct):
             }
         )
 
+    def leave_out(self, target: Target, what: str, why: str) -> None:
+        """Note that a target is not asked, or not in its turn: by what of the gateway's, and why in words."""
+        self.trail.append(
+            {"provider": target.provider, "model": target.model, "status": None, "error": what, "ms": 0, "why": why}
+        )
+
     def end_attempt(self) -> None:
         """Note that no target is asked any more."""
         if self.is_asking and self.target is not None:

@@ -284,7 +284,8 @@ def test_a_prompt_that_one_provider_blocks_may_pass_at_the_next(path: str) -> No
 def test_a_word_of_blocks_in_an_answer_is_no_refusal() -> None:
     both = {**BLOCKED, **SAID}
     call = make_call("/v1beta/models/m:generateContent", model="m")
-    for document in (both, {**SAID, "note": "blockReason"}, [], {"promptFeedback": 1}):
+    documents: list[object] = [both, {**SAID, "note": "blockReason"}, [], {"promptFeedback": 1}]
+    for document in documents:
         outcomes = [of_gemini(document, stream=False), good()]
         with override_settings(AI_GATEWAY={"PROVIDERS": {"gemini": {"OPTIONS": {"api_key": "k"}}}}):
             transport = Scripted(*outcomes)
@@ -427,6 +428,17 @@ def test_every_failure_is_in_the_trail() -> None:
         targets = [Target(name, "m") for name in ("openai", "groq", "anthropic")]
         run(ask(meter, targets[:2], registry.snapshot(), transport))
     assert [(tried["provider"], tried["status"]) for tried in meter.trail] == [("openai", 502), ("groq", 503)]
+
+
+def test_who_was_passed_over_because_it_is_not_well_is_in_the_trail() -> None:
+    meter = make_meter(make_call(body=b'{"model": "m"}', model="m"))
+    targets = [Target(name, "m") for name in ("openai", "groq", "anthropic")]
+    breakers.note(targets[0], breakers.BreakerPolicy(consecutive=1), is_good=False)
+    breakers.note(targets[2], breakers.BreakerPolicy(consecutive=1), is_good=False)
+    with override_settings(AI_GATEWAY=OPTIONS):
+        run(ask(meter, targets, registry.snapshot(), Scripted(good())))
+    assert [(each["provider"], each["error"]) for each in meter.trail] == [("openai", "breaker")]
+    assert meter.trail[0]["why"] == "its breaker is open"
 
 
 def test_the_last_failure_is_told() -> None:

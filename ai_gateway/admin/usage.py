@@ -128,13 +128,15 @@ class UsageRecordAdmin(ExportAdmin, UsageAdmin):
 
     @admin.display(description=_("before that"))
     def tried(self, obj: UsageRecord) -> str:
-        """The attempts that failed."""
+        """The attempts that failed, and the targets that were left out."""
         rows = [(f"{each.get('provider')}/{each.get('model')}", failure(each)) for each in obj.trail or ()]
         return table(rows) if rows else NOTHING
 
 
 def failure(attempt: dict[str, Any]) -> str:
-    """Say how an attempt failed, or what a piece of an answer was that others went on with."""
+    """Say how an attempt failed, why a target was passed over, or what a piece was that others went on with."""
+    if "why" in attempt:
+        return str(_("passed over: %(why)s") % {"why": attempt["why"]})
     if "ms" not in attempt:
         return f"{sum(attempt['tokens'].values()):,} tokens"
     place = ""
