@@ -67,7 +67,9 @@ class Site:
         monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 100_000))
         self.urls(path("", include("ai_gateway.urls")))
         self.asgi("from ai_gateway.asgi import get_asgi_application\n")
-        self.database(ENGINE="django.db.backends.postgresql", CONN_MAX_AGE=0, ATOMIC_REQUESTS=False)
+        options = {"options": "-c idle_in_transaction_session_timeout=15s"}
+        engine = "django.db.backends.postgresql"
+        self.database(ENGINE=engine, CONN_MAX_AGE=0, ATOMIC_REQUESTS=False, OPTIONS=options)
 
     def gateway(self, **keys: Any) -> None:
         """Set keys of AI_GATEWAY."""
@@ -849,6 +851,13 @@ def test_database_connections_that_outlive_a_request(site: Site, seconds: int | 
     site.database(CONN_MAX_AGE=seconds)
     assert site.ids() == set()
     assert site.ids(deploy=True) == {"W063"}
+
+
+@pytest.mark.parametrize("options", [{}, {"options": "-c statement_timeout=5s"}, {"pool": True}])
+def test_a_server_that_waits_for_a_lost_process(site: Site, options: dict[str, Any]) -> None:
+    site.database(OPTIONS=options)
+    assert site.ids() == set()
+    assert site.ids(deploy=True) == {"W128"}
 
 
 def test_sqlite(site: Site) -> None:

@@ -56,6 +56,13 @@ TIMEOUT = 10.0
 NARROW = ("rate", "256kbit", "burst", "3000", "latency", "2s")
 """What is left of a cable that is slow: 32 KB a second, and packets that wait."""
 
+OPTIONS = {
+    "connect_timeout": 2,
+    "tcp_user_timeout": 2000,
+    # Or a gateway that is cut off in the middle of a transaction would hold the locks that the other one waits for.
+    "options": "-c idle_in_transaction_session_timeout=5s",
+}
+
 LIMITS = [
     {"name": "requests", "scope": "key", "measure": "requests", "window": "total", "amount": 10**9},
     {"name": "cost", "scope": "key", "measure": "cost", "window": "total", "amount": "1000000"},
@@ -263,7 +270,7 @@ def new_postgres(host: Host, folder: Path) -> databases.Database:
     host.start()
     described = {
         "ENGINE": "django.db.backends.postgresql", "NAME": "postgres", "USER": "gateway", "HOST": host.address,
-        "PORT": str(host.port), "OPTIONS": {"connect_timeout": 2, "tcp_user_timeout": 2000},
+        "PORT": str(host.port), "OPTIONS": OPTIONS,
     }  # fmt: skip
     databases.migrate(site_environment("direct", {}, {"DATABASES": {"default": described}}))
     return described
