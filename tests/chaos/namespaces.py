@@ -299,7 +299,7 @@ def new_gateway(host: Host, folder: Path, settings: dict[str, Any], database: da
 def settings_of(provider: Host, redis: Host) -> dict[str, Any]:
     """Write what both gateways have in common."""
     options = {"base_url": f"http://{provider.address}:{provider.port}/v1", "api_key": "sk-x", "allow_private": True}
-    store = {"BACKEND": "redis", "OPTIONS": {"url": f"redis://{redis.address}:{redis.port}/0"}}
+    store = {"BACKEND": "redis", "OPTIONS": {"url": f"redis://{redis.address}:{redis.port}/0"}, "TIMEOUT": 1}
     return {
         "PROVIDERS": {"openai": {"OPTIONS": options}},
         "KEYS": {"team-a": GATEWAY_KEY},
