@@ -1,7 +1,7 @@
 """Is the gateway alive, is it ready, and how did the providers do last? None of it asks a provider anything.
 
-Outcomes are remembered passively, one per provider, by this process: a check that spends tokens is a cost, and one that
-does not tells little.
+Outcomes are remembered, one per provider, by this process: of the calls, and where somebody asks providers on purpose
+(`prober.py`), of that, too.
 """
 
 from __future__ import annotations
@@ -29,12 +29,14 @@ PATIENCE = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a provider's last answer was: its status, the gateway's error code if it failed, and when (Unix time)."""
+    """How a provider's last answer was: its status, the gateway's error code if it failed, when (Unix time), and
+    whether it was asked on purpose and not by a call."""
 
     ok: bool
     status: int
     error: str | None
     at: float
+    probed: bool = False
 
 
 _outcomes: dict[str, Outcome] = {}
@@ -43,14 +45,14 @@ _is_draining = False
 _has_stopped = False
 
 
-def note(provider: str, status: int, error: str | None = None) -> None:
+def note(provider: str, status: int, error: str | None = None, *, probed: bool = False) -> None:
     """Remember how a provider answered. A caller's mistake (4xx) still shows that the provider works; a 429 does
     not."""
     ok = error is None and (status < 500 and status != 429)
     last = _outcomes.get(provider)
     now = time.time()
     if last is None or last.ok != ok or not ok or now - last.at >= 1.0:
-        _outcomes[provider] = Outcome(ok, status, error, round(now, 3))
+        _outcomes[provider] = Outcome(ok, status, error, round(now, 3), probed)
 
 
 def start_draining() -> None:

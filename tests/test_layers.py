@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ai_gateway"
 LAYERS = (
     "errors calls sse protocols credentials crypto cors bodies server charges finishing cooldowns deadlines traffic "
-    "money spans signals patterns bulkheads open_files redaction server_timing watching __version__",
+    "money spans signals patterns bulkheads open_files redaction server_timing watching balances __version__",
     "traces overload consumption conversations estimates allowances model_names breakers failures",
     "tariff retries facts recording_policy recorder",
     "price_columns",
@@ -41,8 +41,11 @@ LAYERS = (
     "attempts experiments",
     "mirrors continuation",
     "gateway",
-    "lifespan responses explanation interchange price_sync scraping prompts",
-    "views probe litellm telemetry",
+    "responses explanation interchange price_sync scraping prompts",
+    "probe litellm",
+    "prober",
+    "lifespan",
+    "views telemetry",
     "inprocess snippets roster",
     "sample_code",
     "trial",
@@ -92,6 +95,7 @@ NO_DJANGO = [
     "capabilities",
     "routing",
     "facts",
+    "balances",
     "conditions",
     "suitability",
     "fallbacks",
