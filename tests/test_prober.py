@@ -121,11 +121,6 @@ def test_who_cannot_be_asked_for_free_or_with_a_credential_of_ours_is_not_asked(
     assert health._outcomes == {}
 
 
-def test_somebody_else_may_be_the_one_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prober, "should_probe", lambda provider: provider != "openai")
-    assert not ask(Answer(b"{}")).requests
-
-
 def test_what_changes_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "ai_gateway")
     ask(AWAY, AWAY, Answer(b"{}"), Answer(b"{}"))

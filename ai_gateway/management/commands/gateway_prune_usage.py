@@ -28,8 +28,10 @@ BATCH = 500
 
 
 class Work(NamedTuple):
-    """What is deleted: everything of a kind from before the first day that is kept, which begins at a moment. `old` gives
-    the rows from before a moment; `delete_some` deletes a batch of them, and gives their number."""
+    """What is deleted: everything of a kind from before the first day that is kept, which begins at a moment.
+
+    `old` gives the rows from before a moment; `delete_some` deletes a batch of them, and gives their number.
+    """
 
     what: str
     first: date
