@@ -61,7 +61,7 @@ class TestPrune:
         kept = [day for day in days() if day >= first]
         out, _ = run("gateway_prune_usage", "--older-than", older_than)
         assert days() == kept
-        assert out.startswith(f"{20 - len(kept)} records from before 2026-")
+        assert out.startswith(f"{20 - len(kept)} records and 0 breaker events from before 2026-")
 
     def test_the_sums_stay(self) -> None:
         before = list(UsageDaily.objects.order_by("pk").values())
@@ -70,7 +70,7 @@ class TestPrune:
 
     def test_a_dry_run_counts(self) -> None:
         out, _ = run("gateway_prune_usage", "--older-than", "3d", "--dry-run")
-        assert out == "13 records from before 2026-11-16 would be deleted.\n"
+        assert out == "13 records and 0 breaker events from before 2026-11-16 would be deleted.\n"
         assert len(days()) == 20
 
     def test_they_go_in_batches_the_oldest_first(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,6 @@
-"""`manage.py gateway_prune_usage --older-than 90d`: delete old usage records. What they sum up to is kept."""
+"""`manage.py gateway_prune_usage --older-than 90d`: delete old usage records. What they sum up to is kept.
+
+What happened to breakers goes with them: it is looked at beside them."""
 
 from __future__ import annotations
 
@@ -8,12 +10,13 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import router
 from django.utils import timezone
 from django.utils.dateparse import parse_date
 
 from ai_gateway.conf import settings
 from ai_gateway.ledger_store import begin_of, database
-from ai_gateway.models import UsageRecord
+from ai_gateway.models import BreakerEvent, UsageRecord
 from ai_gateway.rollups import Days
 
 BATCH = 500
@@ -39,9 +42,10 @@ class Command(BaseCommand):
         first = first_kept(older_than, zone.of(timezone.now().timestamp()))
         begin = begin_of(first, zone)
         if dry_run:
-            count = old_records(begin).count()
-            self.stdout.write(f"{count} records from before {first} would be deleted.")
+            count, events = old_records(begin).count(), old_events(begin).count()
+            self.stdout.write(f"{count} records and {events} breaker events from before {first} would be deleted.")
             return
+        events = old_events(begin).delete()[0]
         deleted = batches = 0
         while count := delete_some(begin):
             deleted += count
@@ -50,7 +54,7 @@ class Command(BaseCommand):
                 self.stderr.write(f"\r{deleted} records deleted", ending="")
         if batches >= PROGRESS and self.stderr.isatty():
             self.stderr.write("\r", ending="")
-        self.stdout.write(f"{deleted} records from before {first} are deleted.")
+        self.stdout.write(f"{deleted} records and {events} breaker events from before {first} are deleted.")
 
 
 def first_kept(text: str, today: date) -> date:
@@ -71,6 +75,11 @@ def first_kept(text: str, today: date) -> date:
 def old_records(begin: datetime) -> Any:
     """Give the records from before a point in time."""
     return UsageRecord.objects.using(database()).filter(started_at__lt=begin)
+
+
+def old_events(begin: datetime) -> Any:
+    """Give what happened to breakers before a point in time. There are few."""
+    return BreakerEvent.objects.using(router.db_for_write(BreakerEvent) or "default").filter(at__lt=begin)
 
 
 def delete_some(begin: datetime) -> int:
