@@ -227,9 +227,9 @@ class TestEvents:
         ]
 
     def test_the_share_of_failures_is_a_reason(self, events: list[tuple[str, str, float]]) -> None:
-        for number in range(VOLUME):
-            breakers.note(A, POLICY, is_good=number % 2 == 0)
-        assert [reason for what, reason, _ in events if what == "opened"] == ["10 of 20 calls failed within 10 s"]
+        for number in range(VOLUME + 1):
+            breakers.note(A, POLICY, is_good=number % 2 == 1)
+        assert [reason for what, reason, _ in events if what == "opened"] == ["11 of 21 calls failed within 10 s"]
 
     def test_somebody_says_that_it_is_well(self, events: list[tuple[str, str, float]]) -> None:
         fail(A)
