@@ -105,7 +105,7 @@ class ProviderHealthAdmin(ChangesAdmin):
             self.log_change(request, found, message)
             return
         LogEntry.objects.create(
-            user_id=request.user.pk,
+            user_id=str(request.user.pk),
             content_type=ContentType.objects.get_for_model(Provider),
             object_repr=target.provider,
             action_flag=CHANGE,

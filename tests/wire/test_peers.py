@@ -68,9 +68,7 @@ def until(is_so: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_what_one_learns_spares_the_other(
-    workers: list[Worker], upstream: Upstream, redis_server: RedisServer
-) -> None:
+def test_what_one_learns_spares_the_other(workers: list[Worker], upstream: Upstream, redis_server: RedisServer) -> None:
     one, other = workers
     upstream.answer(ANSWERED)
     assert other.ask() == (200, "1")
