@@ -9,9 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
-from tests.browser.conftest import LOOKS, Site
+from tests.browser.conftest import Site
 from tests.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -187,16 +185,3 @@ def with_policy(route: Any) -> None:
     """Answer as the site does, with a policy on top."""
     answer = route.fetch(max_redirects=0)
     route.fulfill(response=answer, headers={**answer.headers, "content-security-policy": POLICY})
-
-
-@pytest.mark.parametrize("look", LOOKS)
-def test_pages__fit_the_screen(look: str, open_page: Open, shoot: Shoot) -> None:
-    page = open_page("/portal/", "ann", look)
-    for path in ("", "new/", "models/", "connect/"):
-        page.goto(f"/portal/{path}")
-        shoot(page, f"portal-{path.strip('/') or 'keys'}-{look}")
-    page = open_page("/admin/", "boss", look)
-    lists = ("provider/", "providercredential/", "route/", "virtualkey/")
-    for path in (*lists, *(f"{each}add/" for each in lists), "route/explain/"):
-        page.goto(f"/admin/ai_gateway/{path}")
-        shoot(page, f"admin-{path.strip('/').replace('/', '-')}-{look}")
