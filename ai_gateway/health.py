@@ -14,7 +14,7 @@ import msgspec
 from asgiref.sync import sync_to_async
 from django.db import Error, connection
 
-from ai_gateway import __version__, breakers, cooldowns, overload, registry
+from ai_gateway import __version__, breakers, cooldowns, overload, peers, registry
 from ai_gateway.bulkheads import Bulkhead
 from ai_gateway.calls import Headers, Reply
 
@@ -137,8 +137,8 @@ def _database_answers() -> bool:
 
 
 def providers(request_id: str) -> Reply:
-    """Answer `/health/providers`: the providers that are configured or were called, with their last outcome, and how
-    many calls are under way."""
+    """Answer `/health/providers`: the providers that are configured or were called, with their last outcome, how many
+    calls are under way, and which other processes were heard. What these found out says so by `heard_from`."""
     snapshot = registry.snapshot()
     names = sorted({*snapshot.configured, *snapshot.broken, *_outcomes})
     findings = breakers.findings()
@@ -155,7 +155,17 @@ def providers(request_id: str) -> Reply:
     for name, bulkhead in overload.at_providers.items():
         if name in body:
             body[name]["calls"] = _counts(bulkhead)
-    return _json(200, msgspec.json.encode({"calls": _counts(overload.calls), "providers": body}), request_id)
+    found = {"calls": _counts(overload.calls), "providers": body, "peers": _peers()}
+    return _json(200, msgspec.json.encode(found), request_id)
+
+
+def _peers() -> dict[str, object]:
+    """Which other processes are known, with the seconds since they were heard; and why none, if that fails."""
+    member = peers.running()
+    if member is None:
+        return {"connected": False, "process": None, "failure": None, "heard": {}}
+    found = {"connected": member.is_connected, "process": member.name, "failure": member.failure or None}
+    return {**found, "heard": member.peers}
 
 
 def _counts(bulkhead: Bulkhead) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """`manage.py gateway_prune_usage --older-than 90d`: delete old usage records. What they sum up to is kept.
 
 Recorded bodies go after the days that `BODY_LOGGING` says, and with their records at the latest; with `--recordings`
-alone nothing else goes.
+alone nothing else goes. What happened to breakers goes with the records, beside which it is looked at.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import router
 from django.utils import timezone
 from django.utils.dateparse import parse_date
 
@@ -20,7 +21,7 @@ from ai_gateway import recorded
 from ai_gateway.conf import settings
 from ai_gateway.ledger_store import begin_of, database
 from ai_gateway.management.progress import Progress
-from ai_gateway.models import UsageRecord
+from ai_gateway.models import BreakerEvent, UsageRecord
 from ai_gateway.rollups import Days
 
 BATCH = 500
@@ -70,7 +71,10 @@ class Command(BaseCommand):
         work = []
         first = first_kept(older_than, today) if older_than is not None else None
         if first is not None:
-            work.append(Work("records", first, begin_of(first, zone), old_records, delete_some))
+            begin = begin_of(first, zone)
+            work.append(Work("records", first, begin, old_records, delete_some))
+            if old_events(begin).exists():
+                work.append(Work("breaker events", first, begin, old_events, delete_some_events))
         days = recorded.retention()
         ends = [first] if first is not None else []
         ends += [today - timedelta(days=days)] if days is not None else []
@@ -120,4 +124,15 @@ def delete_some(begin: datetime) -> int:
     if not ids:
         return 0
     count: int = UsageRecord.objects.using(database()).filter(pk__in=ids).delete()[0]
+    return count
+
+
+def old_events(begin: datetime) -> Any:
+    """Give what happened to breakers before a point in time."""
+    return BreakerEvent.objects.using(router.db_for_write(BreakerEvent) or "default").filter(at__lt=begin)
+
+
+def delete_some_events(begin: datetime) -> int:
+    """Delete all of it: there is little."""
+    count: int = old_events(begin).delete()[0]
     return count
