@@ -156,7 +156,7 @@ class Breaker:
         """Begin anew, but for the rest that the provider asked for."""
         self.consecutive = self.opened = 0
         self.open_until = 0.0
-        self.is_probing = False
+        self.is_probing = self.is_out_of_reach = False
         self.recent = Recent()
         self.reason = self.heard_from = ""
 
@@ -192,7 +192,7 @@ def note(target: Target, policy: BreakerPolicy, *, is_good: bool, is_out_of_reac
 
 def note_out_of_reach(provider: str, targets: Iterable[Target], policy: BreakerPolicy) -> None:
     """Note that a provider cannot be reached, for these targets of it and those that are known."""
-    known = [target for target in _breakers if target.provider == provider]
+    known = [target for target in list(_breakers) if target.provider == provider]
     for target in dict.fromkeys((*targets, *known)):
         note(target, policy, is_good=False, is_out_of_reach=True)
 

@@ -239,9 +239,7 @@ class Meter(msgspec.Struct):
 
     def leave_out(self, target: Target, what: str, why: str) -> None:
         """Note that a target is not asked, or not in its turn: by what of the gateway's, and why in words."""
-        self.trail.append(
-            {"provider": target.provider, "model": target.model, "status": None, "error": what, "ms": 0, "why": why}
-        )
+        self.trail.append({"provider": target.provider, "model": target.model, "error": what, "why": why})
 
     def end_attempt(self) -> None:
         """Note that no target is asked any more."""
