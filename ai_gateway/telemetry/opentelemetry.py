@@ -29,7 +29,7 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import IdGenerator
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision
 from opentelemetry.trace import (
     NonRecordingSpan,
     SpanContext,
@@ -86,9 +86,15 @@ def connect(signals: Sequence[str]) -> None:
 
 def close(**_: object) -> None:
     """Send what is left, but do not wait long: a collector that is away must not keep the process from ending."""
-    threads = [threading.Thread(target=each.close, daemon=True) for each in (spans, measures)]
-    for thread in threads:
-        thread.start()
+    threads = []
+    for each in (spans, measures):
+        thread = threading.Thread(target=each.close, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # The interpreter ends, and starts no threads any more.
+            each.close()
+        else:
+            threads.append(thread)
     until = time.monotonic() + LAST_SECONDS
     for thread in threads:
         thread.join(max(until - time.monotonic(), 0.0))
@@ -102,7 +108,7 @@ class Sampler:
 
     def __call__(self, trace: Trace) -> bool:
         result = self._sampler.should_sample(parent_of(trace), int(trace.id, 16), SCOPE, SpanKind.SERVER)
-        return result.decision.is_sampled()
+        return result.decision is Decision.RECORD_AND_SAMPLE
 
 
 def parent_of(trace: Trace) -> Context:

@@ -273,9 +273,9 @@ def write() -> bytes:
     if directory is None:
         return generate_latest(REGISTRY)
     for pid in dead(Path(directory)):
-        mark_process_dead(pid)
+        mark_process_dead(pid)  # type: ignore[no-untyped-call]
     together = CollectorRegistry()
-    MultiProcessCollector(together)
+    MultiProcessCollector(together)  # type: ignore[no-untyped-call]
     return generate_latest(together)
 
 
