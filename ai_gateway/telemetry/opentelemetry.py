@@ -44,7 +44,7 @@ from ai_gateway import __version__, registry, traces
 from ai_gateway.labels import Names
 from ai_gateway.meter import Entry
 from ai_gateway.money import dollars
-from ai_gateway.retelling import Attempted, attempts_of, operation_of
+from ai_gateway.retelling import Attempted, attempts_of, operation_of, own_seconds
 from ai_gateway.signals import call_finished, process_ends
 from ai_gateway.traces import Trace
 
@@ -317,7 +317,7 @@ class Measures:
             return
         made.request.record(entry.duration_ms / 1000, ended)
         if entry.attempts == 1 and not entry.trail:
-            made.overhead.record(entry.overhead_us / 1e6, labels)
+            made.overhead.record(own_seconds(entry), labels)
         if entry.first_token_ms is not None:
             self._record_stream(entry, entry.first_token_ms, labels)
 
