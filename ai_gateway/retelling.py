@@ -85,6 +85,11 @@ def operation_of(entry: Entry) -> str:
     return OPERATIONS.get(endpoint) or ("chat" if endpoint.startswith("converse") else endpoint)
 
 
+def own_seconds(entry: Entry) -> float:
+    """Tell the gateway's own time: until a call was sent on, without what it waited for a place."""
+    return max(entry.overhead_us - entry.queued_ms * 1000, 0) / 1e6
+
+
 def attempts_of(entry: Entry) -> list[Attempted]:
     """Tell the attempts of a call one after the other. One that no trail tells of was the last, and did well."""
     found: list[Attempted] = []
