@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from functools import lru_cache, partial
 from time import perf_counter
 from typing import Any
 
 import msgspec
 
-from ai_gateway import estimates, health, money, ratelimits, unpriced
+from ai_gateway import estimates, health, live, money, ratelimits, unpriced
 from ai_gateway import ledger as ledgers
 from ai_gateway.calls import Reply, ReplyBody, below_version
 from ai_gateway.consumption import NOTHING, UNUSED, Consumption, together
@@ -31,6 +31,7 @@ logger = logging.getLogger("ai_gateway")
 def close(meter: Meter, snapshot: Snapshot) -> Entry | None:
     """End the measure of a call: settle its limits and make its entry. None if that has been done, or there is nothing
     to write down."""
+    live.end(meter)
     if meter.is_closed:
         return None
     meter.is_closed = True
@@ -216,7 +217,7 @@ def endpoint_of(path: str) -> str:
 
 def finish(meter: Meter, snapshot: Snapshot) -> None:
     """End the measure of a call that may have been ended already, without waiting."""
-    if meter.is_closed or meter.goes_on:
+    if meter.goes_on:
         return
     if meter.outcome is None:
         meter.outcome = Outcome.STOPPED if health.is_draining() else Outcome.DISCONNECTED
@@ -271,23 +272,14 @@ def _tell_limits(reply: Reply, meter: Meter) -> None:
         ratelimits.put(reply.headers, ratelimits.headers(meter.hold, meter.arrival.dialect.family))
 
 
-class Accounted(ReplyBody):
+class Accounted(live.Followed):
     """A reply's body whose end, whatever it is, ends the measure of its call."""
 
-    __slots__ = ("_body", "_meter", "_snapshot")
+    __slots__ = ("_snapshot",)
 
     def __init__(self, body: ReplyBody, meter: Meter, snapshot: Snapshot) -> None:
-        self._body = body
-        self._meter = meter
+        super().__init__(body, meter)
         self._snapshot = snapshot
-
-    @property
-    def is_broken(self) -> bool:  # type: ignore[override]
-        """See ReplyBody."""
-        return self._body.is_broken
-
-    def __anext__(self) -> Coroutine[Any, Any, bytes]:
-        return self._body.__anext__()
 
     async def aclose(self) -> None:
         """Close the upstream's answer, and the account; or have the answer read on without its caller."""

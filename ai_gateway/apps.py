@@ -15,16 +15,22 @@ class AIGatewayConfig(AppConfig):
     def ready(self) -> None:
         """Called by Django when all apps are loaded, models included."""
         from ai_gateway import (  # noqa: F401
+            breaker_events,
+            breakers,
             changes,
             checks,
+            gossip,
             key_store,
             ledger,
             ledger_store,
             limits,
+            notices,
+            peers,
             recorded,
             recorder,
             refresher,
             registry,
+            roster,
             seeding,
             spending,
             statement,
@@ -44,5 +50,10 @@ class AIGatewayConfig(AppConfig):
         limits.seed = seeding.spent
         statement.reader = statement.Reader(spending.of_caller, stored.release)
         changes.connect()
+        roster.connect()
+        gossip.connect()
+        breakers.listeners.append(notices.tell_of_breaker)
+        breaker_events.connect()
         setting_changed.connect(registry.forget, dispatch_uid="ai_gateway.registry")
         setting_changed.connect(limits.forget, dispatch_uid="ai_gateway.limits")
+        setting_changed.connect(peers.forget, dispatch_uid="ai_gateway.peers")

@@ -133,7 +133,7 @@ class GatewayApplication:
                 await guard.reply(await _answer(arrival), arrival)
             else:
                 transport = state.get(TRANSPORT) or gateway.transport_of(loop)
-                await guard.reply(await gateway.handle(arrival, transport, entrant=guard), arrival)
+                await guard.reply(await gateway.handle(arrival, transport, entrant=guard, loop=loop), arrival)
         except ClientDisconnected:
             return
         except asyncio.CancelledError:

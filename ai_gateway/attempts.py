@@ -167,11 +167,13 @@ async def run(attempt: Attempt, transport: Transport, planned: Plan = plan) -> R
     if not provider.finish_within:
         return await exchange
     meter.goes_on = True
+    work = meter.work = asyncio.ensure_future(exchange)
     when_over = partial(accounting.finish_alone, meter, attempt.snapshot)
     try:
-        reply = await despite_its_caller(exchange, provider.finish_within, when_over)
-    except Exception:
-        meter.goes_on = False  # It failed, and its caller is still there.
+        reply = await despite_its_caller(work, provider.finish_within, when_over)
+    except BaseException as error:
+        if isinstance(error, Exception) or work.cancelled():
+            meter.goes_on = False  # It failed, or somebody ended it, and its caller is still there.
         raise
     meter.finish_within, meter.goes_on = provider.finish_within, False
     return reply
@@ -183,6 +185,7 @@ async def _exchange(attempt: Attempt, hop: Hop, send: Send, request: UpstreamReq
     timeouts, deadline = attempt.timeouts, attempt.deadline
     response = await send(request, timeouts if deadline is None else deadlines.cut(timeouts, deadline))
     meter.first_byte_at = perf_counter()
+    meter.response = response
     if timeouts.stream or deadline is not None:
         response = deadlines.bounded(response, deadline, timeouts.stream)
     try:
@@ -199,7 +202,7 @@ async def leave(meter: Meter, result: Result) -> None:
     if result.reply is not None:
         await result.reply.aclose()
     meter.consumption = meter.listener = None
-    meter.sent_at = meter.first_byte_at = None
+    meter.sent_at = meter.first_byte_at = meter.response = None
     meter.finish_within = 0.0
     if meter.hold is not None:
         meter.hold.leave_target()

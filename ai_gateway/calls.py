@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 if TYPE_CHECKING:
+    from ai_gateway.errors import GatewayError
     from ai_gateway.protocols.dialect import Dialect
 
 
@@ -248,6 +249,10 @@ class UpstreamResponse(ABC):
 
         None loses nothing: the next call goes on waiting. Raises UpstreamError if the upstream fails.
         """
+
+    @abstractmethod
+    def interrupt(self, error: GatewayError) -> None:
+        """End it: whoever reads it gets this error, behind what had arrived before."""
 
     @abstractmethod
     async def aclose(self) -> None:

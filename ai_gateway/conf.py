@@ -20,6 +20,11 @@ from ai_gateway.retries import RetryPolicy
 
 MEBIBYTE = 1024 * 1024
 
+DEFAULT_REDIS = "redis://localhost:6379/0"
+
+REDIS_STORES = ("redis", "ai_gateway.limits.redis.RedisStore")
+"""How LIMIT_STORE says that it is in Redis."""
+
 
 class Settings:
     """One property per key of `settings.AI_GATEWAY`; the docstring is its documentation, the default is in the code."""
@@ -182,6 +187,19 @@ class Settings:
         `ON_FAILURE` says what happens while it does not answer within `TIMEOUT` seconds (0.5): "closed" refuses, "open"
         admits, "local" counts in the process."""
         return self._get("LIMIT_STORE", {})  # type: ignore[no-any-return]
+
+    @property
+    def PEERS(self) -> Mapping[str, Any]:
+        """The Redis over which the processes tell each other what they learn: `{"URL": "redis://...", "OPTIONS":
+        {...}}`, the options as those of LIMIT_STORE's. By default that of LIMIT_STORE, if it is Redis; `{}`: none."""
+        given = self._get("PEERS", None)
+        if given is not None:
+            return given  # type: ignore[no-any-return]
+        store = self.LIMIT_STORE
+        if store.get("BACKEND") not in REDIS_STORES:
+            return {}
+        options = {name: value for name, value in store.get("OPTIONS", {}).items() if name not in ("seed", "clock")}
+        return {"URL": options.pop("url", DEFAULT_REDIS), "OPTIONS": options}
 
     @property
     def RESERVED_OUTPUT(self) -> int:

@@ -23,8 +23,10 @@ from ai_gateway import (
     keys,
     limits,
     listing,
+    live,
     mirrors,
     overload,
+    peers,
     recording,
     refresher,
     registry,
@@ -32,6 +34,7 @@ from ai_gateway import (
     statement,
     suitability,
 )
+from ai_gateway.bulkheads import Waiter
 from ai_gateway.calls import Arrival, Call, Caller, Reply, Target
 from ai_gateway.conf import settings
 from ai_gateway.errors import ClientDisconnected, Draining, GatewayError, InternalError, Overloaded
@@ -49,17 +52,22 @@ _transports: WeakKeyDictionary[asyncio.AbstractEventLoop, Transport] = WeakKeyDi
 
 
 async def handle(
-    arrival: Arrival, transport: Transport, caller: Caller | None = None, entrant: Entrant | None = None
+    arrival: Arrival,
+    transport: Transport,
+    caller: Caller | None = None,
+    entrant: Entrant | None = None,
+    loop: asyncio.AbstractEventLoop | None = None,
 ) -> Reply:
     """Answer a request, asking upstreams through this transport. Whoever gets the reply must close it.
 
     `caller` is for the site's own pages, which know who is asking; else the request's credentials tell. `entrant` needs
-    a place among the calls under way, and its door gives the place back; the site's own pages need none. Every failure
-    comes back as a reply in the caller's dialect; only ClientDisconnected and cancellation are raised.
+    a place among the calls under way, and its door gives the place back; the site's own pages need none. `loop` is the
+    running event loop, if the door knows it. Every failure comes back as a reply in the caller's dialect; only
+    ClientDisconnected and cancellation are raised.
     """
     try:
         check_open()
-        snapshot = registry.snapshot() if refresher.is_settled() else await refresher.begin()
+        snapshot = registry.snapshot() if refresher.is_settled() else await begin()
         intake.check_head(arrival)
         # Before the body is read: a stranger's upload is not even received.
         caller = caller or await keys.identify(arrival, snapshot)
@@ -72,7 +80,16 @@ async def handle(
         raise
     except Exception:
         return refuse(failure(arrival), arrival.dialect, arrival.request_id)
-    return await _measured(Meter(arrival, caller, queued), snapshot, transport)
+    meter = Meter(arrival, caller, queued)
+    live.begin(meter, loop)
+    return await _measured(meter, snapshot, transport)
+
+
+async def begin() -> Snapshot:
+    """Start what runs beside the calls, and give the first snapshot. Where no server starts the gateway, its first call
+    does."""
+    peers.start()
+    return await refresher.begin()
 
 
 async def _enter(entrant: Entrant, arrival: Arrival, caller: Caller, snapshot: Snapshot) -> float:
@@ -95,10 +112,11 @@ async def _wait_for_place(entrant: Entrant, arrival: Arrival, caller: Caller, sn
     waiter = overload.calls.line_up(overload.party_of(caller, arrival.client), snapshot.max_calls, queue.size)
     if waiter is None:
         raise too_many_calls()
-    meter, began_at = Meter(arrival, caller), perf_counter()
+    meter, began_at = Meter(arrival, caller, is_queued=True), perf_counter()
+    live.begin(meter)
     try:
         with entrant.waiting(arrival.fields):
-            entrant.has_place = await overload.calls.wait(waiter, queue.seconds)
+            entrant.has_place = await _its_turn(meter, waiter, queue.seconds)
         if not entrant.has_place:
             raise stopping() if health.has_stopped() else too_many_calls()
     except GatewayError as error:
@@ -106,9 +124,22 @@ async def _wait_for_place(entrant: Entrant, arrival: Arrival, caller: Caller, sn
         meter.status = status_of(error, arrival.dialect)
         raise
     finally:
-        if not entrant.has_place:
+        if entrant.has_place:
+            live.end(meter)
+        else:
             meter.queued = perf_counter() - began_at
             accounting.finish(meter, snapshot)
+
+
+async def _its_turn(meter: Meter, waiter: Waiter, seconds: float) -> bool:
+    """Wait for a call's turn, and tell whether it came. Raises Cancelled if an operator ends the call meanwhile."""
+    try:
+        return await overload.calls.wait(waiter, seconds)
+    except asyncio.CancelledError:
+        error = live.ended_by(meter)
+        if error is None:
+            raise
+        raise error from None
 
 
 async def _measured(meter: Meter, snapshot: Snapshot, transport: Transport) -> Reply:
@@ -119,21 +150,34 @@ async def _measured(meter: Meter, snapshot: Snapshot, transport: Transport) -> R
     except GatewayError as error:
         meter.fail(error)
         reply = refuse(error, arrival.dialect, arrival.request_id)
-    except (ClientDisconnected, asyncio.CancelledError):
-        if snapshot.recording is not None and recording.is_wanted(meter, snapshot):
-            recording.keep(meter, snapshot.recording)
-        accounting.finish(meter, snapshot)
+    except ClientDisconnected:
+        _leave(meter, snapshot)
         raise
+    except asyncio.CancelledError:
+        error = live.ended_by(meter)
+        if error is None:
+            _leave(meter, snapshot)
+            raise
+        meter.fail(error)
+        reply = refuse(error, arrival.dialect, arrival.request_id)
     except Exception:
         failed = failure(arrival)
         meter.fail(failed)
         reply = refuse(failed, arrival.dialect, arrival.request_id)
     if not snapshot.is_measured:
         meter.end_attempt()
-        return reply
+        meter.status = reply.status
+        return live.followed(reply, meter)
     if snapshot.recording is not None and recording.is_wanted(meter, snapshot):
         return recording.record(await accounting.account(reply, meter, snapshot), meter, snapshot.recording)
     return await accounting.account(reply, meter, snapshot)
+
+
+def _leave(meter: Meter, snapshot: Snapshot) -> None:
+    """Take a call into account whose caller has left before it was answered."""
+    if snapshot.recording is not None and recording.is_wanted(meter, snapshot):
+        recording.keep(meter, snapshot.recording)
+    accounting.finish(meter, snapshot)
 
 
 async def _serve(meter: Meter, snapshot: Snapshot, transport: Transport) -> Reply:
@@ -176,7 +220,7 @@ def failure(arrival: Arrival) -> InternalError:
 async def refusal(arrival: Arrival, entrant: Entrant) -> GatewayError | None:
     """Tell what a request will be refused for by its head alone, so that its body need not be received. One that will
     not be refused has its place then."""
-    snapshot = registry.snapshot() if refresher.is_settled() else await refresher.begin()
+    snapshot = registry.snapshot() if refresher.is_settled() else await begin()
     try:
         intake.check_head(arrival)
         caller = await keys.identify(arrival, snapshot)
@@ -213,6 +257,7 @@ def end_calls(loop: asyncio.AbstractEventLoop) -> None:
     """End every call of an event loop that still waits for a place or a provider, or streams from one."""
     overload.calls.dismiss()
     transport_of(loop).interrupt(stopping())
+    live.interrupt(loop, stopping())  # Those of providers that have a way of their own.
 
 
 def check_open() -> None:

@@ -30,7 +30,7 @@ from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import Any
 
-from ai_gateway import gateway, health, ledger, open_files, recorder, refresher
+from ai_gateway import gateway, health, ledger, open_files, peers, recorder, refresher
 from ai_gateway.conf import settings
 from ai_gateway.guard import Watch
 
@@ -72,7 +72,7 @@ class Lifespan:
 
     async def _start(self) -> None:
         open_files.allow_as_many_as_possible()
-        await refresher.begin()
+        await gateway.begin()
         if ledger.ledger is not None:
             ledger.ledger.start()
         self._state[LOOP] = self._loop
@@ -132,3 +132,4 @@ def _end() -> None:
     if recorder.recorder is not None:
         recorder.recorder.stop()
     refresher.end()
+    peers.stop()

@@ -6,6 +6,7 @@ becomes exactly one `Entry`, the line that the ledger writes. Nothing here waits
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from enum import Enum
@@ -16,9 +17,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ai_gateway import traffic
-from ai_gateway.calls import Arrival, Call, Caller, Target
+from ai_gateway.calls import Arrival, Call, Caller, Target, UpstreamResponse
 from ai_gateway.consumption import Consumption, Listener
-from ai_gateway.errors import GatewayError, Kind, LimitReached, Overloaded
+from ai_gateway.errors import Cancelled, GatewayError, Kind, LimitReached, Overloaded
 from ai_gateway.facts import Facts
 from ai_gateway.holds import Hold
 
@@ -54,6 +55,7 @@ class Outcome(Enum):
     TIMED_OUT = "timed_out"
     DISCONNECTED = "disconnected"
     STOPPED = "stopped"
+    CANCELLED = "cancelled"
 
 
 class Entry(msgspec.Struct, kw_only=True):
@@ -164,6 +166,18 @@ class Meter(msgspec.Struct):
     """Whether a stream that dies in mid-text may go on with another target (`continuation.py`)."""
     pieces: tuple[Piece, ...] = ()
     """What the answers were that died before the one that goes on with them."""
+    number: int = 0
+    """Its number in the list of calls under way (`live.py`)."""
+    task: asyncio.Task[Any] | None = None
+    """What serves it: cancelled to end the call, as long as its answer has not begun."""
+    work: asyncio.Task[Any] | None = None
+    """What works for it beside that, if anything does, and is cancelled in its place."""
+    response: UpstreamResponse | None = None
+    """The provider's answer under way."""
+    ended_by: Cancelled | None = None
+    """The error that an operator has ended it with."""
+    is_queued: bool = False
+    """Whether it waits for a place, in the gateway or at a provider."""
     made_id: str = ""
     made_facts: Facts | None = None
 
@@ -223,6 +237,8 @@ def outcome_of(error: GatewayError, *, was_sent: bool) -> Outcome:
     """Tell what ended a call that ended with this error."""
     if error.code == "gateway_draining":
         return Outcome.STOPPED
+    if isinstance(error, Cancelled):
+        return Outcome.CANCELLED
     if isinstance(error, LimitReached):
         return Outcome.LIMITED
     if type(error) is Overloaded:

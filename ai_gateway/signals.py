@@ -21,3 +21,12 @@ Sent once for each counter: of a budget once in its period, of a rate once in a 
 
 limit_reached = Signal()
 """A limit has refused a call. Sent as often as `limit_warning`, with `rule` and `caller`."""
+
+breaker_opened = Signal()
+"""A target fails so often that it is asked last for a while. Sent by the process that found out, in the thread of the
+notices. `sender` is the class `ai_gateway.breakers.Breaker`, `target` the provider and its model, `reason` why, in
+English, `seconds` for how long, `at` when (Unix time). It is sent again when the probe after that time fails."""
+
+breaker_closed = Signal()
+"""A target is asked in its turn again: a call did well, or somebody said so. Sent as `breaker_opened` is, with
+`seconds` 0."""

@@ -56,9 +56,10 @@ async def api(request: HttpRequest, path: str) -> HttpResponseBase:
     refusal: GatewayError | None = request.scope.get(REFUSAL)
     if refusal is not None:
         return await _respond(request, refuse(refusal, arrival.dialect, arrival.request_id))
-    transport = gateway.transport_of(asyncio.get_running_loop())
+    loop = asyncio.get_running_loop()
+    transport = gateway.transport_of(loop)
     try:
-        reply = await gateway.handle(arrival, transport, entrant=request.scope.get(ENTRANT))
+        reply = await gateway.handle(arrival, transport, entrant=request.scope.get(ENTRANT), loop=loop)
     except ClientDisconnected:
         return HttpResponse(status=499)
     return await _respond(request, reply)

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from tests import nursery
+
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 30.0
 """Seconds until a process must listen, or have ended."""
@@ -39,6 +41,16 @@ def site_environment(door: Door, settings: Mapping[str, Any], site: Mapping[str,
     }
 
 
+def start(command: list[str], environment: Mapping[str, str], log: Path) -> nursery.Child | subprocess.Popen[bytes]:
+    """Run a module with arguments, writing to this file."""
+    with open(os.devnull, "rb") as nothing, log.open("wb") as output:
+        if "--workers" not in command:
+            return nursery.start(command, environment, nothing, output, output)
+        # It starts processes itself, in the way in which it was started.
+        command = [sys.executable, "-m", *command]
+        return subprocess.Popen(command, cwd=ROOT, env=environment, stdin=nothing, stdout=output, stderr=output)
+
+
 class GatewayProcess:
     """One uvicorn process that runs the site in `tests/wire/`."""
 
@@ -57,15 +69,12 @@ class GatewayProcess:
         self.expects_traceback = False
         application = "stock" if door == "stock" else "application"
         command = [
-            *(sys.executable, "-m", "uvicorn", f"tests.wire.site_asgi:{application}", "--port", "0"),
+            *("uvicorn", f"tests.wire.site_asgi:{application}", "--port", "0"),
             *("--http", "httptools", "--loop", "uvloop", "--no-access-log", "--backlog", "2048"),
             *("--lifespan", "off" if door == "stock" else "on", *arguments),
         ]
         variables = {**site_environment(door, settings, site or {}), **(environment or {})}
-        with log.open("wb") as output:
-            self.process = subprocess.Popen(
-                command, cwd=ROOT, env=variables, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
-            )
+        self.process = start(command, variables, log)
         self.port = self._wait_until_it_listens()
         self._log_seen = 0
 

@@ -5,35 +5,29 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import subprocess
+import os
 import sys
 import traceback
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests import nursery
 
 
 class SiteShell:
     """Runs Python in a process with the site's settings, and gives what it assigned to `result`."""
 
     def __init__(self, environment: dict[str, str]) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.site_shell"],
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        questions, asked = os.pipe()
+        answers, answered = os.pipe()
+        self._asked, self._answers = open(asked, "w"), open(answers)  # noqa: SIM115
+        with open(questions) as stdin, open(answered, "w") as output:
+            self._process = nursery.start(["tests.site_shell"], environment, stdin, output, sys.__stderr__)
 
     def run(self, code: str, **values: Any) -> Any:
         """Run code, with these values as variables."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps([code, values]) + "\n")
-        self._process.stdin.flush()
-        result, error = json.loads(self._process.stdout.readline())
+        self._asked.write(json.dumps([code, values]) + "\n")
+        self._asked.flush()
+        result, error = json.loads(self._answers.readline())
         assert not error, error
         return result
 
@@ -44,11 +38,9 @@ class SiteShell:
 
     def close(self) -> None:
         """End the process."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
+        self._asked.close()
         self._process.wait(10)
-        self._process.stdout.close()
+        self._answers.close()
 
 
 def main() -> None:

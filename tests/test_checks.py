@@ -234,6 +234,13 @@ WRONG: dict[str, tuple[str, list[Any]]] = {
         "E091",
         [None, "redis", {"NAME": "redis"}, {"BACKEND": 1}, {"OPTIONS": []}, {"ON_FAILURE": "hope"}, {"TIMEOUT": 0}],
     ),
+    "PEERS": (
+        "E121",
+        [
+            *(None, "redis://localhost", {"URL": ""}, {"URL": "localhost:6379"}, {"url": "redis://localhost"}),
+            *({"OPTIONS": {}}, {"URL": "redis://localhost", "OPTIONS": []}),
+        ],
+    ),
     "RESERVED_OUTPUT": ("E092", [*NOT_POSITIVE, 1.5]),
     "RESERVATION_TTL": ("E093", NOT_POSITIVE),
     "TIME_ZONE": ("E094", [None, 1, " ", "Mars/Olympus", "../../etc/passwd", "europe/nowhere"]),
@@ -313,6 +320,7 @@ RIGHT: dict[str, list[Any]] = {
     "STORED_REFERENCES": [[], ["env:*", "file:/run/*"]],
     "LIMITS": [[], ({"scope": "user", "measure": "cost", "window": "month", "amount": "20.5"},)],
     "LIMIT_STORE": [{}, {"BACKEND": "memory"}, {"ON_FAILURE": "local", "TIMEOUT": 0.2}],
+    "PEERS": [{}, {"URL": "rediss://localhost"}, {"URL": "unix:///run/redis.sock", "OPTIONS": {"prefix": "ours"}}],
     "RESERVED_OUTPUT": [1, 100_000],
     "RESERVATION_TTL": [1, 0.5],
     "TIME_ZONE": ["", "UTC", "Europe/Vienna"],
@@ -406,6 +414,27 @@ def test_a_store_of_limits__the_one_that_was_meant(site: Site) -> None:
 def test_a_store_of_limits_of_a_third_party(site: Site) -> None:
     site.gateway(LIMIT_STORE={"BACKEND": "ai_gateway.limits.memory.MemoryStore"})
     assert site.ids() == set()
+
+
+@pytest.mark.parametrize(
+    "peers",
+    [
+        {"URL": "redis://localhost:port"},
+        {"URL": "redis://localhost", "OPTIONS": {"timeout": "soon"}},
+        {"URL": "redis://localhost", "OPTIONS": {"url": "redis://localhost"}},
+    ],
+)
+def test_peers_over_a_redis_that_cannot_be(site: Site, peers: dict[str, Any]) -> None:
+    site.gateway(PEERS=peers)
+    assert site.ids() == {"E122"}
+
+
+def test_peers_without_the_package(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.gateway(PEERS={"URL": "redis://localhost"})
+    assert site.ids() == set()
+    monkeypatch.setitem(sys.modules, "ai_gateway.peers.redis", None)
+    assert site.ids() == {"E123"}
+    assert "[redis]" in site.hint()
 
 
 @pytest.mark.parametrize(("workers", "ids"), [("4", {"W104"}), ("1", set()), ("many", set())])

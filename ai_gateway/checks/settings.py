@@ -208,6 +208,19 @@ def is_limit_store(value: Any) -> bool:
     )
 
 
+def is_peers(value: Any) -> bool:
+    """Whether it says which Redis it is, and how that is reached; or nothing."""
+    return (
+        isinstance(value, Mapping)
+        and set(value) <= {"URL", "OPTIONS"}
+        and (not value or str(value.get("URL")).startswith(REDIS_SCHEMES))
+        and is_mapping(value.get("OPTIONS", {}), lambda option: True)
+    )
+
+
+REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+
+
 def is_time_zone(value: Any) -> bool:
     """Whether it is the name of a time zone that this machine knows."""
     try:
@@ -351,6 +364,13 @@ RULES: dict[str, Rule] = {
         expected=f'a dict with keys out of {", ".join(STORE_KEYS)}, "ON_FAILURE" one of {", ".join(POLICIES)}',
         example='{"BACKEND": "redis", "OPTIONS": {"url": "redis://localhost:6379/0"}, "ON_FAILURE": "closed"}',
         accepts=is_limit_store,
+        is_secret=True,
+    ),
+    "PEERS": Rule(
+        id="ai_gateway.E121",
+        expected=f'a dict with a "URL" that begins with {", ".join(REDIS_SCHEMES)}, and maybe "OPTIONS"; or {{}}',
+        example='{"URL": "redis://localhost:6379/0"}',
+        accepts=is_peers,
         is_secret=True,
     ),
     "RESERVED_OUTPUT": _whole("ai_gateway.E092", "tokens", "4096"),

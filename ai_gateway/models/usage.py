@@ -108,6 +108,7 @@ class UsageRecord(Spent):
         TIMED_OUT = "timed_out", _("timed out")
         DISCONNECTED = "disconnected", _("the caller hung up")
         STOPPED = "stopped", _("ended by a shutdown")
+        CANCELLED = "cancelled", _("ended by an operator")
 
     id = models.UUIDField(_("id"), primary_key=True)
     request_id = text(_("request id"), 128)
@@ -180,6 +181,7 @@ class UsageRecord(Spent):
         verbose_name_plural = _("usage records")
         ordering: ClassVar[list[str]] = ["-id"]
         default_permissions = ("view",)
+        permissions: ClassVar[list[tuple[str, Any]]] = [("cancel_call", _("Can end calls under way"))]
         indexes: ClassVar[list[models.Index]] = [
             # All begin with, or end in, the time: a query names a span, and old partitions are dropped whole.
             models.Index(fields=["started_at"], name="ai_gateway_usage_time"),
@@ -196,6 +198,16 @@ class UsageRecord(Spent):
     def cost(self) -> Decimal | None:
         """What it cost, in dollars; None if nobody knows."""
         return None if self.cost_nanos is None else dollars(self.cost_nanos)
+
+
+class Live(UsageRecord):
+    """A call that is under way, for the admin's index: there is no row of it yet (`live.py`)."""
+
+    class Meta:
+        proxy = True
+        verbose_name = _("call under way")
+        verbose_name_plural = _("calls under way")
+        default_permissions = ()
 
 
 class UsageDaily(Spent):
