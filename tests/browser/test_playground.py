@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.browser.conftest import LOOKS, Site
+from tests.browser.conftest import LOOKS, PATIENCE, Site
 from tests.upstream import End, Exchange, Script, Upstream, event_stream, json_answer
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page, Route
+    from playwright.sync_api import Browser, Page, Route
 
 Shoot = Callable[["Page", str], None]
 Open = Callable[..., "Page"]
@@ -82,13 +82,33 @@ def played(site: Site, _upstream: Upstream) -> Site:
     return site
 
 
+@pytest.fixture(scope="module")
+def logged_in(played: Site, browser: Browser) -> Any:
+    """What a browser keeps of somebody who is logged in."""
+    context = browser.new_context(base_url=played.url)
+    page = context.new_page()
+    page.goto(f"/accounts/login/?next={PATH}")
+    page.get_by_label("Username").fill("boss")
+    page.get_by_label("Password").fill("password-of-boss")
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_url(f"**{PATH}")
+    state = context.storage_state()
+    context.close()
+    return state
+
+
 @pytest.fixture
-def open_playground(played: Site, open_page: Open) -> Iterator[Open]:
+def open_playground(played: Site, browser: Browser, logged_in: Any) -> Iterator[Open]:
     """Open the page. Whatever it complains of, and whatever it asks another host for, fails the test."""
     complaints: list[str] = []
+    contexts = []
 
-    def open_playground(look: str = "light", query: str = "?route=story") -> Page:
-        page = open_page("/admin/", "boss", look)
+    def open_playground(look: str = "light", query: str = "?route=story", **options: Any) -> Page:
+        context = browser.new_context(base_url=played.url, storage_state=logged_in, **LOOKS[look], **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE * 1000)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on(
             "console", lambda said: complaints.append(f"{said.text} {said.location}") if said.type == "error" else None
         )
@@ -97,6 +117,8 @@ def open_playground(played: Site, open_page: Open) -> Iterator[Open]:
         return page
 
     yield open_playground
+    for context in contexts:
+        context.close()
     assert not [each for each in complaints if "favicon.ico" not in each]
 
 
@@ -258,19 +280,12 @@ def with_policy(route: Route) -> None:
     route.fulfill(response=answer, headers={**answer.headers, "content-security-policy": POLICY})
 
 
-def test_page__works_without_javascript(played: Site, browser: Any) -> None:
-    context = browser.new_context(base_url=played.url, java_script_enabled=False)
-    page = context.new_page()
-    page.goto(f"/accounts/login/?next={PATH}")
-    page.get_by_label("Username").fill("boss")
-    page.get_by_label("Password").fill("password-of-boss")
-    page.get_by_role("button", name="Log in").click()
-    page.get_by_label("Model or route").fill("echo/echo-1")
+def test_page__works_without_javascript(open_playground: Open) -> None:
+    page = open_playground(query="?model=echo/echo-1", java_script_enabled=False)
     page.get_by_label("Message").fill("Hello without a script")
     assert not page.get_by_role("button", name="Compare with another model").is_visible()
     page.get_by_role("button", name="Send").click()
     assert page.locator(".play-answer .play-text").inner_text() == "Hello without a script"
-    context.close()
 
 
 @pytest.mark.parametrize("look", LOOKS)
