@@ -220,10 +220,10 @@ def _subject(budget: cast.Budget) -> dict[str, Any]:
     if budget.scope == "key":
         return {"key": keys().get(name=budget.subject)}
     if budget.scope == "user":
-        model: Any = get_user_model()
-        return {"user": model._default_manager.get_by_natural_key(login(budget.subject))}
+        name = get_user_model().USERNAME_FIELD
+        return {"user": people().get(**{name: login(budget.subject)})}
     if budget.scope == "group":
-        return {"group": Group.objects.get(name=budget.subject)}
+        return {"group": teams().get(name=budget.subject)}
     return {"subject": budget.subject}
 
 
