@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 from ai_gateway.models.usage import TOKEN_BUCKETS
 
-ERRORS = frozenset(("refused", "blocked", "failed", "timed_out", "stopped"))
+ERRORS = frozenset(("refused", "blocked", "failed", "timed_out", "stopped", "cancelled"))
 """The outcomes that are counted as errors: the caller got one. What a limit refused has a column of its own, and a
 caller that hung up got what it waited for."""
 

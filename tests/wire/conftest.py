@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -114,12 +113,12 @@ Share = Callable[..., ControlledGateway]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, site_database: databases.Database, tmp_path: Path) -> databases.Database:
+def database(request: pytest.FixtureRequest, empty_database: databases.Database, tmp_path: Path) -> databases.Database:
     """A database with tables: every test of the control plane runs with each kind."""
     if request.param == "postgresql":
         server: databases.PostgresServer = request.getfixturevalue("postgres_server")
         return server.database
-    return databases.sqlite(Path(shutil.copy(site_database["NAME"], tmp_path / "db.sqlite3")))
+    return databases.copy_of(empty_database, tmp_path)
 
 
 @pytest.fixture
