@@ -131,7 +131,10 @@ def set_up(begins_at: datetime) -> list[Holder]:
         for provider in cast.PROVIDERS:
             names = [model.name for model in cast.MODELS.values() if model.provider == provider.alias]
             Provider.objects.create(
-                alias=provider.alias, label=provider.label, backend="echo", options={"models": names}
+                alias=provider.alias,
+                label=provider.label,
+                backend="echo",
+                options={"models": names, "delay": provider.delay},
             )
         for route in cast.ROUTES:
             _make_route(route)
