@@ -25,7 +25,11 @@ from ai_gateway.protocols.conversation import TokenUsage
 ROUTES = {route.name: route for route in cast.ROUTES}
 DIALECTS = {provider.alias: provider.dialect for provider in cast.PROVIDERS}
 PRICES = {name: None if model.price is None else read_price(model.price) for name, model in cast.MODELS.items()}
-ENDPOINTS = {"openai_chat": "chat/completions", "anthropic_messages": "messages", "gemini": "models:generateContent"}
+ENDPOINTS = {
+    "openai_chat": "chat/completions",
+    "anthropic_messages": "messages",
+    "gemini": "models/{model}:generateContent",
+}
 
 SIZES = {Use.CHAT: (900, 260), Use.AGENT: (1400, 380), Use.EXTRACTION: (3800, 420), Use.EMBEDDING: (320, 0)}
 """The medians of tokens that are asked with, beside what was said before, and answered."""
@@ -103,6 +107,14 @@ def metadata(key: Key) -> dict[str, Any]:
     return {cast.MARK: True, **({"project": key.project} if key.project else {})}
 
 
+def wording(key: Key, model: Model) -> tuple[str, str]:
+    """Tell in which wire format, and at which endpoint, a key asks for a model."""
+    if key.use is Use.EMBEDDING:
+        return "openai", "embeddings"
+    dialect = DIALECTS[model.provider]
+    return dialect, ENDPOINTS[dialect].format(model=model.name)
+
+
 class Calls:
     """Makes up calls, in the order of time. Everything is drawn from one source of random numbers."""
 
@@ -125,7 +137,7 @@ class Calls:
         asked = self._choose(key.asks_for)
         route = ROUTES.get(asked)
         models = [cast.MODELS[name] for name in (route.targets if route is not None else (asked,))]
-        dialect = "openai_embeddings" if key.use is Use.EMBEDDING else DIALECTS[models[0].provider]
+        dialect, endpoint = wording(key, models[0])
         entry = Entry(
             id=self._id(at),
             request_id=f"req_{self._random.getrandbits(96):024x}",
@@ -139,8 +151,8 @@ class Calls:
             project=key.project,
             tags=list(key.tags) or None,
             metadata=metadata(key),
-            dialect="openai_chat" if key.use is Use.EMBEDDING else dialect,
-            endpoint="embeddings" if key.use is Use.EMBEDDING else ENDPOINTS[dialect],
+            dialect=dialect,
+            endpoint=endpoint,
             model=asked,
             route=route.name if route is not None else "",
             is_stream=self._random.random() < key.is_stream,

@@ -41,6 +41,8 @@ class Provider(NamedTuple):
     alias: str
     label: str
     dialect: str
+    delay: float
+    """Seconds between two words of an answer, for streams to be seen."""
 
 
 class Route(NamedTuple):
@@ -111,11 +113,11 @@ class Budget(NamedTuple):
 OPENAI, ANTHROPIC, GOOGLE, BEDROCK, LAB = (f"{PREFIX}{n}" for n in ("openai", "anthropic", "google", "bedrock", "lab"))
 
 PROVIDERS = (
-    Provider(OPENAI, "OpenAI (demo)", "openai_chat"),
-    Provider(ANTHROPIC, "Anthropic (demo)", "anthropic_messages"),
-    Provider(GOOGLE, "Google (demo)", "gemini"),
-    Provider(BEDROCK, "Bedrock (demo)", "anthropic_messages"),
-    Provider(LAB, "Our own GPUs (demo)", "openai_chat"),
+    Provider(OPENAI, "OpenAI (demo)", "openai_chat", 0.03),
+    Provider(ANTHROPIC, "Anthropic (demo)", "anthropic_messages", 0.04),
+    Provider(GOOGLE, "Google (demo)", "gemini", 0.02),
+    Provider(BEDROCK, "Bedrock (demo)", "anthropic_messages", 0.05),
+    Provider(LAB, "Our own GPUs (demo)", "openai_chat", 0.06),
 )
 
 SONNET = {"input": 3, "cache_read": "0.30", "cache_write": "3.75", "output": 15}

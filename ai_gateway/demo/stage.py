@@ -131,7 +131,10 @@ def set_up(begins_at: datetime) -> list[Holder]:
         for provider in cast.PROVIDERS:
             names = [model.name for model in cast.MODELS.values() if model.provider == provider.alias]
             Provider.objects.create(
-                alias=provider.alias, label=provider.label, backend="echo", options={"models": names}
+                alias=provider.alias,
+                label=provider.label,
+                backend="echo",
+                options={"models": names, "delay": provider.delay},
             )
         for route in cast.ROUTES:
             _make_route(route)
@@ -220,10 +223,10 @@ def _subject(budget: cast.Budget) -> dict[str, Any]:
     if budget.scope == "key":
         return {"key": keys().get(name=budget.subject)}
     if budget.scope == "user":
-        model: Any = get_user_model()
-        return {"user": model._default_manager.get_by_natural_key(login(budget.subject))}
+        name = get_user_model().USERNAME_FIELD
+        return {"user": people().get(**{name: login(budget.subject)})}
     if budget.scope == "group":
-        return {"group": Group.objects.get(name=budget.subject)}
+        return {"group": teams().get(name=budget.subject)}
     return {"subject": budget.subject}
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -19,6 +22,25 @@ LARGEST = 200_000
 """Bytes of an image: whoever clones the repository gets all of them."""
 
 CALLS = 20_000
+
+
+TALKS = {"demo-fast": 3, "demo-smart": 2, "demo-code": 1}
+"""Calls that are under way while the images are taken, by what they ask for."""
+
+WORDS = 4000
+"""Words that each of them repeats: it takes minutes."""
+
+
+def talk(site: Site) -> list[subprocess.Popen[bytes]]:
+    """Begin calls that take longer than the images do."""
+    said = " ".join(["word"] * WORDS)
+    command = ["curl", "--silent", "--no-buffer", "--output", os.devnull, f"{site.url}/v1/chat/completions"]
+    command += ["-H", f"Authorization: Bearer {site.ids['token']}", "-H", "Content-Type: application/json", "-d"]
+    begun = []
+    for model, count in TALKS.items():
+        body = json.dumps({"model": model, "stream": True, "messages": [{"role": "user", "content": said}]})
+        begun += [subprocess.Popen([*command, body]) for _ in range(count)]
+    return begun
 
 
 def take(browser: Browser, site: Site, folder: Path) -> list[Path]:
@@ -46,9 +68,13 @@ def main() -> int:
         site = Site(Path(folder))
         try:
             site.demo(CALLS)
+            calls = talk(site)
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
             taken = take(browser, site, FOLDER)
             browser.close()
+            for call in calls:
+                call.terminate()
+                call.wait()
         finally:
             site.stop()
     large = [file for file in taken if file.stat().st_size > LARGEST]

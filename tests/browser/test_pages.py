@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 NO_PAGES = (
     "ai_gateway_usagerecord_export",  # A file.
+    *(f"ai_gateway_playground_{part}" for part in ("answer", "code", "models", "call")),  # Asked for by its script.
+    "ai_gateway_usagerecord_recorded",  # The demo records no bodies.
     # Nobody may: Django has the addresses all the same.
     *(f"ai_gateway_usage{kind}_{view}" for kind in ("record", "daily") for view in ("add", "history", "delete")),
     # A credential has no page of its own in the demo, which has none.
