@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ai_gateway"
 LAYERS = (
     "errors calls sse protocols credentials crypto cors bodies server charges finishing cooldowns deadlines traffic "
-    "money spans signals patterns bulkheads open_files __version__",
+    "money spans signals patterns bulkheads open_files histograms __version__",
     "overload consumption estimates allowances model_names breakers failures",
     "tariff retries facts",
     "price_columns",
@@ -23,7 +23,9 @@ LAYERS = (
     "configuration key_cache keyring validators idempotency timeouts",
     "fields",
     "models",
-    "stored key_store issuing limits rollups rollup_store",
+    "stored key_store issuing limits rollups",
+    "labels",
+    "rollup_store",
     "notices",
     "holds spending standings exports",
     "reports wording",

@@ -14,11 +14,12 @@ from ai_gateway.models.limits import Limit, LimitCounter, Reservation
 from ai_gateway.models.prices import Price
 from ai_gateway.models.providers import Provider, ProviderCredential
 from ai_gateway.models.routes import Route, RouteTarget, known_aliases
-from ai_gateway.models.usage import UsageDaily, UsageRecord
+from ai_gateway.models.usage import Dashboard, UsageDaily, UsageLabelDaily, UsageRecord
 from ai_gateway.models.version import ConfigurationVersion
 
 __all__ = [
     "ConfigurationVersion",
+    "Dashboard",
     "Limit",
     "LimitCounter",
     "Price",
@@ -28,6 +29,7 @@ __all__ = [
     "Route",
     "RouteTarget",
     "UsageDaily",
+    "UsageLabelDaily",
     "UsageRecord",
     "VirtualKey",
     "known_aliases",

@@ -13,7 +13,7 @@ from django.utils.dateparse import parse_date
 
 from ai_gateway.conf import settings
 from ai_gateway.ledger_store import begin_of, database
-from ai_gateway.models import UsageRecord
+from ai_gateway.models import UsageLabelDaily, UsageRecord
 from ai_gateway.rollups import Days
 
 BATCH = 500
@@ -50,6 +50,8 @@ class Command(BaseCommand):
                 self.stderr.write(f"\r{deleted} records deleted", ending="")
         if batches >= PROGRESS and self.stderr.isatty():
             self.stderr.write("\r", ending="")
+        # Labels name sessions and people, and are many: they go with the records that they are of.
+        UsageLabelDaily.objects.using(database()).filter(day__lt=first).delete()
         self.stdout.write(f"{deleted} records from before {first} are deleted.")
 
 
