@@ -73,9 +73,7 @@ def roll_up(entries: Iterable[Any], days: Days, bound: Bound) -> list[Rollup]:
         for kind, value in {(kind, bound.fold(day, kind, value)) for kind, value in _pairs(labels)}:
             place = (day, kind, value, entry.key_id, entry.user_id)
             before = sums.get(place)
-            sums[place] = (
-                list(added) if before is None else [one + other for one, other in zip(before, added, strict=True)]
-            )
+            sums[place] = added if before is None else tuple(map(add, before, added))
     found = [Rollup(place[0], slot_of(place[1:]), place[1:], sums[place]) for place in sums]
     return sorted(_merged(found), key=lambda each: each[:2])
 

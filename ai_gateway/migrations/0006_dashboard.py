@@ -3,6 +3,37 @@
 import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+
+
+def count(name):
+    return models.BigIntegerField(db_default=0, default=0, verbose_name=name)
+
+
+DURATION = (*(f'duration_to_{50 * 2**power}' for power in range(12)), 'duration_beyond')
+FIRST_TOKEN = (*(f'first_token_to_{25 * 2**power}' for power in range(12)), 'first_token_beyond')
+HISTOGRAMS = {name: count(name.replace('_', ' ')) for name in (*DURATION, *FIRST_TOKEN)}
+
+
+def fields(apps):
+    model = apps.get_model('ai_gateway', 'UsageDaily')
+    for name, field in HISTOGRAMS.items():
+        field = field.clone()
+        field.set_attributes_from_name(name)
+        field.model = model
+        yield model, field
+
+
+def add_columns(apps, schema_editor):
+    """Add the columns one by one. Django would write the whole table anew for each in SQLite, which can add a column
+    with a default as every database can."""
+    for model, field in fields(apps):
+        BaseDatabaseSchemaEditor.add_field(schema_editor, model, field)
+
+
+def remove_columns(apps, schema_editor):
+    for model, field in fields(apps):
+        schema_editor.remove_field(model, field)
 
 
 class Migration(migrations.Migration):
@@ -27,135 +58,11 @@ class Migration(migrations.Migration):
             },
             bases=('ai_gateway.usagedaily',),
         ),
-        migrations.AddField(
-            model_name='usagedaily',
-            name='duration_beyond',
-            field=models.BigIntegerField(db_default=0, default=0, verbose_name='duration beyond'),
-        ),
-        migrations.AddField(
-            model_name='usagedaily',
-            name='duration_to_100',
-            field=models.BigIntegerField(db_default=0, default=0, verbose_name='duration to 100'),
-        ),
-        migrations.AddField(
-            model_name='usagedaily',
-            name='duration_to_102400',
-            field=models.BigIntegerField(db_default=0, default=0, verbose_name='duration to 102400'),
-        ),
-        migrations.AddField(
-            model_name='usagedaily',
-            name='duration_to_12800',
-            field=models.BigIntegerField(db_default=0, default=0, verbose_name='duration to 12800'),
-        ),
-        migrations.AddField(
-            model_name='usagedaily',
-            name='duration_to_1600',
-            field=models.BigIntegerField(db_default=0, default=0, verbose_name='duration to 1600'),
-        ),
-        migrations.AddField(
-            model_name='usagedaily',
-            name='duration_to_200',
-            field=models.BigIntegerField(db_default=0, default=0, verbose_name='duration to 200'),
-        ),
-        migrations.AddField(
-            model_name='usagedaily',
-            name='duration_to_25600',
-            field=models.BigIntegerField(db_default=0, default=0, verbose_name='duration to 25600'),
-        ),
-        migrations.AddField(
-            model_name='usagedaily',
-            name='duration_to_3200',
-            field=models.BigIntegerField(db_default=0, default=0, verbose_name='duration to 3200'),
-        ),
-        migrations.AddField(
-            model_name='usagedaily',
-            name='duration_to_400',
-            field=models.BigIntegerField(db_default=0, default=0, verbose_name='duration to 400'),
-        ),
-        migrations.AddField(
-            model_name='usagedaily',
-            name='duration_to_50',
-            field=models.BigIntegerField(db_default=0, default=0, verbose_name='duration to 50'),
-        ),
-        migrations.AddField(
-            model_name='usagedaily',
-            name='duration_to_51200',
-            field=models.BigIntegerField(db_default=0, default=0, verbose_name='duration to 51200'),
-        ),
-        migrations.AddField(
-            model_name='usagedaily',
-            name='duration_to_6400',
-            field=models.BigIntegerField(db_default=0, default=0, verbose_name='duration to 6400'),
-        ),
-        migrations.AddField(
-            model_name='usagedaily',
-            name='duration_to_800',
-            field=models.BigIntegerField(db_default=0, default=0, verbose_name='duration to 800'),
-        ),
-        migrations.AddField(
-            model_name='usagedaily',
-            name='first_token_beyond',
-            field=models.BigIntegerField(db_default=0, default=0, verbose_name='first token beyond'),
-        ),
-        migrations.AddField(
-            model_name='usagedaily',
-            name='first_token_to_100',
-            field=models.BigIntegerField(db_default=0, default=0, verbose_name='first token to 100'),
-        ),
-        migrations.AddField(
-            model_name='usagedaily',
-            name='first_token_to_12800',
-            field=models.BigIntegerField(db_default=0, default=0, verbose_name='first token to 12800'),
-        ),
-        migrations.AddField(
-            model_name='usagedaily',
-            name='first_token_to_1600',
-            field=models.BigIntegerField(db_default=0, default=0, verbose_name='first token to 1600'),
-        ),
-        migrations.AddField(
-            model_name='usagedaily',
-            name='first_token_to_200',
-            field=models.BigIntegerField(db_default=0, default=0, verbose_name='first token to 200'),
-        ),
-        migrations.AddField(
-            model_name='usagedaily',
-            name='first_token_to_25',
-            field=models.BigIntegerField(db_default=0, default=0, verbose_name='first token to 25'),
-        ),
-        migrations.AddField(
-            model_name='usagedaily',
-            name='first_token_to_25600',
-            field=models.BigIntegerField(db_default=0, default=0, verbose_name='first token to 25600'),
-        ),
-        migrations.AddField(
-            model_name='usagedaily',
-            name='first_token_to_3200',
-            field=models.BigIntegerField(db_default=0, default=0, verbose_name='first token to 3200'),
-        ),
-        migrations.AddField(
-            model_name='usagedaily',
-            name='first_token_to_400',
-            field=models.BigIntegerField(db_default=0, default=0, verbose_name='first token to 400'),
-        ),
-        migrations.AddField(
-            model_name='usagedaily',
-            name='first_token_to_50',
-            field=models.BigIntegerField(db_default=0, default=0, verbose_name='first token to 50'),
-        ),
-        migrations.AddField(
-            model_name='usagedaily',
-            name='first_token_to_51200',
-            field=models.BigIntegerField(db_default=0, default=0, verbose_name='first token to 51200'),
-        ),
-        migrations.AddField(
-            model_name='usagedaily',
-            name='first_token_to_6400',
-            field=models.BigIntegerField(db_default=0, default=0, verbose_name='first token to 6400'),
-        ),
-        migrations.AddField(
-            model_name='usagedaily',
-            name='first_token_to_800',
-            field=models.BigIntegerField(db_default=0, default=0, verbose_name='first token to 800'),
+        migrations.SeparateDatabaseAndState(
+            state_operations=[
+                migrations.AddField('usagedaily', name, field) for name, field in HISTOGRAMS.items()
+            ],
+            database_operations=[migrations.RunPython(add_columns, remove_columns)],
         ),
         migrations.CreateModel(
             name='UsageLabelDaily',
