@@ -27,6 +27,7 @@ from ai_gateway import (
     health,
     idempotency,
     suitability,
+    traces,
 )
 from ai_gateway.calls import Reply, Target, UpstreamRequest
 from ai_gateway.concurrency import Send, limited
@@ -93,6 +94,8 @@ async def try_target(
     began_at = perf_counter()
     attempt = Attempt(meter.call, meter, snapshot, target, number)
     attempt.is_last = is_last
+    if traces.sampler is not None and meter.trace is not None:
+        attempt.call = traces.carried(attempt.call, meter.trace, traces.span_id(meter.id, len(meter.trail) + 1))
     attempt.is_probe = breakers.begin(target)
     try:
         reply = await run(attempt, transport, planned)
@@ -160,18 +163,20 @@ async def run(attempt: Attempt, transport: Transport, planned: Plan = plan) -> R
     send = provider.send or transport.send
     if provider.max_concurrency is not None:
         send = await limited(provider, send, meter, may_wait=attempt.is_last)
-    attempt.sent_at = meter.sent_at = perf_counter()
+    meter.sent_at = perf_counter()
     exchange = _exchange(attempt, hop, send, request)
     if attempt.deadline is not None:
         exchange = deadlines.kept(exchange, attempt.deadline)
     if not provider.finish_within:
         return await exchange
     meter.goes_on = True
+    work = meter.work = asyncio.ensure_future(exchange)
     when_over = partial(accounting.finish_alone, meter, attempt.snapshot)
     try:
-        reply = await despite_its_caller(exchange, provider.finish_within, when_over)
-    except Exception:
-        meter.goes_on = False  # It failed, and its caller is still there.
+        reply = await despite_its_caller(work, provider.finish_within, when_over)
+    except BaseException as error:
+        if isinstance(error, Exception) or work.cancelled():
+            meter.goes_on = False  # It failed, or somebody ended it, and its caller is still there.
         raise
     meter.finish_within, meter.goes_on = provider.finish_within, False
     return reply
@@ -183,6 +188,7 @@ async def _exchange(attempt: Attempt, hop: Hop, send: Send, request: UpstreamReq
     timeouts, deadline = attempt.timeouts, attempt.deadline
     response = await send(request, timeouts if deadline is None else deadlines.cut(timeouts, deadline))
     meter.first_byte_at = perf_counter()
+    meter.response = response
     if timeouts.stream or deadline is not None:
         response = deadlines.bounded(response, deadline, timeouts.stream)
     try:
@@ -199,7 +205,7 @@ async def leave(meter: Meter, result: Result) -> None:
     if result.reply is not None:
         await result.reply.aclose()
     meter.consumption = meter.listener = None
-    meter.sent_at = meter.first_byte_at = None
+    meter.sent_at = meter.first_byte_at = meter.response = None
     meter.finish_within = 0.0
     if meter.hold is not None:
         meter.hold.leave_target()

@@ -47,6 +47,7 @@ ROUTE_FIELDS = (
     "timeouts",
     "continues_streams",
     "asks_to_continue",
+    "records_bodies",
     "experiment",
     "tags",
     "is_public",

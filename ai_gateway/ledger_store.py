@@ -33,7 +33,7 @@ from django.utils.timezone import get_default_timezone, make_naive
 from ai_gateway import labels
 from ai_gateway.conf import settings
 from ai_gateway.ledger_writer import Refused, Unavailable
-from ai_gateway.meter import Entry, new_id
+from ai_gateway.meter import NOT_COLUMNS, Entry, new_id
 from ai_gateway.models import UsageRecord
 from ai_gateway.rollup_store import LABELS, adder, conversion, insert_sql
 from ai_gateway.rollups import Days, roll_up, row_of
@@ -51,7 +51,7 @@ BAD_VALUE = (ValidationError, ValueError, TypeError, OverflowError)
 bound = labels.Bound()
 """Of this process."""
 
-FIELDS: tuple[str, ...] = Entry.__struct_fields__
+FIELDS: tuple[str, ...] = Entry.__struct_fields__[: -len(NOT_COLUMNS)]
 COLUMNS = {field.attname: field for field in UsageRecord._meta.concrete_fields}
 
 
@@ -172,7 +172,7 @@ def as_rows(alias: str) -> Insert:
     def insert(cursor: CursorWrapper, entries: Sequence[Entry]) -> None:
         rows = []
         for entry in entries:
-            row = list(msgspec.structs.astuple(entry))
+            row = list(msgspec.structs.astuple(entry)[: len(FIELDS)])
             for place, convert in conversions:
                 if row[place] is not None:
                     row[place] = convert(row[place])

@@ -30,9 +30,10 @@ from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import Any
 
-from ai_gateway import gateway, health, ledger, open_files, refresher
+from ai_gateway import gateway, health, ledger, open_files, peers, recorder, refresher
 from ai_gateway.conf import settings
 from ai_gateway.guard import Watch
+from ai_gateway.signals import process_ends
 
 logger = logging.getLogger("ai_gateway")
 
@@ -72,7 +73,7 @@ class Lifespan:
 
     async def _start(self) -> None:
         open_files.allow_as_many_as_possible()
-        await refresher.begin()
+        await gateway.begin()
         if ledger.ledger is not None:
             ledger.ledger.start()
         self._state[LOOP] = self._loop
@@ -129,4 +130,8 @@ def _end() -> None:
     """End the threads, after they have written down what they know."""
     if ledger.ledger is not None:
         ledger.ledger.stop()
+    if recorder.recorder is not None:
+        recorder.recorder.stop()
+    process_ends.send_robust(None)
     refresher.end()
+    peers.stop()

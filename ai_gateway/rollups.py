@@ -19,7 +19,7 @@ from ai_gateway import histograms
 from ai_gateway.histograms import DURATION_BOUNDS, FIRST_TOKEN_BOUNDS, tally
 from ai_gateway.models.usage import TOKEN_BUCKETS
 
-ERRORS = frozenset(("refused", "blocked", "failed", "timed_out", "stopped"))
+ERRORS = frozenset(("refused", "blocked", "failed", "timed_out", "stopped", "cancelled"))
 """The outcomes that are counted as errors: the caller got one. What a limit refused has a column of its own, and a
 caller that hung up got what it waited for."""
 

@@ -110,6 +110,9 @@ class Answer(UpstreamResponse):
             raise step
         return step
 
+    def interrupt(self, error: GatewayError) -> None:
+        self.steps = [error]
+
     async def aclose(self) -> None:
         self.is_closed = True
 

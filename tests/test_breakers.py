@@ -125,7 +125,8 @@ def test_how_the_targets_stand_is_told(clock: Clock) -> None:
     fail(A)
     fail(B, 1)
     clock.now += 10
-    found = {"state": "open", "failures": POLICY.consecutive, "opened": 1, "seconds_left": OPEN - 10}
+    found = {"state": "open", "failures": CONSECUTIVE, "opened": 1, "seconds_left": OPEN - 10}
+    found |= {"reason": f"{CONSECUTIVE} failures in a row", "heard_from": ""}
     assert breakers.findings() == {"a/m": found}
     clock.now += OPEN
     assert breakers.findings() == {"a/m": {**found, "state": "half-open", "seconds_left": 0.0}}

@@ -119,6 +119,8 @@ def test_keys__that_cannot_be__are_refused_without_being_shown(value: str) -> No
         ("DRAIN_TIMEOUT", "2.5", 2.5),
         ("DRAIN_DELAY", "5", 5.0),
         ("METRICS_TOKEN", "anything", "env:METRICS_TOKEN"),
+        ("METRICS", "on", True),
+        ("METRICS", "10.0.0.0/8, ::1", ["10.0.0.0/8", "::1"]),
     ],
 )
 def test_values(name: str, value: str, setting: object) -> None:

@@ -5,6 +5,7 @@ Importing this registers it with the site's admin. Django does so by itself wher
 
 from ai_gateway.admin.keys import VirtualKeyAdmin
 from ai_gateway.admin.limits import LimitAdmin
+from ai_gateway.admin.live import LiveAdmin
 from ai_gateway.admin.prices import PriceAdmin
 from ai_gateway.admin.providers import CredentialAdmin, ProviderAdmin
 from ai_gateway.admin.routes import RouteAdmin
@@ -14,6 +15,7 @@ from ai_gateway.admin.usage_daily import UsageDailyAdmin
 __all__ = [
     "CredentialAdmin",
     "LimitAdmin",
+    "LiveAdmin",
     "PriceAdmin",
     "ProviderAdmin",
     "RouteAdmin",

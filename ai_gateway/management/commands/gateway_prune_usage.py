@@ -1,9 +1,14 @@
-"""`manage.py gateway_prune_usage --older-than 90d`: delete old usage records. What they sum up to is kept."""
+"""`manage.py gateway_prune_usage --older-than 90d`: delete old usage records. What they sum up to is kept.
+
+Recorded bodies go after the days that `BODY_LOGGING` says, and with their records at the latest; with `--recordings`
+alone nothing else goes.
+"""
 
 from __future__ import annotations
 
 import re
 from argparse import ArgumentParser
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -11,6 +16,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 from django.utils.dateparse import parse_date
 
+from ai_gateway import recorded
 from ai_gateway.conf import settings
 from ai_gateway.ledger_store import begin_of, database
 from ai_gateway.models import UsageLabelDaily, UsageRecord
@@ -23,36 +29,59 @@ PROGRESS = 20
 """Batches between two lines about the progress."""
 
 
+Old = Callable[[datetime], Any]
+"""Gives the rows from before a point in time."""
+
+Delete = Callable[[datetime], int]
+"""Deletes a batch of them, and gives their number."""
+
+
 class Command(BaseCommand):
     """Delete records in batches, the oldest first."""
 
-    help = "Delete the usage records of whole days that are past. The rollups, and so all sums, are kept."
+    help = (
+        "Delete the usage records of whole days that are past, or recorded bodies. The rollups, so all sums, are kept."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Add the options."""
-        parser.add_argument("--older-than", required=True, help="days to keep (90d), or the first day to keep")
+        parser.add_argument("--older-than", help="days to keep (90d), or the first day to keep")
+        parser.add_argument("--recordings", action="store_true", help="delete recorded bodies whose time is over")
         parser.add_argument("--dry-run", action="store_true", help="count the records, and delete none")
 
-    def handle(self, *args: Any, older_than: str, dry_run: bool, **options: Any) -> None:
+    def handle(self, *args: Any, older_than: str | None, recordings: bool, dry_run: bool, **options: Any) -> None:
         """Run the command."""
+        if older_than is None and not recordings:
+            raise CommandError("Say what is to go: --older-than 90d, or --recordings.")
         zone = Days(settings.TIME_ZONE)
-        first = first_kept(older_than, zone.of(timezone.now().timestamp()))
-        begin = begin_of(first, zone)
+        today = zone.of(timezone.now().timestamp())
+        first = first_kept(older_than, today) if older_than is not None else None
+        if first is not None:
+            self.prune("records", first, begin_of(first, zone), old_records, delete_some, dry_run=dry_run)
+            if not dry_run:
+                # Labels name sessions and people, and are many: they go with the records that they are of.
+                UsageLabelDaily.objects.using(database()).filter(day__lt=first).delete()
+        days = recorded.retention()
+        ends = [first] if first is not None else []
+        ends += [today - timedelta(days=days)] if days is not None else []
+        if ends and recorded.is_any():
+            begin = begin_of(max(ends), zone)
+            self.prune("recorded bodies", max(ends), begin, recorded.old, recorded.delete_some, dry_run=dry_run)
+
+    def prune(self, what: str, first: date, begin: datetime, old: Old, delete_some: Delete, *, dry_run: bool) -> None:
+        """Delete what is from before a day, a batch at a time."""
         if dry_run:
-            count = old_records(begin).count()
-            self.stdout.write(f"{count} records from before {first} would be deleted.")
+            self.stdout.write(f"{old(begin).count()} {what} from before {first} would be deleted.")
             return
         deleted = batches = 0
         while count := delete_some(begin):
             deleted += count
             batches += 1
             if batches % PROGRESS == 0 and self.stderr.isatty():
-                self.stderr.write(f"\r{deleted} records deleted", ending="")
+                self.stderr.write(f"\r{deleted} {what} deleted", ending="")
         if batches >= PROGRESS and self.stderr.isatty():
             self.stderr.write("\r", ending="")
-        # Labels name sessions and people, and are many: they go with the records that they are of.
-        UsageLabelDaily.objects.using(database()).filter(day__lt=first).delete()
-        self.stdout.write(f"{deleted} records from before {first} are deleted.")
+        self.stdout.write(f"{deleted} {what} from before {first} are deleted.")
 
 
 def first_kept(text: str, today: date) -> date:
