@@ -3,6 +3,7 @@
 Importing this registers it with the site's admin. Django does so by itself where `django.contrib.admin` is installed.
 """
 
+from ai_gateway.admin.dashboard import DashboardAdmin
 from ai_gateway.admin.keys import VirtualKeyAdmin
 from ai_gateway.admin.limits import LimitAdmin
 from ai_gateway.admin.live import LiveAdmin
@@ -14,6 +15,7 @@ from ai_gateway.admin.usage_daily import UsageDailyAdmin
 
 __all__ = [
     "CredentialAdmin",
+    "DashboardAdmin",
     "LimitAdmin",
     "LiveAdmin",
     "PriceAdmin",
