@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ai_gateway"
 LAYERS = (
     "errors calls sse protocols credentials crypto cors bodies server charges finishing cooldowns deadlines traffic "
-    "money spans signals patterns bulkheads open_files redaction server_timing watching balances __version__",
+    "money spans signals patterns bulkheads open_files histograms redaction server_timing watching balances "
+    "__version__",
     "traces overload consumption conversations estimates allowances model_names breakers failures",
     "tariff retries facts recording_policy recorder",
     "price_columns",
@@ -23,10 +24,13 @@ LAYERS = (
     "configuration key_cache keyring validators idempotency timeouts",
     "fields",
     "models",
-    "stored key_store issuing limits rollups rollup_store recorded",
+    "stored key_store issuing limits rollups recorded",
+    "labels",
+    "rollup_store",
     "notices peers",
     "holds spending standings exports gossip breaker_events",
-    "reports wording",
+    "reports wording questions",
+    "figures",
     "meter",
     "retelling",
     "live journal",

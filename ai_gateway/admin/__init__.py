@@ -4,6 +4,7 @@ Importing this registers it with the site's admin. Django does so by itself wher
 """
 
 from ai_gateway.admin.breaker_events import BreakerEventAdmin
+from ai_gateway.admin.dashboard import DashboardAdmin
 from ai_gateway.admin.keys import VirtualKeyAdmin
 from ai_gateway.admin.limits import LimitAdmin
 from ai_gateway.admin.live import LiveAdmin
@@ -17,6 +18,7 @@ from ai_gateway.admin.usage_daily import UsageDailyAdmin
 __all__ = [
     "BreakerEventAdmin",
     "CredentialAdmin",
+    "DashboardAdmin",
     "LimitAdmin",
     "LiveAdmin",
     "PlaygroundAdmin",

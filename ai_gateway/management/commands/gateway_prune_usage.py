@@ -21,7 +21,7 @@ from ai_gateway import recorded
 from ai_gateway.conf import settings
 from ai_gateway.ledger_store import begin_of, database
 from ai_gateway.management.progress import Progress
-from ai_gateway.models import BreakerEvent, UsageRecord
+from ai_gateway.models import BreakerEvent, UsageLabelDaily, UsageRecord
 from ai_gateway.rollups import Days
 
 BATCH = 500
@@ -75,6 +75,9 @@ class Command(BaseCommand):
             work.append(Work("records", first, begin, old_records, delete_some))
             if old_events(begin).exists():
                 work.append(Work("breaker events", first, begin, old_events, delete_some_events))
+            if not dry_run:
+                # Labels name sessions and people, and are many: they go with the records that they are of.
+                UsageLabelDaily.objects.using(database()).filter(day__lt=first).delete()
         days = recorded.retention()
         ends = [first] if first is not None else []
         ends += [today - timedelta(days=days)] if days is not None else []
