@@ -28,7 +28,7 @@ LAYERS = (
     "rollup_store",
     "notices peers",
     "holds spending standings exports gossip",
-    "reports wording questions",
+    "reports wording questions charts budgets",
     "figures",
     "meter",
     "retelling",
