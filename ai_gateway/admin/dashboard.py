@@ -477,7 +477,9 @@ def named(value: str | None) -> str:
 
 
 def money(sums: Sums) -> str:
-    """Write what something cost. What has no price is not for nothing."""
+    """Write what something cost. What has no price is not for nothing, and what did not happen has no cost."""
+    if not sums.requests:
+        return NONE
     if sums.unpriced and sums.unpriced == sums.requests:
         return str(UNPRICED)
     return rounded(sums.cost_nanos) + (" + ?" if sums.unpriced else "")

@@ -75,11 +75,12 @@ def a_month() -> list[UsageRecord]:
 # Its sums are those of the calls.
 
 
-@pytest.mark.parametrize("period", ["7d", "30d", "month"])
-def test_sums_of_days_are_those_of_calls(boss: Client, period: str) -> None:
+def test_sums_of_days_are_those_of_calls(boss: Client) -> None:
     save(*a_month())
-    for by in ("model", "provider", "key", "user", "group", "route"):
-        sums_are_those_of_calls(boss, by, period)
+    for by in ("provider", "key", "user", "group", "route"):
+        sums_are_those_of_calls(boss, by, "30d")
+    for period in ("7d", "month"):
+        sums_are_those_of_calls(boss, "model", period)
 
 
 def sums_are_those_of_calls(boss: Client, by: str, period: str) -> None:
@@ -208,7 +209,7 @@ def test_what_has_no_price_is_not_for_nothing(boss: Client) -> None:
 
 def test_pictures_are_well_formed_and_lead_to_the_calls(boss: Client) -> None:
     save(*a_month(), record(served_model='<b>"&'))
-    page = shown(boss)
+    page = shown(boss).split('id="content-main"')[1]
     pictures = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
     assert len(pictures) > 10
     for picture in pictures:
