@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ai_gateway"
 LAYERS = (
     "errors calls sse protocols credentials crypto cors bodies server charges finishing cooldowns deadlines traffic "
-    "money spans signals patterns bulkheads open_files histograms redaction server_timing __version__",
+    "money spans signals patterns bulkheads open_files histograms redaction server_timing watching balances "
+    "__version__",
     "traces overload consumption conversations estimates allowances model_names breakers failures",
     "tariff retries facts recording_policy recorder",
     "price_columns",
@@ -27,14 +28,14 @@ LAYERS = (
     "labels",
     "rollup_store",
     "notices peers",
-    "holds spending standings exports gossip",
+    "holds spending standings exports gossip breaker_events",
     "reports wording questions charts budgets",
     "figures",
     "meter",
     "retelling",
     "live journal",
     "spool ledger_writer ledger_store",
-    "reconciliation breaker_events",
+    "reconciliation",
     "registry",
     "refresher seeding strategies cardinality",
     "routing suitability health refusals intake guard changes unpriced",
@@ -44,11 +45,17 @@ LAYERS = (
     "attempts experiments",
     "mirrors continuation",
     "gateway",
-    "lifespan responses explanation interchange price_sync scraping",
-    "views probe litellm telemetry",
+    "responses explanation interchange price_sync scraping prompts",
+    "probe litellm",
+    "prober",
+    "lifespan",
+    "views telemetry",
     "inprocess snippets roster",
+    "sample_code",
     "trial",
-    "site urls checks",
+    "playground",
+    "playground_page",
+    "site urls checks demo",
     "asgi apps management admin portal",
 )
 """From the bottom up: a module imports from its own line and from those above it in this list, never from below."""
@@ -92,6 +99,7 @@ NO_DJANGO = [
     "capabilities",
     "routing",
     "facts",
+    "balances",
     "conditions",
     "suitability",
     "fallbacks",
@@ -142,6 +150,7 @@ NO_DJANGO = [
     "ledger_writer",
     "ledger",
     "unpriced",
+    "prompts",
 ]
 """What could be used without Django: of it, only `conf` and what stands above may be Django's."""
 

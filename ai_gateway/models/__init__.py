@@ -12,6 +12,7 @@ from __future__ import annotations
 from ai_gateway.models.breaker_events import BreakerEvent
 from ai_gateway.models.keys import VirtualKey
 from ai_gateway.models.limits import Limit, LimitCounter, Reservation
+from ai_gateway.models.playground import Playground
 from ai_gateway.models.prices import Price
 from ai_gateway.models.providers import Provider, ProviderCredential
 from ai_gateway.models.recordings import RecordedCall
@@ -26,6 +27,7 @@ __all__ = [
     "Limit",
     "LimitCounter",
     "Live",
+    "Playground",
     "Price",
     "Provider",
     "ProviderCredential",
