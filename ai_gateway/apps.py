@@ -51,11 +51,11 @@ class AIGatewayConfig(AppConfig):
         limits.seed = seeding.spent
         statement.reader = statement.Reader(spending.of_caller, stored.release)
         changes.connect()
-        telemetry.connect()
         roster.connect()
         gossip.connect()
         breakers.listeners.append(notices.tell_of_breaker)
         breaker_events.connect()
+        telemetry.connect()
         setting_changed.connect(registry.forget, dispatch_uid="ai_gateway.registry")
         setting_changed.connect(limits.forget, dispatch_uid="ai_gateway.limits")
         setting_changed.connect(peers.forget, dispatch_uid="ai_gateway.peers")

@@ -150,21 +150,21 @@ async def _measured(meter: Meter, snapshot: Snapshot, transport: Transport) -> R
         reply = await _serve(meter, snapshot, transport)
     except GatewayError as error:
         meter.fail(error)
-        reply = _refused(error, meter)
+        reply = refuse_request(error, arrival, sent_at=meter.sent_at, queued=meter.queued)
     except ClientDisconnected:
         _leave(meter, snapshot)
         raise
     except asyncio.CancelledError:
-        error = live.ended_by(meter)
-        if error is None:
+        ended = live.ended_by(meter)
+        if ended is None:
             _leave(meter, snapshot)
             raise
-        meter.fail(error)
-        reply = _refused(error, meter)
+        meter.fail(ended)
+        reply = refuse_request(ended, arrival, sent_at=meter.sent_at, queued=meter.queued)
     except Exception:
         failed = failure(arrival)
         meter.fail(failed)
-        reply = _refused(failed, meter)
+        reply = refuse_request(failed, arrival, sent_at=meter.sent_at, queued=meter.queued)
     if not snapshot.is_measured:
         meter.end_attempt()
         meter.status = reply.status
@@ -172,11 +172,6 @@ async def _measured(meter: Meter, snapshot: Snapshot, transport: Transport) -> R
     if snapshot.recording is not None and recording.is_wanted(meter, snapshot):
         return recording.record(await accounting.account(reply, meter, snapshot), meter, snapshot.recording)
     return await accounting.account(reply, meter, snapshot)
-
-
-def _refused(error: GatewayError, meter: Meter) -> Reply:
-    """Write an error as the reply to a call, and tell where its time went."""
-    return refuse_request(error, meter.arrival, sent_at=meter.sent_at, queued=meter.queued)
 
 
 def _leave(meter: Meter, snapshot: Snapshot) -> None:
@@ -215,12 +210,24 @@ def _timed(reply: Reply, meter: Meter) -> Reply:
 
 def _chosen(meter: Meter, call: Call, targets: Sequence[Target], snapshot: Snapshot) -> Sequence[Target]:
     """Leave out the targets that are not for such a call, and add those that it names itself or is drawn for."""
-    targets = suitability.meeting(meter.route, targets, meter.facts, snapshot)
+    there = suitability.meeting(meter.route, targets, meter.facts, snapshot)
+    _note_left_out(meter, targets, there, snapshot)
+    targets = there
     if fallbacks.are_named(call):
         meter.call, names = fallbacks.taken_from(call, meter.caller, targets, meter.route, snapshot)
         targets = fallbacks.targets_of(names, meter.call, meter.caller, targets, snapshot)
     targets = experiments.take_part(meter, targets, snapshot)
-    return suitability.able(targets, meter.facts, snapshot)
+    able = suitability.able(targets, meter.facts, snapshot)
+    _note_left_out(meter, targets, able, snapshot)
+    return able
+
+
+def _note_left_out(meter: Meter, targets: Sequence[Target], left: Sequence[Target], snapshot: Snapshot) -> None:
+    """Write into the trail why targets were left out, if any were."""
+    if len(left) < len(targets):
+        for target in targets:
+            if target not in left:
+                meter.leave_out(target, *suitability.why_not(meter.route, target, meter.facts, snapshot))
 
 
 def failure(arrival: Arrival) -> InternalError:

@@ -154,7 +154,7 @@ async def _respond(request: HttpRequest, reply: Reply) -> HttpResponseBase:
         else:
             # Django's own handler: a thread and whatever database connections it holds belong to this request until the
             # stream ends. The connections at least can go back now.
-            await sync_to_async(_close_connections)()
+            await sync_to_async(close_connections)()
         # GZipMiddleware buffers a stream or makes it undecodable, by version. It looks at what the client accepts.
         request.META.pop("HTTP_ACCEPT_ENCODING", None)
         response = EventStreamResponse(reply.body, status=reply.status)
@@ -166,7 +166,8 @@ async def _respond(request: HttpRequest, reply: Reply) -> HttpResponseBase:
     return response
 
 
-def _close_connections() -> None:
+def close_connections() -> None:
+    """Give back the database connections of this thread."""
     for connection in connections.all(initialized_only=True):
         connection.close()
 

@@ -71,6 +71,14 @@ def test_a_stream_that_broke_is_an_attempt_that_failed() -> None:
     assert told(attempts=1, outcome="failed", error_code="upstream_closed") == [("openai", "broken", 0, 100)]
 
 
+def test_a_target_that_was_passed_over_is_no_attempt() -> None:
+    passed_over = {"provider": "groq", "model": "m", "status": None, "error": "breaker", "ms": 0, "why": "it is open"}
+    assert told(trail=[passed_over]) == told()
+    assert told(trail=[FAILED, passed_over], status=503, outcome="failed") == told(
+        trail=[FAILED], status=503, outcome="failed"
+    )
+
+
 def test_an_answer_that_others_went_on_with_has_all_its_parts_in_the_trail() -> None:
     died = {**FAILED, "characters": 5, "tokens": {"output": 3}}
     last = {"provider": "openai", "model": "m", "status": 200, "tokens": {"output": 4}}

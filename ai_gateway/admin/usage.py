@@ -66,7 +66,7 @@ class UsageRecordAdmin(ExportAdmin, UsageAdmin):
     search_help_text = _("A request id, or the beginning of a user's name.")
     ordering = ("-started_at", "-pk")
     fieldsets = (
-        (None, {"fields": ("when_exactly", "ended", "error_code", "trace_id")}),
+        (None, {"fields": ("when_exactly", "ended", "error_code")}),
         (_("What it used"), {"fields": ("service_tier", "is_estimated")}),
         (_("Who"), {"fields": ("key_shown", "user_shown", "group_shown")}),
         (_("What"), {"fields": ("asked", "model", "route", "served_by", "is_stream", "variant", "is_mirror")}),
@@ -255,7 +255,7 @@ class UsageRecordAdmin(ExportAdmin, UsageAdmin):
 
     @admin.display(description=_("before that"))
     def tried(self, obj: UsageRecord) -> str:
-        """The attempts that failed."""
+        """The attempts that failed, and the targets that were left out."""
         rows = [(f"{each.get('provider')}/{each.get('model')}", failure(each)) for each in obj.trail or ()]
         return table(rows) if rows else NOTHING
 

@@ -41,7 +41,7 @@ from opentelemetry.trace import (
 )
 
 from ai_gateway import __version__, registry, traces
-from ai_gateway.labels import Names
+from ai_gateway.cardinality import Names
 from ai_gateway.meter import Entry
 from ai_gateway.money import dollars
 from ai_gateway.retelling import Attempted, attempts_of, operation_of, own_seconds

@@ -28,7 +28,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from ai_gateway import __version__, breakers, gateway, ledger, overload, scraping
 from ai_gateway.allowances import LimitRule
 from ai_gateway.calls import Target
-from ai_gateway.labels import Names
+from ai_gateway.cardinality import Names
 from ai_gateway.meter import Entry
 from ai_gateway.money import dollars
 from ai_gateway.retelling import attempts_of, endpoint_of, own_seconds

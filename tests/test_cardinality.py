@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from django.test import override_settings
 
-from ai_gateway import labels
-from ai_gateway.labels import Names
+from ai_gateway import cardinality
+from ai_gateway.cardinality import Names
 from tests.ledger.entries import entry
 
 
@@ -37,7 +37,7 @@ def test_a_provider_that_there_is_not_is_another() -> None:
 
 
 def test_there_are_only_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(labels, "MAX_MODELS", 3)
+    monkeypatch.setattr(cardinality, "MAX_MODELS", 3)
     names = Names()
     found = {names.of("echo", f"model-{number}", has_answered=True) for number in range(100)}
     assert found == {("echo", "model-0"), ("echo", "model-1"), ("echo", "model-2"), ("echo", "other")}
