@@ -15,18 +15,27 @@ class AIGatewayConfig(AppConfig):
     def ready(self) -> None:
         """Called by Django when all apps are loaded, models included."""
         from ai_gateway import (  # noqa: F401
+            breaker_events,
+            breakers,
             changes,
             checks,
+            gossip,
             key_store,
             ledger,
             ledger_store,
             limits,
+            notices,
+            peers,
+            recorded,
+            recorder,
             refresher,
             registry,
+            roster,
             seeding,
             spending,
             statement,
             stored,
+            telemetry,
         )
         from ai_gateway.journal import Journal
         from ai_gateway.key_cache import KeyCache
@@ -38,8 +47,15 @@ class AIGatewayConfig(AppConfig):
         registry.price_catalogue = GenAIPrices()
         refresher.refresher = refresher.Refresher(stored.read_version, key_store.write_used, stored.release)
         ledger.ledger = ledger.Ledger(ledger_store, Journal())
+        recorder.recorder = recorder.Recorder(recorded.store, recorded.release)
         limits.seed = seeding.spent
         statement.reader = statement.Reader(spending.of_caller, stored.release)
         changes.connect()
+        roster.connect()
+        gossip.connect()
+        breakers.listeners.append(notices.tell_of_breaker)
+        breaker_events.connect()
+        telemetry.connect()
         setting_changed.connect(registry.forget, dispatch_uid="ai_gateway.registry")
         setting_changed.connect(limits.forget, dispatch_uid="ai_gateway.limits")
+        setting_changed.connect(peers.forget, dispatch_uid="ai_gateway.peers")

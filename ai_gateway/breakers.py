@@ -5,21 +5,33 @@ It stays open for a while, longer each time in a row. Then one call is let throu
 breaker closes, else it opens again. A provider that asks to be left alone for some seconds (`retry-after`) gets them.
 
 Nobody is ever ejected: a target whose breaker is open is asked after all others, so the last one that is left is asked
-in any case. What is known is known to this process only, and forgotten with it.
+in any case. What is known is in the memory of this process, and forgotten with it. What happens is told to `listeners`,
+so that other processes may hear of it (`gossip.py`), and what they tell is taken over without being told again.
+
+Whether a provider can be reached at all is learned from the calls, and where somebody asks providers on purpose
+(`prober.py`), from that, too.
 """
 
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from ai_gateway.calls import Target
 
 REMEMBERED = 4096
 """Targets that are remembered: callers make up the names of some."""
+
+SLOTS = 10
+"""Parts of the time that is "of late", by which it goes on."""
+
+MUCH_LONGER = 1.0
+"""Seconds by which a rest must be longer than the one under way to be worth telling."""
+
+OPENED, HALF_OPEN, CLOSED, RESTING = "opened", "half-open", "closed", "resting"
+"""What happens to a target."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +57,49 @@ class BreakerPolicy:
         return cls(**entry)
 
 
+class Event(NamedTuple):
+    """What happened to a target: one of the four above, why, for how many seconds, and when (Unix time)."""
+
+    target: Target
+    what: str
+    reason: str
+    seconds: float
+    at: float
+
+
+class Recent:
+    """How many calls of late did well, and how many did not: counted in a ring, so it costs the same for any number."""
+
+    __slots__ = ("_failed", "_slot", "_total", "failed", "total")
+
+    def __init__(self) -> None:
+        self.total = self.failed = 0
+        self._total, self._failed = [0] * SLOTS, [0] * SLOTS
+        self._slot = 0
+
+    def add(self, now: float, window: float, *, is_good: bool) -> None:
+        """Count a call, and forget those that are older than so many seconds."""
+        slot = int(now * SLOTS / window)
+        if slot != self._slot:
+            self._go_on_to(slot)
+        place = slot % SLOTS
+        self.total += 1
+        self._total[place] += 1
+        if not is_good:
+            self.failed += 1
+            self._failed[place] += 1
+
+    def _go_on_to(self, slot: int) -> None:
+        # A slot from before is one of another window: the setting was changed.
+        passed = slot - self._slot if slot > self._slot else SLOTS
+        for each in range(slot - min(passed, SLOTS) + 1, slot + 1):
+            place = each % SLOTS
+            self.total -= self._total[place]
+            self.failed -= self._failed[place]
+            self._total[place] = self._failed[place] = 0
+        self._slot = slot
+
+
 @dataclass(slots=True)
 class Breaker:
     """What is known of one target. Times are in seconds of `time.monotonic()`."""
@@ -56,7 +111,13 @@ class Breaker:
     rests_until: float = 0.0
     """Until when the provider wants to be left alone."""
     is_probing: bool = False
-    recent: deque[tuple[float, bool]] = field(default_factory=lambda: deque(maxlen=1000))
+    is_out_of_reach: bool = False
+    """Whether it was the provider as a whole that failed last, and not this target of it."""
+    recent: Recent = field(default_factory=Recent)
+    reason: str = ""
+    """Why it opened, or rests."""
+    heard_from: str = ""
+    """The process that found that out, if it was another one."""
 
     def state(self, now: float) -> str:
         """Tell "closed", "open", "half-open" or "resting"."""
@@ -66,43 +127,83 @@ class Breaker:
             return "closed"
         return "open" if now < self.open_until or self.is_probing else "half-open"
 
-    def fail(self, now: float, policy: BreakerPolicy) -> None:
-        """Note a failure."""
+    def fail(self, now: float, policy: BreakerPolicy, *, is_out_of_reach: bool = False) -> bool:
+        """Note a failure. Tells whether the breaker opened by it."""
         self.consecutive += 1
-        self.recent.append((now, False))
-        if self.is_probing or self.consecutive >= policy.consecutive or self._fails_often(now, policy):
-            self.is_probing = False
-            if now >= self.open_until:
-                self.opened += 1
-                self.open_until = now + min(policy.open * self.opened, policy.longest)
+        self.is_out_of_reach = is_out_of_reach
+        self.recent.add(now, policy.window, is_good=False)
+        reason = self._reason_to_open(policy)
+        if not reason:
+            return False
+        self.is_probing = False
+        if now < self.open_until:
+            return False
+        self.opened += 1
+        self.open_until = now + min(policy.open * self.opened, policy.longest)
+        self.reason, self.heard_from = reason, ""
+        return True
 
-    def succeed(self, now: float) -> None:
-        """Note a success."""
+    def succeed(self, now: float, policy: BreakerPolicy) -> bool:
+        """Note a success. Tells whether the breaker closed by it."""
+        is_news = self.opened > 0
+        if is_news:
+            self.close()
         self.consecutive = 0
-        if self.opened:
-            self.opened, self.is_probing = 0, False
-            self.recent.clear()
-        self.recent.append((now, True))
+        self.recent.add(now, policy.window, is_good=True)
+        return is_news
 
-    def _fails_often(self, now: float, policy: BreakerPolicy) -> bool:
-        while self.recent and self.recent[0][0] < now - policy.window:
-            self.recent.popleft()
-        failures = sum(not is_good for _, is_good in self.recent)
-        return len(self.recent) >= policy.volume and 100 * failures >= policy.percent * len(self.recent)
+    def close(self) -> None:
+        """Begin anew, but for the rest that the provider asked for."""
+        self.consecutive = self.opened = 0
+        self.open_until = 0.0
+        self.is_probing = self.is_out_of_reach = False
+        self.recent = Recent()
+        self.reason = self.heard_from = ""
 
+    def _reason_to_open(self, policy: BreakerPolicy) -> str:
+        if self.is_probing:
+            return "the probe failed"
+        if self.consecutive >= policy.consecutive:
+            return f"{self.consecutive} failures in a row"
+        recent = self.recent
+        if recent.total >= policy.volume and 100 * recent.failed >= policy.percent * recent.total:
+            return f"{recent.failed} of {recent.total} calls failed within {policy.window:g} s"
+        return ""
+
+
+listeners: list[Callable[[Event], None]] = []
+"""What is called when something happens to a target, on the path of a call: it must be quick and wait for nothing."""
 
 _breakers: dict[Target, Breaker] = {}
 
 
-def note(target: Target, policy: BreakerPolicy, *, is_good: bool) -> None:
-    """Note how a target did."""
+def note(target: Target, policy: BreakerPolicy, *, is_good: bool, is_out_of_reach: bool = False) -> None:
+    """Note how a target did, and of a failure whether it was its provider as a whole that failed."""
     breaker = _breakers.get(target)
     now = time.monotonic()
     if is_good:
-        if breaker is not None:
-            breaker.succeed(now)
+        if breaker is not None and breaker.succeed(now, policy):
+            _tell(target, CLOSED, "a call did well")
         return
-    _of(target).fail(now, policy)
+    breaker = _of(target)
+    if breaker.fail(now, policy, is_out_of_reach=is_out_of_reach):
+        _tell(target, OPENED, breaker.reason, breaker.open_until - now)
+
+
+def note_out_of_reach(provider: str, targets: Iterable[Target], policy: BreakerPolicy) -> None:
+    """Note that a provider cannot be reached, for these targets of it and those that are known."""
+    known = [target for target in list(_breakers) if target.provider == provider]
+    for target in dict.fromkeys((*targets, *known)):
+        note(target, policy, is_good=False, is_out_of_reach=True)
+
+
+def note_within_reach(provider: str) -> None:
+    """Note that a provider can be reached. Where a breaker is open because it could not, the next call finds out
+    whether more than that is well. Targets that failed by answers of their own wait on."""
+    now = time.monotonic()
+    for target, breaker in list(_breakers.items()):
+        if target.provider == provider and breaker.is_out_of_reach:
+            breaker.open_until = min(breaker.open_until, now)
 
 
 def begin(target: Target) -> bool:
@@ -111,6 +212,7 @@ def begin(target: Target) -> bool:
     if breaker is None or breaker.state(time.monotonic()) != "half-open":
         return False
     breaker.is_probing = True
+    _tell(target, HALF_OPEN, "a call finds out")
     return True
 
 
@@ -124,13 +226,25 @@ def end_probe(target: Target) -> None:
 
 def rest(target: Target, seconds: float, policy: BreakerPolicy) -> None:
     """Leave a target alone for some seconds, as its provider asked."""
-    _of(target).rests_until = time.monotonic() + min(seconds, policy.longest)
+    breaker, now = _of(target), time.monotonic()
+    seconds = min(seconds, policy.longest)
+    is_news = now + seconds > max(now, breaker.rests_until) + MUCH_LONGER
+    breaker.rests_until = now + seconds
+    if breaker.state(now) == "resting":
+        breaker.reason, breaker.heard_from = "the provider asked for a pause", ""
+    if is_news:
+        _tell(target, RESTING, breaker.reason, seconds)
 
 
 def is_open(target: Target) -> bool:
     """Whether a target's breaker is open now."""
+    return state_of(target) == "open"
+
+
+def state_of(target: Target) -> str:
+    """Tell how a target's breaker stands now."""
     breaker = _breakers.get(target)
-    return breaker is not None and breaker.state(time.monotonic()) == "open"
+    return "closed" if breaker is None else breaker.state(time.monotonic())
 
 
 def _of(target: Target) -> Breaker:
@@ -151,26 +265,119 @@ def ordered(targets: Sequence[Target]) -> Sequence[Target]:
     unwell: list[Target] = []
     for target in targets:
         breaker = _breakers.get(target)
-        state = breaker.state(now) if breaker is not None else "closed"
+        state = "closed" if breaker is None else breaker.state(now)
         (well if state in ("closed", "half-open") else unwell).append(target)
     return [*well, *unwell]
 
 
-def findings() -> dict[str, dict[str, object]]:
-    """Tell of every target that is not closed, by "provider/model", how it stands: its state, its failures in a row,
-    how often it opened in a row, and in how many seconds it is asked in its turn again (0: now, by one call)."""
+class Standing(NamedTuple):
+    """How a target stands that is not closed. `seconds_left` is until it is asked in its turn again; 0: now, by one
+    call. `rests` is how many of them its provider wants to be left alone."""
+
+    target: Target
+    state: str
+    failures: int
+    opened: int
+    seconds_left: float
+    rests: float
+    reason: str
+    heard_from: str
+
+
+def standings() -> list[Standing]:
+    """Tell of every target that is not closed how it stands."""
     now = time.monotonic()
-    found: dict[str, dict[str, object]] = {}
-    for target, breaker in _breakers.items():
-        state = breaker.state(now)
-        if state != "closed":
-            found[f"{target.provider}/{target.model}"] = {
-                "state": state,
-                "failures": breaker.consecutive,
-                "opened": breaker.opened,
-                "seconds_left": round(max(0.0, breaker.open_until - now, breaker.rests_until - now), 1),
-            }
-    return found
+    # Other threads may add some meanwhile.
+    states = [(target, breaker, breaker.state(now)) for target, breaker in list(_breakers.items())]
+    return [_standing(target, breaker, state, now) for target, breaker, state in states if state != "closed"]
+
+
+def standing(target: Target) -> Standing | None:
+    """Tell how a target stands. None: it is closed."""
+    breaker, now = _breakers.get(target), time.monotonic()
+    if breaker is None or breaker.state(now) == "closed":
+        return None
+    return _standing(target, breaker, breaker.state(now), now)
+
+
+def _standing(target: Target, breaker: Breaker, state: str, now: float) -> Standing:
+    rests = round(max(0.0, breaker.rests_until - now), 1)
+    left = round(max(0.0, breaker.open_until - now), 1) if breaker.opened else 0.0
+    return Standing(
+        *(target, state, breaker.consecutive, breaker.opened, max(left, rests), rests),
+        *(breaker.reason, breaker.heard_from),
+    )
+
+
+def findings() -> dict[str, dict[str, object]]:
+    """Tell of every target that is not closed, by "provider/model", how it stands."""
+    return {
+        f"{found.target.provider}/{found.target.model}": {
+            "state": found.state,
+            "failures": found.failures,
+            "opened": found.opened,
+            "seconds_left": found.seconds_left,
+            "reason": found.reason,
+            "heard_from": found.heard_from,
+        }
+        for found in standings()
+    }
+
+
+def is_probed(target: Target) -> bool:
+    """Whether a call of this process is finding out how a target does."""
+    breaker = _breakers.get(target)
+    return breaker is not None and breaker.is_probing
+
+
+def adopt(told: Standing, policy: BreakerPolicy) -> None:
+    """Take over what another process found out. It makes a target's state worse only: what is better it closes."""
+    breaker, now = _of(told.target), time.monotonic()
+    is_open_for = told.seconds_left if told.opened else 0.0
+    until = now + min(is_open_for, policy.longest)
+    rests_until = now + min(told.rests, policy.longest)
+    if (told.opened and until > breaker.open_until) or rests_until > max(now, breaker.rests_until):
+        breaker.reason, breaker.heard_from = told.reason, told.heard_from
+    breaker.rests_until = max(breaker.rests_until, rests_until)
+    if told.opened:
+        breaker.opened = max(breaker.opened, told.opened)
+        breaker.consecutive = max(breaker.consecutive, told.failures)
+        breaker.open_until = max(breaker.open_until, until)
+
+
+def adopt_closed(target: Target) -> None:
+    """Take over that a target did well. A rest that its provider asked for goes on."""
+    breaker = _breakers.get(target)
+    if breaker is not None:
+        breaker.close()
+
+
+def postpone(target: Target, seconds: float) -> None:
+    """Leave a breaker open for some seconds more: it is another process's turn to find out."""
+    breaker = _breakers.get(target)
+    if breaker is not None and breaker.opened:
+        breaker.open_until = time.monotonic() + seconds
+
+
+def clear(target: Target) -> None:
+    """Forget all that speaks against a target."""
+    breaker = _breakers.get(target)
+    if breaker is not None:
+        breaker.close()
+        breaker.rests_until = 0.0
+
+
+def close(target: Target, reason: str) -> None:
+    """Close a breaker because somebody says so who knows better, and tell of it."""
+    clear(target)
+    _tell(target, CLOSED, reason)
+
+
+def _tell(target: Target, what: str, reason: str, seconds: float = 0.0) -> None:
+    if listeners:
+        event = Event(target, what, reason, seconds, time.time())
+        for listener in listeners:
+            listener(event)
 
 
 def forget() -> None:

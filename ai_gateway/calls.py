@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 if TYPE_CHECKING:
+    from ai_gateway.errors import GatewayError
     from ai_gateway.protocols.dialect import Dialect
 
 
@@ -136,6 +137,7 @@ class Caller(Value, frozen=True, kw_only=True):
     allowed_providers: tuple[str, ...] = ()
     allowed_endpoints: tuple[str, ...] = ()
     may_choose_fallbacks: bool = True
+    records_bodies: bool = False
 
     @property
     def is_authenticated(self) -> bool:
@@ -247,6 +249,10 @@ class UpstreamResponse(ABC):
 
         None loses nothing: the next call goes on waiting. Raises UpstreamError if the upstream fails.
         """
+
+    @abstractmethod
+    def interrupt(self, error: GatewayError) -> None:
+        """End it: whoever reads it gets this error, behind what had arrived before."""
 
     @abstractmethod
     async def aclose(self) -> None:

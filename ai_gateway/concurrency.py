@@ -11,7 +11,7 @@ from typing import Any
 
 from ai_gateway.bulkheads import Bulkhead, Queue
 from ai_gateway.calls import Timeouts, UpstreamRequest, UpstreamResponse
-from ai_gateway.errors import ProviderBusy
+from ai_gateway.errors import GatewayError, ProviderBusy
 from ai_gateway.meter import Meter
 from ai_gateway.overload import at_providers, party_of
 from ai_gateway.providers import Provider
@@ -44,7 +44,12 @@ async def limited(provider: Provider, send: Send, meter: Meter, *, may_wait: boo
 
 async def _wait(bulkhead: Bulkhead, limit: int, queue: Queue, provider: Provider, meter: Meter) -> None:
     waiter = bulkhead.line_up(party_of(meter.caller, meter.arrival.client), limit, queue.size)
-    if waiter is None or not await bulkhead.wait(waiter, queue.seconds):
+    meter.is_queued = True
+    try:
+        has_place = waiter is not None and await bulkhead.wait(waiter, queue.seconds)
+    finally:
+        meter.is_queued = False
+    if not has_place:
         raise ProviderBusy(f"The provider {provider.name!r} takes no more calls at the moment.", retry_after=1)
 
 
@@ -70,6 +75,10 @@ class Counted(UpstreamResponse):
     async def read(self, patience: float | None = None) -> bytes | None:
         """See UpstreamResponse.read()."""
         return await self._response.read(patience)
+
+    def interrupt(self, error: GatewayError) -> None:
+        """See UpstreamResponse.interrupt()."""
+        self._response.interrupt(error)
 
     async def aclose(self) -> None:
         """See UpstreamResponse.aclose()."""

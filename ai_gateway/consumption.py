@@ -59,6 +59,10 @@ class Listener(ABC):
     def hear(self, data: bytes) -> bytes:
         """Take the next bytes of the answer (of a stream: whole events); give those that the caller is to get."""
 
+    def tokens_so_far(self) -> int:
+        """Tell about how many tokens of an answer have passed that still comes; 0 if nobody knows. Disturbs nothing."""
+        return 0
+
     @abstractmethod
     def consumption(self) -> Consumption | None:
         """Tell what the answer used so far, estimated if it did not say. None if nobody knows."""

@@ -99,7 +99,7 @@ class Succession:
                 budget.repetitions -= 1
             if result.failure is None:
                 return result.reply
-            await attempts.leave(self.meter, result)
+            await attempts.leave(self.meter, result, self.snapshot)
             self._asked.append(target)
             if result.failure.phase is Phase.AMBIGUOUS and not self.snapshot.retries.ambiguous:
                 return None
@@ -158,7 +158,7 @@ class ContinuedStream(ReplyBody):
             return False
         self._note(error, failure, died)
         self._error, self._died = error, died
-        self._switch = asyncio.create_task(self._after(self._stream, following))
+        self._switch = meter.work = asyncio.create_task(self._after(self._stream, following))
         return True
 
     def _note(self, error: GatewayError, failure: Failure, died: Target) -> None:
@@ -181,6 +181,8 @@ class ContinuedStream(ReplyBody):
         if not done:
             return self._splice.keep_alive()
         self._switch = None
+        if switch.cancelled() and self._meter.ended_by is not None:
+            return self._given_up(self._meter.ended_by)
         reply = switch.result()
         if reply is None:
             assert self._error is not None

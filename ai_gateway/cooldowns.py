@@ -1,13 +1,13 @@
 """Which of a provider's credentials are left alone for a while, because the provider refused or limited them?
 
-Known to this process only. If all of a provider's credentials rest, the one whose rest ends first is used: somebody has
-to find out.
+Known to this process, and told to `listeners`, so that other processes may hear of it (`gossip.py`). If all of a
+provider's credentials rest, the one whose rest ends first is used: somebody has to find out.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 REFUSED = 300.0
@@ -15,6 +15,16 @@ REFUSED = 300.0
 
 LIMITED = 30.0
 """Seconds for which one rests that is used too often (429), if the provider does not say for how long."""
+
+
+LONGEST = 24 * 3600.0
+"""Seconds that other processes may have a credential rest here."""
+
+MUCH_LONGER = 1.0
+"""Seconds by which a rest must be longer than the one under way to be worth telling."""
+
+REMEMBERED = 4096
+"""Credentials whose rests are taken over."""
 
 
 class Named(Protocol):
@@ -26,12 +36,26 @@ class Named(Protocol):
 
 C = TypeVar("C", bound=Named)
 
+listeners: list[Callable[[str, str, float], None]] = []
+"""What is called with a provider, the name of a credential that is to rest, and the seconds: on the path of a call."""
+
 _until: dict[tuple[str, str], float] = {}
 
 
 def rest(provider: str, credential: str, seconds: float) -> None:
     """Leave a credential alone for some seconds."""
-    _until[provider, credential] = time.monotonic() + seconds
+    before, now = _until.get((provider, credential), 0.0), time.monotonic()
+    _until[provider, credential] = now + seconds
+    if now + seconds > max(before, now) + MUCH_LONGER:
+        for listener in listeners:
+            listener(provider, credential, seconds)
+
+
+def adopt(provider: str, credential: str, seconds: float) -> None:
+    """Take over that a credential rests, as another process found out."""
+    name = (provider, credential)
+    if name in _until or len(_until) < REMEMBERED:
+        _until[name] = max(_until.get(name, 0.0), time.monotonic() + min(seconds, LONGEST))
 
 
 def usable(provider: str, credentials: Sequence[C]) -> Sequence[C]:
@@ -49,10 +73,15 @@ def is_resting(provider: str, credential: str) -> bool:
     return _until.get((provider, credential), 0.0) > time.monotonic()
 
 
+def all_resting() -> list[tuple[str, str, float]]:
+    """Tell of every credential that rests: its provider, its name, and the seconds for which it still does."""
+    now = time.monotonic()
+    return [(*name, round(until - now, 1)) for name, until in list(_until.items()) if until > now]
+
+
 def resting(provider: str) -> dict[str, float]:
     """Tell a provider's credentials that rest, by name, each with the seconds for which it still does."""
-    now = time.monotonic()
-    return {name: round(until - now, 1) for (owner, name), until in _until.items() if owner == provider and until > now}
+    return {name: seconds for owner, name, seconds in all_resting() if owner == provider}
 
 
 def forget() -> None:

@@ -163,6 +163,10 @@ class Bounded(UpstreamResponse):
             raise self._error
         return chunk
 
+    def interrupt(self, error: GatewayError) -> None:
+        """See UpstreamResponse.interrupt()."""
+        self._response.interrupt(error)
+
     async def aclose(self) -> None:
         """See UpstreamResponse.aclose()."""
         await self._response.aclose()

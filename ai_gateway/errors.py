@@ -16,6 +16,7 @@
       LimitReached 429
         RateLimited 429            a limit that comes back soon
         BudgetExceeded 429         one that is used up
+      Cancelled 499                an operator has ended the call
       InternalError 500
       ProviderNotConfigured 503
       Overloaded 503
@@ -58,6 +59,7 @@ class Kind(Enum):
     OVERLOADED = "overloaded"
     UPSTREAM = "upstream"
     INTERNAL = "internal"
+    CANCELLED = "cancelled"
 
 
 class GatewayError(Exception):
@@ -235,6 +237,15 @@ class PriceUnknown(BadRequest):
     """Nobody knows what the model costs, and the site wants to know (`REQUIRE_PRICE`)."""
 
     code = "price_unknown"
+
+
+class Cancelled(GatewayError):
+    """An operator has ended the call (`live.py`). Nobody tries again what somebody did not want, so no status that
+    clients repeat a call for: Google's for what was cancelled."""
+
+    status = 499
+    code = "cancelled_by_operator"
+    kind = Kind.CANCELLED
 
 
 class InternalError(GatewayError):

@@ -23,16 +23,15 @@ _tasks: set[asyncio.Task[None]] = set()
 """What goes on: asyncio itself holds tasks only weakly."""
 
 
-async def despite_its_caller(work: Coroutine[Any, Any, Reply], seconds: float, when_over: Callable[[], None]) -> Reply:
+async def despite_its_caller(work: asyncio.Future[Reply], seconds: float, when_over: Callable[[], None]) -> Reply:
     """Wait for a reply. If the caller hangs up meanwhile, the work goes on for so many seconds; its answer is read to
     the end and thrown away, and then `when_over` is called. The cancellation is raised all the same."""
-    task = asyncio.ensure_future(work)
     try:
-        return await asyncio.shield(task)
+        return await asyncio.shield(work)
     except asyncio.CancelledError:
-        if task.cancelled():
+        if work.cancelled():
             raise
-        go_on(_read_reply(task), seconds, when_over)
+        go_on(_read_reply(work), seconds, when_over)
         raise
 
 
@@ -62,8 +61,8 @@ async def _bounded(work: Coroutine[Any, Any, None], seconds: float, when_over: C
         when_over()
 
 
-async def _read_reply(task: asyncio.Future[Reply]) -> None:
-    await read(await task)
+async def _read_reply(work: asyncio.Future[Reply]) -> None:
+    await read(await work)
 
 
 async def read(reply: Reply) -> None:

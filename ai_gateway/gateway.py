@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from time import perf_counter
 from weakref import WeakKeyDictionary
 
 from django.utils.module_loading import import_string
@@ -22,20 +23,25 @@ from ai_gateway import (
     keys,
     limits,
     listing,
+    live,
     mirrors,
     overload,
+    peers,
+    recording,
     refresher,
     registry,
     routing,
+    server_timing,
     statement,
     suitability,
 )
+from ai_gateway.bulkheads import Waiter
 from ai_gateway.calls import Arrival, Call, Caller, Reply, Target
 from ai_gateway.conf import settings
 from ai_gateway.errors import ClientDisconnected, Draining, GatewayError, InternalError, Overloaded
 from ai_gateway.meter import Meter
 from ai_gateway.overload import Entrant
-from ai_gateway.refusals import refuse, status_of
+from ai_gateway.refusals import refuse_request, status_of
 from ai_gateway.registry import Snapshot
 from ai_gateway.transports import Transport
 
@@ -47,36 +53,54 @@ _transports: WeakKeyDictionary[asyncio.AbstractEventLoop, Transport] = WeakKeyDi
 
 
 async def handle(
-    arrival: Arrival, transport: Transport, caller: Caller | None = None, entrant: Entrant | None = None
+    arrival: Arrival,
+    transport: Transport,
+    caller: Caller | None = None,
+    entrant: Entrant | None = None,
+    loop: asyncio.AbstractEventLoop | None = None,
 ) -> Reply:
     """Answer a request, asking upstreams through this transport. Whoever gets the reply must close it.
 
     `caller` is for the site's own pages, which know who is asking; else the request's credentials tell. `entrant` needs
-    a place among the calls under way, and its door gives the place back; the site's own pages need none. Every failure
-    comes back as a reply in the caller's dialect; only ClientDisconnected and cancellation are raised.
+    a place among the calls under way, and its door gives the place back; the site's own pages need none. `loop` is the
+    running event loop, if the door knows it. Every failure comes back as a reply in the caller's dialect; only
+    ClientDisconnected and cancellation are raised.
     """
     try:
         check_open()
-        snapshot = registry.snapshot() if refresher.is_settled() else await refresher.begin()
+        snapshot = registry.snapshot() if refresher.is_settled() else await begin()
         intake.check_head(arrival)
         # Before the body is read: a stranger's upload is not even received.
         caller = caller or await keys.identify(arrival, snapshot)
+        queued = 0.0
         if entrant is not None and not entrant.has_place:
-            await _enter(entrant, arrival, caller, snapshot)
+            queued = await _enter(entrant, arrival, caller, snapshot)
     except GatewayError as error:
-        return refuse(error, arrival.dialect, arrival.request_id)
+        return refuse_request(error, arrival)
     except ClientDisconnected:
         raise
     except Exception:
-        return refuse(failure(arrival), arrival.dialect, arrival.request_id)
-    return await _measured(Meter(arrival, caller), snapshot, transport)
+        return refuse_request(failure(arrival), arrival)
+    meter = Meter(arrival, caller, queued)
+    live.begin(meter, loop)
+    return await _measured(meter, snapshot, transport)
 
 
-async def _enter(entrant: Entrant, arrival: Arrival, caller: Caller, snapshot: Snapshot) -> None:
-    """Take a place among the calls under way, or wait for one. Raises what _wait_for_place raises."""
+async def begin() -> Snapshot:
+    """Start what runs beside the calls, and give the first snapshot. Where no server starts the gateway, its first call
+    does."""
+    peers.start()
+    return await refresher.begin()
+
+
+async def _enter(entrant: Entrant, arrival: Arrival, caller: Caller, snapshot: Snapshot) -> float:
+    """Take a place among the calls under way, or wait for one; give the seconds. Raises what _wait_for_place raises."""
     entrant.has_place = overload.calls.enter(snapshot.max_calls)
-    if not entrant.has_place:
-        await _wait_for_place(entrant, arrival, caller, snapshot)
+    if entrant.has_place:
+        return 0.0
+    began_at = perf_counter()
+    await _wait_for_place(entrant, arrival, caller, snapshot)
+    return perf_counter() - began_at
 
 
 async def _wait_for_place(entrant: Entrant, arrival: Arrival, caller: Caller, snapshot: Snapshot) -> None:
@@ -89,10 +113,11 @@ async def _wait_for_place(entrant: Entrant, arrival: Arrival, caller: Caller, sn
     waiter = overload.calls.line_up(overload.party_of(caller, arrival.client), snapshot.max_calls, queue.size)
     if waiter is None:
         raise too_many_calls()
-    meter = Meter(arrival, caller)
+    meter, began_at = Meter(arrival, caller, is_queued=True), perf_counter()
+    live.begin(meter)
     try:
         with entrant.waiting(arrival.fields):
-            entrant.has_place = await overload.calls.wait(waiter, queue.seconds)
+            entrant.has_place = await _its_turn(meter, waiter, queue.seconds)
         if not entrant.has_place:
             raise stopping() if health.has_stopped() else too_many_calls()
     except GatewayError as error:
@@ -100,8 +125,22 @@ async def _wait_for_place(entrant: Entrant, arrival: Arrival, caller: Caller, sn
         meter.status = status_of(error, arrival.dialect)
         raise
     finally:
-        if not entrant.has_place:
+        if entrant.has_place:
+            live.end(meter)
+        else:
+            meter.queued = perf_counter() - began_at
             accounting.finish(meter, snapshot)
+
+
+async def _its_turn(meter: Meter, waiter: Waiter, seconds: float) -> bool:
+    """Wait for a call's turn, and tell whether it came. Raises Cancelled if an operator ends the call meanwhile."""
+    try:
+        return await overload.calls.wait(waiter, seconds)
+    except asyncio.CancelledError:
+        error = live.ended_by(meter)
+        if error is None:
+            raise
+        raise error from None
 
 
 async def _measured(meter: Meter, snapshot: Snapshot, transport: Transport) -> Reply:
@@ -111,18 +150,35 @@ async def _measured(meter: Meter, snapshot: Snapshot, transport: Transport) -> R
         reply = await _serve(meter, snapshot, transport)
     except GatewayError as error:
         meter.fail(error)
-        reply = refuse(error, arrival.dialect, arrival.request_id)
-    except (ClientDisconnected, asyncio.CancelledError):
-        accounting.finish(meter, snapshot)
+        reply = refuse_request(error, arrival, sent_at=meter.sent_at, queued=meter.queued)
+    except ClientDisconnected:
+        _leave(meter, snapshot)
         raise
+    except asyncio.CancelledError:
+        error = live.ended_by(meter)
+        if error is None:
+            _leave(meter, snapshot)
+            raise
+        meter.fail(error)
+        reply = refuse_request(error, arrival, sent_at=meter.sent_at, queued=meter.queued)
     except Exception:
         failed = failure(arrival)
         meter.fail(failed)
-        reply = refuse(failed, arrival.dialect, arrival.request_id)
+        reply = refuse_request(failed, arrival, sent_at=meter.sent_at, queued=meter.queued)
     if not snapshot.is_measured:
         meter.end_attempt()
-        return reply
+        meter.status = reply.status
+        return live.followed(reply, meter)
+    if snapshot.recording is not None and recording.is_wanted(meter, snapshot):
+        return recording.record(await accounting.account(reply, meter, snapshot), meter, snapshot.recording)
     return await accounting.account(reply, meter, snapshot)
+
+
+def _leave(meter: Meter, snapshot: Snapshot) -> None:
+    """Take a call into account whose caller has left before it was answered."""
+    if snapshot.recording is not None and recording.is_wanted(meter, snapshot):
+        recording.keep(meter, snapshot.recording)
+    accounting.finish(meter, snapshot)
 
 
 async def _serve(meter: Meter, snapshot: Snapshot, transport: Transport) -> Reply:
@@ -131,10 +187,10 @@ async def _serve(meter: Meter, snapshot: Snapshot, transport: Transport) -> Repl
     call = meter.call = await intake.read_call(arrival, snapshot)
     if statement.is_asked(call):
         meter.is_closed = True  # To ask what was used is no use.
-        return await statement.answer(call, caller, snapshot)
+        return _timed(await statement.answer(call, caller, snapshot), meter)
     if listing.is_asked(call):
         meter.is_closed = True  # Nobody is asked for anything that costs, and clients ask for the list all the time.
-        return await listing.answer(call, caller, snapshot, transport)
+        return _timed(await listing.answer(call, caller, snapshot, transport), meter)
     meter.route = routing.route_of(call, snapshot) or ""
     targets = access.permitted(call, caller, routing.resolve(call, snapshot), snapshot)
     rule = snapshot.rules.get(meter.route)
@@ -146,14 +202,32 @@ async def _serve(meter: Meter, snapshot: Snapshot, transport: Transport) -> Repl
     return await attempts.ask(meter, targets, snapshot, transport)
 
 
+def _timed(reply: Reply, meter: Meter) -> Reply:
+    """Tell in an answer of the gateway's own where its time went."""
+    reply.headers.append(server_timing.header(meter.arrival.received_at, queued=meter.queued))
+    return reply
+
+
 def _chosen(meter: Meter, call: Call, targets: Sequence[Target], snapshot: Snapshot) -> Sequence[Target]:
     """Leave out the targets that are not for such a call, and add those that it names itself or is drawn for."""
-    targets = suitability.meeting(meter.route, targets, meter.facts, snapshot)
+    there = suitability.meeting(meter.route, targets, meter.facts, snapshot)
+    _note_left_out(meter, targets, there, snapshot)
+    targets = there
     if fallbacks.are_named(call):
         meter.call, names = fallbacks.taken_from(call, meter.caller, targets, meter.route, snapshot)
         targets = fallbacks.targets_of(names, meter.call, meter.caller, targets, snapshot)
     targets = experiments.take_part(meter, targets, snapshot)
-    return suitability.able(targets, meter.facts, snapshot)
+    able = suitability.able(targets, meter.facts, snapshot)
+    _note_left_out(meter, targets, able, snapshot)
+    return able
+
+
+def _note_left_out(meter: Meter, targets: Sequence[Target], left: Sequence[Target], snapshot: Snapshot) -> None:
+    """Write into the trail why targets were left out, if any were."""
+    if len(left) < len(targets):
+        for target in targets:
+            if target not in left:
+                meter.leave_out(target, *suitability.why_not(meter.route, target, meter.facts, snapshot))
 
 
 def failure(arrival: Arrival) -> InternalError:
@@ -165,7 +239,7 @@ def failure(arrival: Arrival) -> InternalError:
 async def refusal(arrival: Arrival, entrant: Entrant) -> GatewayError | None:
     """Tell what a request will be refused for by its head alone, so that its body need not be received. One that will
     not be refused has its place then."""
-    snapshot = registry.snapshot() if refresher.is_settled() else await refresher.begin()
+    snapshot = registry.snapshot() if refresher.is_settled() else await begin()
     try:
         intake.check_head(arrival)
         caller = await keys.identify(arrival, snapshot)
@@ -190,6 +264,11 @@ def transport_of(loop: asyncio.AbstractEventLoop) -> Transport:
     return found
 
 
+def transports() -> list[Transport]:
+    """List the transports of all event loops."""
+    return list(_transports.values())
+
+
 def new_transport() -> Transport:
     """Make a transport as the settings say. Whoever asks for one closes it."""
     entry = settings.TRANSPORT
@@ -202,6 +281,7 @@ def end_calls(loop: asyncio.AbstractEventLoop) -> None:
     """End every call of an event loop that still waits for a place or a provider, or streams from one."""
     overload.calls.dismiss()
     transport_of(loop).interrupt(stopping())
+    live.interrupt(loop, stopping())  # Those of providers that have a way of their own.
 
 
 def check_open() -> None:

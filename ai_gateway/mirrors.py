@@ -10,6 +10,7 @@ Only calls that are served with the operator's own credentials are copied, and o
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from functools import partial
 
 import msgspec
 
-from ai_gateway import accounting, attempts, finishing, health, suitability
+from ai_gateway import accounting, attempts, finishing, health, live, suitability
 from ai_gateway.bulkheads import Bulkhead
 from ai_gateway.calls import Call, Caller, Target
 from ai_gateway.errors import GatewayError
@@ -67,16 +68,23 @@ def _copy(meter: Meter, call: Call, target: Target, snapshot: Snapshot, transpor
     arrival = msgspec.structs.replace(meter.arrival, fields={})
     fields = {name: value for name, value in call.fields.items() if name not in snapshot.limits.headers}
     copied = msgspec.structs.replace(call, fields=fields, deadline=None)
-    copy = Meter(arrival, NOBODY, call=copied, route=meter.route, is_mirror=True)
+    copy = Meter(arrival, NOBODY, call=copied, route=meter.route, is_mirror=True, made_trace=meter.trace)
     finishing.go_on(_ask(copy, [target], snapshot, transport), LONGEST, partial(_end, copy, snapshot))
 
 
 async def _ask(meter: Meter, targets: Sequence[Target], snapshot: Snapshot, transport: Transport) -> None:
+    live.begin(meter)
     try:
         reply = await attempts.ask(meter, targets, snapshot, transport)
     except GatewayError as error:
         meter.fail(error)
         meter.status = error.status
+        return
+    except asyncio.CancelledError:
+        error = live.ended_by(meter)
+        if error is None:
+            raise
+        meter.fail(error)
         return
     except Exception:
         meter.outcome = Outcome.FAILED
@@ -93,4 +101,5 @@ def _end(meter: Meter, snapshot: Snapshot) -> None:
     if snapshot.is_measured:
         accounting.finish(meter, snapshot)
     else:
+        live.end(meter)
         meter.end_attempt()

@@ -1,4 +1,5 @@
-"""Tells the site, by signals, of limits that are nearly used up, or are: once for each counter, and off the path.
+"""Tells the site, by signals and off the path, what it may want to know at once: of limits that are nearly used up, or
+are, once for each counter; and of breakers that open or close.
 
 A budget warns once in its period, a rate once in a minute. Each process knows only what it has told itself. Receivers
 run in a thread of their own, one after the other; it is started when there is something to tell and somebody to hear.
@@ -7,6 +8,7 @@ run in a thread of their own, one after the other; it is started when there is s
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -16,9 +18,10 @@ from django.db import close_old_connections
 from django.dispatch import Signal
 
 from ai_gateway.allowances import LimitRule
+from ai_gateway.breakers import CLOSED, OPENED, Breaker, Event
 from ai_gateway.calls import Caller
 from ai_gateway.charges import Charge, State
-from ai_gateway.signals import limit_reached, limit_warning
+from ai_gateway.signals import breaker_closed, breaker_opened, limit_reached, limit_warning
 
 logger = logging.getLogger("ai_gateway")
 
@@ -28,19 +31,33 @@ AGAIN = 60.0
 REMEMBERED = 10_000
 """Counters that were told of; when there are more the memory begins anew."""
 
+MOST_WAITING = 1000
+"""Notices that wait for receivers. What is more is not told."""
+
+_waiting = threading.BoundedSemaphore(MOST_WAITING)
 _told: dict[tuple[int, str], float] = {}
 
 
 def warn(rule: LimitRule, charge: Charge, state: State, caller: Caller) -> None:
     """Tell that a counter stands so high that its limit wants a warning."""
     if limit_warning.has_listeners(LimitRule) and _is_news(limit_warning, charge):
-        _tell(limit_warning, rule=rule, used=state.used, caller=caller)
+        _tell(limit_warning, LimitRule, rule=rule, used=state.used, caller=caller)
 
 
 def refuse(rule: LimitRule, charge: Charge, caller: Caller) -> None:
     """Tell that a limit has refused a call."""
     if limit_reached.has_listeners(LimitRule) and _is_news(limit_reached, charge):
-        _tell(limit_reached, rule=rule, caller=caller)
+        _tell(limit_reached, LimitRule, rule=rule, caller=caller)
+
+
+def tell_of_breaker(event: Event) -> None:
+    """Tell that a breaker opened or closed. Listens to `breakers`."""
+    signal = BREAKER_SIGNALS.get(event.what)
+    if signal is not None and signal.has_listeners(Breaker):
+        _tell(signal, Breaker, target=event.target, reason=event.reason, seconds=event.seconds, at=event.at)
+
+
+BREAKER_SIGNALS = {OPENED: breaker_opened, CLOSED: breaker_closed}
 
 
 def _is_news(signal: Signal, charge: Charge) -> bool:
@@ -53,8 +70,11 @@ def _is_news(signal: Signal, charge: Charge) -> bool:
     return True
 
 
-def _tell(signal: Signal, **what: Any) -> None:
-    _thread().submit(_send, signal, what)
+def _tell(signal: Signal, sender: type, **what: Any) -> None:
+    if _waiting.acquire(blocking=False):
+        _thread().submit(_send, signal, sender, what)
+    else:
+        logger.warning("A notice is dropped, for its receivers are %d behind.", MOST_WAITING)
 
 
 @lru_cache(maxsize=1)
@@ -62,11 +82,12 @@ def _thread() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=1, thread_name_prefix="ai-gateway-notices")
 
 
-def _send(signal: Signal, what: dict[str, Any]) -> None:
+def _send(signal: Signal, sender: type, what: dict[str, Any]) -> None:
     try:
-        signal.send_robust(LimitRule, **what)
+        signal.send_robust(sender, **what)
     finally:
         close_old_connections()
+        _waiting.release()
 
 
 def forget() -> None:

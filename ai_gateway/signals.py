@@ -13,6 +13,11 @@ call_finished = Signal()
 `ai_gateway.meter.Entry`, `entry` the entry: the columns of `UsageRecord` in plain values. Receivers must not change it.
 """
 
+process_ends = Signal()
+"""The process is about to end, and all its calls are written down: what a receiver still holds has to go now. Sent once
+by a server that speaks ASGI's lifespan protocol, and that waits for the receivers. `sender` is None.
+"""
+
 limit_warning = Signal()
 """A counter has come to where its limit wants a warning (`soft_percent`, or a limit that only warns and is used up).
 Sent once for each counter: of a budget once in its period, of a rate once in a minute; by each process for itself.
@@ -21,3 +26,12 @@ Sent once for each counter: of a budget once in its period, of a rate once in a 
 
 limit_reached = Signal()
 """A limit has refused a call. Sent as often as `limit_warning`, with `rule` and `caller`."""
+
+breaker_opened = Signal()
+"""A target fails so often that it is asked last for a while. Sent by the process that found out, in the thread of the
+notices. `sender` is the class `ai_gateway.breakers.Breaker`, `target` the provider and its model, `reason` why, in
+English, `seconds` for how long, `at` when (Unix time). It is sent again when the probe after that time fails."""
+
+breaker_closed = Signal()
+"""A target is asked in its turn again: a call did well, or somebody said so. Sent as `breaker_opened` is, with
+`seconds` 0."""

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import pytest
 from hypothesis import settings as hypothesis
 
-from ai_gateway import breakers, cooldowns, crypto, ledger, notices, refresher, registry, traffic
+from ai_gateway import balances, breakers, cooldowns, crypto, ledger, notices, peers, refresher, registry, traffic
 from tests import databases
 from tests.effort import EXAMPLES
 from tests.gateway_process import Door, GatewayProcess, site_environment
@@ -49,12 +49,15 @@ loop (6), what watches the configuration and what looks keys up (2), the ledger'
 @pytest.fixture(autouse=True)
 def _sources(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Tests that have no database read no configuration from it. None has it watched, and none has its calls written
-    down there, unless it says so."""
+    down there, or its breakers told of, unless it says so."""
     monkeypatch.setattr(refresher, "refresher", None)
     monkeypatch.setattr(ledger, "ledger", None)
     if request.node.get_closest_marker("django_db") is None:
         monkeypatch.setattr(registry, "SOURCES", [registry.from_settings])
         monkeypatch.setattr(registry, "key_cache", None)
+    for told in (breakers, cooldowns):
+        monkeypatch.setattr(told, "listeners", [])
+    balances.forget()
     breakers.forget()
     notices.forget()
     cooldowns.forget()
@@ -64,6 +67,7 @@ def _sources(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     registry.forget()
     yield
     registry.forget()
+    peers.stop()
 
 
 @pytest.fixture
@@ -121,11 +125,17 @@ def default_settings(upstream: Upstream) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def site_database(tmp_path_factory: pytest.TempPathFactory) -> databases.Database:
-    """A database with tables and nothing in them, for all gateways of which a test wants nothing else."""
-    database = databases.sqlite(tmp_path_factory.mktemp("site") / "db.sqlite3")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> databases.Database:
+    """A database with tables and nothing in them, that nobody uses: it is there to be copied."""
+    database = databases.sqlite(tmp_path_factory.mktemp("empty") / "db.sqlite3")
     databases.migrate(site_environment("direct", {}, {"DATABASES": {"default": database}}))
     return database
+
+
+@pytest.fixture(scope="session")
+def site_database(empty_database: databases.Database, tmp_path_factory: pytest.TempPathFactory) -> databases.Database:
+    """One for all gateways of which a test wants nothing else. Other tests' calls are written down there."""
+    return databases.copy_of(empty_database, tmp_path_factory.mktemp("site"))
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,12 @@ much text to a line as the sample. Never more than a sample and a window are hel
 
 from __future__ import annotations
 
+from copy import copy
+
 from ai_gateway.calls import Call
 from ai_gateway.consumption import Consumption, Listener
 from ai_gateway.errors import UpstreamProtocolError
-from ai_gateway.listeners.reckoning import consumption_of
+from ai_gateway.listeners.reckoning import consumption_of, passed_tokens
 from ai_gateway.protocols.bedrock_converse.framing import FrameSplitter
 from ai_gateway.protocols.passing import Passing
 from ai_gateway.sse import payloads
@@ -57,13 +59,23 @@ class EventListener(Listener):
 
     def consumption(self) -> Consumption | None:
         """See Listener.consumption()."""
+        self._read_rest()
+        return consumption_of(self._passing, self._call)
+
+    def tokens_so_far(self) -> int:
+        """See Listener.tokens_so_far(). A copy reads what waits to be read."""
+        twin = copy(self)
+        twin._held, twin._passing = bytearray(self._held), copy(self._passing)
+        twin._read_rest()
+        return passed_tokens(twin._passing)
+
+    def _read_rest(self) -> None:
         held = bytes(self._held)
         self._held.clear()
         self._read_report(held)
         if not self._passing.is_final:
             self._read_sample()
             self._read(held)
-        return consumption_of(self._passing, self._call)
 
     def _turn(self, held: bytearray) -> None:
         """The window is full."""
@@ -133,6 +145,10 @@ class FrameListener(Listener):
                 self._splitter = None  # The caller gets it as it is; nothing behind it can be read.
             self.has_content = self._passing.pieces > 0
         return data
+
+    def tokens_so_far(self) -> int:
+        """See Listener.tokens_so_far()."""
+        return passed_tokens(self._passing)
 
     def consumption(self) -> Consumption | None:
         """See Listener.consumption()."""

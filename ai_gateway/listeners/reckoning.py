@@ -33,6 +33,12 @@ def consumption_of(passing: Passing, call: Call) -> Consumption | None:
     )
 
 
+def passed_tokens(passing: Passing) -> int:
+    """Tell about how many tokens of an answer have passed: what was counted by then, or the text that came."""
+    counted = passing.usage.output + passing.usage.reasoning if passing.usage is not None else 0
+    return max(counted, estimates.text_tokens(passing.text + passing.reasoning, passing.pieces))
+
+
 def estimated(known: TokenUsage | None, call: Call, text: float, reasoning: float, pieces: float) -> TokenUsage:
     """Estimate what an answer used of which so many bytes of text and reasoning came, in so many pieces.
 

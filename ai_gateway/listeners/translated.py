@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ai_gateway import estimates
 from ai_gateway.calls import Call
 from ai_gateway.consumption import Consumption, Listener
 from ai_gateway.listeners.reckoning import estimated
@@ -62,6 +63,10 @@ class MeaningListener(Listener):
     def take_answer(self, answer: Answer) -> None:
         """Take a whole answer."""
         self.take(replay(answer))
+
+    def tokens_so_far(self) -> int:
+        """See Listener.tokens_so_far()."""
+        return estimates.text_tokens(self._text + self._reasoning, self._pieces)
 
     def consumption(self) -> Consumption:
         """See Listener.consumption()."""

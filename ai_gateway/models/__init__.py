@@ -9,27 +9,34 @@ the one `ConfigurationVersion`, which all processes of all hosts watch.
 
 from __future__ import annotations
 
+from ai_gateway.models.breaker_events import BreakerEvent
 from ai_gateway.models.keys import VirtualKey
 from ai_gateway.models.limits import Limit, LimitCounter, Reservation
 from ai_gateway.models.playground import Playground
 from ai_gateway.models.prices import Price
 from ai_gateway.models.providers import Provider, ProviderCredential
+from ai_gateway.models.recordings import RecordedCall
 from ai_gateway.models.routes import Route, RouteTarget, known_aliases
-from ai_gateway.models.usage import UsageDaily, UsageRecord
+from ai_gateway.models.usage import Dashboard, Live, UsageDaily, UsageLabelDaily, UsageRecord
 from ai_gateway.models.version import ConfigurationVersion
 
 __all__ = [
+    "BreakerEvent",
     "ConfigurationVersion",
+    "Dashboard",
     "Limit",
     "LimitCounter",
+    "Live",
     "Playground",
     "Price",
     "Provider",
     "ProviderCredential",
+    "RecordedCall",
     "Reservation",
     "Route",
     "RouteTarget",
     "UsageDaily",
+    "UsageLabelDaily",
     "UsageRecord",
     "VirtualKey",
     "known_aliases",

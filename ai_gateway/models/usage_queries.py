@@ -32,7 +32,7 @@ from ai_gateway.money import dollars
 BUCKETS = tuple(f"{kind}_tokens" for kind in pricing.BUCKETS)
 """The columns of both tables that count tokens. What they count is disjoint."""
 
-FAILURES = ("refused", "blocked", "failed", "timed_out", "stopped")
+FAILURES = ("refused", "blocked", "failed", "timed_out", "stopped", "cancelled")
 """The outcomes that are errors: there was no whole answer, and neither a limit nor the caller itself is the reason."""
 
 HEADERS = {

@@ -21,6 +21,7 @@ TYPES = {
     Kind.OVERLOADED: "overloaded_error",
     Kind.UPSTREAM: "api_error",
     Kind.INTERNAL: "api_error",
+    Kind.CANCELLED: "api_error",
 }
 
 STATUSES = {

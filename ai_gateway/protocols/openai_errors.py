@@ -21,6 +21,7 @@ TYPES = {
     Kind.OVERLOADED: "service_unavailable_error",
     Kind.UPSTREAM: "server_error",
     Kind.INTERNAL: "server_error",
+    Kind.CANCELLED: "server_error",
 }
 
 CODES = {

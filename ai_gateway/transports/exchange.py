@@ -90,6 +90,10 @@ class Exchange(UpstreamResponse):
         """See UpstreamResponse.aclose()."""
         self.abandon()
 
+    def interrupt(self, error: GatewayError) -> None:
+        """See UpstreamResponse.interrupt()."""
+        self.fail(error)
+
     def abandon(self) -> None:
         """Give the exchange up: a connection whose response was not read to its end is closed."""
         if self._connection is not None:

@@ -179,7 +179,7 @@ class HttpxResponse(UpstreamResponse):
             raise gateway_error(error) from error
 
     def interrupt(self, error: GatewayError) -> None:
-        """Give this error to whoever reads."""
+        """See UpstreamResponse.interrupt()."""
         self._error = error
         if self._next is not None:
             self._next.cancel()

@@ -11,7 +11,7 @@ from collections import Counter
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
 
-from ai_gateway import breakers, finishing, gateway, mirrors, overload, traffic
+from ai_gateway import breakers, finishing, gateway, live, mirrors, overload, traffic
 from ai_gateway.retries import budget
 from ai_gateway.transports.pooled import PooledTransport
 from tests.wire import site_urls
@@ -27,6 +27,7 @@ async def inside(request: HttpRequest) -> HttpResponse:
         **tasks(),
         "calls under way": budget.calls,
         "repetitions under way": budget.repetitions,
+        "calls listed": live.count(),
         "targets asked": sum(traffic._under_way.values()),
         "places taken": overload.calls.taken,
         "calls waiting": overload.calls.waiting,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 
+import msgspec
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import include, path
+from django.views.decorators.csrf import csrf_exempt
 
-from ai_gateway import playground
+from ai_gateway import playground, roster
 
 
 def page(request: HttpRequest) -> HttpResponse:
@@ -29,6 +31,15 @@ async def inside(request: HttpRequest) -> HttpResponse:
     )
 
 
+@csrf_exempt
+async def calls(request: HttpRequest) -> HttpResponse:
+    """Tell which calls are under way; end the one that is posted."""
+    if request.method == "POST":
+        return JsonResponse({"found": await roster.cancel(request.GET["id"], "the test")})
+    found = await roster.read()
+    return JsonResponse({"calls": [msgspec.to_builtins(call) for call in found.calls], "processes": found.processes})
+
+
 def admit(request: HttpRequest) -> bool:
     """Let anybody use the playground, as one and the same user."""
     request.user = User(pk=4711, username="player", is_superuser=True)
@@ -40,5 +51,6 @@ urlpatterns = [
     path("page", page),
     path("form", form),
     path("inside", inside),
+    path("calls", calls),
     path("", include("ai_gateway.urls")),
 ]

@@ -60,9 +60,33 @@ class Client:
 
     async def run(self, keys: Sequence[str], argument: bytes) -> bytes:
         """Have Redis run the script. Raises StoreUnavailable, after which it may have run all the same."""
+        answer = await self._in_time(self._run(keys, argument))
+        assert isinstance(answer, bytes)
+        return answer
+
+    async def do(self, *words: str | bytes | int) -> Any:
+        """Have Redis do a command. Raises StoreUnavailable, after which it may be done all the same."""
+        return await self._in_time(self._do(words))
+
+    async def subscribe(self, *channels: str) -> Any:
+        """Open a connection of its own on which messages come in, and give redis-py's `PubSub`. Whoever gets it closes
+        it. Raises StoreUnavailable.
+
+        Any node of a cluster has the messages of all."""
+        address = self._connect(in_cluster=False)
+        subscription = address.pubsub(ignore_subscribe_messages=True)
+        try:
+            await self._in_time(subscription.subscribe(*channels))
+        except BaseException:
+            with contextlib.suppress(RedisError, OSError):
+                await subscription.aclose()
+            raise
+        return subscription
+
+    async def _in_time(self, exchange: Awaitable[Any]) -> Any:
         try:
             async with asyncio.timeout(self._timeout):
-                answer = await self._run(keys, argument)
+                answer = await exchange
         except TimeoutError as error:
             await self.aclose()
             raise Unanswered(f"Redis did not answer within {self._timeout:g} s") from error
@@ -75,30 +99,31 @@ class Client:
         self.is_open = True
         return answer
 
-    async def _run(self, keys: Sequence[str], argument: bytes) -> bytes:
-        if self._redis is None:
-            self._redis = self._open()
+    async def _run(self, keys: Sequence[str], argument: bytes) -> Any:
         try:
-            answer = await self._redis.execute_command("EVALSHA", DIGEST, len(keys), *keys, argument)
+            return await self._do(("EVALSHA", DIGEST, len(keys), *keys, argument))
         except NoScriptError:
-            answer = await self._redis.execute_command("EVAL", SCRIPT, len(keys), *keys, argument)
-        assert isinstance(answer, bytes)
-        return answer
+            return await self._do(("EVAL", SCRIPT, len(keys), *keys, argument))
 
-    def _open(self) -> Any:
+    async def _do(self, words: Sequence[str | bytes | int]) -> Any:
+        if self._redis is None:
+            self._redis = self._connect(in_cluster=self._is_cluster)
+        return await self._redis.execute_command(*words)
+
+    def _connect(self, *, in_cluster: bool) -> Any:
         # Of an exchange as a whole the time is limited: to limit each step costs a task in Python 3.11.
         options = {"retry": Retry(NoBackoff(), 0), "socket_timeout": None, **self._options}
-        if self._is_cluster:
+        if in_cluster:
             cluster = RedisCluster.from_url(self._url, **options)
-            self._closers = [cluster.aclose]
+            self._closers.append(cluster.aclose)
             return cluster
         if self._sentinels:
             sentinel = Sentinel([tuple(each) for each in self._sentinels], **options)  # type: ignore[no-untyped-call]
             master = sentinel.master_for(self._service)
-            self._closers = [master.aclose, *(each.aclose for each in sentinel.sentinels)]
+            self._closers += [master.aclose, *(each.aclose for each in sentinel.sentinels)]
             return master
         single = Redis.from_url(self._url, **options)
-        self._closers = [single.aclose]
+        self._closers.append(single.aclose)
         return single
 
     async def aclose(self) -> None:

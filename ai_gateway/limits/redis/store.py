@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from ai_gateway.charges import Charge, Settlement, State, Verdict
+from ai_gateway.conf import DEFAULT_REDIS
 from ai_gateway.limits.base import LimitStore
 from ai_gateway.limits.redis.batches import Settled
 from ai_gateway.limits.redis.client import Client
@@ -42,7 +43,7 @@ class RedisStore(LimitStore):
 
     def __init__(
         self,
-        url: str = "redis://localhost:6379/0",
+        url: str = DEFAULT_REDIS,
         *,
         prefix: str = "ai_gateway",
         timeout: float = 0.25,

@@ -39,6 +39,7 @@ EXCEPTIONS = {
     Kind.OVERLOADED: "ServiceUnavailableException",
     Kind.UPSTREAM: "ModelErrorException",
     Kind.INTERNAL: "InternalServerException",
+    Kind.CANCELLED: "ModelErrorException",
 }
 """What an exception is called in the header."""
 
@@ -54,6 +55,7 @@ STREAM_EXCEPTIONS = {
     Kind.OVERLOADED: "serviceUnavailableException",
     Kind.UPSTREAM: "modelStreamErrorException",
     Kind.INTERNAL: "internalServerException",
+    Kind.CANCELLED: "modelStreamErrorException",
 }
 """What an exception is called in a stream, which knows only these five."""
 

@@ -56,6 +56,7 @@ STATUSES = {
     Kind.OVERLOADED: "UNAVAILABLE",
     Kind.UPSTREAM: "INTERNAL",
     Kind.INTERNAL: "INTERNAL",
+    Kind.CANCELLED: "CANCELLED",
 }
 """What Google calls the classes of errors."""
 

@@ -9,14 +9,14 @@ from typing import Any
 import msgspec
 
 from ai_gateway.calls import Headers, UpstreamResponse
-from ai_gateway.errors import UpstreamClosed
+from ai_gateway.errors import GatewayError, UpstreamClosed
 
 
 class EchoResponse(UpstreamResponse):
     """An answer whose body is given as pieces: one per `read()`, with a pause of `delay` seconds before each but the
     first."""
 
-    __slots__ = ("_delay", "_due_at", "_is_closed", "_pieces", "_position")
+    __slots__ = ("_delay", "_due_at", "_error", "_interrupted", "_is_closed", "_pieces", "_position")
 
     def __init__(self, status: int, headers: Headers, pieces: Sequence[bytes], delay: float = 0.0) -> None:
         self.status = status
@@ -26,6 +26,8 @@ class EchoResponse(UpstreamResponse):
         self._delay = delay
         self._due_at: float | None = None
         self._is_closed = False
+        self._error: GatewayError | None = None
+        self._interrupted: asyncio.Future[None] | None = None
 
     def take_rest(self) -> bytes | None:
         """See UpstreamResponse.take_rest(). What comes without a pause is there from the beginning."""
@@ -43,6 +45,8 @@ class EchoResponse(UpstreamResponse):
             return b""
         if self._delay and self._position and not await self._wait(patience):
             return None
+        if self._error is not None:
+            raise self._error
         piece = self._pieces[self._position]
         self._position += 1
         self._due_at = None
@@ -50,13 +54,22 @@ class EchoResponse(UpstreamResponse):
 
     async def _wait(self, patience: float | None) -> bool:
         """Wait until the next piece is due, but no longer than `patience`. Cancelled, it can be called again."""
-        now = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        self._interrupted = self._interrupted or loop.create_future()
+        now = loop.time()
         if self._due_at is None:
             self._due_at = now + self._delay
         remaining = max(0.0, self._due_at - now)
         is_patient = patience is None or remaining <= patience
-        await asyncio.sleep(remaining if patience is None else min(remaining, patience))
-        return is_patient
+        wait = remaining if patience is None else min(remaining, patience)
+        await asyncio.wait([self._interrupted], timeout=wait)
+        return is_patient or self._error is not None
+
+    def interrupt(self, error: GatewayError) -> None:
+        """See UpstreamResponse.interrupt()."""
+        self._error = error
+        if self._interrupted is not None and not self._interrupted.done():
+            self._interrupted.set_result(None)
 
     async def aclose(self) -> None:
         """See UpstreamResponse.aclose()."""
