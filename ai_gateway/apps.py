@@ -15,6 +15,7 @@ class AIGatewayConfig(AppConfig):
     def ready(self) -> None:
         """Called by Django when all apps are loaded, models included."""
         from ai_gateway import (  # noqa: F401
+            alerts,
             breaker_events,
             breakers,
             changes,
@@ -48,9 +49,11 @@ class AIGatewayConfig(AppConfig):
         statement.reader = statement.Reader(spending.of_caller, stored.release)
         changes.connect()
         roster.connect()
+        alerts.connect()
         gossip.connect()
         breakers.listeners.append(notices.tell_of_breaker)
         breaker_events.connect()
+        setting_changed.connect(alerts.connect, dispatch_uid="ai_gateway.alerts")
         setting_changed.connect(registry.forget, dispatch_uid="ai_gateway.registry")
         setting_changed.connect(limits.forget, dispatch_uid="ai_gateway.limits")
         setting_changed.connect(peers.forget, dispatch_uid="ai_gateway.peers")

@@ -30,7 +30,7 @@ from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import Any
 
-from ai_gateway import gateway, health, ledger, open_files, peers, refresher
+from ai_gateway import alerts, gateway, health, ledger, open_files, peers, refresher
 from ai_gateway.conf import settings
 from ai_gateway.guard import Watch
 
@@ -75,6 +75,7 @@ class Lifespan:
         await gateway.begin()
         if ledger.ledger is not None:
             ledger.ledger.start()
+        alerts.start()
         self._state[LOOP] = self._loop
         self._watch = self._state[WATCH] = Watch(self._loop)
         self._state[TRANSPORT] = gateway.transport_of(self._loop)
@@ -131,3 +132,4 @@ def _end() -> None:
         ledger.ledger.stop()
     refresher.end()
     peers.stop()
+    alerts.stop()

@@ -30,7 +30,7 @@ LAYERS = (
     "meter",
     "live journal",
     "spool ledger_writer ledger_store",
-    "reconciliation breaker_events",
+    "reconciliation alerts breaker_events",
     "registry",
     "refresher seeding strategies",
     "routing suitability health refusals intake guard changes unpriced",

@@ -3,6 +3,7 @@
 Importing this registers it with the site's admin. Django does so by itself where `django.contrib.admin` is installed.
 """
 
+from ai_gateway.admin.alerts import AlertAdmin
 from ai_gateway.admin.keys import VirtualKeyAdmin
 from ai_gateway.admin.limits import LimitAdmin
 from ai_gateway.admin.live import LiveAdmin
@@ -13,6 +14,7 @@ from ai_gateway.admin.usage import UsageRecordAdmin
 from ai_gateway.admin.usage_daily import UsageDailyAdmin
 
 __all__ = [
+    "AlertAdmin",
     "CredentialAdmin",
     "LimitAdmin",
     "LiveAdmin",

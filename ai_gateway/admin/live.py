@@ -115,7 +115,7 @@ class LiveAdmin(ControlAdmin):
             messages.success(request, translate("The call %(id)s is ended.") % {"id": request_id})
         else:
             messages.warning(request, translate("This call is over, or it is not yours to end."))
-        return redirect(f"{request.path}?{query_of(request)}")
+        return redirect(f"{request.path}?{query_of(request)}".rstrip("?"))
 
     def _may_cancel_any(self, request: HttpRequest) -> bool:
         return sees_all(request) and request.user.has_perm("ai_gateway.cancel_call")

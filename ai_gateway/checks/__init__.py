@@ -11,6 +11,7 @@ No message holds a value that could be a secret.
 """
 
 from ai_gateway.checks import (
+    alerts,
     cors,
     database,
     deployment,
@@ -25,6 +26,7 @@ from ai_gateway.checks import (
 )
 
 __all__ = [
+    "alerts",
     "cors",
     "database",
     "deployment",
