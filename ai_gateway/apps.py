@@ -24,6 +24,7 @@ class AIGatewayConfig(AppConfig):
             key_store,
             ledger,
             ledger_store,
+            lifespan,
             limits,
             notices,
             peers,
@@ -50,6 +51,8 @@ class AIGatewayConfig(AppConfig):
         changes.connect()
         roster.connect()
         alerts.connect()
+        lifespan.on_start.append(alerts.start)
+        lifespan.on_end.append(alerts.stop)
         gossip.connect()
         breakers.listeners.append(notices.tell_of_breaker)
         breaker_events.connect()

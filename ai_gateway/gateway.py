@@ -147,12 +147,12 @@ async def _measured(meter: Meter, snapshot: Snapshot, transport: Transport) -> R
         accounting.finish(meter, snapshot)
         raise
     except asyncio.CancelledError:
-        error = live.ended_by(meter)
-        if error is None:
+        end = live.ended_by(meter)
+        if end is None:
             accounting.finish(meter, snapshot)
             raise
-        meter.fail(error)
-        reply = refuse(error, arrival.dialect, arrival.request_id)
+        meter.fail(end)
+        reply = refuse(end, arrival.dialect, arrival.request_id)
     except Exception:
         failed = failure(arrival)
         meter.fail(failed)

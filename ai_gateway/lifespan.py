@@ -30,7 +30,7 @@ from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import Any
 
-from ai_gateway import alerts, gateway, health, ledger, open_files, peers, refresher
+from ai_gateway import gateway, health, ledger, open_files, peers, refresher
 from ai_gateway.conf import settings
 from ai_gateway.guard import Watch
 
@@ -43,6 +43,10 @@ WATCH = "ai_gateway.watch"
 watch. To ask asyncio for the loop costs a system call on Python 3.11."""
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+on_start: list[Callable[[], None]] = []
+on_end: list[Callable[[], None]] = []
+"""What is begun and ended with the gateway beside all this. The app's `ready()` puts here what needs the models."""
 
 
 class Lifespan:
@@ -75,7 +79,8 @@ class Lifespan:
         await gateway.begin()
         if ledger.ledger is not None:
             ledger.ledger.start()
-        alerts.start()
+        for start in on_start:
+            start()
         self._state[LOOP] = self._loop
         self._watch = self._state[WATCH] = Watch(self._loop)
         self._state[TRANSPORT] = gateway.transport_of(self._loop)
@@ -132,4 +137,5 @@ def _end() -> None:
         ledger.ledger.stop()
     refresher.end()
     peers.stop()
-    alerts.stop()
+    for end in on_end:
+        end()

@@ -81,10 +81,10 @@ async def _ask(meter: Meter, targets: Sequence[Target], snapshot: Snapshot, tran
         meter.status = error.status
         return
     except asyncio.CancelledError:
-        error = live.ended_by(meter)
-        if error is None:
+        end = live.ended_by(meter)
+        if end is None:
             raise
-        meter.fail(error)
+        meter.fail(end)
         return
     except Exception:
         meter.outcome = Outcome.FAILED

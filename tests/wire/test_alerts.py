@@ -22,11 +22,11 @@ def test_of_two_processes_one_sends_the_alert(
             process = gateway_processes("direct", {**settings, "USAGE_INTERVAL": seconds}, {})
             for model in ("never-priced", f"never-priced-{seconds}"):
                 raw = RawClient(process.port)
-                assert raw.post(CHAT_PATH, {**CHAT, "model": f"echo/{model}"}, [BEARER]).status == 200
+                assert raw.post(CHAT_PATH, {**CHAT, "model": f"openai/{model}"}, [BEARER]).status == 200
         told = "all were told of"
         upstream.wait_for(told, lambda: len(receiver.requests) >= 3)
         subjects = sorted(json.loads(body)["data"]["subject"] for _, body in receiver.requests)
-        assert subjects == ["echo/never-priced", "echo/never-priced-0.05", "echo/never-priced-0.06"]
+        assert subjects == ["openai/never-priced", "openai/never-priced-0.05", "openai/never-priced-0.06"]
         assert all("webhook-signature" in headers for headers, _ in receiver.requests)
     finally:
         receiver.stop()
