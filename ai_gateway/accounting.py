@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from ai_gateway import estimates, health, live, money, ratelimits, unpriced
+from ai_gateway import estimates, health, live, money, ratelimits, traces, unpriced
 from ai_gateway import ledger as ledgers
 from ai_gateway.calls import Reply, ReplyBody, below_version
 from ai_gateway.consumption import NOTHING, UNUSED, Consumption, together
@@ -59,8 +59,8 @@ def _close(meter: Meter, snapshot: Snapshot) -> Entry | None:
 
 
 def close_piece(meter: Meter, snapshot: Snapshot, characters: int) -> TokenUsage:
-    """End the measure of an answer that died and is to be gone on with behind so many characters. Its attempt was
-    written into the trail as the last one. Gives what it used."""
+    """End the measure of an answer that is not the last, because it died behind so many characters or said nothing.
+    Its attempt was written into the trail as the last one. Gives what it used."""
     consumption = meter.consumption = _consumption(meter)
     cost = cost_of(meter, snapshot)
     tokens = consumption.tokens if consumption is not None else NOTHING
@@ -85,8 +85,9 @@ def told(tokens: TokenUsage, cost: int | None) -> dict[str, Any]:
 def _with_pieces(meter: Meter, last: Consumption | None, cost: int | None) -> tuple[Consumption, int | None]:
     """Add to what the last answer used what those used that died before it, and note it in the trail. Limits of the
     last target count its own part."""
-    first = meter.pieces[0]
-    meter.sent_at, meter.first_byte_at, meter.first_token_at = first[2:]
+    first = next((piece for piece in meter.pieces if piece.first_token_at is not None), None)
+    if first is not None:
+        meter.sent_at, meter.first_byte_at, meter.first_token_at = first[2:]
     if last is None:
         cost = 0  # Nobody went on.
     elif meter.target is not None:
@@ -163,6 +164,7 @@ def _entry(meter: Meter, consumption: Consumption | None, cost: int | None) -> E
         first_byte_ms=None if first_byte_at is None else int((first_byte_at - began) * 1e3),
         first_token_ms=None if first_token_at is None else int((first_token_at - began) * 1e3),
         overhead_us=0 if sent_at is None else int((sent_at - began) * 1e6),
+        queued_ms=int(meter.queued * 1e3),
         bytes_in=len(call.body) if call is not None and isinstance(call.body, bytes) else 0,
         bytes_out=meter.bytes_out,
         input_tokens=tokens.input,
@@ -186,6 +188,8 @@ def _entry(meter: Meter, consumption: Consumption | None, cost: int | None) -> E
         entry.metadata = dict(caller.metadata)
     if not TRACKED.keys().isdisjoint(arrival.fields):
         _add_tracking(entry, arrival.fields)
+    if traces.sampler is not None or traces.TRACEPARENT in arrival.fields:
+        _add_trace(entry, meter)
     return entry
 
 
@@ -206,6 +210,11 @@ def _add_what_is_rare(entry: Entry, consumption: Consumption) -> None:
 def _add_tracking(entry: Entry, fields: Mapping[bytes, bytes]) -> None:
     for header in TRACKED.keys() & fields.keys():
         setattr(entry, TRACKED[header], cut(fields[header].decode("utf-8", "replace")))
+
+
+def _add_trace(entry: Entry, meter: Meter) -> None:
+    if meter.trace is not None:
+        entry.trace_id, entry.parent_span_id, entry.is_sampled = meter.trace
 
 
 @lru_cache(maxsize=1024)

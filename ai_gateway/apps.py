@@ -28,6 +28,8 @@ class AIGatewayConfig(AppConfig):
             limits,
             notices,
             peers,
+            recorded,
+            recorder,
             refresher,
             registry,
             roster,
@@ -35,6 +37,7 @@ class AIGatewayConfig(AppConfig):
             spending,
             statement,
             stored,
+            telemetry,
         )
         from ai_gateway.journal import Journal
         from ai_gateway.key_cache import KeyCache
@@ -46,6 +49,7 @@ class AIGatewayConfig(AppConfig):
         registry.price_catalogue = GenAIPrices()
         refresher.refresher = refresher.Refresher(stored.read_version, key_store.write_used, stored.release)
         ledger.ledger = ledger.Ledger(ledger_store, Journal())
+        recorder.recorder = recorder.Recorder(recorded.store, recorded.release)
         limits.seed = seeding.spent
         statement.reader = statement.Reader(spending.of_caller, stored.release)
         changes.connect()
@@ -57,6 +61,7 @@ class AIGatewayConfig(AppConfig):
         breakers.listeners.append(notices.tell_of_breaker)
         breaker_events.connect()
         setting_changed.connect(alerts.connect, dispatch_uid="ai_gateway.alerts")
+        telemetry.connect()
         setting_changed.connect(registry.forget, dispatch_uid="ai_gateway.registry")
         setting_changed.connect(limits.forget, dispatch_uid="ai_gateway.limits")
         setting_changed.connect(peers.forget, dispatch_uid="ai_gateway.peers")

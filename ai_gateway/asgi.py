@@ -25,14 +25,14 @@ import django
 from asgiref.sync import ThreadSensitiveContext
 from django.core.handlers.asgi import ASGIHandler
 
-from ai_gateway import gateway, health, overload
+from ai_gateway import gateway, health, overload, scraping
 from ai_gateway.calls import Arrival, Reply
 from ai_gateway.conf import settings
 from ai_gateway.errors import ClientDisconnected, MethodNotAllowed
 from ai_gateway.guard import Guard, Receive, Send, Watch, unchunked
 from ai_gateway.intake import client_of, has_body, is_api_path, read_arrival
 from ai_gateway.lifespan import LOOP, TRANSPORT, WATCH, Lifespan
-from ai_gateway.refusals import refuse
+from ai_gateway.refusals import refuse_request
 from ai_gateway.site import SiteExchange
 
 Scope = dict[str, Any]
@@ -43,7 +43,8 @@ LOCAL_PATHS = frozenset(("/health", "/health/", "/health/ready", "/health/ready/
 """Answered here without a call, for GET and HEAD."""
 
 SITE_PATHS = frozenset(("/health/providers", "/health/providers/"))
-"""Answered by the site, which knows its staff: guarded like every other path of the gateway, and in JSON like them."""
+"""Answered by the site, which knows its staff: guarded like every other path of the gateway, and in JSON like them. So
+are metrics, if they are collected, unless who asks may have them anyway."""
 
 
 def get_asgi_application() -> GatewayApplication:
@@ -83,6 +84,7 @@ class GatewayApplication:
         self._prefix = settings.PREFIX
         self._is_direct = settings.DIRECT_DOOR
         self._send_timeout = settings.SEND_TIMEOUT
+        self._site_paths = SITE_PATHS | scraping.PATHS if settings.METRICS else SITE_PATHS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -105,7 +107,7 @@ class GatewayApplication:
             if not path.startswith(self._prefix + "/"):
                 return None
             path = path[len(self._prefix) :]
-        return path if is_api_path(path) or path in LOCAL_PATHS or path in SITE_PATHS else None
+        return path if is_api_path(path) or path in LOCAL_PATHS or path in self._site_paths else None
 
     async def _serve(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         state = scope.get("state", NO_STATE)
@@ -121,7 +123,9 @@ class GatewayApplication:
             guard,
             client_of(scope),
         )
-        is_direct = self._is_direct and b"origin" not in arrival.fields and path not in SITE_PATHS
+        is_direct = self._is_direct and b"origin" not in arrival.fields
+        if path in self._site_paths:
+            is_direct = is_direct and path in scraping.PATHS and scraping.is_open_to(arrival)
         if is_direct and not has_body(arrival.fields):
             guard.is_finished = True  # Nobody will read it, so the watch may wait for the end of the connection.
         watch = state.get(WATCH) or Watch(loop)
@@ -129,6 +133,8 @@ class GatewayApplication:
         try:
             if not is_direct:
                 await SiteExchange(scope, arrival, guard).run(self._site)
+            elif path in scraping.PATHS:
+                await guard.reply(await scraping.answer(arrival), arrival)
             elif path in LOCAL_PATHS:
                 await guard.reply(await _answer(arrival), arrival)
             else:
@@ -140,7 +146,7 @@ class GatewayApplication:
             # The watch cancels this task when the caller is gone or the time for the call is over. Anybody else who
             # does (the server) means it.
             if guard.ended_by is not None and not guard.has_begun:
-                await guard.reply(refuse(guard.ended_by, arrival.dialect, arrival.request_id), arrival)
+                await guard.reply(refuse_request(guard.ended_by, arrival), arrival)
             elif not guard.is_gone:
                 raise
         finally:
@@ -153,7 +159,7 @@ async def _answer(arrival: Arrival) -> Reply:
     """Answer one of the LOCAL_PATHS."""
     if arrival.method not in ("GET", "HEAD"):
         error = MethodNotAllowed(f"{arrival.method[:32]} is not possible here. Use GET.")
-        return refuse(error, arrival.dialect, arrival.request_id)
+        return refuse_request(error, arrival)
     if arrival.path == "/health":
         return health.alive(arrival.request_id)
     if arrival.path == "/health/ready":

@@ -137,6 +137,7 @@ class Caller(Value, frozen=True, kw_only=True):
     allowed_providers: tuple[str, ...] = ()
     allowed_endpoints: tuple[str, ...] = ()
     may_choose_fallbacks: bool = True
+    records_bodies: bool = False
 
     @property
     def is_authenticated(self) -> bool:

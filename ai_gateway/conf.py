@@ -15,6 +15,7 @@ from django.utils.crypto import salted_hmac
 from ai_gateway.breakers import BreakerPolicy
 from ai_gateway.bulkheads import Queue
 from ai_gateway.calls import Timeouts
+from ai_gateway.recording_policy import RecordingPolicy
 from ai_gateway.retries import RetryPolicy
 
 MEBIBYTE = 1024 * 1024
@@ -135,8 +136,15 @@ class Settings:
 
     @property
     def METRICS_TOKEN(self) -> str | None:
-        """A bearer token that opens `/health/providers`, as `env:`, `file:` or literal; staff users need none."""
+        """A bearer token that opens `/health/providers` and `/metrics`, as `env:`, `file:` or literal; staff users need
+        none."""
         return self._get("METRICS_TOKEN", None)  # type: ignore[no-any-return]
+
+    @property
+    def METRICS(self) -> bool | Sequence[str]:
+        """Whether metrics are collected and shown at `/metrics`, for staff users and the METRICS_TOKEN; or a list of
+        networks that may read them without: `["10.0.0.0/8"]`. It needs the extra `prometheus`."""
+        return self._get("METRICS", False)  # type: ignore[no-any-return]
 
     @property
     def CAPABILITIES(self) -> Mapping[str, Mapping[str, Any]]:
@@ -157,6 +165,12 @@ class Settings:
         "longest": 300}`: after so many failures in a row, or if of at least so many calls so many percent failed within
         so many seconds; for so many seconds, longer each time in a row, up to so many."""
         return BreakerPolicy.read(self._get("BREAKERS", {}))
+
+    @property
+    def PROBES(self) -> Mapping[str, Any]:
+        """Which providers are asked for their models now and then, to know whether they are there: `{"providers":
+        ["openai"], "interval": 30, "timeout": 5}`, the latter in seconds. None by default."""
+        return self._get("PROBES", {})  # type: ignore[no-any-return]
 
     @property
     def TIME_ZONE(self) -> str:
@@ -241,6 +255,14 @@ class Settings:
         """Whether providers are asked to tell the usage at the end of a stream of chat completions for callers that did
         not ask. They do not get to see it."""
         return self._get("USAGE_STREAM_OPTIONS", True)  # type: ignore[no-any-return]
+
+    @property
+    def BODY_LOGGING(self) -> RecordingPolicy | None:
+        """Which calls have their bodies kept, encrypted: None for none, else `{"keys": ["team-a"], "routes": [],
+        "percent": 100, "max_bytes": 262144, "headers": False, "retention_days": 30, "redact": "site.redaction.redact"}`
+        or a part of it. Keys and routes of the database have a switch each, which counts if this is not None."""
+        value = self._get("BODY_LOGGING", None)
+        return None if value is None else RecordingPolicy.read(value)
 
     def base_directory(self) -> str | None:
         """Give the site's `BASE_DIR`, which Django's project template has; None for a site without."""

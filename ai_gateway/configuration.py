@@ -59,6 +59,9 @@ class RouteRule(NamedTuple):
     asks_to_continue: bool = False
     """Whether models that do not go on with the beginning of an answer are asked to."""
 
+    records_bodies: bool = False
+    """Whether the bodies of its calls are kept, if the site keeps any."""
+
     experiment: str = ""
     """What the experiment is called in reports."""
 

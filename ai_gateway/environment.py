@@ -113,6 +113,11 @@ def read_list(value: str) -> list[str]:
     return [item.strip() for item in value.split(",") if item.strip()]
 
 
+def read_metrics(name: str, value: str) -> bool | list[str]:
+    """Read whether there are metrics, or networks that may read them, separated by commas."""
+    return read_boolean(name, value) if value.lower() in TRUE | FALSE else read_list(value)
+
+
 def read_keys(name: str, value: str) -> dict[str, str]:
     """Read gateway keys, `name=key` or the key alone, separated by commas, into names and references.
 
@@ -152,6 +157,7 @@ VARIABLES: Mapping[str, tuple[str, Callable[[str, str], Any]]] = {
     "KEEP_ALIVE_INTERVAL": ("KEEP_ALIVE_INTERVAL", read_seconds),
     "DRAIN_TIMEOUT": ("DRAIN_TIMEOUT", read_seconds),
     "DRAIN_DELAY": ("DRAIN_DELAY", read_seconds),
+    "METRICS": ("METRICS", read_metrics),
     "METRICS_TOKEN": ("METRICS_TOKEN", read_reference),
     "LIMIT_STORE": ("LIMIT_STORE", read_backend),
     "REQUIRE_PRICE": ("REQUIRE_PRICE", read_text),

@@ -83,13 +83,15 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def stream(rows: UsageRecordQuerySet, format: str) -> Iterator[str]:
-    """Write calls in one of FORMATS, the oldest first."""
+def stream(rows: UsageRecordQuerySet, format: str, wrote: Callable[[int], None] | None = None) -> Iterator[str]:
+    """Write calls in one of FORMATS, the oldest first. `wrote` is told how many a batch has when it is written."""
     write, last = FORMATS[format], None
     while True:
         batch = _read(rows, last)
         if batch or last is None:
             yield write(batch, is_first=last is None)
+        if wrote is not None:
+            wrote(len(batch))
         if len(batch) < BATCH:
             return
         last = batch[-1]["id"]

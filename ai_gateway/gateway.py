@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from time import perf_counter
 from weakref import WeakKeyDictionary
 
 from django.utils.module_loading import import_string
@@ -26,9 +27,11 @@ from ai_gateway import (
     mirrors,
     overload,
     peers,
+    recording,
     refresher,
     registry,
     routing,
+    server_timing,
     statement,
     suitability,
 )
@@ -38,7 +41,7 @@ from ai_gateway.conf import settings
 from ai_gateway.errors import ClientDisconnected, Draining, GatewayError, InternalError, Overloaded
 from ai_gateway.meter import Meter
 from ai_gateway.overload import Entrant
-from ai_gateway.refusals import refuse, status_of
+from ai_gateway.refusals import refuse_request, status_of
 from ai_gateway.registry import Snapshot
 from ai_gateway.transports import Transport
 
@@ -69,15 +72,16 @@ async def handle(
         intake.check_head(arrival)
         # Before the body is read: a stranger's upload is not even received.
         caller = caller or await keys.identify(arrival, snapshot)
+        queued = 0.0
         if entrant is not None and not entrant.has_place:
-            await _enter(entrant, arrival, caller, snapshot)
+            queued = await _enter(entrant, arrival, caller, snapshot)
     except GatewayError as error:
-        return refuse(error, arrival.dialect, arrival.request_id)
+        return refuse_request(error, arrival)
     except ClientDisconnected:
         raise
     except Exception:
-        return refuse(failure(arrival), arrival.dialect, arrival.request_id)
-    meter = Meter(arrival, caller)
+        return refuse_request(failure(arrival), arrival)
+    meter = Meter(arrival, caller, queued)
     live.begin(meter, loop)
     return await _measured(meter, snapshot, transport)
 
@@ -89,11 +93,14 @@ async def begin() -> Snapshot:
     return await refresher.begin()
 
 
-async def _enter(entrant: Entrant, arrival: Arrival, caller: Caller, snapshot: Snapshot) -> None:
-    """Take a place among the calls under way, or wait for one. Raises what _wait_for_place raises."""
+async def _enter(entrant: Entrant, arrival: Arrival, caller: Caller, snapshot: Snapshot) -> float:
+    """Take a place among the calls under way, or wait for one; give the seconds. Raises what _wait_for_place raises."""
     entrant.has_place = overload.calls.enter(snapshot.max_calls)
-    if not entrant.has_place:
-        await _wait_for_place(entrant, arrival, caller, snapshot)
+    if entrant.has_place:
+        return 0.0
+    began_at = perf_counter()
+    await _wait_for_place(entrant, arrival, caller, snapshot)
+    return perf_counter() - began_at
 
 
 async def _wait_for_place(entrant: Entrant, arrival: Arrival, caller: Caller, snapshot: Snapshot) -> None:
@@ -106,7 +113,7 @@ async def _wait_for_place(entrant: Entrant, arrival: Arrival, caller: Caller, sn
     waiter = overload.calls.line_up(overload.party_of(caller, arrival.client), snapshot.max_calls, queue.size)
     if waiter is None:
         raise too_many_calls()
-    meter = Meter(arrival, caller, is_queued=True)
+    meter, began_at = Meter(arrival, caller, is_queued=True), perf_counter()
     live.begin(meter)
     try:
         with entrant.waiting(arrival.fields):
@@ -121,6 +128,7 @@ async def _wait_for_place(entrant: Entrant, arrival: Arrival, caller: Caller, sn
         if entrant.has_place:
             live.end(meter)
         else:
+            meter.queued = perf_counter() - began_at
             accounting.finish(meter, snapshot)
 
 
@@ -142,26 +150,35 @@ async def _measured(meter: Meter, snapshot: Snapshot, transport: Transport) -> R
         reply = await _serve(meter, snapshot, transport)
     except GatewayError as error:
         meter.fail(error)
-        reply = refuse(error, arrival.dialect, arrival.request_id)
+        reply = refuse_request(error, arrival, sent_at=meter.sent_at, queued=meter.queued)
     except ClientDisconnected:
-        accounting.finish(meter, snapshot)
+        _leave(meter, snapshot)
         raise
     except asyncio.CancelledError:
         end = live.ended_by(meter)
         if end is None:
-            accounting.finish(meter, snapshot)
+            _leave(meter, snapshot)
             raise
         meter.fail(end)
-        reply = refuse(end, arrival.dialect, arrival.request_id)
+        reply = refuse_request(end, arrival, sent_at=meter.sent_at, queued=meter.queued)
     except Exception:
         failed = failure(arrival)
         meter.fail(failed)
-        reply = refuse(failed, arrival.dialect, arrival.request_id)
+        reply = refuse_request(failed, arrival, sent_at=meter.sent_at, queued=meter.queued)
     if not snapshot.is_measured:
         meter.end_attempt()
         meter.status = reply.status
         return live.followed(reply, meter)
+    if snapshot.recording is not None and recording.is_wanted(meter, snapshot):
+        return recording.record(await accounting.account(reply, meter, snapshot), meter, snapshot.recording)
     return await accounting.account(reply, meter, snapshot)
+
+
+def _leave(meter: Meter, snapshot: Snapshot) -> None:
+    """Take a call into account whose caller has left before it was answered."""
+    if snapshot.recording is not None and recording.is_wanted(meter, snapshot):
+        recording.keep(meter, snapshot.recording)
+    accounting.finish(meter, snapshot)
 
 
 async def _serve(meter: Meter, snapshot: Snapshot, transport: Transport) -> Reply:
@@ -170,10 +187,10 @@ async def _serve(meter: Meter, snapshot: Snapshot, transport: Transport) -> Repl
     call = meter.call = await intake.read_call(arrival, snapshot)
     if statement.is_asked(call):
         meter.is_closed = True  # To ask what was used is no use.
-        return await statement.answer(call, caller, snapshot)
+        return _timed(await statement.answer(call, caller, snapshot), meter)
     if listing.is_asked(call):
         meter.is_closed = True  # Nobody is asked for anything that costs, and clients ask for the list all the time.
-        return await listing.answer(call, caller, snapshot, transport)
+        return _timed(await listing.answer(call, caller, snapshot, transport), meter)
     meter.route = routing.route_of(call, snapshot) or ""
     targets = access.permitted(call, caller, routing.resolve(call, snapshot), snapshot)
     rule = snapshot.rules.get(meter.route)
@@ -185,14 +202,32 @@ async def _serve(meter: Meter, snapshot: Snapshot, transport: Transport) -> Repl
     return await attempts.ask(meter, targets, snapshot, transport)
 
 
+def _timed(reply: Reply, meter: Meter) -> Reply:
+    """Tell in an answer of the gateway's own where its time went."""
+    reply.headers.append(server_timing.header(meter.arrival.received_at, queued=meter.queued))
+    return reply
+
+
 def _chosen(meter: Meter, call: Call, targets: Sequence[Target], snapshot: Snapshot) -> Sequence[Target]:
     """Leave out the targets that are not for such a call, and add those that it names itself or is drawn for."""
-    targets = suitability.meeting(meter.route, targets, meter.facts, snapshot)
+    there = suitability.meeting(meter.route, targets, meter.facts, snapshot)
+    _note_left_out(meter, targets, there, snapshot)
+    targets = there
     if fallbacks.are_named(call):
         meter.call, names = fallbacks.taken_from(call, meter.caller, targets, meter.route, snapshot)
         targets = fallbacks.targets_of(names, meter.call, meter.caller, targets, snapshot)
     targets = experiments.take_part(meter, targets, snapshot)
-    return suitability.able(targets, meter.facts, snapshot)
+    able = suitability.able(targets, meter.facts, snapshot)
+    _note_left_out(meter, targets, able, snapshot)
+    return able
+
+
+def _note_left_out(meter: Meter, targets: Sequence[Target], left: Sequence[Target], snapshot: Snapshot) -> None:
+    """Write into the trail why targets were left out, if any were."""
+    if len(left) < len(targets):
+        for target in targets:
+            if target not in left:
+                meter.leave_out(target, *suitability.why_not(meter.route, target, meter.facts, snapshot))
 
 
 def failure(arrival: Arrival) -> InternalError:
@@ -227,6 +262,11 @@ def transport_of(loop: asyncio.AbstractEventLoop) -> Transport:
     if found is None:
         found = _transports[loop] = new_transport()
     return found
+
+
+def transports() -> list[Transport]:
+    """List the transports of all event loops."""
+    return list(_transports.values())
 
 
 def new_transport() -> Transport:

@@ -1,13 +1,15 @@
 """The site's own pages call the gateway: in this process, for the user who is logged in, by the way of all calls.
 
-For synchronous views, under ASGI and WSGI alike. Each call has a transport of its own: the event loop that it runs on
-may live no longer than the call, and whoever tests a provider wants a connection made, not one that was open already.
+`ask` is for synchronous views, under ASGI and WSGI alike. Each call has a transport of its own: the event loop that it
+runs on may live no longer than the call, and whoever tests a provider wants a connection made, not one that was open
+already. `reply_to` is for what runs on the server's event loop, and wants to see the answer come.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -16,10 +18,11 @@ import msgspec
 from asgiref.sync import async_to_sync
 
 from ai_gateway import gateway, registry
-from ai_gateway.calls import Caller, Headers, ReplyBody
+from ai_gateway.calls import Caller, Headers, Reply, ReplyBody
 from ai_gateway.errors import ClientDisconnected
 from ai_gateway.intake import read_arrival
 from ai_gateway.probe import Given
+from ai_gateway.transports import Transport
 
 PATIENCE = 30.0
 """Seconds for a whole call: a person is waiting, and so is a thread."""
@@ -46,32 +49,57 @@ class Answer:
             return None
 
 
-def ask(method: str, path: str, caller: Caller, body: object = None, headers: Headers | None = None) -> Answer:
+def ask(
+    method: str,
+    path: str,
+    caller: Caller,
+    body: object = None,
+    headers: Headers | None = None,
+    query: bytes = b"",
+    patience: float = PATIENCE,
+) -> Answer:
     """Call the gateway as this caller, with a JSON body or none. Failures come back as answers."""
     content = b"" if body is None else msgspec.json.encode(body)
-    given: Headers = [
-        *(headers or []),
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(content)),
-    ]
     registry.snapshot()  # Built now if there is none yet: on the event loop the database could not be read.
-    return async_to_sync(_ask)(method, path, caller, content, given)
+    return async_to_sync(_ask)(method, path, caller, content, headers or [], query, patience)
 
 
-async def _ask(method: str, path: str, caller: Caller, body: bytes, headers: Headers) -> Answer:
+@asynccontextmanager
+async def reply_to(
+    method: str,
+    path: str,
+    caller: Caller,
+    content: bytes,
+    headers: Headers,
+    query: bytes = b"",
+    *,
+    transport: Transport | None = None,
+) -> AsyncIterator[Reply]:
+    """Call the gateway as this caller, by the transport of the running event loop or another one. The reply is closed
+    in the end, however that comes about."""
+    described = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]
+    arrival = read_arrival(method, path, path.encode(), query, [*headers, *described], Given(content))
+    used = transport or gateway.transport_of(asyncio.get_running_loop())
+    reply = await gateway.handle(arrival, used, caller)
+    try:
+        yield reply
+    finally:
+        await reply.aclose()
+
+
+async def _ask(
+    method: str, path: str, caller: Caller, content: bytes, headers: Headers, query: bytes, patience: float
+) -> Answer:
     began = perf_counter()
     transport = gateway.new_transport()
     try:
-        async with asyncio.timeout(PATIENCE):
-            reply = await gateway.handle(
-                read_arrival(method, path, path.encode(), b"", headers, Given(body)), transport, caller
-            )
-            try:
-                content = await _read(reply.body)
-            finally:
-                await reply.aclose()
+        async with (
+            asyncio.timeout(patience),
+            reply_to(method, path, caller, content, headers, query, transport=transport) as reply,
+        ):
+            body = await _read(reply.body)
     except TimeoutError:
-        return _failure(504, f"There was no whole answer within {PATIENCE:g} s.", began)
+        return _failure(504, f"There was no whole answer within {patience:g} s.", began)
     except ClientDisconnected:
         return _failure(502, "The answer broke off.", began)
     finally:
@@ -79,7 +107,7 @@ async def _ask(method: str, path: str, caller: Caller, body: bytes, headers: Hea
     return Answer(
         status=reply.status,
         headers={name.decode("latin-1"): value.decode("latin-1") for name, value in reply.headers},
-        body=content,
+        body=body,
         seconds=perf_counter() - began,
     )
 

@@ -25,6 +25,7 @@ from django.utils import timezone
 
 from ai_gateway.models import Limit, Price, Provider, ProviderCredential, Route, RouteTarget, VirtualKey
 from ai_gateway.pricing import BUCKETS
+from ai_gateway.watching import Watch, unwatched
 
 VERSION = 1
 
@@ -47,6 +48,7 @@ ROUTE_FIELDS = (
     "timeouts",
     "continues_streams",
     "asks_to_continue",
+    "records_bodies",
     "experiment",
     "tags",
     "is_public",
@@ -77,7 +79,7 @@ class InvalidDocument(Exception):
     """The document cannot be read into the database. The message says where it is wrong."""
 
 
-def export() -> Document:
+def export(watch: Watch = unwatched) -> Document:
     """Write the configuration as a document."""
     providers = Provider.objects.order_by("alias").prefetch_related("credentials")
     routes = Route.objects.order_by("name").prefetch_related("targets", "users", "groups")
@@ -85,10 +87,12 @@ def export() -> Document:
     prices = Price.objects.filter(source=Price.Source.MANUAL).order_by(*PRICE_NAME)
     document = {
         "version": VERSION,
-        "providers": {provider.alias: _write_provider(provider) for provider in providers},
-        "routes": {route.name: _write_route(route) for route in routes},
-        "limits": {limit.name: _write_limit(limit) for limit in limits},
-        "prices": [_plain(_differing(price, (*PRICE_NAME, *PRICE_FIELDS), always=PRICE_NAME)) for price in prices],
+        "providers": {
+            provider.alias: _write_provider(provider) for provider in watch(list(providers), "providers written")
+        },
+        "routes": {route.name: _write_route(route) for route in watch(list(routes), "routes written")},
+        "limits": {limit.name: _write_limit(limit) for limit in watch(list(limits), "limits written")},
+        "prices": [_write_price(price) for price in watch(list(prices), "prices written")],
     }
     return {name: part for name, part in document.items() if part or name not in ("limits", "prices")}
 
@@ -130,6 +134,10 @@ def _write_limit(limit: Limit) -> Document:
     return document
 
 
+def _write_price(price: Price) -> Document:
+    return _plain(_differing(price, (*PRICE_NAME, *PRICE_FIELDS), always=PRICE_NAME))
+
+
 def _plain(document: Document) -> Document:
     """Write numbers of money and times as texts."""
     written = dict(document)
@@ -156,7 +164,7 @@ def _default(model: type[models.Model], name: str) -> Any:
     return field.get_default()
 
 
-def read(document: Mapping[str, Any], *, prune: bool = False) -> list[str]:
+def read(document: Mapping[str, Any], *, prune: bool = False, watch: Watch = unwatched) -> list[str]:
     """Read a document into the database, in the transaction that the caller has open, and tell what has to be done by
     hand. Raises InvalidDocument."""
     if document.get("version") != VERSION:
@@ -165,13 +173,13 @@ def read(document: Mapping[str, Any], *, prune: bool = False) -> list[str]:
     providers, routes = document.get("providers", {}), document.get("routes", {})
     limits, prices = document.get("limits", {}), document.get("prices", [])
     notes: list[str] = []
-    for alias, entry in providers.items():
+    for alias, entry in watch(providers.items(), "providers read"):
         notes += _read_provider(alias, entry, prune=prune)
-    for name, entry in routes.items():
+    for name, entry in watch(routes.items(), "routes read"):
         _read_route(name, entry)
-    for name, entry in limits.items():
+    for name, entry in watch(limits.items(), "limits read"):
         _read_limit(name, entry)
-    kept = [_read_price(entry).pk for entry in prices]
+    kept = [_read_price(entry).pk for entry in watch(prices, "prices read")]
     if prune:
         _prune(
             Provider.objects.exclude(alias__in=providers),

@@ -132,6 +132,7 @@ def _record(key: VirtualKey, rights: Rights, hash_key: bytes) -> KeyRecord:
         allowed_providers=tuple(alias.lower() for alias in key.allowed_providers),
         allowed_endpoints=tuple(key.allowed_endpoints),
         may_choose_fallbacks=key.may_choose_fallbacks,
+        records_bodies=key.records_bodies,
     )
     return KeyRecord(
         caller=caller,

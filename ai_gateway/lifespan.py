@@ -30,9 +30,10 @@ from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import Any
 
-from ai_gateway import gateway, health, ledger, open_files, peers, refresher
+from ai_gateway import gateway, health, ledger, open_files, peers, prober, recorder, refresher
 from ai_gateway.conf import settings
 from ai_gateway.guard import Watch
+from ai_gateway.signals import process_ends
 
 logger = logging.getLogger("ai_gateway")
 
@@ -69,6 +70,7 @@ class Lifespan:
                 await self._start()
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
+                await self._prober.stop()
                 await gateway.close(self._loop)
                 await self._loop.run_in_executor(None, _end)
                 await send({"type": "lifespan.shutdown.complete"})
@@ -83,7 +85,8 @@ class Lifespan:
             start()
         self._state[LOOP] = self._loop
         self._watch = self._state[WATCH] = Watch(self._loop)
-        self._state[TRANSPORT] = gateway.transport_of(self._loop)
+        transport = self._state[TRANSPORT] = gateway.transport_of(self._loop)
+        self._prober = prober.start(transport)
         # What is loaded by now lives as long as the process: the garbage collector need not look through it again.
         gc.collect()
         gc.freeze()
@@ -135,6 +138,9 @@ def _end() -> None:
     """End the threads, after they have written down what they know."""
     if ledger.ledger is not None:
         ledger.ledger.stop()
+    if recorder.recorder is not None:
+        recorder.recorder.stop()
+    process_ends.send_robust(None)
     refresher.end()
     peers.stop()
     for end in on_end:

@@ -16,12 +16,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ai_gateway import traffic
+from ai_gateway import traces, traffic
 from ai_gateway.calls import Arrival, Call, Caller, Target, UpstreamResponse
 from ai_gateway.consumption import Consumption, Listener
 from ai_gateway.errors import Cancelled, GatewayError, Kind, LimitReached, Overloaded
 from ai_gateway.facts import Facts
 from ai_gateway.holds import Hold
+from ai_gateway.traces import Trace
 
 LONGEST = 200
 """Letters of a name that are kept: callers make some of them up."""
@@ -59,7 +60,8 @@ class Outcome(Enum):
 
 
 class Entry(msgspec.Struct, kw_only=True):
-    """One finished call, as it is written down. The fields are the columns of `UsageRecord`, in plain values.
+    """One finished call, as it is written down. The fields are the columns of `UsageRecord`, in plain values; those of
+    NOT_COLUMNS are for those who hear of the call by `signals.call_finished`.
 
     `id` is a UUID as 32 hexadecimal digits, `started_at` in seconds since 1970.
     """
@@ -98,6 +100,7 @@ class Entry(msgspec.Struct, kw_only=True):
     first_byte_ms: int | None = None
     first_token_ms: int | None = None
     overhead_us: int = 0
+    queued_ms: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
     input_tokens: int = 0
@@ -114,11 +117,20 @@ class Entry(msgspec.Struct, kw_only=True):
     service_tier: str = ""
     is_estimated: bool = False
     cost_nanos: int | None = None
+    trace_id: str = ""
+    parent_span_id: str = ""
+    """The span that the caller made the call in."""
+    is_sampled: bool = False
+    """Whether the trace is one that somebody records."""
+
+
+NOT_COLUMNS = ("parent_span_id", "is_sampled")
+"""Fields of an `Entry` that are not written down. They are its last."""
 
 
 class Piece(NamedTuple):
-    """A part of an answer whose provider died: what it used and cost, and when it was asked and began, in seconds of
-    `time.perf_counter()`."""
+    """An answer that was not the last, because its provider died or refused: what it used and cost, and when it was
+    asked and began, in seconds of `time.perf_counter()`."""
 
     consumption: Consumption | None
     cost_nanos: int | None
@@ -132,6 +144,8 @@ class Meter(msgspec.Struct):
 
     arrival: Arrival
     caller: Caller
+    queued: float = 0.0
+    """For how many seconds the call waited for a place."""
     call: Call | None = None
     route: str = ""
     variant: str = ""
@@ -162,7 +176,7 @@ class Meter(msgspec.Struct):
     continues_streams: bool = False
     """Whether a stream that dies in mid-text may go on with another target (`continuation.py`)."""
     pieces: tuple[Piece, ...] = ()
-    """What the answers were that died before the one that goes on with them."""
+    """What the answers were that came before the last one."""
     number: int = 0
     """Its number in the list of calls under way (`live.py`)."""
     task: asyncio.Task[Any] | None = None
@@ -177,6 +191,7 @@ class Meter(msgspec.Struct):
     """Whether it waits for a place, in the gateway or at a provider."""
     made_id: str = ""
     made_facts: Facts | None = None
+    made_trace: Trace | None = None
 
     @property
     def id(self) -> str:
@@ -192,6 +207,13 @@ class Meter(msgspec.Struct):
             assert self.call is not None
             self.made_facts = Facts(self.call, self.caller)
         return self.made_facts
+
+    @property
+    def trace(self) -> Trace | None:
+        """The trace that the call belongs to, if it belongs to one. Found when it is first asked for."""
+        if self.made_trace is None:
+            self.made_trace = traces.of_request(self.arrival.fields)
+        return self.made_trace
 
     def begin_attempt(self, target: Target) -> None:
         """Note that a target is to be asked now."""
@@ -210,9 +232,14 @@ class Meter(msgspec.Struct):
                 "model": self.target.model,
                 "status": status,
                 "error": code,
+                "at": round((began_at - self.arrival.received_at) * 1e3),
                 "ms": round((perf_counter() - began_at) * 1e3),
             }
         )
+
+    def leave_out(self, target: Target, what: str, why: str) -> None:
+        """Note that a target is not asked, or not in its turn: by what of the gateway's, and why in words."""
+        self.trail.append({"provider": target.provider, "model": target.model, "error": what, "why": why})
 
     def end_attempt(self) -> None:
         """Note that no target is asked any more."""

@@ -68,7 +68,7 @@ def _copy(meter: Meter, call: Call, target: Target, snapshot: Snapshot, transpor
     arrival = msgspec.structs.replace(meter.arrival, fields={})
     fields = {name: value for name, value in call.fields.items() if name not in snapshot.limits.headers}
     copied = msgspec.structs.replace(call, fields=fields, deadline=None)
-    copy = Meter(arrival, NOBODY, call=copied, route=meter.route, is_mirror=True)
+    copy = Meter(arrival, NOBODY, call=copied, route=meter.route, is_mirror=True, made_trace=meter.trace)
     finishing.go_on(_ask(copy, [target], snapshot, transport), LONGEST, partial(_end, copy, snapshot))
 
 

@@ -24,6 +24,7 @@ from ai_gateway.models import Price, UsageDaily
 from ai_gateway.price_catalogue import GenAIPrices
 from ai_gateway.pricing import BUCKETS, read_price
 from ai_gateway.registry import Snapshot
+from ai_gateway.watching import Watch, unwatched
 
 RECENT = timedelta(days=90)
 """For how long a model that was called counts as used."""
@@ -135,13 +136,20 @@ class Sync:
         self._rows = {alias: provider.row for alias, provider in snapshot.providers.items()}
         self._now = now
 
-    def run(self, models: Iterable[Key], *, provider: str | None = None, is_dry: bool = False) -> list[Change]:
+    def run(
+        self,
+        models: Iterable[Key],
+        *,
+        provider: str | None = None,
+        is_dry: bool = False,
+        watch: Watch = unwatched,
+    ) -> list[Change]:
         """Synchronise these models, and those that have a synchronised row already. Gives what was, or would be,
         changed, by provider and model."""
         with transaction.atomic(using=router.db_for_write(Price)):
             current = {(row.provider, row.model): row for row in self._in_force()}
             keys = sorted(key for key in {*current, *models} if key[0] in self._rows and provider in (None, key[0]))
-            changes = [self._compare(key, current.get(key), is_dry) for key in keys]
+            changes = [self._compare(key, current.get(key), is_dry) for key in watch(keys, "models compared")]
         return [change for change in changes if change is not None]
 
     def _in_force(self) -> Iterable[Price]:

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from math import ceil
 
-from ai_gateway.calls import Headers, Reply
+from ai_gateway import server_timing
+from ai_gateway.calls import Arrival, Headers, Reply
 from ai_gateway.errors import GatewayError, Overloaded, ProviderError
 from ai_gateway.protocols import Dialect
 
 LONGEST_WAIT = 60
 """Seconds after which a repetition is still worth waiting for. Anthropic's SDK waits as long as it is told: for a quota
 that comes back tomorrow, until tomorrow."""
+
+
+def refuse_request(
+    error: GatewayError, arrival: Arrival, *, sent_at: float | None = None, queued: float = 0.0
+) -> Reply:
+    """Write an error as the reply to a request, and tell where its time went."""
+    reply = refuse(error, arrival.dialect, arrival.request_id)
+    reply.headers.append(server_timing.header(arrival.received_at, sent_at, queued))
+    return reply
 
 
 def refuse(error: GatewayError, dialect: Dialect, request_id: str) -> Reply:

@@ -36,6 +36,7 @@ from ai_gateway.key_cache import KeyCache
 from ai_gateway.pricing import Catalogue, PriceRow, PriceTable, read_price
 from ai_gateway.protocols.carrier import Carrier
 from ai_gateway.providers import CATALOG, Auth, Credential, Provider, build_provider
+from ai_gateway.recording_policy import RecordingPolicy
 from ai_gateway.retries import RetryPolicy
 from ai_gateway.timeouts import TimeoutTable
 
@@ -85,6 +86,8 @@ class Snapshot:
     reservation_ttl: float
     is_measured: bool
     """Whether it is wanted to know what calls use: they are written down, or there are limits."""
+    recording: RecordingPolicy | None
+    """Which calls have their bodies kept. None: none."""
     is_committed: bool
     """Whether a call is written down before its caller sees the end of it."""
     asks_usage: bool
@@ -224,6 +227,7 @@ def build(configurations: Sequence[Configuration]) -> Snapshot:
         reserved_output=settings.RESERVED_OUTPUT,
         reservation_ttl=settings.RESERVATION_TTL,
         is_measured=is_measured,
+        recording=settings.BODY_LOGGING if is_kept else None,
         is_committed=is_kept and settings.USAGE_DURABILITY == "committed",
         asks_usage=is_measured and settings.USAGE_STREAM_OPTIONS,
         metrics_token=resolve(settings.METRICS_TOKEN) if settings.METRICS_TOKEN else None,

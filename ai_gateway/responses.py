@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from django.http import StreamingHttpResponse
 
@@ -17,7 +17,7 @@ class EventStreamResponse(StreamingHttpResponse):
     generating. Here the iterator that Django closes is the one that closes the source.
     """
 
-    def __init__(self, body: ReplyBody, *, status: int) -> None:
+    def __init__(self, body: ReplyBody | AsyncGenerator[bytes, None], *, status: int) -> None:
         super().__init__(body, status=status)
         self._body = body
 

@@ -13,6 +13,11 @@ call_finished = Signal()
 `ai_gateway.meter.Entry`, `entry` the entry: the columns of `UsageRecord` in plain values. Receivers must not change it.
 """
 
+process_ends = Signal()
+"""The process is about to end, and all its calls are written down: what a receiver still holds has to go now. Sent once
+by a server that speaks ASGI's lifespan protocol, and that waits for the receivers. `sender` is None.
+"""
+
 limit_warning = Signal()
 """A counter has come to where its limit wants a warning (`soft_percent`, or a limit that only warns and is used up).
 Sent once for each counter: of a budget once in its period, of a rate once in a minute; by each process for itself.

@@ -25,7 +25,7 @@ from ai_gateway.errors import (
 )
 from ai_gateway.guard import Guard, Message, too_slow
 from ai_gateway.intake import too_large
-from ai_gateway.refusals import refuse
+from ai_gateway.refusals import refuse_request
 from ai_gateway.views import BODY, CLEANUP, ENTRANT, REFUSAL
 
 REQUEST_IDS = (b"x-request-id", b"request-id")
@@ -83,7 +83,7 @@ class SiteExchange:
             except GatewayError as raised:
                 error = raised
             if error is not None and not self._guard.has_begun:
-                reply = refuse(error, self._arrival.dialect, self._arrival.request_id)
+                reply = refuse_request(error, self._arrival)
                 await self._guard.reply(reply, self._arrival)
 
     # What Django receives.
@@ -173,7 +173,7 @@ class SiteExchange:
             await self._guard.send({**message, "headers": [*headers, *ids]})
             return
         self._is_replaced = True
-        reply = refuse(error_for(message["status"]), self._arrival.dialect, self._arrival.request_id)
+        reply = refuse_request(error_for(message["status"]), self._arrival)
         ours = {name for name, _ in reply.headers}
         kept = [header for header in headers if header[0].lower() not in ours]
         start = {"type": "http.response.start", "status": message["status"], "headers": [*kept, *reply.headers]}

@@ -144,6 +144,12 @@ class Spool:
         return True
 
     @property
+    def waiting(self) -> int:
+        """How many entries are not in the database yet, nor in the journal."""
+        batch = self.batch
+        return len(self._queue) + (len(batch.entries) if batch is not None and not batch.is_kept else 0)
+
+    @property
     def is_overfull(self) -> bool:
         """Whether there are more entries than may be held in memory, even if nothing takes them."""
         return len(self._queue) > OVERFULL * self.room

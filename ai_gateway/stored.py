@@ -229,7 +229,17 @@ def _read_routes() -> tuple[dict[str, tuple[Target, ...]], dict[str, RouteRule]]
     return routes, rules
 
 
-FACTS = ("strategy", "sticky", "timeouts", "continues_streams", "asks_to_continue", "experiment", "tags", "is_public")
+FACTS = (
+    "strategy",
+    "sticky",
+    "timeouts",
+    "continues_streams",
+    "asks_to_continue",
+    "records_bodies",
+    "experiment",
+    "tags",
+    "is_public",
+)
 """The columns of a route that are fields of its rule."""
 
 

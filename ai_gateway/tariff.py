@@ -53,14 +53,17 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
                 total += self.units.get(name, 0) * (count if isinstance(count, int) else Fraction(str(count)))
         return total
 
-    def _cost_of_tokens(self, tokens: TokenUsage) -> int | Fraction:
-        rates = self.rates
+    def rates_of(self, tokens: TokenUsage) -> Rates:
+        """Give the rates that count for so many tokens of input."""
         if self.levels:
             length = tokens.total_input
             for above, dearer in self.levels:
                 if length > above:
-                    rates = dearer
-                    break
+                    return dearer
+        return self.rates
+
+    def _cost_of_tokens(self, tokens: TokenUsage) -> int | Fraction:
+        rates = self.rates_of(tokens)
         cost = (
             tokens.input * rates[0]
             + tokens.cache_read * rates[1]
@@ -84,10 +87,14 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
 
     def cost(self, consumption: Consumption) -> int:
         """Give the cost of what was used, in nano-dollars."""
-        schedule = self.standard
-        if consumption.service_tier and self.service_tiers:
-            schedule = self.service_tiers.get(consumption.service_tier, schedule)
+        schedule = self.schedule_of(consumption.service_tier)
         return int((schedule.cost(consumption) + 500) // 1000)
+
+    def schedule_of(self, service_tier: str) -> Schedule:
+        """Give what the model costs in a service tier; one without prices of its own costs the standard."""
+        if service_tier and self.service_tiers:
+            return self.service_tiers.get(service_tier, self.standard)
+        return self.standard
 
 
 FREE = Price(standard=Schedule(rates=(0,) * len(BUCKETS)))

@@ -3,6 +3,7 @@
 from django.urls import path, re_path
 
 from ai_gateway import views
+from ai_gateway.conf import settings
 
 app_name = "ai_gateway"
 
@@ -14,3 +15,6 @@ urlpatterns = [
     re_path(r"^health/providers/?$", views.providers, name="providers"),
     path("api/hello", views.hello, name="hello"),
 ]
+
+if settings.METRICS:  # Else the path is the site's own.
+    urlpatterns.append(re_path(r"^metrics/?$", views.metrics, name="metrics"))

@@ -7,7 +7,6 @@ token because it never looks at a cookie.
 from __future__ import annotations
 
 import asyncio
-import hmac
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
@@ -19,12 +18,12 @@ from django.db.transaction import non_atomic_requests
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
-from ai_gateway import gateway, health, registry
+from ai_gateway import gateway, health, scraping
 from ai_gateway.calls import Arrival, IncomingBody, Reply
 from ai_gateway.errors import ClientDisconnected, GatewayError, InternalError, MethodNotAllowed, PermissionDenied
 from ai_gateway.intake import client_of, read_arrival, request_id, too_large
 from ai_gateway.protocols import DIALECTS
-from ai_gateway.refusals import refuse
+from ai_gateway.refusals import refuse, refuse_request
 from ai_gateway.responses import EventStreamResponse
 
 CLEANUP = "ai_gateway.cleanup"
@@ -55,7 +54,7 @@ async def api(request: HttpRequest, path: str) -> HttpResponseBase:
     arrival = _read(request, f"/{path}")
     refusal: GatewayError | None = request.scope.get(REFUSAL)
     if refusal is not None:
-        return await _respond(request, refuse(refusal, arrival.dialect, arrival.request_id))
+        return await _respond(request, refuse_request(refusal, arrival))
     loop = asyncio.get_running_loop()
     transport = gateway.transport_of(loop)
     try:
@@ -84,10 +83,25 @@ async def ready(request: HttpRequest) -> HttpResponseBase:
 async def providers(request: HttpRequest) -> HttpResponseBase:
     """`/health/providers`: how did each provider do last? For staff, or with the metrics token."""
     reply = _only_get(request)
-    if reply is None and not (_has_metrics_token(request) or await _is_staff(request)):
+    token = request.headers.get("authorization", "").encode()
+    if reply is None and not (scraping.has_token(token) or await _is_staff(request)):
         denied = PermissionDenied("Only staff users and the metrics token may see the providers.")
         reply = refuse(denied, DIALECTS["openai"], _request_id(request))
     return await _respond(request, reply or health.providers(_request_id(request)))
+
+
+@csrf_exempt
+@non_atomic_requests
+async def metrics(request: HttpRequest) -> HttpResponseBase:
+    """`/metrics`: for Prometheus. For staff, with the metrics token, or from a network that METRICS names."""
+    if not isinstance(request, ASGIRequest):
+        error = InternalError("This site runs under WSGI. The gateway needs ASGI: start it with uvicorn.")
+        return await _respond(request, refuse(error, DIALECTS["openai"], _request_id(request)))
+    arrival = _read(request, "/metrics")
+    if not (scraping.is_open_to(arrival) or await _is_staff(request)):
+        denied = PermissionDenied("Only staff users and the metrics token may read the metrics.")
+        return await _respond(request, refuse_request(denied, arrival))
+    return await _respond(request, await scraping.answer(arrival))
 
 
 @csrf_exempt
@@ -106,12 +120,6 @@ def _only_get(request: HttpRequest) -> Reply | None:
 
 def _request_id(request: HttpRequest) -> str:
     return request_id(request.headers.get("x-request-id", "").encode())
-
-
-def _has_metrics_token(request: HttpRequest) -> bool:
-    token = registry.snapshot().metrics_token
-    given = request.headers.get("authorization", "").removeprefix("Bearer ")
-    return token is not None and hmac.compare_digest(given.encode(), token.reveal().encode())
 
 
 async def _is_staff(request: HttpRequest) -> bool:
@@ -146,7 +154,7 @@ async def _respond(request: HttpRequest, reply: Reply) -> HttpResponseBase:
         else:
             # Django's own handler: a thread and whatever database connections it holds belong to this request until the
             # stream ends. The connections at least can go back now.
-            await sync_to_async(_close_connections)()
+            await sync_to_async(close_connections)()
         # GZipMiddleware buffers a stream or makes it undecodable, by version. It looks at what the client accepts.
         request.META.pop("HTTP_ACCEPT_ENCODING", None)
         response = EventStreamResponse(reply.body, status=reply.status)
@@ -158,7 +166,8 @@ async def _respond(request: HttpRequest, reply: Reply) -> HttpResponseBase:
     return response
 
 
-def _close_connections() -> None:
+def close_connections() -> None:
+    """Give back the database connections of this thread."""
     for connection in connections.all(initialized_only=True):
         connection.close()
 

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
+
 from ai_gateway import cors, environment
 from example_project import database, secret_key
 
@@ -124,7 +126,7 @@ if flag("HTTPS"):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_SSL_REDIRECT = True
     # A redirect would not unsend the credential, and a client of an API does not expect one.
-    SECURE_REDIRECT_EXEMPT = [r"^(v1|v1beta|health)(/|$)", r"^api/hello$"]
+    SECURE_REDIRECT_EXEMPT = [r"^(v1|v1beta|health|metrics)(/|$)", r"^api/hello$"]
     SECURE_HSTS_SECONDS = 365 * 24 * 60 * 60
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
@@ -140,6 +142,9 @@ USE_TZ = True
 # Log
 
 LOG_LEVEL = text("LOG_LEVEL", "info").upper()
+LOG_FORMAT = text("GATEWAY_LOG_FORMAT", "line")
+if LOG_FORMAT not in ("line", "json", "key-value"):
+    raise ImproperlyConfigured(f"GATEWAY_LOG_FORMAT is {LOG_FORMAT!r}; it must be line, json or key-value.")
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -148,9 +153,11 @@ LOGGING: dict[str, Any] = {
             "()": "example_project.log_format.OneLineFormatter",
             "format": "{asctime} {levelname} {name}: {message}",
             "style": "{",
-        }
+        },
+        "json": {"()": "ai_gateway.telemetry.logs.JsonFormatter"},
+        "key-value": {"()": "ai_gateway.telemetry.logs.KeyValueFormatter"},
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     "loggers": {
         # Django gives this one a handler of its own, which would write every line twice.

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import pytest
 from hypothesis import settings as hypothesis
 
-from ai_gateway import breakers, cooldowns, crypto, ledger, notices, peers, refresher, registry, traffic
+from ai_gateway import balances, breakers, cooldowns, crypto, ledger, notices, peers, refresher, registry, traffic
 from tests import databases
 from tests.effort import EXAMPLES
 from tests.gateway_process import Door, GatewayProcess, site_environment
@@ -57,6 +57,7 @@ def _sources(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(registry, "key_cache", None)
     for told in (breakers, cooldowns):
         monkeypatch.setattr(told, "listeners", [])
+    balances.forget()
     breakers.forget()
     notices.forget()
     cooldowns.forget()
@@ -124,11 +125,17 @@ def default_settings(upstream: Upstream) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def site_database(tmp_path_factory: pytest.TempPathFactory) -> databases.Database:
-    """A database with tables and nothing in them, for all gateways of which a test wants nothing else."""
-    database = databases.sqlite(tmp_path_factory.mktemp("site") / "db.sqlite3")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> databases.Database:
+    """A database with tables and nothing in them, that nobody uses: it is there to be copied."""
+    database = databases.sqlite(tmp_path_factory.mktemp("empty") / "db.sqlite3")
     databases.migrate(site_environment("direct", {}, {"DATABASES": {"default": database}}))
     return database
+
+
+@pytest.fixture(scope="session")
+def site_database(empty_database: databases.Database, tmp_path_factory: pytest.TempPathFactory) -> databases.Database:
+    """One for all gateways of which a test wants nothing else. Other tests' calls are written down there."""
+    return databases.copy_of(empty_database, tmp_path_factory.mktemp("site"))
 
 
 @pytest.fixture(scope="session")

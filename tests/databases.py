@@ -38,6 +38,11 @@ def sqlite(path: Path) -> Database:
     }
 
 
+def copy_of(database: Database, folder: Path) -> Database:
+    """Copy a file that no process has open into a folder."""
+    return sqlite(Path(shutil.copy(database["NAME"], folder / "db.sqlite3")))
+
+
 def migrate(environment: dict[str, str]) -> None:
     """Make the tables, in a process that is set up as the gateway's are."""
     done = subprocess.run(

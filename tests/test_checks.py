@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import re
 import resource
@@ -20,7 +21,7 @@ from django.db import connections
 from django.http import HttpRequest, HttpResponse
 from django.urls import include, path, re_path
 
-from ai_gateway import checks, conf, journal
+from ai_gateway import checks, conf, crypto, journal, telemetry
 from ai_gateway.checks.settings import RULES
 from ai_gateway.checks.usage import journal_directory
 from ai_gateway.cors import ALLOW_HEADERS
@@ -67,7 +68,9 @@ class Site:
         monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 100_000))
         self.urls(path("", include("ai_gateway.urls")))
         self.asgi("from ai_gateway.asgi import get_asgi_application\n")
-        self.database(ENGINE="django.db.backends.postgresql", CONN_MAX_AGE=0, ATOMIC_REQUESTS=False)
+        options = {"options": "-c idle_in_transaction_session_timeout=15s"}
+        engine = "django.db.backends.postgresql"
+        self.database(ENGINE=engine, CONN_MAX_AGE=0, ATOMIC_REQUESTS=False, OPTIONS=options)
 
     def gateway(self, **keys: Any) -> None:
         """Set keys of AI_GATEWAY."""
@@ -161,7 +164,7 @@ def test_every_key_has_a_rule_with_an_id_of_its_own() -> None:
 def test_the_default_and_the_example_of_a_key_keep_its_rule(key: str, settings: Settings) -> None:
     settings.AI_GATEWAY = {}
     # Typed already: their defaults are those of the dataclasses.
-    if key not in ("TIMEOUTS", "RETRIES", "QUEUE", "BREAKERS"):
+    if key not in ("TIMEOUTS", "RETRIES", "QUEUE", "BREAKERS", "BODY_LOGGING"):
         assert RULES[key].accepts(getattr(conf.settings, key))
     assert RULES[key].accepts(eval(RULES[key].example, {}))
 
@@ -225,6 +228,7 @@ WRONG: dict[str, tuple[str, list[Any]]] = {
     "ALLOW_PRIVATE_UPSTREAMS": ("E017", [None, 1, ["10.0.0.0/8"]]),
     "DRAIN_TIMEOUT": ("E018", [-1, True, "20", None]),
     "DRAIN_DELAY": ("E059", [-1, True, "5", None]),
+    "METRICS": ("E131", [None, 1, "10.0.0.0/8", [], ["everywhere"], ["10.0.0.0/33"], [1], {"networks": []}]),
     "METRICS_TOKEN": ("E019", ["", 1, b"token", ["token"]]),
     "DJANGO_THREADS": ("E020", [*NOT_POSITIVE, 1.5]),
     "ENCRYPTION_KEYS": ("E021", [None, [], "env:KEY", [1], [""], {"env:KEY": 1}]),
@@ -259,7 +263,34 @@ WRONG: dict[str, tuple[str, list[Any]]] = {
     "USAGE_JOURNAL": ("E099", [None, 1, ["/var/lib"]]),
     "USAGE_STREAM_OPTIONS": ("E100", [None, 0, "no"]),
     "POLL": ("E023", NOT_POSITIVE),
+    "BODY_LOGGING": (
+        "E134",
+        [
+            True,
+            ["team-a"],
+            {"keys": "team-a"},
+            {"routes": [1]},
+            {"percent": 101},
+            {"max_bytes": 0},
+            {"headers": 1},
+            {"retention_days": 0},
+            {"redact": None},
+            {"users": []},
+        ],
+    ),
     "BREAKERS": ("E120", [None, 3, {"consecutive": 0}, {"volume": 1.5}, {"percent": 101}, {"open": "30"}, {"shut": 1}]),
+    "PROBES": (
+        "E125",
+        [
+            None,
+            ["openai"],
+            {"providers": "openai"},
+            {"providers": [1]},
+            {"interval": 0},
+            {"timeout": "5"},
+            {"on": True},
+        ],
+    ),
     "RETRIES": ("E029", [None, 3, {"rounds": 0}, {"attempts": 1.5}, {"max_wait": -1}, {"ambiguous": 1}, {"tries": 2}]),
     "CAPABILITIES": (
         "E025",
@@ -308,6 +339,7 @@ RIGHT: dict[str, list[Any]] = {
     "ALLOW_PRIVATE_UPSTREAMS": [True, False],
     "DRAIN_TIMEOUT": [0, 20.5],
     "DRAIN_DELAY": [0, 5.5],
+    "METRICS": [True, False, ["10.0.0.0/8", "127.0.0.1"], ("fd00::/8",)],
     "METRICS_TOKEN": [None, "env:CHECKED_GATEWAY_KEY"],
     "DJANGO_THREADS": [1, 64],
     "ENCRYPTION_KEYS": [["env:OURS", "file:/run/secrets/gateway"], ("env:OURS",)],
@@ -326,7 +358,9 @@ RIGHT: dict[str, list[Any]] = {
     "USAGE_JOURNAL": [""],
     "USAGE_STREAM_OPTIONS": [True, False],
     "POLL": [0.5, 30],
+    "BODY_LOGGING": [None],
     "BREAKERS": [{}, {"consecutive": 1, "volume": 1, "percent": 0.5, "window": 60, "open": 0.5, "longest": 9}],
+    "PROBES": [{}, {"providers": []}, {"providers": ("OpenAI", "groq"), "interval": 0.5, "timeout": 1}],
     "RETRIES": [{}, {"rounds": 2, "ambiguous": True, "max_wait": 0, "percent": 0, "least": 0, "attempts": 9}],
     "CAPABILITIES": [{}, {"openai/gpt-9*": {"images": False, "formats": ["openai_chat"], "max_output_tokens": 8192}}],
     "PRICES": [[], (), [{"provider": "openai", "model": "gpt-*", "input": 1, "output": "2.50"}]],
@@ -485,6 +519,33 @@ def test_a_journal_that_cannot_be_written(site: Site) -> None:
     assert site.ids(deploy=True) == {"W106"}
 
 
+@pytest.mark.parametrize(
+    "value", [{}, {"keys": ["*"], "percent": 0.5, "headers": True, "redact": "json.dumps", "max_bytes": 1}]
+)
+def test_bodies_that_are_kept(site: Site, value: Any) -> None:
+    site.gateway(BODY_LOGGING=value, ENCRYPTION_KEYS=[crypto.generate_key()])
+    assert site.ids() == set()
+
+
+def test_bodies_that_are_kept_for_ever(site: Site) -> None:
+    site.gateway(BODY_LOGGING={"retention_days": None}, ENCRYPTION_KEYS=[crypto.generate_key()])
+    assert site.ids() == {"W135"}
+
+
+@pytest.mark.parametrize(
+    ("others", "reason"),
+    [
+        ({"ENCRYPTION_KEYS": ["env:NOT_THERE"]}, "no key to encrypt"),
+        ({"BODY_LOGGING": {"redact": "no.such.function"}}, "no.such.function"),
+        ({"USAGE": False}, '"USAGE"'),
+    ],
+)
+def test_bodies_that_are_not_kept_although_they_are_wanted(site: Site, others: Any, reason: str) -> None:
+    site.gateway(**{"BODY_LOGGING": {}, "ENCRYPTION_KEYS": [crypto.generate_key()], **others})
+    assert "W136" in site.ids()
+    assert any(reason in message.msg for message in site.messages())
+
+
 def test_more_calls_than_the_system_has_files_for(site: Site) -> None:
     site.gateway(MAX_CALLS=50_000)
     assert site.ids(deploy=True) == {"W112"}
@@ -609,6 +670,18 @@ def test_a_credential_that_does_not(site: Site, options: Any) -> None:
 def test_the_default_provider_must_exist(site: Site, name: str) -> None:
     site.gateway(DEFAULT_PROVIDER=name)
     assert site.ids() == {"E038"}
+
+
+@pytest.mark.parametrize("alias", ["echo", "bedrock", "Bedrock"])
+def test_who_has_nothing_for_free_is_not_probed(site: Site, alias: str) -> None:
+    site.gateway(PROBES={"providers": ["openai", alias]})
+    assert site.ids() == {"E126"}
+
+
+def test_a_probe_of_a_provider_that_only_the_database_may_have(site: Site) -> None:
+    site.gateway(PROBES={"providers": ["opnai"]})
+    assert site.ids() == {"W127"}
+    assert "openai" in site.hint()
 
 
 def test_the_default_provider_may_be_an_own_alias(site: Site) -> None:
@@ -884,6 +957,13 @@ def test_database_connections_that_outlive_a_request(site: Site, seconds: int | 
     assert site.ids(deploy=True) == {"W063"}
 
 
+@pytest.mark.parametrize("options", [{}, {"options": "-c statement_timeout=5s"}, {"pool": True}])
+def test_a_server_that_waits_for_a_lost_process(site: Site, options: dict[str, Any]) -> None:
+    site.database(OPTIONS=options)
+    assert site.ids() == set()
+    assert site.ids(deploy=True) == {"W128"}
+
+
 def test_sqlite(site: Site) -> None:
     site.database(ENGINE="django.db.backends.sqlite3")
     assert site.ids() == set()
@@ -979,6 +1059,43 @@ def test_debug(site: Site) -> None:
     site.settings.DEBUG = True
     assert site.ids() == set()
     assert site.ids(deploy=True) == {"W073"}
+
+
+# Telemetry.
+
+
+def without(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    """Have a package not be installed."""
+    find = importlib.util.find_spec
+    monkeypatch.setattr(telemetry, "find_spec", lambda name: None if name.startswith(package) else find(name))
+
+
+def test_metrics_without_their_package(site: Site) -> None:
+    site.gateway(METRICS=True)
+    assert site.ids() == set()
+    without(site.monkeypatch, "prometheus_client")
+    assert site.ids() == {"W132"}
+    site.gateway(METRICS=False)
+    assert site.ids() == set()
+
+
+def test_traces_without_their_packages(site: Site) -> None:
+    site.monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318")
+    assert site.ids() == set()
+    site.monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+    assert site.ids() == {"W132"}
+    site.monkeypatch.delenv("OTEL_EXPORTER_OTLP_PROTOCOL")
+    without(site.monkeypatch, "opentelemetry.exporter")
+    assert site.ids() == {"W132"}
+
+
+def test_telemetry_of_a_site_that_writes_nothing_down(site: Site) -> None:
+    site.gateway(METRICS=True, USAGE=False)
+    assert site.ids() == {"W133"}
+    site.gateway(METRICS=False, USAGE=False)
+    assert site.ids() == set()
+    site.monkeypatch.setenv("OTEL_TRACES_EXPORTER", "otlp")
+    assert site.ids() == {"W133"}
 
 
 def test_the_example_project_in_production_hears_of_sqlite_alone() -> None:

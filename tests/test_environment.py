@@ -119,6 +119,8 @@ def test_keys__that_cannot_be__are_refused_without_being_shown(value: str) -> No
         ("DRAIN_TIMEOUT", "2.5", 2.5),
         ("DRAIN_DELAY", "5", 5.0),
         ("METRICS_TOKEN", "anything", "env:METRICS_TOKEN"),
+        ("METRICS", "on", True),
+        ("METRICS", "10.0.0.0/8, ::1", ["10.0.0.0/8", "::1"]),
     ],
 )
 def test_values(name: str, value: str, setting: object) -> None:
@@ -204,7 +206,11 @@ def test_example_settings__name_a_variable_that_cannot_be_read() -> None:
                 "PASSWORD": "p@ss",
                 "HOST": "db.example",
                 "PORT": "5433",
-                "OPTIONS": {"sslmode": "require", "pool": {"min_size": 1, "max_size": 10}},
+                "OPTIONS": {
+                    "options": "-c idle_in_transaction_session_timeout=15s",
+                    "sslmode": "require",
+                    "pool": {"min_size": 1, "max_size": 10},
+                },
             },
         ),
         ("postgresql:///gateway", {"NAME": "gateway", "HOST": "", "PORT": ""}),

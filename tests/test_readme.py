@@ -132,3 +132,17 @@ def test_links__to_headings_and_files_lead_somewhere() -> None:
             assert target[1:] in headings
         elif not target.startswith("https://"):
             assert (ROOT / target).exists()
+
+
+def test_docs__every_page_is_in_the_index() -> None:
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    pages = {file.name for file in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert set(re.findall(r"\]\((\w+\.md)\)", index)) == pages
+
+
+def test_docs__every_image_is_there_and_shown() -> None:
+    texts = [README, *(file.read_text(encoding="utf-8") for file in (ROOT / "docs").glob("*.md"))]
+    shown = {name for text in texts for name in re.findall(r"images/([\w-]+\.png)", text)}
+    there = {file.name: file.stat().st_size for file in (ROOT / "docs" / "images").glob("*.png")}
+    assert shown == set(there)
+    assert max(there.values()) < 200_000

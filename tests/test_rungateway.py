@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.test import override_settings
 
 from ai_gateway import crypto, registry
 from ai_gateway.credentials import Secret
@@ -87,6 +88,17 @@ class Gateway:
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             response = connection.getresponse()
             return response.status, json.loads(response.read())
+        finally:
+            connection.close()
+
+    def metrics(self) -> str:
+        """What a Prometheus reads."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.request("GET", "/metrics")
+            response = connection.getresponse()
+            assert response.status == 200
+            return response.read().decode()
         finally:
             connection.close()
 
@@ -216,10 +228,31 @@ def test_configured__names_providers_and_keys_but_shows_no_secret(run: Callable[
     assert gateway.ask("POST", "/v1/chat/completions", ECHO, "gw_very-secret")[0] == 200
 
 
-def test_workers__share_the_development_key(run: Callable[..., Gateway]) -> None:
-    gateway = run({}, "--workers", "2")
+def test_workers__share_the_development_key_and_add_up_their_metrics(run: Callable[..., Gateway]) -> None:
+    gateway = run({"METRICS": "127.0.0.0/8", "GATEWAY_LOG_FORMAT": "json"}, "--workers", "2")
+    gateway.wait_until_it_says("Application startup complete", 2)
     key = DEVELOPMENT_KEY.findall(gateway.printed())[0]
     assert {gateway.ask("POST", "/v1/chat/completions", ECHO, key)[0] for _ in range(20)} == {200}
+    gateway.wait_until_it_says('"outcome":"answered"', 20)
+    told = gateway.metrics()
+    assert re.findall(r"^ai_gateway_requests_total{.*} (.*)$", told, re.M) == ["20.0"]
+    lines = [line for line in gateway.printed().splitlines() if line.startswith("{")]
+    assert sum(json.loads(line).get("provider") == "echo" for line in lines) == 20
+    assert gateway.stop() in (0, -signal.SIGTERM)
+
+
+def test_workers__leave_no_metrics_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(rungateway.METRICS_DIRECTORY, raising=False)
+    with rungateway.metrics_directory():
+        assert rungateway.METRICS_DIRECTORY not in os.environ  # Nobody wants any.
+    with override_settings(AI_GATEWAY={"METRICS": True}):
+        with rungateway.metrics_directory():
+            directory = Path(os.environ[rungateway.METRICS_DIRECTORY])
+            (directory / "counter_1.db").write_bytes(b"")
+            with rungateway.metrics_directory():
+                assert os.environ[rungateway.METRICS_DIRECTORY] == str(directory)  # The site's own choice stays.
+        assert rungateway.METRICS_DIRECTORY not in os.environ
+        assert not directory.exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -108,7 +108,7 @@ class ExplainAdmin(ChangesAdmin):
             raise PermissionDenied
         form = ExplainForm(
             request.POST if request.method == "POST" else None,
-            initial={"model": request.GET.get("model", ""), "key": request.GET.get("key", "")},
+            initial={name: request.GET.get(name, "") for name in ("model", "key", "path")},
             admin_site=self.admin_site,
             may_choose_key=request.user.has_perm("ai_gateway.view_virtualkey"),
         )

@@ -133,7 +133,7 @@ class VirtualKeyAdmin(ChangesAdmin):
                 )
             },
         ),
-        (_("For reports"), {"fields": ("tags", "metadata"), "classes": ("collapse",)}),
+        (_("For reports"), {"fields": ("tags", "metadata", "records_bodies"), "classes": ("collapse",)}),
     )
 
     # What is shown.

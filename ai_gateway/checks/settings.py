@@ -6,6 +6,7 @@ import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
+from ipaddress import ip_network
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -19,6 +20,7 @@ from ai_gateway.bulkheads import Queue
 from ai_gateway.calls import UNLIMITED, Timeouts
 from ai_gateway.capabilities import read_rule
 from ai_gateway.limits import POLICIES
+from ai_gateway.prober import ProbePolicy
 from ai_gateway.retries import RetryPolicy
 from ai_gateway.strategies import STRATEGIES
 
@@ -143,6 +145,39 @@ def is_breakers(value: Any) -> bool:
     )
 
 
+RECORDING_VALUES: Mapping[str, Callable[[Any], bool]] = {
+    "keys": lambda value: is_names(value),
+    "routes": lambda value: is_names(value),
+    "percent": lambda value: is_number(value) and 0 <= value <= 100,
+    "max_bytes": is_count,
+    "headers": lambda value: isinstance(value, bool),
+    "retention_days": lambda value: value is None or is_count(value),
+    "redact": lambda value: isinstance(value, str),
+}
+"""The keys of `BODY_LOGGING`, with what accepts their values."""
+
+
+def is_names(value: Any) -> bool:
+    """Whether it is a list or tuple of strings, which may be empty."""
+    return isinstance(value, list | tuple) and all(map(is_text, value))
+
+
+def is_recording(value: Any) -> bool:
+    """Whether it is what `RecordingPolicy` takes."""
+    return isinstance(value, Mapping) and are_accepted(value, RECORDING_VALUES)
+
+
+PROBE_NAMES = [field.name for field in fields(ProbePolicy)]
+
+
+def is_probes(value: Any) -> bool:
+    """Whether it is what `ProbePolicy` takes."""
+    if not isinstance(value, Mapping) or not set(value) <= set(PROBE_NAMES):
+        return False
+    are_seconds = is_positive(value.get("interval", 1)) and is_positive(value.get("timeout", 1))
+    return is_names(value.get("providers", ())) and are_seconds
+
+
 def is_capabilities(value: Any) -> bool:
     """Whether it is a mapping of patterns to rows that can be read."""
     if not is_mapping(value, lambda row: isinstance(row, Mapping)):
@@ -163,6 +198,14 @@ def is_queue(value: Any) -> bool:
 def is_reference_pattern(value: Any) -> bool:
     """Whether it says which variables or files may be meant."""
     return isinstance(value, str) and value.startswith(("env:", "file:/"))
+
+
+def is_network(value: str) -> bool:
+    """Whether it is an address, or a network in the notation with a slash."""
+    try:
+        return bool(ip_network(value, strict=False))
+    except ValueError:
+        return False
 
 
 def is_prefix(value: Any) -> bool:
@@ -339,6 +382,12 @@ RULES: dict[str, Rule] = {
     "ALLOW_PRIVATE_UPSTREAMS": _flag("ai_gateway.E017", "False"),
     "DRAIN_TIMEOUT": _seconds_or_zero("ai_gateway.E018", "20.0"),
     "DRAIN_DELAY": _seconds_or_zero("ai_gateway.E059", "5.0"),
+    "METRICS": Rule(
+        id="ai_gateway.E131",
+        expected="True, False, or a list of networks that may read metrics without a token",
+        example='["10.0.0.0/8", "127.0.0.1"]',
+        accepts=lambda value: isinstance(value, bool) or (is_route(value) and all(map(is_network, value))),
+    ),
     "METRICS_TOKEN": Rule(
         id="ai_gateway.E019",
         expected="a non-empty string, or None",
@@ -411,6 +460,12 @@ RULES: dict[str, Rule] = {
         accepts=lambda value: isinstance(value, str),
     ),
     "USAGE_STREAM_OPTIONS": _flag("ai_gateway.E100", "True"),
+    "BODY_LOGGING": Rule(
+        id="ai_gateway.E134",
+        expected=f"None, or a dict with keys out of {', '.join(RECORDING_VALUES)}",
+        example='{"keys": ["team-a"], "percent": 10, "retention_days": 14}',
+        accepts=lambda value: value is None or is_recording(value),
+    ),
     "RETRIES": Rule(
         id="ai_gateway.E029",
         expected="a dict with keys out of attempts, rounds, ambiguous, max_wait, percent and least",
@@ -422,6 +477,12 @@ RULES: dict[str, Rule] = {
         expected=f"a dict with keys out of {', '.join(BREAKER_NAMES)}",
         example='{"consecutive": 5, "open": 30}',
         accepts=is_breakers,
+    ),
+    "PROBES": Rule(
+        id="ai_gateway.E125",
+        expected=f"a dict with keys out of {', '.join(PROBE_NAMES)}",
+        example='{"providers": ["openai"], "interval": 30}',
+        accepts=is_probes,
     ),
     "POLL": _seconds("ai_gateway.E023", "2.0"),
     "CAPABILITIES": Rule(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import lru_cache
-from time import perf_counter
 
-from ai_gateway import deadlines
+from ai_gateway import deadlines, server_timing
 from ai_gateway.calls import Call, Headers, Reply, Target, UpstreamRequest, UpstreamResponse
 from ai_gateway.errors import UpstreamProtocolError, UpstreamRedirect, UpstreamRefusedCredential
 from ai_gateway.meter import Meter
@@ -44,10 +43,10 @@ class Attempt:
         "deadline",
         "is_last",
         "is_probe",
+        "is_refused",
         "meter",
         "number",
         "provider",
-        "sent_at",
         "snapshot",
         "target",
         "timeouts",
@@ -63,13 +62,15 @@ class Attempt:
         self.provider: Provider = snapshot.providers[target.provider]
         self.timeouts = snapshot.timeouts.of_target(meter.route, target)
         self.deadline = deadlines.of(call, self.timeouts)
-        self.sent_at = call.received_at
         self.credential: str | None = None
         """The name of the stored credential that is used, where the provider has several."""
         self.is_last = False
         """Whether there is no other target to be asked, so that to wait for this one is worth it."""
         self.is_probe = False
         """Whether it finds out for all others if the target is well again."""
+        self.is_refused = False
+        """Whether its answer is that the prompt is refused, and nothing else; of interest while there is another
+        target."""
 
     @property
     def capabilities(self) -> Capabilities:
@@ -159,16 +160,12 @@ def translated_headers(attempt: Attempt, response: UpstreamResponse, content_typ
 
 def own_headers(attempt: Attempt) -> Headers:
     """Write the headers that every answer of a provider gets from the gateway."""
-    call, now = attempt.call, perf_counter()
+    call, meter = attempt.call, attempt.meter
     request_id = call.request_id.encode()
-    timing = b"gateway;dur=%.1f, upstream;dur=%.1f" % (
-        (attempt.sent_at - call.received_at) * 1e3,
-        (now - attempt.sent_at) * 1e3,
-    )
     return [
         (b"x-request-id", request_id),
         (b"request-id", request_id),
-        (b"server-timing", timing),
+        server_timing.header(call.received_at, meter.sent_at, meter.queued),
         *_target_headers(attempt.target.provider, attempt.target.model, attempt.number),
     ]
 

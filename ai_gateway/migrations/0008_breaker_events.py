@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('ai_gateway', '0005_asking_to_continue'),
+        ('ai_gateway', '0007_recorded_calls'),
     ]
 
     operations = [

@@ -13,26 +13,32 @@ from ai_gateway.models.alerts import Alert
 from ai_gateway.models.breaker_events import BreakerEvent
 from ai_gateway.models.keys import VirtualKey
 from ai_gateway.models.limits import Limit, LimitCounter, Reservation
+from ai_gateway.models.playground import Playground
 from ai_gateway.models.prices import Price
 from ai_gateway.models.providers import Provider, ProviderCredential
+from ai_gateway.models.recordings import RecordedCall
 from ai_gateway.models.routes import Route, RouteTarget, known_aliases
-from ai_gateway.models.usage import Live, UsageDaily, UsageRecord
+from ai_gateway.models.usage import Dashboard, Live, UsageDaily, UsageLabelDaily, UsageRecord
 from ai_gateway.models.version import ConfigurationVersion
 
 __all__ = [
     "Alert",
     "BreakerEvent",
     "ConfigurationVersion",
+    "Dashboard",
     "Limit",
     "LimitCounter",
     "Live",
+    "Playground",
     "Price",
     "Provider",
     "ProviderCredential",
+    "RecordedCall",
     "Reservation",
     "Route",
     "RouteTarget",
     "UsageDaily",
+    "UsageLabelDaily",
     "UsageRecord",
     "VirtualKey",
     "known_aliases",

@@ -68,6 +68,12 @@ class VirtualKey(TimeStamped):
         db_default=True,  # For processes that do not know the column yet, while a site is updated.
         help_text=_("Whether a call may name, by header or body, the models that are asked if the first one fails."),
     )
+    records_bodies = models.BooleanField(
+        _("record bodies"),
+        default=False,
+        db_default=False,
+        help_text=_("Whether requests and answers are kept for reading, encrypted, if the site's settings allow it."),
+    )
     metadata = models.JSONField(
         _("metadata"), default=dict, blank=True, validators=[validators.validate_metadata], help_text=_("For reports.")
     )

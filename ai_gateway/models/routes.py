@@ -75,6 +75,12 @@ class Route(TimeStamped):
         default=False,
         help_text=_("Whether models that do not go on with the beginning of an answer by themselves are asked to."),
     )
+    records_bodies = models.BooleanField(
+        _("record bodies"),
+        default=False,
+        db_default=False,  # For processes that do not know the column yet, while a site is updated.
+        help_text=_("Whether requests and answers are kept for reading, encrypted, if the site's settings allow it."),
+    )
     experiment = models.CharField(
         _("experiment"),
         max_length=LIMIT_OF_A_NAME,

@@ -1,8 +1,8 @@
 """The pages of the portal. Include them wherever the site has its pages."""
 
-from django.urls import path
+from django.urls import include, path
 
-from ai_gateway.portal import usage, views
+from ai_gateway.portal import playground, usage, views
 
 app_name = "ai_gateway_portal"
 
@@ -13,4 +13,5 @@ urlpatterns = [
     path("usage/", usage.usage, name="usage"),
     path("models/", views.models, name="models"),
     path("connect/", views.connect, name="connect"),
+    path("playground/", include(playground.urlpatterns)),
 ]

@@ -49,6 +49,10 @@ class Collector:
         if isinstance(part, Text):
             self._parts[event.key] = msgspec.structs.replace(part, citations=[*part.citations, event.citation])
 
+    def parts(self) -> list[Part]:
+        """Give the parts that have come so far."""
+        return [self._whole(key, part) for key, part in self._parts.items()]
+
     def answer(self) -> Answer:
         """Give the answer. Raises UpstreamClosed if it is not whole."""
         if self._started is None or self._finished is None:
@@ -57,7 +61,7 @@ class Collector:
             id=self._started.id,
             model=self._started.model,
             created=self._started.created,
-            parts=[self._whole(key, part) for key, part in self._parts.items()],
+            parts=self.parts(),
             stop=self._finished.stop,
             stop_sequence=self._finished.stop_sequence,
             explanation=self._finished.explanation,

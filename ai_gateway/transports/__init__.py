@@ -7,9 +7,18 @@ in no other: sockets belong to their loop, and `asyncio.run` in a command or a t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 from ai_gateway.calls import Timeouts, UpstreamRequest, UpstreamResponse
 from ai_gateway.errors import GatewayError
+
+
+class Connections(NamedTuple):
+    """How many connections carry a call, and how many are open for the next one; and how many calls wait for one."""
+
+    busy: int
+    idle: int
+    waiting: int
 
 
 def is_status(number: int) -> bool:
@@ -35,3 +44,7 @@ class Transport(ABC):
     @abstractmethod
     async def aclose(self) -> None:
         """Close every connection."""
+
+    def connections(self) -> Connections | None:
+        """Count the connections. None: this transport does not know. May be called in another thread."""
+        return None

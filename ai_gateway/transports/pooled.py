@@ -34,7 +34,7 @@ from ai_gateway.errors import (
     UpstreamProtocolError,
     UpstreamTimeout,
 )
-from ai_gateway.transports import Transport
+from ai_gateway.transports import Connections, Transport
 from ai_gateway.transports.connection import Connection, StaleConnection
 from ai_gateway.transports.dialing import ConnectTimeout, Dialer
 from ai_gateway.transports.exchange import Exchange
@@ -63,6 +63,10 @@ class Pool:
     def __repr__(self) -> str:
         counts = f"{len(self._busy)} busy, {len(self._idle)} idle, {len(self._waiters)} waiting"
         return f"<Pool {self._origin.host}:{self._origin.port} [{counts}, {self._opened} of {self._limit} slots]>"
+
+    def count(self) -> Connections:
+        """Count the connections."""
+        return Connections(len(self._busy), len(self._idle), len(self._waiters))
 
     async def acquire(self, timeouts: Timeouts) -> Connection:
         """Give a new connection, or the next that is freed. It must be released or closed."""
@@ -255,6 +259,11 @@ class PooledTransport(httpx.AsyncBaseTransport, Transport):
         pools, self._pools = self._pools, {}
         for pool in pools.values():
             pool.close()
+
+    def connections(self) -> Connections:
+        """See Transport.connections()."""
+        counts = [pool.count() for pool in list(self._pools.values())]
+        return Connections(*map(sum, zip(*counts, strict=True))) if counts else Connections(0, 0, 0)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Serve httpx. Raises httpx's exceptions."""

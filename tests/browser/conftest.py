@@ -6,6 +6,7 @@ where `SCREENSHOTS` says, if it says so.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -19,8 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.browser.pages import Page as PageLine
+
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
@@ -49,7 +52,33 @@ team.permissions.add(Permission.objects.get(codename="issue_own_keys"))
 ann.groups.add(team)
 """
 
-Open = Callable[[str, str], "Page"]
+DEMO = """
+import json
+from django.contrib.auth.models import Group, Permission, User
+from ai_gateway.models import Limit, Price, Provider, Route, UsageDaily, UsageRecord, VirtualKey
+ada = User.objects.get(username="demo-ada")
+ada.set_password("password-of-demo-ada")
+ada.save()
+Group.objects.get(name="demo-platform").permissions.add(Permission.objects.get(codename="issue_own_keys"))
+key = VirtualKey.objects.get(user=ada)
+token = key.issue()
+key.save()
+print(json.dumps({
+    "provider": Provider.objects.get(alias="demo-anthropic").pk,
+    "route": Route.objects.get(name="demo-smart").pk,
+    "key": key.pk,
+    "public_id": key.public_id,
+    "token": token,
+    "limit": Limit.objects.get(name="demo-support a month").pk,
+    "price": Price.objects.first().pk,
+    "record": UsageRecord.objects.filter(attempts=2, outcome="answered").first().pk.hex,
+    "day": UsageDaily.objects.first().pk,
+}))
+"""
+
+CALLS = 2000
+
+Open = Callable[..., "Page"]
 
 
 class Site:
@@ -71,11 +100,23 @@ class Site:
             self.process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=log, stderr=log)
         self.url = self._wait()
 
-    def manage(self, *arguments: str) -> None:
-        """Run a management command."""
+        self.ids: dict[str, Any] = {}
+
+    def demo(self, calls: int = CALLS) -> None:
+        """Fill it with the demo, in which one of the people gets a password."""
+        self.manage("gateway_demo", "--calls", str(calls))
+        self.ids = json.loads(self.manage("shell", "--verbosity", "0", "-c", DEMO))
+
+    def path_of(self, page: PageLine) -> str:
+        """Fill in a page's path."""
+        return page.path.format(**self.ids)
+
+    def manage(self, *arguments: str) -> str:
+        """Run a management command; give what it prints."""
         command = [sys.executable, "manage.py", *arguments]
         done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+        return done.stdout
 
     def _wait(self) -> str:
         deadline = time.monotonic() + PATIENCE
@@ -115,35 +156,77 @@ def site(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """The site, for all walks."""
     site = Site(tmp_path_factory.mktemp("site"))
     yield site
+    end(site)
+
+
+@pytest.fixture(scope="module")
+def demo_site(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The site with the demo in it."""
+    site = Site(tmp_path_factory.mktemp("demo"))
+    site.demo()
+    yield site
+    end(site)
+
+
+def end(site: Site) -> None:
+    """Stop a site, which had nothing to complain about."""
     site.stop()
     log = site.log.read_text()
     assert "Traceback" not in log, log
 
 
 @pytest.fixture
-def open_page(browser: Browser, site: Site) -> Iterator[Open]:
-    """Open a page as somebody, in a look. Errors in a page's console fail the test."""
-    errors: list[str] = []
+def open_page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Open]:
+    """Open a page as somebody, in a look. Whatever goes wrong in a page, and what it asks another host for, fails the
+    test."""
+    complaints: list[str] = []
     contexts = []
 
-    def open_page(path: str, who: str, look: str = "light") -> Page:
+    def open_page(path: str, who: str, look: str = "light", at: Site | None = None) -> Page:
+        site = at or request.getfixturevalue("site")
         context = browser.new_context(base_url=site.url, **LOOKS[look])
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(PATIENCE * 1000)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("response", lambda answer: errors.append(answer.url) if answer.status >= 500 else None)
-        page.goto(f"/accounts/login/?next={path}")
-        page.get_by_label("Username").fill(who)
-        page.get_by_label("Password").fill(f"password-of-{who}")
-        page.get_by_role("button", name="Log in").click()
-        page.wait_for_url(f"**{path}")
+        listen(page, site, complaints)
+        log_in(page, who, path)
         return page
 
     yield open_page
     for context in contexts:
         context.close()
-    assert not errors
+    assert not complaints
+
+
+def listen(page: Page, site: Site, complaints: list[str]) -> None:
+    """Note what goes wrong in a page, and what it asks another host for."""
+
+    def note_request(asked: Request) -> None:
+        if not asked.url.startswith((site.url, "data:", "blob:")):
+            complaints.append(f"{page.url} asks for {asked.url}")
+
+    def note_response(answer: Response) -> None:
+        if answer.status >= 500:
+            complaints.append(f"{answer.url} answers {answer.status}")
+
+    def note_message(message: ConsoleMessage) -> None:
+        # Browsers ask for an icon by themselves; whether there is one is the site's own business.
+        if message.type == "error" and not message.location["url"].endswith("/favicon.ico"):
+            complaints.append(f"{page.url} says {message.text}")
+
+    page.on("pageerror", lambda error: complaints.append(f"{page.url} fails: {error}"))
+    page.on("request", note_request)
+    page.on("response", note_response)
+    page.on("console", note_message)
+
+
+def log_in(page: Page, who: str, path: str) -> None:
+    """Log in, and go on to a page."""
+    page.goto(f"/accounts/login/?next={path}")
+    page.get_by_label("Username").fill(who)
+    page.get_by_label("Password").fill(f"password-of-{who}")
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_url(f"**{path}")
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.browser.conftest import LOOKS, Site
+from tests.browser.conftest import Site
+from tests.browser.seed_calls import SEED
 from tests.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -147,6 +148,45 @@ def test_portal__from_a_key_to_its_end(site: Site, open_page: Open, shoot: Shoot
     wait_for_status(site, token, "echo/echo-1", 401)
 
 
+def test_explorer__from_the_list_to_what_was_said(site: Site, open_page: Open, shoot: Shoot, calls: None) -> None:
+    """On a phone, and under the strictest policy."""
+    page = open_page("/admin/ai_gateway/usagerecord/", "boss", "phone")
+    page.context.route("**/*", with_policy)
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if "Policy" in message.text else None)
+    page.goto("/admin/ai_gateway/usagerecord/")
+    shoot(page, "explorer-list")
+    page.get_by_text("Search by more").click()
+    page.get_by_label("Session").fill("walk")
+    page.get_by_label("Error code").fill("overloaded")
+    page.locator(".gateway-search-go").get_by_role("button").click()
+    page.wait_for_url("**session=walk**")
+    assert page.locator("#result_list tbody tr").count() == 1
+    page.goto("/admin/ai_gateway/usagerecord/?session=walk")
+    page.locator(".gateway-histogram svg a").first.click()
+    page.wait_for_url("**since=**")
+    assert page.locator("#result_list tbody tr").count() == 1
+
+    page.goto("/admin/ai_gateway/usagerecord/?q=req_of_the_walk")
+    page.locator("#result_list tbody th a").click()
+    page.get_by_role("heading", name="Where the time went").wait_for()
+    page.locator(".gateway-ids").get_by_role("button", name="Copy").first.click()
+    page.get_by_role("button", name="Copied").wait_for()
+    shoot(page, "explorer-record")
+    page.get_by_role("link", name="Read what was said").click()
+    page.get_by_text("<b>Is it</b> sunny?").first.wait_for()
+    page.get_by_text("It is.", exact=True).wait_for()
+    shoot(page, "explorer-recorded")
+    page.context.unroute_all(behavior="wait")
+    assert not complaints
+
+
+@pytest.fixture(scope="module")
+def calls(site: Site) -> None:
+    """Calls of the past."""
+    site.manage("shell", "--verbosity", "0", "-c", SEED)
+
+
 def test_portal__works_without_javascript(site: Site, browser: Any) -> None:
     context = browser.new_context(base_url=site.url, java_script_enabled=False)
     page = context.new_page()
@@ -187,16 +227,3 @@ def with_policy(route: Any) -> None:
     """Answer as the site does, with a policy on top."""
     answer = route.fetch(max_redirects=0)
     route.fulfill(response=answer, headers={**answer.headers, "content-security-policy": POLICY})
-
-
-@pytest.mark.parametrize("look", LOOKS)
-def test_pages__fit_the_screen(look: str, open_page: Open, shoot: Shoot) -> None:
-    page = open_page("/portal/", "ann", look)
-    for path in ("", "new/", "models/", "connect/"):
-        page.goto(f"/portal/{path}")
-        shoot(page, f"portal-{path.strip('/') or 'keys'}-{look}")
-    page = open_page("/admin/", "boss", look)
-    lists = ("provider/", "providercredential/", "route/", "virtualkey/")
-    for path in (*lists, *(f"{each}add/" for each in lists), "route/explain/"):
-        page.goto(f"/admin/ai_gateway/{path}")
-        shoot(page, f"admin-{path.strip('/').replace('/', '-')}-{look}")

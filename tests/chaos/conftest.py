@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 import time
 import urllib.request
@@ -91,18 +90,19 @@ def closed_port() -> Iterator[int]:
 
 @pytest.fixture
 def start_chaos(
-    upstream: Upstream, closed_port: int, site_database: databases.Database, tmp_path: Path
+    upstream: Upstream, closed_port: int, empty_database: databases.Database, tmp_path: Path
 ) -> Iterator[StartChaos]:
     """Start a gateway with all of these providers, routes over them, limits, prices and a ledger of its own."""
     started: list[GatewayProcess] = []
 
     def start(door: Door, **settings: Any) -> ChaosGateway:
-        path = tmp_path / f"db-{len(started)}.sqlite3"
-        shutil.copy(site_database["NAME"], path)
-        site = {"DATABASES": {"default": databases.sqlite(path)}, "ROOT_URLCONF": "tests.chaos.site_urls"}
+        folder = tmp_path / f"gateway-{len(started)}"
+        folder.mkdir()
+        database = databases.copy_of(empty_database, folder)
+        site = {"DATABASES": {"default": database}, "ROOT_URLCONF": "tests.chaos.site_urls"}
         chosen = {**chaos_settings(upstream.port, closed_port, upstream.listen_rudely()), **settings}
         started.append(GatewayProcess(door, chosen, tmp_path / f"gateway-{len(started)}.log", site=site))
-        return ChaosGateway(started[-1], LedgerReader(str(path)))
+        return ChaosGateway(started[-1], LedgerReader(database["NAME"]))
 
     yield start
     for process in started:

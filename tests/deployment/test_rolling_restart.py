@@ -26,7 +26,7 @@ PROXY = os.environ.get("GATEWAY_ROLLING_PROXY", "nginx")
 ROUNDS = int(os.environ.get("GATEWAY_ROLLING_ROUNDS", "1"))
 """How often both gateways are restarted. More takes longer, and finds more."""
 
-PAUSE = 0.01
+PAUSE = 0.05
 """Seconds between two calls of a caller: the processes that start need some of the machine, too."""
 
 EVENTS = [b'data: {"n": %d}\n\n' % number for number in range(20)]

@@ -14,7 +14,7 @@ import pytest
 from pytest_django import Settings
 
 from ai_gateway import ledger_store
-from ai_gateway.meter import Entry, new_id
+from ai_gateway.meter import NOT_COLUMNS, Entry, new_id
 from ai_gateway.models import UsageDaily, UsageRecord
 from ai_gateway.rollups import MEASURES, WHO, Days, roll_up, row_of
 from tests.ledger.made import DAY, NOON, made
@@ -33,11 +33,18 @@ FULL: dict[str, Any] = {
         "trail": [{"provider": "groq", "ms": 3}],
         "duration_ms": 1234,
     },
-    **{"first_byte_ms": 5, "first_token_ms": 6, "overhead_us": 70, "bytes_in": 2**40, "bytes_out": 2**41},
+    **{
+        "first_byte_ms": 5,
+        "first_token_ms": 6,
+        "overhead_us": 70,
+        "queued_ms": 7,
+        "bytes_in": 2**40,
+        "bytes_out": 2**41,
+    },
     **{"input_tokens": 11, "cache_read_tokens": 12, "cache_write_tokens": 13, "cache_write_1h_tokens": 14},
     **{"output_tokens": 15, "reasoning_tokens": 16, "input_audio_tokens": 17, "input_image_tokens": 18},
     **{"output_audio_tokens": 19, "output_image_tokens": 20, "units": {"images": 2.0}, "service_tier": "flex"},
-    **{"is_estimated": True, "cost_nanos": 2**62},
+    **{"is_estimated": True, "cost_nanos": 2**62, "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"},
 }
 
 
@@ -71,8 +78,9 @@ def _accounting_in_utc(settings: Settings) -> None:
 @pytest.mark.usefixtures("database")
 class TestColumns:
     def test_every_column_is_written_as_it_is_given(self) -> None:
-        assert set(FULL) == set(Entry.__struct_fields__)
-        ledger_store.write([Entry(**FULL)])
+        assert [*Entry.__struct_fields__[-2:]] == [*NOT_COLUMNS]
+        assert {*FULL, *NOT_COLUMNS} == set(Entry.__struct_fields__)
+        ledger_store.write([Entry(**FULL, parent_span_id="00f067aa0ba902b7", is_sampled=True)])
         moment = datetime.fromtimestamp(FULL["started_at"], UTC)
         assert UsageRecord.objects.values().get() == {**FULL, "id": uuid.UUID(FULL["id"]), "started_at": moment}
 
@@ -80,7 +88,9 @@ class TestColumns:
         entry = Entry(id=new_id(), request_id="r", started_at=NOON, outcome="refused")
         ledger_store.write([entry])
         found = UsageRecord.objects.values().get()
-        assert {**found, "id": found["id"].hex, "started_at": NOON} == msgspec.structs.asdict(entry)
+        assert {**found, "id": found["id"].hex, "started_at": NOON} == {
+            name: value for name, value in msgspec.structs.asdict(entry).items() if name not in NOT_COLUMNS
+        }
         assert UsageRecord.objects.filter(tags__isnull=True, metadata__isnull=True, units__isnull=True).exists()
 
     def test_a_key_may_come_as_text(self) -> None:

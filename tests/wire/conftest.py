@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -35,16 +34,19 @@ STRICT: dict[str, Any] = {
     "TRANSPORT": {"OPTIONS": {"max_connections": 4}},
     "METRICS_TOKEN": "token-for-metrics",
     "ROUTES": {"both": ["dead/a", "openai/b"]},
+    "PROBES": {"providers": ["probed"], "interval": 0.3},
 }
 
 
 @pytest.fixture
 def strict(start_gateway: StartGateway, upstream: Upstream) -> RawClient:
     """A caller of a gateway that takes little and waits for nothing long; one for all tests of what is too much or too
-    late. It knows a provider that is away, and one that waits for plain HTTP where TLS is due."""
+    late. It knows a provider that is away, one that is away and asked whether it is, and one that waits for plain HTTP
+    where TLS is due."""
     stored = {"allow_private": True, "api_key": "sk-x"}
     others = {
         "dead": {"BACKEND": "custom", "OPTIONS": {**stored, "base_url": "http://127.0.0.1:9/v1"}},
+        "probed": {"BACKEND": "custom", "OPTIONS": {**stored, "base_url": "http://127.0.0.1:9/v1"}},
         "no-tls": {"BACKEND": "custom", "OPTIONS": {**stored, "base_url": f"https://127.0.0.1:{upstream.port}/v1"}},
     }
     providers = {**default_settings(upstream)["PROVIDERS"], **others}
@@ -114,12 +116,12 @@ Share = Callable[..., ControlledGateway]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, site_database: databases.Database, tmp_path: Path) -> databases.Database:
+def database(request: pytest.FixtureRequest, empty_database: databases.Database, tmp_path: Path) -> databases.Database:
     """A database with tables: every test of the control plane runs with each kind."""
     if request.param == "postgresql":
         server: databases.PostgresServer = request.getfixturevalue("postgres_server")
         return server.database
-    return databases.sqlite(Path(shutil.copy(site_database["NAME"], tmp_path / "db.sqlite3")))
+    return databases.copy_of(empty_database, tmp_path)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand
 
 from ai_gateway import interchange
 from ai_gateway.management.commands.gateway_import import require_yaml
+from ai_gateway.management.progress import Progress
 
 
 class Command(BaseCommand):
@@ -20,9 +21,10 @@ class Command(BaseCommand):
         """Add the option."""
         parser.add_argument("--format", choices=("json", "yaml"), default="json")
 
-    def handle(self, *args: Any, format: str, **options: Any) -> None:
+    def handle(self, *args: Any, format: str, verbosity: int, **options: Any) -> None:
         """Run the command."""
-        document = interchange.export()
+        with Progress(self, verbosity=verbosity) as progress:
+            document = interchange.export(progress.over)
         if format == "yaml":
             self.stdout.write(require_yaml().safe_dump(document, sort_keys=False, allow_unicode=True), ending="")
         else:

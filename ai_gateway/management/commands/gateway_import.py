@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
 from ai_gateway import interchange, litellm
+from ai_gateway.management.progress import Progress
 
 
 class Command(BaseCommand):
@@ -34,8 +35,8 @@ class Command(BaseCommand):
             document, notes = done.document, done.notes
         before = interchange.export()
         try:
-            with transaction.atomic():
-                notes += interchange.read(document, prune=prune)
+            with Progress(self, verbosity=options["verbosity"]) as progress, transaction.atomic():
+                notes += interchange.read(document, prune=prune, watch=progress.over)
                 after = interchange.export()
                 transaction.set_rollback(dry_run)
         except interchange.InvalidDocument as error:

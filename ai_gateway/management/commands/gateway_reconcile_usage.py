@@ -12,6 +12,7 @@ from django.utils.dateparse import parse_date
 
 from ai_gateway import reconciliation
 from ai_gateway.conf import settings
+from ai_gateway.management.progress import Progress
 from ai_gateway.reconciliation import Busy, Drift, Pruned
 from ai_gateway.rollups import WHO, Days
 
@@ -26,27 +27,32 @@ class Command(BaseCommand):
         parser.add_argument("--since", help="the first day, for example 2030-01-31; default: the oldest with records")
         parser.add_argument("--fix", action="store_true", help="put right what differs; safe while calls are served")
 
-    def handle(self, *args: Any, since: str | None, fix: bool, **options: Any) -> None:
+    def handle(self, *args: Any, since: str | None, fix: bool, verbosity: int, **options: Any) -> None:
         """Run the command."""
         first = read_day(since) if since else None
         zone = Days(settings.TIME_ZONE)
         days = reconciliation.days_with_records(zone, first)
         compare = reconciliation.fix if fix else reconciliation.drifts
         wrong = busy = pruned = 0
-        for day in days:
-            try:
-                found = compare(day, zone)
-            except Pruned:
-                pruned += 1
-                self.stderr.write(f"{day} is left out: some of its records are pruned.")
-                continue
-            except Busy as error:
-                busy += 1
-                self.stderr.write(self.style.ERROR(f"{error}. Try again."))
-                continue
-            wrong += len(found)
-            for drift in found:
-                self.report(drift)
+        with Progress(self, verbosity=verbosity) as progress:
+            for day in progress.over(days, "days compared"):
+                try:
+                    found = compare(day, zone)
+                except Pruned:
+                    pruned += 1
+                    progress.hide()
+                    self.stderr.write(f"{day} is left out: some of its records are pruned.")
+                    continue
+                except Busy as error:
+                    busy += 1
+                    progress.hide()
+                    self.stderr.write(self.style.ERROR(f"{error}. Try again."))
+                    continue
+                wrong += len(found)
+                if found:
+                    progress.hide()
+                for drift in found:
+                    self.report(drift)
         state = "put right" if fix else "wrong"
         self.stdout.write(f"Days compared: {len(days) - busy - pruned}. Rows of rollups that were {state}: {wrong}.")
         if busy or (wrong and not fix):

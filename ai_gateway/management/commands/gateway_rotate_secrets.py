@@ -14,11 +14,12 @@ from typing import Any
 
 from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 
 from ai_gateway.crypto import CryptoError, Keyring, generate_key, key_id_of
 from ai_gateway.fields import EncryptedField, Sealed, context
 from ai_gateway.keyring import keyring
+from ai_gateway.management.progress import Progress
 
 BATCH = 500
 """Rows that are read at a time."""
@@ -34,7 +35,7 @@ class Command(BaseCommand):
         parser.add_argument("--generate", action="store_true", help="print a new encryption key, and do nothing else")
         parser.add_argument("--dry-run", action="store_true", help="count, and change nothing")
 
-    def handle(self, *args: Any, generate: bool, dry_run: bool, **options: Any) -> None:
+    def handle(self, *args: Any, generate: bool, dry_run: bool, verbosity: int, **options: Any) -> None:
         """Run the command."""
         if generate:
             self.stdout.write(generate_key())
@@ -45,7 +46,8 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         failed = 0
         for field in encrypted_fields():
-            done, current, failures = self.rotate(field, keys, dry_run=dry_run)
+            with Progress(self, verbosity=verbosity) as progress:
+                done, current, failures = self.rotate(field, keys, progress, dry_run=dry_run)
             failed += failures
             verb = "to be encrypted anew" if dry_run else "encrypted anew"
             name = f"{field.model._meta.label_lower}.{field.name}"
@@ -53,10 +55,14 @@ class Command(BaseCommand):
         if failed:
             sys.exit(1)
 
-    def rotate(self, field: EncryptedField, keys: Keyring, *, dry_run: bool) -> tuple[int, int, int]:
+    def rotate(
+        self, field: EncryptedField, keys: Keyring, progress: Progress, *, dry_run: bool
+    ) -> tuple[int, int, int]:
         """Encrypt the values of a field anew. Tells how many were, were not to be, and could not be."""
         done = current = failed = 0
+        progress.begin(f"{field.model._meta.label_lower}.{field.name}", encrypted(field).count())
         for row in rows(field):
+            progress.add()
             sealed: Sealed = getattr(row, field.attname)
             try:
                 if key_id_of(sealed.ciphertext) == keys.current:
@@ -66,6 +72,7 @@ class Command(BaseCommand):
                 fresh = Sealed(keys.encrypt(keys.decrypt(sealed.ciphertext, purpose), purpose))
             except (CryptoError, ValueError, TypeError, ImportError, OSError) as error:
                 failed += 1
+                progress.hide()
                 self.stderr.write(f"{row._meta.label_lower} {row.pk}: {error}")
                 continue
             # Only if it is still the same: what somebody entered in the meantime is newer, and stays.
@@ -83,10 +90,15 @@ def encrypted_fields() -> Iterator[EncryptedField]:
                 yield field
 
 
+def encrypted(field: EncryptedField) -> QuerySet[Model]:
+    """Give the rows that have a value."""
+    return field.model._default_manager.exclude(**{field.attname: ""})
+
+
 def rows(field: EncryptedField) -> Iterator[Model]:
     """Read the rows that have a value, a batch at a time, so that no transaction and no cursor stays open."""
     last: Any = None
-    found = field.model._default_manager.exclude(**{field.attname: ""}).order_by("pk")
+    found = encrypted(field).order_by("pk")
     while batch := list((found if last is None else found.filter(pk__gt=last))[:BATCH]):
         yield from batch
         last = batch[-1].pk

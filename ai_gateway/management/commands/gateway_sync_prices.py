@@ -14,6 +14,7 @@ from django.utils import timezone
 from ai_gateway import registry
 from ai_gateway.litellm_prices import LiteLLMPrices
 from ai_gateway.management.commands.gateway_import import load
+from ai_gateway.management.progress import Progress
 from ai_gateway.price_catalogue import INSTALL, GenAIPrices
 from ai_gateway.price_sync import CatalogueSource, Change, FileSource, Source, Sync, all_models, used_models
 
@@ -44,6 +45,7 @@ class Command(BaseCommand):
         all: bool,
         dry_run: bool,
         format: str,
+        verbosity: int,
         **options: Any,
     ) -> None:
         """Run the command."""
@@ -53,7 +55,8 @@ class Command(BaseCommand):
             raise CommandError(f"There is no provider {provider!r}.")
         source: Source = file_source(origin) if origin else CatalogueSource(installed_catalogue(), now)
         models = all_models(snapshot, source) if all else used_models(snapshot)
-        changes = Sync(source, snapshot, now).run(models, provider=alias, is_dry=dry_run)
+        with Progress(self, verbosity=verbosity) as progress:
+            changes = Sync(source, snapshot, now).run(models, provider=alias, is_dry=dry_run, watch=progress.over)
         if format == "json":
             self.stdout.write(json.dumps([as_json(change) for change in changes], indent=2))
         else:

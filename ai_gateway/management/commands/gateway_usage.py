@@ -11,6 +11,7 @@ from ai_gateway import exports, reports
 from ai_gateway.conf import settings
 from ai_gateway.crypto import public_id_of
 from ai_gateway.management.commands.gateway_key import find_group, find_user
+from ai_gateway.management.progress import Progress
 from ai_gateway.models import UsageDaily, UsageRecord, VirtualKey
 from ai_gateway.spans import EXAMPLES, Span, read_moment
 
@@ -69,13 +70,16 @@ class Command(BaseCommand):
             until = f" until {span.until}" if span.until else ""
             self.stdout.write(f"Since {span.since}{until}, {settings.TIME_ZONE}\n\n{reports.as_table(report)}")
 
-    def export(self, span: Span, filters: Any, *, format: str, **options: Any) -> None:
+    def export(self, span: Span, filters: Any, *, format: str, verbosity: int, **options: Any) -> None:
         """Print single calls."""
         rows = UsageRecord.objects.between(*span)
         for method, value in filters:
             rows = getattr(rows, method)(value)
-        for piece in exports.stream(rows, format):
-            self.stdout.write(piece, ending="")
+        # On a terminal that shows the calls, a bar would only be in their way.
+        quiet = 0 if self.stdout.isatty() else verbosity
+        with Progress(self, "calls written", rows.count, verbosity=quiet) as progress:
+            for piece in exports.stream(rows, format, progress.add):
+                self.stdout.write(piece, ending="")
 
     def find(self, name: str, text: str) -> Any:
         """Find what an option names. Raises CommandError."""

@@ -11,7 +11,9 @@ import os
 import secrets
 import socket
 import sys
+import tempfile
 from argparse import ArgumentParser
+from collections.abc import Iterator
 from typing import Any
 
 import django
@@ -33,6 +35,9 @@ from ai_gateway.registry import Snapshot
 APPLICATION = f"{__name__}:application"
 DEVELOPMENT_KEY = "AI_GATEWAY_DEVELOPMENT_KEY"
 """The variable by which this command hands a development key to its workers. It is in no file and ends with them."""
+
+METRICS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+"""The variable by which processes that share their metrics know where, for the package that collects them."""
 
 STARTUP_FAILURE = 3
 """uvicorn's exit status for an application that cannot be started."""
@@ -272,6 +277,21 @@ def curl_line(url: str, *, with_key: bool) -> str:
     return f"  curl {url}/v1/chat/completions{key} -H 'Content-Type: application/json' -d '{body}'"
 
 
+@contextlib.contextmanager
+def metrics_directory() -> Iterator[None]:
+    """Give the workers a directory to add up their metrics in, if metrics are collected and there is none yet; and
+    take it away at the end."""
+    if not settings.METRICS or METRICS_DIRECTORY in os.environ:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="ai-gateway-metrics-") as directory:
+        os.environ[METRICS_DIRECTORY] = directory
+        try:
+            yield
+        finally:
+            del os.environ[METRICS_DIRECTORY]
+
+
 def serve(*, host: str, port: int, workers: int, reload: bool, log_level: str | None) -> None:
     """Run uvicorn until it is told to stop."""
     import uvicorn
@@ -301,7 +321,8 @@ def serve(*, host: str, port: int, workers: int, reload: bool, log_level: str | 
         return
     config = uvicorn.Config(APPLICATION, **options)
     if workers > 1:
-        Supervisor(config, [config.bind_socket()], delay=settings.DRAIN_DELAY).run()
+        with metrics_directory():
+            Supervisor(config, [config.bind_socket()], delay=settings.DRAIN_DELAY).run()
         return
     server = Server(config)
     with contextlib.suppress(KeyboardInterrupt):  # Raised when everything is over, if that was what ended it.

@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('ai_gateway', '0009_live_calls'),
+        ('ai_gateway', '0011_playground'),
     ]
 
     operations = [

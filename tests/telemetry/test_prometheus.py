@@ -1,0 +1,105 @@
+"""Metrics for Prometheus, beside what a whole gateway shows: what there is at the moment, and several processes."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.test import override_settings
+from prometheus_client import REGISTRY
+
+from ai_gateway import breakers, overload
+from ai_gateway.allowances import LimitRule
+from ai_gateway.breakers import BreakerPolicy
+from ai_gateway.bulkheads import Bulkhead
+from ai_gateway.calls import Target
+from ai_gateway.telemetry import prometheus
+from ai_gateway.transports import Connections
+from ai_gateway.transports.pooled import PooledTransport
+from tests.factories import run
+from tests.gateway_process import ROOT
+from tests.ledger.entries import entry
+
+
+@pytest.fixture(autouse=True)
+def routes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv(prometheus.DIRECTORY, raising=False)
+    with override_settings(AI_GATEWAY={"ROUTES": {"fast": ["openai/of-the-route", "openai/mirrored"]}}):
+        yield
+
+
+def value(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+def test_what_there_is_at_the_moment_is_looked_at_when_somebody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, provider = Bulkhead(), Bulkhead()
+    calls.taken, calls.waiting, calls.refused, provider.taken = 3, 2, 4, 5
+    monkeypatch.setattr(overload, "calls", calls)
+    monkeypatch.setitem(overload.at_providers, "openai", provider)
+    before = value("ai_gateway_calls_turned_away_total")
+    for _ in range(2):
+        prometheus.sampler.look()
+    assert value("ai_gateway_calls_in_flight") == 3
+    assert value("ai_gateway_calls_waiting") == 2
+    assert value("ai_gateway_calls_turned_away_total") >= before
+    assert value("ai_gateway_provider_calls_in_flight", provider="openai") == 5
+
+
+def test_a_breaker_that_has_closed_is_told_to_be_closed() -> None:
+    target, labels = Target("openai", "of-the-route"), {"provider": "openai", "model": "of-the-route"}
+    breakers.note(target, BreakerPolicy(consecutive=1), is_good=False)
+    breakers.note(Target("openai", "made-up"), BreakerPolicy(consecutive=1), is_good=False)
+    prometheus.sampler.look()
+    assert value("ai_gateway_breaker_state", **labels) == prometheus.STATES["open"]
+    assert value("ai_gateway_breaker_state", provider="openai", model="other") == prometheus.STATES["open"]
+    breakers.forget()
+    prometheus.sampler.look()
+    assert value("ai_gateway_breaker_state", **labels) == 0
+
+
+def test_copies_of_calls_cost_but_are_nobodys_requests() -> None:
+    labels = {"provider": "openai", "model": "mirrored"}
+    prometheus.hear(
+        entry(provider="openai", served_model="mirrored", is_mirror=True, output_tokens=7, cost_nanos=10**9)
+    )
+    assert value("ai_gateway_mirrored_requests_total", **labels) == 1
+    assert value("ai_gateway_request_duration_seconds_count", **labels) == 0
+    assert value("ai_gateway_tokens_total", **labels, bucket="output") == 7
+    assert value("ai_gateway_cost_dollars_total", **labels) == 1
+
+
+def test_a_limit_that_refuses_is_counted_by_its_name() -> None:
+    before = value("ai_gateway_limits_reached_total", limit="each key")
+    rule = LimitRule(id="1", name="each key", scope="key", measure="requests", window="minute", amount=60)
+    prometheus.hear_limit(rule)
+    assert value("ai_gateway_limits_reached_total", limit="each key") == before + 1
+
+
+def test_connections_are_counted_over_all_pools() -> None:
+    async def main() -> Connections | None:
+        transport = PooledTransport()
+        try:
+            return transport.connections()
+        finally:
+            await transport.aclose()
+
+    assert run(main()) == Connections(0, 0, 0)
+
+
+def test_processes_that_are_gone_are_found(tmp_path: Path) -> None:
+    gone = 2**22 + 1  # More than any process id of Linux.
+    for pid in (os.getpid(), gone):
+        (tmp_path / f"gauge_livesum_{pid}.db").write_bytes(b"")
+        (tmp_path / f"counter_{pid}.db").write_bytes(b"")
+    assert [*prometheus.dead(tmp_path)] == [gone]
+
+
+def test_every_metric_is_documented() -> None:
+    page = (ROOT / "docs" / "telemetry.md").read_text(encoding="utf-8")
+    ours = {family.name for family in REGISTRY.collect() if family.name.startswith("ai_gateway_")}
+    documented = {name.removesuffix("_total") for name in re.findall(r"`(ai_gateway_\w+)", page)}
+    assert ours == documented
