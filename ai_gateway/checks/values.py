@@ -9,6 +9,7 @@ from ipaddress import ip_network
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from ai_gateway.alerts.base import KINDS
 from ai_gateway.breakers import BreakerPolicy
 from ai_gateway.bulkheads import Queue
 from ai_gateway.calls import UNLIMITED, Timeouts
@@ -216,6 +217,34 @@ def is_peers(value: Any) -> bool:
 
 
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+
+
+def is_alerts(value: Any) -> bool:
+    """Whether it says who is told, and maybe of what and how often."""
+    return (
+        isinstance(value, Mapping)
+        and set(value) <= {"email", "webhooks", "events", "every"}
+        and is_list(value.get("email", []), lambda entry: is_text(entry) and "@" in entry)
+        and is_list(value.get("webhooks", []), is_webhook)
+        and is_list(value.get("events", []), lambda entry: entry in KINDS)
+        and is_positive(value.get("every", 1))
+    )
+
+
+def is_webhook(value: Any) -> bool:
+    """Whether it says where a webhook is, and maybe with which secret it is signed."""
+    return (
+        isinstance(value, Mapping)
+        and set(value) <= {"url", "secret"}
+        and is_text(value.get("url"))
+        and value["url"].startswith(("https://", "http://"))
+        and is_text(value.get("secret", "-"))
+    )
+
+
+def is_list(value: Any, accepts: Callable[[Any], bool]) -> bool:
+    """Whether it is a list or tuple of acceptable values."""
+    return isinstance(value, list | tuple) and all(accepts(each) for each in value)
 
 
 def is_time_zone(value: Any) -> bool:
