@@ -173,17 +173,17 @@ class Calls:
 
     def _send(self, entry: Entry, key: Key, models: list[Model]) -> None:
         """Ask one model after the other, until one answers."""
-        entry.overhead_us = round(self._around(620, 0.35))
+        own_us = round(self._around(620, 0.35))
         waited = 0
         trail: list[dict[str, Any]] = []
         for model in models:
             entry.attempts += 1
             entry.provider, entry.served_model = model.provider, model.name
+            entry.overhead_us = own_us + waited * 1000
             failed = self._fail(model, entry.started_at)
             if failed is None:
                 self._answer(entry, key, model, waited)
                 break
-            waited += failed.milliseconds
             trail.append(
                 {
                     "provider": model.provider,
@@ -191,8 +191,10 @@ class Calls:
                     "status": failed.status,
                     "error": failed.code,
                     "ms": failed.milliseconds,
+                    "at": waited,
                 }
             )
+            waited += failed.milliseconds
             self._give_up(entry, failed, waited)
         if trail:
             entry.trail = trail

@@ -61,8 +61,9 @@ ada.set_password("password-of-demo-ada")
 ada.save()
 Group.objects.get(name="demo-platform").permissions.add(Permission.objects.get(codename="issue_own_keys"))
 key = VirtualKey.objects.get(user=ada)
-token = key.issue()
-key.save()
+caller = VirtualKey.objects.get(name="notebook")
+token = caller.issue()
+caller.save()
 print(json.dumps({
     "provider": Provider.objects.get(alias="demo-anthropic").pk,
     "route": Route.objects.get(name="demo-smart").pk,
@@ -71,7 +72,7 @@ print(json.dumps({
     "token": token,
     "limit": Limit.objects.get(name="demo-support a month").pk,
     "price": Price.objects.first().pk,
-    "record": UsageRecord.objects.filter(attempts=2, outcome="answered").first().pk.hex,
+    "record": UsageRecord.objects.filter(attempts=2, outcome="answered", session__gt="").first().pk.hex,
     "day": UsageDaily.objects.first().pk,
 }))
 """
