@@ -59,8 +59,8 @@ def _close(meter: Meter, snapshot: Snapshot) -> Entry | None:
 
 
 def close_piece(meter: Meter, snapshot: Snapshot, characters: int) -> TokenUsage:
-    """End the measure of an answer that died and is to be gone on with behind so many characters. Its attempt was
-    written into the trail as the last one. Gives what it used."""
+    """End the measure of an answer that is not the last, because it died behind so many characters or said nothing.
+    Its attempt was written into the trail as the last one. Gives what it used."""
     consumption = meter.consumption = _consumption(meter)
     cost = cost_of(meter, snapshot)
     tokens = consumption.tokens if consumption is not None else NOTHING
@@ -85,8 +85,9 @@ def told(tokens: TokenUsage, cost: int | None) -> dict[str, Any]:
 def _with_pieces(meter: Meter, last: Consumption | None, cost: int | None) -> tuple[Consumption, int | None]:
     """Add to what the last answer used what those used that died before it, and note it in the trail. Limits of the
     last target count its own part."""
-    first = meter.pieces[0]
-    meter.sent_at, meter.first_byte_at, meter.first_token_at = first[2:]
+    first = next((piece for piece in meter.pieces if piece.first_token_at is not None), None)
+    if first is not None:
+        meter.sent_at, meter.first_byte_at, meter.first_token_at = first[2:]
     if last is None:
         cost = 0  # Nobody went on.
     elif meter.target is not None:

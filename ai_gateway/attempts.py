@@ -48,6 +48,9 @@ logger = logging.getLogger("ai_gateway")
 async def ask(meter: Meter, targets: Sequence[Target], snapshot: Snapshot, transport: Transport) -> Reply:
     """Ask the targets until one answers well. Gives the last answer, or raises the last GatewayError, if none does."""
     order = breakers.ordered(targets)
+    if order[0] is not targets[0]:
+        for target in targets[: targets.index(order[0])]:
+            meter.leave_out(target, "breaker", f"its breaker is {breakers.state_of(target)}")
     if meter.caller.credential is not None:
         # A caller's own credential is for one provider, and no other gets to see it.
         order = [target for target in order if target.provider == order[0].provider]
@@ -110,7 +113,7 @@ async def try_target(
         if attempt.is_probe:
             breakers.end_probe(target)  # The caller left: that says nothing of the target.
         raise
-    refused = failures.of_reply(reply)
+    refused = failures.PROMPT_REFUSED if attempt.is_refused else failures.of_reply(reply)
     if refused is None:
         breakers.note(target, snapshot.breakers, is_good=True)
         return Result(reply, None, None)
@@ -130,7 +133,8 @@ def note_failure(attempt: Attempt, failure: Failure, what: str) -> None:
     if failure.is_fault:
         health.note(target.provider, failure.status, failure.code or "error")
         logger.warning("%s: %s: %s", attempt.call.request_id, target.provider, what)
-        breakers.note(target, attempt.snapshot.breakers, is_good=False)
+        is_out_of_reach = failure.phase is Phase.NOT_SENT
+        breakers.note(target, attempt.snapshot.breakers, is_good=False, is_out_of_reach=is_out_of_reach)
     elif attempt.is_probe:
         breakers.end_probe(target)
     is_for_all = attempt.credential is None and attempt.caller.credential is None
@@ -200,10 +204,13 @@ async def _exchange(attempt: Attempt, hop: Hop, send: Send, request: UpstreamReq
     return reply
 
 
-async def leave(meter: Meter, result: Result) -> None:
+async def leave(meter: Meter, result: Result, snapshot: Snapshot) -> None:
     """Let go of a failed attempt."""
     if result.reply is not None:
         await result.reply.aclose()
+    if result.failure is not None and result.failure.is_paid:
+        accounting.close_piece(meter, snapshot, 0)
+        return
     meter.consumption = meter.listener = None
     meter.sent_at = meter.first_byte_at = meter.response = None
     meter.finish_within = 0.0
@@ -238,7 +245,7 @@ class Pursuit:
             following = await self._following(target, result.failure)
             if following is None or not self._has_time(following) or not budget.allows(self._policy):
                 return self._told(result)
-            await leave(self._meter, result)
+            await leave(self._meter, result, self._snapshot)
             target = following
             self._number += 1
             budget.repetitions += 1

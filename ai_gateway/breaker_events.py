@@ -16,7 +16,6 @@ from django.utils.timezone import get_default_timezone, make_naive
 
 from ai_gateway.breakers import CLOSED, OPENED
 from ai_gateway.calls import Target
-from ai_gateway.ledger_store import database
 from ai_gateway.models import BreakerEvent
 from ai_gateway.models.usage import NAME
 from ai_gateway.signals import breaker_closed, breaker_opened
@@ -44,7 +43,7 @@ def write(signal: Signal, target: Target, reason: str, seconds: float, at: float
         seconds=seconds,
     )
     try:
-        event.save(using=database(), force_insert=True)
+        event.save(force_insert=True)
     except Error as error:
         # Nobody's call depends on it, and the log has it too.
         logger.warning("That the breaker of %s was %s is not written down: %s", target.provider, event.event, error)

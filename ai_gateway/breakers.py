@@ -7,12 +7,15 @@ breaker closes, else it opens again. A provider that asks to be left alone for s
 Nobody is ever ejected: a target whose breaker is open is asked after all others, so the last one that is left is asked
 in any case. What is known is in the memory of this process, and forgotten with it. What happens is told to `listeners`,
 so that other processes may hear of it (`gossip.py`), and what they tell is taken over without being told again.
+
+Whether a provider can be reached at all is learned from the calls, and where somebody asks providers on purpose
+(`prober.py`), from that, too.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -108,6 +111,8 @@ class Breaker:
     rests_until: float = 0.0
     """Until when the provider wants to be left alone."""
     is_probing: bool = False
+    is_out_of_reach: bool = False
+    """Whether it was the provider as a whole that failed last, and not this target of it."""
     recent: Recent = field(default_factory=Recent)
     reason: str = ""
     """Why it opened, or rests."""
@@ -122,9 +127,10 @@ class Breaker:
             return "closed"
         return "open" if now < self.open_until or self.is_probing else "half-open"
 
-    def fail(self, now: float, policy: BreakerPolicy) -> bool:
+    def fail(self, now: float, policy: BreakerPolicy, *, is_out_of_reach: bool = False) -> bool:
         """Note a failure. Tells whether the breaker opened by it."""
         self.consecutive += 1
+        self.is_out_of_reach = is_out_of_reach
         self.recent.add(now, policy.window, is_good=False)
         reason = self._reason_to_open(policy)
         if not reason:
@@ -150,7 +156,7 @@ class Breaker:
         """Begin anew, but for the rest that the provider asked for."""
         self.consecutive = self.opened = 0
         self.open_until = 0.0
-        self.is_probing = False
+        self.is_probing = self.is_out_of_reach = False
         self.recent = Recent()
         self.reason = self.heard_from = ""
 
@@ -171,8 +177,8 @@ listeners: list[Callable[[Event], None]] = []
 _breakers: dict[Target, Breaker] = {}
 
 
-def note(target: Target, policy: BreakerPolicy, *, is_good: bool) -> None:
-    """Note how a target did."""
+def note(target: Target, policy: BreakerPolicy, *, is_good: bool, is_out_of_reach: bool = False) -> None:
+    """Note how a target did, and of a failure whether it was its provider as a whole that failed."""
     breaker = _breakers.get(target)
     now = time.monotonic()
     if is_good:
@@ -180,8 +186,24 @@ def note(target: Target, policy: BreakerPolicy, *, is_good: bool) -> None:
             _tell(target, CLOSED, "a call did well")
         return
     breaker = _of(target)
-    if breaker.fail(now, policy):
+    if breaker.fail(now, policy, is_out_of_reach=is_out_of_reach):
         _tell(target, OPENED, breaker.reason, breaker.open_until - now)
+
+
+def note_out_of_reach(provider: str, targets: Iterable[Target], policy: BreakerPolicy) -> None:
+    """Note that a provider cannot be reached, for these targets of it and those that are known."""
+    known = [target for target in list(_breakers) if target.provider == provider]
+    for target in dict.fromkeys((*targets, *known)):
+        note(target, policy, is_good=False, is_out_of_reach=True)
+
+
+def note_within_reach(provider: str) -> None:
+    """Note that a provider can be reached. Where a breaker is open because it could not, the next call finds out
+    whether more than that is well. Targets that failed by answers of their own wait on."""
+    now = time.monotonic()
+    for target, breaker in list(_breakers.items()):
+        if target.provider == provider and breaker.is_out_of_reach:
+            breaker.open_until = min(breaker.open_until, now)
 
 
 def begin(target: Target) -> bool:
@@ -216,8 +238,13 @@ def rest(target: Target, seconds: float, policy: BreakerPolicy) -> None:
 
 def is_open(target: Target) -> bool:
     """Whether a target's breaker is open now."""
+    return state_of(target) == "open"
+
+
+def state_of(target: Target) -> str:
+    """Tell how a target's breaker stands now."""
     breaker = _breakers.get(target)
-    return breaker is not None and breaker.state(time.monotonic()) == "open"
+    return "closed" if breaker is None else breaker.state(time.monotonic())
 
 
 def _of(target: Target) -> Breaker:
@@ -238,7 +265,7 @@ def ordered(targets: Sequence[Target]) -> Sequence[Target]:
     unwell: list[Target] = []
     for target in targets:
         breaker = _breakers.get(target)
-        state = breaker.state(now) if breaker is not None else "closed"
+        state = "closed" if breaker is None else breaker.state(now)
         (well if state in ("closed", "half-open") else unwell).append(target)
     return [*well, *unwell]
 

@@ -41,10 +41,15 @@ def read_conditions(entry: object) -> Conditions:
     if unknown:
         raise ValueError(f"There is no condition {unknown[0]!r}. Known are: {', '.join(READERS)}.")
     found = tuple(READERS[name](name, value) for name, value in entry.items())
-    least, most = entry.get("min_input_tokens", 0), entry.get("max_input_tokens")
-    if most is not None and least > most:
-        raise ValueError("min_input_tokens is above max_input_tokens, so no call is ever between them.")
+    for name in BETWEEN:
+        least, most = entry.get(f"min_{name}", 0), entry.get(f"max_{name}")
+        if most is not None and least > most:
+            raise ValueError(f"min_{name} is above max_{name}, so no call is ever between them.")
     return found
+
+
+BETWEEN = ("input_tokens", "budget_left")
+"""What may have a least and a most."""
 
 
 WORDS = {"images": "images", "files": "files", "audio": "audio", "tools": "tools", "json_schema": "a JSON Schema"}
@@ -71,6 +76,16 @@ def _read_least(name: str, value: object) -> Condition:
 def _read_most(name: str, value: object) -> Condition:
     most = _count(name, value)
     return Condition(lambda facts: facts.input_tokens <= most, f"an input of {most} tokens or less")
+
+
+def _read_least_left(name: str, value: object) -> Condition:
+    least = _percent(name, value)
+    return Condition(lambda facts: facts.budget_left >= least, f"a key with {least:g} % or more left of its budgets")
+
+
+def _read_most_left(name: str, value: object) -> Condition:
+    most = _percent(name, value)
+    return Condition(lambda facts: facts.budget_left <= most, f"a key with {most:g} % or less left of a budget")
 
 
 def _read_headers(name: str, value: object) -> Condition:
@@ -119,6 +134,12 @@ def _count(name: str, value: object) -> int:
     return value
 
 
+def _percent(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:
+        raise ValueError(f"{name} is in percent, from 0 to 100.")
+    return value
+
+
 def _patterns(name: str, value: object) -> Sequence[str]:
     """Read a pattern or a list of them, one of which must fit."""
     patterns = [value] if isinstance(value, str) else value
@@ -132,6 +153,8 @@ READERS: Mapping[str, Callable[[str, object], Condition]] = {
     "stream": _read_stream,
     "min_input_tokens": _read_least,
     "max_input_tokens": _read_most,
+    "min_budget_left": _read_least_left,
+    "max_budget_left": _read_most_left,
     "headers": _read_headers,
     "key_tags": _read_tags,
     "endpoints": _read_endpoints,

@@ -167,6 +167,12 @@ class Settings:
         return BreakerPolicy.read(self._get("BREAKERS", {}))
 
     @property
+    def PROBES(self) -> Mapping[str, Any]:
+        """Which providers are asked for their models now and then, to know whether they are there: `{"providers":
+        ["openai"], "interval": 30, "timeout": 5}`, the latter in seconds. None by default."""
+        return self._get("PROBES", {})  # type: ignore[no-any-return]
+
+    @property
     def TIME_ZONE(self) -> str:
         """The time zone of accounting: in which days, weeks and months begin for reports and budgets."""
         return self._get("TIME_ZONE", "") or django_settings.TIME_ZONE or "UTC"

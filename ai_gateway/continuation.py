@@ -99,7 +99,7 @@ class Succession:
                 budget.repetitions -= 1
             if result.failure is None:
                 return result.reply
-            await attempts.leave(self.meter, result)
+            await attempts.leave(self.meter, result, self.snapshot)
             self._asked.append(target)
             if result.failure.phase is Phase.AMBIGUOUS and not self.snapshot.retries.ambiguous:
                 return None

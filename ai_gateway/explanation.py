@@ -1,6 +1,7 @@
 """Where would a call go, and why? The decisions of a call, taken as a call takes them, with nothing sent.
 
-For people: `gateway_explain` prints one, and the admin shows it.
+For people: `gateway_explain` prints one, and the admin shows it. How well targets are is known to the processes that
+serve calls, so the command knows nothing of it, and the admin what its own process knows.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
-from ai_gateway import access, fallbacks, intake, keys, routing, suitability
+from ai_gateway import access, breakers, fallbacks, intake, keys, routing, suitability
 from ai_gateway.bodies import read_routing
 from ai_gateway.calls import Arrival, Call, Caller, Headers, IncomingBody, Target
 from ai_gateway.errors import GatewayError
@@ -24,11 +25,13 @@ EMPTY = b"{}"
 
 @dataclass(frozen=True, slots=True)
 class TargetFinding:
-    """One target, and what stands in its way. One that is left out has no address."""
+    """One target, and what stands in its way; or how it stands if it is asked last. One that is left out has no
+    address."""
 
     target: Target
     url: str
     problem: str | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +69,20 @@ def explain(
     except GatewayError as error:
         return Explanation(reason, targets, error=f"{error.status} {error.code}: {error.message}")
     asked = suitability.able(found, facts, snapshot)
-    unable = [TargetFinding(each, "", _lack(each, facts, snapshot)) for each in found if each not in asked]
-    return Explanation(reason, [*(_look_at(call, caller, each, snapshot) for each in asked), *unable, *targets])
+    unable = [_left_out(route, each, facts, snapshot) for each in found if each not in asked]
+    order = breakers.ordered(asked)
+    return Explanation(reason, [*(_look_at(call, caller, each, snapshot) for each in order), *unable, *targets])
 
 
 def _unfit(route: str, targets: Sequence[Target], facts: Facts, snapshot: Snapshot) -> list[TargetFinding]:
     """Find the targets whose conditions do not hold."""
-    wanted = [(target, suitability.what_it_wants(route, target, facts, snapshot)) for target in targets]
-    return [TargetFinding(target, "", f"left out: it wants {what}") for target, what in wanted if what is not None]
+    unfit = [target for target in targets if suitability.what_it_wants(route, target, facts, snapshot) is not None]
+    return [_left_out(route, target, facts, snapshot) for target in unfit]
 
 
-def _lack(target: Target, facts: Facts, snapshot: Snapshot) -> str:
-    return f"left out: its model lacks {suitability.lack(suitability.capabilities_of(target, snapshot), facts)}"
+def _left_out(route: str, target: Target, facts: Facts, snapshot: Snapshot) -> TargetFinding:
+    _, why = suitability.why_not(route, target, facts, snapshot)
+    return TargetFinding(target, "", f"left out: {why}")
 
 
 class NoBody(IncomingBody):
@@ -155,5 +160,6 @@ def _look_at(call: Call, caller: Caller, target: Target, snapshot: Snapshot) -> 
         request = provider.build(call, caller, None)
     except GatewayError as error:
         return TargetFinding(target, provider.base_url, f"{error.status} {error.code}: {error.message}")
-    origin = request.origin
-    return TargetFinding(target, f"{origin.scheme}://{origin.host_header.decode()}{request.target.decode()}")
+    origin, state = request.origin, breakers.state_of(target)
+    note = f"last, because its breaker is {state}" if state in ("open", "resting") else ""
+    return TargetFinding(target, f"{origin.scheme}://{origin.host_header.decode()}{request.target.decode()}", note=note)

@@ -1,4 +1,5 @@
-"""What does a call ask for? The facts that routes look at: its media, its tools, the form of its answer, its length.
+"""What does a call ask for? The facts that routes look at: its media, its tools, the form of its answer, its length,
+and what its caller may still spend.
 
 Most calls are never looked at. One that is has its body decoded once, and walked over in the caller's own format: no
 list is looked at but those of turns, their parts, and what the results of tools consist of.
@@ -11,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from ai_gateway import balances
 from ai_gateway.calls import Call, Caller
 from ai_gateway.estimates import likely_input_tokens
 from ai_gateway.protocols.jsontext import loads
@@ -64,6 +66,11 @@ class Facts:
         if self._asked is None:
             self._asked = read_asked(self.call.body)
         return self._asked
+
+    @property
+    def budget_left(self) -> float:
+        """How many percent are left of its caller's budgets, as far as this process has heard."""
+        return balances.left(self.caller)
 
     @property
     def input_tokens(self) -> int:

@@ -57,12 +57,17 @@ class Failure(NamedTuple):
     """Whether it tells something about the health of the provider."""
     is_of_credential: bool = False
     """Whether another credential of the same provider may do."""
+    is_paid: bool = False
+    """Whether it is an answer all the same, and charged for as one."""
 
 
 OVERLOADED = frozenset((408, 425, 429, 498, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529))
 """Statuses by which providers say that they did not do the work, and that somebody may try again."""
 
 UNSUITABLE_CODES = frozenset(("context_length_exceeded", "content_policy_violation", "model_not_found"))
+
+PROMPT_REFUSED = Failure(Phase.UNSUITABLE, 200, "content_policy_violation", is_paid=True)
+"""An answer without a word, because the prompt is against the provider's policy."""
 
 OF_CREDENTIAL = frozenset((401, 402, 403, 429))
 
@@ -85,7 +90,7 @@ def of_error(error: GatewayError) -> Failure:
     if isinstance(error, UpstreamRefusedCredential):
         return Failure(Phase.REFUSED, 401, error.code, after, is_of_credential=True)
     if isinstance(error, ProviderError):
-        return _of_status(error.status, error.code, after)
+        return of_status(error.status, error.code, after)
     if isinstance(error, UpstreamRedirect):
         return Failure(Phase.REFUSED, error.status, error.code, is_fault=True)
     if isinstance(error, UpstreamError):
@@ -102,7 +107,7 @@ def of_reply(reply: Reply) -> Failure | None:
     words = " ".join(str(value) for value in (error.get("type"), error.get("code"), message_of(error)) if value)
     given = error.get("code")
     code = code_of_words(words) or (given if isinstance(given, str) else None)
-    return _of_status(reply.status, code, retry_after(headers, error))
+    return of_status(reply.status, code, retry_after(headers, error))
 
 
 def _error_in(reply: Reply) -> dict[str, object]:
@@ -114,7 +119,8 @@ def _error_in(reply: Reply) -> dict[str, object]:
         return {}
 
 
-def _of_status(status: int, code: str | None, after: float | None) -> Failure:
+def of_status(status: int, code: str | None = None, after: float | None = None) -> Failure:
+    """Judge an answer by its status and code, which say that it is none."""
     is_of_credential = status in OF_CREDENTIAL
     if code in UNSUITABLE_CODES or status == 404:
         return Failure(Phase.UNSUITABLE, status, code)

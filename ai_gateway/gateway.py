@@ -210,12 +210,24 @@ def _timed(reply: Reply, meter: Meter) -> Reply:
 
 def _chosen(meter: Meter, call: Call, targets: Sequence[Target], snapshot: Snapshot) -> Sequence[Target]:
     """Leave out the targets that are not for such a call, and add those that it names itself or is drawn for."""
-    targets = suitability.meeting(meter.route, targets, meter.facts, snapshot)
+    there = suitability.meeting(meter.route, targets, meter.facts, snapshot)
+    _note_left_out(meter, targets, there, snapshot)
+    targets = there
     if fallbacks.are_named(call):
         meter.call, names = fallbacks.taken_from(call, meter.caller, targets, meter.route, snapshot)
         targets = fallbacks.targets_of(names, meter.call, meter.caller, targets, snapshot)
     targets = experiments.take_part(meter, targets, snapshot)
-    return suitability.able(targets, meter.facts, snapshot)
+    able = suitability.able(targets, meter.facts, snapshot)
+    _note_left_out(meter, targets, able, snapshot)
+    return able
+
+
+def _note_left_out(meter: Meter, targets: Sequence[Target], left: Sequence[Target], snapshot: Snapshot) -> None:
+    """Write into the trail why targets were left out, if any were."""
+    if len(left) < len(targets):
+        for target in targets:
+            if target not in left:
+                meter.leave_out(target, *suitability.why_not(meter.route, target, meter.facts, snapshot))
 
 
 def failure(arrival: Arrival) -> InternalError:

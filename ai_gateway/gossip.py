@@ -241,15 +241,18 @@ def _target(body: dict[str, Any]) -> Target:
 
 
 def _name(body: dict[str, Any], key: str) -> str:
-    return _checked(body[key], str, lambda value: len(value) <= LONGEST_NAME)
+    found: str = _checked(body[key], str, lambda value: len(value) <= LONGEST_NAME)
+    return found
 
 
 def _count(body: dict[str, Any], key: str) -> int:
-    return _checked(body[key], int, lambda value: 0 <= value <= MOST_FAILURES)
+    found: int = _checked(body[key], int, lambda value: 0 <= value <= MOST_FAILURES)
+    return found
 
 
 def _seconds(body: dict[str, Any], key: str) -> float:
-    return _checked(body[key], int | float, lambda value: isfinite(value) and value >= 0)
+    found: float = _checked(body[key], int | float, lambda value: isfinite(value) and value >= 0)
+    return found
 
 
 def _checked(value: Any, kind: Any, is_right: Callable[[Any], bool]) -> Any:

@@ -1,7 +1,7 @@
 """Is the gateway alive, is it ready, and how did the providers do last? None of it asks a provider anything.
 
-Outcomes are remembered passively, one per provider, by this process: a check that spends tokens is a cost, and one that
-does not tells little.
+Outcomes are remembered, one per provider, by this process: of the calls, and where somebody asks providers on purpose
+(`prober.py`), of that, too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 from asgiref.sync import sync_to_async
 from django.db import Error, connection
 
-from ai_gateway import __version__, breakers, cooldowns, overload, registry
+from ai_gateway import __version__, breakers, cooldowns, overload, peers, registry
 from ai_gateway.bulkheads import Bulkhead
 from ai_gateway.calls import Headers, Reply
 
@@ -29,12 +29,14 @@ PATIENCE = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a provider's last answer was: its status, the gateway's error code if it failed, and when (Unix time)."""
+    """How a provider's last answer was: its status, the gateway's error code if it failed, when (Unix time), and
+    whether it was asked on purpose and not by a call."""
 
     ok: bool
     status: int
     error: str | None
     at: float
+    probed: bool = False
 
 
 _outcomes: dict[str, Outcome] = {}
@@ -43,14 +45,14 @@ _is_draining = False
 _has_stopped = False
 
 
-def note(provider: str, status: int, error: str | None = None) -> None:
+def note(provider: str, status: int, error: str | None = None, *, probed: bool = False) -> None:
     """Remember how a provider answered. A caller's mistake (4xx) still shows that the provider works; a 429 does
     not."""
     ok = error is None and (status < 500 and status != 429)
     last = _outcomes.get(provider)
     now = time.time()
     if last is None or last.ok != ok or not ok or now - last.at >= 1.0:
-        _outcomes[provider] = Outcome(ok, status, error, round(now, 3))
+        _outcomes[provider] = Outcome(ok, status, error, round(now, 3), probed)
 
 
 def start_draining() -> None:
@@ -135,8 +137,8 @@ def _database_answers() -> bool:
 
 
 def providers(request_id: str) -> Reply:
-    """Answer `/health/providers`: the providers that are configured or were called, with their last outcome, and how
-    many calls are under way."""
+    """Answer `/health/providers`: the providers that are configured or were called, with their last outcome, how many
+    calls are under way, and which other processes were heard. What these found out says so by `heard_from`."""
     snapshot = registry.snapshot()
     names = sorted({*snapshot.configured, *snapshot.broken, *_outcomes})
     findings = breakers.findings()
@@ -153,7 +155,17 @@ def providers(request_id: str) -> Reply:
     for name, bulkhead in overload.at_providers.items():
         if name in body:
             body[name]["calls"] = _counts(bulkhead)
-    return _json(200, msgspec.json.encode({"calls": _counts(overload.calls), "providers": body}), request_id)
+    found = {"calls": _counts(overload.calls), "providers": body, "peers": _peers()}
+    return _json(200, msgspec.json.encode(found), request_id)
+
+
+def _peers() -> dict[str, object]:
+    """Which other processes are known, with the seconds since they were heard; and why none, if that fails."""
+    member = peers.running()
+    if member is None:
+        return {"connected": False, "process": None, "failure": None, "heard": {}}
+    found = {"connected": member.is_connected, "process": member.name, "failure": member.failure or None}
+    return {**found, "heard": member.peers}
 
 
 def _counts(bulkhead: Bulkhead) -> dict[str, int]:

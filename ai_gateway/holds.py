@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 
 import msgspec
 
-from ai_gateway import money, notices
+from ai_gateway import balances, money, notices
 from ai_gateway.allowances import Due
 from ai_gateway.calls import Caller
-from ai_gateway.charges import Charge, Settlement, State
+from ai_gateway.charges import Algorithm, Charge, Settlement, State
 from ai_gateway.consumption import NOTHING, Consumption
 from ai_gateway.errors import BudgetExceeded, LimitReached, RateLimited
 from ai_gateway.limits import LimitStore
@@ -18,6 +19,8 @@ SHORT_WAIT = 60.0
 """Seconds after which a window begins anew that a caller may be told to wait for."""
 
 TARGET_SCOPES = ("provider", "model")
+
+CALLER_SCOPES = ("everyone", "key", "user", "group")
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -55,6 +58,18 @@ class Hold:
             if due.warns and is_warning(taken):
                 self.warnings.append(taken)
                 notices.warn(due.rule, charge, state, self._caller)
+        if balances.is_asked:
+            self._note_balance()
+
+    def _note_balance(self) -> None:
+        """Tell how much is left of the caller's budget that has the least left."""
+        found = [
+            (100 * taken.state.remaining / (taken.due.rule.amount or 1), taken.charge.ends_at or inf)
+            for taken in self.taken
+            if taken.charge.algorithm is Algorithm.QUOTA and taken.due.rule.scope in CALLER_SCOPES
+        ]
+        if found:
+            balances.note(self._caller, *min(found))
 
     def leave_target(self, consumption: Consumption | None = None, cost_nanos: int | None = None) -> None:
         """Settle what was taken for a target by what it used: nothing, if it failed before it answered."""

@@ -30,11 +30,12 @@ from django.db import (
 from django.db.backends.utils import CursorWrapper
 from django.utils.timezone import get_default_timezone, make_naive
 
+from ai_gateway import labels
 from ai_gateway.conf import settings
 from ai_gateway.ledger_writer import Refused, Unavailable
 from ai_gateway.meter import NOT_COLUMNS, Entry, new_id
 from ai_gateway.models import UsageRecord
-from ai_gateway.rollup_store import adder, conversion, insert_sql
+from ai_gateway.rollup_store import LABELS, adder, conversion, insert_sql
 from ai_gateway.rollups import Days, roll_up, row_of
 
 MYSQL_INCORRECT_STRING = 1366
@@ -46,6 +47,9 @@ TRIES = 3
 
 BAD_VALUE = (ValidationError, ValueError, TypeError, OverflowError)
 """What is raised because of a row before the database is asked."""
+
+bound = labels.Bound()
+"""Of this process."""
 
 FIELDS: tuple[str, ...] = Entry.__struct_fields__[: -len(NOT_COLUMNS)]
 COLUMNS = {field.attname: field for field in UsageRecord._meta.concrete_fields}
@@ -138,6 +142,8 @@ def _insert(entries: Sequence[Entry], plan: Plan, alias: str) -> None:
             plan.insert(cursor, entries)
         # Last, so that rows which many processes want to change are locked for as short as can be.
         plan.add(roll_up(map(row_of, entries), plan.days))
+        if labelled := labels.roll_up(entries, plan.days, bound):
+            plan.add_labels(labelled)
 
 
 class Plan:
@@ -146,6 +152,7 @@ class Plan:
     def __init__(self, alias: str) -> None:
         self.days = Days(settings.TIME_ZONE)
         self.add = adder(alias)
+        self.add_labels = adder(alias, LABELS)
         self.insert = as_json(alias) if connections[alias].vendor == "postgresql" else as_rows(alias)
 
 

@@ -30,7 +30,7 @@ from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import Any
 
-from ai_gateway import gateway, health, ledger, open_files, peers, recorder, refresher
+from ai_gateway import gateway, health, ledger, open_files, peers, prober, recorder, refresher
 from ai_gateway.conf import settings
 from ai_gateway.guard import Watch
 from ai_gateway.signals import process_ends
@@ -66,6 +66,7 @@ class Lifespan:
                 await self._start()
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
+                await self._prober.stop()
                 await gateway.close(self._loop)
                 await self._loop.run_in_executor(None, _end)
                 await send({"type": "lifespan.shutdown.complete"})
@@ -78,7 +79,8 @@ class Lifespan:
             ledger.ledger.start()
         self._state[LOOP] = self._loop
         self._watch = self._state[WATCH] = Watch(self._loop)
-        self._state[TRANSPORT] = gateway.transport_of(self._loop)
+        transport = self._state[TRANSPORT] = gateway.transport_of(self._loop)
+        self._prober = prober.start(transport)
         # What is loaded by now lives as long as the process: the garbage collector need not look through it again.
         gc.collect()
         gc.freeze()

@@ -105,7 +105,7 @@ def _described(meter: Meter, now: float) -> LiveCall:
         route=cut(meter.route),
         provider=target.provider if target is not None else "",
         served_model=cut(target.model) if target is not None else "",
-        attempt=len(meter.trail) + (target is not None),
+        attempt=sum("ms" in each for each in meter.trail) + (target is not None),
         is_stream=call is not None and call.stream,
         is_mirror=meter.is_mirror,
         is_ended=meter.ended_by is not None,

@@ -129,8 +129,8 @@ NOT_COLUMNS = ("parent_span_id", "is_sampled")
 
 
 class Piece(NamedTuple):
-    """A part of an answer whose provider died: what it used and cost, and when it was asked and began, in seconds of
-    `time.perf_counter()`."""
+    """An answer that was not the last, because its provider died or refused: what it used and cost, and when it was
+    asked and began, in seconds of `time.perf_counter()`."""
 
     consumption: Consumption | None
     cost_nanos: int | None
@@ -176,7 +176,7 @@ class Meter(msgspec.Struct):
     continues_streams: bool = False
     """Whether a stream that dies in mid-text may go on with another target (`continuation.py`)."""
     pieces: tuple[Piece, ...] = ()
-    """What the answers were that died before the one that goes on with them."""
+    """What the answers were that came before the last one."""
     number: int = 0
     """Its number in the list of calls under way (`live.py`)."""
     task: asyncio.Task[Any] | None = None
@@ -236,6 +236,10 @@ class Meter(msgspec.Struct):
                 "ms": round((perf_counter() - began_at) * 1e3),
             }
         )
+
+    def leave_out(self, target: Target, what: str, why: str) -> None:
+        """Note that a target is not asked, or not in its turn: by what of the gateway's, and why in words."""
+        self.trail.append({"provider": target.provider, "model": target.model, "error": what, "why": why})
 
     def end_attempt(self) -> None:
         """Note that no target is asked any more."""

@@ -358,7 +358,7 @@ def as_recorded(record: UsageRecord, user: Any) -> dict[str, Any]:
 
 
 def _attempt(attempt: dict[str, Any]) -> str:
-    words = (attempt.get("status"), attempt.get("error"))
+    words = (attempt.get("status"), attempt.get("why") or attempt.get("error"))
     said = " ".join(str(each) for each in words if each)
     return f"{attempt.get('provider')}/{attempt.get('model')}: {said}"
 

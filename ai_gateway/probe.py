@@ -1,21 +1,23 @@
 """Does it work? A real request to a provider, with one of its stored credentials, timed.
 
-A provider that lists its models is asked for the list, which costs nothing. `gateway_check` prints the findings, and
-the admin shows them.
+A provider that lists its models is asked for the list, which costs nothing. `gateway_check` prints the findings, the
+admin shows them, and `prober.py` goes by them.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import msgspec
 
-from ai_gateway.calls import Caller, UpstreamRequest
-from ai_gateway.errors import GatewayError
+from ai_gateway import failures
+from ai_gateway.calls import Caller, Timeouts, UpstreamRequest
+from ai_gateway.errors import GatewayError, UpstreamTimeout
 from ai_gateway.explanation import NoBody, make_call
+from ai_gateway.failures import Failure
 from ai_gateway.intake import read_arrival
 from ai_gateway.providers import Auth, Credential, Provider
 from ai_gateway.registry import Snapshot
@@ -37,6 +39,10 @@ class Finding:
     what: str
     seconds: float = 0.0
     answer: str = ""
+    status: int = 0
+    """What the provider answered; 0 if it did not."""
+    failure: Failure | None = None
+    """What it means that it did not answer well."""
 
 
 def variants(provider: Provider) -> Iterator[tuple[str, Provider]]:
@@ -48,30 +54,41 @@ def variants(provider: Provider) -> Iterator[tuple[str, Provider]]:
             yield credential.name, provider.with_options({"api_key": credential.secret, "credentials": ()})
 
 
-async def probe(provider: Provider, snapshot: Snapshot, transport: Transport) -> Finding:
-    """Ask a provider for its models."""
-    if not provider.lists_models or provider.is_public:
+def is_free(provider: Provider) -> bool:
+    """Whether a provider can be asked for something that costs nothing."""
+    return provider.lists_models and not provider.is_public
+
+
+async def probe(provider: Provider, snapshot: Snapshot, transport: Transport, patience: float = PATIENCE) -> Finding:
+    """Ask a provider for its models, and wait for so many seconds."""
+    if not is_free(provider):
         return Finding(True, "not asked: it does not list its models")
     if provider.api_key is None and provider.auth is not Auth.NONE:
         return Finding(False, "no credential")
     call = make_call(read_arrival("GET", PATH, PATH.encode(), b"", [], NoBody()), "")
     plain = msgspec.structs.replace(call, model=None, body=b"")
+    timeouts = snapshot.timeouts.of(provider)
+    # Who waits for a connection to be free learns nothing of the provider, and has to say so first.
+    timeouts = replace(timeouts, pool=min(timeouts.pool, patience / 2))
     began = perf_counter()
     try:
-        async with asyncio.timeout(PATIENCE):
-            status, answer = await _ask(provider, provider.build(plain, OPERATOR, None), snapshot, transport)
+        async with asyncio.timeout(patience):
+            status, answer = await _ask(provider, provider.build(plain, OPERATOR, None), timeouts, transport)
     except TimeoutError:
-        return Finding(False, f"no answer within {PATIENCE:g} s", perf_counter() - began)
+        what = f"no answer within {patience:g} s"
+        return Finding(False, what, perf_counter() - began, failure=failures.of_error(UpstreamTimeout(what)))
     except GatewayError as error:
-        return Finding(False, f"{error.code}: {error.message}", perf_counter() - began)
-    return Finding(status == 200, str(status), perf_counter() - began, answer)
+        what = f"{error.code}: {error.message}"
+        return Finding(False, what, perf_counter() - began, failure=failures.of_error(error))
+    failure = None if status == 200 else failures.of_status(status)
+    return Finding(failure is None, str(status), perf_counter() - began, answer, status, failure)
 
 
 async def _ask(
-    provider: Provider, request: UpstreamRequest, snapshot: Snapshot, transport: Transport
+    provider: Provider, request: UpstreamRequest, timeouts: Timeouts, transport: Transport
 ) -> tuple[int, str]:
     send = provider.send or transport.send
-    response = await send(request, snapshot.timeouts.of(provider))
+    response = await send(request, timeouts)
     try:
         body = b""
         while len(body) < SHOWN and (piece := await response.read()):

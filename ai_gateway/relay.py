@@ -130,10 +130,10 @@ class Stream(ReplyBody):
             if not self._is_proven:
                 for marker in self._terminal:
                     if window.rfind(marker) >= 0:  # In half the time that `in` takes for a few hundred bytes.
-                        self._is_proven = True
-                        if b"error" in marker:
-                            self._look_for_error(window)
-                        break
+                        is_error = b"error" in marker or b"failed" in marker
+                        self._is_proven = not is_error or self._has_error(window)
+                        if self._is_proven:
+                            break
             if self._is_proven and not self._is_over and self._done in window:
                 self._is_over = True
                 meter.outcome = Outcome.ANSWERED
@@ -152,12 +152,13 @@ class Stream(ReplyBody):
         meter.bytes_out += len(events)
         return events
 
-    def _look_for_error(self, events: bytes) -> None:
-        """Note an error of the provider's own, which is the last that it says."""
+    def _has_error(self, events: bytes) -> bool:
+        """Whether there is an error of the provider's own among events. It is noted, and the last that it says."""
         for name, data in read_events(events):
             if self._call.dialect.read_error(name, data) is not None:
                 self._meter.outcome, self._meter.error_code = Outcome.FAILED, error_code(data)
                 self._is_over = self._is_last = True
+        return self._is_over
 
     def _finished(self) -> bytes:
         """The upstream's body is over. What is held is an event whose blank line the upstream left out."""

@@ -5,7 +5,7 @@ What callers make up is not in it: kinds and endpoints are those of a list, so t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ai_gateway.meter import Entry
@@ -85,12 +85,18 @@ def operation_of(entry: Entry) -> str:
     return OPERATIONS.get(endpoint) or ("chat" if endpoint.startswith("converse") else endpoint)
 
 
+def own_seconds(entry: Entry) -> float:
+    """Tell the gateway's own time: until a call was sent on, without what it waited for a place."""
+    return max(entry.overhead_us - entry.queued_ms * 1000, 0) / 1e6
+
+
 def attempts_of(entry: Entry) -> list[Attempted]:
     """Tell the attempts of a call one after the other. One that no trail tells of was the last, and did well."""
     found: list[Attempted] = []
-    for each in entry.trail or ():
+    asked = [each for each in entry.trail or () if "why" not in each]  # The others were passed over.
+    for each in asked:
         found.append(_tried(each, found[-1].end if found else 0, entry))
-    if entry.attempts and not _is_told_to_the_end(entry):
+    if entry.attempts and not _is_told_to_the_end(asked, entry):
         begin = max(entry.overhead_us // 1000, found[-1].end if found else 0)
         kind = "broken" if entry.outcome in ENDED_BADLY else ""
         last = (entry.provider, entry.served_model, entry.status, entry.error_code, kind)
@@ -106,12 +112,10 @@ def _tried(told: Mapping[str, Any], after: int, entry: Entry) -> Attempted:
     return Attempted(str(told.get("provider")), str(told.get("model") or ""), status, error, kind, begin, end)
 
 
-def _is_told_to_the_end(entry: Entry) -> bool:
+def _is_told_to_the_end(asked: Sequence[Mapping[str, Any]], entry: Entry) -> bool:
     """Whether the last attempt is in the trail: it failed before anything of an answer was given, or it went on with
     the answer of another, whose parts are all in the trail."""
-    if not entry.trail:
-        return False
-    return "ms" not in entry.trail[-1] or entry.status >= 400
+    return bool(asked) and ("ms" not in asked[-1] or entry.status >= 400)
 
 
 def kind_of(status: int, code: str) -> str:

@@ -1,4 +1,4 @@
-"""Adds to the rows of `UsageDaily`, one statement for all of them, and puts values into the form that a database takes.
+"""Adds to the rows of sums, one statement for all of a table, and puts values into the form that a database takes.
 
 PostgreSQL, SQLite and MySQL can add to a row while they insert it. Any other database is asked by way of the ORM: an
 update, or an insert where there is nothing to update yet.
@@ -9,17 +9,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import IntegrityError, connections, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F
 from django.utils import timezone
 
-from ai_gateway.models import UsageDaily
-from ai_gateway.rollups import MEASURES, WHO, Rollup
+from ai_gateway import labels, rollups
+from ai_gateway.models import UsageDaily, UsageLabelDaily
+from ai_gateway.rollups import Rollup
 
-FIELDS = ("day", "slot", *WHO, *MEASURES)
+
+class Table(NamedTuple):
+    """A table of sums: its columns for what is summed up together, and those that are added to."""
+
+    model: type[models.Model]
+    who: Sequence[str]
+    measures: Sequence[str]
+
+
+DAYS = Table(UsageDaily, rollups.WHO, rollups.MEASURES)
+LABELS = Table(UsageLabelDaily, labels.WHO, labels.MEASURES)
 
 ON_CONFLICT = {
     "postgresql": ("ON CONFLICT ({unique}) DO UPDATE SET", "{column} = {table}.{column} + EXCLUDED.{column}"),
@@ -34,10 +45,10 @@ REMEMBERED = 1024
 Add = Callable[[Iterable[Rollup]], None]
 
 
-def adder(alias: str) -> Add:
+def adder(alias: str, table: Table = DAYS) -> Add:
     """Give what adds rollups to what a database holds. It must be called in a transaction."""
     vendor = connections[alias].vendor
-    return _Upsert(alias, *ON_CONFLICT[vendor]) if vendor in ON_CONFLICT else _ByModel(alias)
+    return _Upsert(alias, table, *ON_CONFLICT[vendor]) if vendor in ON_CONFLICT else _ByModel(alias, table)
 
 
 def insert_sql(model: type[models.Model], names: Sequence[str], alias: str) -> str:
@@ -80,15 +91,17 @@ def _moment(connection: BaseDatabaseWrapper) -> Callable[[float], Any]:
 class _Upsert:
     """Adds by one statement."""
 
-    def __init__(self, alias: str, conflict: str, addition: str) -> None:
+    def __init__(self, alias: str, table: Table, conflict: str, addition: str) -> None:
         quote = connections[alias].ops.quote_name
-        fields = {field.attname: field for field in UsageDaily._meta.concrete_fields}
-        table = quote(UsageDaily._meta.db_table)
-        additions = (addition.format(column=quote(str(fields[name].column)), table=table) for name in MEASURES)
+        fields = {field.attname: field for field in table.model._meta.concrete_fields}
+        name_of_table = quote(table.model._meta.db_table)
+        columns = [quote(str(fields[name].column)) for name in table.measures]
+        additions = (addition.format(column=column, table=name_of_table) for column in columns)
+        names = ("day", "slot", *table.who)
         conflict = conflict.format(unique=f"{quote('day')}, {quote('slot')}")
         self._alias = alias
-        self._sql = f"{insert_sql(UsageDaily, FIELDS, alias)} {conflict} {', '.join(additions)}"
-        self._conversions = [conversion(fields[name], alias) for name in ("day", "slot", *WHO)]
+        self._sql = f"{insert_sql(table.model, (*names, *table.measures), alias)} {conflict} {', '.join(additions)}"
+        self._conversions = [conversion(fields[name], alias) for name in names]
 
     def __call__(self, rollups: Iterable[Rollup]) -> None:
         rows = []
@@ -103,15 +116,16 @@ class _Upsert:
 class _ByModel:
     """Adds by way of the ORM."""
 
-    def __init__(self, alias: str) -> None:
+    def __init__(self, alias: str, table: Table = DAYS) -> None:
         self._alias = alias
-        self._rows = UsageDaily.objects.using(alias)
+        self._table = table
+        self._rows = table.model._default_manager.using(alias)
 
     def __call__(self, rollups: Iterable[Rollup]) -> None:
         for rollup in rollups:
             if self._update(rollup):
                 continue
-            values = dict(zip((*WHO, *MEASURES), (*rollup.who, *rollup.sums), strict=True))
+            values = dict(zip((*self._table.who, *self._table.measures), (*rollup.who, *rollup.sums), strict=True))
             try:
                 with transaction.atomic(using=self._alias):
                     self._rows.create(day=rollup.day, slot=rollup.slot, **values)
@@ -119,5 +133,5 @@ class _ByModel:
                 self._update(rollup)  # Another process inserted it in between.
 
     def _update(self, rollup: Rollup) -> bool:
-        additions = {name: F(name) + value for name, value in zip(MEASURES, rollup.sums, strict=True)}
+        additions = {name: F(name) + value for name, value in zip(self._table.measures, rollup.sums, strict=True)}
         return bool(self._rows.filter(day=rollup.day, slot=rollup.slot).update(**additions))

@@ -15,6 +15,8 @@ from operator import add, attrgetter
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+from ai_gateway import histograms
+from ai_gateway.histograms import DURATION_BOUNDS, FIRST_TOKEN_BOUNDS, tally
 from ai_gateway.models.usage import TOKEN_BUCKETS
 
 ERRORS = frozenset(("refused", "blocked", "failed", "timed_out", "stopped", "cancelled"))
@@ -32,7 +34,7 @@ COLUMNS = ("started_at", *WHO, "outcome", "is_estimated", "cost_nanos", "first_t
 
 MEASURES = (
     *("requests", "errors", "limited", "cached", "estimated", "unpriced", "cost_nanos", "first_tokens"),
-    *("first_token_ms", *SUMMED),
+    *("first_token_ms", *SUMMED, *histograms.COLUMNS),
 )
 """The columns of `UsageDaily` that are counted up, in the order of `Rollup.sums`."""
 
@@ -124,4 +126,6 @@ def _sums(members: list[tuple[Any, ...]]) -> tuple[int, ...]:
         len(answered),
         sum(answered),
         *map(sum, others),
+        *tally(others[0], DURATION_BOUNDS),
+        *tally(answered, FIRST_TOKEN_BOUNDS),
     )

@@ -36,6 +36,14 @@ def what_it_wants(route: str, target: Target, facts: Facts, snapshot: Snapshot) 
     return None if conditions is None else unmet(conditions, facts)
 
 
+def why_not(route: str, target: Target, facts: Facts, snapshot: Snapshot) -> tuple[str, str]:
+    """Say of a target that was left out by what it was, and why in words."""
+    wanted = what_it_wants(route, target, facts, snapshot)
+    if wanted is not None:
+        return "conditions", f"it wants {wanted}"
+    return "capabilities", f"its model lacks {lack(capabilities_of(target, snapshot), facts)}"
+
+
 NEEDS = {
     "images": ("images", "images"),
     "files": ("files", "files"),

@@ -61,6 +61,11 @@ def postgres(parts: SplitResult) -> dict[str, Any]:
         "PASSWORD": unquote(parts.password or ""),
         "HOST": parts.hostname or "",
         "PORT": str(parts.port or ""),
-        # Each process has a pool, and asks from DJANGO_THREADS threads (8) at once.
-        "OPTIONS": {**dict(parse_qsl(parts.query)), "pool": {"min_size": 1, "max_size": 10}},
+        "OPTIONS": {
+            # A process that is cut off in the middle of a transaction does not hold its locks for hours.
+            "options": "-c idle_in_transaction_session_timeout=15s",
+            **dict(parse_qsl(parts.query)),
+            # Each process has a pool, and asks from DJANGO_THREADS threads (8) at once.
+            "pool": {"min_size": 1, "max_size": 10},
+        },
     }

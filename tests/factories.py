@@ -8,8 +8,10 @@ from typing import Any, TypeVar
 
 from ai_gateway import breakers
 from ai_gateway.calls import Arrival, Call, Caller, Headers, IncomingBody, UpstreamRequest, UpstreamResponse
+from ai_gateway.charges import Charge, Settlement, State, Verdict
 from ai_gateway.errors import GatewayError
 from ai_gateway.intake import read_arrival
+from ai_gateway.limits import LimitStore
 from ai_gateway.meter import Meter
 from ai_gateway.protocols import dialect_of
 from ai_gateway.transports import Transport
@@ -136,3 +138,31 @@ class Scripted(Transport):
 
     async def aclose(self) -> None:
         self.outcomes.clear()
+
+
+class Recorder(LimitStore):
+    """A store of limits that admits as it is told, and remembers what it was asked."""
+
+    def __init__(self, *verdicts: Verdict | Exception) -> None:
+        self.verdicts = list(verdicts)
+        self.admitted: list[tuple[str, Sequence[Charge]]] = []
+        self.settled: list[tuple[str, Sequence[Settlement]]] = []
+
+    async def admit(self, call: str, charges: Sequence[Charge], ttl: float) -> Verdict:
+        self.admitted.append((call, charges))
+        verdict = self.verdicts.pop(0) if self.verdicts else Verdict(True, [State(1, 9, 1.0) for _ in charges])
+        if isinstance(verdict, Exception):
+            raise verdict
+        return verdict
+
+    def settle(self, call: str, settlements: Sequence[Settlement]) -> None:
+        self.settled.append((call, settlements))
+
+    async def states(self, charges: Sequence[Charge]) -> Sequence[State]:
+        raise NotImplementedError
+
+    async def flush(self) -> None:
+        raise NotImplementedError
+
+    async def aclose(self) -> None:
+        raise NotImplementedError

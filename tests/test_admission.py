@@ -10,46 +10,18 @@ from django.test import override_settings
 
 from ai_gateway import admission, limits, registry
 from ai_gateway.calls import Target
-from ai_gateway.charges import Charge, Settlement, State, Verdict
+from ai_gateway.charges import State, Verdict
 from ai_gateway.consumption import Consumption
 from ai_gateway.errors import BudgetExceeded, LimitsUnavailable, PriceUnknown, RateLimited
 from ai_gateway.limits import LimitStore, StoreUnavailable
 from ai_gateway.meter import Meter
 from ai_gateway.protocols.conversation import TokenUsage
-from tests.factories import make_call, make_meter, run
+from tests.factories import Recorder, make_call, make_meter, run
 
 BODY = b'{"model": "m", "max_tokens": 50, "messages": "' + b"x" * 30 + b'"}'
 PROMPT = -(-len(BODY) // 3)
 OPENAI, GROQ = Target("openai", "m"), Target("groq", "m")
 PRICES = [{"provider": "openai", "model": "m", "input": 1, "output": 10}]
-
-
-class Recorder(LimitStore):
-    """Admits as it is told, and remembers what it was asked."""
-
-    def __init__(self, *verdicts: Verdict | Exception) -> None:
-        self.verdicts = list(verdicts)
-        self.admitted: list[tuple[str, Sequence[Charge]]] = []
-        self.settled: list[tuple[str, Sequence[Settlement]]] = []
-
-    async def admit(self, call: str, charges: Sequence[Charge], ttl: float) -> Verdict:
-        self.admitted.append((call, charges))
-        verdict = self.verdicts.pop(0) if self.verdicts else Verdict(True, [State(1, 9, 1.0) for _ in charges])
-        if isinstance(verdict, Exception):
-            raise verdict
-        return verdict
-
-    def settle(self, call: str, settlements: Sequence[Settlement]) -> None:
-        self.settled.append((call, settlements))
-
-    async def states(self, charges: Sequence[Charge]) -> Sequence[State]:
-        raise NotImplementedError
-
-    async def flush(self) -> None:
-        raise NotImplementedError
-
-    async def aclose(self) -> None:
-        raise NotImplementedError
 
 
 def limit(name: str, **entry: Any) -> dict[str, Any]:

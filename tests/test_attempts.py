@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from django.test import override_settings
 
-from ai_gateway import breakers, deadlines, registry
+from ai_gateway import breakers, cooldowns, deadlines, registry
 from ai_gateway.attempts import ask
 from ai_gateway.calls import Call, Caller, Reply, Target, UpstreamRequest, UpstreamResponse
 from ai_gateway.credentials import Secret
@@ -26,6 +26,7 @@ from ai_gateway.errors import (
     UpstreamRefusedCredential,
     UpstreamTimeout,
 )
+from ai_gateway.meter import Meter
 from ai_gateway.providers import Credential
 from ai_gateway.relay import Plain, Stream
 from tests.factories import JSON, Answer, Scripted, make_call, make_meter, run, states
@@ -33,6 +34,7 @@ from tests.factories import JSON, Answer, Scripted, make_call, make_meter, run, 
 HOLDER = Caller(key_name="team")
 STRANGER = Caller(credential=(b"authorization", b"Bearer sk-own"))
 SSE = (b"content-type", b"text/event-stream")
+LIMITED = [{"name": "all", "scope": "everyone", "measure": "tokens", "window": "minute", "amount": 10**6}]
 OPTIONS = {"PROVIDERS": {name: {"OPTIONS": {"api_key": f"stored-{name}"}} for name in ("openai", "groq", "anthropic")}}
 
 
@@ -87,6 +89,12 @@ def test_a_stream_is_committed_when_its_first_event_is_good() -> None:
             "anthropic",
             b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"x"}}\n\n',
             529,
+        ),
+        (
+            "/v1/responses",
+            "openai",
+            b'data: {"type":"response.failed","response":{"error":{"code":"rate_limit_exceeded","message":"x"}}}\n\n',
+            429,
         ),
     ],
 )
@@ -227,6 +235,65 @@ def test_a_refused_credential_of_ours_is_no_end_while_there_is_another_target() 
     assert reply.status == 200
 
 
+BLOCKED = {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}, "usageMetadata": {"promptTokenCount": 4}}
+SAID = {"candidates": [{"content": {"role": "model", "parts": [{"text": "Hi"}]}, "finishReason": "STOP"}]}
+ASKED = {
+    "/v1beta/models/m:generateContent": {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]},
+    "/v1beta/models/m:streamGenerateContent": {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]},
+    "/v1/chat/completions": {"model": "m", "messages": [{"role": "user", "content": "Hi"}]},
+    "/v1/chat/completions?stream": {"model": "m", "stream": True, "messages": [{"role": "user", "content": "Hi"}]},
+}
+"""Bodies by path: Gemini's own format and another one, whole and streamed."""
+
+
+def of_gemini(document: object, *, stream: bool) -> Answer:
+    content = json.dumps(document).encode()
+    if stream:
+        return Answer(b"data: %b\r\n\r\n" % content, headers=[SSE])
+    return Answer(content, headers=[JSON, (b"content-length", b"%d" % len(content))])
+
+
+@pytest.mark.parametrize("path", ASKED)
+def test_a_prompt_that_one_provider_blocks_may_pass_at_the_next(path: str) -> None:
+    """Google says so with 200, and charges for the prompt."""
+    stream = "tream" in path
+    call = make_call(path.partition("?")[0], body=json.dumps(ASKED[path]).encode(), model="m", stream=stream)
+    names = ("first", "second")
+    providers = {name: {"BACKEND": "gemini", "OPTIONS": {"api_key": f"stored-{name}"}} for name in names}
+    prices = [{"model": "*", "input": 1, "output": 1}]
+
+    def tried(*outcomes: Answer) -> tuple[Reply, Meter]:
+        meter = make_meter(call)
+        targets = [Target(name, "m") for name in names][: len(outcomes)]
+        with override_settings(AI_GATEWAY={"PROVIDERS": providers, "PRICES": prices, "LIMITS": LIMITED}):
+            return run(ask(meter, targets, registry.snapshot(), Scripted(*outcomes))), meter
+
+    refused = of_gemini(BLOCKED, stream=stream)
+    reply, meter = tried(refused, of_gemini(SAID, stream=stream))
+    assert (reply.status, dict(reply.headers)[b"x-gateway-provider"]) == (200, b"second")
+    assert refused.is_closed
+    (found,) = meter.trail
+    assert (found["provider"], found["status"], found["error"]) == ("first", 200, "content_policy_violation")
+    assert (found["tokens"], found["cost_nanos"]) == ({"input": 4}, 4000)
+    assert states() == {}
+    for outcomes in ([BLOCKED], [BLOCKED, BLOCKED]):  # Nobody is left to be asked.
+        reply, _ = tried(*(of_gemini(each, stream=stream) for each in outcomes))
+        assert (reply.status, dict(reply.headers)[b"x-gateway-attempts"]) == (200, b"%d" % len(outcomes))
+
+
+def test_a_word_of_blocks_in_an_answer_is_no_refusal() -> None:
+    both = {**BLOCKED, **SAID}
+    call = make_call("/v1beta/models/m:generateContent", model="m")
+    documents: list[object] = [both, {**SAID, "note": "blockReason"}, [], {"promptFeedback": 1}]
+    for document in documents:
+        outcomes = [of_gemini(document, stream=False), good()]
+        with override_settings(AI_GATEWAY={"PROVIDERS": {"gemini": {"OPTIONS": {"api_key": "k"}}}}):
+            transport = Scripted(*outcomes)
+            targets = [Target("gemini", "m"), Target("gemini", "n")]
+            run(ask(make_meter(call), targets, registry.snapshot(), transport))
+        assert len(transport.requests) == 1
+
+
 def test_an_error_as_a_streams_first_event_goes_to_the_next_target() -> None:
     broken = Answer(b'data: {"error":{"message":"overloaded","code":503}}\n\n', headers=[SSE])
     reply, _ = attempt(broken, good(), targets=BOTH)
@@ -330,6 +397,30 @@ def test_another_credential_of_the_same_provider_is_tried_first(status: int) -> 
     assert used == [healthy]  # The other one rests.
 
 
+class OneOfTwo(Scripted):
+    """A provider that knows one of two credentials."""
+
+    async def send(self, request: UpstreamRequest, timeouts: object) -> UpstreamResponse:
+        self.requests.append(request)
+        return refusal(401) if b"Bearer sk-bad" in dict(request.headers).values() else good()
+
+
+def test_one_bad_credential_of_two_rests_and_its_target_is_well() -> None:
+    """The provider is not to blame for what the operator has to renew, and no call is lost to it."""
+    entries = (Credential("bad", Secret("sk-bad"), 99), Credential("sound", Secret("sk-sound")))
+    with override_settings(AI_GATEWAY={**OPTIONS, "BREAKERS": {"consecutive": 1}}):
+        snapshot = registry.snapshot()
+    provider = snapshot.providers["openai"].with_options({"api_key": "sk-bad", "credentials": entries})
+    snapshot = replace(snapshot, providers={**snapshot.providers, "openai": provider})
+    transport = OneOfTwo()
+    for _ in range(10):
+        meter = make_meter(make_call(body=b'{"model": "m"}', model="m"))
+        assert run(ask(meter, [Target("openai", "m")], snapshot, transport)).status == 200
+    assert len(transport.requests) == 11
+    assert list(cooldowns.resting("openai")) == ["bad"]
+    assert states() == {}
+
+
 def test_every_failure_is_in_the_trail() -> None:
     meter = make_meter(make_call(body=b'{"model": "m"}', model="m"))
     with override_settings(AI_GATEWAY=OPTIONS):
@@ -337,6 +428,17 @@ def test_every_failure_is_in_the_trail() -> None:
         targets = [Target(name, "m") for name in ("openai", "groq", "anthropic")]
         run(ask(meter, targets[:2], registry.snapshot(), transport))
     assert [(tried["provider"], tried["status"]) for tried in meter.trail] == [("openai", 502), ("groq", 503)]
+
+
+def test_who_was_passed_over_because_it_is_not_well_is_in_the_trail() -> None:
+    meter = make_meter(make_call(body=b'{"model": "m"}', model="m"))
+    targets = [Target(name, "m") for name in ("openai", "groq", "anthropic")]
+    breakers.note(targets[0], breakers.BreakerPolicy(consecutive=1), is_good=False)
+    breakers.note(targets[2], breakers.BreakerPolicy(consecutive=1), is_good=False)
+    with override_settings(AI_GATEWAY=OPTIONS):
+        run(ask(meter, targets, registry.snapshot(), Scripted(good())))
+    assert [(each["provider"], each["error"]) for each in meter.trail] == [("openai", "breaker")]
+    assert meter.trail[0]["why"] == "its breaker is open"
 
 
 def test_the_last_failure_is_told() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ai_gateway import breakers
-from ai_gateway.breakers import REMEMBERED, BreakerPolicy
+from ai_gateway.breakers import REMEMBERED, SLOTS, BreakerPolicy, Recent
 from ai_gateway.calls import Target
 from tests.factories import states
 
@@ -22,6 +24,8 @@ class Clock:
 
     def monotonic(self) -> float:
         return self.now
+
+    time = monotonic
 
 
 @pytest.fixture(autouse=True)
@@ -160,3 +164,78 @@ def test_the_operator_says_which_share_of_how_many_calls(clock: Clock) -> None:
         assert not breakers.is_open(A)
     breakers.note(A, policy, is_good=False)
     assert breakers.is_open(A)
+
+
+class TestRecent:
+    """What is counted of late."""
+
+    def test_calls_are_forgotten_when_they_are_old(self) -> None:
+        recent = Recent()
+        for second in range(100):
+            recent.add(1000.0 + second, 10, is_good=second % 2 == 0)
+        assert (recent.total, recent.failed) == (10, 5)
+
+    def test_after_a_pause_it_begins_anew(self) -> None:
+        recent = Recent()
+        for now in (1000.0, 1000.5, 1e6):
+            recent.add(now, 10, is_good=False)
+        assert (recent.total, recent.failed) == (1, 1)
+
+    def test_another_window_begins_anew(self) -> None:
+        recent = Recent()
+        recent.add(1000.0, 1, is_good=False)
+        recent.add(1000.0, 60, is_good=True)
+        assert (recent.total, recent.failed) == (1, 0)
+
+    @given(
+        st.lists(st.tuples(st.floats(0, 5), st.booleans()), max_size=60),
+        st.sampled_from([0.5, 1.0, 10.0, 60.0]),
+    )
+    def test_it_counts_what_the_list_of_all_calls_says(self, calls: list[tuple[float, bool]], window: float) -> None:
+        recent, now, seen = Recent(), 1000.0, []
+        for pause, is_good in calls:
+            now += pause
+            seen.append((int(now * SLOTS / window), is_good))
+            recent.add(now, window, is_good=is_good)
+            young = [good for slot, good in seen if slot > seen[-1][0] - SLOTS]
+            assert (recent.total, recent.failed) == (len(young), young.count(False))
+
+
+class TestEvents:
+    @pytest.fixture
+    def events(self) -> list[tuple[str, str, float]]:
+        heard: list[tuple[str, str, float]] = []
+        breakers.listeners.append(lambda event: heard.append((event.what, event.reason, event.seconds)))
+        return heard
+
+    def test_what_happens_is_told_with_the_reason(self, events: list[tuple[str, str, float]], clock: Clock) -> None:
+        fail(A)
+        fail(A)  # It is open already.
+        clock.now += OPEN
+        breakers.begin(A)
+        fail(A, 1)
+        clock.now += 2 * OPEN
+        breakers.begin(A)
+        breakers.note(A, POLICY, is_good=True)
+        breakers.note(A, POLICY, is_good=True)
+        assert events == [
+            ("opened", f"{CONSECUTIVE} failures in a row", OPEN),
+            ("half-open", "a call finds out", 0.0),
+            ("opened", "the probe failed", 2 * OPEN),
+            ("half-open", "a call finds out", 0.0),
+            ("closed", "a call did well", 0.0),
+        ]
+
+    def test_the_share_of_failures_is_a_reason(self, events: list[tuple[str, str, float]]) -> None:
+        for number in range(VOLUME + 1):
+            breakers.note(A, POLICY, is_good=number % 2 == 1)
+        assert [reason for what, reason, _ in events if what == "opened"] == ["11 of 21 calls failed within 10 s"]
+
+    def test_somebody_says_that_it_is_well(self, events: list[tuple[str, str, float]]) -> None:
+        fail(A)
+        breakers.rest(A, 7, POLICY)
+        breakers.close(A, "closed by ada")
+        assert events[-1] == ("closed", "closed by ada", 0.0)
+        assert states() == {}
+        fail(A, CONSECUTIVE - 1)
+        assert states() == {}

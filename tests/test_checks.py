@@ -68,7 +68,9 @@ class Site:
         monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 100_000))
         self.urls(path("", include("ai_gateway.urls")))
         self.asgi("from ai_gateway.asgi import get_asgi_application\n")
-        self.database(ENGINE="django.db.backends.postgresql", CONN_MAX_AGE=0, ATOMIC_REQUESTS=False)
+        options = {"options": "-c idle_in_transaction_session_timeout=15s"}
+        engine = "django.db.backends.postgresql"
+        self.database(ENGINE=engine, CONN_MAX_AGE=0, ATOMIC_REQUESTS=False, OPTIONS=options)
 
     def gateway(self, **keys: Any) -> None:
         """Set keys of AI_GATEWAY."""
@@ -269,6 +271,18 @@ WRONG: dict[str, tuple[str, list[Any]]] = {
         ],
     ),
     "BREAKERS": ("E120", [None, 3, {"consecutive": 0}, {"volume": 1.5}, {"percent": 101}, {"open": "30"}, {"shut": 1}]),
+    "PROBES": (
+        "E125",
+        [
+            None,
+            ["openai"],
+            {"providers": "openai"},
+            {"providers": [1]},
+            {"interval": 0},
+            {"timeout": "5"},
+            {"on": True},
+        ],
+    ),
     "RETRIES": ("E029", [None, 3, {"rounds": 0}, {"attempts": 1.5}, {"max_wait": -1}, {"ambiguous": 1}, {"tries": 2}]),
     "CAPABILITIES": (
         "E025",
@@ -336,6 +350,7 @@ RIGHT: dict[str, list[Any]] = {
     "POLL": [0.5, 30],
     "BODY_LOGGING": [None],
     "BREAKERS": [{}, {"consecutive": 1, "volume": 1, "percent": 0.5, "window": 60, "open": 0.5, "longest": 9}],
+    "PROBES": [{}, {"providers": []}, {"providers": ("OpenAI", "groq"), "interval": 0.5, "timeout": 1}],
     "RETRIES": [{}, {"rounds": 2, "ambiguous": True, "max_wait": 0, "percent": 0, "least": 0, "attempts": 9}],
     "CAPABILITIES": [{}, {"openai/gpt-9*": {"images": False, "formats": ["openai_chat"], "max_output_tokens": 8192}}],
     "PRICES": [[], (), [{"provider": "openai", "model": "gpt-*", "input": 1, "output": "2.50"}]],
@@ -628,6 +643,18 @@ def test_the_default_provider_must_exist(site: Site, name: str) -> None:
     assert site.ids() == {"E038"}
 
 
+@pytest.mark.parametrize("alias", ["echo", "bedrock", "Bedrock"])
+def test_who_has_nothing_for_free_is_not_probed(site: Site, alias: str) -> None:
+    site.gateway(PROBES={"providers": ["openai", alias]})
+    assert site.ids() == {"E126"}
+
+
+def test_a_probe_of_a_provider_that_only_the_database_may_have(site: Site) -> None:
+    site.gateway(PROBES={"providers": ["opnai"]})
+    assert site.ids() == {"W127"}
+    assert "openai" in site.hint()
+
+
 def test_the_default_provider_may_be_an_own_alias(site: Site) -> None:
     site.provider("Mine", BACKEND="groq")
     site.gateway(DEFAULT_PROVIDER="mine")
@@ -899,6 +926,13 @@ def test_database_connections_that_outlive_a_request(site: Site, seconds: int | 
     site.database(CONN_MAX_AGE=seconds)
     assert site.ids() == set()
     assert site.ids(deploy=True) == {"W063"}
+
+
+@pytest.mark.parametrize("options", [{}, {"options": "-c statement_timeout=5s"}, {"pool": True}])
+def test_a_server_that_waits_for_a_lost_process(site: Site, options: dict[str, Any]) -> None:
+    site.database(OPTIONS=options)
+    assert site.ids() == set()
+    assert site.ids(deploy=True) == {"W128"}
 
 
 def test_sqlite(site: Site) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ai_gateway import balances
 from ai_gateway.calls import Call, Caller
 from ai_gateway.conditions import READERS, read_conditions, unmet
 from ai_gateway.facts import Facts
@@ -51,6 +53,17 @@ def test_tags_are_those_of_the_key() -> None:
     assert unmet(conditions, Facts(make_call(), Caller())) == "a key with a tag that this one lacks"
 
 
+def test_what_is_left_of_a_budget_is_that_of_the_caller() -> None:
+    rich, poor = read_conditions({"min_budget_left": 20}), read_conditions({"max_budget_left": 19.9})
+    spent = Caller(key_id=1, key_name="k")
+    balances.note(spent, 12.5, inf)
+    assert unmet(poor, Facts(make_call(), spent)) is None
+    assert unmet(rich, Facts(make_call(), spent)) == "a key with 20 % or more left of its budgets"
+    for other in (Caller(), Caller(key_id=2, key_name="k"), BATCH):  # Nothing was heard of them.
+        assert unmet(rich, Facts(make_call(), other)) is None
+        assert unmet(poor, Facts(make_call(), other)) is not None
+
+
 def test_every_condition_is_documented() -> None:
     page = (Path(__file__).parent.parent / "docs" / "routing.md").read_text(encoding="utf-8")
     assert [name for name in READERS if f"`{name}`" not in page] == []
@@ -66,6 +79,10 @@ def test_every_condition_is_documented() -> None:
         ({"max_input_tokens": True}, "whole number"),
         ({"min_input_tokens": -1}, "whole number"),
         ({"min_input_tokens": 9, "max_input_tokens": 8}, "no call is ever between"),
+        ({"min_budget_left": 101}, "percent"),
+        ({"max_budget_left": "20"}, "percent"),
+        ({"min_budget_left": True}, "percent"),
+        ({"min_budget_left": 30, "max_budget_left": 20}, "no call is ever between"),
         ({"headers": {}}, "patterns by the names"),
         ({"headers": {"x-tier": 1}}, "texts"),
         ({"key_tags": []}, "a text with"),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from ai_gateway import breakers, gateway, ledger
+from ai_gateway import admission, breakers, gateway, ledger
 from ai_gateway.calls import Reply, ReplyBody
 from ai_gateway.errors import ConnectFailed, Draining, UpstreamClosed, UpstreamTimeout
 from ai_gateway.meter import Entry
@@ -18,7 +18,7 @@ from ai_gateway.protocols.carrier import Carrier
 from ai_gateway.protocols.conversation import Request, Stop, Text, TokenUsage
 from ai_gateway.protocols.events import Grown, Opened, Started
 from ai_gateway.protocols.protocol import Head
-from tests.factories import Answer, Scripted, make_arrival, run
+from tests.factories import Answer, Recorder, Scripted, make_arrival, run
 from tests.protocols.streams import collected, events_of_pieces
 
 KEY = (b"authorization", b"Bearer gw_a-key-of-the-settings")
@@ -437,13 +437,40 @@ def test_both_answers_are_paid_for_and_the_seam_is_written_down(books: Books) ->
     assert (shown.input, shown.output) == (20, spent + 7)  # The caller sees its prompt once.
 
 
-def test_limits_get_what_both_used_and_a_targets_its_own() -> None:
+def test_limits_count_what_both_used_and_those_of_a_provider_its_own_part(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Recorder()
+    monkeypatch.setattr(admission, "store", lambda: store)
     limits = [
-        {"name": "all", "scope": "global", "measure": "tokens", "amount": 100_000, "window": "day"},
+        {"name": "tokens", "measure": "tokens", "amount": 100_000},
+        {"name": "money", "measure": "cost", "amount": 5, "window": "month"},
+        {"name": "often", "measure": "requests", "amount": 100},
+        *({"name": each, "scope": "provider", "subject": each, "measure": "tokens", "amount": 10**6} for each in NAMES),
+    ]
+    tell(dying("anthropic_messages", "Hello "), whole("openai_chat", "world"), settings={**BOTH, "LIMITS": limits})
+    [entry] = books.entries
+    assert entry.trail is not None
+    first, second = (sum(each["tokens"].values()) for each in entry.trail)
+    settled = [
+        (each.charge.counter.split(":")[1], each.actual) for _, settlements in store.settled for each in settlements
+    ]
+    assert sorted(settled) == [
+        ("anthropic", first),
+        ("mistral", second),
+        ("money", entry.cost_nanos),
+        ("often", 1),
+        ("tokens", first + second),
+    ]
+
+
+def test_what_a_limit_of_the_next_target_refuses_is_not_sent() -> None:
+    limits = [
+        {"name": "all", "measure": "tokens", "amount": 100_000},
         {"name": "m", "scope": "provider", "subject": "mistral", "measure": "tokens", "amount": 30, "window": "day"},
     ]
     told = tell(dying("anthropic_messages", "Hello "), settings={**BOTH, "LIMITS": limits})
-    assert (is_failed(told), len(told.requests)) == (True, 1)  # What the next target's limit refuses is not sent.
+    assert (is_failed(told), len(told.requests)) == (True, 1)
 
 
 class Slow(Scripted):

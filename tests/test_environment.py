@@ -206,7 +206,11 @@ def test_example_settings__name_a_variable_that_cannot_be_read() -> None:
                 "PASSWORD": "p@ss",
                 "HOST": "db.example",
                 "PORT": "5433",
-                "OPTIONS": {"sslmode": "require", "pool": {"min_size": 1, "max_size": 10}},
+                "OPTIONS": {
+                    "options": "-c idle_in_transaction_session_timeout=15s",
+                    "sslmode": "require",
+                    "pool": {"min_size": 1, "max_size": 10},
+                },
             },
         ),
         ("postgresql:///gateway", {"NAME": "gateway", "HOST": "", "PORT": ""}),

@@ -9,21 +9,23 @@ from typing import Any
 import pytest
 from django.dispatch import Signal
 
-from ai_gateway import notices
+from ai_gateway import breakers, notices
 from ai_gateway.allowances import Due, LimitRule, read_limit
+from ai_gateway.breakers import Breaker, BreakerPolicy, Event
+from ai_gateway.calls import Target
 from ai_gateway.charges import Charge, State
-from ai_gateway.signals import limit_reached, limit_warning
+from ai_gateway.signals import breaker_closed, breaker_opened, limit_reached, limit_warning
 from tests.factories import HOLDER
 
 
 class Ear:
     """Hears a signal, and waits for it."""
 
-    def __init__(self, signal: Signal) -> None:
+    def __init__(self, signal: Signal, sender: type = LimitRule) -> None:
         self.signal = signal
         self.heard: list[dict[str, Any]] = []
         self.threads: set[str] = set()
-        signal.connect(self, sender=LimitRule)
+        signal.connect(self, sender=sender)
 
     def __call__(self, sender: type, signal: Signal, **what: Any) -> None:
         self.threads.add(threading.current_thread().name)
@@ -122,3 +124,37 @@ def test_the_memory_is_bounded(reached: Ear, monkeypatch: pytest.MonkeyPatch) ->
         notices.refuse(MINUTE, Due(MINUTE, str(number)).charge(1, 0.0), HOLDER)
     assert len(notices._told) <= 3
     assert len(reached.wait()) == 10
+
+
+class TestBreakers:
+    @pytest.fixture
+    def heard(self) -> Iterator[Ear]:
+        ear = Ear(breaker_opened, Breaker)
+        breaker_closed.connect(ear, sender=Breaker)
+        yield ear
+        breaker_closed.disconnect(ear, sender=Breaker)
+        breaker_opened.disconnect(ear, sender=Breaker)
+
+    def test_that_one_opened_or_closed_is_told(self, heard: Ear) -> None:
+        breakers.listeners.append(notices.tell_of_breaker)
+        target = Target("openai", "gpt-5")
+        policy = BreakerPolicy(consecutive=1, open=30)
+        breakers.note(target, policy, is_good=False)
+        breakers.rest(target, 5, policy)
+        breakers.close(target, "closed by ada")
+        opened, closed = heard.wait()
+        assert (opened["target"], opened["reason"], opened["seconds"]) == (target, "1 failures in a row", 30)
+        assert (closed["reason"], closed["seconds"], closed["at"]) == ("closed by ada", 0.0, NOW)
+        assert "MainThread" not in heard.threads
+
+    def test_more_than_receivers_can_take_is_dropped(
+        self, heard: Ear, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(notices, "_waiting", threading.BoundedSemaphore(2))
+        is_free = threading.Event()
+        notices._thread().submit(is_free.wait, 10)
+        for _ in range(5):
+            notices.tell_of_breaker(Event(Target("a", "m"), "opened", "why", 1.0, NOW))
+        is_free.set()
+        assert len(heard.wait()) == 2
+        assert caplog.text.count("A notice is dropped") == 3

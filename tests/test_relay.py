@@ -104,6 +104,14 @@ def test_a_text_that_speaks_of_ends_is_none(dialect: str) -> None:
     assert (b"".join(passed), b"gone" in error) == (text, True)
 
 
+@pytest.mark.parametrize("dialect", ["openai_responses", "anthropic_messages", "gemini"])
+def test_nor_does_it_prove_that_a_stream_was_whole(dialect: str) -> None:
+    said = 'event: response.completed {"type":"response.completed"} "message_stop" message_stop event: error'
+    text = b"data: " + json.dumps({"delta": {"text": said}, "args": {"error": "none"}}).encode() + b"\n\n"
+    *passed, error = relay(text, dialect=dialect)
+    assert (b"".join(passed), b"complete" in error) == (text, True)
+
+
 def test_a_sign_of_life_never_stands_inside_an_event() -> None:
     got = relay(b"data: on", None, b"e\n\n", ENDS["openai_chat"])
     assert got == [COMMENT, b"data: one\n\n", ENDS["openai_chat"]]
@@ -223,6 +231,19 @@ def test_an_error_of_the_providers_own_is_no_answer(dialect: str) -> None:
     stream = Stream(call, Answer(EVENT, ERRORS[dialect]), meter, ready=b"", held=b"", interval=None)
     assert run(collect(stream)) == [EVENT, ERRORS[dialect]]
     assert (meter.outcome, meter.error_code) == (Outcome.FAILED, "overloaded")
+
+
+@pytest.mark.parametrize("name", [b"event: response.failed\n", b""])
+def test_a_response_that_failed_is_no_answer(name: bytes) -> None:
+    call = make_call(PATHS["openai_responses"], stream=True)
+    meter = make_meter(call)
+    failed = name + (
+        b'data: {"type":"response.failed","response":{"id":"resp_1","status":"failed",'
+        b'"error":{"code":"server_error","message":"Sorry."}}}\n\n'
+    )
+    stream = Stream(call, Answer(EVENT, failed), meter, ready=b"", held=b"", interval=None)
+    assert run(collect(stream)) == [EVENT, failed]
+    assert (meter.outcome, meter.error_code) == (Outcome.FAILED, "server_error")
 
 
 def test_a_text_that_speaks_of_errors_is_none() -> None:

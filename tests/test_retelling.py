@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ai_gateway.retelling import ENDPOINTS, OPERATIONS, attempts_of, endpoint_of, kind_of, operation_of
+from ai_gateway.retelling import ENDPOINTS, OPERATIONS, attempts_of, endpoint_of, kind_of, operation_of, own_seconds
 from tests.ledger.entries import entry
 
 FAILED = {"provider": "groq", "model": "llama", "status": 503, "error": None, "at": 2, "ms": 10}
@@ -71,10 +71,24 @@ def test_a_stream_that_broke_is_an_attempt_that_failed() -> None:
     assert told(attempts=1, outcome="failed", error_code="upstream_closed") == [("openai", "broken", 0, 100)]
 
 
+def test_a_target_that_was_passed_over_is_no_attempt() -> None:
+    passed_over = {"provider": "groq", "model": "m", "status": None, "error": "breaker", "ms": 0, "why": "it is open"}
+    assert told(trail=[passed_over]) == told()
+    assert told(trail=[FAILED, passed_over], status=503, outcome="failed") == told(
+        trail=[FAILED], status=503, outcome="failed"
+    )
+
+
 def test_an_answer_that_others_went_on_with_has_all_its_parts_in_the_trail() -> None:
     died = {**FAILED, "characters": 5, "tokens": {"output": 3}}
     last = {"provider": "openai", "model": "m", "status": 200, "tokens": {"output": 4}}
     assert told(trail=[died, last]) == [("groq", "overloaded", 2, 12), ("openai", "", 12, 100)]
+
+
+def test_a_wait_for_a_place_is_not_the_gateways_own_time() -> None:
+    assert own_seconds(entry(overhead_us=150)) == 0.00015
+    assert own_seconds(entry(overhead_us=2_000_150, queued_ms=2_000)) == 0.00015
+    assert own_seconds(entry(overhead_us=0, queued_ms=2_000)) == 0
 
 
 def test_a_call_that_was_not_sent_has_none() -> None:

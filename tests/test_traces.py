@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from django.test import override_settings
 
@@ -22,10 +20,9 @@ OPTIONS = {"PROVIDERS": {name: {"OPTIONS": {"api_key": f"stored-{name}"}} for na
 
 
 @pytest.fixture
-def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def traced(monkeypatch: pytest.MonkeyPatch) -> None:
     """Calls are traced, those of callers that trace nothing as well."""
     monkeypatch.setattr(traces, "sampler", lambda trace: trace.is_sampled or not trace.parent_id)
-    return None
 
 
 @pytest.mark.parametrize(

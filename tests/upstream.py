@@ -295,7 +295,7 @@ class Connection(asyncio.Protocol):
 class Upstream:
     """The server, its record of what happened, and its scripts."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         self.requests: list[Request] = []
         self.exchanges: list[Exchange] = []
         self.failures: list[Exception] = []
@@ -311,20 +311,20 @@ class Upstream:
         self._servers: list[asyncio.Server] = []
         self._thread = threading.Thread(target=self._loop.run_forever, name="upstream", daemon=True)
         self._thread.start()
-        self.port = self.listen()
+        self.port = self.listen(host=host, port=port)
 
-    def listen(self, tls: ssl.SSLContext | None = None) -> int:
+    def listen(self, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0) -> int:
         """Listen on another port, and say which."""
 
         async def start() -> asyncio.Server:
             return await self._loop.create_server(
-                lambda: Connection(self), "127.0.0.1", 0, ssl=tls, backlog=2048, reuse_address=True
+                lambda: Connection(self), host, port, ssl=tls, backlog=2048, reuse_address=True
             )
 
         server = asyncio.run_coroutine_threadsafe(start(), self._loop).result(PATIENCE)
         self._servers.append(server)
-        port: int = server.sockets[0].getsockname()[1]
-        return port
+        listening: int = server.sockets[0].getsockname()[1]
+        return listening
 
     def listen_rudely(self) -> int:
         """Listen on another port, where nobody is who could shake hands for TLS, and say which: every caller is told

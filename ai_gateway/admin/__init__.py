@@ -3,6 +3,8 @@
 Importing this registers it with the site's admin. Django does so by itself where `django.contrib.admin` is installed.
 """
 
+from ai_gateway.admin.breaker_events import BreakerEventAdmin
+from ai_gateway.admin.dashboard import DashboardAdmin
 from ai_gateway.admin.keys import VirtualKeyAdmin
 from ai_gateway.admin.limits import LimitAdmin
 from ai_gateway.admin.live import LiveAdmin
@@ -14,7 +16,9 @@ from ai_gateway.admin.usage import UsageRecordAdmin
 from ai_gateway.admin.usage_daily import UsageDailyAdmin
 
 __all__ = [
+    "BreakerEventAdmin",
     "CredentialAdmin",
+    "DashboardAdmin",
     "LimitAdmin",
     "LiveAdmin",
     "PlaygroundAdmin",

@@ -16,6 +16,7 @@ from ai_gateway import registry, trial
 from ai_gateway.admin import formfields, theme
 from ai_gateway.admin.base import FormMixin, Tool
 from ai_gateway.admin.changes import ChangesAdmin
+from ai_gateway.admin.provider_health import ProviderHealthAdmin
 from ai_gateway.admin.trials import ProviderTrialAdmin
 from ai_gateway.models import Provider, ProviderCredential
 from ai_gateway.providers import CATALOG
@@ -64,7 +65,7 @@ class CredentialInline(SecretFieldsMixin, FormMixin, theme.StackedInline):  # ty
 
 
 @admin.register(Provider)
-class ProviderAdmin(ProviderTrialAdmin):
+class ProviderAdmin(ProviderHealthAdmin, ProviderTrialAdmin):
     """Where calls can go."""
 
     list_display = ("alias", "label", "address", "credential_count", "status")
@@ -111,11 +112,18 @@ class ProviderAdmin(ProviderTrialAdmin):
         """See ControlAdmin.tools."""
         if self.has_change_permission(request, obj):
             yield Tool(str(_("Test this provider")), self.url_of("test", obj), "network_check")
+        yield self.health_tool(obj)
+
+    def list_tools(self, request: HttpRequest) -> Iterable[Tool]:
+        """See ControlAdmin.list_tools."""
+        yield self.health_tool()
+        yield from super().list_tools(request)
 
     def get_urls(self) -> list[Any]:
         """Add the pages."""
         wrap = self.admin_site.admin_view
         return [
+            path("health/", wrap(self.health_view), name="ai_gateway_provider_health"),
             path("<path:object_id>/test/", wrap(self.test_view), name="ai_gateway_provider_test"),
             *super().get_urls(),
         ]

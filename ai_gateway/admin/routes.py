@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import quote
 
 from django.contrib import admin
 from django.db.models import Prefetch, QuerySet
@@ -15,7 +16,8 @@ from ai_gateway.admin import formfields, theme
 from ai_gateway.admin.base import FormMixin, Tool
 from ai_gateway.admin.explain import ExplainAdmin
 from ai_gateway.admin.trials import RouteTrialAdmin
-from ai_gateway.models import Route, RouteTarget, known_aliases
+from ai_gateway.models import Playground, Route, RouteTarget, known_aliases
+from ai_gateway.playground import may_use
 
 SHOWN_TARGETS = 4
 
@@ -101,6 +103,9 @@ class RouteAdmin(ExplainAdmin, RouteTrialAdmin):
         if self.has_change_permission(request, obj):
             yield Tool(str(_("Test this route")), self.url_of("test", obj), "network_check")
         yield Tool(str(_("Explain")), f"{self.explain_url()}?model={obj.name}", "help")
+        if self.admin_site.is_registered(Playground) and may_use(request.user):
+            url = reverse(f"{self.admin_site.name}:ai_gateway_playground", current_app=self.admin_site.name)
+            yield Tool(str(_("Playground")), f"{url}?route={quote(obj.name)}", "chat")
 
     def list_tools(self, request: HttpRequest) -> Iterable[Tool]:
         """See ControlAdmin.list_tools."""

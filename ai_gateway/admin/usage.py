@@ -255,7 +255,7 @@ class UsageRecordAdmin(ExportAdmin, UsageAdmin):
 
     @admin.display(description=_("before that"))
     def tried(self, obj: UsageRecord) -> str:
-        """The attempts that failed."""
+        """The attempts that failed, and the targets that were left out."""
         rows = [(f"{each.get('provider')}/{each.get('model')}", failure(each)) for each in obj.trail or ()]
         return table(rows) if rows else NOTHING
 

@@ -73,7 +73,7 @@ def _tries(record: UsageRecord) -> Iterator[Phase]:
     """List the attempts that failed. Older records do not say when each began: those stand one behind the other."""
     begin = record.queued_ms
     for each in record.trail or ():
-        if "ms" in each:
+        if "ms" in each and "why" not in each:
             begin = each.get("at", begin)
             name = "/".join(filter(None, (each.get("provider"), each.get("model"))))
             yield Phase("failed", name, begin, begin + each["ms"], failure(each))
@@ -104,7 +104,9 @@ def _answer(record: UsageRecord, sent: int) -> Iterator[Phase]:
 
 
 def failure(attempt: dict[str, Any]) -> str:
-    """Say how an attempt failed, or what a piece of an answer was that others went on with."""
+    """Say how an attempt failed, why a target was passed over, or what a piece was that others went on with."""
+    if "why" in attempt:
+        return translate("passed over: %(why)s") % {"why": attempt["why"]}
     if "ms" not in attempt:
         return f"{sum(attempt['tokens'].values()):,} tokens"
     place = ""

@@ -102,7 +102,8 @@ def check_databases(app_configs: object, **kwargs: object) -> list[CheckMessage]
     """Check that the databases suit a server with many open streams."""
     lasting = [alias for alias, database in connections.settings.items() if database.get("CONN_MAX_AGE") != 0]
     single = [alias for alias, database in connections.settings.items() if database["ENGINE"].endswith("sqlite3")]
-    return [*map(_lasting_connections, lasting), *map(_sqlite, single)]
+    patient = [alias for alias, database in connections.settings.items() if _waits_for_the_lost(database)]
+    return [*map(_lasting_connections, lasting), *map(_sqlite, single), *map(_patient_server, patient)]
 
 
 def _lasting_connections(alias: str) -> CheckMessage:
@@ -119,6 +120,24 @@ def _sqlite(alias: str) -> CheckMessage:
         f"DATABASES[{alias!r}] is SQLite: one writer at a time, and one machine.",
         hint='Use PostgreSQL ("ENGINE": "django.db.backends.postgresql"). For one small process, silence this check.',
         id="ai_gateway.W065",
+    )
+
+
+IDLE_TIMEOUT = "idle_in_transaction_session_timeout"
+
+
+def _waits_for_the_lost(database: dict[str, Any]) -> bool:
+    is_postgresql = database["ENGINE"] == "django.db.backends.postgresql"
+    return is_postgresql and IDLE_TIMEOUT not in str(database.get("OPTIONS", {}).get("options", ""))
+
+
+def _patient_server(alias: str) -> CheckMessage:
+    return Warning(
+        f"DATABASES[{alias!r}] does not say how long PostgreSQL waits for a process in the middle of a transaction. "
+        "One that is cut off there holds its locks for hours, and nobody writes down what calls used meanwhile.",
+        hint=f'Write "OPTIONS": {{"options": "-c {IDLE_TIMEOUT}=15s"}}. If the server or the role has it, '
+        "silence this check.",
+        id="ai_gateway.W128",
     )
 
 

@@ -13,6 +13,7 @@ from ai_gateway.checks.secrets import REFERENCES, check_reference, is_secret
 from ai_gateway.checks.settings import TAG, is_sound, suggestion
 from ai_gateway.conditions import read_conditions
 from ai_gateway.conf import settings
+from ai_gateway.probe import is_free
 from ai_gateway.providers import CATALOG, Provider, build_provider
 from ai_gateway.providers.options import find_backend
 from ai_gateway.transports.dialing import is_public
@@ -140,6 +141,36 @@ def check_default_provider(app_configs: object, **kwargs: object) -> list[CheckM
     name = settings.DEFAULT_PROVIDER
     hint = f'{suggestion(name.lower(), known_aliases())} Write its alias in lower case: "DEFAULT_PROVIDER": "openai".'
     return [Error(f'AI_GATEWAY["DEFAULT_PROVIDER"] names no provider: {name!r}.', hint=hint, id="ai_gateway.E038")]
+
+
+@register(TAG)
+def check_probes(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+    """Check that whom PROBES names can be asked for something that costs nothing."""
+    if not is_sound("PROBES") or not is_sound("PROVIDERS"):
+        return []
+    aliases = dict.fromkeys(alias.lower() for alias in settings.PROBES.get("providers", ()))
+    return [message for alias in aliases for message in _check_probed(alias)]
+
+
+def _check_probed(alias: str) -> Checks:
+    if alias not in known_aliases():
+        yield Warning(
+            f'AI_GATEWAY["PROBES"] names a provider that is not in the settings: {alias!r}.',
+            hint=f"{suggestion(alias, known_aliases())} If it is in the database, silence this check.",
+            id="ai_gateway.W127",
+        )
+        return
+    entry = {name.lower(): entry for name, entry in settings.PROVIDERS.items()}.get(alias, {})
+    try:
+        provider = build_provider(alias, entry)
+    except (ImportError, ValueError, TypeError, OSError):
+        return  # check_providers says so.
+    if not is_free(provider):
+        yield Error(
+            f'AI_GATEWAY["PROBES"] names {alias!r}, which has nothing that can be asked for free.',
+            hint="It does not list its models, and a call that is paid for is no probe. Take it out.",
+            id="ai_gateway.E126",
+        )
 
 
 @register(TAG)

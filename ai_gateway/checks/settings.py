@@ -19,6 +19,7 @@ from ai_gateway.bulkheads import Queue
 from ai_gateway.calls import UNLIMITED, Timeouts
 from ai_gateway.capabilities import read_rule
 from ai_gateway.limits import POLICIES
+from ai_gateway.prober import ProbePolicy
 from ai_gateway.retries import RetryPolicy
 from ai_gateway.strategies import STRATEGIES
 
@@ -163,6 +164,17 @@ def is_names(value: Any) -> bool:
 def is_recording(value: Any) -> bool:
     """Whether it is what `RecordingPolicy` takes."""
     return isinstance(value, Mapping) and are_accepted(value, RECORDING_VALUES)
+
+
+PROBE_NAMES = [field.name for field in fields(ProbePolicy)]
+
+
+def is_probes(value: Any) -> bool:
+    """Whether it is what `ProbePolicy` takes."""
+    if not isinstance(value, Mapping) or not set(value) <= set(PROBE_NAMES):
+        return False
+    are_seconds = is_positive(value.get("interval", 1)) and is_positive(value.get("timeout", 1))
+    return is_names(value.get("providers", ())) and are_seconds
 
 
 def is_capabilities(value: Any) -> bool:
@@ -429,6 +441,12 @@ RULES: dict[str, Rule] = {
         expected=f"a dict with keys out of {', '.join(BREAKER_NAMES)}",
         example='{"consecutive": 5, "open": 30}',
         accepts=is_breakers,
+    ),
+    "PROBES": Rule(
+        id="ai_gateway.E125",
+        expected=f"a dict with keys out of {', '.join(PROBE_NAMES)}",
+        example='{"providers": ["openai"], "interval": 30}',
+        accepts=is_probes,
     ),
     "POLL": _seconds("ai_gateway.E023", "2.0"),
     "CAPABILITIES": Rule(

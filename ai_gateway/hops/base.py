@@ -43,6 +43,7 @@ class Attempt:
         "deadline",
         "is_last",
         "is_probe",
+        "is_refused",
         "meter",
         "number",
         "provider",
@@ -67,6 +68,9 @@ class Attempt:
         """Whether there is no other target to be asked, so that to wait for this one is worth it."""
         self.is_probe = False
         """Whether it finds out for all others if the target is well again."""
+        self.is_refused = False
+        """Whether its answer is that the prompt is refused, and nothing else; of interest while there is another
+        target."""
 
     @property
     def capabilities(self) -> Capabilities:

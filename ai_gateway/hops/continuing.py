@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from ai_gateway import estimates, idempotency
-from ai_gateway.calls import UpstreamRequest
+from ai_gateway.calls import Reply, UpstreamRequest, UpstreamResponse
 from ai_gateway.hops.base import Attempt
 from ai_gateway.hops.generation import Generation
 from ai_gateway.protocols.passing import size
@@ -48,6 +48,12 @@ class Continuing(Generation):
 
     def _writer(self) -> StreamWriter:
         return self._splice
+
+    async def judge(self, response: UpstreamResponse) -> Reply:
+        """See Hop.judge(). That a provider refuses to go on is the end of the answer, and written already."""
+        reply = await super().judge(response)
+        self.attempt.is_refused = False
+        return reply
 
 
 def mark(body: dict[str, Any], prefill: str) -> None:

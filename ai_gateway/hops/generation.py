@@ -32,7 +32,7 @@ from ai_gateway.protocols import DIALECTS, PROTOCOLS
 from ai_gateway.protocols.capabilities import Destination
 from ai_gateway.protocols.conversation import Answer, Stop, TokenUsage
 from ai_gateway.protocols.emulation import undo
-from ai_gateway.protocols.events import Failed, Started
+from ai_gateway.protocols.events import Failed, Finished, Started
 from ai_gateway.protocols.jsontext import dumps, loads
 from ai_gateway.protocols.protocol import Head, Outgoing, StreamWriter
 from ai_gateway.protocols.splicing import Splice, is_possible
@@ -154,6 +154,7 @@ class Generation(Hop):
             self.attempt.meter.listener = None  # It used nothing: an error with a good status.
             raise
         self._listener.take_answer(answer)
+        self.attempt.is_refused = not self.attempt.is_last and answer.stop is Stop.FILTERED and not answer.parts
         if self._outgoing.emulation is not None:
             answer = undo(answer, self._outgoing.emulation)
         if not answer.model:  # Bedrock's answers do not name it.
@@ -214,6 +215,7 @@ async def stream_reply(
         if isinstance(content, Failed):
             attempt.meter.listener = None
             raise content.error
+        attempt.is_refused = not attempt.is_last and isinstance(content, Finished) and content.stop is Stop.FILTERED
         ready += translation.write(events, attempt.call.request_id)
         if content is not None:
             break

@@ -105,8 +105,10 @@ class Native(Hop):
             body = await self._hold(response)
         if body is None:
             body = await response.read() or b""
+            self._look_for_refusal(status, body)
             plain = Plain(call, response, meter, ready=body)
             return Reply(status=status, headers=passed_headers(self.attempt, response), body=plain)
+        self._look_for_refusal(status, body)
         if meter.listener is not None:
             meter.listener.hear(body)
         elif status >= 400:
@@ -115,6 +117,12 @@ class Native(Hop):
         if length is None:
             headers.append((b"content-length", b"%d" % len(body)))
         return Reply(status=status, headers=headers, body=body)
+
+    def _look_for_refusal(self, status: int, body: bytes) -> None:
+        """Note whether a good answer is none, if somebody else can be asked."""
+        attempt = self.attempt
+        if status < 300 and not attempt.is_last:
+            attempt.is_refused = attempt.call.dialect.refuses_prompt(body)
 
     async def _hold(self, response: UpstreamResponse) -> bytes:
         """Read a short answer to its end before anything of it goes out."""
@@ -154,6 +162,9 @@ class Native(Hop):
             status = call.dialect.read_error(*event)
             if status is not None:
                 return await self._refused(response, status, event[1])
+            self._look_for_refusal(response.status, event[1])
+            if self.attempt.is_refused and self.attempt.meter.listener is not None:
+                self.attempt.meter.listener.hear(buffer)  # Nobody will read the stream, but for want of anybody else.
         end = whole_events(buffer)
         headers = [
             header
@@ -169,6 +180,7 @@ class Native(Hop):
     async def _refused(self, response: UpstreamResponse, status: int, data: bytes) -> Reply:
         """Give the error that came as a stream's first event as the answer that it should have been."""
         meter = self.attempt.meter
+        data = self.attempt.call.dialect.error_body(data)
         meter.listener, meter.error_code = None, error_code(data)
         await response.aclose()
         dropped = (b"content-type", b"content-length", b"cache-control")

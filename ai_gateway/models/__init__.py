@@ -17,12 +17,13 @@ from ai_gateway.models.prices import Price
 from ai_gateway.models.providers import Provider, ProviderCredential
 from ai_gateway.models.recordings import RecordedCall
 from ai_gateway.models.routes import Route, RouteTarget, known_aliases
-from ai_gateway.models.usage import Live, UsageDaily, UsageRecord
+from ai_gateway.models.usage import Dashboard, Live, UsageDaily, UsageLabelDaily, UsageRecord
 from ai_gateway.models.version import ConfigurationVersion
 
 __all__ = [
     "BreakerEvent",
     "ConfigurationVersion",
+    "Dashboard",
     "Limit",
     "LimitCounter",
     "Live",
@@ -35,6 +36,7 @@ __all__ = [
     "Route",
     "RouteTarget",
     "UsageDaily",
+    "UsageLabelDaily",
     "UsageRecord",
     "VirtualKey",
     "known_aliases",

@@ -16,6 +16,7 @@ from django.contrib.auth.models import Group
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from ai_gateway import histograms
 from ai_gateway.models.keys import VirtualKey
 from ai_gateway.models.usage_queries import UsageDailyQuerySet, UsageRecordQuerySet
 from ai_gateway.money import dollars
@@ -263,3 +264,58 @@ class UsageDaily(Spent):
     def cost(self) -> Decimal:
         """What it cost, in dollars."""
         return dollars(self.cost_nanos)
+
+
+for _name in histograms.COLUMNS:
+    # For processes that do not know the columns yet, while a site is updated: the default of the database.
+    UsageDaily.add_to_class(_name, models.BigIntegerField(_name.replace("_", " "), default=0, db_default=0))
+
+
+class UsageLabelDaily(models.Model):
+    """The sum of a day's calls with one label, of one key and user. See `labels.py` for what is told apart."""
+
+    class Kind(models.TextChoices):
+        """What a label says."""
+
+        TAG = "tag", _("tag")
+        SESSION = "session", _("session")
+        AGENT = "agent", _("agent")
+        PROJECT = "project", _("project")
+        END_USER = "end_user", _("end user")
+
+    day = models.DateField(_("day"))
+    slot = models.CharField(max_length=32)
+    kind = models.CharField(_("kind"), max_length=20, choices=Kind.choices)
+    value = text(_("value"))
+    key = reference(VirtualKey, _("key"))
+    user = reference(site.AUTH_USER_MODEL, _("user"))
+
+    requests = count(_("requests"))
+    errors = count(_("errors"))
+    unpriced = count(_("without a price"))
+    tokens = count(_("tokens"))
+    cost_nanos = count(_("cost in nano-dollars"))
+
+    class Meta:
+        verbose_name = _("usage of a label")
+        verbose_name_plural = _("usage by label")
+        default_permissions = ()
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["day", "slot"], name="ai_gateway_label_once")
+        ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["kind", "day"], name="ai_gateway_label_kind"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.kind} {self.value}"
+
+
+class Dashboard(UsageDaily):
+    """The page that shows what was used: the admin lists it as it lists tables."""
+
+    class Meta:
+        proxy = True
+        verbose_name = _("dashboard")
+        verbose_name_plural = _("dashboard")
+        default_permissions = ()

@@ -61,20 +61,6 @@ class Wire(Protocol):
     async def open(self) -> None: ...
     async def publish(self, data: bytes, to: str = "") -> None: ...
     async def receive(self, within: float) -> object: ...
-    def handle(self, kind: str, body: dict[str, Any]) -> dict[str, Any] | None:
-        """Have a message handled, as if a peer had told it."""
-        handler = self._handlers.get(kind)
-        if handler is None:
-            return None
-        try:
-            return handler(body)
-        except Exception:
-            # Of another release, or a bug: neither may end the exchange with all the others, or flood the log.
-            if kind not in self._misunderstood:
-                self._misunderstood.add(kind)
-                logger.exception("A message of a peer could not be dealt with: %s", kind)
-            return None
-
     async def lease(self, what: str, seconds: float) -> bool: ...
     async def aclose(self) -> None: ...
 

@@ -53,3 +53,9 @@ class Dialect:
 
     read_error: Callable[[str | None, bytes], int | None] = lambda name, data: None
     """Judge the first event of a stream, given its name and data: the HTTP status it stands for if it is an error."""
+
+    error_body: Callable[[bytes], bytes] = lambda data: data
+    """Write such an event as the body of an answer."""
+
+    refuses_prompt: Callable[[bytes], bool] = lambda data: False
+    """Whether an answer, or a stream's first event, with a good status says that the prompt is refused, and no more."""

@@ -101,6 +101,8 @@ def error_code(body: bytes) -> str:
         value = value[0]
     if not isinstance(value, dict):
         return ""
+    if isinstance(value.get("response"), dict):
+        value = value["response"]  # The event by which OpenAI ends a response that failed.
     error = value["error"] if isinstance(value.get("error"), dict) else value
     words = [error.get(name) for name in ("code", "status", "type")]
     code = next((word for word in words if word and isinstance(word, str)), error.get("code"))

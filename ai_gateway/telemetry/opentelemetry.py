@@ -29,7 +29,7 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import IdGenerator
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision
 from opentelemetry.trace import (
     NonRecordingSpan,
     SpanContext,
@@ -44,7 +44,7 @@ from ai_gateway import __version__, registry, traces
 from ai_gateway.cardinality import Names
 from ai_gateway.meter import Entry
 from ai_gateway.money import dollars
-from ai_gateway.retelling import Attempted, attempts_of, operation_of
+from ai_gateway.retelling import Attempted, attempts_of, operation_of, own_seconds
 from ai_gateway.signals import call_finished, process_ends
 from ai_gateway.traces import Trace
 
@@ -86,9 +86,15 @@ def connect(signals: Sequence[str]) -> None:
 
 def close(**_: object) -> None:
     """Send what is left, but do not wait long: a collector that is away must not keep the process from ending."""
-    threads = [threading.Thread(target=each.close, daemon=True) for each in (spans, measures)]
-    for thread in threads:
-        thread.start()
+    threads = []
+    for each in (spans, measures):
+        thread = threading.Thread(target=each.close, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # The interpreter ends, and starts no threads any more.
+            each.close()
+        else:
+            threads.append(thread)
     until = time.monotonic() + LAST_SECONDS
     for thread in threads:
         thread.join(max(until - time.monotonic(), 0.0))
@@ -102,7 +108,7 @@ class Sampler:
 
     def __call__(self, trace: Trace) -> bool:
         result = self._sampler.should_sample(parent_of(trace), int(trace.id, 16), SCOPE, SpanKind.SERVER)
-        return result.decision.is_sampled()
+        return result.decision is Decision.RECORD_AND_SAMPLE
 
 
 def parent_of(trace: Trace) -> Context:
@@ -311,7 +317,7 @@ class Measures:
             return
         made.request.record(entry.duration_ms / 1000, ended)
         if entry.attempts == 1 and not entry.trail:
-            made.overhead.record(entry.overhead_us / 1e6, labels)
+            made.overhead.record(own_seconds(entry), labels)
         if entry.first_token_ms is not None:
             self._record_stream(entry, entry.first_token_ms, labels)
 

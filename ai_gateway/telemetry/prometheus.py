@@ -31,7 +31,7 @@ from ai_gateway.calls import Target
 from ai_gateway.cardinality import Names
 from ai_gateway.meter import Entry
 from ai_gateway.money import dollars
-from ai_gateway.retelling import attempts_of, endpoint_of
+from ai_gateway.retelling import attempts_of, endpoint_of, own_seconds
 from ai_gateway.signals import call_finished, limit_reached
 
 SAMPLE = 5.0
@@ -89,6 +89,7 @@ OVERHEAD = Histogram(
     "The gateway's own time, from a call's arrival until it was sent on; of calls that were sent once.",
     buckets=OVERHEAD_SECONDS,
 )
+QUEUED = Histogram("ai_gateway_queue_seconds", "How long calls waited for a place, of those that did.", buckets=SECONDS)
 USED = Counter("ai_gateway_tokens", "Tokens used, in disjoint buckets.", (*MODEL, "bucket"))
 COST = Counter("ai_gateway_cost_dollars", "What calls cost.", MODEL)
 UNPRICED = Counter("ai_gateway_unpriced_requests", "Calls of which nobody knows what they cost.", MODEL)
@@ -169,8 +170,10 @@ def _count_request(entry: Entry, model: tuple[str, str]) -> None:
     status = f"{entry.status // 100}xx" if entry.status else "none"
     REQUESTS.labels(*model, endpoint_of(entry), entry.outcome, status).inc()
     DURATION.labels(*model).observe(entry.duration_ms / 1e3)
+    if entry.queued_ms:
+        QUEUED.observe(entry.queued_ms / 1e3)
     if entry.attempts == 1 and not entry.trail:
-        OVERHEAD.observe(entry.overhead_us / 1e6)
+        OVERHEAD.observe(own_seconds(entry))
     if entry.first_token_ms is not None:
         FIRST_TOKEN.labels(*model).observe(entry.first_token_ms / 1e3)
         behind = entry.output_tokens + entry.reasoning_tokens - 1
@@ -273,9 +276,9 @@ def write() -> bytes:
     if directory is None:
         return generate_latest(REGISTRY)
     for pid in dead(Path(directory)):
-        mark_process_dead(pid)
+        mark_process_dead(pid)  # type: ignore[no-untyped-call]
     together = CollectorRegistry()
-    MultiProcessCollector(together)
+    MultiProcessCollector(together)  # type: ignore[no-untyped-call]
     return generate_latest(together)
 
 

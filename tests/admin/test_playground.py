@@ -56,6 +56,13 @@ def test_page__is_in_the_index_of_those_who_may_use_it(player: Client, login: Lo
     assert other.get(url(PAGE)).status_code == 403
 
 
+def test_page__is_linked_from_a_route(login: Login) -> None:
+    route = make_route("fast", "echo/echo-1")
+    link = f"{url(PAGE)}?route=fast"
+    assert link in get(login("view_route", "use_playground"), "ai_gateway_route_change", route.pk)
+    assert link not in get(login("view_route", name="other"), "ai_gateway_route_change", route.pk)
+
+
 @pytest.mark.parametrize("view", ["answer", "code", "models"])
 def test_views__turn_away_who_may_not_use_it(view: str, login: Login, client: Client) -> None:
     for somebody in (client, login("view_route"), login("use_playground", name="customer", is_staff=False)):

@@ -6,6 +6,8 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client
 
+from ai_gateway import breakers
+from ai_gateway.calls import Target
 from ai_gateway.models import Route
 from tests.admin.conftest import Login
 from tests.admin.pages import get, send, url
@@ -51,7 +53,10 @@ def test_explain__looks_at_a_body(boss: Client) -> None:
     route.targets.filter(model="text").update(conditions={"images": False})
     body = '{"messages": [{"content": [{"type": "image_url"}]}]}'
     data = {"model": "fast", "path": "/v1/chat/completions", "headers": "", "body": body}
-    assert "left out: it wants a call without images" in boss.post(url("ai_gateway_explain"), data).content.decode()
+    breakers.note(Target("echo", "eyes"), breakers.BreakerPolicy(consecutive=1), is_good=False)
+    page = boss.post(url("ai_gateway_explain"), data).content.decode()
+    assert "left out: it wants a call without images" in page
+    assert "last, because its breaker is open" in page
     page = boss.post(url("ai_gateway_explain"), {**data, "body": "nonsense"}).content.decode()
     assert "400 invalid_json" in page
 

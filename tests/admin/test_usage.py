@@ -163,7 +163,10 @@ def test_detail__has_all_there_is_to_know(boss: Client) -> None:
     call = record(
         cost_nanos=1_000_000_001,
         cache_read_tokens=50_000,
-        trail=[{"provider": "groq", "model": "llama", "status": 502, "error": "upstream_closed", "ms": 12}],
+        trail=[
+            {"provider": "openai", "model": "o", "error": "breaker", "why": "it is open"},
+            {"provider": "groq", "model": "llama", "status": 502, "error": "upstream_closed", "ms": 12},
+        ],
         tags=["eu"],
         metadata={"cost_centre": "<b>4711</b>"},
         key_name="laptop",
@@ -171,6 +174,7 @@ def test_detail__has_all_there_is_to_know(boss: Client) -> None:
     )
     save(call)
     page = get(boss, f"{RECORDS}_change", call.pk)
+    assert "passed over: it is open" in page
     for shown in ("$1.000000001", "50,000", "groq/llama", "502 upstream_closed, 12 ms", "eu", "4711", "laptop"):
         assert shown in page
     assert "<b>4711" not in page

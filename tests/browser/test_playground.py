@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +12,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.browser.conftest import LOOKS, Site
-from tests.upstream import End, Upstream, event_stream, json_answer
+from tests.browser.conftest import LOOKS, PATIENCE, Site
+from tests.upstream import End, Exchange, Script, Upstream, event_stream, json_answer
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page, Route
+    from playwright.sync_api import Browser, Page, Route
 
 Shoot = Callable[["Page", str], None]
 Open = Callable[..., "Page"]
@@ -56,6 +57,24 @@ CALL = {
 }
 
 
+def answer(upstream: Upstream, *scripts: Script) -> None:
+    """Answer calls by these scripts, one each and the last one all others. The page asks for a list of models, too."""
+    left = deque(scripts)
+
+    async def script(exchange: Exchange) -> None:
+        if exchange.request.method == "GET":
+            await json_answer({"data": []})(exchange)
+        else:
+            await (left.popleft() if len(left) > 1 else left[0])(exchange)
+
+    upstream.answer(script)
+
+
+def asked(upstream: Upstream) -> Any:
+    """What the provider was asked last."""
+    return [request for request in upstream.requests if request.method == "POST"][-1].json()
+
+
 @pytest.fixture(scope="module")
 def played(site: Site, _upstream: Upstream) -> Site:
     """The site, with a route to the fake provider."""
@@ -63,20 +82,44 @@ def played(site: Site, _upstream: Upstream) -> Site:
     return site
 
 
+@pytest.fixture(scope="module")
+def logged_in(played: Site, browser: Browser) -> Any:
+    """What a browser keeps of somebody who is logged in."""
+    context = browser.new_context(base_url=played.url)
+    page = context.new_page()
+    page.goto(f"/accounts/login/?next={PATH}")
+    page.get_by_label("Username").fill("boss")
+    page.get_by_label("Password").fill("password-of-boss")
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_url(f"**{PATH}")
+    state = context.storage_state()
+    context.close()
+    return state
+
+
 @pytest.fixture
-def open_playground(played: Site, open_page: Open) -> Iterator[Open]:
+def open_playground(played: Site, browser: Browser, logged_in: Any) -> Iterator[Open]:
     """Open the page. Whatever it complains of, and whatever it asks another host for, fails the test."""
     complaints: list[str] = []
+    contexts = []
 
-    def open_playground(look: str = "light", query: str = "?route=story") -> Page:
-        page = open_page("/admin/", "boss", look)
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        page.on("request", lambda asked: complaints.append(asked.url) if is_foreign(asked.url, played) else None)
+    def open_playground(look: str = "light", query: str = "?route=story", **options: Any) -> Page:
+        context = browser.new_context(base_url=played.url, storage_state=logged_in, **LOOKS[look], **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE * 1000)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on(
+            "console", lambda said: complaints.append(f"{said.text} {said.location}") if said.type == "error" else None
+        )
+        page.on("request", lambda sent: complaints.append(sent.url) if is_foreign(sent.url, played) else None)
         page.goto(PATH + query)
         return page
 
     yield open_playground
-    assert not [each for each in complaints if "favicon" not in each]
+    for context in contexts:
+        context.close()
+    assert not [each for each in complaints if "favicon.ico" not in each]
 
 
 def is_foreign(address: str, site: Site) -> bool:
@@ -95,7 +138,7 @@ def test_ask__the_answer_comes_live_and_says_what_it_cost(
     open_playground: Open, upstream: Upstream, shoot: Shoot
 ) -> None:
     gate = upstream.gate()
-    upstream.answer(event_stream(chunk(content="Once upon"), gate, chunk(content=" a time."), END))
+    answer(upstream, event_stream(chunk(content="Once upon"), gate, chunk(content=" a time."), END))
     page = open_playground()
     page.get_by_label("System prompt").fill("You tell stories.")
     say(page, "Tell me one.")
@@ -105,8 +148,7 @@ def test_ask__the_answer_comes_live_and_says_what_it_cost(
     gate.open()
     page.get_by_text("done", exact=True).wait_for()
     assert answers(page).inner_text() == "Once upon a time."
-    asked = upstream.requests[-1].json()["messages"]
-    assert [each["role"] for each in asked] == ["system", "user"]
+    assert [each["role"] for each in asked(upstream)["messages"]] == ["system", "user"]
 
     facts = page.locator("[data-facts]")
     # The record is there a moment later, and it is found by whose it is.
@@ -124,7 +166,7 @@ def test_ask__the_answer_comes_live_and_says_what_it_cost(
 
 
 def test_stop__reaches_the_provider(open_playground: Open, upstream: Upstream) -> None:
-    upstream.answer(event_stream(chunk(content="Once upon"), End.STALL))
+    answer(upstream, event_stream(chunk(content="Once upon"), End.STALL))
     page = open_playground()
     say(page, "Tell me one.")
     page.get_by_role("button", name="Send").click()
@@ -137,7 +179,7 @@ def test_stop__reaches_the_provider(open_playground: Open, upstream: Upstream) -
 
 def test_compare__models_answer_side_by_side_at_once(open_playground: Open, upstream: Upstream, shoot: Shoot) -> None:
     gate = upstream.gate()
-    upstream.answer(event_stream(chunk(content="Once"), gate, END))
+    answer(upstream, event_stream(chunk(content="Once"), gate, END))
     page = open_playground()
     say(page, "Good day")
     for name in ("echo/echo-1", "echo/echo-2"):
@@ -155,22 +197,22 @@ def test_compare__models_answer_side_by_side_at_once(open_playground: Open, upst
 
 
 def test_tools__a_result_is_typed_and_the_conversation_goes_on(open_playground: Open, upstream: Upstream) -> None:
-    upstream.answer(event_stream(chunk(tool_calls=[CALL]), END), event_stream(chunk(content="It rains in Bern."), END))
+    answer(upstream, event_stream(chunk(tool_calls=[CALL]), END), event_stream(chunk(content="It rains in Bern."), END))
     page = open_playground()
     say(page, "How is the weather?")
     page.get_by_text("Tools, JSON Schema, and anything else").click()
     tools = page.get_by_label("Tools, a JSON list")
     tools.fill('[{"name": "weather",\n  "parameters": }]')
-    page.get_by_text("Line 2, column 17").wait_for()
+    page.locator("#play-tools-problem").get_by_text("Line 2, column 17").wait_for()
     tools.fill('[{"name": "weather", "parameters": {"type": "object"}}]')
-    page.get_by_text("Line 2, column 17").wait_for(state="detached")
+    page.locator("#play-tools-problem").get_by_text("Line 2").wait_for(state="detached")
     page.get_by_role("button", name="Send").click()
     page.get_by_role("button", name="Go on with this answer").click()
     assert page.get_by_label("Name of the tool").last.input_value() == "weather"
     say(page, "rain")
     page.get_by_role("button", name="Send").click()
     page.get_by_text("It rains in Bern.", exact=True).wait_for()
-    roles = [each["role"] for each in upstream.requests[-1].json()["messages"]]
+    roles = [each["role"] for each in asked(upstream)["messages"]]
     assert roles == ["user", "assistant", "tool"]
 
     # What was written is there again after a reload, and gone when it is cleared.
@@ -182,7 +224,7 @@ def test_tools__a_result_is_typed_and_the_conversation_goes_on(open_playground: 
 
 def test_errors__are_told_for_people(open_playground: Open, upstream: Upstream, shoot: Shoot) -> None:
     error = {"error": {"message": "Your quota is used up.", "type": "insufficient_quota", "code": "insufficient_quota"}}
-    upstream.answer(json_answer(error, 429))
+    answer(upstream, json_answer(error, 429))
     page = open_playground()
     say(page, "Hello")
     page.get_by_role("button", name="Send").click()
@@ -191,7 +233,7 @@ def test_errors__are_told_for_people(open_playground: Open, upstream: Upstream, 
 
 
 def test_messages__are_moved_removed_and_have_images(open_playground: Open, upstream: Upstream, tmp_path: Path) -> None:
-    upstream.answer(event_stream(chunk(content="I see."), END))
+    answer(upstream, event_stream(chunk(content="I see."), END))
     image = tmp_path / "a.png"
     image.write_bytes(b"hello")
     page = open_playground()
@@ -206,7 +248,7 @@ def test_messages__are_moved_removed_and_have_images(open_playground: Open, upst
     page.locator(".play-turn").nth(1).get_by_label("Up").click()
     page.get_by_role("button", name="Send").click()
     page.get_by_text("I see.", exact=True).wait_for()
-    first, last = upstream.requests[-1].json()["messages"]
+    first, last = asked(upstream)["messages"]
     assert (first["role"], first["content"]) == ("assistant", "first")
     assert [part["type"] for part in last["content"]] == ["image_url", "text"]
 
@@ -238,25 +280,18 @@ def with_policy(route: Route) -> None:
     route.fulfill(response=answer, headers={**answer.headers, "content-security-policy": POLICY})
 
 
-def test_page__works_without_javascript(played: Site, browser: Any) -> None:
-    context = browser.new_context(base_url=played.url, java_script_enabled=False)
-    page = context.new_page()
-    page.goto(f"/accounts/login/?next={PATH}")
-    page.get_by_label("Username").fill("boss")
-    page.get_by_label("Password").fill("password-of-boss")
-    page.get_by_role("button", name="Log in").click()
-    page.get_by_label("Model or route").fill("echo/echo-1")
+def test_page__works_without_javascript(open_playground: Open) -> None:
+    page = open_playground(query="?model=echo/echo-1", java_script_enabled=False)
     page.get_by_label("Message").fill("Hello without a script")
     assert not page.get_by_role("button", name="Compare with another model").is_visible()
     page.get_by_role("button", name="Send").click()
     assert page.locator(".play-answer .play-text").inner_text() == "Hello without a script"
-    context.close()
 
 
 @pytest.mark.parametrize("look", LOOKS)
 def test_page__fits_every_screen(look: str, open_playground: Open, upstream: Upstream, shoot: Shoot) -> None:
     story = "A gateway stood at the edge of the town. Whoever came was asked one question: where to?"
-    upstream.answer(event_stream(chunk(content=story), 0.3, END))
+    answer(upstream, event_stream(chunk(content=story), 0.3, END))
     page = open_playground(look)
     page.get_by_label("System prompt").fill("You tell short stories.")
     say(page, "Tell me one about a gateway.")

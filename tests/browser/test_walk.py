@@ -9,7 +9,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tests.browser.conftest import Site
+from tests.browser.seed_calls import SEED
 from tests.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -143,6 +146,45 @@ def test_portal__from_a_key_to_its_end(site: Site, open_page: Open, shoot: Shoot
     page.get_by_role("button", name="Revoke it").click()
     page.wait_for_url("**/portal/")
     wait_for_status(site, token, "echo/echo-1", 401)
+
+
+def test_explorer__from_the_list_to_what_was_said(site: Site, open_page: Open, shoot: Shoot, calls: None) -> None:
+    """On a phone, and under the strictest policy."""
+    page = open_page("/admin/ai_gateway/usagerecord/", "boss", "phone")
+    page.context.route("**/*", with_policy)
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if "Policy" in message.text else None)
+    page.goto("/admin/ai_gateway/usagerecord/")
+    shoot(page, "explorer-list")
+    page.get_by_text("Search by more").click()
+    page.get_by_label("Session").fill("walk")
+    page.get_by_label("Error code").fill("overloaded")
+    page.locator(".gateway-search-go").get_by_role("button").click()
+    page.wait_for_url("**session=walk**")
+    assert page.locator("#result_list tbody tr").count() == 1
+    page.goto("/admin/ai_gateway/usagerecord/?session=walk")
+    page.locator(".gateway-histogram svg a").first.click()
+    page.wait_for_url("**since=**")
+    assert page.locator("#result_list tbody tr").count() == 1
+
+    page.goto("/admin/ai_gateway/usagerecord/?q=req_of_the_walk")
+    page.locator("#result_list tbody th a").click()
+    page.get_by_role("heading", name="Where the time went").wait_for()
+    page.locator(".gateway-ids").get_by_role("button", name="Copy").first.click()
+    page.get_by_role("button", name="Copied").wait_for()
+    shoot(page, "explorer-record")
+    page.get_by_role("link", name="Read what was said").click()
+    page.get_by_text("<b>Is it</b> sunny?").first.wait_for()
+    page.get_by_text("It is.", exact=True).wait_for()
+    shoot(page, "explorer-recorded")
+    page.context.unroute_all(behavior="wait")
+    assert not complaints
+
+
+@pytest.fixture(scope="module")
+def calls(site: Site) -> None:
+    """Calls of the past."""
+    site.manage("shell", "--verbosity", "0", "-c", SEED)
 
 
 def test_portal__works_without_javascript(site: Site, browser: Any) -> None:

@@ -10,11 +10,11 @@ from pytest_django import Settings
 from pytest_django.plugin import DjangoDbBlocker
 
 from ai_gateway import ledger_store
-from ai_gateway.models import RecordedCall, UsageDaily, UsageRecord
+from ai_gateway.models import BreakerEvent, RecordedCall, UsageDaily, UsageLabelDaily, UsageRecord
 from tests import databases
 
 ALIAS = "usage"
-TABLES = (UsageRecord, UsageDaily, RecordedCall)
+TABLES = (UsageRecord, UsageDaily, UsageLabelDaily, RecordedCall, BreakerEvent)
 
 
 class ToAlias:

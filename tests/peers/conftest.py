@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any, Protocol
 
 import pytest
@@ -55,7 +54,7 @@ def members() -> Iterator[list[Member]]:
 def join(server: RedisServer, members: list[Member]) -> Join:
     def start(handlers: dict[str, Handler] | None = None, **options: Any) -> Member:
         url = options.pop("url", server.url)
-        member = Member(partial(RedisWire, url, **options), handlers or {}, lambda: None)
+        member = Member(lambda me: RedisWire(url, me, **options), handlers or {}, lambda: None)
         members.append(member)
         member.start()
         member._first.result(10)

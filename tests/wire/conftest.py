@@ -34,16 +34,19 @@ STRICT: dict[str, Any] = {
     "TRANSPORT": {"OPTIONS": {"max_connections": 4}},
     "METRICS_TOKEN": "token-for-metrics",
     "ROUTES": {"both": ["dead/a", "openai/b"]},
+    "PROBES": {"providers": ["probed"], "interval": 0.3},
 }
 
 
 @pytest.fixture
 def strict(start_gateway: StartGateway, upstream: Upstream) -> RawClient:
     """A caller of a gateway that takes little and waits for nothing long; one for all tests of what is too much or too
-    late. It knows a provider that is away, and one that waits for plain HTTP where TLS is due."""
+    late. It knows a provider that is away, one that is away and asked whether it is, and one that waits for plain HTTP
+    where TLS is due."""
     stored = {"allow_private": True, "api_key": "sk-x"}
     others = {
         "dead": {"BACKEND": "custom", "OPTIONS": {**stored, "base_url": "http://127.0.0.1:9/v1"}},
+        "probed": {"BACKEND": "custom", "OPTIONS": {**stored, "base_url": "http://127.0.0.1:9/v1"}},
         "no-tls": {"BACKEND": "custom", "OPTIONS": {**stored, "base_url": f"https://127.0.0.1:{upstream.port}/v1"}},
     }
     providers = {**default_settings(upstream)["PROVIDERS"], **others}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 import ai_gateway
@@ -105,3 +107,12 @@ def test_the_metrics_token_opens_the_state_of_the_providers(strict: RawClient, u
     assert providers["unreachable"]["last"]["error"] == "upstream_unreachable"
     assert b"stored" not in answer.body
     assert len(upstream.requests) == 1
+
+
+def test_a_provider_that_is_probed_is_known_to_be_away_before_a_call_asks_it(strict: RawClient) -> None:
+    last, deadline = None, time.monotonic() + 10
+    while last is None and time.monotonic() < deadline:
+        answer = strict.get("/health/providers", [("authorization", "Bearer token-for-metrics")])
+        last = answer.json()["providers"]["probed"]["last"]
+    assert last is not None
+    assert (last["probed"], last["ok"], last["error"]) == (True, False, "upstream_unreachable")

@@ -1,7 +1,7 @@
 """`manage.py gateway_prune_usage --older-than 90d`: delete old usage records. What they sum up to is kept.
 
 Recorded bodies go after the days that `BODY_LOGGING` says, and with their records at the latest; with `--recordings`
-alone nothing else goes.
+alone nothing else goes. What happened to breakers goes with the records, beside which it is looked at.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import re
 from argparse import ArgumentParser
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import router
 from django.utils import timezone
 from django.utils.dateparse import parse_date
 
@@ -20,18 +21,24 @@ from ai_gateway import recorded
 from ai_gateway.conf import settings
 from ai_gateway.ledger_store import begin_of, database
 from ai_gateway.management.progress import Progress
-from ai_gateway.models import UsageRecord
+from ai_gateway.models import BreakerEvent, UsageLabelDaily, UsageRecord
 from ai_gateway.rollups import Days
 
 BATCH = 500
 """Records that one transaction deletes: it is short, so that nobody who writes has to wait."""
 
 
-Old = Callable[[datetime], Any]
-"""Gives the rows from before a point in time."""
+class Work(NamedTuple):
+    """What is deleted: everything of a kind from before the first day that is kept, which begins at a moment.
 
-Delete = Callable[[datetime], int]
-"""Deletes a batch of them, and gives their number."""
+    `old` gives the rows from before a moment; `delete_some` deletes a batch of them, and gives their number.
+    """
+
+    what: str
+    first: date
+    begin: datetime
+    old: Callable[[datetime], Any]
+    delete_some: Callable[[datetime], int]
 
 
 class Command(BaseCommand):
@@ -47,45 +54,51 @@ class Command(BaseCommand):
         parser.add_argument("--recordings", action="store_true", help="delete recorded bodies whose time is over")
         parser.add_argument("--dry-run", action="store_true", help="count the records, and delete none")
 
-    def handle(self, *args: Any, older_than: str | None, recordings: bool, **options: Any) -> None:
+    def handle(
+        self,
+        *args: Any,
+        older_than: str | None,
+        recordings: bool,
+        dry_run: bool,
+        verbosity: int,
+        **options: Any,
+    ) -> None:
         """Run the command."""
         if older_than is None and not recordings:
             raise CommandError("Say what is to go: --older-than 90d, or --recordings.")
         zone = Days(settings.TIME_ZONE)
         today = zone.of(timezone.now().timestamp())
+        work = []
         first = first_kept(older_than, today) if older_than is not None else None
         if first is not None:
-            self.prune("records", first, begin_of(first, zone), old_records, delete_some, **options)
+            begin = begin_of(first, zone)
+            work.append(Work("records", first, begin, old_records, delete_some))
+            if old_events(begin).exists():
+                work.append(Work("breaker events", first, begin, old_events, delete_some_events))
+            if not dry_run:
+                # Labels name sessions and people, and are many: they go with the records that they are of.
+                UsageLabelDaily.objects.using(database()).filter(day__lt=first).delete()
         days = recorded.retention()
         ends = [first] if first is not None else []
         ends += [today - timedelta(days=days)] if days is not None else []
         if ends and recorded.is_any():
-            begin = begin_of(max(ends), zone)
-            self.prune("recorded bodies", max(ends), begin, recorded.old, recorded.delete_some, **options)
+            last = max(ends)
+            work.append(Work("recorded bodies", last, begin_of(last, zone), recorded.old, recorded.delete_some))
+        for each in work:
+            self.prune(each, dry_run=dry_run, verbosity=verbosity)
 
-    def prune(
-        self,
-        what: str,
-        first: date,
-        begin: datetime,
-        old: Old,
-        delete_some: Delete,
-        *,
-        dry_run: bool,
-        verbosity: int,
-        **options: Any,
-    ) -> None:
+    def prune(self, work: Work, *, dry_run: bool, verbosity: int) -> None:
         """Delete what is from before a day, a batch at a time."""
-        total = old(begin).count()
+        total = work.old(work.begin).count()
         if dry_run:
-            self.stdout.write(f"{total} {what} from before {first} would be deleted.")
+            self.stdout.write(f"{total} {work.what} from before {work.first} would be deleted.")
             return
         deleted = 0
-        with Progress(self, f"{what} deleted", total, verbosity=verbosity) as progress:
-            while count := delete_some(begin):
+        with Progress(self, f"{work.what} deleted", total, verbosity=verbosity) as progress:
+            while count := work.delete_some(work.begin):
                 deleted += count
                 progress.add(count)
-        self.stdout.write(f"{deleted} {what} from before {first} are deleted.")
+        self.stdout.write(f"{deleted} {work.what} from before {work.first} are deleted.")
 
 
 def first_kept(text: str, today: date) -> date:
@@ -114,4 +127,15 @@ def delete_some(begin: datetime) -> int:
     if not ids:
         return 0
     count: int = UsageRecord.objects.using(database()).filter(pk__in=ids).delete()[0]
+    return count
+
+
+def old_events(begin: datetime) -> Any:
+    """Give what happened to breakers before a point in time."""
+    return BreakerEvent.objects.using(router.db_for_write(BreakerEvent) or "default").filter(at__lt=begin)
+
+
+def delete_some_events(begin: datetime) -> int:
+    """Delete all of it: there is little."""
+    count: int = old_events(begin).delete()[0]
     return count

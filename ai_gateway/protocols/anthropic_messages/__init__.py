@@ -31,7 +31,7 @@ DIALECT = Dialect(
     statuses={Kind.OVERLOADED: 529, Kind.QUOTA: 402},
     keep_alive=b'event: ping\ndata: {"type": "ping"}\n\n',
     # A `message_delta` with a stop reason and a clean end was recorded without `message_stop`: either proves the end.
-    terminal=(b"event: error", b"message_stop", b'"stop_reason":"', b'"stop_reason": "'),
+    terminal=(b"event: error", b'"message_stop"', b'"stop_reason":"', b'"stop_reason": "'),
     # The text of an answer stands at least one brace deeper.
     last=tuple(b'"message_stop"' + end for end in (b"}\n\n", b" }\n\n", b"}\r\n\r\n", b" }\r\n\r\n")),
     read_error=status_of,

@@ -13,7 +13,7 @@ from ai_gateway.protocols.gemini.errors import STATUSES, read_error, status_of, 
 from ai_gateway.protocols.gemini.passing import GeminiPassing
 from ai_gateway.protocols.gemini.request_reader import read_request
 from ai_gateway.protocols.gemini.request_writer import write_request
-from ai_gateway.protocols.gemini.response import read_answer, write_answer
+from ai_gateway.protocols.gemini.response import read_answer, refuses_prompt, write_answer
 from ai_gateway.protocols.gemini.restoring import restore
 from ai_gateway.protocols.gemini.splitter import GeminiSplitter
 from ai_gateway.protocols.gemini.stream_reader import GeminiReader
@@ -40,6 +40,7 @@ DIALECT = Dialect(
     first_sign=b"\r\n",
     terminal=(b'"error"', b'"finishReason"', b'"blockReason"'),
     read_error=lambda name, data: status_of(data),
+    refuses_prompt=refuses_prompt,
 )
 
 PROTOCOL = Protocol(

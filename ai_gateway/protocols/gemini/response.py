@@ -13,6 +13,7 @@ from ai_gateway.protocols.gemini.parts_writer import PartDict, PartsWriter
 from ai_gateway.protocols.gemini.stops import last_candidate
 from ai_gateway.protocols.gemini.stream_reader import GeminiReader
 from ai_gateway.protocols.gemini.usage import write_metadata
+from ai_gateway.protocols.jsontext import loads
 from ai_gateway.protocols.transcript import Collector, replay
 
 
@@ -28,6 +29,19 @@ def read_answer(body: dict[str, Any]) -> Answer:
         raise UpstreamProtocolError("The provider's answer has no candidates.")
     collector.add(reader.finish())
     return collector.answer()
+
+
+def refuses_prompt(data: bytes) -> bool:
+    """Whether an answer says that the prompt was blocked, and nothing else."""
+    if b"block" not in data:
+        return False
+    try:
+        body = loads(data)
+    except (ValueError, RecursionError):
+        return False
+    body = body[0] if isinstance(body, list) and body else body
+    feedback = body.get("promptFeedback") if isinstance(body, dict) else None
+    return isinstance(feedback, dict) and bool(feedback.get("blockReason")) and not body.get("candidates")
 
 
 def write_answer(answer: Answer, request: Request, carrier: Carrier) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from ai_gateway.protocols.carrier import Carrier
 from ai_gateway.protocols.conversation import Request
 from ai_gateway.protocols.dialect import Dialect
 from ai_gateway.protocols.openai_errors import write_error
-from ai_gateway.protocols.openai_responses.errors import read_error, status_of, write_error_event
+from ai_gateway.protocols.openai_responses.errors import error_body, read_error, status_of, write_error_event
 from ai_gateway.protocols.openai_responses.passing import ResponsePassing
 from ai_gateway.protocols.openai_responses.request_reader import read_request
 from ai_gateway.protocols.openai_responses.request_writer import write_request
@@ -30,8 +30,15 @@ DIALECT = Dialect(
     write_error=write_error,
     write_error_event=write_error_event,
     statuses={Kind.QUOTA: 429},
-    terminal=(b"response.completed", b"response.incomplete", b"response.failed", b"event: error", b'"type":"error"'),
+    terminal=(
+        b'"response.completed"',
+        b'"response.incomplete"',
+        b'"response.failed"',
+        b"event: error",
+        b'"type":"error"',
+    ),
     read_error=status_of,
+    error_body=error_body,
 )
 
 

@@ -59,6 +59,9 @@ OTHER_CODES = {
 CODE = re.compile(r"(?!\d+$)[\w.\-]+")
 """What may be a code: one word, and more than a number that repeats the status. xAI writes a sentence there."""
 
+FAILED = "response.failed"
+"""The event that ends the stream of a response which failed."""
+
 UNFINISHED = "The provider could not go on."
 """What is told of an error in a stream that has no words of its own."""
 
@@ -70,7 +73,7 @@ def read_error(status: int, headers: Mapping[bytes, bytes], body: bytes) -> Prov
 
 def stream_error(event: dict[str, Any]) -> ProviderError:
     """Read an error that comes as an event, or as the `error` of a failed response: nested, flat, or none at all."""
-    error = event.get("error") or {name: event.get(name) for name in ("code", "message", "param")}
+    error = _error_of(event)
     members = error_members({"error": error})
     return _provider_error(members if message_of(members) else {**members, "message": UNFINISHED}, _told_status(error))
 
@@ -128,16 +131,30 @@ def write_error_event(error: GatewayError, request_id: str) -> bytes:
 def status_of(name: str | None, data: bytes) -> int | None:
     """Read an event as an error: the HTTP status that it stands for, None if it is none.
 
-    The error may be nested (as on OpenAI's wire) or flat (as in its SDK's type). Some servers leave the name out.
+    The error may be nested (as on OpenAI's wire), flat (as in its SDK's type), or that of a response which failed. Some
+    servers leave the name out.
     """
-    if name not in ("error", None):
+    if name not in ("error", FAILED, None):
         return None
     try:
         event = msgspec.json.decode(data)
     except msgspec.DecodeError:
         event = None
     if not isinstance(event, dict):
-        return 502 if name == "error" else None
-    if name is None and event.get("type") != "error" and not event.get("error"):
+        return None if name is None else 502
+    if name is None and event.get("type") not in ("error", FAILED) and not event.get("error"):
         return None
-    return status_of_error(event.get("error") or {"code": event.get("code")})
+    return _told_status(_error_of(event))
+
+
+def error_body(data: bytes) -> bytes:
+    """Write an event that is an error as the body of an answer, where callers look for `error` alone."""
+    event = decoded(data)
+    return msgspec.json.encode({"error": _error_of(event)}) if isinstance(event, dict) else data
+
+
+def _error_of(event: dict[str, Any]) -> Any:
+    """Find the error of an event: nested, that of a failed response, or flat."""
+    response = event.get("response")
+    nested = event.get("error") or (response.get("error") if isinstance(response, dict) else None)
+    return nested or {name: event.get(name) for name in ("code", "message", "param")}

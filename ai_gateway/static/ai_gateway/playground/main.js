@@ -214,6 +214,7 @@ for (const node of document.querySelectorAll("[data-plain]")) node.remove();
 
 form.addEventListener("submit", (event) => { event.preventDefault(); send(); });
 form.addEventListener("input", changed);
+window.addEventListener("pagehide", keep);
 form.addEventListener("change", changed);
 form.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
