@@ -155,12 +155,12 @@ async def _measured(meter: Meter, snapshot: Snapshot, transport: Transport) -> R
         _leave(meter, snapshot)
         raise
     except asyncio.CancelledError:
-        error = live.ended_by(meter)
-        if error is None:
+        ended = live.ended_by(meter)
+        if ended is None:
             _leave(meter, snapshot)
             raise
-        meter.fail(error)
-        reply = refuse_request(error, arrival, sent_at=meter.sent_at, queued=meter.queued)
+        meter.fail(ended)
+        reply = refuse_request(ended, arrival, sent_at=meter.sent_at, queued=meter.queued)
     except Exception:
         failed = failure(arrival)
         meter.fail(failed)

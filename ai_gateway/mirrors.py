@@ -81,10 +81,10 @@ async def _ask(meter: Meter, targets: Sequence[Target], snapshot: Snapshot, tran
         meter.status = error.status
         return
     except asyncio.CancelledError:
-        error = live.ended_by(meter)
-        if error is None:
+        ended = live.ended_by(meter)
+        if ended is None:
             raise
-        meter.fail(error)
+        meter.fail(ended)
         return
     except Exception:
         meter.outcome = Outcome.FAILED

@@ -139,7 +139,8 @@ def read_request(connection: socket.socket) -> Request:
     line, files, _, _ = socket.recv_fds(connection, 65536, 3)
     while not line.endswith(b"\n"):
         line += connection.recv(65536)
-    return Request(*json.loads(line), files)
+    command, environment = json.loads(line)
+    return Request(command, environment, files)
 
 
 def serve(listener: socket.socket) -> Request:

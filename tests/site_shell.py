@@ -21,6 +21,7 @@ class SiteShell:
         answers, answered = os.pipe()
         self._asked, self._answers = open(asked, "w"), open(answers)  # noqa: SIM115
         with open(questions) as stdin, open(answered, "w") as output:
+            assert sys.__stderr__ is not None
             self._process = nursery.start(["tests.site_shell"], environment, stdin, output, sys.__stderr__)
 
     def run(self, code: str, **values: Any) -> Any:
