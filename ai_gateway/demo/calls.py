@@ -102,6 +102,25 @@ def outage(now: datetime, zone: ZoneInfo) -> Span:
     return Span(begin.timestamp(), (begin + timedelta(hours=3, minutes=40)).timestamp())
 
 
+class Incident(NamedTuple):
+    """A breaker that opened, and closed so many seconds later."""
+
+    at: float
+    provider: str
+    model: str
+    seconds: float
+
+
+def incidents(bad: Span, random: Random) -> Iterator[Incident]:
+    """Tell when the breakers of the one provider opened, on its bad afternoon."""
+    for model in cast.MODELS.values():
+        at = bad.begins_at + random.uniform(60, 300)
+        while model.provider == cast.ANTHROPIC and at in bad:
+            seconds = random.choice((30.0, 60.0, 120.0, 240.0))
+            yield Incident(at, model.provider, model.name, seconds)
+            at += seconds + random.expovariate(1 / 1500)
+
+
 def metadata(key: Key) -> dict[str, Any]:
     """Write the metadata of a key, which its calls carry."""
     return {cast.MARK: True, **({"project": key.project} if key.project else {})}

@@ -55,7 +55,7 @@ ann.groups.add(team)
 DEMO = """
 import json
 from django.contrib.auth.models import Group, Permission, User
-from ai_gateway.models import Limit, Price, Provider, Route, UsageDaily, UsageRecord, VirtualKey
+from ai_gateway.models import BreakerEvent, Limit, Price, Provider, Route, UsageDaily, UsageRecord, VirtualKey
 ada = User.objects.get(username="demo-ada")
 ada.set_password("password-of-demo-ada")
 ada.save()
@@ -73,6 +73,7 @@ print(json.dumps({
     "limit": Limit.objects.get(name="demo-support a month").pk,
     "price": Price.objects.first().pk,
     "record": UsageRecord.objects.filter(attempts=2, outcome="answered", session__gt="").first().pk.hex,
+    "breaker_event": BreakerEvent.objects.first().pk,
     "day": UsageDaily.objects.first().pk,
 }))
 """
