@@ -534,10 +534,9 @@ def as_csv(name: str, found: Figures) -> HttpResponse:
             read = [measure(share) for measure in (step.duration, step.first_token) for share in PERCENTILES]
             lines.writerow([moment.isoformat(), *numbers(step), *read])
     else:
-        before = [f"{number}_before" for number in NUMBERS]
-        lines.writerow([found.question.by, *NUMBERS, *before])
+        lines.writerow([found.question.by, *NUMBERS, *(f"{name}_before" for name in COMPARED)])
         for share in found.shares:
-            lines.writerow([safe(share.name), *numbers(share.now), *numbers(share.before)])
+            lines.writerow([safe(share.name), *numbers(share.now), *compared(share.before)])
     response = HttpResponse(text.getvalue(), content_type="text/csv; charset=utf-8")
     span = f"{found.question.since:%Y-%m-%d}-{found.question.period}"
     response["Content-Disposition"] = f'attachment; filename="{name}-{span}.csv"'
@@ -545,6 +544,15 @@ def as_csv(name: str, found: Figures) -> HttpResponse:
 
 
 NUMBERS = ("requests", "errors", "unpriced", "tokens", "cost")
+
+
+COMPARED = ("requests", "unpriced", "cost")
+
+
+def compared(before: Sums) -> list[Any]:
+    """Give the cells of a sum of the span before."""
+    found = dict(zip(NUMBERS, numbers(before), strict=True))
+    return [found[name] for name in COMPARED]
 
 
 def numbers(sums: Sums) -> list[Any]:

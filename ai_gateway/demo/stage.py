@@ -32,6 +32,7 @@ from ai_gateway.models import (
     Route,
     RouteTarget,
     UsageDaily,
+    UsageLabelDaily,
     UsageRecord,
     VirtualKey,
 )
@@ -272,6 +273,7 @@ def remove_usage() -> Iterator[int]:
         records.model.objects.using(database()).filter(pk__in=ids).delete()
         yield len(ids)
     UsageDaily.objects.using(database()).filter(own).delete()
+    UsageLabelDaily.objects.using(database()).filter(own).delete()
 
 
 def remove_the_rest() -> None:
