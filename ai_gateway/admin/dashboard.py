@@ -241,7 +241,7 @@ class Page:
             unpriced,
             self.link(price="unknown") if unpriced else link,
         )
-        if now.requests and now.unpriced == now.requests:
+        if now.unpriced and not now.cost_nanos:
             spend = spend._replace(value=str(UNPRICED), change="")
         failed = translate("%(count)s errors") % {"count": f"{now.errors:,}"}
         limited = translate("%(count)s limited") % {"count": f"{now.limited:,}"} if now.limited else ""
@@ -480,7 +480,7 @@ def money(sums: Sums) -> str:
     """Write what something cost. What has no price is not for nothing, and what did not happen has no cost."""
     if not sums.requests:
         return NONE
-    if sums.unpriced and sums.unpriced == sums.requests:
+    if sums.unpriced and not sums.cost_nanos:
         return str(UNPRICED)
     return rounded(sums.cost_nanos) + (" + ?" if sums.unpriced else "")
 
@@ -557,5 +557,5 @@ def compared(before: Sums) -> list[Any]:
 
 def numbers(sums: Sums) -> list[Any]:
     """Give the cells of a sum. What has no price has no cost."""
-    is_unpriced = sums.requests and sums.unpriced == sums.requests
+    is_unpriced = sums.unpriced and not sums.cost_nanos
     return [sums.requests, sums.errors, sums.unpriced, sums.tokens, "" if is_unpriced else exact(sums.cost_nanos)]
