@@ -46,15 +46,13 @@ def columns(found: Sequence[Column], top: int) -> SafeString:
         '<line class="gateway-grid" x1="0" x2="{}" y1="{}" y2="{}"/>',
         ((WIDTH, y, y) for y in (HEIGHT * number / LINES for number in range(LINES + 1))),
     )
-    drawn = format_html_join(
-        "", "{}", ((_column(each, number * place, place, top),) for number, each in enumerate(found))
-    )
+    drawn = [(_column(each, number * place, place, top),) for number, each in enumerate(found)]
     return format_html(
         '<svg class="gateway-columns" viewBox="0 0 {} {}" preserveAspectRatio="none" role="group">{}{}</svg>',
         WIDTH,
         HEIGHT,
         lines,
-        format_html_join("", "{}", ((each,) for each in drawn)),
+        format_html_join("", "{}", drawn),
     )
 
 

@@ -4,8 +4,9 @@ Days answer, however many calls there were: a year of ten million calls is some 
 asked for the last 24 hours, by their time, and for what days do not tell apart: filters by tag or session. So that no
 page reads a table of ten million rows, it is looked first whether there are more than `MOST_CALLS` of them.
 
-A page asks four questions of the rows, whatever it shows: the sums of each step of time, the sums of each combination
-that days tell apart (all lists of a page are made of these), the steps of the foremost, and those of each provider.
+A page asks five questions of the rows, whatever it shows: the sums of each step of time, the sums of each combination
+that days tell apart, in each of the two spans (all lists of a page are made of these), the steps of the foremost, and
+those of each provider.
 """
 
 from __future__ import annotations
@@ -78,6 +79,9 @@ class Sums:
 
 SUMMED = tuple(each.name for each in fields(Sums))
 
+COMPARED = ("requests", "unpriced", "cost_nanos")
+"""What is asked of the span before."""
+
 MORE = ("limited", "cached", "cache_read_tokens", "prompt_tokens")
 PROMPT = reduce(operator.add, (F(name) for name in BUCKETS if not name.startswith(("output", "reasoning"))))
 
@@ -135,6 +139,10 @@ class Share:
         return self.now.cost_nanos - self.before.cost_nanos
 
 
+Found = Iterable[tuple[Mapping[str, Any], Sums, bool]]
+"""Rows with their sums, and whether they are of the span, not of the one before."""
+
+
 class Rows:
     """The rows that a question is about: days, or single calls. Raises TooMany."""
 
@@ -176,9 +184,6 @@ class Rows:
         make = _of_calls if self.is_calls else _of_labels if by in LABELS else _of_days
         return {f"{prefix}{name}": make(name, condition) for name in names}
 
-    def _both(self, by: str = "") -> dict[str, Any]:
-        return {**self._sums(SUMMED, "now_", self.since, by), **self._sums(SUMMED, "before_", ~self.since, by)}
-
     # What is asked.
 
     def timeline(self) -> dict[date, Step]:
@@ -186,10 +191,16 @@ class Rows:
         rows = self.rows.values(self.step).annotate(**self._sums((*SUMMED, *MORE, *histograms.COLUMNS)))
         return {row[self.step]: _read_step(row) for row in rows}
 
-    def combinations(self) -> list[tuple[Mapping[str, Any], Sums, Sums]]:
-        """Sum each combination up that days tell apart, in both spans."""
-        rows = self.rows.values(*COMBINED).annotate(**self._both()).order_by("-now_cost_nanos")[:MOST_COMBINATIONS]
-        return [(row, _read(row, "now_"), _read(row, "before_")) for row in rows]
+    def combinations(self) -> Found:
+        """Sum each combination up that days tell apart: those of the span, and those of the one before."""
+        return self._compared(self.rows, COMBINED, "")
+
+    def _compared(self, rows: Any, columns: Sequence[str], by: str) -> Found:
+        # Two questions: sums under a condition take a database longer than half of the rows do.
+        for condition, names, is_now in ((self.since, SUMMED, True), (~self.since, COMPARED, False)):
+            summed = rows.filter(condition).values(*columns).annotate(**self._sums(names, by=by))
+            for row in summed.order_by("-sum_cost_nanos")[:MOST_COMBINATIONS]:
+                yield row, _read(row, "sum_", names), is_now
 
     def health(self) -> dict[tuple[str, date], Sums]:
         """Sum each step of each provider up, in the span."""
@@ -201,9 +212,8 @@ class Rows:
 
     def labelled(self, kind: str) -> list[Share]:
         """Sum each label of a kind up, the most expensive first."""
-        rows = self._labels(kind).values("label").annotate(**self._both(kind))
-        found = ((label, row) for row in rows[:MOST_COMBINATIONS] for label in _labels_of(row))
-        return shares((label, _read(row, "now_"), _read(row, "before_")) for label, row in found)
+        found = self._compared(self._labels(kind), ["label"], kind)
+        return shares((label, sums, is_now) for row, sums, is_now in found for label in _labels_of(row))
 
     def steps_of(self, by: str, values: Sequence[Any]) -> dict[tuple[Any, date], Sums]:
         """Sum each step of these values up, in the span."""
@@ -347,13 +357,14 @@ def _read_step(row: Mapping[str, Any]) -> Step:
     )
 
 
-def shares(found: Iterable[tuple[Any, Sums, Sums]]) -> list[Share]:
+def shares(found: Iterable[tuple[Any, Sums, bool]]) -> list[Share]:
     """Put together what is of one value; the most expensive first, and those that cost alike by their requests."""
     together: dict[Any, Share] = {}
-    for value, now, before in found:
-        share = together.setdefault(value, Share(value=value, now=Sums(), before=Sums()))
-        share.now.add(now)
-        share.before.add(before)
+    for value, sums, is_now in found:
+        share = together.get(value)
+        if share is None:
+            share = together[value] = Share(value=value, now=Sums(), before=Sums())
+        (share.now if is_now else share.before).add(sums)
     return sorted(together.values(), key=_most_expensive_first)
 
 
@@ -395,7 +406,7 @@ def ask(question: Question, user_id: Any | None) -> Figures:
     for moment, step in timeline.items():
         (now if moment >= question.since else before).include(step)
     steps = {moment: timeline.get(moment) or Step() for moment in moments}
-    combinations = rows.combinations()
+    combinations = list(rows.combinations())
     tops = {by: _shares_of(combinations, by) for by in COLUMNS_OF}
     tops["session"] = rows.labelled("session")
     if question.by in LABELS and question.by not in tops:
@@ -415,8 +426,8 @@ def ask(question: Question, user_id: Any | None) -> Figures:
     )
 
 
-def _shares_of(combinations: Iterable[tuple[Mapping[str, Any], Sums, Sums]], by: str) -> list[Share]:
-    return shares((value_of(row, by), now, before) for row, now, before in combinations)
+def _shares_of(combinations: Found, by: str) -> list[Share]:
+    return shares((value_of(row, by), sums, is_now) for row, sums, is_now in combinations)
 
 
 def _name(tops: Mapping[str, Sequence[Share]]) -> None:

@@ -30,7 +30,7 @@ ROUNDS = 5
 BOUND = 300.0
 """Milliseconds that a page may take."""
 
-PAGES = ("", "period=7d", "period=90d", "period=90d&by=key", "by=user", "by=session", "provider=openai", "user=3")
+PAGES = ("", "period=30d", "period=90d", "period=90d&by=key", "by=user", "by=session", "provider=openai", "user=3")
 
 MODELS = [("openai", f"gpt-{number}") for number in range(6)] + [
     ("anthropic", f"claude-{number}") for number in range(6)
