@@ -1,7 +1,7 @@
 """The dashboard: what is used, by whom, of what, how well it goes, and what of that is new.
 
-Whoever has `view_usage` sees everybody's; any other member of staff sees their own. Everything follows from the address,
-the CSV included. Names lead to the calls that are meant, for those who may see calls.
+Whoever has `view_usage` sees everybody's; any other member of staff sees their own. Everything follows from the
+address, the CSV included. Names lead to the calls that are meant, for those who may see calls.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ class Page:
         if question.is_hourly:
             return translate("the last 24 hours")
         first, last = (date_format(day, "j M Y") for day in (question.since, question.until - timedelta(days=1)))
-        return f"{first} – {last}" if first != last else first
+        return f"{first} \N{EN DASH} {last}" if first != last else first
 
     def shown(self, found: Figures) -> dict[str, Any]:
         """Give the figures."""
@@ -193,7 +193,7 @@ class Page:
             "chart": self._chart(found, top),
             "axis": [self._measure(top * number // charts.LINES) for number in range(charts.LINES, -1, -1)],
             "ends": self._ends(found),
-            "legend": [(number, name or translate("others")) for number, (name, _sums) in enumerate(found.stacks)],
+            "legend": [(number, named(name)) for number, (name, _sums) in enumerate(found.stacks)],
             "is_money": self._is_money(found),
             "by_name": NAMES[self.question.by],
             "breakdown": self._lines(self.question.by, found.shares[:50], found.now),
@@ -282,7 +282,7 @@ class Page:
             largest = max(range(len(parts)), key=parts.__getitem__, default=None)
             name = f"{self._moment(moment)}: {write(sum(parts))}, {step.requests:,} {translate('requests')}"
             if largest is not None and parts[largest]:
-                name += f", {found.stacks[largest][0] or translate('others')} {write(parts[largest])}"
+                name += f", {named(found.stacks[largest][0])} {write(parts[largest])}"
             drawn.append(charts.Column(parts, name, self.link(since=moment, until=moment + self._step())))
         return charts.columns(drawn, top)
 
@@ -325,7 +325,7 @@ class Page:
     def _filter(self, by: str, value: Any) -> str:
         if by not in FILTERS or value in (None, ""):
             return ""
-        name = f"name:{value}" if by == "key" and isinstance(value, str) else value
+        name = f"{figures.OF_SETTINGS}{value}" if by == "key" and isinstance(value, str) else value
         return self.question.address(**{by: name})
 
     def _timeline(self, found: Figures) -> list[dict[str, Any]]:
@@ -432,7 +432,13 @@ class Page:
         """Give the address of the calls of one line."""
         if by in ("project", "end_user") or value == "":
             return ""
-        name = NOBODY if value is None else f"name:{value}" if by == "key" and isinstance(value, str) else str(value)
+        name = (
+            NOBODY
+            if value is None
+            else f"{figures.OF_SETTINGS}{value}"
+            if by == "key" and isinstance(value, str)
+            else str(value)
+        )
         return self.link(**parameters(by, name))
 
 
@@ -444,7 +450,7 @@ def parameters(name: str, value: str) -> dict[str, str]:
     if name in ("user", "group", "key") and value == NOBODY:
         return {f"{name}__isnull": "True"}
     if name == "key":
-        return {"key": value.removeprefix("name:")}
+        return {"key": value.removeprefix(figures.OF_SETTINGS)}
     return {f"{name}__id__exact" if name in ("user", "group") else name: value}
 
 
@@ -462,11 +468,18 @@ def look_of(step: Sums) -> str:
     return "gateway-well" if not step.errors else "gateway-ill" if rate >= BAD_RATE else "gateway-weak"
 
 
+def named(value: str | None) -> str:
+    """Write the name of a part of the chart."""
+    return translate("others") if value is None else value or NONE
+
+
 # How numbers are written.
 
 
 def money(sums: Sums) -> str:
-    """Write what something cost. What has no price is not for nothing."""
+    """Write what something cost. What has no price is not for nothing, and what did not happen has no cost."""
+    if not sums.requests:
+        return NONE
     if sums.unpriced and sums.unpriced == sums.requests:
         return str(UNPRICED)
     return rounded(sums.cost_nanos) + (" + ?" if sums.unpriced else "")
@@ -499,7 +512,7 @@ def change(now: float | None, before: float | None) -> str:
     moved = (now - before) / before
     if abs(moved) < 0.005:
         return "±0 %"
-    shown = f"{abs(moved) * 100:,.0f} %" if abs(moved) < 10 else f"×{now / before:,.0f}"
+    shown = f"{abs(moved) * 100:,.0f} %" if abs(moved) < 10 else f"\N{MULTIPLICATION SIGN}{now / before:,.0f}"
     return f"{'▲' if moved > 0 else '▼'} {shown}"
 
 
