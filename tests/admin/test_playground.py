@@ -200,10 +200,11 @@ def body(monkeypatch: pytest.MonkeyPatch) -> Body:
 async def streamed(client: Client) -> AsyncIterator[bytes]:
     asynchronous = AsyncClient()
     asynchronous.cookies = client.cookies
-    response = await asynchronous.post(url(f"{PAGE}_answer"), json.dumps(PROMPT), content_type="application/json")
+    response: Any = await asynchronous.post(url(f"{PAGE}_answer"), json.dumps(PROMPT), content_type="application/json")
     assert response["x-accel-buffering"] == "no"
     assert "no-cache" in response["cache-control"]
-    return aiter(response)
+    found: AsyncIterator[bytes] = aiter(response)
+    return found
 
 
 def test_answer__passes_each_piece_on_as_it_comes_and_the_call_is_the_users(player: Client, body: Body) -> None:
