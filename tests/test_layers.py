@@ -29,7 +29,7 @@ LAYERS = (
     "rollup_store",
     "notices peers",
     "holds spending standings exports gossip breaker_events",
-    "reports wording questions",
+    "reports wording questions charts budgets",
     "figures",
     "meter",
     "retelling",
