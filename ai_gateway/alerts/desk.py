@@ -104,9 +104,9 @@ class Desk:
 
     def _look_round(self) -> None:
         self._look_at = time.monotonic() + DAY
-        self._work(self._handle_what_is_seen)
+        self._work(self._handle_all)
 
-    def _handle_what_is_seen(self) -> None:
+    def _handle_all(self) -> None:
         for news in self._look():
             self._handle(news)
 
