@@ -1,8 +1,8 @@
 """Charts as SVG, made on the server: they are crisp at any size and on paper, need no script and nothing of anybody
 else, keep to the strictest Content-Security-Policy, and take their colours from the page's style sheet.
 
-Pictures are stretched to the width that there is, so that no text stands in them: axes are the page's. A column is a link
-with a name for those who hear pages instead of seeing them, and the page has the same numbers in a table.
+Pictures are stretched to the width that there is, so that no text stands in them: axes are the page's. A column is a
+link with a name for those who hear pages instead of seeing them, and the page has the same numbers in a table.
 """
 
 from __future__ import annotations
@@ -39,22 +39,20 @@ def nice(value: int) -> int:
 
 
 def columns(found: Sequence[Column], top: int) -> SafeString:
-    """Draw columns of stacked parts, against an axis that ends at `top`. A part's class is `gateway-s` and its place."""
+    """Draw columns of stacked parts, up to `top`. A part's class is `gateway-s` with its place."""
     place = WIDTH / max(len(found), 1)
     lines = format_html_join(
         "",
         '<line class="gateway-grid" x1="0" x2="{}" y1="{}" y2="{}"/>',
         ((WIDTH, y, y) for y in (HEIGHT * number / LINES for number in range(LINES + 1))),
     )
-    drawn = format_html_join(
-        "", "{}", ((_column(each, number * place, place, top),) for number, each in enumerate(found))
-    )
+    drawn = [(_column(each, number * place, place, top),) for number, each in enumerate(found)]
     return format_html(
-        '<svg class="gateway-chart" viewBox="0 0 {} {}" preserveAspectRatio="none" role="group">{}{}</svg>',
+        '<svg class="gateway-columns" viewBox="0 0 {} {}" preserveAspectRatio="none" role="group">{}{}</svg>',
         WIDTH,
         HEIGHT,
         lines,
-        drawn,
+        format_html_join("", "{}", drawn),
     )
 
 
@@ -68,7 +66,7 @@ def _column(column: Column, x: float, place: float, top: int) -> SafeString:
                 (number, _number(x + place * GAP / 2), _number(y), _number(place * (1 - GAP)), _number(height))
             )
     inner = format_html(
-        '<title>{}</title><rect class="gateway-hit" x="{}" y="0" width="{}" height="{}"/>{}',
+        '<title>{}</title><rect class="gateway-touch" x="{}" y="0" width="{}" height="{}"/>{}',
         column.name,
         _number(x),
         _number(place),
@@ -102,8 +100,8 @@ def sparkline(values: Sequence[float | None]) -> SafeString:
 def bar(share: float, look: str = "gateway-s0") -> SafeString:
     """Draw a bar of a share of its width."""
     return format_html(
-        '<svg class="gateway-bar" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">'
-        '<rect class="gateway-track" width="100" height="6"/><rect class="{}" width="{}" height="6"/></svg>',
+        '<svg class="gateway-share" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">'
+        '<rect class="gateway-rail" width="100" height="6"/><rect class="{}" width="{}" height="6"/></svg>',
         look,
         _number(100 * min(max(share, 0), 1)),
     )

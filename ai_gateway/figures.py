@@ -4,8 +4,9 @@ Days answer, however many calls there were: a year of ten million calls is some 
 asked for the last 24 hours, by their time, and for what days do not tell apart: filters by tag or session. So that no
 page reads a table of ten million rows, it is looked first whether there are more than `MOST_CALLS` of them.
 
-A page asks four questions of the rows, whatever it shows: the sums of each step of time, the sums of each combination
-that days tell apart (all lists of a page are made of these), the steps of the foremost, and those of each provider.
+A page asks five questions of the rows, whatever it shows: the sums of each step of time, the sums of each combination
+that days tell apart, in each of the two spans (all lists of a page are made of these), the steps of the foremost, and
+those of each provider.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ MOST_CALLS = 200_000
 """Single calls that a page reads."""
 
 MOST_COMBINATIONS = 50_000
+
+OF_SETTINGS = "name:"
+"""How an address begins what it says of a key of the settings."""
 
 FOREMOST = 7
 """Values that a chart tells apart. The rest is shown as one."""
@@ -74,6 +78,9 @@ class Sums:
 
 
 SUMMED = tuple(each.name for each in fields(Sums))
+
+COMPARED = ("requests", "unpriced", "cost_nanos")
+"""What is asked of the span before."""
 
 MORE = ("limited", "cached", "cache_read_tokens", "prompt_tokens")
 PROMPT = reduce(operator.add, (F(name) for name in BUCKETS if not name.startswith(("output", "reasoning"))))
@@ -132,6 +139,10 @@ class Share:
         return self.now.cost_nanos - self.before.cost_nanos
 
 
+Found = Iterable[tuple[Mapping[str, Any], Sums, bool]]
+"""Rows with their sums, and whether they are of the span, not of the one before."""
+
+
 class Rows:
     """The rows that a question is about: days, or single calls. Raises TooMany."""
 
@@ -167,12 +178,11 @@ class Rows:
 
     # How a sum is made.
 
-    def _sums(self, names: Iterable[str], prefix: str = "", condition: Q | None = None) -> dict[str, Any]:
-        make = _of_calls if self.is_calls else _of_days
-        return {f"{prefix or 'sum_'}{name}": make(name, condition) for name in names}
-
-    def _both(self) -> dict[str, Any]:
-        return {**self._sums(SUMMED, "now_", self.since), **self._sums(SUMMED, "before_", ~self.since)}
+    def _sums(
+        self, names: Iterable[str], prefix: str = "sum_", condition: Q | None = None, by: str = ""
+    ) -> dict[str, Any]:
+        make = _of_calls if self.is_calls else _of_labels if by in LABELS else _of_days
+        return {f"{prefix}{name}": make(name, condition) for name in names}
 
     # What is asked.
 
@@ -181,10 +191,16 @@ class Rows:
         rows = self.rows.values(self.step).annotate(**self._sums((*SUMMED, *MORE, *histograms.COLUMNS)))
         return {row[self.step]: _read_step(row) for row in rows}
 
-    def combinations(self) -> list[tuple[Mapping[str, Any], Sums, Sums]]:
-        """Sum each combination up that days tell apart, in both spans."""
-        rows = self.rows.values(*COMBINED).annotate(**self._both()).order_by("-now_cost_nanos")[:MOST_COMBINATIONS]
-        return [(row, _read(row, "now_"), _read(row, "before_")) for row in rows]
+    def combinations(self) -> Found:
+        """Sum each combination up that days tell apart: those of the span, and those of the one before."""
+        return self._compared(self.rows, COMBINED, "")
+
+    def _compared(self, rows: Any, columns: Sequence[str], by: str) -> Found:
+        # Two questions: sums under a condition take a database longer than half of the rows do.
+        for condition, names, is_now in ((self.since, SUMMED, True), (~self.since, COMPARED, False)):
+            summed = rows.filter(condition).values(*columns).annotate(**self._sums(names, by=by))
+            for row in summed.order_by("-sum_cost_nanos")[:MOST_COMBINATIONS]:
+                yield row, _read(row, "sum_", names), is_now
 
     def health(self) -> dict[tuple[str, date], Sums]:
         """Sum each step of each provider up, in the span."""
@@ -196,9 +212,8 @@ class Rows:
 
     def labelled(self, kind: str) -> list[Share]:
         """Sum each label of a kind up, the most expensive first."""
-        rows = self._labels(kind).values("label").annotate(**self._both())
-        found = ((label, row) for row in rows[:MOST_COMBINATIONS] for label in _labels_of(row))
-        return shares((label, _read(row, "now_"), _read(row, "before_")) for label, row in found)
+        found = self._compared(self._labels(kind), ["label"], kind)
+        return shares((label, sums, is_now) for row, sums, is_now in found for label in _labels_of(row))
 
     def steps_of(self, by: str, values: Sequence[Any]) -> dict[tuple[Any, date], Sums]:
         """Sum each step of these values up, in the span."""
@@ -206,7 +221,7 @@ class Rows:
         if not (by == "tag" and self.is_calls):
             rows = rows.filter(reduce(operator.or_, (_is(by, value) for value in values), Q(pk__in=[])))
         found: dict[tuple[Any, date], Sums] = defaultdict(Sums)
-        for row in rows.filter(self.since).values(self.step, *columns).annotate(**self._sums(SUMMED)):
+        for row in rows.filter(self.since).values(self.step, *columns).annotate(**self._sums(SUMMED, by=by)):
             for value in _labels_of(row) if by in LABELS else (value_of(row, by),):
                 found[value, row[self.step]].add(_read(row, "sum_"))
         return found
@@ -228,6 +243,10 @@ class Rows:
 def _of_days(name: str, condition: Q | None) -> Any:
     of = {"tokens": TOKENS, "prompt_tokens": PROMPT}.get(name, name)
     return Sum(of, filter=condition)
+
+
+def _of_labels(name: str, condition: Q | None) -> Any:
+    return Sum(name, filter=condition)
 
 
 def _of_calls(name: str, condition: Q | None) -> Any:
@@ -292,11 +311,9 @@ def _is(by: str, value: Any) -> Q:
     if by == "key" and not isinstance(value, int):
         return Q(key_id__isnull=True, key_name=value or "")
     column = COLUMNS_OF[by][0]
-    return (
-        Q(**{column: value})
-        if value is not None
-        else Q(**({column: ""} if by in ("provider", "route") else {f"{column}__isnull": True}))
-    )
+    if value is None and column.endswith("_id"):
+        return Q(**{f"{column}__isnull": True})
+    return Q(**{column: value or ""})
 
 
 def narrowed(rows: Any, name: str, value: str) -> Any:
@@ -310,17 +327,22 @@ def narrowed(rows: Any, name: str, value: str) -> Any:
 
 
 def _narrowed_to(rows: Any, name: str, value: str) -> Any:
-    """A key is given by its primary key, or by `name:` and its name if it is one of the settings."""
+    """Keep those of somebody, named as people write it, or by a primary key, or NOBODY's."""
     if value == NOBODY:
         return rows.filter(**{f"{name}_id__isnull": True})
-    if name == "key" and value.startswith("name:"):
-        if rows.model is UsageLabelDaily:
-            return rows.filter(key_id__isnull=True)
-        return rows.by_key(value.removeprefix("name:"))
-    try:
-        return rows.filter(**{f"{name}_id": rows.model._meta.get_field(name).target_field.to_python(value)})
-    except (ValidationError, OverflowError):
-        return rows.none()
+    if name == "key" and value.startswith(OF_SETTINGS):
+        # Labels do not keep the names of keys.
+        is_known = rows.model is not UsageLabelDaily
+        return rows.by_key(value.removeprefix(OF_SETTINGS)) if is_known else rows.filter(key_id__isnull=True)
+    target: Any = rows.model._meta.get_field(name).related_model
+    column = target.USERNAME_FIELD if name == "user" else "name"
+    ids = list(target._default_manager.filter(**{column: value}).values_list("pk", flat=True)[:MOST_NAMED])
+    if not ids:
+        try:
+            ids = [target._meta.pk.to_python(value)]
+        except ValidationError:
+            return rows.none()
+    return rows.filter(**{f"{name}_id__in": ids})
 
 
 def _read(row: Mapping[str, Any], prefix: str, names: Sequence[str] = SUMMED) -> Sums:
@@ -335,17 +357,19 @@ def _read_step(row: Mapping[str, Any]) -> Step:
     )
 
 
-def shares(found: Iterable[tuple[Any, Sums, Sums]]) -> list[Share]:
+def shares(found: Iterable[tuple[Any, Sums, bool]]) -> list[Share]:
     """Put together what is of one value; the most expensive first, and those that cost alike by their requests."""
     together: dict[Any, Share] = {}
-    for value, now, before in found:
-        share = together.setdefault(value, Share(value=value, now=Sums(), before=Sums()))
-        share.now.add(now)
-        share.before.add(before)
-    return sorted(
-        together.values(),
-        key=lambda each: (-each.now.cost_nanos, -each.now.requests, -each.before.cost_nanos, str(each.value)),
-    )
+    for value, sums, is_now in found:
+        share = together.get(value)
+        if share is None:
+            share = together[value] = Share(value=value, now=Sums(), before=Sums())
+        (share.now if is_now else share.before).add(sums)
+    return sorted(together.values(), key=_most_expensive_first)
+
+
+def _most_expensive_first(share: Share) -> tuple[int, int, int, str]:
+    return -share.now.cost_nanos, -share.now.requests, -share.before.cost_nanos, str(share.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -359,8 +383,8 @@ class Figures:
     """Those of the span."""
     shares: Sequence[Share]
     """By what the question tells apart."""
-    stacks: Sequence[tuple[str, Sequence[Sums]]]
-    """The foremost of them, step by step, and the rest."""
+    stacks: Sequence[tuple[str | None, Sequence[Sums]]]
+    """The foremost of them, step by step, and the rest, whose name is None."""
     tops: Mapping[str, Sequence[Share]]
     health: Mapping[str, Sequence[Sums]]
     """Of each provider, step by step."""
@@ -382,7 +406,7 @@ def ask(question: Question, user_id: Any | None) -> Figures:
     for moment, step in timeline.items():
         (now if moment >= question.since else before).include(step)
     steps = {moment: timeline.get(moment) or Step() for moment in moments}
-    combinations = rows.combinations()
+    combinations = list(rows.combinations())
     tops = {by: _shares_of(combinations, by) for by in COLUMNS_OF}
     tops["session"] = rows.labelled("session")
     if question.by in LABELS and question.by not in tops:
@@ -402,8 +426,8 @@ def ask(question: Question, user_id: Any | None) -> Figures:
     )
 
 
-def _shares_of(combinations: Iterable[tuple[Mapping[str, Any], Sums, Sums]], by: str) -> list[Share]:
-    return shares((value_of(row, by), now, before) for row, now, before in combinations)
+def _shares_of(combinations: Found, by: str) -> list[Share]:
+    return shares((value_of(row, by), sums, is_now) for row, sums, is_now in combinations)
 
 
 def _name(tops: Mapping[str, Sequence[Share]]) -> None:
@@ -420,19 +444,21 @@ def _name(tops: Mapping[str, Sequence[Share]]) -> None:
             share.name = names.of(group, by) if by in ("user", "group", "key") else str(share.value or "")
 
 
-def _stacks(rows: Rows, chosen: Sequence[Share], steps: Mapping[date, Step]) -> list[tuple[str, Sequence[Sums]]]:
+def _stacks(rows: Rows, chosen: Sequence[Share], steps: Mapping[date, Step]) -> list[tuple[str | None, Sequence[Sums]]]:
     """The steps of the foremost, and what is left of all."""
     foremost = [share for share in chosen if share.now.requests][:FOREMOST]
     found = rows.steps_of(rows.question.by, [share.value for share in foremost])
     nothing = Sums()
-    stacks = [(share.name, [found.get((share.value, moment), nothing) for moment in steps]) for share in foremost]
+    stacks: list[tuple[str | None, Sequence[Sums]]] = [
+        (share.name, [found.get((share.value, moment), nothing) for moment in steps]) for share in foremost
+    ]
     rest = []
     for place, step in enumerate(steps.values()):
         known = [each[place] for _name, each in stacks]
         # Of a call with two tags both are counted, and so the rest may be less than nothing.
         left = {name: max(getattr(step, name) - sum(getattr(sums, name) for sums in known), 0) for name in SUMMED}
         rest.append(Sums(**left))
-    return [*stacks, ("", rest)] if any(sums.requests or sums.cost_nanos for sums in rest) else stacks
+    return [*stacks, (None, rest)] if any(sums.requests or sums.cost_nanos for sums in rest) else stacks
 
 
 def _health(rows: Rows, moments: Sequence[date]) -> dict[str, Sequence[Sums]]:

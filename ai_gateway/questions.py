@@ -19,7 +19,7 @@ DAYS = {"7d": 7, "30d": 30, "90d": 90}
 """Periods of so many days, of which today is the last."""
 
 PERIODS = ("24h", *DAYS, "month", "custom")
-USUAL = "30d"
+USUAL = "7d"
 
 MOST_DAYS = 400
 """Days of a custom period: a year, and what belongs to its last month."""

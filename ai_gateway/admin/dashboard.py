@@ -1,13 +1,11 @@
 """The dashboard: what is used, by whom, of what, how well it goes, and what of that is new.
 
-Whoever has `view_usage` sees everybody's; any other member of staff sees their own. Everything follows from the address,
-the CSV included. Names lead to the calls that are meant, for those who may see calls.
+Whoever has `view_usage` sees everybody's; any other member of staff sees their own. Everything follows from the
+address, the CSV included. Names lead to the calls that are meant, for those who may see calls.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
@@ -16,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase
 from django.utils.decorators import method_decorator
 from django.utils.formats import date_format
 from django.utils.safestring import SafeString
@@ -25,17 +23,18 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 
 from ai_gateway import charts, figures, wording
+from ai_gateway.admin.amounts import NONE, UNPRICED, change, compact, milliseconds, money, named, percent
 from ai_gateway.admin.base import ControlAdmin
+from ai_gateway.admin.dashboard_csv import TABLES, as_csv
 from ai_gateway.admin.explorer import written
 from ai_gateway.admin.limits import rule_of, standings_of
 from ai_gateway.admin.usage_base import list_url, recent_pairs, sees_all
 from ai_gateway.budgets import burn
 from ai_gateway.conf import settings
-from ai_gateway.exports import safe
 from ai_gateway.figures import Figures, Share, Step, Sums
 from ai_gateway.models import BreakerEvent, Dashboard, Limit
 from ai_gateway.models.usage_queries import beginning
-from ai_gateway.money import exact, rounded
+from ai_gateway.money import rounded
 from ai_gateway.questions import BY, FILTERS, NOBODY, PERIODS, Question, read_question
 
 PERIOD_NAMES = {
@@ -67,8 +66,6 @@ PLURALS = {
     "route": _("Routes"),
     "session": _("Sessions"),
 }
-UNPRICED = _("unpriced")
-NONE = "—"
 
 MOST_BUDGETS = 20
 MOST_EVENTS = 20
@@ -181,7 +178,7 @@ class Page:
         if question.is_hourly:
             return translate("the last 24 hours")
         first, last = (date_format(day, "j M Y") for day in (question.since, question.until - timedelta(days=1)))
-        return f"{first} – {last}" if first != last else first
+        return f"{first} \N{EN DASH} {last}" if first != last else first
 
     def shown(self, found: Figures) -> dict[str, Any]:
         """Give the figures."""
@@ -193,7 +190,7 @@ class Page:
             "chart": self._chart(found, top),
             "axis": [self._measure(top * number // charts.LINES) for number in range(charts.LINES, -1, -1)],
             "ends": self._ends(found),
-            "legend": [(number, name or translate("others")) for number, (name, _sums) in enumerate(found.stacks)],
+            "legend": [(number, named(name)) for number, (name, _sums) in enumerate(found.stacks)],
             "is_money": self._is_money(found),
             "by_name": NAMES[self.question.by],
             "breakdown": self._lines(self.question.by, found.shares[:50], found.now),
@@ -241,7 +238,7 @@ class Page:
             unpriced,
             self.link(price="unknown") if unpriced else link,
         )
-        if now.requests and now.unpriced == now.requests:
+        if now.unpriced and not now.cost_nanos:
             spend = spend._replace(value=str(UNPRICED), change="")
         failed = translate("%(count)s errors") % {"count": f"{now.errors:,}"}
         limited = translate("%(count)s limited") % {"count": f"{now.limited:,}"} if now.limited else ""
@@ -282,7 +279,7 @@ class Page:
             largest = max(range(len(parts)), key=parts.__getitem__, default=None)
             name = f"{self._moment(moment)}: {write(sum(parts))}, {step.requests:,} {translate('requests')}"
             if largest is not None and parts[largest]:
-                name += f", {found.stacks[largest][0] or translate('others')} {write(parts[largest])}"
+                name += f", {named(found.stacks[largest][0])} {write(parts[largest])}"
             drawn.append(charts.Column(parts, name, self.link(since=moment, until=moment + self._step())))
         return charts.columns(drawn, top)
 
@@ -325,7 +322,7 @@ class Page:
     def _filter(self, by: str, value: Any) -> str:
         if by not in FILTERS or value in (None, ""):
             return ""
-        name = f"name:{value}" if by == "key" and isinstance(value, str) else value
+        name = f"{figures.OF_SETTINGS}{value}" if by == "key" and isinstance(value, str) else value
         return self.question.address(**{by: name})
 
     def _timeline(self, found: Figures) -> list[dict[str, Any]]:
@@ -432,7 +429,13 @@ class Page:
         """Give the address of the calls of one line."""
         if by in ("project", "end_user") or value == "":
             return ""
-        name = NOBODY if value is None else f"name:{value}" if by == "key" and isinstance(value, str) else str(value)
+        name = (
+            NOBODY
+            if value is None
+            else f"{figures.OF_SETTINGS}{value}"
+            if by == "key" and isinstance(value, str)
+            else str(value)
+        )
         return self.link(**parameters(by, name))
 
 
@@ -444,7 +447,7 @@ def parameters(name: str, value: str) -> dict[str, str]:
     if name in ("user", "group", "key") and value == NOBODY:
         return {f"{name}__isnull": "True"}
     if name == "key":
-        return {"key": value.removeprefix("name:")}
+        return {"key": value.removeprefix(figures.OF_SETTINGS)}
     return {f"{name}__id__exact" if name in ("user", "group") else name: value}
 
 
@@ -460,81 +463,3 @@ def look_of(step: Sums) -> str:
         return "gateway-idle"
     rate = step.errors / step.requests
     return "gateway-well" if not step.errors else "gateway-ill" if rate >= BAD_RATE else "gateway-weak"
-
-
-# How numbers are written.
-
-
-def money(sums: Sums) -> str:
-    """Write what something cost. What has no price is not for nothing."""
-    if sums.unpriced and sums.unpriced == sums.requests:
-        return str(UNPRICED)
-    return rounded(sums.cost_nanos) + (" + ?" if sums.unpriced else "")
-
-
-def compact(number: int) -> str:
-    """Write a count shortly."""
-    for size, letter in ((10**9, "B"), (10**6, "M"), (10**4, "K")):
-        if number >= size:
-            return f"{number / (1000 if letter == 'K' else size):,.1f}{letter}"
-    return f"{number:,}"
-
-
-def percent(share: float) -> str:
-    """Write a share."""
-    return f"{100 * share:.1f} %" if 0 < share < 0.1 else f"{100 * share:.0f} %"
-
-
-def milliseconds(value: int | None) -> str:
-    """Write a duration."""
-    if value is None:
-        return NONE
-    return f"{value:,} ms" if value < 1000 else f"{value / 1000:,.1f} s"
-
-
-def change(now: float | None, before: float | None) -> str:
-    """Write what became of something since the span before; nothing where there is nothing to compare with."""
-    if not before or now is None:
-        return ""
-    moved = (now - before) / before
-    if abs(moved) < 0.005:
-        return "±0 %"
-    shown = f"{abs(moved) * 100:,.0f} %" if abs(moved) < 10 else f"×{now / before:,.0f}"
-    return f"{'▲' if moved > 0 else '▼'} {shown}"
-
-
-# What is shown, as CSV.
-
-TABLES = {"breakdown": _("Breakdown as CSV"), "timeline": _("Timeline as CSV")}
-
-PERCENTILES = (0.5, 0.95, 0.99)
-
-
-def as_csv(name: str, found: Figures) -> HttpResponse:
-    """Write one of TABLES, with exact dollars."""
-    text = io.StringIO()
-    lines = csv.writer(text)
-    if name == "timeline":
-        shown = [f"{what}_p{round(100 * share)}_ms" for what in ("duration", "first_token") for share in PERCENTILES]
-        lines.writerow(["time", *NUMBERS, *shown])
-        for moment, step in found.steps.items():
-            read = [measure(share) for measure in (step.duration, step.first_token) for share in PERCENTILES]
-            lines.writerow([moment.isoformat(), *numbers(step), *read])
-    else:
-        before = [f"{number}_before" for number in NUMBERS]
-        lines.writerow([found.question.by, *NUMBERS, *before])
-        for share in found.shares:
-            lines.writerow([safe(share.name), *numbers(share.now), *numbers(share.before)])
-    response = HttpResponse(text.getvalue(), content_type="text/csv; charset=utf-8")
-    span = f"{found.question.since:%Y-%m-%d}-{found.question.period}"
-    response["Content-Disposition"] = f'attachment; filename="{name}-{span}.csv"'
-    return response
-
-
-NUMBERS = ("requests", "errors", "unpriced", "tokens", "cost")
-
-
-def numbers(sums: Sums) -> list[Any]:
-    """Give the cells of a sum. What has no price has no cost."""
-    is_unpriced = sums.requests and sums.unpriced == sums.requests
-    return [sums.requests, sums.errors, sums.unpriced, sums.tokens, "" if is_unpriced else exact(sums.cost_nanos)]

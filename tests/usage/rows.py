@@ -12,6 +12,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from ai_gateway.conf import settings
+from ai_gateway.histograms import DURATION, DURATION_BOUNDS, FIRST_TOKEN, FIRST_TOKEN_BOUNDS, tally
 from ai_gateway.models import UsageDaily, UsageRecord
 from ai_gateway.models.usage_queries import BUCKETS, FAILURES
 
@@ -74,6 +75,8 @@ def _add(row: UsageDaily, each: UsageRecord) -> None:
     added["cost_nanos"] = each.cost_nanos or 0
     if each.first_token_ms is not None:
         added["first_tokens"], added["first_token_ms"] = 1, each.first_token_ms
+        added.update(zip(FIRST_TOKEN, tally([each.first_token_ms], FIRST_TOKEN_BOUNDS), strict=True))
+    added.update(zip(DURATION, tally([each.duration_ms], DURATION_BOUNDS), strict=True))
     for name in SUMMED:
         added[name] = getattr(each, name)
     for name, value in added.items():

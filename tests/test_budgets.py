@@ -1,0 +1,49 @@
+"""When a budget is used up, at the pace so far."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ai_gateway.allowances import read_limit
+from ai_gateway.budgets import burn
+from ai_gateway.standings import Standing
+
+NOON = datetime(2026, 11, 11, tzinfo=UTC)
+END_OF_MONTH = (datetime(2026, 12, 1, tzinfo=UTC) - NOON).total_seconds()
+
+
+def standing(used: int, window: str = "month", resets_in: float | None = END_OF_MONTH) -> Standing:
+    entry = {"name": "a", "scope": "everyone", "measure": "tokens", "window": window, "amount": 900}
+    return Standing(read_limit(entry, id="1", zone="UTC"), "*", used, resets_in)
+
+
+def test_a_pace_that_is_too_fast_tells_when() -> None:
+    found = burn(standing(600), NOON)  # After ten days of thirty; 60 a day.
+    assert found is not None
+    assert found.elapsed == pytest.approx(1 / 3)
+    assert found.exhausted_at == NOON + timedelta(days=5)
+
+
+@pytest.mark.parametrize("used", [0, 200, 299])
+def test_a_pace_that_lasts_tells_nothing(used: int) -> None:
+    found = burn(standing(used), NOON)
+    assert found is not None
+    assert found.exhausted_at is None
+
+
+def test_what_is_used_up_is_so_now() -> None:
+    found = burn(standing(2000), NOON)
+    assert found is not None
+    assert found.exhausted_at == NOON
+
+
+def test_at_the_beginning_it_is_too_early_to_tell() -> None:
+    found = burn(standing(800, "day", 86_400 * 0.99), NOON)
+    assert found is not None
+    assert found.exhausted_at is None
+
+
+def test_what_never_begins_anew_is_not_projected() -> None:
+    assert burn(standing(800, "total", None), NOON) is None
