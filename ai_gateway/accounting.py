@@ -188,7 +188,7 @@ def _entry(meter: Meter, consumption: Consumption | None, cost: int | None) -> E
         entry.metadata = dict(caller.metadata)
     if not TRACKED.keys().isdisjoint(arrival.fields):
         _add_tracking(entry, arrival.fields)
-    if traces.sampler is not None or traces.TRACEPARENT in arrival.fields:
+    if traces.sampler is not None or meter.made_trace is not None or traces.TRACEPARENT in arrival.fields:
         _add_trace(entry, meter)
     return entry
 

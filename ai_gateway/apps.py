@@ -15,6 +15,7 @@ class AIGatewayConfig(AppConfig):
     def ready(self) -> None:
         """Called by Django when all apps are loaded, models included."""
         from ai_gateway import (  # noqa: F401
+            alerts,
             breaker_events,
             breakers,
             changes,
@@ -23,6 +24,7 @@ class AIGatewayConfig(AppConfig):
             key_store,
             ledger,
             ledger_store,
+            lifespan,
             limits,
             notices,
             peers,
@@ -52,9 +54,13 @@ class AIGatewayConfig(AppConfig):
         statement.reader = statement.Reader(spending.of_caller, stored.release)
         changes.connect()
         roster.connect()
+        alerts.connect()
+        lifespan.on_start.append(alerts.start)
+        lifespan.on_end.append(alerts.stop)
         gossip.connect()
         breakers.listeners.append(notices.tell_of_breaker)
         breaker_events.connect()
+        setting_changed.connect(alerts.connect, dispatch_uid="ai_gateway.alerts")
         telemetry.connect()
         setting_changed.connect(registry.forget, dispatch_uid="ai_gateway.registry")
         setting_changed.connect(limits.forget, dispatch_uid="ai_gateway.limits")

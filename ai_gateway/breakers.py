@@ -164,7 +164,7 @@ class Breaker:
         if self.is_probing:
             return "the probe failed"
         if self.consecutive >= policy.consecutive:
-            return f"{self.consecutive} failures in a row"
+            return f"{self.consecutive} failure{'s' if self.consecutive > 1 else ''} in a row"
         recent = self.recent
         if recent.total >= policy.volume and 100 * recent.failed >= policy.percent * recent.total:
             return f"{recent.failed} of {recent.total} calls failed within {policy.window:g} s"

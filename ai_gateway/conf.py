@@ -293,6 +293,12 @@ class Settings:
         return self._get("STORED_REFERENCES", ("env:*_API_KEY", "file:/run/secrets/*"))  # type: ignore[no-any-return]
 
     @property
+    def ALERTS(self) -> Mapping[str, Any]:
+        """Who is told of what goes wrong: `{"email": [...], "webhooks": [{"url": ..., "secret": "env:..."}], "events":
+        [...], "every": 3600}`. `every` is in seconds, after which what goes on is told again."""
+        return self._get("ALERTS", {})  # type: ignore[no-any-return]
+
+    @property
     def POLL(self) -> float:
         """Seconds between two looks for changes of the configuration in the database."""
         return self._get("POLL", 2.0)  # type: ignore[no-any-return]

@@ -45,6 +45,10 @@ watch. To ask asyncio for the loop costs a system call on Python 3.11."""
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
+on_start: list[Callable[[], None]] = []
+on_end: list[Callable[[], None]] = []
+"""What is begun and ended with the gateway beside all this. The app's `ready()` puts here what needs the models."""
+
 
 class Lifespan:
     """The gateway's life in one server process."""
@@ -77,6 +81,8 @@ class Lifespan:
         await gateway.begin()
         if ledger.ledger is not None:
             ledger.ledger.start()
+        for start in on_start:
+            start()
         self._state[LOOP] = self._loop
         self._watch = self._state[WATCH] = Watch(self._loop)
         transport = self._state[TRANSPORT] = gateway.transport_of(self._loop)
@@ -137,3 +143,5 @@ def _end() -> None:
     process_ends.send_robust(None)
     refresher.end()
     peers.stop()
+    for end in on_end:
+        end()

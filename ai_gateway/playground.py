@@ -269,7 +269,7 @@ def as_explained(found: Explanation) -> dict[str, Any]:
 def titles() -> dict[str, str]:
     """Say in a few words what the codes of the commonest errors mean."""
     return {
-        "insufficient_quota": translate("A budget is used up"),
+        "insufficient_quota": translate("A budget or a quota is used up"),
         "rate_limit_exceeded": translate("Too many calls at the moment"),
         "price_unknown": translate("Nobody knows what this model costs"),
         "model_not_found": translate("There is no such model for you"),

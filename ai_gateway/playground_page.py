@@ -14,11 +14,11 @@ from uuid import UUID
 
 import msgspec
 from django.http import HttpRequest
-from django.utils.module_loading import import_string
 from django.utils.translation import gettext as translate
 
-from ai_gateway import inprocess, key_store, prompts, registry, sample_code, snippets
+from ai_gateway import inprocess, key_store, prompts, recorded, registry, sample_code, snippets
 from ai_gateway.access import may_use_route
+from ai_gateway.crypto import CryptoError
 from ai_gateway.errors import BadRequest, GatewayError
 from ai_gateway.inprocess import Answer
 from ai_gateway.models import UsageRecord
@@ -26,9 +26,6 @@ from ai_gateway.playground import LONGEST_PROMPT, MOST_MODELS, as_explained, as_
 from ai_gateway.prompts import FORMATS, Hearing, Prompt, Turn
 from ai_gateway.protocols.conversation import BUCKETS
 from ai_gateway.protocols.efforts import EFFORTS
-
-RECORDED = "ai_gateway.recorded.request_of"
-"""What gives the request of a call whose bodies were recorded, where that is installed."""
 
 PATIENCE = 120.0
 """Seconds for an answer where scripts are off: a person waits, and so does a thread."""
@@ -123,9 +120,11 @@ def first_prompt(request: HttpRequest) -> tuple[Prompt, str]:
 def recorded_prompt(record: str, user: Any) -> tuple[Prompt | None, str]:
     """Make a prompt of a call whose bodies were recorded. None, with the reason, if that cannot be."""
     try:
-        found = import_string(RECORDED)(UUID(record), user)
-    except (ImportError, ValueError):
+        found = recorded.request_of(UUID(record), user)
+    except ValueError:  # That is nobody's id.
         found = None
+    except CryptoError:
+        return None, translate("The request of this call cannot be opened: its encryption key is missing.")
     if found is None:
         return None, translate("Of this call no request was kept, or you may not read it.")
     try:

@@ -53,6 +53,9 @@ DATA_URL = re.compile(r"data:(image/[a-z0-9.+-]+);base64,([A-Za-z0-9+/=]+)")
 SCHEMA_KEYS = ("parameters", "input_schema", "parametersJsonSchema", "schema")
 """What the formats call the schema of a function's arguments."""
 
+STREAMING = (":streamGenerateContent", "/converse-stream")
+"""How the paths end that ask for a stream, where the body does not."""
+
 REASONING = {"openai_chat": "effort", "openai_responses": "effort", "anthropic_messages": "budget", "gemini": "budget"}
 """How reasoning is asked for in a format, where nobody knows how the model wants it asked for."""
 
@@ -118,17 +121,14 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
     headers: Headers
     body: dict[str, Any]
     extra: dict[str, Any]
+    content: bytes
+    """The body as it is sent, with the extra members."""
     dropped: Sequence[str] = ()
 
     @property
     def stream(self) -> bool:
         """Whether the answer is to be streamed."""
-        return bool(self.body.get("stream")) or "stream" in self.path
-
-    @property
-    def content(self) -> bytes:
-        """The body as it is sent."""
-        return json.dumps({**self.body, **self.extra}, ensure_ascii=False).encode("utf-8", "replace")
+        return bool(self.body.get("stream")) or self.path.endswith(STREAMING)
 
 
 _decoder = msgspec.json.Decoder(Prompt)
@@ -165,6 +165,7 @@ def write(prompt: Prompt, snapshot: Snapshot) -> Written:
     headers = [*outgoing.headers]
     if prompt.format == "anthropic_messages":
         headers.append((b"anthropic-version", b"2023-06-01"))
+    extra = _object(prompt.extra, "extra") or {}
     return Written(
         format=prompt.format,
         model=prompt.model,
@@ -172,7 +173,8 @@ def write(prompt: Prompt, snapshot: Snapshot) -> Written:
         query=query.decode(),
         headers=headers,
         body=outgoing.body,
-        extra=_object(prompt.extra, "extra") or {},
+        extra=extra,
+        content=json.dumps({**outgoing.body, **extra}, ensure_ascii=False).encode("utf-8", "replace"),
         dropped=outgoing.dropped,
     )
 
@@ -323,7 +325,7 @@ def read_request(format: str, path: str, body: Mapping[str, Any], carrier: Carri
     protocol = PROTOCOLS.get(format)
     if protocol is None:
         raise BadRequest("This was no call for a text.")
-    streams = "stream" in path or body.get("stream") is True
+    streams = path.endswith(STREAMING) or body.get("stream") is True
     model = str(body.get("model") or _model_in(path))
     request = protocol.read_request(dict(body), Head(model=model, stream=streams), carrier)
     extra = {**request.hints, **request.extras} if format in FORMATS else {}

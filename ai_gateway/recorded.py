@@ -189,8 +189,12 @@ def _note(row: RecordedCall, user: Any) -> None:
 
 def request_of(record_id: UUID, user: Any) -> Document | None:
     """Give the request of a recorded call to somebody who may read it: its `dialect`, its `path` and its JSON `body`.
-    None if there is none, it was cut, or it is no JSON object. Noted as reading is. Raises CryptoError."""
-    document = document_of(record_id, user)
+    None if there is none, it does not open, it was cut, or it is no JSON object. Noted as reading is."""
+    try:
+        document = document_of(record_id, user)
+    except CryptoError as error:
+        logger.error("What was said in the call %s does not open: %s", record_id, error)
+        return None
     if document is None:
         return None
     try:

@@ -29,7 +29,7 @@ class Roster(NamedTuple):
     """
 
     calls: list[LiveCall]
-    count: int
+    total: int
     processes: int
     is_whole: bool
     failure: str = ""
@@ -42,7 +42,7 @@ async def read() -> Roster:
     member = peers.start()
     return Roster(
         calls=sorted(calls, key=lambda call: -call.age),
-        count=sum(answer["count"] for answer in answers),
+        total=sum(answer["count"] for answer in answers),
         processes=len(answers),
         is_whole=member.is_connected,
         failure=member.failure,

@@ -245,6 +245,14 @@ WRONG: dict[str, tuple[str, list[Any]]] = {
             *({"OPTIONS": {}}, {"URL": "redis://localhost", "OPTIONS": []}),
         ],
     ),
+    "ALERTS": (
+        "E137",
+        [
+            *(None, "ops@example.com", {"mail": []}, {"email": "ops@example.com"}, {"email": ["nobody"]}),
+            *({"webhooks": ["https://there"]}, {"webhooks": [{"url": "there"}]}, {"webhooks": [{"secret": "s"}]}),
+            *({"webhooks": [{"url": "https://there", "secret": ""}]}, {"events": ["rain"]}, {"every": 0}),
+        ],
+    ),
     "RESERVED_OUTPUT": ("E092", [*NOT_POSITIVE, 1.5]),
     "RESERVATION_TTL": ("E093", NOT_POSITIVE),
     "TIME_ZONE": ("E094", [None, 1, " ", "Mars/Olympus", "../../etc/passwd", "europe/nowhere"]),
@@ -291,6 +299,7 @@ WRONG: dict[str, tuple[str, list[Any]]] = {
     "PRICES": ("E026", [None, {}, "free", {"openai/*": {"input": 1}}, [1], [["m", 1]]]),
     "REQUIRE_PRICE": ("E027", [None, True, "", "Always", "sometimes", ["never"]]),
 }
+HOOK = {"url": "https://there", "secret": "s"}
 RIGHT: dict[str, list[Any]] = {
     "PROVIDERS": [{}, {"openai": {}}],
     "ROUTES": [
@@ -338,6 +347,7 @@ RIGHT: dict[str, list[Any]] = {
     "LIMITS": [[], ({"scope": "user", "measure": "cost", "window": "month", "amount": "20.5"},)],
     "LIMIT_STORE": [{}, {"BACKEND": "memory"}, {"ON_FAILURE": "local", "TIMEOUT": 0.2}],
     "PEERS": [{}, {"URL": "rediss://localhost"}, {"URL": "unix:///run/redis.sock", "OPTIONS": {"prefix": "ours"}}],
+    "ALERTS": [{}, {"email": ["ops@example.com"], "webhooks": [HOOK], "events": [], "every": 60}],
     "RESERVED_OUTPUT": [1, 100_000],
     "RESERVATION_TTL": [1, 0.5],
     "TIME_ZONE": ["", "UTC", "Europe/Vienna"],
@@ -453,6 +463,25 @@ def test_peers_without_the_package(site: Site, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(sys.modules, "ai_gateway.peers.redis", None)
     assert site.ids() == {"E123"}
     assert "[redis]" in site.hint()
+
+
+@pytest.mark.parametrize("secret", ["env:NOBODY_SET_THIS", "file:/nowhere/to/be/found", "whsec_no base64"])
+def test_a_webhook_that_cannot_be_signed(site: Site, secret: str) -> None:
+    site.gateway(ALERTS={"webhooks": [{"url": "https://there", "secret": secret}]})
+    assert site.ids() == {"E138"}
+
+
+@pytest.mark.parametrize(
+    ("webhook", "ids"),
+    [
+        ({"url": "https://there", "secret": "s"}, set()),
+        ({"url": "http://there", "secret": "s"}, {"W139"}),
+        ({"url": "https://there"}, {"W139"}),
+    ],
+)
+def test_a_webhook_that_cannot_be_trusted(site: Site, webhook: dict[str, str], ids: set[str]) -> None:
+    site.gateway(ALERTS={"webhooks": [webhook]})
+    assert site.ids(deploy=True) & {"W139"} == ids
 
 
 @pytest.mark.parametrize(("workers", "ids"), [("4", {"W104"}), ("1", set()), ("many", set())])

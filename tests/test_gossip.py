@@ -110,7 +110,7 @@ class TestTelling:
         kind, told = other.hears()
         assert (kind, told["state"], told["opened"], told["failures"]) == (gossip.TARGET, "open", 1, 1)
         assert 29 < told["seconds_left"] <= 30
-        assert (told["reason"], told["heard_from"]) == ("1 failures in a row", ours.name)
+        assert (told["reason"], told["heard_from"]) == ("1 failure in a row", ours.name)
         breakers.note(TARGET, POLICY, is_good=True)
         assert other.hears() == (gossip.TARGET, {**NAMES, "state": "closed"})
 

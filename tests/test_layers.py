@@ -35,7 +35,7 @@ LAYERS = (
     "retelling",
     "live journal",
     "spool ledger_writer ledger_store",
-    "reconciliation",
+    "reconciliation alerts",
     "registry",
     "refresher seeding strategies cardinality",
     "routing suitability health refusals intake guard changes unpriced",

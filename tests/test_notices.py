@@ -143,7 +143,7 @@ class TestBreakers:
         breakers.rest(target, 5, policy)
         breakers.close(target, "closed by ada")
         opened, closed = heard.wait()
-        assert (opened["target"], opened["reason"], opened["seconds"]) == (target, "1 failures in a row", 30)
+        assert (opened["target"], opened["reason"], opened["seconds"]) == (target, "1 failure in a row", 30)
         assert (closed["reason"], closed["seconds"], closed["at"]) == ("closed by ada", 0.0, NOW)
         assert "MainThread" not in heard.threads
 

@@ -25,9 +25,13 @@ def parts(reply: Reply) -> list[str]:
 
 
 def ask(*outcomes: Answer | Exception, path: str = "/v1/chat/completions", method: str = "POST") -> Reply:
+    async def main() -> Reply:
+        reply = await gateway.handle(make_arrival(path, JSON, KEY, method=method, body=BODY), Scripted(*outcomes))
+        await reply.aclose()
+        return reply
+
     with override_settings(AI_GATEWAY=SETTINGS):
-        arrival = make_arrival(path, JSON, KEY, method=method, body=BODY)
-        return run(gateway.handle(arrival, Scripted(*outcomes)))
+        return run(main())
 
 
 def test_the_time_in_the_queue_is_not_the_gateways_own(monkeypatch: pytest.MonkeyPatch) -> None:

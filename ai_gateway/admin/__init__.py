@@ -3,6 +3,7 @@
 Importing this registers it with the site's admin. Django does so by itself where `django.contrib.admin` is installed.
 """
 
+from ai_gateway.admin.alerts import AlertAdmin
 from ai_gateway.admin.breaker_events import BreakerEventAdmin
 from ai_gateway.admin.dashboard import DashboardAdmin
 from ai_gateway.admin.keys import VirtualKeyAdmin
@@ -16,6 +17,7 @@ from ai_gateway.admin.usage import UsageRecordAdmin
 from ai_gateway.admin.usage_daily import UsageDailyAdmin
 
 __all__ = [
+    "AlertAdmin",
     "BreakerEventAdmin",
     "CredentialAdmin",
     "DashboardAdmin",

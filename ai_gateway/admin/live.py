@@ -14,7 +14,7 @@ from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.utils.decorators import method_decorator
@@ -86,7 +86,7 @@ class LiveAdmin(ControlAdmin):
         return super().get_urls()[:1]
 
     @method_decorator(never_cache)
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponseBase:
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """Show the page, or the part of it that changes; or end a call."""
         if not self.has_view_permission(request):
             raise PermissionDenied
@@ -115,7 +115,7 @@ class LiveAdmin(ControlAdmin):
             messages.success(request, translate("The call %(id)s is ended.") % {"id": request_id})
         else:
             messages.warning(request, translate("This call is over, or it is not yours to end."))
-        return redirect(f"{request.path}?{query_of(request)}")
+        return redirect(f"{request.path}?{query_of(request)}".rstrip("?"))
 
     def _may_cancel_any(self, request: HttpRequest) -> bool:
         return sees_all(request) and request.user.has_perm("ai_gateway.cancel_call")
@@ -126,7 +126,7 @@ class LiveAdmin(ControlAdmin):
         model, key = request.GET.get("model", ""), request.GET.get("key", "")
         chosen = [call for call in seen if model in ("", live.served_by(call)) and key in ("", call.key_name)]
         shown = chosen[:MOST]
-        untold = found.count - len(found.calls) if len(chosen) == len(found.calls) else 0
+        untold = found.total - len(found.calls) if len(chosen) == len(found.calls) else 0
         names = names_of({call.user_id for call in shown if call.user_id})
         may_cancel_any = self._may_cancel_any(request)
         return {

@@ -30,7 +30,7 @@ from ai_gateway.admin.explorer import SPAN, CallList, CallSpanFilter, StatusFilt
 from ai_gateway.admin.exports import ExportAdmin
 from ai_gateway.admin.histogram import histogram
 from ai_gateway.admin.reading import reading
-from ai_gateway.admin.usage_base import NOTHING, ModelFilter, PriceFilter, ProviderFilter, UsageAdmin
+from ai_gateway.admin.usage_base import NOTHING, ModelFilter, PriceFilter, ProviderFilter, UsageAdmin, list_url
 from ai_gateway.admin.waterfall import bars, failure
 from ai_gateway.models import UsageRecord
 from ai_gateway.models.usage_queries import BUCKETS
@@ -134,6 +134,8 @@ class UsageRecordAdmin(ExportAdmin, UsageAdmin):
         if obj.session:
             query = urlencode({"session": obj.session, "order": "oldest"})
             yield Tool(str(_("Its session")), f"{self.url_of('changelist')}?{query}", "timeline")
+        if obj.key_id is not None and request.user.has_perm("ai_gateway.view_limit"):
+            yield Tool(str(_("Limits of its key")), f"{list_url(self.admin_site, 'limit')}?key={obj.key_id}", "speed")
         if request.user.has_perm("ai_gateway.view_route"):
             yield Tool(str(_("Explain its routing")), self.explain_url(obj), "help")
 

@@ -4,13 +4,15 @@ Every check has an id that stays the same (so that SILENCED_SYSTEM_CHECKS can na
 write. An `E` breaks something; a `W` works, with a cost or a risk. Ids below 030 are about single keys of
 `AI_GATEWAY`, those from 030 about what the values refer to, those from 060 about the site around the gateway, those
 from 080 about what the database holds, those from 090 about limits and usage, those from 110 about overload, those from
-120 about breakers and peers, those from 131 about telemetry and recordings. Importing this package registers the
-checks. Those of a deployment run with `check --deploy` only: in development they would be in the way.
+120 about breakers and peers, those from 131 about telemetry and recordings, those from 137 about alerts. Importing this
+package registers the checks. Those of a deployment run with `check --deploy` only: in development they would be in the
+way.
 
 No message holds a value that could be a secret.
 """
 
 from ai_gateway.checks import (
+    alerts,
     cors,
     database,
     deployment,
@@ -27,6 +29,7 @@ from ai_gateway.checks import (
 )
 
 __all__ = [
+    "alerts",
     "cors",
     "database",
     "deployment",

@@ -9,7 +9,8 @@ from typing import Any
 from django.core.checks import CheckMessage, Error, Warning, register
 
 from ai_gateway.checks.providers import known_aliases
-from ai_gateway.checks.settings import TAG, is_sound, is_text, suggestion
+from ai_gateway.checks.settings import TAG, is_sound, suggestion
+from ai_gateway.checks.values import is_text
 from ai_gateway.conf import settings
 from ai_gateway.price_catalogue import INSTALL
 from ai_gateway.pricing import read_price

@@ -102,6 +102,25 @@ def outage(now: datetime, zone: ZoneInfo) -> Span:
     return Span(begin.timestamp(), (begin + timedelta(hours=3, minutes=40)).timestamp())
 
 
+class Incident(NamedTuple):
+    """A breaker that opened, and closed so many seconds later."""
+
+    at: float
+    provider: str
+    model: str
+    seconds: float
+
+
+def incidents(bad: Span, random: Random) -> Iterator[Incident]:
+    """Tell when the breakers of the one provider opened, on its bad afternoon."""
+    for model in cast.MODELS.values():
+        at = bad.begins_at + random.uniform(60, 300)
+        while model.provider == cast.ANTHROPIC and at in bad:
+            seconds = random.choice((30.0, 60.0, 120.0, 240.0))
+            yield Incident(at, model.provider, model.name, seconds)
+            at += seconds + random.expovariate(1 / 1500)
+
+
 def metadata(key: Key) -> dict[str, Any]:
     """Write the metadata of a key, which its calls carry."""
     return {cast.MARK: True, **({"project": key.project} if key.project else {})}
@@ -173,17 +192,17 @@ class Calls:
 
     def _send(self, entry: Entry, key: Key, models: list[Model]) -> None:
         """Ask one model after the other, until one answers."""
-        entry.overhead_us = round(self._around(620, 0.35))
+        own_us = round(self._around(620, 0.35))
         waited = 0
         trail: list[dict[str, Any]] = []
         for model in models:
             entry.attempts += 1
             entry.provider, entry.served_model = model.provider, model.name
+            entry.overhead_us = own_us + waited * 1000
             failed = self._fail(model, entry.started_at)
             if failed is None:
                 self._answer(entry, key, model, waited)
                 break
-            waited += failed.milliseconds
             trail.append(
                 {
                     "provider": model.provider,
@@ -191,8 +210,10 @@ class Calls:
                     "status": failed.status,
                     "error": failed.code,
                     "ms": failed.milliseconds,
+                    "at": waited,
                 }
             )
+            waited += failed.milliseconds
             self._give_up(entry, failed, waited)
         if trail:
             entry.trail = trail

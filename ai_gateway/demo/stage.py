@@ -19,15 +19,19 @@ from django.db.models import Q, QuerySet
 from django.db.models.fields import EmailField
 
 from ai_gateway.allowances import period
+from ai_gateway.breaker_events import moment
+from ai_gateway.breakers import CLOSED, OPENED
 from ai_gateway.conf import settings
 from ai_gateway.demo import cast
-from ai_gateway.demo.calls import Holder, metadata
+from ai_gateway.demo.calls import Holder, Incident, metadata
 from ai_gateway.ledger_store import database
 from ai_gateway.models import (
+    BreakerEvent,
     Limit,
     LimitCounter,
     Price,
     Provider,
+    RecordedCall,
     Reservation,
     Route,
     RouteTarget,
@@ -256,6 +260,17 @@ def _spent(limit: Limit, now: datetime) -> Decimal:
     return Decimal(found.cost() if limit.measure == "cost" else found.tokens())
 
 
+def write_down(found: Iterable[Incident], until: float) -> None:
+    """Write down when breakers opened and closed, up to a moment."""
+    events = []
+    for each in found:
+        names = {"provider": each.provider, "model": each.model, "seconds": each.seconds}
+        closed_at = each.at + each.seconds
+        events.append(BreakerEvent(at=moment(each.at), event=OPENED, reason="half of the calls failed", **names))
+        events.append(BreakerEvent(at=moment(closed_at), event=CLOSED, reason="a call did well", **names))
+    BreakerEvent.objects.bulk_create(event for event in events if event.at <= moment(until))
+
+
 # Taking it away.
 
 
@@ -266,14 +281,15 @@ def count_records() -> int:
 
 
 def remove_usage() -> Iterator[int]:
-    """Delete what the demo used, sums and records; give how many records each transaction deletes."""
+    """Delete what the demo used, records, sums and bodies; give how many records each transaction deletes."""
     own = used_by_demo()
     records = UsageRecord.objects.using(database()).filter(own)
     while ids := list(records.order_by().values_list("pk", flat=True)[:BATCH]):
         records.model.objects.using(database()).filter(pk__in=ids).delete()
         yield len(ids)
-    UsageDaily.objects.using(database()).filter(own).delete()
-    UsageLabelDaily.objects.using(database()).filter(own).delete()
+    for sums in (UsageDaily, UsageLabelDaily):
+        sums.objects.using(database()).filter(own).delete()
+    RecordedCall.objects.filter(own).delete()
 
 
 def remove_the_rest() -> None:
@@ -286,6 +302,7 @@ def remove_the_rest() -> None:
         limits().delete()
         for route in routes():
             route.delete()
+        BreakerEvent.objects.filter(provider__in=ALIASES).delete()
         Price.objects.filter(provider__in=ALIASES, note=cast.MARK).delete()
         providers().delete()
         users, groups = list(people()), list(teams())

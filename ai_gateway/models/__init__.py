@@ -9,6 +9,7 @@ the one `ConfigurationVersion`, which all processes of all hosts watch.
 
 from __future__ import annotations
 
+from ai_gateway.models.alerts import Alert
 from ai_gateway.models.breaker_events import BreakerEvent
 from ai_gateway.models.keys import VirtualKey
 from ai_gateway.models.limits import Limit, LimitCounter, Reservation
@@ -21,6 +22,7 @@ from ai_gateway.models.usage import Dashboard, Live, UsageDaily, UsageLabelDaily
 from ai_gateway.models.version import ConfigurationVersion
 
 __all__ = [
+    "Alert",
     "BreakerEvent",
     "ConfigurationVersion",
     "Dashboard",

@@ -10,7 +10,7 @@ them up. That rather than to have each worker answer for itself: behind one port
 counters must not go back when a worker is replaced. A worker that has had a call then looks every few seconds at what
 there is at the moment.
 
-There is a bounded number of series: see `labels.py`, and `retelling.py` for endpoints and kinds of failures.
+There is a bounded number of series: see `cardinality.py`, and `retelling.py` for endpoints and kinds of failures.
 """
 
 from __future__ import annotations

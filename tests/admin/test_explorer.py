@@ -298,12 +298,14 @@ def test_bill__of_what_nobody_knows_the_price_of(settings: Settings) -> None:
 
 
 def test_one_call_leads_on(boss: Client) -> None:
-    call = record(session="s 1", route="fast", dialect="anthropic_messages")
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    call = record(session="s 1", route="fast", dialect="anthropic_messages", trace_id=trace)
     save(call)
     page = html.unescape(get(boss, f"{RECORDS}_change", call.pk))
     assert "/usagerecord/?session=s+1&order=oldest" in page
     assert "/explain/?model=fast&key=&path=%2Fv1%2Fmessages" in page
     assert "/recorded/" not in page
+    assert f'<code id="gateway-trace-id">{trace}</code>' in page
     explained = get(boss, "ai_gateway_explain", model="fast", path="/v1/messages")
     assert '<option value="/v1/messages" selected>' in explained
 

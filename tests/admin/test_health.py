@@ -69,7 +69,7 @@ def test_what_is_not_well_is_shown_with_the_reason(boss: Client) -> None:
         at=datetime(2026, 1, 2, tzinfo=UTC), event="opened", provider="openai", model="gpt-5", reason="why", seconds=30
     )
     page = text_of(boss)
-    for shown in ("openai/gpt-5", "groq/*", "1 failures in a row", "second", "opened", "why"):
+    for shown in ("openai/gpt-5", "groq/*", "1 failure in a row", "second", "opened", "why"):
         assert shown in page
     page = text_of(boss, f"{URL}?provider=groq")
     assert "groq/*" in page
@@ -78,7 +78,7 @@ def test_what_is_not_well_is_shown_with_the_reason(boss: Client) -> None:
 
 def test_what_several_processes_say_alike_is_one_row(boss: Client, several: None) -> None:
     page = text_of(boss)
-    assert page.count("Close this breaker") == 2
+    assert page.count("Close the breaker of gpt-5") == 2
     assert "h:1, h:2" in page
     assert ">25<" in page
 
@@ -109,7 +109,7 @@ def test_a_provider_of_the_settings_has_a_history_too(boss: Client) -> None:
 def test_who_may_only_look_closes_nothing(login: Login) -> None:
     open_breaker()
     client = login("view_provider")
-    assert "Close this breaker" not in text_of(client)
+    assert "Close the breaker" not in text_of(client)
     assert client.post(URL, POSTED).status_code == 403
     assert breakers.standings()
     assert login("view_limit", name="other").get(URL).status_code == 403

@@ -6,14 +6,16 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
 import pytest
 from asgiref.sync import async_to_sync
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import AsyncClient, Client
 
-from ai_gateway import gateway, playground_page, registry
+from ai_gateway import gateway, playground_page, recorded, registry
 from ai_gateway.calls import Arrival, Caller, Reply, ReplyBody
+from ai_gateway.crypto import CryptoError
 from tests.admin.conftest import Login
 from tests.admin.pages import get, url
 from tests.control.rows import make_provider, make_route
@@ -198,10 +200,11 @@ def body(monkeypatch: pytest.MonkeyPatch) -> Body:
 async def streamed(client: Client) -> AsyncIterator[bytes]:
     asynchronous = AsyncClient()
     asynchronous.cookies = client.cookies
-    response = await asynchronous.post(url(f"{PAGE}_answer"), json.dumps(PROMPT), content_type="application/json")
+    response: Any = await asynchronous.post(url(f"{PAGE}_answer"), json.dumps(PROMPT), content_type="application/json")
     assert response["x-accel-buffering"] == "no"
     assert "no-cache" in response["cache-control"]
-    return aiter(response)
+    found: AsyncIterator[bytes] = aiter(response)
+    return found
 
 
 def test_answer__passes_each_piece_on_as_it_comes_and_the_call_is_the_users(player: Client, body: Body) -> None:
@@ -286,25 +289,35 @@ def test_page__begins_with_what_its_address_says(player: Client) -> None:
         assert '"isGiven": true' in page
 
 
+RECORD = "01912345-0000-7000-8000-000000000000"
+
+
 def test_page__begins_with_a_recorded_call(player: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     body = {"model": "fast", "max_tokens": 5, "messages": [{"role": "user", "content": "What was asked"}]}
-    recorded = {"dialect": "anthropic_messages", "path": "/v1/messages", "body": body}
-    asked: list[Any] = []
+    found = {"dialect": "anthropic_messages", "path": "/v1/messages", "body": body}
+    asked: list[tuple[str, str]] = []
 
-    def request_of(record_id: Any, user: Any) -> Any:
+    def request_of(record_id: UUID, user: Any) -> dict[str, Any]:
         asked.append((str(record_id), str(user.pk)))
-        return recorded
+        return found
 
-    monkeypatch.setattr(playground_page, "import_string", lambda name: request_of)
-    wanted = "01912345-0000-7000-8000-000000000000"
-    page = get(player, PAGE, record=wanted)
-    assert asked == [(wanted, user_of(player))]
+    monkeypatch.setattr(recorded, "request_of", request_of)
+    page = get(player, PAGE, record=RECORD)
+    assert asked == [(RECORD, user_of(player))]
     assert "What was asked" in page
     assert '<option value="anthropic_messages" selected>' in page
     assert 'value="5"' in page
 
 
-@pytest.mark.parametrize("wanted", ["01912345-0000-7000-8000-000000000000", "nonsense"])
+def test_page__says_that_a_recorded_call_does_not_open(player: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def request_of(record_id: UUID, user: Any) -> None:
+        raise CryptoError("no key")
+
+    monkeypatch.setattr(recorded, "request_of", request_of)
+    assert "its encryption key is missing" in get(player, PAGE, record=RECORD)
+
+
+@pytest.mark.parametrize("wanted", [RECORD, "nonsense"])
 def test_page__says_that_no_request_was_kept(wanted: str, player: Client) -> None:
     assert "no request was kept" in get(player, PAGE, record=wanted)
 

@@ -55,14 +55,15 @@ ann.groups.add(team)
 DEMO = """
 import json
 from django.contrib.auth.models import Group, Permission, User
-from ai_gateway.models import Limit, Price, Provider, Route, UsageDaily, UsageRecord, VirtualKey
+from ai_gateway.models import BreakerEvent, Limit, Price, Provider, Route, UsageDaily, UsageRecord, VirtualKey
 ada = User.objects.get(username="demo-ada")
 ada.set_password("password-of-demo-ada")
 ada.save()
 Group.objects.get(name="demo-platform").permissions.add(Permission.objects.get(codename="issue_own_keys"))
 key = VirtualKey.objects.get(user=ada)
-token = key.issue()
-key.save()
+caller = VirtualKey.objects.get(name="notebook")
+token = caller.issue()
+caller.save()
 print(json.dumps({
     "provider": Provider.objects.get(alias="demo-anthropic").pk,
     "route": Route.objects.get(name="demo-smart").pk,
@@ -71,7 +72,8 @@ print(json.dumps({
     "token": token,
     "limit": Limit.objects.get(name="demo-support a month").pk,
     "price": Price.objects.first().pk,
-    "record": UsageRecord.objects.filter(attempts=2, outcome="answered").first().pk.hex,
+    "record": UsageRecord.objects.filter(attempts=2, outcome="answered", session__gt="").first().pk.hex,
+    "breaker_event": BreakerEvent.objects.first().pk,
     "day": UsageDaily.objects.first().pk,
 }))
 """

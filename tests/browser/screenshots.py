@@ -65,17 +65,17 @@ def main() -> int:
     """Take them all; tell which are too large."""
     FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        site = Site(Path(folder))
+        site, calls = Site(Path(folder)), []
         try:
             site.demo(CALLS)
             calls = talk(site)
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
             taken = take(browser, site, FOLDER)
             browser.close()
-            for call in calls:
-                call.terminate()
-                call.wait()
         finally:
+            for call in calls:
+                call.kill()
+                call.wait()
             site.stop()
     large = [file for file in taken if file.stat().st_size > LARGEST]
     for file in taken:

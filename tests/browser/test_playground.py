@@ -228,7 +228,7 @@ def test_errors__are_told_for_people(open_playground: Open, upstream: Upstream, 
     page = open_playground()
     say(page, "Hello")
     page.get_by_role("button", name="Send").click()
-    page.locator("[data-problem]").get_by_text("A budget is used up").wait_for()
+    page.locator("[data-problem]").get_by_text("A budget or a quota is used up").wait_for()
     shoot(page, "playground-error")
 
 

@@ -16,13 +16,16 @@ from ai_gateway.allowances import Due, LimitRule
 from ai_gateway.conf import settings
 from ai_gateway.demo import cast
 from ai_gateway.models import (
+    BreakerEvent,
     Limit,
     LimitCounter,
     Price,
     Provider,
+    RecordedCall,
     Route,
     RouteTarget,
     UsageDaily,
+    UsageLabelDaily,
     UsageRecord,
     VirtualKey,
 )
@@ -46,6 +49,9 @@ MODELS: list[Any] = [
     LimitCounter,
     UsageRecord,
     UsageDaily,
+    UsageLabelDaily,
+    BreakerEvent,
+    RecordedCall,
 ]
 
 
@@ -126,9 +132,11 @@ def test_removing_it_leaves_what_was_there_before() -> None:
     key, _ = make_key(user, name="real")
     make_provider("demo-own")
     make_route("demo-mine")
-    ledger_store.write([made(key_id=key.pk, user_id=user.pk, key_name="real")])
+    ledger_store.write([made(key_id=key.pk, user_id=user.pk, key_name="real", project="real", tags=["real"])])
     before = {model: rows(model) for model in MODELS}
-    run("--calls", "50", "--days", "3", "--force")
+    run("--calls", "50", "--days", "9", "--force")
+    assert BreakerEvent.objects.filter(provider=cast.ANTHROPIC).exists()
+    assert UsageLabelDaily.objects.filter(value="gateway").exists()
     limit = Limit.objects.get(name="demo-evaluations")
     LimitCounter.objects.create(name=f"{limit.pk}:{limit.key_id}:total")
     run("--remove")

@@ -185,6 +185,14 @@ def test_what_is_no_whole_request_is_not_given(fields: dict[str, Any]) -> None:
     assert recorded.request_of(uuid.UUID(call.id), reader("view_recordedcall", "view_usage")) is None
 
 
+def test_what_does_not_open_is_not_given(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    call = made()
+    recorded.store([call])
+    monkeypatch.setenv("AI_GATEWAY_ENCRYPTION_KEYS", "")
+    assert recorded.request_of(uuid.UUID(call.id), reader("view_recordedcall", "view_usage")) is None
+    assert "does not open" in caplog.text
+
+
 # In the end.
 
 

@@ -26,14 +26,14 @@ EXTRA = {
 }
 
 
-def code(gateway: GatewayProcess, name: str, format: str, **fields: Any) -> str:
+def code(gateway: GatewayProcess, name: str, format: Any, **fields: Any) -> str:
     turns = [Turn(role="user", text="Hello"), Turn(role="assistant", text="Yes?"), Turn(role="user", text=ODD)]
     prompt = Prompt(
         model="echo/echo-1",
         format=format,
         messages=turns,
         system="Be brief.",
-        **fields,  # type: ignore[arg-type]
+        **fields,
     )
     written = prompts.write(prompt, registry.snapshot())
     return next(each.text for each in sample_code.for_request(gateway.url, written) if each.name == name)

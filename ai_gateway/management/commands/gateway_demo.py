@@ -17,7 +17,7 @@ from ai_gateway import ledger_store
 from ai_gateway.conf import settings
 from ai_gateway.crypto import CryptoError
 from ai_gateway.demo import stage
-from ai_gateway.demo.calls import Calls, Holder, outage
+from ai_gateway.demo.calls import Calls, Holder, incidents, outage
 from ai_gateway.demo.hours import hours
 from ai_gateway.ledger_writer import Refused, Unavailable
 from ai_gateway.management.progress import Progress
@@ -66,6 +66,7 @@ class Command(BaseCommand):
                 write(holders, days=days, calls=calls, seed=seed, now=now, progress=progress)
         except (Unavailable, Refused) as error:
             raise CommandError(f"The database does not take it: {error}. --remove takes away what is there.") from error
+        stage.write_down(incidents(outage(now, ZoneInfo(settings.TIME_ZONE)), Random(seed)), now.timestamp())
         stage.set_limits(now)
         if verbosity:
             self.stdout.write(f"{calls:,} calls of {days} days are made up. `gateway_demo --remove` takes them away.")
