@@ -104,7 +104,11 @@ class Desk:
 
     def _look_round(self) -> None:
         self._look_at = time.monotonic() + DAY
-        self._work(lambda: [self._handle(news) for news in self._look()])
+        self._work(self._handle_all)
+
+    def _handle_all(self) -> None:
+        for news in self._look():
+            self._handle(news)
 
     def _work(self, do: Callable[[], object]) -> None:
         """Do something, and outlive whatever happens."""

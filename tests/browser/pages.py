@@ -14,6 +14,8 @@ class Page(NamedTuple):
     path: str
     who: str = "boss"
     image: str = ""
+    height: int = 800
+    """Of the image."""
 
     @property
     def name(self) -> str:
@@ -70,7 +72,7 @@ PAGES = (
     Page(f"{ADMIN}/usagerecord/{{record}}/change/", image="explorer-record"),
     Page(f"{ADMIN}/usagedaily/"),
     Page(f"{ADMIN}/usagedaily/{{day}}/change/"),
-    Page(f"{ADMIN}/dashboard/", image="dashboard"),
+    Page(f"{ADMIN}/dashboard/", image="dashboard", height=1240),
     Page(f"{ADMIN}/live/", image="live"),
     Page(f"{ADMIN}/provider/health/"),
     Page(f"{ADMIN}/alert/"),
