@@ -14,6 +14,8 @@ class Page(NamedTuple):
     path: str
     who: str = "boss"
     image: str = ""
+    height: int = 800
+    """Of the image."""
 
     @property
     def name(self) -> str:
@@ -70,9 +72,10 @@ PAGES = (
     Page(f"{ADMIN}/usagerecord/{{record}}/change/", image="explorer-record"),
     Page(f"{ADMIN}/usagedaily/"),
     Page(f"{ADMIN}/usagedaily/{{day}}/change/"),
-    Page(f"{ADMIN}/dashboard/", image="dashboard"),
+    Page(f"{ADMIN}/dashboard/", image="dashboard", height=1240),
     Page(f"{ADMIN}/live/", image="live"),
-    Page(f"{ADMIN}/provider/health/", image="health"),
+    Page(f"{ADMIN}/provider/health/"),
+    Page(f"{ADMIN}/alert/"),
     Page(f"{ADMIN}/breakerevent/"),
     Page(f"{ADMIN}/breakerevent/{{breaker_event}}/change/"),
     Page(f"{ADMIN}/playground/"),

@@ -18,6 +18,8 @@ FOLDER = ROOT / "docs" / "images"
 
 SHOWN = ("light", "dark")
 
+WIDTH = 1280
+
 LARGEST = 200_000
 """Bytes of an image: whoever clones the repository gets all of them."""
 
@@ -53,6 +55,7 @@ def take(browser: Browser, site: Site, folder: Path) -> list[Path]:
             log_in(view, who, "/admin/" if who == "boss" else "/portal/")
             for page in PAGES:
                 if page.image and page.who == who:
+                    view.set_viewport_size({"width": WIDTH, "height": page.height})
                     answer = view.goto(site.path_of(page), wait_until="networkidle")
                     if answer is None or answer.status != 200:
                         raise SystemExit(f"{page.path} cannot be shown.")

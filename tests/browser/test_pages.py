@@ -26,6 +26,7 @@ NO_PAGES = (
     # Nobody may: Django has the addresses all the same.
     *(f"ai_gateway_usage{kind}_{view}" for kind in ("record", "daily") for view in ("add", "history", "delete")),
     *(f"ai_gateway_breakerevent_{view}" for view in ("add", "history", "delete")),
+    *(f"ai_gateway_alert_{view}" for view in ("add", "change", "history", "delete")),  # The demo alerts nobody.
     # A credential has no page of its own in the demo, which has none.
     *(f"ai_gateway_providercredential_{view}" for view in ("change", "history", "delete")),
 )
