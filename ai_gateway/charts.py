@@ -34,7 +34,7 @@ def nice(value: int) -> int:
     """Give the end of an axis: the next number of 1, 2, 4, 5, 8 and 10 with zeros behind it, which divide well."""
     if value <= LINES:
         return LINES
-    unit = 10 ** (len(str(value)) - 1)
+    unit: int = 10 ** (len(str(value)) - 1)
     return next(step * unit for step in (1, 2, 4, 5, 8, 10) if step * unit >= value)
 
 

@@ -52,6 +52,7 @@ def percentile(counts: Sequence[int], bounds: Sequence[int], share: float) -> in
         if count and below + count >= rank:
             upper = bounds[place]
             lower = bounds[place - 1] if place else upper / 2
-            return round(lower * (upper / lower) ** ((rank - below) / count))
+            within: float = lower * (upper / lower) ** ((rank - below) / count)
+            return round(within)
         below += count
     return bounds[-1]

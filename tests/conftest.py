@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import pytest
 from hypothesis import settings as hypothesis
 
-from ai_gateway import balances, breakers, cooldowns, crypto, ledger, notices, peers, refresher, registry, traffic
+from ai_gateway import balances, breakers, cooldowns, crypto, ledger, live, notices, peers, refresher, registry, traffic
 from tests import databases
 from tests.effort import EXAMPLES
 from tests.gateway_process import Door, GatewayProcess, site_environment
@@ -58,6 +58,7 @@ def _sources(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     for told in (breakers, cooldowns):
         monkeypatch.setattr(told, "listeners", [])
     balances.forget()
+    live.forget()
     breakers.forget()
     notices.forget()
     cooldowns.forget()

@@ -52,7 +52,7 @@ def clock() -> Clock:
 
 
 def begin(stream: io.StringIO, clock: Clock, total: Total = 200, verbosity: int = 1) -> Progress:
-    command = BaseCommand(stderr=stream)  # type: ignore[arg-type]
+    command = BaseCommand(stderr=stream)
     return Progress(command, "rows read", total, verbosity=verbosity, clock=clock)
 
 
@@ -185,7 +185,7 @@ def test_a_narrow_terminal_is_not_written_over(clock: Clock, monkeypatch: pytest
 
 def test_a_terminal_without_those_letters_gets_plain_ones(clock: Clock) -> None:
     screen = Terminal()
-    screen.encoding = "ascii"  # type: ignore[misc]
+    screen.encoding = "ascii"
     progress = begin(screen, clock)
     clock.now += 2
     progress.add(50)

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest
 from django.utils.decorators import method_decorator
 from django.utils.formats import date_format
 from django.utils.safestring import SafeString
@@ -114,7 +114,7 @@ class DashboardAdmin(ControlAdmin):
         return super().get_urls()[:1]
 
     @method_decorator(never_cache)
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponseBase:
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
         """Show the page, or one of its tables as CSV."""
         if not self.has_view_permission(request):
             raise PermissionDenied
@@ -439,7 +439,7 @@ class Page:
         return self.link(**parameters(by, name))
 
 
-def parameters(name: str, value: str) -> dict[str, str]:
+def parameters(name: str, value: str) -> dict[str, Any]:
     """Write a filter as the list of calls has it."""
     if name == "model":
         provider, slash, model = value.partition("/")

@@ -264,10 +264,10 @@ def write_down(found: Iterable[Incident], until: float) -> None:
     """Write down when breakers opened and closed, up to a moment."""
     events = []
     for each in found:
-        names = {"provider": each.provider, "model": each.model, "seconds": each.seconds}
-        closed_at = each.at + each.seconds
-        events.append(BreakerEvent(at=moment(each.at), event=OPENED, reason="half of the calls failed", **names))
-        events.append(BreakerEvent(at=moment(closed_at), event=CLOSED, reason="a call did well", **names))
+        names = {"provider": each.provider, "model": each.model}
+        why = {"reason": "5 failures in a row", "seconds": each.seconds}
+        events.append(BreakerEvent(at=moment(each.at), event=OPENED, **why, **names))
+        events.append(BreakerEvent(at=moment(each.at + each.seconds), event=CLOSED, reason="a call did well", **names))
     BreakerEvent.objects.bulk_create(event for event in events if event.at <= moment(until))
 
 

@@ -53,7 +53,9 @@ def take(browser: Browser, site: Site, folder: Path) -> list[Path]:
             log_in(view, who, "/admin/" if who == "boss" else "/portal/")
             for page in PAGES:
                 if page.image and page.who == who:
-                    view.goto(site.path_of(page), wait_until="networkidle")
+                    answer = view.goto(site.path_of(page), wait_until="networkidle")
+                    if answer is None or answer.status != 200:
+                        raise SystemExit(f"{page.path} cannot be shown.")
                     file = folder / f"{page.image}-{look}.png"
                     view.screenshot(path=file)
                     taken.append(file)
