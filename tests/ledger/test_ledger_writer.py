@@ -164,6 +164,8 @@ class TestSignal:
 
     def test_nothing_is_sent_if_nobody_listens(self, monkeypatch: pytest.MonkeyPatch) -> None:
         sent: list[object] = []
+        monkeypatch.setattr(call_finished, "receivers", [])
+        call_finished.sender_receivers_cache.clear()
         monkeypatch.setattr(call_finished, "send_robust", lambda *what, **more: sent.append(what))
         announce([entry()])
         assert sent == []

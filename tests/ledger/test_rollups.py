@@ -39,7 +39,7 @@ class TestColumns:
 
     def test_an_error_is_what_the_caller_was_told_of(self) -> None:
         counted = {each.value for each in Outcome if measures(made(outcome=each.value))["errors"]}
-        assert counted == {"refused", "blocked", "failed", "timed_out", "stopped"}
+        assert counted == {"refused", "blocked", "failed", "timed_out", "stopped", "cancelled"}
 
     @pytest.mark.parametrize("column", ["limited", "cached"])
     def test_some_outcomes_have_a_column_of_their_own(self, column: str) -> None:

@@ -39,6 +39,7 @@ CODE_KINDS = {
 """Codes that say more than the status that they come with."""
 
 CODE_STATUSES = {
+    "invalid_api_key": 401,
     "model_not_found": 404,
     "rate_limit_exceeded": 429,
     "slow_down": 429,
