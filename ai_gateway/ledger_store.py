@@ -114,8 +114,9 @@ def _judge(error: Exception, alias: str) -> Refused | Unavailable:
 
 
 def _takes_plain_row(alias: str) -> bool:
-    """Whether a row could be written that nothing is wrong with. It is taken back again."""
-    plain = Entry(id=new_id(), request_id="", started_at=time.time(), outcome="answered")
+    """Whether a row could be written that nothing is wrong with, and that goes into every table. It is taken back
+    again."""
+    plain = Entry(id=new_id(), request_id="", started_at=time.time(), outcome="answered", session="plain")
     try:
         with transaction.atomic(using=alias):
             _insert([plain], plan_of(alias), alias)
