@@ -215,6 +215,12 @@ class Rows:
         found = self._compared(self._labels(kind), ["label"], kind)
         return shares((label, sums, is_now) for row, sums, is_now in found for label in _labels_of(row))
 
+    def foremost(self, kind: str) -> list[Share]:
+        """Sum the most expensive labels of a kind up, in the span alone: there may be very many of the others."""
+        summed = self._labels(kind).filter(self.since).values("label").annotate(**self._sums(SUMMED, by=kind))
+        first = summed.order_by(F("sum_cost_nanos").desc(nulls_last=True), "-sum_requests", "label")[:LISTED]
+        return [Share(value=row["label"], now=_read(row, "sum_"), before=Sums()) for row in first]
+
     def steps_of(self, by: str, values: Sequence[Any]) -> dict[tuple[Any, date], Sums]:
         """Sum each step of these values up, in the span."""
         rows, columns = (self._labels(by), ["label"]) if by in LABELS else (self.rows, COLUMNS_OF[by])
@@ -408,8 +414,8 @@ def ask(question: Question, user_id: Any | None) -> Figures:
     steps = {moment: timeline.get(moment) or Step() for moment in moments}
     combinations = list(rows.combinations())
     tops = {by: _shares_of(combinations, by) for by in COLUMNS_OF}
-    tops["session"] = rows.labelled("session")
-    if question.by in LABELS and question.by not in tops:
+    tops["session"] = rows.foremost("session")
+    if question.by in LABELS:
         tops[question.by] = rows.labelled(question.by)
     chosen = tops[question.by]
     _name(tops)
