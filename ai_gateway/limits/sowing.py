@@ -67,10 +67,15 @@ class Sower:
             self._is_failing = False
         except Exception as error:
             spent = 0
-            if not self._is_failing:
-                logger.error("What was spent before cannot be read, limits begin at 0: %s", error)
-            self._is_failing = True
+            self._note_failure(error)
         with self._lock:
             self._sow(charge, spent)
             self._asked.pop(charge.counter, None)
         asked.set_result(None)
+
+    def _note_failure(self, error: Exception) -> None:
+        """Log a failure, the first of several: all threads may find out at once."""
+        with self._lock:
+            is_first, self._is_failing = not self._is_failing, True
+        if is_first:
+            logger.error("What was spent before cannot be read, limits begin at 0: %s", error)
