@@ -18,6 +18,7 @@ from tests.clients.models.turns import Brain
 from tests.clients.packages import installed
 from tests.clients.sandbox import Sandbox
 from tests.conftest import StartGateway, default_settings
+from tests.effort import EFFORT
 from tests.gateway_process import GatewayProcess
 from tests.upstream import Upstream, json_answer
 
@@ -76,10 +77,16 @@ def gateway(start_gateway: StartGateway, upstream: Upstream) -> GatewayProcess:
     )
 
 
-def by_both_doors(names: str, cases: Iterable[Any]) -> pytest.MarkDecorator:
-    """Parametrize a test, and let the doors take turns: all cases by both would take twice as long for little."""
+def by_both_doors(names: str, cases: Iterable[Any], *, is_quick: bool = False) -> pytest.MarkDecorator:
+    """Parametrize a test, and let the doors take turns: all cases by both would take twice as long for little.
+
+    A program that takes a second and more to start is tried with every other case in an ordinary run: of four, with the
+    first by one door and the last by the other. `GATEWAY_EFFORT=2` tries all.
+    """
     doors = cycle(("direct", "django"))
     values = [(door, *(case if isinstance(case, tuple) else (case,))) for door, case in zip(doors, cases, strict=False)]
+    if not is_quick and EFFORT <= 1:
+        values = [value for place, value in enumerate(values) if place // 2 % 2 == place % 2]
     return pytest.mark.parametrize(("door", *names.split(",")), values)
 
 

@@ -18,7 +18,7 @@ from tests.gateway_process import GatewayProcess
 from tests.upstream import Upstream, json_answer
 
 FORMATS = ["openai_chat", "anthropic_messages", "openai_responses"]
-ON_A_PROVIDER = by_both_doors("format", FORMATS)
+ON_A_PROVIDER = by_both_doors("format", FORMATS, is_quick=True)
 
 
 def price_of(fruit: str, count: int) -> dict[str, str]:

@@ -19,10 +19,10 @@ from tests.clients.fruit import ANSWER, PROMPT, TOOL, answer, ask_first, check_q
 from tests.conftest import GATEWAY_KEY
 from tests.gateway_process import GatewayProcess
 
-ON_CHAT = by_both_doors("format", ["anthropic_messages", "gemini", "openai_responses"])
+ON_CHAT = by_both_doors("format", ["anthropic_messages", "gemini", "openai_responses"], is_quick=True)
 """With tools, the last one is reached by Responses although it serves chat completions."""
-ON_RESPONSES = by_both_doors("format", ["anthropic_messages", "gemini", "openai_chat"])
-ON_MESSAGES = by_both_doors("format", ["openai_responses", "gemini", "openai_chat"])
+ON_RESPONSES = by_both_doors("format", ["anthropic_messages", "gemini", "openai_chat"], is_quick=True)
+ON_MESSAGES = by_both_doors("format", ["openai_responses", "gemini", "openai_chat"], is_quick=True)
 STREAMED = pytest.mark.parametrize("is_streamed", [False, True], ids=["plain", "streamed"])
 CHAT_TOOL: Any = {"type": "function", "function": TOOL}
 RESPONSES_TOOL: Any = {"type": "function", "strict": False, **TOOL}
@@ -172,7 +172,7 @@ def test_async_messages(gateway: GatewayProcess, start_model: StartModel, format
     check_question(model)
 
 
-@by_both_doors("format", ["anthropic_messages", "gemini"])
+@by_both_doors("format", ["anthropic_messages", "gemini"], is_quick=True)
 def test_async_chat_completions(gateway: GatewayProcess, start_model: StartModel, format: str) -> None:
     model = start_model(format, answer)
 
