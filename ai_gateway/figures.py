@@ -234,7 +234,7 @@ class Rows:
 
     def _labels(self, kind: str) -> Any:
         if self.is_calls:
-            rows = self.rows.exclude(tags=None) if kind == "tag" else self.rows.exclude(**{kind: ""})
+            rows = self.rows.filter(tags__isnull=False) if kind == "tag" else self.rows.exclude(**{kind: ""})
             return rows.annotate(label=F("tags" if kind == "tag" else kind))
         question = self.question
         rows = UsageLabelDaily.objects.filter(kind=kind, day__gte=question.before, day__lt=question.until)
