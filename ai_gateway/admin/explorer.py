@@ -27,8 +27,9 @@ from ai_gateway.models.usage_queries import FAILURES, UsageRecordQuerySet
 SPAN = "7d"
 """The span that is searched if nobody names one and no index helps."""
 
-INDEXED = ("key", "who", "session", "q")
-"""Parameters that an index finds the rows of."""
+INDEXED = ("who", "session", "q")
+"""Parameters that an index finds the rows of. It also finds those of a virtual key, and not those of a key of the
+settings, which is nothing but a name."""
 
 PLACES = frozenset((AFTER, BEFORE, "order", "span", "since", "until", "p", "e"))
 """Parameters that narrow nothing, or by time."""
@@ -77,9 +78,14 @@ class CallForm(forms.Form):
 
 def of_key(rows: UsageRecordQuerySet, name: str) -> UsageRecordQuerySet:
     """Find what a key was used for: a virtual one by its name or its number, one of the settings by its name."""
-    named = VirtualKey.objects.filter(Q(pk=int(name)) if name.isdecimal() and len(name) < 19 else Q(name=name))
-    ids = list(named.values_list("pk", flat=True)[:MOST_NAMES])
+    ids = ids_of_key(name)
     return rows.filter(key_id__in=ids) if ids else rows.filter(key_name=name)
+
+
+def ids_of_key(name: str) -> list[int]:
+    """List the virtual keys of a name, or the one of a number."""
+    named = VirtualKey.objects.filter(Q(pk=int(name)) if name.isdecimal() and len(name) < 19 else Q(name=name))
+    return list(named.values_list("pk", flat=True)[:MOST_NAMES])
 
 
 def of_user(rows: UsageRecordQuerySet, name: str) -> UsageRecordQuerySet:
@@ -120,7 +126,7 @@ NARROWING: dict[str, Any] = {
 def needs_span(query: QueryDict) -> bool:
     """Whether a search would read all rows there are: it names neither a time nor anything that an index finds."""
     given = {name for name in query if query.get(name)}
-    is_bounded = not given.isdisjoint(("span", "since", *INDEXED))
+    is_bounded = not given.isdisjoint(("span", "since", *INDEXED)) or bool(ids_of_key(query.get("key", "")))
     return bool(given - PLACES) and not is_bounded
 
 

@@ -108,7 +108,8 @@ def test_a_search_that_cannot_be_read_says_so_and_finds_nothing(boss: Client) ->
         ({"code": "overloaded"}, True),
         ({"provider": "groq"}, True),
         ({"session": "s"}, False),
-        ({"key": "laptop", "provider": "groq"}, False),
+        ({"key": "notebook", "provider": "groq"}, False),
+        ({"key": "key of the settings"}, True),
         ({"q": "req_1"}, False),
         ({"provider": "groq", "span": "all"}, False),
         ({"provider": "groq", "since": "2026-11-20"}, False),
@@ -118,6 +119,7 @@ def test_a_search_that_cannot_be_read_says_so_and_finds_nothing(boss: Client) ->
 def test_what_no_index_finds_is_searched_for_within_days_and_the_address_says_so(
     boss: Client, query: dict[str, str], gets_span: bool
 ) -> None:
+    make_key(make_user("ann"), name="notebook")
     response: Any = boss.get(url(f"{RECORDS}_changelist"), query)
     assert (response.status_code == 302) is gets_span
     assert not gets_span or response.url.endswith("&span=7d")
