@@ -13,7 +13,7 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from ai_gateway.admin.base import ControlAdmin
+from ai_gateway.admin.base import ReadOnlyAdmin
 from ai_gateway.models import Alert
 
 FIELDS = ("kind", "subject", "text", "first_at", "last_at", "count", "sent_at", "resolved_at", "problem")
@@ -37,7 +37,7 @@ class OpenFilter(admin.SimpleListFilter):
 
 
 @admin.register(Alert)
-class AlertAdmin(ControlAdmin):
+class AlertAdmin(ReadOnlyAdmin):
     """Alerts. Nobody changes them."""
 
     list_display = ("last", "text", "state", "count")
@@ -47,18 +47,6 @@ class AlertAdmin(ControlAdmin):
     readonly_fields = FIELDS
     sortable_by = ()
     actions = None
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Nobody adds an alert."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody changes one."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody deletes one."""
-        return False
 
     @admin.display(description=_("last"))
     def last(self, obj: Alert) -> str:

@@ -181,3 +181,27 @@ class ControlAdmin(FormMixin, theme.ModelAdmin):  # type: ignore[type-arg]
             "is_unfold": theme.IS_UNFOLD,
         }
         return TemplateResponse(request, f"ai_gateway/admin/{template}", {**common, **context})
+
+
+class ReadOnlyAdmin(ControlAdmin):
+    """The base of pages about what nobody makes, changes or deletes by hand."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Nobody adds any."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nobody changes any."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nobody deletes any: what is old is deleted by a command."""
+        return False
+
+
+class PageAdmin(ReadOnlyAdmin):
+    """The base of what is one page, in the place where other models have their list, and no table."""
+
+    def get_urls(self) -> list[Any]:
+        """Give the page alone."""
+        return super().get_urls()[:1]

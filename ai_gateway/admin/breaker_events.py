@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
@@ -11,12 +10,12 @@ from django.urls import reverse
 from django.utils.translation import gettext as translate
 from django.utils.translation import gettext_lazy as _
 
-from ai_gateway.admin.base import ControlAdmin, Tool
+from ai_gateway.admin.base import ReadOnlyAdmin, Tool
 from ai_gateway.models import BreakerEvent
 
 
 @admin.register(BreakerEvent)
-class BreakerEventAdmin(ControlAdmin):
+class BreakerEventAdmin(ReadOnlyAdmin):
     """What happened to breakers, the latest first."""
 
     list_display = ("at", "provider", "model", "event", "reason", "lasting")
@@ -34,15 +33,3 @@ class BreakerEventAdmin(ControlAdmin):
         if request.user.has_perm("ai_gateway.view_provider"):
             url = reverse(f"{self.admin_site.name}:ai_gateway_provider_health", current_app=self.admin_site.name)
             yield Tool(translate("Provider health"), url, "monitor_heart")
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Nobody adds any."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody changes any."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """They are pruned with usage."""
-        return False

@@ -24,7 +24,7 @@ from django.views.decorators.cache import never_cache
 
 from ai_gateway import charts, figures, wording
 from ai_gateway.admin.amounts import NONE, UNPRICED, change, compact, milliseconds, money, named, percent
-from ai_gateway.admin.base import ControlAdmin
+from ai_gateway.admin.base import ControlAdmin, PageAdmin
 from ai_gateway.admin.dashboard_csv import TABLES, as_csv
 from ai_gateway.admin.explorer import written
 from ai_gateway.admin.limits import rule_of, standings_of
@@ -86,7 +86,7 @@ class Tile(NamedTuple):
 
 
 @admin.register(Dashboard)
-class DashboardAdmin(ControlAdmin):
+class DashboardAdmin(PageAdmin):
     """The page. It is of no table, so that there is no other one."""
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -96,22 +96,6 @@ class DashboardAdmin(ControlAdmin):
     def has_module_permission(self, request: HttpRequest) -> bool:
         """Name the page in the index to those who may see more than their own, or calls."""
         return sees_all(request) or request.user.has_module_perms("ai_gateway")
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Nobody adds to it."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody changes it."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody deletes it."""
-        return False
-
-    def get_urls(self) -> list[Any]:
-        """Give the page alone."""
-        return super().get_urls()[:1]
 
     @method_decorator(never_cache)
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:

@@ -23,7 +23,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 
 from ai_gateway import live, roster
-from ai_gateway.admin.base import ControlAdmin
+from ai_gateway.admin.base import PageAdmin
 from ai_gateway.admin.usage_base import sees_all
 from ai_gateway.live import LiveCall
 from ai_gateway.models import Live
@@ -58,7 +58,7 @@ class Row(NamedTuple):
 
 
 @admin.register(Live)
-class LiveAdmin(ControlAdmin):
+class LiveAdmin(PageAdmin):
     """The calls under way. None of them is a row of a table, so that there is this page and no other."""
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -68,22 +68,6 @@ class LiveAdmin(ControlAdmin):
     def has_module_permission(self, request: HttpRequest) -> bool:
         """Name the page to whoever may see it."""
         return self.has_view_permission(request)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Nobody adds a call here."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody changes one."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody deletes one."""
-        return False
-
-    def get_urls(self) -> list[Any]:
-        """Give the page alone."""
-        return super().get_urls()[:1]
 
     @method_decorator(never_cache)
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as translate
 from django.views.decorators.debug import sensitive_post_parameters
 
 from ai_gateway import playground
-from ai_gateway.admin.base import ControlAdmin
+from ai_gateway.admin.base import ReadOnlyAdmin
 from ai_gateway.models import Playground
 from ai_gateway.playground_page import context_of
 
@@ -21,7 +21,7 @@ VIEWS = ("answer", "code", "models")
 
 
 @admin.register(Playground)
-class PlaygroundAdmin(ControlAdmin):
+class PlaygroundAdmin(ReadOnlyAdmin):
     """One page, where other models have a list."""
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -31,18 +31,6 @@ class PlaygroundAdmin(ControlAdmin):
     def has_module_permission(self, request: HttpRequest) -> bool:
         """See has_view_permission."""
         return self.has_view_permission(request)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Nobody: nothing is kept."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody."""
-        return False
 
     def admits(self, request: HttpRequest) -> bool:
         """Whether somebody may ask the views."""

@@ -17,7 +17,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
-from ai_gateway.admin.base import ControlAdmin, Tool
+from ai_gateway.admin.base import ReadOnlyAdmin, Tool
 from ai_gateway.models import UsageDaily, VirtualKey
 from ai_gateway.models.usage_queries import BUCKETS
 from ai_gateway.spending import today
@@ -158,7 +158,7 @@ def recent_pairs(request: Any) -> list[dict[str, str]]:
     return found
 
 
-class UsageAdmin(ControlAdmin):
+class UsageAdmin(ReadOnlyAdmin):
     """What both tables have in common."""
 
     list_select_related = ("key", "user", "group")
@@ -173,18 +173,6 @@ class UsageAdmin(ControlAdmin):
     def has_module_permission(self, request: HttpRequest) -> bool:
         """Show the lists to whoever may see them."""
         return sees_all(request) or super().has_module_permission(request)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Nobody adds what was not used."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody changes what was used."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Old calls are deleted by a command, which keeps the days."""
-        return False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Show everybody's, or one's own. What rows name may be deleted: it is read along, and then is None."""
