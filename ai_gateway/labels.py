@@ -7,8 +7,6 @@ empty one, "others". A kind's sum over all values stays right, whatever is folde
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import date
@@ -16,7 +14,7 @@ from operator import add, attrgetter
 from typing import Any
 
 from ai_gateway.models.usage import TOKEN_BUCKETS
-from ai_gateway.rollups import ERRORS, Days, Rollup
+from ai_gateway.rollups import ERRORS, Days, Rollup, digest
 
 KINDS = ("session", "agent", "project", "end_user")
 """The kinds of labels that a call has one of, or none; named as the columns of `UsageRecord` are. And `tag`."""
@@ -74,7 +72,7 @@ def roll_up(entries: Iterable[Any], days: Days, bound: Bound) -> list[Rollup]:
             place = (day, kind, value, entry.key_id, entry.user_id)
             before = sums.get(place)
             sums[place] = added if before is None else tuple(map(add, before, added))
-    found = [Rollup(place[0], slot_of(place[1:]), place[1:], sums[place]) for place in sums]
+    found = [Rollup(place[0], digest(place[1:]), place[1:], sums[place]) for place in sums]
     return sorted(_merged(found), key=lambda each: each[:2])
 
 
@@ -96,9 +94,3 @@ def _merged(rollups: Iterable[Rollup]) -> Iterable[Rollup]:
             each = before._replace(sums=tuple(map(add, before.sums, each.sums)))
         found[each[:2]] = each
     return found.values()
-
-
-def slot_of(who: tuple[Any, ...]) -> str:
-    """Give the digest of what is summed up together, as `rollups.slot_of` does."""
-    text = json.dumps([None if name is None else str(name) for name in who])
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -18,8 +18,9 @@ from zoneinfo import ZoneInfo
 from ai_gateway import histograms
 from ai_gateway.histograms import DURATION_BOUNDS, FIRST_TOKEN_BOUNDS, tally
 from ai_gateway.models.usage import TOKEN_BUCKETS
+from ai_gateway.models.usage_queries import FAILURES
 
-ERRORS = frozenset(("refused", "blocked", "failed", "timed_out", "stopped", "cancelled"))
+ERRORS = frozenset(FAILURES)
 """The outcomes that are counted as errors: the caller got one. What a limit refused has a column of its own, and a
 caller that hung up got what it waited for."""
 
@@ -79,17 +80,21 @@ _slots: dict[tuple[Any, ...], str] = {}
 
 
 def slot_of(who: tuple[Any, ...]) -> str:
-    """Give the digest of what is summed up together, 32 hexadecimal digits: the same in every process, and whatever
-    type the primary keys are of."""
+    """Give the digest of what is summed up together, remembered."""
     found = _slots.get(who)
     if found is None:
         key_id, key_name, *others = who
-        names = [key_id, "" if key_id is not None else key_name, *others]
-        text = json.dumps([None if name is None else str(name) for name in names])
         if len(_slots) >= REMEMBERED:
             _slots.clear()
-        found = _slots[who] = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        found = _slots[who] = digest((key_id, "" if key_id is not None else key_name, *others))
     return found
+
+
+def digest(names: Iterable[Any]) -> str:
+    """Give a digest of names, 32 hexadecimal digits: the same in every process, and whatever type primary keys are
+    of."""
+    text = json.dumps([None if name is None else str(name) for name in names])
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def roll_up(rows: Iterable[tuple[Any, ...]], days: Days) -> list[Rollup]:
