@@ -25,6 +25,7 @@ from django.utils import timezone
 
 from ai_gateway.models import Limit, Price, Provider, ProviderCredential, Route, RouteTarget, VirtualKey
 from ai_gateway.pricing import BUCKETS
+from ai_gateway.stored import FACTS
 from ai_gateway.watching import Watch, unwatched
 
 VERSION = 1
@@ -41,19 +42,7 @@ PROVIDER_FIELDS = (
     "is_enabled",
 )
 CREDENTIAL_FIELDS = ("option", "reference", "weight", "state")
-ROUTE_FIELDS = (
-    "description",
-    "strategy",
-    "sticky",
-    "timeouts",
-    "continues_streams",
-    "asks_to_continue",
-    "records_bodies",
-    "experiment",
-    "tags",
-    "is_public",
-    "is_enabled",
-)
+ROUTE_FIELDS = ("description", *FACTS, "is_enabled")
 TARGET_FIELDS = ("provider", "model", "weight", "part", "percent", "conditions", "timeouts", "is_enabled")
 LIMIT_FIELDS = (
     "scope",
