@@ -178,11 +178,9 @@ class Rows:
 
     # How a sum is made.
 
-    def _sums(
-        self, names: Iterable[str], prefix: str = "sum_", condition: Q | None = None, by: str = ""
-    ) -> dict[str, Any]:
-        make = _of_calls if self.is_calls else _of_labels if by in LABELS else _of_days
-        return {f"{prefix}{name}": make(name, condition) for name in names}
+    def _sums(self, names: Iterable[str], by: str = "") -> dict[str, Any]:
+        make = _of_calls if self.is_calls else Sum if by in LABELS else _of_days
+        return {f"sum_{name}": make(name) for name in names}
 
     # What is asked.
 
@@ -200,15 +198,13 @@ class Rows:
         for condition, names, is_now in ((self.since, SUMMED, True), (~self.since, COMPARED, False)):
             summed = rows.filter(condition).values(*columns).annotate(**self._sums(names, by=by))
             for row in summed.order_by("-sum_cost_nanos")[:MOST_COMBINATIONS]:
-                yield row, _read(row, "sum_", names), is_now
+                yield row, _read(row, names), is_now
 
     def health(self) -> dict[tuple[str, date], Sums]:
         """Sum each step of each provider up, in the span."""
         rows = self.rows.filter(self.since).exclude(provider="").values("provider", self.step)
         names = ("requests", "errors")
-        return {
-            (row["provider"], row[self.step]): _read(row, "sum_", names) for row in rows.annotate(**self._sums(names))
-        }
+        return {(row["provider"], row[self.step]): _read(row, names) for row in rows.annotate(**self._sums(names))}
 
     def labelled(self, kind: str) -> list[Share]:
         """Sum each label of a kind up, the most expensive first."""
@@ -219,7 +215,7 @@ class Rows:
         """Sum the most expensive labels of a kind up, in the span alone: there may be very many of the others."""
         summed = self._labels(kind).filter(self.since).values("label").annotate(**self._sums(SUMMED, by=kind))
         first = summed.order_by(F("sum_cost_nanos").desc(nulls_last=True), "-sum_requests", "label")[:LISTED]
-        return [Share(value=row["label"], now=_read(row, "sum_"), before=Sums()) for row in first]
+        return [Share(value=row["label"], now=_read(row), before=Sums()) for row in first]
 
     def steps_of(self, by: str, values: Sequence[Any]) -> dict[tuple[Any, date], Sums]:
         """Sum each step of these values up, in the span."""
@@ -229,7 +225,7 @@ class Rows:
         found: dict[tuple[Any, date], Sums] = defaultdict(Sums)
         for row in rows.filter(self.since).values(self.step, *columns).annotate(**self._sums(SUMMED, by=by)):
             for value in _labels_of(row) if by in LABELS else (value_of(row, by),):
-                found[value, row[self.step]].add(_read(row, "sum_"))
+                found[value, row[self.step]].add(_read(row))
         return found
 
     def _labels(self, kind: str) -> Any:
@@ -246,20 +242,14 @@ class Rows:
         return rows.annotate(label=F("value"))
 
 
-def _of_days(name: str, condition: Q | None) -> Any:
-    of = {"tokens": TOKENS, "prompt_tokens": PROMPT}.get(name, name)
-    return Sum(of, filter=condition)
+def _of_days(name: str) -> Any:
+    return Sum({"tokens": TOKENS, "prompt_tokens": PROMPT}.get(name, name))
 
 
-def _of_labels(name: str, condition: Q | None) -> Any:
-    return Sum(name, filter=condition)
-
-
-def _of_calls(name: str, condition: Q | None) -> Any:
+def _of_calls(name: str) -> Any:
     if name in ("tokens", "prompt_tokens", "cost_nanos", "cache_read_tokens"):
-        return _of_days(name, condition)
-    counted = CONDITIONS[name]
-    return Count("pk", filter=counted if condition is None else counted & condition)
+        return _of_days(name)
+    return Count("pk", filter=CONDITIONS[name])
 
 
 def _between(column: str, names: Sequence[str], bounds: Sequence[int]) -> dict[str, Q]:
@@ -351,8 +341,8 @@ def _narrowed_to(rows: Any, name: str, value: str) -> Any:
     return rows.filter(**{f"{name}_id__in": ids})
 
 
-def _read(row: Mapping[str, Any], prefix: str, names: Sequence[str] = SUMMED) -> Sums:
-    return Sums(**{name: int(row[f"{prefix}{name}"] or 0) for name in names})
+def _read(row: Mapping[str, Any], names: Sequence[str] = SUMMED) -> Sums:
+    return Sums(**{name: int(row[f"sum_{name}"] or 0) for name in names})
 
 
 def _read_step(row: Mapping[str, Any]) -> Step:
