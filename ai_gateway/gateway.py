@@ -96,15 +96,11 @@ async def begin() -> Snapshot:
 async def _enter(entrant: Entrant, arrival: Arrival, caller: Caller, snapshot: Snapshot) -> float:
     """Take a place among the calls under way, or wait for one; give the seconds. Raises what _wait_for_place raises."""
     entrant.has_place = overload.calls.enter(snapshot.max_calls)
-    if entrant.has_place:
-        return 0.0
-    began_at = perf_counter()
-    await _wait_for_place(entrant, arrival, caller, snapshot)
-    return perf_counter() - began_at
+    return 0.0 if entrant.has_place else await _wait_for_place(entrant, arrival, caller, snapshot)
 
 
-async def _wait_for_place(entrant: Entrant, arrival: Arrival, caller: Caller, snapshot: Snapshot) -> None:
-    """Wait until a call may begin. Raises Overloaded, or Draining if the process is to stop.
+async def _wait_for_place(entrant: Entrant, arrival: Arrival, caller: Caller, snapshot: Snapshot) -> float:
+    """Wait until a call may begin; give the seconds. Raises Overloaded, or Draining if the process is to stop.
 
     A call that waits in vain is written down. One that finds the queue full is not: it costs next to nothing, and a
     flood of calls must not become one of records.
@@ -125,11 +121,12 @@ async def _wait_for_place(entrant: Entrant, arrival: Arrival, caller: Caller, sn
         meter.status = status_of(error, arrival.dialect)
         raise
     finally:
+        meter.queued = perf_counter() - began_at
         if entrant.has_place:
             live.end(meter)
         else:
-            meter.queued = perf_counter() - began_at
             accounting.finish(meter, snapshot)
+    return meter.queued
 
 
 async def _its_turn(meter: Meter, waiter: Waiter, seconds: float) -> bool:
