@@ -29,7 +29,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +37,7 @@ from tests import databases
 from tests.conftest import GATEWAY_KEY
 from tests.gateway_process import site_environment
 from tests.redis_server import find_redis
+from tests.threads import going_on
 from tests.upstream import Upstream, json_answer
 from tests.wire.test_accounting import ANSWER, COST, PRICES
 
@@ -191,17 +192,9 @@ class Callers:
             for each in range(CALLERS)
         ]
 
-    @contextmanager
-    def calling(self) -> Iterator[None]:
+    def calling(self) -> AbstractContextManager[None]:
         """Call, until the block is over."""
-        for thread in self._threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            self._is_over.set()
-            for thread in self._threads:
-                thread.join()
+        return going_on(self._threads, self._is_over)
 
     def _call_on(self, gateway: Host, name: str) -> None:
         connection = http.client.HTTPConnection(gateway.address, gateway.port, timeout=TIMEOUT)

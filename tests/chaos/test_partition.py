@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from tests.gateway_process import GatewayProcess, site_environment
 from tests.raw_client import ConnectionEnded, RawClient
 from tests.redis_server import RedisServer
 from tests.site_shell import SiteShell
+from tests.threads import going_on
 from tests.upstream import Upstream, json_answer
 from tests.wire.ledger_reader import new_request_id
 from tests.wire.samples import BEARER, CHAT, CHAT_PATH
@@ -66,17 +67,9 @@ class Callers:
         self._is_over = threading.Event()
         self._threads = [threading.Thread(target=self._call_on, args=(port,)) for port in ports for _ in range(CALLERS)]
 
-    @contextmanager
-    def calling(self) -> Iterator[None]:
+    def calling(self) -> AbstractContextManager[None]:
         """Call, until the block is over."""
-        for thread in self._threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            self._is_over.set()
-            for thread in self._threads:
-                thread.join()
+        return going_on(self._threads, self._is_over)
 
     def _call_on(self, port: int) -> None:
         client = RawClient(port)

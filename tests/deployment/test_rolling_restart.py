@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from tests.deployment.proxies import KINDS, Proxy, connections_to, is_installed
 from tests.raw_client import ConnectionEnded, RawConnection
 from tests.redis_server import free_port
 from tests.test_rungateway import Gateway
+from tests.threads import going_on
 from tests.upstream import Exchange, Upstream, event_stream, json_answer
 from tests.wire.samples import BEARER, CHAT, CHAT_PATH, JSON
 
@@ -61,19 +62,10 @@ class Load:
         self._port = port
         self._is_over = threading.Event()
 
-    @contextlib.contextmanager
-    def running(self, plain: int, streams: int) -> Iterator[None]:
+    def running(self, plain: int, streams: int) -> AbstractContextManager[None]:
         """Have so many callers of each sort."""
         works = [self._call] * plain + [self._stream] * streams
-        callers = [threading.Thread(target=self._repeat, args=(work,)) for work in works]
-        for caller in callers:
-            caller.start()
-        try:
-            yield
-        finally:
-            self._is_over.set()
-            for caller in callers:
-                caller.join()
+        return going_on([threading.Thread(target=self._repeat, args=(work,)) for work in works], self._is_over)
 
     def assert_nobody_noticed(self) -> None:
         """Fail if a call failed, or if there was hardly any."""

@@ -15,6 +15,7 @@ import pytest
 from ai_gateway import crypto
 from ai_gateway.credentials import Secret
 from tests import databases
+from tests.threads import going_on
 from tests.upstream import Upstream
 from tests.wire.conftest import LIVE, ControlledGateway, Share, Start
 from tests.wire.samples import CHAT, CHAT_PATH
@@ -41,15 +42,8 @@ def load(gateway: ControlledGateway, token: str, model: str, threads: int = 3) -
         while not stop.wait(0.01):  # The suite has other things to do beside it.
             statuses[gateway.ask(token, model).status] += 1
 
-    workers = [threading.Thread(target=call) for _ in range(threads)]
-    for worker in workers:
-        worker.start()
-    try:
+    with going_on([threading.Thread(target=call) for _ in range(threads)], stop):
         yield statuses
-    finally:
-        stop.set()
-        for worker in workers:
-            worker.join()
 
 
 @pytest.fixture
