@@ -12,7 +12,7 @@ from ai_gateway.charges import Charge, Settlement, State, Verdict
 from ai_gateway.errors import GatewayError
 from ai_gateway.intake import read_arrival
 from ai_gateway.limits import LimitStore
-from ai_gateway.meter import Meter
+from ai_gateway.meter import Entry, Meter
 from ai_gateway.protocols import dialect_of
 from ai_gateway.transports import Transport
 
@@ -138,6 +138,18 @@ class Scripted(Transport):
 
     async def aclose(self) -> None:
         self.outcomes.clear()
+
+
+class Books:
+    """A ledger that remembers what it was told."""
+
+    is_committed = False
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+
+    def put(self, entry: Entry) -> None:
+        self.entries.append(entry)
 
 
 class Recorder(LimitStore):

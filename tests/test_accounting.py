@@ -20,9 +20,8 @@ from ai_gateway.errors import (
     UpstreamError,
     UpstreamTimeout,
 )
-from ai_gateway.limits import LimitStore
 from ai_gateway.meter import Entry
-from tests.factories import JSON, Answer, Body, Scripted, make_arrival, run
+from tests.factories import JSON, Answer, Body, Books, Recorder, Scripted, make_arrival, run
 
 BODY = b'{"model": "m", "messages": []}'
 STREAMED = b'{"model": "m", "stream": true, "messages": []}'
@@ -42,25 +41,21 @@ SETTINGS = {
 KEY = (b"authorization", b"Bearer gw_a-key-of-the-settings")
 
 
-class Books:
+class AllBooks(Books):
     """A ledger and a store of limits that remember what they were told."""
 
-    is_committed = False
-
     def __init__(self) -> None:
-        self.entries: list[Entry] = []
+        super().__init__()
         self.committed: list[Entry] = []
         self.settled: list[int] = []
-
-    def put(self, entry: Entry) -> None:
-        self.entries.append(entry)
 
     async def commit(self, entry: Entry) -> None:
         self.committed.append(entry)
 
 
-class Store(LimitStore):
-    def __init__(self, books: Books) -> None:
+class Store(Recorder):
+    def __init__(self, books: AllBooks) -> None:
+        super().__init__()
         self.books = books
         self.fails = False
 
@@ -73,19 +68,10 @@ class Store(LimitStore):
             self.fails = False
             raise RuntimeError("the store is broken")
 
-    async def states(self, charges: Sequence[Charge]) -> Sequence[State]:
-        raise NotImplementedError
-
-    async def flush(self) -> None:
-        raise NotImplementedError
-
-    async def aclose(self) -> None:
-        raise NotImplementedError
-
 
 @pytest.fixture
-def books(monkeypatch: pytest.MonkeyPatch) -> Books:
-    made = Books()
+def books(monkeypatch: pytest.MonkeyPatch) -> AllBooks:
+    made = AllBooks()
     store = Store(made)
     monkeypatch.setattr(ledger, "ledger", made)
     monkeypatch.setattr(admission, "store", lambda: store)
@@ -163,7 +149,7 @@ ENDINGS: dict[str, Ending] = {
 
 @pytest.mark.parametrize(("end", "outcome", "tokens", "is_estimated"), ENDINGS.values(), ids=ENDINGS)
 def test_every_ending_settles_once_and_leaves_one_entry(
-    books: Books, end: Callable[[], Reply], outcome: str, tokens: int, is_estimated: bool
+    books: AllBooks, end: Callable[[], Reply], outcome: str, tokens: int, is_estimated: bool
 ) -> None:
     """`tokens` of -1 stand for an estimate: some, and as many in the entry as in the settlement."""
     end()
@@ -174,7 +160,7 @@ def test_every_ending_settles_once_and_leaves_one_entry(
     assert settled > 0 if tokens < 0 else settled == tokens
 
 
-def test_a_caller_that_hangs_up_while_it_waits(books: Books) -> None:
+def test_a_caller_that_hangs_up_while_it_waits(books: AllBooks) -> None:
     class Stuck(Scripted):
         async def send(self, request: Any, timeouts: object) -> Any:
             await asyncio.Event().wait()
@@ -192,7 +178,7 @@ def test_a_caller_that_hangs_up_while_it_waits(books: Books) -> None:
     assert (entry.outcome, entry.status, len(books.settled)) == ("disconnected", 0, 1)
 
 
-def test_a_caller_that_hangs_up_in_the_middle_of_its_request(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_caller_that_hangs_up_in_the_middle_of_its_request(books: AllBooks, monkeypatch: pytest.MonkeyPatch) -> None:
     async def gone(self: Body, limit: int, seconds: float) -> bytes:
         raise ClientDisconnected
 
@@ -202,7 +188,7 @@ def test_a_caller_that_hangs_up_in_the_middle_of_its_request(books: Books, monke
     assert [entry.outcome for entry in books.entries] == ["disconnected"]
 
 
-def test_a_call_that_ends_with_the_process(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_that_ends_with_the_process(books: AllBooks, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         arrival = make_arrival("/v1/chat/completions", JSON, KEY, body=STREAMED)
         reply = await gateway.handle(arrival, Scripted(Answer(HALF, DONE, headers=[SSE])))
@@ -213,20 +199,20 @@ def test_a_call_that_ends_with_the_process(books: Books, monkeypatch: pytest.Mon
     assert [entry.outcome for entry in books.entries] == ["stopped"]
 
 
-def test_a_broken_store_takes_no_answer_from_its_caller(books: Books) -> None:
+def test_a_broken_store_takes_no_answer_from_its_caller(books: AllBooks) -> None:
     admission.store().fails = True  # type: ignore[attr-defined]
     assert ask(good()).status == 200
     assert books.entries == []
 
 
-def test_a_stranger_whose_call_leads_nowhere_leaves_no_entry(books: Books) -> None:
+def test_a_stranger_whose_call_leads_nowhere_leaves_no_entry(books: AllBooks) -> None:
     assert ask(key=(b"x-nothing", b"")).status == 401
     assert ask(body=b"{", key=(b"x-nothing", b"")).status == 400
     assert books.entries == []
 
 
 def test_a_site_that_wants_it_waits_for_the_ledger_before_the_end(
-    books: Books, monkeypatch: pytest.MonkeyPatch
+    books: AllBooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "writes_usage", lambda: True)
     with override_settings(AI_GATEWAY={**SETTINGS, "USAGE_DURABILITY": "committed"}):
@@ -238,7 +224,7 @@ def test_a_site_that_wants_it_waits_for_the_ledger_before_the_end(
         assert len(books.committed) == 2
 
 
-def test_what_nobody_wants_to_know_is_not_measured(books: Books) -> None:
+def test_what_nobody_wants_to_know_is_not_measured(books: AllBooks) -> None:
     with override_settings(AI_GATEWAY={**SETTINGS, "LIMITS": [], "USAGE": False}):
         reply = ask(good())
     assert reply.status == 200
@@ -251,7 +237,7 @@ def test_an_endpoint_is_named_without_its_version(path: str) -> None:
     assert accounting.endpoint_of(path) == path.removeprefix("/v1beta/").removeprefix("/v1/")
 
 
-def test_the_callers_own_words_are_in_the_entry(books: Books) -> None:
+def test_the_callers_own_words_are_in_the_entry(books: AllBooks) -> None:
     async def main() -> None:
         headers = [(b"x-user-id", b"ann"), (b"x-claude-code-session-id", b"s-1"), (b"x-project-id", b"atlas")]
         arrival = make_arrival("/v1/chat/completions", JSON, *headers, body=BODY)

@@ -12,13 +12,12 @@ from django.test import override_settings
 from ai_gateway import admission, breakers, gateway, ledger
 from ai_gateway.calls import Reply, ReplyBody
 from ai_gateway.errors import ConnectFailed, Draining, UpstreamClosed, UpstreamTimeout
-from ai_gateway.meter import Entry
 from ai_gateway.protocols import PROTOCOLS
 from ai_gateway.protocols.carrier import Carrier
 from ai_gateway.protocols.conversation import Request, Stop, Text, TokenUsage
 from ai_gateway.protocols.events import Grown, Opened, Started
 from ai_gateway.protocols.protocol import Head
-from tests.factories import Answer, Recorder, Scripted, make_arrival, run
+from tests.factories import Answer, Books, Recorder, Scripted, make_arrival, run
 from tests.protocols.streams import collected, events_of_pieces
 
 KEY = (b"authorization", b"Bearer gw_a-key-of-the-settings")
@@ -123,18 +122,6 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "gemini": ("/v1beta/models/r:streamGenerateContent", {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}),
     "bedrock_converse": ("/v1/model/r/converse-stream", {"messages": [{"role": "user", "content": [{"text": "Hi"}]}]}),
 }
-
-
-class Books:
-    """A ledger that remembers what it was told."""
-
-    is_committed = False
-
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
-
-    def put(self, entry: Entry) -> None:
-        self.entries.append(entry)
 
 
 @pytest.fixture(autouse=True)

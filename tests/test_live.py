@@ -16,9 +16,8 @@ from ai_gateway.bulkheads import Bulkhead
 from ai_gateway.calls import Reply, ReplyBody
 from ai_gateway.errors import GatewayError, UpstreamClosed
 from ai_gateway.live import LiveCall
-from ai_gateway.meter import Entry
 from ai_gateway.overload import Entrant
-from tests.factories import JSON, Answer, Body, Scripted, Step, make_arrival, run
+from tests.factories import JSON, Answer, Body, Books, Scripted, Step, make_arrival, run
 
 KEY = (b"authorization", b"Bearer gw_a-key-of-the-settings")
 SSE = (b"content-type", b"text/event-stream")
@@ -36,18 +35,6 @@ SETTINGS: dict[str, Any] = {
         "goes-on": {"targets": ["openai/a", "groq/b"], "continue_streams": True, "ask_to_continue": True},
     },
 }
-
-
-class Books:
-    """A ledger that remembers what it was told."""
-
-    is_committed = False
-
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
-
-    def put(self, entry: Entry) -> None:
-        self.entries.append(entry)
 
 
 @pytest.fixture(autouse=True)

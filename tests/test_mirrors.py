@@ -14,7 +14,7 @@ from ai_gateway.calls import Reply, UpstreamRequest, UpstreamResponse
 from ai_gateway.errors import ConnectFailed
 from ai_gateway.limits import memory
 from ai_gateway.meter import Entry
-from tests.factories import JSON, Answer, Body, Scripted, make_arrival, run
+from tests.factories import JSON, Answer, Body, Books, Scripted, make_arrival, run
 
 KEY = (b"authorization", b"Bearer gw_a-key-of-the-settings")
 OWN_KEY = (b"authorization", b"Bearer sk-own")
@@ -55,24 +55,16 @@ def good() -> Answer:
     return Answer(ANSWERED, headers=[JSON, (b"content-length", b"%d" % len(ANSWERED))])
 
 
-class Books:
-    """A ledger that remembers what it was told."""
-
-    is_committed = False
-
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
-
-    def put(self, entry: Entry) -> None:
-        self.entries.append(entry)
+class MirrorBooks(Books):
+    """A ledger that tells the copies apart."""
 
     def copies(self) -> list[Entry]:
         return [entry for entry in self.entries if entry.is_mirror]
 
 
 @pytest.fixture(autouse=True)
-def books(monkeypatch: pytest.MonkeyPatch) -> Books:
-    made = Books()
+def books(monkeypatch: pytest.MonkeyPatch) -> MirrorBooks:
+    made = MirrorBooks()
     monkeypatch.setattr(ledger, "ledger", made)
     monkeypatch.setattr("ai_gateway.registry.writes_usage", lambda: True)
     return made
@@ -113,14 +105,14 @@ def test_the_call_waits_for_no_copy() -> None:
 
 
 @pytest.mark.parametrize("copied", [ConnectFailed("no"), Answer(b"{}", status=500), RuntimeError("a bug")])
-def test_whatever_becomes_of_a_copy_the_call_does_not_notice(copied: Any, books: Books) -> None:
+def test_whatever_becomes_of_a_copy_the_call_does_not_notice(copied: Any, books: MirrorBooks) -> None:
     (reply,) = ask(Upstreams(good(), copied))
     assert (reply.status, reply.body) == (200, ANSWERED)
     assert [entry.outcome for entry in books.entries if not entry.is_mirror] == ["answered"]
     assert [entry.outcome for entry in books.copies()] == ["failed"]
 
 
-def test_a_copy_that_takes_too_long_is_given_up(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_that_takes_too_long_is_given_up(books: MirrorBooks, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mirrors, "LONGEST", 0.01)
 
     class Stuck(Upstreams):
@@ -133,7 +125,7 @@ def test_a_copy_that_takes_too_long_is_given_up(books: Books, monkeypatch: pytes
     assert [entry.outcome for entry in books.copies()] == ["timed_out"]
 
 
-def test_a_copy_is_written_down_as_nobodys_beside_its_original(books: Books) -> None:
+def test_a_copy_is_written_down_as_nobodys_beside_its_original(books: MirrorBooks) -> None:
     ask(Upstreams(good(), good()), KEY, (b"x-project-id", b"atlas"))
     (original,) = [entry for entry in books.entries if not entry.is_mirror]
     (copy,) = books.copies()

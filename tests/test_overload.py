@@ -14,9 +14,8 @@ from django.test import override_settings
 from ai_gateway import gateway, health, ledger, overload, registry
 from ai_gateway.bulkheads import Bulkhead
 from ai_gateway.calls import Arrival, Caller, Reply
-from ai_gateway.meter import Entry
 from ai_gateway.overload import Entrant, party_of
-from tests.factories import JSON, Answer, Scripted, make_arrival, run
+from tests.factories import JSON, Answer, Books, Scripted, make_arrival, run
 
 KEY = (b"authorization", b"Bearer gw_test-key-of-team-a")
 BODY = b'{"model": "gpt-5-mini", "messages": []}'
@@ -40,16 +39,6 @@ class Request(Entrant):
     def waiting(self, fields: Mapping[bytes, bytes]) -> Iterator[None]:
         self.waited += 1
         yield
-
-
-class Books:
-    """A ledger that remembers what it was given."""
-
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
-
-    def put(self, entry: Entry) -> None:
-        self.entries.append(entry)
 
 
 @pytest.fixture
