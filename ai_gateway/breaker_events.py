@@ -6,17 +6,15 @@ Only the process that found out does so, not those that it told of it.
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
 from typing import Any
 
-from django.conf import settings as site
 from django.db import Error
 from django.dispatch import Signal
-from django.utils.timezone import get_default_timezone, make_naive
 
 from ai_gateway.breakers import CLOSED, OPENED
 from ai_gateway.calls import Target
 from ai_gateway.models import BreakerEvent
+from ai_gateway.models.base import stored_at
 from ai_gateway.models.usage import NAME
 from ai_gateway.signals import breaker_closed, breaker_opened
 from ai_gateway.stored import has_database
@@ -35,7 +33,7 @@ def write(signal: Signal, target: Target, reason: str, seconds: float, at: float
     if not has_database():
         return
     event = BreakerEvent(
-        at=moment(at),
+        at=stored_at(at),
         provider=target.provider[:NAME],
         model=(target.model or "")[:NAME],
         event=OPENED if signal is breaker_opened else CLOSED,
@@ -47,9 +45,3 @@ def write(signal: Signal, target: Target, reason: str, seconds: float, at: float
     except Error as error:
         # Nobody's call depends on it, and the log has it too.
         logger.warning("That the breaker of %s was %s is not written down: %s", target.provider, event.event, error)
-
-
-def moment(at: float) -> datetime:
-    """Give a Unix time as the database is told of it."""
-    found = datetime.fromtimestamp(at, UTC)
-    return found if site.USE_TZ else make_naive(found, get_default_timezone())

@@ -16,7 +16,6 @@ from collections.abc import Callable, Sequence
 from datetime import date, datetime
 
 import msgspec
-from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db import (
     DatabaseError,
@@ -28,13 +27,13 @@ from django.db import (
     transaction,
 )
 from django.db.backends.utils import CursorWrapper
-from django.utils.timezone import get_default_timezone, make_naive
 
 from ai_gateway import labels
 from ai_gateway.conf import settings
 from ai_gateway.ledger_writer import Refused, Unavailable
 from ai_gateway.meter import NOT_COLUMNS, Entry, new_id
 from ai_gateway.models import UsageRecord
+from ai_gateway.models.base import as_stored
 from ai_gateway.rollup_store import LABELS, adder, conversion, insert_sql
 from ai_gateway.rollups import Days, roll_up, row_of
 
@@ -61,10 +60,8 @@ def database() -> str:
 
 
 def begin_of(day: date, zone: Days) -> datetime:
-    """Tell when a day begins, as the database is asked for it: without USE_TZ, moments are stored as the clock of the
-    site's own time zone shows them."""
-    begin = zone.begin(day)
-    return begin if django_settings.USE_TZ else make_naive(begin, get_default_timezone())
+    """Tell when a day begins, as the database is asked for it."""
+    return as_stored(zone.begin(day))
 
 
 def has_database() -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -18,13 +18,13 @@ from django.apps import apps
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connections, router
-from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from ai_gateway.conf import settings
 from ai_gateway.crypto import CryptoError
 from ai_gateway.keyring import keyring
 from ai_gateway.models import RecordedCall
+from ai_gateway.models.base import stored_at
 from ai_gateway.protocols.jsontext import loads
 from ai_gateway.recorder import Body, Recording, Unavailable
 from ai_gateway.recording_policy import RecordingPolicy
@@ -83,19 +83,13 @@ def _rows(recording: Recording) -> Iterator[RecordedCall]:
     bodies = [body for body in (recording.request, recording.response) if body is not None]
     yield RecordedCall(
         id=UUID(recording.id),
-        recorded_at=moment(recording.at),
+        recorded_at=stored_at(recording.at),
         key_id=recording.key_id,
         user_id=recording.user_id,
         bytes_kept=recording.size,
         is_cut=any(len(body.kept) < body.length for body in bodies),
         document=msgspec.json.encode(document).decode(),
     )
-
-
-def moment(at: float) -> datetime:
-    """Give a time as the database is told it."""
-    found = datetime.fromtimestamp(at, UTC)
-    return found if timezone.is_aware(timezone.now()) else timezone.make_naive(found)
 
 
 def redacted(document: Document) -> Document | None:

@@ -19,7 +19,6 @@ from django.db.models import Q, QuerySet
 from django.db.models.fields import EmailField
 
 from ai_gateway.allowances import period
-from ai_gateway.breaker_events import moment
 from ai_gateway.breakers import CLOSED, OPENED
 from ai_gateway.conf import settings
 from ai_gateway.demo import cast
@@ -40,6 +39,7 @@ from ai_gateway.models import (
     UsageRecord,
     VirtualKey,
 )
+from ai_gateway.models.base import stored_at
 
 BATCH = 500
 """Records that one transaction deletes."""
@@ -266,9 +266,11 @@ def write_down(found: Iterable[Incident], until: float) -> None:
     for each in found:
         names = {"provider": each.provider, "model": each.model}
         why = {"reason": "5 failures in a row", "seconds": each.seconds}
-        events.append(BreakerEvent(at=moment(each.at), event=OPENED, **why, **names))
-        events.append(BreakerEvent(at=moment(each.at + each.seconds), event=CLOSED, reason="a call did well", **names))
-    BreakerEvent.objects.bulk_create(event for event in events if event.at <= moment(until))
+        events.append(BreakerEvent(at=stored_at(each.at), event=OPENED, **why, **names))
+        events.append(
+            BreakerEvent(at=stored_at(each.at + each.seconds), event=CLOSED, reason="a call did well", **names)
+        )
+    BreakerEvent.objects.bulk_create(event for event in events if event.at <= stored_at(until))
 
 
 # Taking it away.

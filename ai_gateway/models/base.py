@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import partial
 
+from django.conf import settings as site
 from django.db import models
+from django.utils.timezone import get_default_timezone, make_naive
 from django.utils.translation import gettext_lazy as _
 
 from ai_gateway import validators
@@ -39,3 +42,14 @@ def fill_empty(row: models.Model) -> None:
     for field in row._meta.concrete_fields:
         if isinstance(field, models.JSONField) and not getattr(row, field.attname):
             setattr(row, field.attname, field.get_default())
+
+
+def as_stored(moment: datetime) -> datetime:
+    """Give an aware moment as the database is told of it: without USE_TZ, moments are stored as the clock of the site's
+    own time zone shows them."""
+    return moment if site.USE_TZ else make_naive(moment, get_default_timezone())
+
+
+def stored_at(seconds: float) -> datetime:
+    """Give a moment in seconds since 1970 as the database is told of it."""
+    return as_stored(datetime.fromtimestamp(seconds, UTC))
