@@ -15,7 +15,7 @@ from django.core.cache import caches
 from django.core.cache.backends.locmem import LocMemCache
 from django.test import override_settings
 
-from ai_gateway import cache_store, crypto, flights, gateway, ledger, live
+from ai_gateway import cache_store, crypto, flights, gateway, kept_answers, ledger, live
 from ai_gateway.cache_policy import of_key
 from ai_gateway.calls import Reply, ReplyBody, UpstreamRequest, UpstreamResponse
 from ai_gateway.errors import ConnectFailed
@@ -68,6 +68,11 @@ def books(monkeypatch: pytest.MonkeyPatch) -> Iterator[Books]:
         yield made
         assert not flights.count()
         assert not live.count()
+
+
+def in_cache() -> Any:
+    """The site's cache, to look into."""
+    return caches["default"]
 
 
 class Got(msgspec.Struct):
@@ -296,8 +301,8 @@ def test_a_route_has_a_switch_and_a_time_of_its_own() -> None:
         assert (await site.ask({**CHAT, "model": "off"})).cache is None
         assert (await site.ask({**CHAT, "model": "on"})).cache == b"miss"
         assert (await site.ask({**CHAT, "model": "openai/a"})).cache is None
-        (name,) = [name for name in caches["default"]._expire_info if "answer" in name]
-        assert 0 < caches["default"]._expire_info[name] - cache_store.now() <= 7
+        (ends_at,) = [ends_at for name, ends_at in in_cache()._expire_info.items() if "answer" in name]
+        assert 0 < ends_at - kept_answers.now() <= 7
 
     routes = {
         "off": {"targets": ["openai/a"], "cache": "off"},
@@ -332,7 +337,7 @@ def test_a_caller_may_want_nothing_kept() -> None:
 def test_a_caller_may_want_an_answer_that_is_not_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
     async def script(site: Site) -> None:
         await site.ask()
-        start = cache_store.now()
+        start = kept_answers.now()
         monkeypatch.setattr("ai_gateway.kept_answers.now", lambda: start + 100)
         got = await site.ask(CHAT, (b"x-gateway-cache", b"max-age=200"))
         assert (got.cache, got.headers[b"age"]) == (b"hit", b"100")
@@ -438,7 +443,7 @@ class Paused(Scripted):
 def waiting() -> int:
     """How many calls wait for the answer to another one."""
     found = [flight for table in flights._flights.values() for flight in table.values()]
-    return sum(len(flight._landing._callbacks or ()) for flight in found)  # type: ignore[attr-defined]
+    return sum(len(flight._landing._callbacks or ()) for flight in found)
 
 
 @pytest.mark.parametrize("body", [CHAT, {**CHAT, "stream": True}], ids=["plain", "stream"])
@@ -643,7 +648,7 @@ def test_what_lies_in_the_cache_is_bytes_without_a_name_that_tells_anything() ->
         await site.ask()
 
     serve(script, whole())
-    stored = {name: caches["default"].get(name.split(":", 2)[2]) for name in list(caches["default"]._cache)}
+    stored = {name: in_cache().get(name.split(":", 2)[2]) for name in list(in_cache()._cache)}
     assert {type(value) for value in stored.values()} == {bytes, str}
     assert not [name for name in stored if "team" in name or "Hi" in name]
 
@@ -652,8 +657,8 @@ def test_an_answer_in_the_cache_may_be_encrypted(encryption_key: str, monkeypatc
     async def script(site: Site) -> None:
         assert (await site.ask()).cache == b"miss"
         assert (await site.ask()).cache == b"hit"
-        (name,) = [name for name in caches["default"]._cache if "answer" in name]
-        data = caches["default"].get(name.split(":", 2)[2])
+        (name,) = [name for name in in_cache()._cache if "answer" in name]
+        data = in_cache().get(name.split(":", 2)[2])
         assert (data.startswith(b"gw1:"), b"Ho" in data) == (True, False)
         monkeypatch.setenv("AI_GATEWAY_ENCRYPTION_KEYS", crypto.generate_key())
         assert (await site.ask()).cache == b"miss"
