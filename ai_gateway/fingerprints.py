@@ -72,13 +72,13 @@ def fingerprint(
         owner,
         name,
         call.path,
-        sorted(pair for pair in parse_qsl(call.query.decode("latin-1"), keep_blank_values=True) if pair[0] != "key"),
+        _read_query(call.query) if call.query else [],
         sorted(set(targets), key=lambda target: (target.provider, target.model or "")),
         named.decode("latin-1"),
         sorted((key.decode("latin-1"), value.decode("latin-1")) for key, value in call.headers if is_heeded(key)),
         {member: value for member, value in body.items() if member not in left_out},
     ]
-    canonical = json.dumps(parts, sort_keys=True, separators=(",", ":")).encode("ascii")
+    canonical = _canonical.encode(parts).encode("ascii")
     return hashlib.blake2b(canonical, digest_size=32, key=secret[:64]).hexdigest()
 
 
@@ -90,7 +90,7 @@ def is_heeded(header: bytes) -> bool:
 def read_body(body: bytes) -> dict[str, Any]:
     """Read a JSON object that can be read in one way only. Raises Uncacheable."""
     try:
-        value = json.loads(body, object_pairs_hook=_only_once)
+        value = _reader.decode(body.decode())
     except (ValueError, RecursionError):
         raise Uncacheable("its body is no JSON, or too deep") from None
     if not isinstance(value, dict):
@@ -103,6 +103,16 @@ def _only_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         raise Uncacheable("its body names a member twice")
     return found
+
+
+_reader = json.JSONDecoder(object_pairs_hook=_only_once)
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+
+
+def _read_query(query: bytes) -> list[tuple[str, str]]:
+    """Read a query, without the credential that Google's clients may write there."""
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    return sorted(pair for pair in pairs if pair[0] != "key")
 
 
 def _check(dialect: str, body: Mapping[str, Any]) -> None:
