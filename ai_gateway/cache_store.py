@@ -76,7 +76,7 @@ class Memory:
     def get(self, name: str) -> Kept | None:
         """Give an answer that is fresh."""
         found = self._answers.get(name)
-        if found is None or time.monotonic() - found[1] > FRESH:
+        if found is None or time.monotonic() - found[1] > FRESH or found[0].until <= now():
             return None
         self._answers.move_to_end(name)
         return found[0]

@@ -15,9 +15,9 @@ from django.core.cache import caches
 from django.core.cache.backends.locmem import LocMemCache
 from django.test import override_settings
 
-from ai_gateway import cache_store, crypto, flights, gateway, kept_answers, ledger, live
+from ai_gateway import cache_store, crypto, flights, gateway, inprocess, kept_answers, ledger, live
 from ai_gateway.cache_policy import of_key
-from ai_gateway.calls import Reply, ReplyBody, UpstreamRequest, UpstreamResponse
+from ai_gateway.calls import Caller, Reply, ReplyBody, UpstreamRequest, UpstreamResponse
 from ai_gateway.errors import ConnectFailed
 from ai_gateway.limits import memory
 from tests.factories import JSON, Answer, Books, Scripted, Step, make_arrival, run
@@ -664,3 +664,20 @@ def test_an_answer_in_the_cache_may_be_encrypted(encryption_key: str, monkeypatc
         assert (await site.ask()).cache == b"miss"
 
     serve(script, whole(), whole(), RESPONSE_CACHE={"encrypt": True})
+
+
+def test_the_sites_own_pages_ask_whatever_is_kept() -> None:
+    async def script(site: Site) -> None:
+        for _ in range(2):
+            call = inprocess.reply_to(
+                "POST",
+                "/v1/chat/completions",
+                Caller(key_name="user 1"),
+                json.dumps(CHAT).encode(),
+                [],
+                transport=site.transport,
+            )
+            async with call as reply:
+                assert (await read(reply)).cache == b"bypass"
+
+    assert serve(script, whole(), whole()).asked == 2
