@@ -17,6 +17,7 @@ import hashlib
 import logging
 import os
 import secrets
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -66,42 +67,50 @@ class Found(NamedTuple):
 
 
 class Memory:
-    """The answers that this process asked for lately, the one that was not asked for longest first. For one thread."""
+    """The answers that this process asked for lately, the one that was not asked for longest first. For any thread."""
 
     def __init__(self, room: int) -> None:
         self._room = room
         self._size = 0
+        self._lock = threading.Lock()
         self._answers: OrderedDict[str, tuple[Kept, float]] = OrderedDict()
 
     def get(self, name: str) -> Kept | None:
         """Give an answer that is fresh."""
-        found = self._answers.get(name)
-        if found is None or time.monotonic() - found[1] > FRESH or found[0].until <= now():
-            return None
-        self._answers.move_to_end(name)
-        return found[0]
+        with self._lock:
+            found = self._answers.get(name)
+            if found is None or time.monotonic() - found[1] > FRESH or found[0].until <= now():
+                return None
+            self._answers.move_to_end(name)
+            return found[0]
 
     def put(self, name: str, kept: Kept) -> None:
         """Take an answer, and let go of others if there is no room."""
-        self.drop(name)
-        if kept.size > self._room:
-            return
-        self._answers[name] = kept, time.monotonic()
-        self._size += kept.size
-        while self._size > self._room:
-            _, (oldest, _) = self._answers.popitem(last=False)
-            self._size -= oldest.size
+        with self._lock:
+            self._drop(name)
+            if kept.size > self._room:
+                return
+            self._answers[name] = kept, time.monotonic()
+            self._size += kept.size
+            while self._size > self._room:
+                _, (oldest, _) = self._answers.popitem(last=False)
+                self._size -= oldest.size
 
     def drop(self, name: str) -> None:
         """Let go of an answer, if it is there."""
+        with self._lock:
+            self._drop(name)
+
+    def _drop(self, name: str) -> None:
         found = self._answers.pop(name, None)
         if found is not None:
             self._size -= found[0].size
 
     def clear(self) -> None:
         """Let go of all."""
-        self._answers.clear()
-        self._size = 0
+        with self._lock:
+            self._answers.clear()
+            self._size = 0
 
 
 class AnswerStore:
@@ -112,7 +121,8 @@ class AnswerStore:
         self._memory = Memory(policy.memory)
         self._executor: ThreadPoolExecutor | None = None
         self._process = 0
-        self._waiting = 0
+        self._waiting: set[Future[None]] = set()
+        """What is being kept."""
         self._is_failing = False
         self._retry_at = 0.0
 
@@ -134,10 +144,11 @@ class AnswerStore:
     def keep(self, name: str, kept: Kept) -> None:
         """Keep an answer, beside the calls."""
         self._memory.put(name, kept)
-        if self._rests or self._waiting >= MOST_WAITING:
+        if self._rests or len(self._waiting) >= MOST_WAITING:
             return
-        self._waiting += 1
-        self._threads().submit(self._in_thread, lambda: self._keep(name, kept)).add_done_callback(self._kept)
+        work = self._threads().submit(self._in_thread, lambda: self._keep(name, kept))
+        self._waiting.add(work)
+        work.add_done_callback(self._kept)
 
     async def _ask(self, work: Callable[[], T]) -> T:
         if self._rests:
@@ -168,7 +179,7 @@ class AnswerStore:
         self._retry_at = time.monotonic() + RETRY
 
     def _kept(self, done: Future[None]) -> None:
-        self._waiting -= 1
+        self._waiting.discard(done)
         error = done.exception()
         if error is not None and not self._is_failing:
             logger.error("An answer is not kept: %s: %s", type(error).__name__, error)
@@ -176,7 +187,7 @@ class AnswerStore:
     def _threads(self) -> ThreadPoolExecutor:
         if self._executor is None or self._process != os.getpid():
             self._process = os.getpid()  # A forked process has none of its parent's threads.
-            self._waiting = 0
+            self._waiting.clear()
             self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="ai-gateway-cache")
         return self._executor
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from enum import Enum
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from ai_gateway.kept_answers import Kept
 
@@ -26,9 +26,9 @@ class Ending(Enum):
 class Flight:
     """One call that asks, and whoever waits for its answer."""
 
-    __slots__ = ("_landing", "_name", "_table")
+    __slots__ = ("__weakref__", "_landing", "_name", "_table")
 
-    def __init__(self, table: dict[str, Flight], name: str, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, table: Table, name: str, loop: asyncio.AbstractEventLoop) -> None:
         self._table = table
         self._name = name
         self._landing: asyncio.Future[Kept | Ending] = loop.create_future()
@@ -46,18 +46,23 @@ class Flight:
             self._landing.set_result(result)
 
 
-_flights: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Flight]] = WeakKeyDictionary()
+Table = WeakValueDictionary[str, Flight]
+"""Flights by the names of their answers. Whoever asks holds the flight: one that nobody ends is not waited for for
+ever."""
+
+_flights: WeakKeyDictionary[asyncio.AbstractEventLoop, Table] = WeakKeyDictionary()
 
 
 def under_way(name: str) -> Flight | None:
     """Give the flight for an answer of this name in the running event loop, if there is one."""
-    return _flights.get(asyncio.get_running_loop(), {}).get(name)
+    table = _flights.get(asyncio.get_running_loop())
+    return table.get(name) if table is not None else None
 
 
 def begin(name: str) -> Flight:
     """Begin a flight in the running event loop. Whoever does ends it."""
     loop = asyncio.get_running_loop()
-    return Flight(_flights.setdefault(loop, {}), name, loop)
+    return Flight(_flights.setdefault(loop, WeakValueDictionary()), name, loop)
 
 
 def count() -> int:

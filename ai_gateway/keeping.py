@@ -6,6 +6,8 @@ it is whole, is not kept, and whoever waits for it asks anew (`flights.py`).
 
 from __future__ import annotations
 
+import logging
+
 import msgspec
 
 from ai_gateway import accounting, cache_store, kept_answers
@@ -14,6 +16,8 @@ from ai_gateway.flights import Ending, Flight
 from ai_gateway.kept_answers import Kept, is_worth_keeping, kept_headers
 from ai_gateway.meter import Meter, Outcome
 from ai_gateway.registry import Snapshot
+
+logger = logging.getLogger("ai_gateway")
 
 
 class Keeper:
@@ -48,9 +52,14 @@ class Keeper:
 
     def keep(self, headers: Headers, chunks: list[bytes], *, is_stream: bool) -> None:
         """Keep an answer that ended well, if it is worth it, and give it to whoever waits for it."""
-        kept = self._made(headers, chunks, is_stream=is_stream)
-        if kept is not None and self._ttl > 0:
-            cache_store.store().keep(self._name, kept)
+        kept = None
+        try:
+            kept = self._made(headers, chunks, is_stream=is_stream)
+            if kept is not None and self._ttl > 0:
+                cache_store.store().keep(self._name, kept)
+        except Exception:
+            # A bug here must not take an answer from its caller.
+            logger.exception("%s: the answer could not be kept", self._meter.arrival.request_id)
         self.land(kept or Ending.NOT_SHARED)
 
     def land(self, result: Kept | Ending) -> None:

@@ -19,6 +19,7 @@ from ai_gateway import cache_store, crypto, flights, gateway, inprocess, kept_an
 from ai_gateway.cache_policy import of_key
 from ai_gateway.calls import Caller, Reply, ReplyBody, UpstreamRequest, UpstreamResponse
 from ai_gateway.errors import ConnectFailed
+from ai_gateway.kept_answers import Kept
 from ai_gateway.limits import memory
 from tests.factories import JSON, Answer, Books, Scripted, Step, make_arrival, run
 
@@ -681,3 +682,48 @@ def test_the_sites_own_pages_ask_whatever_is_kept() -> None:
                 assert (await read(reply)).cache == b"bypass"
 
     assert serve(script, whole(), whole()).asked == 2
+
+
+def test_a_bug_in_keeping_takes_no_answer_from_anybody(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def script(site: Site) -> None:
+        calls = [asyncio.create_task(site.ask({**CHAT, "stream": True})) for _ in range(2)]
+        await until(lambda: waiting() == 1)
+        for gate in paused.gates:
+            gate.set()
+        assert [got.body for got in await asyncio.gather(*calls)] == [b"".join(EVENTS)] * 2
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("ai_gateway.keeping.is_worth_keeping", fail)
+    paused = Paused(stream(), stream())
+    serve(script, transport=paused)
+
+
+def test_nobody_waits_for_an_answer_that_was_dropped_without_being_closed() -> None:
+    async def script(site: Site) -> None:
+        reply = await site.reply({**CHAT, "stream": True})
+        assert flights.count() == 1
+        del reply
+        live.forget()
+        assert (await site.ask({**CHAT, "stream": True})).cache == b"miss"
+
+    serve(script, stream(), stream())
+
+
+def test_memory_holds_what_was_asked_for_last() -> None:
+    def kept(size: int) -> Kept:
+        end = kept_answers.now() + 60
+        return Kept((), 0.0, end, [], [b"x" * size], is_stream=False, provider="", model="", cost_nanos=None)
+
+    held = cache_store.Memory(10_000)
+    for name in ("a", "b"):
+        held.put(name, kept(3000))
+    assert held.get("a") is not None
+    held.put("c", kept(3000))
+    assert [held.get(name) is not None for name in ("a", "b", "c")] == [True, False, True]
+    held.put("a", kept(20_000))
+    assert [held.get(name) is not None for name in ("a", "b", "c")] == [False, False, True]
+    held.clear()
+    held.drop("c")
+    assert held.get("c") is None
