@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import random
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -727,3 +728,60 @@ def test_memory_holds_what_was_asked_for_last() -> None:
     held.clear()
     held.drop("c")
     assert held.get("c") is None
+
+
+class Moody(Scripted):
+    """A transport whose answers take a few turns of the loop; some are errors, some break off."""
+
+    def __init__(self, moods: random.Random) -> None:
+        super().__init__()
+        self.moods = moods
+
+    async def send(self, request: UpstreamRequest, timeouts: object) -> UpstreamResponse:
+        self.requests.append(request)
+        for _ in range(self.moods.randrange(6)):
+            await asyncio.sleep(0)
+        mood = self.moods.random()
+        if mood < 0.2:
+            raise ConnectFailed("not today")
+        return stream(EVENTS[0]) if mood < 0.4 else whole({}, status=500) if mood < 0.5 else stream()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whoever_fails_or_hangs_up_everybody_else_has_an_end_and_a_record(seed: int, books: Books) -> None:
+    moods = random.Random(seed)
+    body = {**CHAT, "stream": True}
+
+    async def call(site: Site) -> bytes:
+        for _ in range(moods.randrange(4)):
+            await asyncio.sleep(0)
+        reply = await site.reply({**body, "seed": moods.randrange(2)}, (b"x-gateway-cache", b"max-age=0"))
+        try:
+            if not isinstance(reply.body, ReplyBody):
+                return reply.body
+            read = b""
+            async for chunk in reply.body:
+                read += chunk
+                await asyncio.sleep(0)
+                if moods.random() < 0.05:
+                    break
+            return read
+        finally:
+            await reply.aclose()
+
+    async def script(site: Site) -> None:
+        calls = [asyncio.create_task(call(site)) for _ in range(60)]
+        for each in moods.sample(calls, 15):
+            await asyncio.sleep(0)
+            if moods.random() < 0.7:
+                each.cancel()
+        async with asyncio.timeout(30):
+            await asyncio.gather(*calls, return_exceptions=True)
+        await settled()
+        begun = [each for each in calls if not each.cancelled()]
+        assert all(each.exception() is None for each in begun)
+        assert len(books.entries) >= len(begun)
+        assert len({entry.id for entry in books.entries}) == len(books.entries)
+
+    serve(script, transport=Moody(moods))
+    assert "answered" in {entry.outcome for entry in books.entries}
