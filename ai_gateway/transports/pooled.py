@@ -249,6 +249,10 @@ class PooledTransport(httpx.AsyncBaseTransport, Transport):
             except StaleConnection:
                 continue
 
+    def sockets(self) -> Transport:
+        """See Transport.sockets()."""
+        return self._dialer.sockets()
+
     def interrupt(self, error: GatewayError) -> None:
         """See Transport.interrupt()."""
         for pool in self._pools.values():
