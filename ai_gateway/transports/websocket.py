@@ -75,7 +75,18 @@ class WebsocketTransport(Transport):
         """See Transport.aclose(). Each socket is its holder's to close."""
 
 
-def new_connection(request: UpstreamRequest) -> ClientConnection:
+class Connection(ClientConnection):
+    """The library's connection, which waits for an upstream that has broken the protocol to hang up. This one does
+    not."""
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the event loop when something has come."""
+        super().data_received(data)
+        if self.protocol.parser_exc is not None:
+            self.transport.close()
+
+
+def new_connection(request: UpstreamRequest) -> Connection:
     """Make the protocol of a connection that a request is to be sent on."""
     origin = request.origin
     path, _, query = request.target.decode("ascii").partition("?")
@@ -86,7 +97,7 @@ def new_connection(request: UpstreamRequest) -> ClientConnection:
         subprotocols=names or None,
         max_size=LONGEST_MESSAGE,
     )
-    return ClientConnection(protocol, max_queue=QUEUED_FRAMES, write_limit=BUFFERED_BYTES, close_timeout=FAREWELL)
+    return Connection(protocol, max_queue=QUEUED_FRAMES, write_limit=BUFFERED_BYTES, close_timeout=FAREWELL)
 
 
 async def shake_hands(connection: ClientConnection, request: UpstreamRequest, timeouts: Timeouts) -> UpstreamResponse:
