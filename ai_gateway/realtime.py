@@ -41,18 +41,17 @@ async def serve(arrival: Arrival, caller: CallerSocket, transport: Transport, lo
     await caller.begin()
     try:
         snapshot, meter = await _admitted(arrival, caller)
-    except GatewayError as error:
-        await caller.refuse(refuse_request(error, arrival))
-        return
-    except Exception:
-        await caller.refuse(refuse_request(gateway.failure(arrival), arrival))
+    except (asyncio.CancelledError, Exception) as error:
+        failure = _failure_of(error, arrival, caller)
+        if failure is not None:
+            await caller.refuse(refuse_request(failure, arrival))
         return
     live.begin(meter, loop)
     try:
         reply = await _opened(meter, caller, snapshot, transport)
-        if isinstance(reply.body, Accepted):
+        if reply is not None and isinstance(reply.body, Accepted):
             await _held(reply, reply.body, meter, caller, snapshot)
-        else:
+        elif reply is not None:
             await caller.refuse(await _accounted(reply, meter, snapshot))
     except ClientDisconnected:
         return
@@ -74,34 +73,32 @@ async def _admitted(arrival: Arrival, caller: CallerSocket) -> tuple[Snapshot, M
     return snapshot, Meter(arrival, holder, queued)
 
 
-async def _opened(meter: Meter, caller: CallerSocket, snapshot: Snapshot, transport: Transport) -> Reply:
-    """Have a provider accept the session, or give the refusal. Raises ClientDisconnected."""
+async def _opened(meter: Meter, caller: CallerSocket, snapshot: Snapshot, transport: Transport) -> Reply | None:
+    """Have a provider accept the session, or give the refusal. None: the caller has left."""
+    arrival = meter.arrival
     try:
         return await _open(meter, snapshot, transport)
-    except GatewayError as error:
-        failure = error
-    except asyncio.CancelledError:
-        ended = live.ended_by(meter) or _ended_by(caller)
-        if ended is None:
-            raise
-        failure = ended
-    except Exception:
-        failure = gateway.failure(meter.arrival)
-    meter.fail(failure)
-    return refuse_request(failure, meter.arrival, sent_at=meter.sent_at, queued=meter.queued)
-
-
-def _ended_by(caller: CallerSocket) -> GatewayError | None:
-    """Give the error by which the door ended the session, and take the cancellation back. None: somebody else did.
-    Raises ClientDisconnected if it was the caller who left."""
-    if caller.ended_by is None and not caller.is_gone:
+    except (asyncio.CancelledError, Exception) as error:
+        failure = live.ended_by(meter) or _failure_of(error, arrival, caller)
+    if failure is None:
         return None
+    meter.fail(failure)
+    return refuse_request(failure, arrival, sent_at=meter.sent_at, queued=meter.queued)
+
+
+def _failure_of(error: BaseException, arrival: Arrival, caller: CallerSocket) -> GatewayError | None:
+    """Tell what a caller is told whose session could not be opened. None: the caller has left. A cancellation is the
+    door's doing, and taken back; one that is not is raised again."""
+    if isinstance(error, GatewayError):
+        return error
+    if not isinstance(error, asyncio.CancelledError):
+        return gateway.failure(arrival)
+    if caller.ended_by is None and not caller.is_gone:
+        raise error
     task = asyncio.current_task()
     assert task is not None
     task.uncancel()
-    if caller.is_gone:
-        raise ClientDisconnected
-    return caller.ended_by
+    return None if caller.is_gone else caller.ended_by
 
 
 async def _open(meter: Meter, snapshot: Snapshot, transport: Transport) -> Reply:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from time import perf_counter
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ai_gateway import access, accounting, admission, keys, registry
 from ai_gateway.calls import Message, Target
@@ -80,16 +80,21 @@ class Session:
 
     async def run(self) -> None:
         """Pass messages until somebody ends it, and account for it."""
-        ending = await self._until_it_ends()
-        self._note(ending)
-        await self._close_account()
+        try:
+            ending = await self._until_it_ends()
+            self._note(ending)
+        finally:
+            self._settle_rest()
+        if self._snapshot.is_measured:
+            await accounting.finish_durably(self._meter, self._snapshot)
         await self._tell(ending)
 
     async def _until_it_ends(self) -> SocketClosed | GatewayError:
         loop = asyncio.get_running_loop()
         work = [loop.create_task(each) for each in (self._upwards(), self._downwards(), self._watch())]
+        ends: list[asyncio.Future[Any]] = [*work, self._socket.interrupted, self._caller.gone]
         try:
-            await asyncio.wait([*work, self._socket.interrupted, self._caller.gone], return_when="FIRST_COMPLETED")
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in work:
                 task.cancel()
@@ -192,8 +197,8 @@ class Session:
         found, self._unsettled = self._unsettled, []
         return together([used for used, _ in found]), sum(cost or 0 for _, cost in found)
 
-    async def _close_account(self) -> None:
-        """Settle what is left, and write the session down."""
+    def _settle_rest(self) -> None:
+        """Settle what is left: of an answer that was under way, what of it came, and of the session its place."""
         meter = self._meter
         rest = self._listener.consumption()
         if rest is not None:
@@ -202,8 +207,6 @@ class Session:
             meter.hold.settle_answer(*(self._take_unsettled() if self._unsettled else (None, 0)))
             meter.hold.settle(None, None)
         meter.listener = None
-        if self._snapshot.is_measured:
-            await accounting.finish_durably(meter, self._snapshot)
 
     # The end.
 
@@ -214,7 +217,7 @@ class Session:
             meter.fail(ending)
             logger.info("%s: the session ends: %s", meter.arrival.request_id, ending.message)
         elif not ending.is_upstreams:
-            is_cut = self._listener.reader.is_answering
+            is_cut = self._listener.reader.is_answering or self._caller.gone.done()
             meter.outcome = Outcome.DISCONNECTED if is_cut else Outcome.ANSWERED
         elif ending.code in (NORMAL, GOING_AWAY, NO_STATUS):
             meter.outcome = Outcome.ANSWERED

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from ai_gateway.calls import Headers, IncomingBody, Message, Reply
-from ai_gateway.errors import BodyTooLarge, GatewayError, SocketClosed
+from ai_gateway.errors import BodyTooLarge, ClientDisconnected, GatewayError, SocketClosed
 from ai_gateway.guard import Receive, Send, Watched
 from ai_gateway.overload import Entrant
 
@@ -26,6 +26,8 @@ NO_STATUS = 1005
 
 LONGEST_REASON = 123
 """Bytes of the reason that goes with a code (RFC 6455, 5.5)."""
+
+NOTHING: tuple[bytes, ...] = ()
 
 DRAINS = "ai_gateway.drains"
 """Where the ASGI scope says that the gateway ends this websocket itself when the server stops (`server.py`)."""
@@ -61,8 +63,8 @@ class CallerSocket(IncomingBody, Watched, Entrant):
 
     async def pieces(self, limit: int, seconds: float) -> AsyncIterator[bytes]:
         """See IncomingBody.pieces()."""
-        return
-        yield
+        for piece in NOTHING:
+            yield piece
 
     @contextmanager
     def waiting(self, fields: Mapping[bytes, bytes]) -> Iterator[None]:
@@ -82,21 +84,25 @@ class CallerSocket(IncomingBody, Watched, Entrant):
         self._break_off()
 
     async def accept(self, subprotocol: str | None, headers: Headers) -> None:
-        """Open the socket."""
+        """Open the socket. Raises ClientDisconnected."""
         self._stop_listening()
         self._is_accepted = True
-        await self._send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers})
+        try:
+            await self._send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers})
+        except OSError as error:
+            raise ClientDisconnected from error
 
     async def refuse(self, reply: Reply) -> None:
         """Answer with a reply that opens no socket."""
         self._stop_listening()
         assert isinstance(reply.body, bytes)
-        if self._can_answer:
-            start = {"type": "websocket.http.response.start", "status": reply.status, "headers": reply.headers}
-            await self._send(start)
-            await self._send({"type": "websocket.http.response.body", "body": reply.body})
-        else:
-            await self._send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": ""})
+        with suppress(OSError):  # By which servers tell that the caller is gone.
+            if self._can_answer:
+                start = {"type": "websocket.http.response.start", "status": reply.status, "headers": reply.headers}
+                await self._send(start)
+                await self._send({"type": "websocket.http.response.body", "body": reply.body})
+            else:
+                await self._send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": ""})
 
     def _stop_listening(self) -> None:
         if self._listening is not None:
@@ -123,7 +129,7 @@ class CallerSocket(IncomingBody, Watched, Entrant):
         kind = "text" if isinstance(message, str) else "bytes"
         try:
             await self._send({"type": "websocket.send", kind: message})
-        except OSError as error:  # By which servers tell that the caller is gone.
+        except OSError as error:
             self.is_gone = True
             raise SocketClosed(NO_STATUS) from error
         self._sending_since = None

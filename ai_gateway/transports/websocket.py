@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 LONGEST_MESSAGE = 32 * 1024 * 1024
 """Bytes of a message of an upstream. A longer one ends its session."""
 
-QUEUED_FRAMES = 16
+QUEUED_FRAMES = 4
 """Frames of an upstream that wait to be taken. Then nothing more is read, and it has to wait."""
 
 BUFFERED_BYTES = 64 * 1024

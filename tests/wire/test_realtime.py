@@ -59,7 +59,7 @@ def settings_for(provider: RealtimeUpstream, upstream: Upstream) -> dict[str, An
         "ROUTES": {"talk": ["unreachable/a", "voice/first", "voice/second"]},
         "LIMITS": [{"name": "little", **budget}],
         "RESERVED_OUTPUT": 40,
-        "SEND_TIMEOUT": 2.0,
+        "SEND_TIMEOUT": 0.5,
         "PRICES": [
             {
                 "provider": "voice",
@@ -157,8 +157,20 @@ def test_the_openai_sdk_talks_to_echo(gateway: GatewayProcess, site_database: da
 def test_messages_pass_unchanged_and_the_handshake_is_the_gateways(
     connected: Connect, provider: RealtimeUpstream
 ) -> None:
-    said = ["{}", '{"type": "ünïcode \U0001f600"}', b"\x00\xff binary", b"", "", '{"a": "%s"}' % ("x" * 1_000_000)]
-    provider.speak(lambda connection: [connection.send(each) for each in said] and None)
+    said: list[str | bytes] = [
+        "{}",
+        '{"type": "ünïcode \U0001f600"}',
+        b"\x00\xff binary",
+        b"",
+        "",
+        '{"a": "%s"}' % ("x" * 1_000_000),
+    ]
+
+    def script(connection: ServerConnection) -> None:
+        for each in said:
+            connection.send(each)
+
+    provider.speak(script)
     headers = [BEARER, ("OpenAI-Beta", "realtime=v1"), ("Cookie", "sessionid=1"), ("x-client", "kept")]
     session = connected("voice/gpt-realtime", *headers, query="&foo=bar&model=voice/gpt-realtime&deployment=other")
     assert [session.recv(timeout=PATIENCE) for _ in said] == said
@@ -199,7 +211,7 @@ def test_a_browser_sends_its_key_as_a_subprotocol(connected: Connect, provider: 
 def test_refusals_are_answers_with_a_status(
     connected: Connect, provider: RealtimeUpstream, gateway: GatewayProcess
 ) -> None:
-    def refused(model: str, *headers: tuple[str, str], query: str = "") -> tuple[int, str]:
+    def refused(model: str, *headers: tuple[str, str], query: str = "") -> tuple[int, str | None]:
         status, error, _ = refusal_of(lambda: connected(model, *headers, query=query))
         return status, error["code"]
 
@@ -367,7 +379,7 @@ def test_a_budget_ends_a_session_that_has_used_it_up(connected: Connect, provide
 
 @directly
 def test_neither_side_is_sent_more_than_it_takes(
-    connected: Connect, provider: RealtimeUpstream, gateway: GatewayProcess
+    connected: Connect, provider: RealtimeUpstream, gateway: GatewayProcess, site_database: databases.Database
 ) -> None:
     """A provider that sends 200 MB to a caller that takes nothing: it has to wait, and the caller is dropped."""
     sent = 0
@@ -378,14 +390,14 @@ def test_neither_side_is_sent_more_than_it_takes(
             connection.send("x" * 1_000_000)
             sent += 1
 
-    before = gateway.resident_kib
+    request_id, before = new_request_id(), gateway.resident_kib
     provider.speak(flood)
-    session = connected()
+    session = connected("voice/gpt-realtime", BEARER, ("x-request-id", request_id))
     session.recv(timeout=PATIENCE)
-    session.recv_bufsize = 0
     assert isinstance(provider.next(), Closed)
     assert sent < 100
     assert gateway.resident_kib - before < 40_000
+    assert LedgerReader(str(site_database["NAME"])).entry(request_id)["outcome"] == "disconnected"
 
 
 @directly

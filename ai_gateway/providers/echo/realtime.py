@@ -165,15 +165,21 @@ class EchoSession:
     def create_response(self, event: Mapping[str, Any]) -> Events:
         """`response.create`."""
         id, item_id, text = self._name("resp"), self._name("item"), self._last or NO_TEXT
-        response = {"id": id, "object": "realtime.response", "status": "in_progress", "output": [], "usage": None}
-        item = {"id": item_id, "object": "realtime.item", "type": "message", "role": "assistant"}
+        response: dict[str, Any] = {
+            "id": id,
+            "object": "realtime.response",
+            "status": "in_progress",
+            "output": [],
+            "usage": None,
+        }
+        item: dict[str, Any] = {"id": item_id, "object": "realtime.item", "type": "message", "role": "assistant"}
         place = {"response_id": id, "item_id": item_id, "output_index": 0, "content_index": 0}
         added = {"response_id": id, "output_index": 0}
         part = {"type": "output_text", "text": text}
         whole = {**item, "status": "completed", "content": [part]}
         yield {"type": "response.created", "response": response}
-        item |= {"status": "in_progress", "content": []}
-        yield {"type": "response.output_item.added", **added, "item": item}
+        begun = {**item, "status": "in_progress", "content": []}
+        yield {"type": "response.output_item.added", **added, "item": begun}
         yield {"type": "response.content_part.added", **place, "part": {**part, "text": ""}}
         for word in words(text):
             yield {"type": "response.output_text.delta", **place, "delta": word}
