@@ -28,6 +28,7 @@
       UpstreamError 502            the provider's side failed
         ConnectFailed 502          nothing was sent: safe to try elsewhere
           PrivateAddressRefused 502
+          ConnectTimeout 504
           ProviderBusy 503
         UpstreamClosed 502         sent, but no whole answer came
         UpstreamProtocolError 502  what came was not HTTP
@@ -397,6 +398,14 @@ class UpstreamTimeout(UpstreamError):
     status = 504
     code = "upstream_timeout"
     kind = Kind.TIMEOUT
+
+
+class ConnectTimeout(ConnectFailed, UpstreamTimeout):
+    """No connection within the time for it."""
+
+    status = UpstreamTimeout.status
+    kind = UpstreamTimeout.kind
+    code = UpstreamTimeout.code
 
 
 class ProviderError(UpstreamError):

@@ -18,7 +18,7 @@ from typing import TypeVar
 import certifi
 
 from ai_gateway.calls import Origin
-from ai_gateway.errors import ConnectFailed, PrivateAddressRefused, SocketsUnsupported, UpstreamTimeout
+from ai_gateway.errors import ConnectFailed, ConnectTimeout, PrivateAddressRefused, SocketsUnsupported
 from ai_gateway.transports import Transport
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
@@ -81,14 +81,6 @@ class Dialer:
             self._tls = ssl.create_default_context(cafile=self._ca_file)
             self._tls.set_alpn_protocols(["http/1.1"])
         return self._tls
-
-
-class ConnectTimeout(ConnectFailed, UpstreamTimeout):
-    """No connection within the time for it."""
-
-    status = UpstreamTimeout.status
-    kind = UpstreamTimeout.kind
-    code = UpstreamTimeout.code
 
 
 async def resolve(origin: Origin) -> list[str]:

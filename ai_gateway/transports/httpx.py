@@ -17,6 +17,7 @@ import httpx
 from ai_gateway.calls import Timeouts, UpstreamRequest, UpstreamResponse
 from ai_gateway.errors import (
     ConnectFailed,
+    ConnectTimeout,
     GatewayError,
     PoolTimeout,
     UpstreamClosed,
@@ -25,7 +26,7 @@ from ai_gateway.errors import (
     UpstreamTimeout,
 )
 from ai_gateway.transports import Transport, is_status
-from ai_gateway.transports.dialing import ConnectTimeout, Dialer, resolve
+from ai_gateway.transports.dialing import Dialer, resolve
 
 GATEWAY_ERRORS: tuple[tuple[type[httpx.TransportError], type[GatewayError], str], ...] = (
     (httpx.PoolTimeout, PoolTimeout, "All connections to the provider are busy. Try again shortly."),

@@ -21,13 +21,15 @@ from websockets.uri import WebSocketURI
 
 from ai_gateway.calls import Headers, Message, Timeouts, UpstreamRequest, UpstreamResponse, UpstreamSocket
 from ai_gateway.errors import (
+    ConnectFailed,
+    ConnectTimeout,
     GatewayError,
     SocketClosed,
     UpstreamClosed,
     UpstreamProtocolError,
     UpstreamTimeout,
 )
-from ai_gateway.transports import Transport, is_status
+from ai_gateway.transports import Transport
 
 if TYPE_CHECKING:
     from ai_gateway.transports.dialing import Dialer
@@ -51,7 +53,8 @@ PROTOCOL_ERRORS = frozenset((1002, 1003, 1007, 1009, 1010))
 
 
 class WebsocketTransport(Transport):
-    """Sends a request as a websocket's handshake. The answer is a socket, or the refusal."""
+    """Sends a request as a websocket's handshake. The answer is a socket, or the refusal. A handshake that fails was no
+    work for anybody: it is a failure to connect."""
 
     def __init__(self, dialer: Dialer) -> None:
         self._dialer = dialer
@@ -63,7 +66,7 @@ class WebsocketTransport(Transport):
             async with asyncio.timeout(timeouts.first_byte):
                 return await shake_hands(connection, request, timeouts)
         except TimeoutError:
-            raise UpstreamTimeout("The provider did not answer in time.") from None
+            raise ConnectTimeout("The provider did not accept a session in time.", detail=f"{request.origin}") from None
         finally:
             if connection.state is not State.OPEN:
                 connection.transport.abort()
@@ -108,9 +111,9 @@ async def shake_hands(connection: ClientConnection, request: UpstreamRequest, ti
     except InvalidStatus as refusal:
         return Refusal(refusal.response)
     except InvalidMessage as error:
-        raise UpstreamClosed("The provider hung up, or did not answer in HTTP.", detail=repr(error)) from error
+        raise ConnectFailed("The provider hung up, or did not answer in HTTP.", detail=repr(error)) from error
     except WebSocketException as error:
-        raise UpstreamProtocolError("The provider's answer opens no websocket.", detail=repr(error)) from error
+        raise ConnectFailed("The provider's answer opens no websocket.", detail=repr(error)) from error
     connection.start_keepalive()
     return Socket(connection, timeouts.write)
 
@@ -129,8 +132,6 @@ class Refusal(UpstreamResponse):
     __slots__ = ("_rest",)
 
     def __init__(self, response: Response) -> None:
-        if not is_status(response.status_code):
-            raise UpstreamProtocolError(f"The provider answered with {response.status_code}, which is no status.")
         self.status = response.status_code
         self.headers = read_headers(response)
         self._rest = bytes(response.body)
