@@ -39,13 +39,12 @@ from ai_gateway.listeners.sessions import SessionListener
 from ai_gateway.meter import Meter, Outcome, Piece
 from ai_gateway.protocols.realtime import Report, models_asked_for, write_error_event
 from ai_gateway.registry import Snapshot
-from ai_gateway.sockets import NO_STATUS, CallerSocket
+from ai_gateway.sockets import NO_STATUS, POLICY_VIOLATION, CallerSocket
 
 logger = logging.getLogger("ai_gateway")
 
 NORMAL = 1000
 GOING_AWAY = 1001
-POLICY_VIOLATION = 1008
 TOO_BIG = 1009
 INTERNAL_ERROR = 1011
 SERVICE_RESTART = 1012
