@@ -68,7 +68,7 @@ def shoot(view: Page, name: Path, *, height: int = 620, part: str = "") -> list[
     view.evaluate("document.activeElement.blur()")
     taken = []
     for look in ("light", "dark"):
-        view.emulate_media(color_scheme=look)  # type: ignore[arg-type]  # It is one of the two.
+        view.emulate_media(color_scheme=look)
         file = name.with_name(f"{name.name}-{look}.png")
         (view.locator(part) if part else view).screenshot(path=file, animations="disabled")
         taken.append(file)
