@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -26,13 +25,12 @@ KEY = "gw_0123456789abcdefghij"
 
 
 @pytest.fixture(autouse=True)
-def acme(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def acme(monkeypatch: pytest.MonkeyPatch) -> None:
     """The module of the page, where its settings look for it."""
     module = ModuleType("acme")
     monkeypatch.setitem(sys.modules, "acme", module)
     monkeypatch.setenv("ACME_API_KEY", "acme-secret")
     exec(compile(CLASS, "acme.py", "exec"), vars(module))
-    yield
 
 
 def provider() -> Provider:
