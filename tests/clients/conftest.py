@@ -57,6 +57,10 @@ CAPABILITIES = {
 """A model of chat completions that wants its reasoning back; and a web search, which Codex always offers, is left out
 where there is none."""
 
+SPENT_KEY = "gw_test-key-whose-budget-is-used-up"
+LIMITS = [{"name": "the month", "scope": "key", "subject": "spent", "measure": "cost", "window": "month", "amount": 1e-6}]
+PRICES = [{"provider": "*", "model": "*", "input": 3, "output": 15}]
+
 FORMATS: dict[str, Callable[[], Format]] = {
     "openai_chat": OpenAIChat,
     "openai_responses": OpenAIResponses,
@@ -68,12 +72,15 @@ FORMATS: dict[str, Callable[[], Format]] = {
 @pytest.fixture
 def gateway(start_gateway: StartGateway, upstream: Upstream) -> GatewayProcess:
     """A gateway in front of four providers, each of which speaks one format."""
-    providers = default_settings(upstream)["PROVIDERS"]
+    configured = default_settings(upstream)
     options = {"base_url": f"http://127.0.0.1:{upstream.port}/v1", "allow_private": True, "api_key": "stored-together"}
     return start_gateway(
-        PROVIDERS={**providers, "together": {"OPTIONS": options}},
+        PROVIDERS={**configured["PROVIDERS"], "together": {"OPTIONS": options}},
         ROUTES=ROUTES,
         CAPABILITIES=CAPABILITIES,
+        KEYS={**configured["KEYS"], "spent": SPENT_KEY},
+        LIMITS=LIMITS,
+        PRICES=PRICES,
     )
 
 

@@ -35,6 +35,24 @@ class Run:
         return [json.loads(line) for line in self.output.splitlines()]
 
 
+def environment_of(home: Path, outside: Upstream) -> dict[str, str]:
+    """Write the environment of a program that has a home of its own, and no way out but to `outside`."""
+    way_out = f"http://127.0.0.1:{outside.port}"
+    names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+    proxies = {variable: way_out for name in names for variable in (name, name.lower())}
+    direct = "127.0.0.1,localhost"
+    return {
+        **proxies,
+        "NO_PROXY": direct,
+        "no_proxy": direct,
+        "NODE_USE_ENV_PROXY": "1",
+        "PATH": os.environ.get("PATH", ""),
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        "LANG": "C.UTF-8",
+    }
+
+
 class Sandbox:
     """Runs programs of the npm packages. Whoever wants to leave the machine is led to `outside`, which refuses."""
 
@@ -57,7 +75,7 @@ class Sandbox:
         done = subprocess.run(
             [str(self.modules / ".bin" / program), *arguments],
             cwd=self.work,
-            env={**self._environment(), **variables},
+            env={**environment_of(self.home, self._outside), **self._path(), **variables},
             input=text,
             capture_output=True,
             text=True,
@@ -65,21 +83,8 @@ class Sandbox:
         )
         return Run(done.returncode, done.stdout, done.stderr)
 
-    def _environment(self) -> Mapping[str, str]:
-        way_out = f"http://127.0.0.1:{self._outside.port}"
-        names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
-        proxies = {variable: way_out for name in names for variable in (name, name.lower())}
-        direct = "127.0.0.1,localhost"
-        return {
-            **proxies,
-            "NO_PROXY": direct,
-            "no_proxy": direct,
-            "NODE_USE_ENV_PROXY": "1",
-            "PATH": f"{self.modules}/.bin:{os.environ.get('PATH', '')}",
-            "HOME": str(self.home),
-            "TMPDIR": str(self.home),
-            "LANG": "C.UTF-8",
-        }
+    def _path(self) -> Mapping[str, str]:
+        return {"PATH": f"{self.modules}/.bin:{os.environ.get('PATH', '')}"}
 
     def assert_it_stayed_inside(self) -> None:
         """Fail if a client wanted to talk to somebody else than the gateway."""
