@@ -120,12 +120,13 @@ class Agent:
     """A coding agent."""
 
     name: str
-    format: Format
     environment: str
     package: str
     shows: tuple[str, ...]
-    others: tuple[Format, ...]
-    notes: str = ""
+    """What its tests show."""
+    formats: tuple[Format, ...]
+    """Its own, and those of the models that it is put before."""
+    note: str = ""
 
 
 NO_EMBEDDINGS = {"embeddings": "Anthropic's API has no embeddings."}
@@ -509,5 +510,42 @@ CLIENTS: tuple[Client, ...] = (
         environment="javascript",
         package="@langchain/google-genai",
         other="openai_responses",
+    ),
+)
+
+FORGETS = (
+    "It does not send the state of a model's reasoning back, for which its format has no member of its own: the model "
+    "does without."
+)
+
+AGENTS: tuple[Agent, ...] = (
+    Agent(
+        name="Claude Code",
+        environment="package.json",
+        package="@anthropic-ai/claude-code",
+        shows=("session", "prompt", "image", "broken", "wrong_key", "failure"),
+        formats=("anthropic_messages", "openai_chat", "openai_responses", "gemini"),
+    ),
+    Agent(
+        name="Codex",
+        environment="package.json",
+        package="@openai/codex",
+        shows=("session", "prompt", "structured", "image", "broken", "wrong_key", "failure"),
+        formats=("openai_responses", "anthropic_messages", "openai_chat", "gemini"),
+    ),
+    Agent(
+        name="Gemini CLI",
+        environment="package.json",
+        package="@google/gemini-cli",
+        shows=("session", "prompt"),
+        formats=("gemini", "anthropic_messages", "openai_responses", "openai_chat"),
+    ),
+    Agent(
+        name="Qwen Code",
+        environment="package.json",
+        package="@qwen-code/qwen-code",
+        shows=("session",),
+        formats=("openai_chat", "anthropic_messages", "openai_responses", "gemini"),
+        note=FORGETS,
     ),
 )

@@ -84,6 +84,12 @@ def gateway(start_gateway: StartGateway, upstream: Upstream) -> GatewayProcess:
     )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have the reports of tests tell what they show of clients, for whoever writes the tables."""
+    for item in items:
+        item.user_properties += (("shows", "|".join(mark.args)) for mark in item.iter_markers("shows"))
+
+
 def by_both_doors(names: str, cases: Iterable[Any], *, is_quick: bool = False) -> pytest.MarkDecorator:
     """Parametrize a test, and let the doors take turns: all cases by both would take twice as long for little.
 
@@ -119,10 +125,16 @@ def start_model(upstream: Upstream) -> Iterator[StartModel]:
 
 
 @pytest.fixture(scope="session")
-def modules(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder `node_modules` with the clients."""
-    cache = pytestconfig.cache
-    return installed(cache.mkdir("clients") if cache is not None else tmp_path_factory.mktemp("clients"))
+def cache(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Give folders that stay for later runs."""
+    kept = pytestconfig.cache
+    return kept.mkdir if kept is not None else tmp_path_factory.mktemp
+
+
+@pytest.fixture(scope="session")
+def programs(cache: Callable[[str], Path]) -> Path:
+    """The folder with the clients' programs: those of npm, unless a module has others."""
+    return installed(cache("clients")) / ".bin"
 
 
 @pytest.fixture(scope="session")
@@ -133,10 +145,10 @@ def _outside() -> Iterator[Upstream]:
 
 
 @pytest.fixture
-def sandbox(modules: Path, tmp_path: Path, _outside: Upstream) -> Iterator[Sandbox]:
+def sandbox(programs: Path, tmp_path: Path, _outside: Upstream) -> Iterator[Sandbox]:
     """A place where clients run, which they must not try to leave."""
     _outside.forget()
     _outside.answer(json_answer({"error": "There is no way out of here."}, 403))
-    sandbox = Sandbox(modules, tmp_path, _outside)
+    sandbox = Sandbox(programs, tmp_path, _outside)
     yield sandbox
     sandbox.assert_it_stayed_inside()

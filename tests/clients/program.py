@@ -6,6 +6,7 @@ import json
 import subprocess
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 PATIENCE = 120.0
@@ -15,7 +16,7 @@ PATIENCE = 120.0
 class Program:
     """A running driver. It says first which versions of its client's packages it has."""
 
-    def __init__(self, command: list[str], environment: Mapping[str, str], folder: str) -> None:
+    def __init__(self, command: list[str], environment: Mapping[str, str], folder: Path) -> None:
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(
             command, cwd=folder, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True, encoding="utf-8"

@@ -82,18 +82,17 @@ def with_each(feature: str) -> pytest.MarkDecorator:
 
 
 @pytest.fixture(scope="session")
-def programs(
-    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory, _outside: Upstream
+def drivers(
+    cache: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory, _outside: Upstream
 ) -> Iterator[Callable[[Client], Program]]:
     """Start the clients' programs, each when it is wanted first."""
     running: dict[str, Program] = {}
-    cache = pytestconfig.cache
-    place = cache.mkdir("environments") if cache is not None else tmp_path_factory.mktemp("environments")
 
     def start(client: Client) -> Program:
         if client.driver not in running:
             folder = tmp_path_factory.mktemp("client")
-            running[client.driver] = Program(command(client, place), environment_of(folder, _outside), str(folder))
+            line = command(client, cache("environments"))
+            running[client.driver] = Program(line, environment_of(folder, _outside), folder)
         return running[client.driver]
 
     yield start
@@ -139,11 +138,11 @@ class Ask:
 
 @pytest.fixture
 def ask(
-    client: Client, programs: Callable[[Client], Program], gateway: GatewayProcess, _outside: Upstream
+    client: Client, drivers: Callable[[Client], Program], gateway: GatewayProcess, _outside: Upstream
 ) -> Iterator[Ask]:
     _outside.forget()
     _outside.answer(json_answer({"error": "There is no way out of here."}, 403))
-    yield Ask(client, programs(client), gateway)
+    yield Ask(client, drivers(client), gateway)
     assert [f"{request.method} {request.target}" for request in _outside.requests] == []
 
 
@@ -318,6 +317,6 @@ def test_a_provider_that_fails(ask: Ask, upstream: Upstream, client: Client, for
 
 @pytest.mark.skipif(not IS_WHOLE, reason="the tests' own environment has other versions")
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.title)
-def test_the_version_is_the_one_that_is_told(client: Client, programs: Callable[[Client], Program]) -> None:
-    versions = programs(client).versions
+def test_the_version_is_the_one_that_is_told(client: Client, drivers: Callable[[Client], Program]) -> None:
+    versions = drivers(client).versions
     assert versions.items() <= pinned(client.environment).items()
