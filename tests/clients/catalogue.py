@@ -102,13 +102,27 @@ class Client:
     """What the client does not have, and why it is not tried."""
     fails: Mapping[str, str] = field(default_factory=dict)
     """What the client does not do, and why."""
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """What is to be said of a feature that works."""
+    names: Mapping[Format, str] = field(default_factory=dict)
+    """What it asks for to reach a model of this format, where it takes only names that it knows."""
     tells_usage: bool = True
-    carries: bool = True
-    """Whether it sends the state of a model's reasoning back."""
+    carries: bool = False
+    """Whether it is one of those that send the state of a model's reasoning back."""
+    keeps_ids: bool = True
+    """Whether a tool's call comes back with the id that it had."""
+    heeds: bool = True
+    """Whether it heeds that asking again is of no use."""
+    tries: int = 4
+    """How often it may ask for what fails."""
 
     @property
     def format(self) -> Format:
         return FORMATS[self.api]
+
+    def asks_for(self, format: Format, name: str) -> str:
+        """What it asks for to reach this model, of this format."""
+        return self.names.get(format, name)
 
     @cached_property
     def title(self) -> str:
@@ -137,6 +151,16 @@ ONLY_STRUCTURED = "It is about structured output, and nothing else."
 OF_INSTRUCTOR = dict.fromkeys(("stream", "tools", "embeddings", "broken", "cancel"), ONLY_STRUCTURED)
 ELSEWHERE = {"embeddings": "They are in packages of their own, which are not tried."}
 
+ASKS_AGAIN = {"budget": "It asks two or three times more: it does not know the header by which it is told not to."}
+KNOWN_TO_LLAMA_INDEX: dict[Format, str] = {
+    "anthropic_messages": "claude-haiku-4-5",
+    "openai_responses": "claude-sonnet-5-5",
+}
+TWELVE = {"failure": "It asks up to twelve times: it repeats what the SDK below it has repeated."}
+ASKS_ONCE = {
+    "rate_limit": "It asks once: Google's SDK repeats only what it is told to, and this client does not tell it."
+}
+
 CLIENTS: tuple[Client, ...] = (
     Client(
         name="OpenAI SDK",
@@ -147,6 +171,7 @@ CLIENTS: tuple[Client, ...] = (
         environment="openai",
         package="openai",
         other="anthropic_messages",
+        carries=True,
     ),
     Client(
         name="OpenAI SDK",
@@ -158,6 +183,7 @@ CLIENTS: tuple[Client, ...] = (
         package="openai",
         other="gemini",
         lacks=ONCE,
+        carries=True,
     ),
     Client(
         name="Anthropic SDK",
@@ -169,6 +195,7 @@ CLIENTS: tuple[Client, ...] = (
         package="anthropic",
         other="openai_responses",
         lacks=NO_EMBEDDINGS,
+        carries=True,
     ),
     Client(
         name="Google Gen AI SDK",
@@ -179,6 +206,10 @@ CLIENTS: tuple[Client, ...] = (
         environment="google-genai",
         package="google-genai",
         other="openai_chat",
+        carries=True,
+        keeps_ids=False,
+        heeds=False,
+        notes=ASKS_AGAIN,
     ),
     Client(
         name="LangChain",
@@ -200,6 +231,7 @@ CLIENTS: tuple[Client, ...] = (
         package="langchain-openai",
         other="gemini",
         lacks=ONCE,
+        carries=True,
     ),
     Client(
         name="LangChain",
@@ -211,6 +243,7 @@ CLIENTS: tuple[Client, ...] = (
         package="langchain-anthropic",
         other="openai_chat",
         lacks=NO_EMBEDDINGS,
+        carries=True,
     ),
     Client(
         name="LangChain",
@@ -221,6 +254,9 @@ CLIENTS: tuple[Client, ...] = (
         environment="langchain",
         package="langchain-google-genai",
         other="openai_responses",
+        keeps_ids=False,
+        heeds=False,
+        notes=ASKS_AGAIN,
     ),
     Client(
         name="LlamaIndex",
@@ -232,6 +268,9 @@ CLIENTS: tuple[Client, ...] = (
         environment="llamaindex",
         package="llama-index-llms-openai-like",
         other="gemini",
+        heeds=False,
+        tries=12,
+        notes={**ASKS_AGAIN, **TWELVE},
     ),
     Client(
         name="LlamaIndex",
@@ -244,6 +283,9 @@ CLIENTS: tuple[Client, ...] = (
         package="llama-index-llms-anthropic",
         other="openai_responses",
         lacks=NO_EMBEDDINGS,
+        heeds=False,
+        tries=12,
+        names=KNOWN_TO_LLAMA_INDEX,
     ),
     Client(
         name="LlamaIndex",
@@ -256,6 +298,10 @@ CLIENTS: tuple[Client, ...] = (
         package="llama-index-llms-google-genai",
         other="anthropic_messages",
         lacks=ELSEWHERE,
+        heeds=False,
+        tries=12,
+        fails=ASKS_ONCE,
+        keeps_ids=False,
     ),
     Client(
         name="Pydantic AI",
@@ -288,6 +334,7 @@ CLIENTS: tuple[Client, ...] = (
         package="pydantic-ai-slim",
         other="gemini",
         lacks=NO_EMBEDDINGS,
+        carries=True,
     ),
     Client(
         name="Pydantic AI",
@@ -298,6 +345,8 @@ CLIENTS: tuple[Client, ...] = (
         environment="pydantic-ai",
         package="pydantic-ai-slim",
         other="openai_responses",
+        heeds=False,
+        fails=ASKS_ONCE,
     ),
     Client(
         name="LiteLLM SDK",
@@ -319,6 +368,7 @@ CLIENTS: tuple[Client, ...] = (
         package="litellm",
         other="openai_chat",
         lacks=NO_EMBEDDINGS,
+        carries=True,
     ),
     Client(
         name="LiteLLM SDK",
@@ -329,6 +379,9 @@ CLIENTS: tuple[Client, ...] = (
         environment="litellm",
         package="litellm",
         other="openai_responses",
+        heeds=False,
+        keeps_ids=False,
+        notes=ASKS_AGAIN,
     ),
     Client(
         name="Instructor",
@@ -373,6 +426,7 @@ CLIENTS: tuple[Client, ...] = (
         package="openai-agents",
         other="anthropic_messages",
         lacks=OF_NO_AGENT,
+        carries=True,
     ),
     Client(
         name="llm",
@@ -394,6 +448,7 @@ CLIENTS: tuple[Client, ...] = (
         environment="javascript",
         package="openai",
         other="gemini",
+        carries=True,
     ),
     Client(
         name="OpenAI SDK",
@@ -405,6 +460,7 @@ CLIENTS: tuple[Client, ...] = (
         package="openai",
         other="anthropic_messages",
         lacks=ONCE,
+        carries=True,
     ),
     Client(
         name="Anthropic SDK",
@@ -416,6 +472,7 @@ CLIENTS: tuple[Client, ...] = (
         package="@anthropic-ai/sdk",
         other="openai_chat",
         lacks=NO_EMBEDDINGS,
+        carries=True,
     ),
     Client(
         name="Google Gen AI SDK",
@@ -426,6 +483,9 @@ CLIENTS: tuple[Client, ...] = (
         environment="javascript",
         package="@google/genai",
         other="anthropic_messages",
+        carries=True,
+        heeds=False,
+        notes=ASKS_AGAIN,
     ),
     Client(
         name="Vercel AI SDK",
@@ -547,5 +607,28 @@ AGENTS: tuple[Agent, ...] = (
         shows=("session",),
         formats=("openai_chat", "anthropic_messages", "openai_responses", "gemini"),
         note=FORGETS,
+    ),
+    Agent(
+        name="opencode",
+        environment="agents",
+        package="opencode-ai",
+        shows=("session", "prompt", "image", "broken", "wrong_key"),
+        formats=("openai_chat", "openai_responses", "anthropic_messages", "gemini"),
+    ),
+    Agent(
+        name="goose",
+        environment="agents",
+        package="@aaif/goose",
+        shows=("session", "prompt", "broken", "wrong_key", "failure"),
+        formats=("openai_chat", "anthropic_messages", "openai_responses", "gemini"),
+        note=FORGETS,
+    ),
+    Agent(
+        name="aider",
+        environment="aider",
+        package="aider-chat",
+        shows=("session", "prompt", "broken", "wrong_key"),
+        formats=("openai_chat", "anthropic_messages", "openai_responses", "gemini"),
+        note="It has no tools: it reads the changes of files out of answers.",
     ),
 )

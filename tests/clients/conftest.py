@@ -58,7 +58,9 @@ CAPABILITIES = {
 where there is none."""
 
 SPENT_KEY = "gw_test-key-whose-budget-is-used-up"
-LIMITS = [{"name": "the month", "scope": "key", "subject": "spent", "measure": "cost", "window": "month", "amount": 1e-6}]
+LIMITS = [
+    {"name": "the month", "scope": "key", "subject": "spent", "measure": "cost", "window": "month", "amount": 1e-6}
+]
 PRICES = [{"provider": "*", "model": "*", "input": 3, "output": 15}]
 
 FORMATS: dict[str, Callable[[], Format]] = {

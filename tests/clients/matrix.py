@@ -128,7 +128,8 @@ def _of_clients(language: str, cells: Cells, notes: Notes) -> Iterator[str]:
 def _cell(client: Client, feature: str, cells: Cells, notes: Notes) -> str:
     if feature in client.lacks:
         return HAS_NOT + notes.mark(client.lacks[feature])
-    return cells.get((client.title, feature), NOT_TRIED) + notes.mark(client.fails.get(feature, ""))
+    note = client.fails.get(feature) or client.notes.get(feature, "")
+    return cells.get((client.title, feature), NOT_TRIED) + notes.mark(note)
 
 
 def _of_agents(cells: Cells, notes: Notes) -> Iterator[str]:

@@ -26,7 +26,16 @@ DRIVERS = HERE / "drivers"
 SCRIPTS = ("sdks.mjs", "vercel.mjs")
 PATIENCE = 900
 """Seconds that an installation may take: the largest is about a gigabyte."""
-NPM_INSTALL = ("install", "--no-save", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel", "error", "--prefix")
+NPM_INSTALL = (
+    "install",
+    "--no-save",
+    "--no-package-lock",
+    "--no-audit",
+    "--no-fund",
+    "--loglevel",
+    "error",
+    "--prefix",
+)
 PIP_INSTALL = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement")
 
 

@@ -170,14 +170,14 @@ def check_said(client: Client, said: Any) -> None:
 @with_each("answer")
 def test_an_answer(ask: Ask, start_model: StartModel, client: Client, format: Format) -> None:
     model = start_model(format, reply)
-    check_said(client, ask("answer", TARGETS[format]))
+    check_said(client, ask("answer", client.asks_for(format, TARGETS[format])))
     check_question(model)
 
 
 @with_each("stream")
 def test_a_stream(ask: Ask, start_model: StartModel, client: Client, format: Format) -> None:
     model = start_model(format, answer)
-    said = ask("stream", TARGETS[format])
+    said = ask("stream", client.asks_for(format, TARGETS[format]))
     check_said(client, said)
     assert "".join(said["pieces"]) == ANSWER
     assert len(said["pieces"]) > 1
@@ -188,15 +188,15 @@ def test_a_stream(ask: Ask, start_model: StartModel, client: Client, format: For
 @with_each("tools")
 def test_a_tool_loop(ask: Ask, start_model: StartModel, client: Client, format: Format) -> None:
     model = start_model(format, ask_first)
-    said = ask("tools", TARGETS[format])
+    said = ask("tools", client.asks_for(format, TARGETS[format]))
     assert said.get("text") == ANSWER, said
-    check_tools(model, carries=client.carries)
+    check_tools(model, carries=client.carries, keeps_ids=client.keeps_ids)
 
 
 @with_each("structured")
 def test_structured_output(ask: Ask, start_model: StartModel, client: Client, format: Format) -> None:
     model = start_model(format, reply)
-    said = ask("structured", TARGETS[format])
+    said = ask("structured", client.asks_for(format, TARGETS[format]))
     assert said.get("parsed") == PARSED, said
     assert '"count"' in json.dumps(model.only.body)
 
@@ -204,8 +204,10 @@ def test_structured_output(ask: Ask, start_model: StartModel, client: Client, fo
 @with_each("image")
 def test_an_image(ask: Ask, start_model: StartModel, client: Client, format: Format) -> None:
     model = start_model(format, reply)
-    check_said(client, ask("image", TARGETS[format]))
-    assert base64.b64encode(DOT).decode() in json.dumps(model.only.body)
+    check_said(client, ask("image", client.asks_for(format, TARGETS[format])))
+    # Google's SDK writes base64 as it is in URLs.
+    sent = json.dumps(model.only.body).replace("_", "/").replace("-", "+")
+    assert base64.b64encode(DOT).decode() in sent
 
 
 async def embed(exchange: Exchange) -> None:
@@ -241,15 +243,17 @@ def test_embeddings(ask: Ask, upstream: Upstream, client: Client, format: Format
 def test_a_stream_that_breaks(ask: Ask, start_model: StartModel, client: Client, format: Format) -> None:
     """No client takes what came so far for the whole answer."""
     start_model(format, answer).breaks_after = 6
-    said = ask("stream", TARGETS[format])
+    said = ask("stream", client.asks_for(format, TARGETS[format]))
     assert "error" in said, said
 
 
 @with_each("cancel")
-def test_a_stream_that_is_left(ask: Ask, start_model: StartModel, upstream: Upstream, client: Client, format: Format) -> None:
+def test_a_stream_that_is_left(
+    ask: Ask, start_model: StartModel, upstream: Upstream, client: Client, format: Format
+) -> None:
     """The provider is hung up on, though it has not said all."""
     start_model(format, answer).stalls_after = 6
-    said = ask("cancel", TARGETS[format])
+    said = ask("cancel", client.asks_for(format, TARGETS[format]))
     assert said.get("text"), said
     assert ANSWER.startswith(said["text"])
     upstream.wait_for("the provider was hung up on", lambda: upstream.aborted == 1)
@@ -257,17 +261,19 @@ def test_a_stream_that_is_left(ask: Ask, start_model: StartModel, upstream: Upst
 
 @with_each("wrong_key")
 def test_a_wrong_key(ask: Ask, upstream: Upstream, client: Client, format: Format) -> None:
-    said = ask("answer", TARGETS[format], "gw_wrong")
+    said = ask("answer", client.asks_for(format, TARGETS[format]), "gw_wrong")
     assert said["status"] == 401, said
     assert upstream.requests == []
 
 
 @with_each("rate_limit")
-def test_a_provider_without_capacity(ask: Ask, start_model: StartModel, upstream: Upstream, client: Client, format: Format) -> None:
+def test_a_provider_without_capacity(
+    ask: Ask, start_model: StartModel, upstream: Upstream, client: Client, format: Format
+) -> None:
     """The client is told when to come again, and does."""
     model = start_model(format, reply)
     upstream.answer(json_answer(TOO_MANY[format], 429, [("retry-after", "1")]), model)
-    check_said(client, ask("answer", TARGETS[format]))
+    check_said(client, ask("answer", client.asks_for(format, TARGETS[format])))
     assert len(upstream.requests) == 2
 
 
@@ -286,11 +292,13 @@ def test_a_budget_that_is_used_up(
 ) -> None:
     """To ask again would not help, and the client knows."""
     start = len(gateway.log())
-    said = ask("answer", TARGETS[format], SPENT_KEY)
+    said = ask("answer", client.asks_for(format, TARGETS[format]), SPENT_KEY)
     assert said["status"] == 429, said
     assert upstream.requests == []
     told = told_of(gateway, upstream, start)
-    assert ["outcome=limited" in line for line in told if "key=spent" in line] == [True]
+    outcomes = ["outcome=limited" in line for line in told if "key=spent" in line]
+    assert all(outcomes), told
+    assert 1 <= len(outcomes) <= (1 if client.heeds else MOST_TRIES)
 
 
 def told_of(gateway: GatewayProcess, upstream: Upstream, start: int) -> list[str]:
@@ -309,10 +317,10 @@ def told_of(gateway: GatewayProcess, upstream: Upstream, start: int) -> list[str
 def test_a_provider_that_fails(ask: Ask, upstream: Upstream, client: Client, format: Format) -> None:
     error = {"type": "api_error", "message": "The fruit is rotten.", "code": 500, "status": "INTERNAL"}
     upstream.answer(json_answer({"type": "error", "error": error}, 500))
-    said = ask("answer", TARGETS[format])
+    said = ask("answer", client.asks_for(format, TARGETS[format]))
     assert 500 <= said["status"] < 600, said
     assert "The fruit is rotten." in said["message"]
-    assert len(upstream.requests) <= MOST_TRIES
+    assert len(upstream.requests) <= client.tries
 
 
 @pytest.mark.skipif(not IS_WHOLE, reason="the tests' own environment has other versions")

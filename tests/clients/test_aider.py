@@ -26,7 +26,7 @@ PAIRS: list[tuple[Format, Format]] = [
     ("openai_chat", "gemini"),
     ("anthropic_messages", "openai_responses"),
 ]
-CONTENT = "A \"pear\", ünd\n  two figs\n"
+CONTENT = 'A "pear", ünd\n  two figs\n'
 EDIT = f"Here it is.\n\nfruit.txt\n```\n{CONTENT}```\n"
 
 

@@ -23,7 +23,7 @@ const messages = {
     const { name, description, parameters } = job.tool;
     const tool = { type: "custom", name, description, input_schema: parameters, parse: (input) => input, run: priceOf };
     const thinking = { type: "enabled", budget_tokens: 1024 };
-    return of(await client(job).beta.messages.toolRunner({ ...askedOf(job), thinking, tools: [tool] }));
+    return of(await client(job).beta.messages.toolRunner({ ...askedOf(job), thinking, tools: [tool], thread: false }));
   },
   structured: async (job) => {
     const format = { type: "json_schema", schema: job.schema };

@@ -37,11 +37,12 @@ class Messages:
             return {**self.of(stream.get_final_message()), "pieces": pieces}
 
     def tools(self) -> Any:
-        """The SDK runs the tool by itself."""
+        """The SDK runs the tool by itself. It does not ask the provider to keep the conversation."""
         runner = self.client.beta.messages.tool_runner(
             **self.asked,
             thinking={"type": "enabled", "budget_tokens": 1024},
             tools=[anthropic.beta_tool(price_of)],
+            thread=False,
         )
         *_, last = runner
         return self.of(last)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import inspect
 import json
 import os
@@ -90,6 +91,9 @@ def serve(apis: Mapping[str, type], *packages: str) -> None:
 def done(job: Job, apis: Mapping[str, type]) -> Any:
     try:
         said = getattr(apis[job.api](job), job.scenario)()
-        return asyncio.run(said) if inspect.iscoroutine(said) else said
+        said = asyncio.run(said) if inspect.iscoroutine(said) else said
+        # A client that was left in mid-stream may only let go of its connection with its last object.
+        gc.collect()
+        return said
     except Exception as error:
         return of_error(error)

@@ -36,9 +36,7 @@ class Gemini:
         return self.of(self.ask(self.job.prompt))
 
     def stream(self) -> Any:
-        chunks = list(
-            self.client.models.generate_content_stream(model=self.job.model, contents=self.job.prompt)
-        )
+        chunks = list(self.client.models.generate_content_stream(model=self.job.model, contents=self.job.prompt))
         pieces = [chunk.text for chunk in chunks if chunk.text]
         return {**self.of(chunks[-1]), "text": "".join(pieces), "pieces": pieces}
 

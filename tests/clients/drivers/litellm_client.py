@@ -99,6 +99,7 @@ class OnMessages(Completion):
 
 class OnGemini(Completion):
     prefix = "gemini"
+    path = "/v1beta"
 
 
 serve({"chat": OnChat, "messages": OnMessages, "gemini": OnGemini}, "litellm")

@@ -43,7 +43,7 @@ class OnAnyModel:
         price = FunctionTool.from_defaults(price_of)
         messages = self.messages
         while True:
-            said = self.model.chat_with_tools([price], chat_history=messages)
+            said = self.model.chat_with_tools([price], chat_history=messages, allow_parallel_tool_calls=True)
             calls = self.model.get_tool_calls_from_response(said, error_on_no_tool_call=False)
             if not calls:
                 return {"text": said.message.content}
@@ -81,9 +81,7 @@ class OnChat(OnAnyModel):
         )
 
     def embeddings(self) -> Any:
-        embeddings = OpenAILikeEmbedding(
-            model_name=self.job.model, api_base=f"{self.job.url}/v1", api_key=self.job.key
-        )
+        embeddings = OpenAILikeEmbedding(model_name=self.job.model, api_base=f"{self.job.url}/v1", api_key=self.job.key)
         return {"vectors": embeddings.get_text_embedding_batch(self.job.texts)}
 
 
@@ -97,7 +95,9 @@ class OnGemini(OnAnyModel):
     def __init__(self, job: Job) -> None:
         super().__init__(job)
         options = types.HttpOptions(base_url=job.url)
-        self.model = GoogleGenAI(model=job.model, api_key=job.key, http_options=options)
+        # Without these two it asks for what the model is, by the name that is a gateway's own.
+        sizes = {"context_window": 100_000, "max_tokens": 4096}
+        self.model = GoogleGenAI(model=job.model, api_key=job.key, http_options=options, **sizes)
 
 
 serve(

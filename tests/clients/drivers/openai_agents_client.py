@@ -84,6 +84,7 @@ class OnAnyModel:
 
 class OnChat(OnAnyModel):
     model = OpenAIChatCompletionsModel
+    settings = ModelSettings(include_usage=True)
 
 
 class OnResponses(OnAnyModel):

@@ -65,9 +65,7 @@ class Chat(Client):
             )
 
     def structured(self) -> Any:
-        said = self.client.chat.completions.parse(
-            model=self.job.model, messages=self.messages, response_format=Fruit
-        )
+        said = self.client.chat.completions.parse(model=self.job.model, messages=self.messages, response_format=Fruit)
         return {"parsed": said.choices[0].message.parsed.model_dump()}
 
     def image(self) -> Any:
@@ -79,9 +77,7 @@ class Chat(Client):
         return self.of(self.client.chat.completions.create(model=self.job.model, messages=messages))
 
     def cancel(self) -> Any:
-        with self.client.chat.completions.create(
-            model=self.job.model, messages=self.messages, stream=True
-        ) as stream:
+        with self.client.chat.completions.create(model=self.job.model, messages=self.messages, stream=True) as stream:
             return {"text": next(text for chunk in stream if (text := chunk.choices[0].delta.content))}
 
 
@@ -112,7 +108,11 @@ class Responses(Client):
                 return self.of(said)
             items += (item.to_dict() for item in said.output)
             items += (
-                {"type": "function_call_output", "call_id": call.call_id, "output": price_of(**json.loads(call.arguments))}
+                {
+                    "type": "function_call_output",
+                    "call_id": call.call_id,
+                    "output": price_of(**json.loads(call.arguments)),
+                }
                 for call in calls
             )
 
