@@ -147,10 +147,16 @@ def _outside() -> Iterator[Upstream]:
 
 
 @pytest.fixture
-def sandbox(programs: Path, tmp_path: Path, _outside: Upstream) -> Iterator[Sandbox]:
-    """A place where clients run, which they must not try to leave."""
+def outside(_outside: Upstream) -> Upstream:
+    """The way out of a sandbox, which is closed."""
     _outside.forget()
     _outside.answer(json_answer({"error": "There is no way out of here."}, 403))
-    sandbox = Sandbox(programs, tmp_path, _outside)
+    return _outside
+
+
+@pytest.fixture
+def sandbox(programs: Path, tmp_path: Path, outside: Upstream) -> Iterator[Sandbox]:
+    """A place where clients run, which they must not try to leave."""
+    sandbox = Sandbox(programs, tmp_path, outside)
     yield sandbox
     sandbox.assert_it_stayed_inside()

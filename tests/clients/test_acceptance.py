@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -138,12 +137,10 @@ class Ask:
 
 @pytest.fixture
 def ask(
-    client: Client, drivers: Callable[[Client], Program], gateway: GatewayProcess, _outside: Upstream
+    client: Client, drivers: Callable[[Client], Program], gateway: GatewayProcess, outside: Upstream
 ) -> Iterator[Ask]:
-    _outside.forget()
-    _outside.answer(json_answer({"error": "There is no way out of here."}, 403))
     yield Ask(client, drivers(client), gateway)
-    assert [f"{request.method} {request.target}" for request in _outside.requests] == []
+    assert [f"{request.method} {request.target}" for request in outside.requests] == []
 
 
 def reply(seen: Seen) -> Turn:

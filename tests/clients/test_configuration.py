@@ -15,7 +15,7 @@ from tests.clients.packages import ENVIRONMENTS, installed, python_environment
 from tests.clients.sandbox import Run, Sandbox
 from tests.conftest import GATEWAY_KEY
 from tests.gateway_process import GatewayProcess
-from tests.upstream import Upstream, json_answer
+from tests.upstream import Upstream
 
 pytestmark = only_in_a_run_of_everything
 
@@ -79,9 +79,8 @@ def test_a_client_that_is_configured_as_the_page_says(
     gateway: GatewayProcess,
     cache: Callable[[str], Path],
     tmp_path: Path,
-    _outside: Upstream,
+    outside: Upstream,
 ) -> None:
-    _outside.answer(json_answer({"error": "There is no way out of here."}, 403))
-    done = run(example, Sandbox(programs_of(example, cache), tmp_path, _outside), gateway.url)
+    done = run(example, Sandbox(programs_of(example, cache), tmp_path, outside), gateway.url)
     assert done.code == 0, done
     assert "Hello" in done.output, done
