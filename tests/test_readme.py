@@ -114,10 +114,12 @@ def test_links__to_headings_and_files_lead_somewhere() -> None:
             assert (ROOT / target).exists()
 
 
-def test_docs__every_page_is_in_the_index() -> None:
-    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
-    pages = {file.name for file in (ROOT / "docs").glob("*.md")} - {"README.md"}
-    assert set(re.findall(r"\]\(([\w-]+\.md)\)", index)) == pages
+def test_docs__every_page_is_in_the_list_and_in_the_site() -> None:
+    pages = {file.stem for file in (ROOT / "docs").glob("*.md")} - {"README", "index"}
+    listed = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    contents = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"\]\(([\w-]+)\.md\)", listed)) == pages
+    assert {line for line in contents.splitlines() if line in pages} == pages
 
 
 def test_docs__every_image_is_there_and_shown() -> None:

@@ -65,7 +65,7 @@ def test_data__can_be_read(block: Block) -> None:
 
 def test_every_block__is_of_a_language_that_is_tested() -> None:
     for block in BLOCKS:
-        assert block.language in {"python", "console", "text", *PARSERS}, block.place
+        assert block.language in {"python", "console", "text", "{toctree}", *PARSERS}, block.place
 
 
 def test_every_block_that_is_not_executed__says_why() -> None:
