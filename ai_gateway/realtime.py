@@ -14,6 +14,7 @@ from ai_gateway import (
     accounting,
     attempts,
     deadlines,
+    fallbacks,
     gateway,
     intake,
     keys,
@@ -109,7 +110,7 @@ async def _open(meter: Meter, snapshot: Snapshot, transport: Transport) -> Reply
         raise PermissionDenied("This gateway has no part in calls that were not opened through it (call_id).")
     meter.route = routing.route_of(call, snapshot) or ""
     targets = access.permitted(call, holder, routing.resolve(call, snapshot), snapshot)
-    if len(targets) > 1 or meter.route in snapshot.rules:
+    if len(targets) > 1 or meter.route in snapshot.rules or fallbacks.are_named(call):
         targets = gateway.chosen(meter, call, targets, snapshot)
     return await attempts.ask(meter, targets, snapshot, transport.sockets(), Upgrade)
 
