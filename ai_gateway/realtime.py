@@ -172,7 +172,10 @@ def _query(query: bytes) -> list[tuple[str, str]]:
 def with_credential(headers: Headers, subprotocols: list[str]) -> Headers:
     """Write the key that a browser sent as a subprotocol as the header that it could not send."""
     given = [name for name in subprotocols if name.startswith(KEY_SUBPROTOCOL)]
-    return [*headers, *((b"authorization", b"Bearer " + name[len(KEY_SUBPROTOCOL) :].encode()) for name in given)]
+    return [
+        *headers,
+        *((b"authorization", b"Bearer " + name[len(KEY_SUBPROTOCOL) :].encode("utf-8", "replace")) for name in given),
+    ]
 
 
 def chosen_subprotocol(offered: list[str], theirs: str | None) -> str | None:

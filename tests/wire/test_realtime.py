@@ -243,7 +243,12 @@ def test_what_is_no_websocket_is_told_so(gateway: GatewayProcess) -> None:
     upgrade = raw.get("/v1/realtime?model=voice/m", key)
     assert (upgrade.status, upgrade.json()["error"]["code"]) == (426, "upgrade_required")
     assert upgrade.header("upgrade") == "websocket"
-    for path in ("/v1/realtime/client_secrets", "/v1/realtime/sessions", "/v1/realtime/calls"):
+    for path in (
+        "/v1/realtime/client_secrets",
+        "/v1/realtime/sessions",
+        "/v1/realtime/calls",
+        "/v1/realtimeapi/sessions",
+    ):
         refused = raw.post(path, {"model": "gpt-realtime"}, [*key, ("x-provider", "voice")])
         assert (refused.status, refused.json()["error"]["code"]) == (403, "permission_denied"), path
 
