@@ -47,7 +47,7 @@ def close(meter: Meter, snapshot: Snapshot) -> Entry | None:
 
 
 def _close(meter: Meter, snapshot: Snapshot) -> Entry | None:
-    consumption = meter.consumption = _consumption(meter)
+    consumption = meter.consumption = consumption_of(meter)
     cost = cost_of(meter, snapshot)
     if meter.pieces:
         consumption, cost = _with_pieces(meter, consumption, cost)
@@ -61,7 +61,7 @@ def _close(meter: Meter, snapshot: Snapshot) -> Entry | None:
 def close_piece(meter: Meter, snapshot: Snapshot, characters: int) -> TokenUsage:
     """End the measure of an answer that is not the last, because it died behind so many characters or said nothing.
     Its attempt was written into the trail as the last one. Gives what it used."""
-    consumption = meter.consumption = _consumption(meter)
+    consumption = meter.consumption = consumption_of(meter)
     cost = cost_of(meter, snapshot)
     tokens = consumption.tokens if consumption is not None else NOTHING
     meter.trail[-1] |= {"characters": characters, **told(tokens, cost)}
@@ -102,7 +102,7 @@ def _with_pieces(meter: Meter, last: Consumption | None, cost: int | None) -> tu
     return together(found), sum(known) if len(known) == len(costs) else None
 
 
-def _consumption(meter: Meter) -> Consumption | None:
+def consumption_of(meter: Meter) -> Consumption | None:
     """Tell what a call used. One that was sent, and that nobody knows the end of, used its prompt at least."""
     if meter.consumption is not None:
         return meter.consumption
@@ -180,6 +180,7 @@ def _entry(meter: Meter, consumption: Consumption | None, cost: int | None) -> E
         reasoning_tokens=tokens.reasoning,
         is_estimated=tokens.is_estimated,
         cost_nanos=cost,
+        saved_nanos=meter.saved_nanos,
     )
     if consumption is not None:
         _add_what_is_rare(entry, consumption)

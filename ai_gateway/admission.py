@@ -14,7 +14,7 @@ import logging
 from collections.abc import Sequence
 
 from ai_gateway import estimates
-from ai_gateway.allowances import NOTHING_DUE, Due, Dues, now
+from ai_gateway.allowances import NOTHING_DUE, Due, Dues, in_order, now
 from ai_gateway.calls import Target
 from ai_gateway.charges import Charge
 from ai_gateway.consumption import Consumption
@@ -46,7 +46,24 @@ async def admit(meter: Meter, target: Target, snapshot: Snapshot) -> None:
         price = _price(target, snapshot, is_needed=policy != "never")
     if not dues:
         return
-    wanted = _charges(meter, dues, measures, price, snapshot)
+    await _take(meter, dues, _charges(meter, dues, measures, price, snapshot), snapshot)
+
+
+async def admit_request(meter: Meter, snapshot: Snapshot) -> None:
+    """Have a call's limits admit one that is answered without a provider: it counts as a request, of those limits that
+    hold wherever a call goes, and uses neither tokens nor money.
+
+    Raises RateLimited, BudgetExceeded or LimitsUnavailable.
+    """
+    assert meter.call is not None
+    found = snapshot.limits.of_call(meter.call, meter.caller, meter.route)
+    dues, _ = in_order(due for due in found if due.measure == "requests")
+    if dues:
+        at = now()
+        await _take(meter, dues, [due.charge(1, at) for due in dues], snapshot)
+
+
+async def _take(meter: Meter, dues: Sequence[Due], wanted: Sequence[Charge], snapshot: Snapshot) -> None:
     hold = meter.hold or Hold(meter.id, meter.caller, store())
     try:
         await hold.take(dues, wanted, snapshot.reservation_ttl)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from functools import partial
 from time import perf_counter
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from django.utils.module_loading import import_string
@@ -30,6 +32,7 @@ from ai_gateway import (
     recording,
     refresher,
     registry,
+    response_cache,
     routing,
     server_timing,
     statement,
@@ -190,13 +193,23 @@ async def _serve(meter: Meter, snapshot: Snapshot, transport: Transport) -> Repl
         return _timed(await listing.answer(call, caller, snapshot, transport), meter)
     meter.route = routing.route_of(call, snapshot) or ""
     targets = access.permitted(call, caller, routing.resolve(call, snapshot), snapshot)
+    if snapshot.cache is not None and response_cache.is_for(meter, snapshot):
+        ask = partial(_ask, meter, call, targets, snapshot, transport)
+        return await response_cache.answer(meter, targets, snapshot, ask)
+    return await _ask(meter, call, targets, snapshot, transport)
+
+
+def _ask(
+    meter: Meter, call: Call, targets: Sequence[Target], snapshot: Snapshot, transport: Transport
+) -> Coroutine[Any, Any, Reply]:
+    """Ask the providers. What is raised before anybody is waited for is raised at once."""
     rule = snapshot.rules.get(meter.route)
     if rule is not None or len(targets) > 1 or fallbacks.are_named(call):
         targets = chosen(meter, call, targets, snapshot)
         mirrors.send(meter, snapshot, transport)
     if rule is not None and rule.continues_streams:
-        return await continuation.ask(meter, targets, snapshot, transport)
-    return await attempts.ask(meter, targets, snapshot, transport)
+        return continuation.ask(meter, targets, snapshot, transport)
+    return attempts.ask(meter, targets, snapshot, transport)
 
 
 def _timed(reply: Reply, meter: Meter) -> Reply:

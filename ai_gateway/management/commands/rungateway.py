@@ -193,7 +193,9 @@ class Command(BaseCommand):
             write(f"Gateway keys: {describe_keys(snapshot)}")
         if path := admin_path():
             write(f"\nAdmin: {origin}{path} (the first time: python manage.py createsuperuser)")
-        write(f"\nTry it:\n\n{curl_line(url, with_key=bool(snapshot.keys))}\n\nCtrl-C stops it.\n")
+        write(
+            f"\nTry it:\n\n{curl_line(url, with_key=bool(snapshot.keys) or has_virtual_keys())}\n\nCtrl-C stops it.\n"
+        )
         self.stdout.flush()
 
     def introduce_development_key(self, key: str) -> None:
