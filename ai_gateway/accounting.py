@@ -17,7 +17,7 @@ import msgspec
 
 from ai_gateway import estimates, health, live, money, ratelimits, traces, unpriced
 from ai_gateway import ledger as ledgers
-from ai_gateway.calls import Reply, ReplyBody, below_version
+from ai_gateway.calls import Reply, ReplyBody, Target, below_version
 from ai_gateway.consumption import NOTHING, UNUSED, Consumption, together
 from ai_gateway.errors import LimitReached
 from ai_gateway.finishing import read_on
@@ -123,6 +123,11 @@ def cost_of(meter: Meter, snapshot: Snapshot) -> int | None:
         return None if is_work and target is not None else 0
     if target is None or consumption is UNUSED:
         return 0
+    return price_of(consumption, target, snapshot)
+
+
+def price_of(consumption: Consumption, target: Target, snapshot: Snapshot) -> int | None:
+    """Price what was used of a target, in nano-dollars; None if nobody knows what it costs."""
     provider = snapshot.providers.get(target.provider)
     row = provider.row if provider is not None else ""
     at = time.time()
@@ -257,7 +262,7 @@ async def finish_durably(meter: Meter, snapshot: Snapshot) -> Entry | None:
 async def account(reply: Reply, meter: Meter, snapshot: Snapshot) -> Reply:
     """Take a reply into account: a whole one now, one that is sent while it is made when it ends."""
     meter.status = reply.status
-    _tell_limits(reply, meter)
+    tell_limits(reply, meter)
     body = reply.body
     if isinstance(body, ReplyBody):
         accounted = (
@@ -273,7 +278,7 @@ async def account(reply: Reply, meter: Meter, snapshot: Snapshot) -> Reply:
     return reply
 
 
-def _tell_limits(reply: Reply, meter: Meter) -> None:
+def tell_limits(reply: Reply, meter: Meter) -> None:
     """Tell the caller in the headers of a reply where its limits stand."""
     if isinstance(meter.error, LimitReached):
         ratelimits.put(reply.headers, ratelimits.refusal_headers(meter.error, meter.arrival.dialect.family))

@@ -65,9 +65,29 @@ async def admit_request(meter: Meter, snapshot: Snapshot) -> None:
 
 async def _take(meter: Meter, dues: Sequence[Due], wanted: Sequence[Charge], snapshot: Snapshot) -> None:
     hold = meter.hold or Hold(meter.id, meter.caller, store())
+    await _take(hold, dues, wanted, meter, snapshot)
+    meter.hold = hold
+
+
+async def renew(meter: Meter, used: Consumption, cost_nanos: int | None, snapshot: Snapshot) -> None:
+    """Settle what an answer of a session used, and have the limits that the session began under admit the next one.
+
+    Raises what `admit` raises: the session is over then.
+    """
+    hold, target = meter.hold, meter.target
+    if hold is None or target is None:
+        return
+    dues = hold.settle_answer(used, cost_nanos)
+    if not dues:
+        return
+    measures = frozenset(due.measure for due in dues)
+    price = _price(target, snapshot, is_needed=False) if "cost" in measures else None
+    await _take(hold, dues, _charges(meter, dues, measures, price, snapshot), meter, snapshot)
+
+
+async def _take(hold: Hold, dues: Sequence[Due], wanted: Sequence[Charge], meter: Meter, snapshot: Snapshot) -> None:
     try:
         await hold.take(dues, wanted, snapshot.reservation_ttl)
-        meter.hold = hold
     except StoreUnavailable as error:
         logger.error("%s: the limits cannot be checked: %s", meter.arrival.request_id, error)
         raise LimitsUnavailable(

@@ -65,6 +65,12 @@ class Settings:
         return self._get("PASSTHROUGH", True)  # type: ignore[no-any-return]
 
     @property
+    def CLIENT_SECRETS(self) -> bool:
+        """Whether holders of a gateway key may have what leads past the gateway: a provider's own keys for browsers,
+        and its realtime sessions by WebRTC and telephone. What these use is neither seen nor limited here."""
+        return self._get("CLIENT_SECRETS", False)  # type: ignore[no-any-return]
+
+    @property
     def PREFIX(self) -> str:
         """Where `ai_gateway.urls` is included, for the direct door: "" or for example "/ai" (no slash at the end)."""
         return self._get("PREFIX", "")  # type: ignore[no-any-return]

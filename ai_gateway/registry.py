@@ -93,6 +93,8 @@ class Snapshot:
     """Which calls are answered from the cache. None: none."""
     is_committed: bool
     """Whether a call is written down before its caller sees the end of it."""
+    allows_client_secrets: bool
+    """Whether holders of a gateway key get what leads to a provider's realtime sessions past the gateway."""
     asks_usage: bool
     """Whether providers are asked for the usage of streams whose callers did not ask."""
     metrics_token: Secret | None = field(repr=False)
@@ -233,6 +235,7 @@ def build(configurations: Sequence[Configuration]) -> Snapshot:
         recording=settings.BODY_LOGGING if is_kept else None,
         cache=settings.RESPONSE_CACHE,
         is_committed=is_kept and settings.USAGE_DURABILITY == "committed",
+        allows_client_secrets=settings.CLIENT_SECRETS,
         asks_usage=is_measured and settings.USAGE_STREAM_OPTIONS,
         metrics_token=resolve(settings.METRICS_TOKEN) if settings.METRICS_TOKEN else None,
     )

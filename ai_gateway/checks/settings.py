@@ -104,6 +104,7 @@ RULES: dict[str, Rule] = {
         id="ai_gateway.E006", expected="the alias of a provider", example='"openai"', accepts=is_text
     ),
     "PASSTHROUGH": _flag("ai_gateway.E007", "True"),
+    "CLIENT_SECRETS": _flag("ai_gateway.E160", "False"),
     "PREFIX": Rule(
         id="ai_gateway.E008",
         expected='"" or an ASCII path that starts with a slash and does not end with one',
