@@ -16,20 +16,17 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 FORMAL = frozenset(
-    "type role id object model name status index finish_reason finishReason stop_reason call_id tool_call_id "
-    "tool_use_id item_id response_id previous_response_id file_id fileUri file_uri container_id vector_store_ids "
-    "media_type mime_type mimeType format encoding_format system_fingerprint service_tier responseId modelVersion "
-    "signature thoughtSignature thought_signature encrypted_content prompt_cache_key obfuscation".split()
+    ["type", "role", "id", "object", "model", "name", "status", "index", "finish_reason", "finishReason", "stop_reason", "call_id", "tool_call_id", "tool_use_id", "item_id", "response_id", "previous_response_id", "file_id", "fileUri", "file_uri", "container_id", "vector_store_ids", "media_type", "mime_type", "mimeType", "format", "encoding_format", "system_fingerprint", "service_tier", "responseId", "modelVersion", "signature", "thoughtSignature", "thought_signature", "encrypted_content", "prompt_cache_key", "obfuscation"]
 )
 """Members that give a document its form."""
 
-MEDIA = frozenset("data file_data b64_json bytes url image_url file_url".split())
+MEDIA = frozenset(["data", "file_data", "b64_json", "bytes", "url", "image_url", "file_url"])
 """Members that may hold media in base64."""
 
-TOOL_DATA = frozenset("input args response arguments".split())
+TOOL_DATA = frozenset(["input", "args", "response", "arguments"])
 """Members within which everything is what a tool is told, or says."""
 
-JSON_TEXTS = frozenset("arguments partial_json input_json".split())
+JSON_TEXTS = frozenset(["arguments", "partial_json", "input_json"])
 """Members whose text is JSON itself."""
 
 _BASE64 = re.compile(r"(?:data:[^,\s]{0,200};base64,)?[A-Za-z0-9+/_-]{64,}={0,2}")
