@@ -62,6 +62,9 @@ class RouteRule(NamedTuple):
     records_bodies: bool = False
     """Whether the bodies of its calls are kept, if the site keeps any."""
 
+    guardrails: tuple[str, ...] = ()
+    """Names of guardrails that its calls have to pass, besides those that all calls have to."""
+
     experiment: str = ""
     """What the experiment is called in reports."""
 

@@ -39,6 +39,7 @@ from ai_gateway.bulkheads import Waiter
 from ai_gateway.calls import Arrival, Call, Caller, Reply, Target
 from ai_gateway.conf import settings
 from ai_gateway.errors import ClientDisconnected, Draining, GatewayError, InternalError, Overloaded
+from ai_gateway.guarding import Guarding
 from ai_gateway.meter import Meter
 from ai_gateway.overload import Entrant
 from ai_gateway.refusals import refuse_request, status_of
@@ -191,6 +192,18 @@ async def _serve(meter: Meter, snapshot: Snapshot, transport: Transport) -> Repl
     meter.route = routing.route_of(call, snapshot) or ""
     targets = access.permitted(call, caller, routing.resolve(call, snapshot), snapshot)
     rule = snapshot.rules.get(meter.route)
+    if snapshot.guards or caller.guardrails or (rule is not None and rule.guardrails):
+        names = (*(rule.guardrails if rule is not None else ()), *caller.guardrails)
+        guarding = Guarding(meter, names, snapshot, transport)
+        await guarding.check_request()
+        return await guarding.guarded(await _answered(meter, targets, snapshot, transport))
+    return await _answered(meter, targets, snapshot, transport)
+
+
+async def _answered(meter: Meter, targets: Sequence[Target], snapshot: Snapshot, transport: Transport) -> Reply:
+    """Have a call answered by those of its targets that are for it."""
+    call, rule = meter.call, snapshot.rules.get(meter.route)
+    assert call is not None
     if rule is not None or len(targets) > 1 or fallbacks.are_named(call):
         targets = _chosen(meter, call, targets, snapshot)
         mirrors.send(meter, snapshot, transport)

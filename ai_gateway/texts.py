@@ -16,11 +16,59 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 FORMAL = frozenset(
-    ["type", "role", "id", "object", "model", "name", "status", "index", "finish_reason", "finishReason", "stop_reason", "call_id", "tool_call_id", "tool_use_id", "item_id", "response_id", "previous_response_id", "file_id", "fileUri", "file_uri", "container_id", "vector_store_ids", "media_type", "mime_type", "mimeType", "format", "encoding_format", "system_fingerprint", "service_tier", "responseId", "modelVersion", "signature", "thoughtSignature", "thought_signature", "encrypted_content", "prompt_cache_key", "obfuscation"]
+    (
+        "type",
+        "role",
+        "id",
+        "object",
+        "model",
+        "name",
+        "status",
+        "index",
+        "finish_reason",
+        "finishReason",
+        "stop_reason",
+        "call_id",
+        "tool_call_id",
+        "tool_use_id",
+        "item_id",
+        "response_id",
+        "previous_response_id",
+        "file_id",
+        "fileUri",
+        "file_uri",
+        "container_id",
+        "vector_store_ids",
+        "media_type",
+        "mime_type",
+        "mimeType",
+        "format",
+        "encoding_format",
+        "system_fingerprint",
+        "service_tier",
+        "responseId",
+        "modelVersion",
+        "signature",
+        "thoughtSignature",
+        "thought_signature",
+        "encrypted_content",
+        "prompt_cache_key",
+        "obfuscation",
+    )
 )
 """Members that give a document its form."""
 
-MEDIA = frozenset(["data", "file_data", "b64_json", "bytes", "url", "image_url", "file_url"])
+MEDIA = frozenset(
+    (
+        "data",
+        "file_data",
+        "b64_json",
+        "bytes",
+        "url",
+        "image_url",
+        "file_url",
+    )
+)
 """Members that may hold media in base64."""
 
 TOOL_DATA = frozenset(["input", "args", "response", "arguments"])

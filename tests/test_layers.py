@@ -13,10 +13,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ai_gateway"
 LAYERS = (
-    "errors calls sse protocols credentials crypto cors bodies server charges finishing cooldowns deadlines traffic "
-    "money spans signals patterns bulkheads open_files histograms redaction server_timing watching balances "
-    "__version__",
-    "traces overload consumption conversations estimates allowances model_names breakers failures",
+    "errors calls sse protocols credentials crypto cors bodies server charges finishing cooldowns deadlines "
+    "traffic money spans signals edits texts patterns bulkheads open_files histograms redaction server_timing "
+    "watching balances __version__",
+    "guardrails traces overload consumption conversations estimates allowances model_names breakers failures",
     "tariff retries facts recording_policy recorder",
     "price_columns",
     "pricing listeners conditions",
@@ -32,7 +32,7 @@ LAYERS = (
     "reports wording questions charts budgets",
     "figures",
     "meter",
-    "retelling",
+    "retelling guarded_stream",
     "live journal",
     "spool ledger_writer ledger_store",
     "reconciliation alerts",
@@ -43,7 +43,7 @@ LAYERS = (
     "relay translation listing statement concurrency admission ratelimits fallbacks",
     "hops accounting recording",
     "attempts experiments",
-    "mirrors continuation",
+    "mirrors continuation guarding",
     "gateway",
     "responses explanation interchange price_sync scraping prompts",
     "probe litellm",
@@ -151,6 +151,11 @@ NO_DJANGO = [
     "ledger",
     "unpriced",
     "prompts",
+    "edits",
+    "texts",
+    "guardrails",
+    "guarded_stream",
+    "guarding",
 ]
 """What could be used without Django: of it, only `conf` and what stands above may be Django's."""
 

@@ -133,6 +133,7 @@ class VirtualKeyAdmin(ChangesAdmin):
                 )
             },
         ),
+        (_("Guardrails"), {"fields": ("guardrails",), "classes": ("collapse",)}),
         (_("For reports"), {"fields": ("tags", "metadata", "records_bodies"), "classes": ("collapse",)}),
     )
 

@@ -80,5 +80,5 @@ class Guardrail(ABC):
     async def review(self, view: View) -> Verdict:
         """Say what is to be done. Whatever it raises is a failure, and the settings say what follows from one."""
 
-    def check(self) -> None:
+    def check(self) -> None:  # noqa: B027 - most have nothing to check.
         """Raise ValueError, saying why, if it cannot work as it is set up."""

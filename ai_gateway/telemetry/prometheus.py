@@ -99,6 +99,11 @@ REATTEMPTS = Counter(
     "Attempts after the first: at the same target (retry), or at another (fallback).",
     ("provider", "kind"),
 )
+GUARDRAILS = Counter(
+    "ai_gateway_guardrails",
+    "What guardrails did: blocked, changed, monitored, failed.",
+    ("guardrail", "stage", "action"),
+)
 LIMITS = Counter("ai_gateway_limits_reached", "Counters of limits that came to refuse calls.", ("limit",))
 
 # What there is at the moment.
@@ -164,6 +169,9 @@ def hear(entry: Entry, **_: object) -> None:
     elif entry.cost_nanos:
         COST.labels(*model).inc(float(dollars(entry.cost_nanos)))
     _count_attempts(entry)
+    for each in entry.trail or ():
+        if "guardrail" in each:
+            GUARDRAILS.labels(each["guardrail"], each["stage"], each["action"]).inc()
 
 
 def _count_request(entry: Entry, model: tuple[str, str]) -> None:
