@@ -173,7 +173,7 @@ class GuardedStream(ReplyBody):
             await self._let_out()
             return
         if chunk is None:
-            await self._let_out(kept=self._window // 2, is_late=True)
+            await self._let_out_late()
             self._due = perf_counter() + self._delay
             return
         for event in self._whole(chunk):
@@ -240,9 +240,16 @@ class GuardedStream(ReplyBody):
             self._known |= {(text.value, text.is_json): edits.get(number, ()) for number, text in enumerate(new)}
         return {text: applied(text.value, self._known[text.value, text.is_json]) for text in texts}
 
+    async def _let_out_late(self) -> None:
+        """Let out what was held for long: all but the word at the end, or that too if there is nothing else."""
+        held = len(self._queue)
+        await self._let_out(kept=self._window // 2, is_late=True)
+        if len(self._queue) == held:
+            await self._let_out()
+
     async def _let_out(self, kept: int = 0, *, is_late: bool = False) -> None:
-        """Ask about what is held, and let out all but the last `kept` letters; of what is held for long, all but the
-        word at its end."""
+        """Ask about what is held, and let out all but the last `kept` letters, or if it is late all but the word at the
+        end."""
         held = [channel for channel in self._channels.values() if channel.held]
         if held:
             edits = await self._review([channel.seen for channel in held])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -56,9 +56,8 @@ def books(monkeypatch: pytest.MonkeyPatch) -> Books:
 
 
 @pytest.fixture(autouse=True)
-def has_ledger(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def has_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ai_gateway.registry.writes_usage", lambda: True)
-    yield
 
 
 class Conversation:
@@ -373,7 +372,9 @@ def test_arguments_of_tools_are_looked_into() -> None:
 def test_placeholders_are_restored_in_a_stream_of_another_format() -> None:
     entry = {**REDACTION, "OPTIONS": {"restore": True}}
     answer = Answer(*messages_events("Dear [EMA", "IL_1], hello"), headers=[SSE])
-    found = ask({"pii": entry}, request(f"Greet {MAIL}", stream=True), answer, headers=(JSON, (b"x-provider", b"anthropic")))
+    found = ask(
+        {"pii": entry}, request(f"Greet {MAIL}", stream=True), answer, headers=(JSON, (b"x-provider", b"anthropic"))
+    )
     assert MAIL.encode() not in found.sent[0]  # type: ignore[operator]
     assert text_of(found.body) == f"Dear {MAIL}, hello"
 
