@@ -192,24 +192,18 @@ async def _serve(meter: Meter, snapshot: Snapshot, transport: Transport) -> Repl
     meter.route = routing.route_of(call, snapshot) or ""
     targets = access.permitted(call, caller, routing.resolve(call, snapshot), snapshot)
     rule = snapshot.rules.get(meter.route)
-    if snapshot.guards or caller.guardrails or (rule is not None and rule.guardrails):
-        names = (*(rule.guardrails if rule is not None else ()), *caller.guardrails)
-        guarding = Guarding(meter, names, snapshot, transport)
-        await guarding.check_request()
-        return await guarding.guarded(await _answered(meter, targets, snapshot, transport))
-    return await _answered(meter, targets, snapshot, transport)
-
-
-async def _answered(meter: Meter, targets: Sequence[Target], snapshot: Snapshot, transport: Transport) -> Reply:
-    """Have a call answered by those of its targets that are for it."""
-    call, rule = meter.call, snapshot.rules.get(meter.route)
-    assert call is not None
+    guarding = None
+    if snapshot.guards.everywhere or caller.guardrails or (rule is not None and rule.guardrails):
+        guarding = Guarding(meter, rule.guardrails if rule is not None else (), snapshot, transport)
+        call = await guarding.check_request(call)
     if rule is not None or len(targets) > 1 or fallbacks.are_named(call):
         targets = _chosen(meter, call, targets, snapshot)
         mirrors.send(meter, snapshot, transport)
     if rule is not None and rule.continues_streams:
-        return await continuation.ask(meter, targets, snapshot, transport)
-    return await attempts.ask(meter, targets, snapshot, transport)
+        reply = await continuation.ask(meter, targets, snapshot, transport)
+    else:
+        reply = await attempts.ask(meter, targets, snapshot, transport)
+    return reply if guarding is None else await guarding.guarded(reply)
 
 
 def _timed(reply: Reply, meter: Meter) -> Reply:

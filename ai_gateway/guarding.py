@@ -44,32 +44,32 @@ _LOGPROBS = re.compile(rb'"(?:top_)?logprobs"\s*+:\s*+(?:true|[1-9])|"responseLo
 class Guarding:
     """The guardrails of one call, and what they keep."""
 
-    def __init__(self, meter: Meter, names: Sequence[str], snapshot: Snapshot, transport: Transport) -> None:
+    def __init__(self, meter: Meter, of_route: Sequence[str], snapshot: Snapshot, transport: Transport) -> None:
         self._meter = meter
         self._snapshot = snapshot
         self._transport = transport
-        self._guards = snapshot.guards.of(*names)
+        self._guards = snapshot.guards.of(*of_route, *meter.caller.guardrails)
         self._memories: dict[str, dict[str, Any]] = {}
 
     # Before the call is sent.
 
-    async def check_request(self) -> None:
-        """Ask about the request, and put a changed one in the place of the call. Raises GuardrailBlocked and
-        GuardrailFailed."""
-        meter = self._meter
-        call = meter.call
-        assert call is not None
+    async def check_request(self, call: Call) -> Call:
+        """Ask about the request. Gives the call as it may go on. Raises GuardrailBlocked and GuardrailFailed."""
         if isinstance(call.body, bytes):
-            self._check_readable(call, call.body)
-            body = await self._reviewed(REQUEST, call.body) if call.body else b""
-            if body != call.body:
-                meter.call = msgspec.structs.replace(call, body=body)
-                meter.made_facts = None
-            return
+            return await self._check_document(call, call.body) if call.body else call
         for guard in self._asked(REQUEST):
             if guard.blocks_uploads:
                 self._block(guard, REQUEST, "A body that is no JSON cannot be looked into.")
         await self.review(REQUEST, [], is_upload=True)
+        return call
+
+    async def _check_document(self, call: Call, body: bytes) -> Call:
+        self._check_readable(call, body)
+        reviewed = await self._reviewed(REQUEST, body)
+        if reviewed != body:
+            call = self._meter.call = msgspec.structs.replace(call, body=reviewed)
+            self._meter.made_facts = None
+        return call
 
     def _check_readable(self, call: Call, body: bytes) -> None:
         """Block a call whose answer could not be looked into, or would repeat what is taken out of it."""

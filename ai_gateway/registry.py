@@ -88,7 +88,7 @@ class Snapshot:
     is_measured: bool
     """Whether it is wanted to know what calls use: they are written down, or there are limits."""
     guards: GuardTable
-    """What calls have to pass. False if there is none for all of them."""
+    """What calls have to pass."""
     recording: RecordingPolicy | None
     """Which calls have their bodies kept. None: none."""
     is_committed: bool

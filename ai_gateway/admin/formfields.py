@@ -76,7 +76,18 @@ class GuardrailsField(forms.MultipleChoiceField):
     """Some of the guardrails of the settings."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(choices=_guardrails, widget=theme.Checkboxes(), **kwargs)
+        super().__init__(choices=_guardrails(), widget=theme.Checkboxes(), **kwargs)
+
+    def prepare_value(self, value: Any) -> Any:
+        """Show what was chosen and the settings no longer have: to save a form must not take it away unseen."""
+        known = _guardrails()
+        gone = [(name, _("%s (not in the settings)") % name) for name in value or () if (name, name) not in known]
+        self.choices = [*known, *gone]
+        return value
+
+    def valid_value(self, value: Any) -> bool:
+        """Take what is gone as well: calls do not pass it."""
+        return True
 
 
 def _guardrails() -> list[tuple[str, str]]:

@@ -67,22 +67,17 @@ class GuardTable:
 
     def __init__(self, guards: Iterable[Guard] = ()) -> None:
         self._by_name = {guard.name: guard for guard in guards}
-        self._everywhere = tuple(guard for guard in self._by_name.values() if guard.is_everywhere)
-
-    def __bool__(self) -> bool:
-        return bool(self._everywhere)
+        self.everywhere = tuple(guard for guard in self._by_name.values() if guard.is_everywhere)
+        """Those of every call."""
 
     def of(self, *names: str) -> list[Guard]:
         """List those of a call: those for every call first, then those that are named. One that does not exist stands
         there as one that fails."""
-        there = {guard.name: guard for guard in self._everywhere}
+        there = {guard.name: guard for guard in self.everywhere}
         for name in names:
             if name not in there:
                 there[name] = self._by_name.get(name) or missing(name)
         return list(there.values())
-
-
-NONE = GuardTable()
 
 
 def missing(name: str) -> Guard:
