@@ -19,6 +19,7 @@ import msgspec
 
 from ai_gateway import accounting, attempts, live, notices
 from ai_gateway.calls import Call, Caller, Reply, ReplyBody, Target
+from ai_gateway.configuration import PLAIN
 from ai_gateway.edits import Edit, applied, followed_by, in_order
 from ai_gateway.errors import GuardrailBlocked, GuardrailFailed, UpstreamClosed, UpstreamProtocolError
 from ai_gateway.guarded_stream import GuardedStream
@@ -44,7 +45,8 @@ _LOGPROBS = re.compile(rb'"(?:top_)?logprobs"\s*+:\s*+(?:true|[1-9])|"responseLo
 class Guarding:
     """The guardrails of one call, and what they keep."""
 
-    def __init__(self, meter: Meter, of_route: Sequence[str], snapshot: Snapshot, transport: Transport) -> None:
+    def __init__(self, meter: Meter, snapshot: Snapshot, transport: Transport) -> None:
+        of_route = snapshot.rules.get(meter.route, PLAIN).guardrails
         self._meter = meter
         self._snapshot = snapshot
         self._transport = transport
@@ -78,6 +80,11 @@ class Guarding:
                 self._block(guard, ANSWER, "Streams of this format cannot be looked into.")
             if _LOGPROBS.search(body):
                 self._block(guard, ANSWER, "Log probabilities repeat the answer, token by token.")
+
+    def check_session(self) -> None:
+        """Block a session over a websocket, which nobody looks into. Raises GuardrailBlocked."""
+        for guard in self._guards:
+            self._block(guard, REQUEST, "What is said in a session cannot be looked into.")
 
     # When it is answered.
 

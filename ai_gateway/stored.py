@@ -237,6 +237,8 @@ FACTS = (
     "asks_to_continue",
     "records_bodies",
     "guardrails",
+    "caching",
+    "cache_seconds",
     "experiment",
     "tags",
     "is_public",

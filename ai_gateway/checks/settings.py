@@ -13,6 +13,7 @@ from django.core.checks import CheckMessage, Error, register
 from ai_gateway import conf
 from ai_gateway.checks.values import (
     BREAKER_NAMES,
+    CACHE_VALUES,
     GUARDRAIL_VALUES,
     RECORDING_VALUES,
     REDIS_SCHEMES,
@@ -20,6 +21,7 @@ from ai_gateway.checks.values import (
     TIMEOUT_NAMES,
     is_alerts,
     is_breakers,
+    is_cache,
     is_capabilities,
     is_count,
     is_detailed_route,
@@ -104,6 +106,7 @@ RULES: dict[str, Rule] = {
         id="ai_gateway.E006", expected="the alias of a provider", example='"openai"', accepts=is_text
     ),
     "PASSTHROUGH": _flag("ai_gateway.E007", "True"),
+    "CLIENT_SECRETS": _flag("ai_gateway.E160", "False"),
     "PREFIX": Rule(
         id="ai_gateway.E008",
         expected='"" or an ASCII path that starts with a slash and does not end with one',
@@ -239,6 +242,12 @@ RULES: dict[str, Rule] = {
         expected=f"None, or a dict with keys out of {', '.join(RECORDING_VALUES)}",
         example='{"keys": ["team-a"], "percent": 10, "retention_days": 14}',
         accepts=lambda value: value is None or is_recording(value),
+    ),
+    "RESPONSE_CACHE": Rule(
+        id="ai_gateway.E145",
+        expected=f"None, or a dict with keys out of {', '.join(CACHE_VALUES)}",
+        example='{"alias": "default", "ttl": 3600, "scope": "key"}',
+        accepts=lambda value: value is None or is_cache(value),
     ),
     "RETRIES": Rule(
         id="ai_gateway.E029",

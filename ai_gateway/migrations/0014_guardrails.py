@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('ai_gateway', '0012_alerts'),
+        ('ai_gateway', '0013_response_cache'),
     ]
 
     operations = [

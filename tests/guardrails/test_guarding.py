@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from ai_gateway import gateway, ledger
+from ai_gateway import gateway, ledger, registry
 from ai_gateway.calls import Caller, Reply, ReplyBody
 from ai_gateway.edits import Edit
+from ai_gateway.errors import GuardrailBlocked
+from ai_gateway.guarding import Guarding
 from ai_gateway.guardrails.base import Block, Change, Verdict, View
-from tests.factories import JSON, Answer, Books, Scripted, make_arrival, run
+from tests.factories import JSON, Answer, Books, Scripted, make_arrival, make_call, make_meter, run
 
 KEY = (b"authorization", b"Bearer gw_a-key-of-the-settings")
 SSE = (b"content-type", b"text/event-stream")
@@ -440,3 +442,29 @@ def test_a_caller_that_leaves_while_something_is_held_closes_everything() -> Non
     }
     with override_settings(AI_GATEWAY=site):
         assert run(main())
+
+
+def test_a_session_that_nobody_looks_into_is_refused() -> None:
+    meter = make_meter(make_call("/v1/realtime", method="GET", body=b""))
+    for mode in ("monitor", "enforce"):
+        with override_settings(AI_GATEWAY={"GUARDRAILS": {"pii": {**REDACTION, "MODE": mode}}}):
+            guarding = Guarding(meter, registry.snapshot(), Scripted())
+        if mode == "monitor":
+            guarding.check_session()
+        else:
+            with pytest.raises(GuardrailBlocked, match="session"):
+                guarding.check_session()
+
+
+def test_an_answer_from_the_cache_is_looked_into_each_time(books: Books) -> None:
+    entry = {**REDACTION, "OPTIONS": {"restore": True}}
+    with override_settings(CACHES={"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}):
+        cached: dict[str, Any] = {"RESPONSE_CACHE": {"alias": "default", "ttl": 60, "encrypt": False}}
+        bodies = [
+            ask({"pii": entry}, request(f"Greet {who}@mail.example"), *answers, **cached).body
+            for who, answers in (("ann", [chat("Hi [EMAIL_1]")]), ("bob", []))
+        ]
+    assert [json.loads(body)["choices"][0]["message"]["content"] for body in bodies] == [
+        "Hi ann@mail.example",
+        "Hi bob@mail.example",
+    ]
