@@ -25,6 +25,7 @@ from ai_gateway import (
 )
 from ai_gateway.calls import Arrival, Call, Headers, Reply
 from ai_gateway.errors import BadRequest, ClientDisconnected, GatewayError, PermissionDenied
+from ai_gateway.guarding import Guarding
 from ai_gateway.hops import Upgrade
 from ai_gateway.hops.upgrade import Accepted, offered_by
 from ai_gateway.meter import Meter
@@ -110,6 +111,7 @@ async def _open(meter: Meter, snapshot: Snapshot, transport: Transport) -> Reply
         raise PermissionDenied("This gateway has no part in calls that were not opened through it (call_id).")
     meter.route = routing.route_of(call, snapshot) or ""
     targets = access.permitted(call, holder, routing.resolve(call, snapshot), snapshot)
+    Guarding(meter, snapshot, transport).check_session()
     if len(targets) > 1 or meter.route in snapshot.rules or fallbacks.are_named(call):
         targets = gateway.chosen(meter, call, targets, snapshot)
     return await attempts.ask(meter, targets, snapshot, transport.sockets(), Upgrade)
