@@ -24,7 +24,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tests.benchmarks.processes import Process
-from tests.benchmarks.servers import SECONDS_TO_START, Peer
+from tests.benchmarks.servers import Peer
 from tests.benchmarks.wire import MODELS, PROVIDER_KEY
 
 SECONDS_TO_INSTALL = 900
@@ -203,7 +203,7 @@ threading.Event().wait()
     def listening(self, process: Process, port: int, folder: Path) -> int:
         """Wait for the port that it chose."""
         told = folder / "tensorzero.port"
-        give_up_at = time.monotonic() + SECONDS_TO_START
+        give_up_at = time.monotonic() + self.seconds_to_start
         while not told.exists():
             if time.monotonic() > give_up_at or process.popen.poll() is not None:
                 raise RuntimeError(f"TensorZero does not start: {process.log.read_text()[-2000:]}")
@@ -322,7 +322,7 @@ class Bifrost(FromNpm):
         asked = subprocess.run(
             ["node", self.program, "-help"], cwd=self.home, capture_output=True, text=True, timeout=120, check=False
         )
-        said = (asked.stderr or asked.stdout).strip().partition("\n")[0][:200]
+        said = next((line for line in asked.stderr.splitlines() if "rror" in line), "it says nothing").strip()
         reason = "" if "app-dir" in asked.stdout + asked.stderr else f"its gateway could not be downloaded: {said}"
         (self.home / "why-not.txt").write_text(reason)
         return versions

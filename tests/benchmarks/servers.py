@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,6 +58,9 @@ class Peer(ABC):
     path = CHAT_PATH
     prefix = ""
     most = 1000
+    under: Sequence[str] = ()
+    """The program that it is run by, with its arguments: something that watches it."""
+    seconds_to_start = 90.0
 
     @abstractmethod
     def command(self, port: int, upstream: int, folder: Path) -> list[str]:
@@ -75,7 +78,7 @@ class Peer(ABC):
     def running(self, upstream: int, folder: Path) -> Iterator[Running]:
         """Run it on the CPU for servers."""
         port = free_port()
-        command = self.command(port, upstream, folder)
+        command = [*self.under, *self.command(port, upstream, folder)]
         environment = {**OWN_CODE, **self.environment(upstream)}
         log = folder / f"{self.name}.log"
         with Process(command, environment=environment, cpus=self.cpus(), log=log) as process:
@@ -93,7 +96,7 @@ class Peer(ABC):
 
     def listening(self, process: Process, port: int, folder: Path) -> int:
         """Wait until it listens, and give the port: not all take the one that they are told."""
-        process.wait_until_it_listens(port, SECONDS_TO_START)
+        process.wait_until_it_listens(port, self.seconds_to_start)
         return port
 
     def key(self, port: int, folder: Path) -> str:
