@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from io import BytesIO
 from typing import Any
 
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
@@ -34,6 +35,25 @@ from ai_gateway.views import CLEANUP
 AT_THE_BEGINNING = frozenset((reset_queries, close_old_connections))
 AT_THE_END = frozenset((close_old_connections, close_caches, reset_urlconf))
 """What Django itself connects to its signals."""
+
+
+class Listeners:
+    """Who listens to a signal: somebody besides Django? Found out again only when the receivers have changed."""
+
+    def __init__(self, signal: Signal, djangos: frozenset[Callable[..., Any]]) -> None:
+        self._signal = signal
+        self._djangos = djangos
+        self._seen: list[Any] = []
+        self._are_others = False
+
+    def are_others(self) -> bool:
+        """Whether anybody but Django listens."""
+        receivers = self._signal.receivers
+        if receivers != self._seen:
+            synchronous, asynchronous = self._signal._live_receivers(SharedThreadsHandler)  # type: ignore[attr-defined]
+            self._seen = list(receivers)
+            self._are_others = bool(asynchronous) or not self._djangos.issuperset(synchronous)
+        return self._are_others
 
 
 class RequestThread(Executor):
@@ -67,6 +87,8 @@ class SharedThreadsHandler(ASGIHandler):
             for number in range(settings.DJANGO_THREADS)
         ]
         self._executors = itertools.cycle(executors)
+        self._started = Listeners(signals.request_started, AT_THE_BEGINNING)
+        self._finished = Listeners(signals.request_finished, AT_THE_END)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one request."""
@@ -81,6 +103,18 @@ class SharedThreadsHandler(ASGIHandler):
             async with ThreadSensitiveContext(executor=executor):
                 await self.handle(scope, receive, send)
 
+    async def read_body(self, receive: Any) -> Any:
+        """Read a body as Django does. One that comes in one piece needs no file."""
+        first = await receive()
+        if first["type"] == "http.request" and not first.get("more_body", False):
+            return BytesIO(first.get("body", b""))
+        unread = [first]
+
+        async def again() -> Any:
+            return unread.pop() if unread else await receive()
+
+        return await super().read_body(again)
+
     async def _serve_guarded(self, scope: Any, receive: Any, send: Any, thread: RequestThread) -> None:
         """Do what `handle` does, for a request whose task is cancelled when its caller hangs up."""
         try:
@@ -89,7 +123,7 @@ class SharedThreadsHandler(ASGIHandler):
             return
         with body:
             set_script_prefix(get_script_prefix(scope))
-            if not _is_djangos(signals.request_started, AT_THE_BEGINNING):
+            if self._started.are_others():
                 thread.is_used = True
                 await signals.request_started.asend(sender=type(self), scope=scope)
             response: Any = None
@@ -105,13 +139,7 @@ class SharedThreadsHandler(ASGIHandler):
         """Close the response, which sends `request_finished`."""
         if response is None:
             await signals.request_finished.asend(sender=type(self))
-        elif thread.is_used or not _is_djangos(signals.request_finished, AT_THE_END):
+        elif thread.is_used or self._finished.are_others():
             await sync_to_async(response.close)()
         else:
             response.close()
-
-
-def _is_djangos(signal: Signal, own: frozenset[Callable[..., Any]]) -> bool:
-    """Whether nobody but Django listens."""
-    synchronous, asynchronous = signal._live_receivers(SharedThreadsHandler)  # type: ignore[attr-defined]
-    return not asynchronous and own.issuperset(synchronous)

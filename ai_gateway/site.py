@@ -26,7 +26,7 @@ from ai_gateway.errors import (
 from ai_gateway.guard import Guard, Message, too_slow
 from ai_gateway.intake import too_large
 from ai_gateway.refusals import refuse_request
-from ai_gateway.views import BODY, CLEANUP, ENTRANT, REFUSAL
+from ai_gateway.views import ARRIVAL, BODY, CLEANUP, ENTRANT, REFUSAL
 
 REQUEST_IDS = (b"x-request-id", b"request-id")
 
@@ -54,7 +54,7 @@ class SiteExchange:
         self._arrival = arrival
         self._guard = guard
         self._cleanup = AsyncExitStack()
-        self.scope = {**scope, CLEANUP: self._cleanup, ENTRANT: guard}
+        self.scope = {**scope, ARRIVAL: arrival, CLEANUP: self._cleanup, ENTRANT: guard}
         self._is_withheld = False
         self._is_replaced = False
         self._must_linger = False

@@ -228,6 +228,8 @@ class Ferro(FromPyPI):
             "OLLAMA_HOST": f"http://127.0.0.1:{upstream}",
             "OLLAMA_MODELS": ",".join(MODELS),
             "LOG_LEVEL": "error",
+            "RATE_LIMIT_RPS": "1000000",
+            "RATE_LIMIT_BURST": "1000000",
         }
 
     def command(self, port: int, upstream: int, folder: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -92,6 +93,8 @@ def _ratio(own: Sequence[Sample], other: Sequence[Sample] | None) -> str:
 
 def number(value: float) -> str:
     """Write a figure with as many digits as mean something."""
+    if math.isinf(value):
+        return "never"
     return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
 
 
