@@ -29,7 +29,7 @@ from tests.benchmarks.wire import BURST, complaint_about_answer, complaint_about
 FEATURES = ("usage", "prices", "limits", "key", "route", "log")
 """In the order in which they are switched on."""
 
-WARM_UP, COUNTED = 200, 400
+WARM_UP, COUNTED = 60, 100
 CHUNKS = 100
 SECONDS_TO_START = 600.0
 TOTAL = re.compile(r"^(?:totals|summary): (\d+)", re.MULTILINE)
@@ -52,7 +52,7 @@ def count(peer: Peer, upstream: int, folder: Path, *, is_stream: bool) -> float:
         pid = str(server.process.popen.pid)
         asyncio.run(calls(server, WARM_UP, is_stream=is_stream))
         control("--zero", pid)
-        counted = COUNTED // 10 if is_stream else COUNTED
+        counted = COUNTED // 5 if is_stream else COUNTED
         asyncio.run(calls(server, counted, is_stream=is_stream))
         control("--dump", pid)
         return int(TOTAL.findall(Path(f"{output}.1").read_text())[-1]) / counted
