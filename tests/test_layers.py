@@ -60,6 +60,7 @@ LAYERS = (
     "playground",
     "playground_page",
     "site urls checks demo",
+    "handler",
     "asgi apps management admin portal",
 )
 """From the bottom up: a module imports from its own line and from those above it in this list, never from below."""
