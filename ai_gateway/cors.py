@@ -80,8 +80,10 @@ EXPOSE_HEADERS = (
     # What the gateway did.
     "server-timing",
     "x-gateway-attempts",
+    "x-gateway-continuation",
     "x-gateway-cost",
     "x-gateway-dropped-params",
+    "x-gateway-estimated",
     "x-gateway-limit-warning",
     "x-gateway-model",
     "x-gateway-provider",
