@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 
-from django.urls import get_resolver
-
-from ai_gateway import cors, errors
+from ai_gateway import cors, errors, urls
 from ai_gateway.calls import Headers
 from ai_gateway.errors import GatewayError, LimitReached, ProviderError
 from ai_gateway.protocols import DIALECTS, dialect_of
@@ -142,7 +140,7 @@ def call_row(path: str) -> tuple[str, str, str]:
 
 def own_rows() -> Iterator[tuple[str, str]]:
     """Write the paths that are not calls, of the urls and the docstrings of their views."""
-    for pattern in get_resolver("ai_gateway.urls").url_patterns:
+    for pattern in urls.urlpatterns:
         if pattern.name not in ("api", "metrics"):  # The latter is there with METRICS only.
             path, _, text = paragraphs(pattern.callback.__doc__).partition(": ")
             yield f"`GET` {path}", text[:1].upper() + text[1:]
