@@ -17,7 +17,7 @@ import yaml
 from tests.docs import python
 from tests.docs.blocks import BLOCKS, Block, of_page
 from tests.docs.console import Terminal, commands_of, matches
-from tests.docs.gateway import DocumentedGateway
+from tests.docs.gateway import KEY, DocumentedGateway
 
 PYTHON = of_page("python")
 CONSOLE = of_page("console")
@@ -42,6 +42,7 @@ def test_python__runs(page: str, request: pytest.FixtureRequest, monkeypatch: py
             text = block.text
             if "127.0.0.1:3000" in text:
                 text = request.getfixturevalue("gateway").localized(text)
+                monkeypatch.setenv("GATEWAY_KEY", KEY)
             python.run(block, text, namespace)
     finally:
         namespace.clear()  # What listens to signals ends with it.
@@ -65,7 +66,7 @@ def test_data__can_be_read(block: Block) -> None:
 
 def test_every_block__is_of_a_language_that_is_tested() -> None:
     for block in BLOCKS:
-        assert block.language in {"python", "console", "text", "{toctree}", *PARSERS}, block.place
+        assert block.language in {"python", "console", "javascript", "text", "{toctree}", *PARSERS}, block.place
 
 
 def test_every_block_that_is_not_executed__says_why() -> None:
