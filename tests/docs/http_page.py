@@ -59,6 +59,7 @@ PATHS = {
     "/v1/embeddings": "Embeddings",
     "/v1/models": "The models and routes that the caller may use; with `x-provider` those of the provider",
     "/v1/usage": "What the key has used, and what is left of its limits: [usage](usage.md). `GET` only",
+    "/v1/realtime": "A websocket, for a realtime session: [realtime](realtime.md)",
     "/v1/{anything else}": "Whatever the provider has there, carried through",
 }
 """Paths of calls, and what they give. By the path the wire format is told, which `dialect_of` knows."""
@@ -81,6 +82,7 @@ REQUEST_HEADERS = {
     "x-goog-api-key": "The same, as Google's clients send it",
     "x-provider": "The provider that is to be asked: [routing](../README.md#routing)",
     "x-gateway-fallbacks": "Targets or routes for when the first fails, separated by commas: [routing](routing.md)",
+    "x-gateway-cache": "What the call wants of the cache: [cache](cache.md)",
     "x-gateway-timeout": "Seconds for the whole call: [routing](routing.md)",
     "x-server-timeout": "The same, as Google's SDK sends it",
     "x-request-id": "The id of the request, if it is to be the caller's",
@@ -100,6 +102,8 @@ RESPONSE_HEADERS = {
     "x-gateway-provider": "Who has answered",
     "x-gateway-model": "The model that was asked for there",
     "x-gateway-attempts": "How often the call was tried, with the first",
+    "x-gateway-cache": "What the cache had: [cache](cache.md)",
+    "age": "How many seconds old an answer of the cache is",
     "x-gateway-cost": "What the call cost, in dollars, of answers that are not streamed",
     "x-gateway-dropped-params": "What was left out, as the provider has no word for it: [translation](translation.md)",
     "x-gateway-estimated": "What was counted by the gateway, as the provider does not tell it",
@@ -151,7 +155,7 @@ def classes(base: type[GatewayError] = GatewayError) -> Iterator[type[GatewayErr
     """Find the errors that the gateway answers with by themselves."""
     for child in base.__subclasses__():
         if child.__module__ == errors.__name__ and child is not ProviderError:
-            if child.code is not None:
+            if vars(child).get("code"):  # Others are told as their parents are.
                 yield child
             yield from classes(child)
 

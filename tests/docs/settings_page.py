@@ -25,6 +25,9 @@ the example project does.
 DEFAULTS = {"TIME_ZONE": "the site's `TIME_ZONE`", "PEERS": "the Redis of `LIMIT_STORE`, if it is one; else `{}`"}
 """Defaults that are made of something else."""
 
+BUILT_IN = ("bool", "int", "float", "str", "Mapping", "Sequence")
+"""How the types begin that settings have as they are."""
+
 PROPERTIES = {name: value for name, value in vars(Settings).items() if name.isupper()}
 
 
@@ -50,8 +53,9 @@ def section(name: str) -> str:
 def type_of(name: str) -> str:
     """Tell the type that a value has in the settings: what is read into an object is a dict there."""
     given = str(inspect.signature(PROPERTIES[name].fget).return_annotation)
-    is_object = dataclasses.is_dataclass(getattr(Settings(), name)) or given.startswith("RecordingPolicy")
-    return "Mapping[str, Any]" + (" | None" if given.endswith("| None") else "") if is_object else given
+    if given.startswith(BUILT_IN):
+        return given
+    return "Mapping[str, Any] | None" if given.endswith("| None") else "Mapping[str, Any]"
 
 
 def default_of(name: str) -> str:
