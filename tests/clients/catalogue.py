@@ -620,8 +620,10 @@ AGENTS: tuple[Agent, ...] = (
         environment="agents",
         package="@aaif/goose",
         shows=("session", "prompt", "broken", "wrong_key", "failure"),
-        formats=("openai_chat", "anthropic_messages", "openai_responses", "gemini"),
-        note=FORGETS,
+        formats=("openai_chat", "anthropic_messages", "gemini"),
+        note=FORGETS
+        + " By Messages, tried on a provider of that format, it does not read the event that says that a stream has "
+        "failed, and takes half an answer for the whole.",
     ),
     Agent(
         name="aider",

@@ -24,8 +24,7 @@ PAIRS: list[tuple[Format, Format]] = [
     ("openai_chat", "openai_chat"),
     ("openai_chat", "anthropic_messages"),
     ("openai_chat", "gemini"),
-    ("anthropic_messages", "openai_chat"),
-    ("anthropic_messages", "openai_responses"),
+    ("anthropic_messages", "anthropic_messages"),
 ]
 
 
@@ -43,7 +42,6 @@ class Goose:
         variables = {
             "GOOSE_PROVIDER": provider,
             "GOOSE_MODEL": model,
-            "GOOSE_FAST_MODEL": model,
             "GOOSE_MODE": "auto",
             "GOOSE_DISABLE_KEYRING": "1",
             "GOOSE_TELEMETRY_ENABLED": "false",
@@ -90,13 +88,12 @@ def test_its_prompt_arrives(goose: Goose, start_model: StartModel, spoken: Forma
 
 
 @pytest.mark.shows("goose", "broken")
-@by_both_doors("spoken,format", PAIRS[1:4])
+@by_both_doors("spoken,format", PAIRS[1:3])
 def test_a_stream_that_breaks(goose: Goose, start_model: StartModel, spoken: Format, format: Format) -> None:
     model = start_model(format, lambda seen: Turn(text="Pears and figs and nothing else."))
     model.breaks_after = 4
     run = goose("Hello", spoken, TARGETS[format])
     assert "nothing else." not in run.output
-    print(run)
     assert "error" in (run.output + run.errors).lower()
 
 
@@ -104,7 +101,6 @@ def test_a_stream_that_breaks(goose: Goose, start_model: StartModel, spoken: For
 @by_both_doors("spoken,format", PAIRS[1:4])
 def test_a_wrong_key(goose: Goose, upstream: Upstream, spoken: Format, format: Format) -> None:
     run = goose("Hello", spoken, TARGETS[format], key="gw_wrong")
-    print(run)
     assert "gateway key" in run.output + run.errors
     assert upstream.requests == []
 
@@ -115,5 +111,4 @@ def test_a_provider_without_capacity(goose: Goose, upstream: Upstream, spoken: F
     error = {"message": "The fruit is sold out.", "type": "overloaded_error", "code": 503, "status": "UNAVAILABLE"}
     upstream.answer(json_answer({"type": "error", "error": error}, 503))
     run = goose("Hello", spoken, TARGETS[format])
-    print(run, len(upstream.requests))
     assert "The fruit is sold out." in run.output + run.errors
