@@ -107,6 +107,8 @@ class Client:
     names: Mapping[Format, str] = field(default_factory=dict)
     """What it asks for to reach a model of this format, where it takes only names that it knows."""
     tells_usage: bool = True
+    counts_streams: bool = True
+    """Whether it tells the usage of a stream as the provider did."""
     carries: bool = False
     """Whether it is one of those that send the state of a model's reasoning back."""
     keeps_ids: bool = True
@@ -159,6 +161,12 @@ KNOWN_TO_LLAMA_INDEX: dict[Format, str] = {
 TWELVE = {"failure": "It asks up to twelve times: it repeats what the SDK below it has repeated."}
 ASKS_ONCE = {
     "rate_limit": "It asks once: Google's SDK repeats only what it is told to, and this client does not tell it."
+}
+
+NO_SLASHES: dict[Format, str] = {"gemini": "gemini-2.5-flash-lite", "openai_responses": "gemini-2.5-pro"}
+ADDS_UP = {
+    "stream": "It adds up what the first event and the last say of usage: a token too many, and no input where the "
+    "provider tells of it at the end."
 }
 
 CLIENTS: tuple[Client, ...] = (
@@ -560,6 +568,8 @@ CLIENTS: tuple[Client, ...] = (
         package="@langchain/anthropic",
         other="openai_chat",
         lacks=NO_EMBEDDINGS,
+        counts_streams=False,
+        notes=ADDS_UP,
     ),
     Client(
         name="LangChain.js",
@@ -570,6 +580,7 @@ CLIENTS: tuple[Client, ...] = (
         environment="javascript",
         package="@langchain/google-genai",
         other="openai_responses",
+        names=NO_SLASHES,
     ),
 )
 

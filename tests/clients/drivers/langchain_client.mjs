@@ -39,7 +39,8 @@ const scenarios = {
   },
   tools: async (job) => {
     const { name, description, parameters: schema } = job.tool;
-    const model = modelOf(job).bindTools([tool(priceOf, { name, description, schema })]);
+    const more = job.api === "responses" ? { include: ["reasoning.encrypted_content"] } : {};
+    const model = modelOf(job).bindTools([tool(priceOf, { name, description, schema })], more);
     const messages = [new HumanMessage(job.prompt)];
     for (;;) {
       const said = await model.invoke(messages);
