@@ -504,6 +504,8 @@ CLIENTS: tuple[Client, ...] = (
         environment="javascript",
         package="@ai-sdk/openai-compatible",
         other="anthropic_messages",
+        heeds=False,
+        notes=ASKS_AGAIN,
     ),
     Client(
         name="Vercel AI SDK",
@@ -515,6 +517,8 @@ CLIENTS: tuple[Client, ...] = (
         package="@ai-sdk/openai",
         other="gemini",
         lacks=ONCE,
+        heeds=False,
+        notes=ASKS_AGAIN,
     ),
     Client(
         name="Vercel AI SDK",
@@ -526,6 +530,8 @@ CLIENTS: tuple[Client, ...] = (
         package="@ai-sdk/anthropic",
         other="openai_responses",
         lacks=NO_EMBEDDINGS,
+        heeds=False,
+        notes=ASKS_AGAIN,
     ),
     Client(
         name="Vercel AI SDK",
@@ -536,6 +542,8 @@ CLIENTS: tuple[Client, ...] = (
         environment="javascript",
         package="@ai-sdk/google",
         other="openai_chat",
+        heeds=False,
+        notes=ASKS_AGAIN,
     ),
     Client(
         name="LangChain.js",
@@ -581,6 +589,7 @@ CLIENTS: tuple[Client, ...] = (
         package="@langchain/google-genai",
         other="openai_responses",
         names=NO_SLASHES,
+        fails={"rate_limit": "It asks once: it takes a 429 for final."},
     ),
 )
 
