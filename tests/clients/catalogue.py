@@ -589,6 +589,9 @@ CLIENTS: tuple[Client, ...] = (
         package="@langchain/google-genai",
         other="openai_responses",
         names=NO_SLASHES,
+        tells_usage=False,
+        keeps_ids=False,
+        notes={"answer": "It leaves the tokens of reasoning out of what it tells of usage."},
         fails={"rate_limit": "It asks once: it takes a 429 for final."},
     ),
 )
