@@ -42,8 +42,10 @@ class Program:
         assert self._process.stdout is not None
         patience = threading.Timer(PATIENCE, self._process.kill)
         patience.start()
-        line = self._process.stdout.readline()
-        patience.cancel()
+        try:
+            line = self._process.stdout.readline()
+        finally:
+            patience.cancel()
         if not line:
             self._process.wait()
             self._listener.join()
