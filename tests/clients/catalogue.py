@@ -645,8 +645,8 @@ AGENTS: tuple[Agent, ...] = (
         shows=("session", "prompt", "broken", "wrong_key", "failure"),
         formats=("openai_chat", "anthropic_messages", "gemini"),
         note=FORGETS
-        + " By Messages, tried on a provider of that format, it does not read the event that says that a stream has "
-        "failed, and takes half an answer for the whole.",
+        + " By Messages it does not read the event that says that a stream has failed, and takes half an answer for a "
+        "whole one: better let it speak Chat Completions.",
     ),
     Agent(
         name="aider",
