@@ -4,12 +4,14 @@
       BadRequest 400
         InvalidBody 400            UnknownProvider 400         UnsupportedDialect 400
         PriceUnknown 400           NoSuitableTarget 400
+        GuardrailBlocked 400       what a guardrail does not let pass
         Unsupported 400            what would change the answer cannot be said to this provider
           ThreadUnsupported 400
       InvalidCredential 401
       PermissionDenied 403
       NotFound 404
         ModelNotFound 404
+      UpgradeRequired 426          the path is there, for websockets
       MethodNotAllowed 405
       RequestTimeout 408
       BodyTooLarge 413
@@ -18,14 +20,17 @@
         BudgetExceeded 429         one that is used up
       Cancelled 499                an operator has ended the call
       InternalError 500
+      SocketsUnsupported 501
       ProviderNotConfigured 503
       Overloaded 503
         PoolTimeout 503            Draining 503            KeysUnavailable 503
         LimitsUnavailable 503      UsageUnavailable 503
+        GuardrailFailed 503
       DeadlineExceeded 504         the time for the whole call is over
       UpstreamError 502            the provider's side failed
         ConnectFailed 502          nothing was sent: safe to try elsewhere
           PrivateAddressRefused 502
+          ConnectTimeout 504
           ProviderBusy 503
         UpstreamClosed 502         sent, but no whole answer came
         UpstreamProtocolError 502  what came was not HTTP
@@ -34,6 +39,7 @@
         UpstreamTimeout 504
         ProviderError 502          the provider's own error, read to be written in another dialect; has its own status
     ClientDisconnected             not an error to be answered: the caller is gone
+    SocketClosed                   nor this: who is at the other end of a websocket has closed it
 
 A message is safe to show to a caller: it holds no secret, no address of a private network and no traceback. What an
 operator needs besides goes to the log, through `detail`. The protocol modules write an error in a dialect's own shape;
@@ -98,6 +104,12 @@ class BadRequest(GatewayError):
 
     status = 400
     kind = Kind.BAD_REQUEST
+
+
+class GuardrailBlocked(BadRequest):
+    """A guardrail does not let the call, or its answer, pass. The same again would not either."""
+
+    code = "guardrail_blocked"
 
 
 class InvalidBody(BadRequest):
@@ -173,6 +185,22 @@ class MethodNotAllowed(GatewayError):
     status = 405
     code = "method_not_allowed"
     kind = Kind.BAD_REQUEST
+
+
+class UpgradeRequired(GatewayError):
+    """What is at this path is a websocket, and the request does not open one."""
+
+    status = 426
+    code = "upgrade_required"
+    kind = Kind.BAD_REQUEST
+
+
+class SocketsUnsupported(GatewayError):
+    """The gateway lacks what it would open a provider's websocket with."""
+
+    status = 501
+    code = "websockets_unsupported"
+    kind = Kind.INTERNAL
 
 
 class RequestTimeout(GatewayError):
@@ -297,6 +325,12 @@ class LimitsUnavailable(Overloaded):
     code = "limits_unavailable"
 
 
+class GuardrailFailed(Overloaded):
+    """A guardrail cannot say whether the call may pass, and nothing passes without it."""
+
+    code = "guardrail_failed"
+
+
 class UsageUnavailable(Overloaded):
     """What was used cannot be read now."""
 
@@ -380,6 +414,14 @@ class UpstreamTimeout(UpstreamError):
     kind = Kind.TIMEOUT
 
 
+class ConnectTimeout(ConnectFailed, UpstreamTimeout):
+    """No connection within the time for it."""
+
+    status = UpstreamTimeout.status
+    kind = UpstreamTimeout.kind
+    code = UpstreamTimeout.code
+
+
 class ProviderError(UpstreamError):
     """The provider's own error, read from its answer: its status, and a code in OpenAI's words where it has one."""
 
@@ -415,3 +457,15 @@ RETRYABLE = frozenset((408, 409, 429, 500, 502, 503, 504, 529))
 
 class ClientDisconnected(Exception):
     """The caller is gone. Not a GatewayError: there is nobody to tell."""
+
+
+class SocketClosed(Exception):
+    """One side has closed a websocket, with this code and reason (RFC 6455, 7.4). Not a GatewayError: the other side is
+    told the same."""
+
+    def __init__(self, code: int, reason: str = "", *, is_upstreams: bool = False) -> None:
+        super().__init__(f"{code} {reason}".rstrip())
+        self.code = code
+        self.reason = reason
+        self.is_upstreams = is_upstreams
+        """Whether it was the upstream's side."""

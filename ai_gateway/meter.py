@@ -19,7 +19,7 @@ import msgspec
 from ai_gateway import traces, traffic
 from ai_gateway.calls import Arrival, Call, Caller, Target, UpstreamResponse
 from ai_gateway.consumption import Consumption, Listener
-from ai_gateway.errors import Cancelled, GatewayError, Kind, LimitReached, Overloaded
+from ai_gateway.errors import Cancelled, GatewayError, GuardrailBlocked, Kind, LimitReached, Overloaded
 from ai_gateway.facts import Facts
 from ai_gateway.holds import Hold
 from ai_gateway.traces import Trace
@@ -117,6 +117,7 @@ class Entry(msgspec.Struct, kw_only=True):
     service_tier: str = ""
     is_estimated: bool = False
     cost_nanos: int | None = None
+    saved_nanos: int = 0
     trace_id: str = ""
     parent_span_id: str = ""
     """The span that the caller made the call in."""
@@ -166,6 +167,8 @@ class Meter(msgspec.Struct):
     bytes_out: int = 0
     listener: Listener | None = None
     consumption: Consumption | None = None
+    saved_nanos: int = 0
+    """What the answer cost when a provider was asked for it, if it comes out of the cache."""
     hold: Hold | None = None
     is_asking: bool = False
     is_closed: bool = False
@@ -264,6 +267,8 @@ def outcome_of(error: GatewayError, *, was_sent: bool) -> Outcome:
         return Outcome.CANCELLED
     if isinstance(error, LimitReached):
         return Outcome.LIMITED
+    if isinstance(error, GuardrailBlocked):
+        return Outcome.BLOCKED
     if type(error) is Overloaded:
         return Outcome.REFUSED
     if error.kind is Kind.TIMEOUT:

@@ -18,8 +18,9 @@ def dollars(nanos: int) -> Decimal:
 
 def exact(nanos: int) -> str:
     """Write nano-dollars in dollars, exactly, with no exponent and no zeros at the end: for programs."""
-    text = f"{dollars(nanos):f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    whole, rest = divmod(abs(nanos), 10**PLACES)
+    text = f"{whole}.{rest:0{PLACES}d}".rstrip("0").rstrip(".") if rest else str(whole)
+    return f"-{text}" if nanos < 0 else text
 
 
 def rounded(nanos: int) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 from ai_gateway.allowances import LimitRule, LimitTable, read_limit
 from ai_gateway.breakers import BreakerPolicy
 from ai_gateway.bulkheads import Queue
+from ai_gateway.cache_policy import CachePolicy
 from ai_gateway.calls import Caller, Target
 from ai_gateway.capabilities import CapabilityTable, Rule, read_rule
 from ai_gateway.conf import settings
@@ -32,6 +33,7 @@ from ai_gateway.configuration import (
     arrange,
 )
 from ai_gateway.credentials import Secret, resolve
+from ai_gateway.guardrails.register import GuardTable, read_guards
 from ai_gateway.key_cache import KeyCache
 from ai_gateway.pricing import Catalogue, PriceRow, PriceTable, read_price
 from ai_gateway.protocols.carrier import Carrier
@@ -86,10 +88,16 @@ class Snapshot:
     reservation_ttl: float
     is_measured: bool
     """Whether it is wanted to know what calls use: they are written down, or there are limits."""
+    guards: GuardTable
+    """What calls have to pass."""
     recording: RecordingPolicy | None
     """Which calls have their bodies kept. None: none."""
+    cache: CachePolicy | None
+    """Which calls are answered from the cache. None: none."""
     is_committed: bool
     """Whether a call is written down before its caller sees the end of it."""
+    allows_client_secrets: bool
+    """Whether holders of a gateway key get what leads to a provider's realtime sessions past the gateway."""
     asks_usage: bool
     """Whether providers are asked for the usage of streams whose callers did not ask."""
     metrics_token: Secret | None = field(repr=False)
@@ -227,8 +235,11 @@ def build(configurations: Sequence[Configuration]) -> Snapshot:
         reserved_output=settings.RESERVED_OUTPUT,
         reservation_ttl=settings.RESERVATION_TTL,
         is_measured=is_measured,
+        guards=read_guards(settings.GUARDRAILS),
         recording=settings.BODY_LOGGING if is_kept else None,
+        cache=settings.RESPONSE_CACHE,
         is_committed=is_kept and settings.USAGE_DURABILITY == "committed",
+        allows_client_secrets=settings.CLIENT_SECRETS,
         asks_usage=is_measured and settings.USAGE_STREAM_OPTIONS,
         metrics_token=resolve(settings.METRICS_TOKEN) if settings.METRICS_TOKEN else None,
     )
@@ -288,6 +299,8 @@ def read_routes(
             routes[name] = read_targets(entry)
             continue
         facts = {ROUTE_KEYS[key]: value for key, value in entry.items() if key in ROUTE_KEYS}
+        if "guardrails" in entry:
+            facts["guardrails"] = tuple(entry["guardrails"])
         routes[name], rules[name] = arrange(read_routed_targets(entry), **facts)
     return routes, rules
 
@@ -299,6 +312,8 @@ ROUTE_KEYS = {
     "continue_streams": "continues_streams",
     "ask_to_continue": "asks_to_continue",
     "experiment": "experiment",
+    "cache": "caching",
+    "cache_seconds": "cache_seconds",
 }
 """The keys of a route in the settings, with the fields of its rule."""
 

@@ -6,9 +6,10 @@ update, or an insert where there is nothing to update yet.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from django.db import IntegrityError, connections, models, transaction
@@ -51,12 +52,22 @@ def adder(alias: str, table: Table = DAYS) -> Add:
     return _Upsert(alias, table, *ON_CONFLICT[vendor]) if vendor in ON_CONFLICT else _ByModel(alias, table)
 
 
-def insert_sql(model: type[models.Model], names: Sequence[str], alias: str) -> str:
-    """Write the statement that inserts a row of these fields, named as the attributes of an instance are."""
+NO_CONSTANTS: Mapping[str, object] = MappingProxyType({})
+
+LITERALS = {None: "NULL", "": "''", 0: "0"}
+"""How SQL writes the constants that rows have, False among them."""
+
+
+def insert_sql(
+    model: type[models.Model], names: Sequence[str], alias: str, constants: Mapping[str, Any] = NO_CONSTANTS
+) -> str:
+    """Write the statement that inserts a row of these fields, named as the attributes of an instance are, with a
+    parameter for each; and of some others, whose values are known."""
     quote = connections[alias].ops.quote_name
     columns = {field.attname: quote(str(field.column)) for field in model._meta.concrete_fields}
-    into = ", ".join(columns[name] for name in names)
-    return f"INSERT INTO {quote(model._meta.db_table)} ({into}) VALUES ({', '.join(['%s'] * len(names))})"
+    into = ", ".join(columns[name] for name in (*names, *constants))
+    values = ", ".join((*["%s"] * len(names), *(LITERALS[value] for value in constants.values())))
+    return f"INSERT INTO {quote(model._meta.db_table)} ({into}) VALUES ({values})"
 
 
 def conversion(field: models.Field[Any, Any], alias: str) -> Callable[[Any], Any] | None:

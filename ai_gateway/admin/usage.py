@@ -31,7 +31,7 @@ from ai_gateway.admin.exports import ExportAdmin
 from ai_gateway.admin.histogram import histogram
 from ai_gateway.admin.reading import reading
 from ai_gateway.admin.usage_base import NOTHING, ModelFilter, PriceFilter, ProviderFilter, UsageAdmin, list_url
-from ai_gateway.admin.waterfall import bars, failure
+from ai_gateway.admin.waterfall import bars, failure, name_of
 from ai_gateway.models import UsageRecord
 from ai_gateway.models.usage_queries import BUCKETS
 from ai_gateway.money import rounded
@@ -199,6 +199,9 @@ class UsageRecordAdmin(ExportAdmin, UsageAdmin):
     @admin.display(description=_("cost"))
     def cost_shown(self, obj: UsageRecord) -> str:
         """What it cost, for people. A question mark stands for what nobody knows."""
+        if obj.saved_nanos:
+            saved = quiet(translate("%s saved") % rounded(obj.saved_nanos))
+            return format_html("{}{}", rounded(obj.cost_nanos or 0), saved)
         return "?" if obj.cost_nanos is None else rounded(obj.cost_nanos)
 
     @admin.display(description=_("duration"))
@@ -257,8 +260,8 @@ class UsageRecordAdmin(ExportAdmin, UsageAdmin):
 
     @admin.display(description=_("before that"))
     def tried(self, obj: UsageRecord) -> str:
-        """The attempts that failed, and the targets that were left out."""
-        rows = [(f"{each.get('provider')}/{each.get('model')}", failure(each)) for each in obj.trail or ()]
+        """The attempts that failed, the targets that were left out, and what guardrails did."""
+        rows = [(name_of(each), failure(each)) for each in obj.trail or ()]
         return table(rows) if rows else NOTHING
 
 

@@ -13,15 +13,19 @@ from django.core.checks import CheckMessage, Error, register
 from ai_gateway import conf
 from ai_gateway.checks.values import (
     BREAKER_NAMES,
+    CACHE_VALUES,
+    GUARDRAIL_VALUES,
     RECORDING_VALUES,
     REDIS_SCHEMES,
     STORE_KEYS,
     TIMEOUT_NAMES,
     is_alerts,
     is_breakers,
+    is_cache,
     is_capabilities,
     is_count,
     is_detailed_route,
+    is_guardrails,
     is_limit_store,
     is_mapping,
     is_network,
@@ -102,6 +106,7 @@ RULES: dict[str, Rule] = {
         id="ai_gateway.E006", expected="the alias of a provider", example='"openai"', accepts=is_text
     ),
     "PASSTHROUGH": _flag("ai_gateway.E007", "True"),
+    "CLIENT_SECRETS": _flag("ai_gateway.E160", "False"),
     "PREFIX": Rule(
         id="ai_gateway.E008",
         expected='"" or an ASCII path that starts with a slash and does not end with one',
@@ -225,11 +230,24 @@ RULES: dict[str, Rule] = {
         accepts=lambda value: isinstance(value, str),
     ),
     "USAGE_STREAM_OPTIONS": _flag("ai_gateway.E100", "True"),
+    "GUARDRAILS": Rule(
+        id="ai_gateway.E150",
+        expected=f"a dict by name of dicts with a BACKEND, and other keys out of {', '.join(GUARDRAIL_VALUES)}",
+        example='{"secrets": {"BACKEND": "redaction", "EVERYWHERE": True}}',
+        accepts=is_guardrails,
+        is_secret=True,
+    ),
     "BODY_LOGGING": Rule(
         id="ai_gateway.E134",
         expected=f"None, or a dict with keys out of {', '.join(RECORDING_VALUES)}",
         example='{"keys": ["team-a"], "percent": 10, "retention_days": 14}',
         accepts=lambda value: value is None or is_recording(value),
+    ),
+    "RESPONSE_CACHE": Rule(
+        id="ai_gateway.E145",
+        expected=f"None, or a dict with keys out of {', '.join(CACHE_VALUES)}",
+        example='{"alias": "default", "ttl": 3600, "scope": "key"}',
+        accepts=lambda value: value is None or is_cache(value),
     ),
     "RETRIES": Rule(
         id="ai_gateway.E029",
