@@ -297,10 +297,15 @@ def stopping() -> Draining:
     return Draining("This gateway process is stopping. Send the request again.", retry_after=1)
 
 
-async def close(loop: asyncio.AbstractEventLoop) -> None:
-    """Close the running event loop's connections, and those of the limits."""
+async def close_transport(loop: asyncio.AbstractEventLoop) -> None:
+    """Close the running event loop's connections, after what still uses them."""
     await finishing.end(loop)
     found = _transports.pop(loop, None)
     if found is not None:
         await found.aclose()
+
+
+async def close(loop: asyncio.AbstractEventLoop) -> None:
+    """Close the running event loop's connections, and those of the limits."""
+    await close_transport(loop)
     await limits.store().aclose()

@@ -51,7 +51,7 @@ LAYERS = (
     "lifespan",
     "views telemetry",
     "inprocess snippets roster",
-    "sample_code",
+    "client sample_code",
     "trial",
     "playground",
     "playground_page",

@@ -1,0 +1,1 @@
+"""The gateway for the site’s own code."""
