@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from time import perf_counter
 from weakref import WeakKeyDictionary
 
@@ -267,11 +268,32 @@ def transports() -> list[Transport]:
 
 
 def new_transport() -> Transport:
-    """Make a transport as the settings say. Whoever asks for one closes it."""
+    """Make a transport. Whoever asks for one closes it."""
+    return _make_transport()
+
+
+def configured_transport() -> Transport:
+    """Make a transport as the settings say."""
     entry = settings.TRANSPORT
     backend = import_string(entry.get("BACKEND", DEFAULT_TRANSPORT))
     transport: Transport = backend(**entry.get("OPTIONS", {}))
     return transport
+
+
+_make_transport: Callable[[], Transport] = configured_transport
+
+
+@contextmanager
+def asking_through(make: Callable[[], Transport]) -> Iterator[None]:
+    """Have all providers asked through other transports as long as a block lasts, whatever the settings say. For tests,
+    which must not reach anybody."""
+    global _make_transport, _transports
+    before = _make_transport, _transports
+    _make_transport, _transports = make, WeakKeyDictionary()
+    try:
+        yield
+    finally:
+        _make_transport, _transports = before
 
 
 def end_calls(loop: asyncio.AbstractEventLoop) -> None:

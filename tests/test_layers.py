@@ -57,6 +57,7 @@ LAYERS = (
     "playground_page",
     "site urls checks demo",
     "asgi apps management admin portal",
+    "test",
 )
 """From the bottom up: a module imports from its own line and from those above it in this list, never from below."""
 

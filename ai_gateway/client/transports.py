@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 from asgiref.sync import sync_to_async
 
-from ai_gateway import gateway, inprocess
+from ai_gateway import gateway, inprocess, registry
 from ai_gateway.calls import Arrival, Caller, Reply, ReplyBody
 from ai_gateway.client.background import background
 from ai_gateway.client.identity import Identity
@@ -70,6 +70,7 @@ class SyncTransport(httpx.BaseTransport):
             caller = self._identity.caller()
         except GatewayError as error:
             return response_to(refuse_request(error, arrival), self._library, None)
+        registry.snapshot()  # Built now if there is none yet: on an event loop the database could not be read.
         patience = patience_of(request)
         reply = background.run(answered(arrival, caller, self._library, patience, _depth.get()))
         return response_to(reply, self._library, SyncBody, patience)
