@@ -71,6 +71,12 @@ class ScriptedResponse(UpstreamResponse):
         self._interrupted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._is_closed = False
 
+    def take_rest(self) -> bytes | None:
+        """See UpstreamResponse.take_rest(). What comes in one piece is there at once."""
+        if len(self._steps) == 1 and isinstance(self._steps[0], bytes):
+            return self._steps.pop()  # type: ignore[return-value]
+        return None
+
     async def begin(self) -> None:
         """Wait for the head. Raises UpstreamTimeout."""
         if not self._after:

@@ -1,1 +1,1 @@
-"""The gateway for the site’s own code."""
+"""The gateway for code of the site, in its own process."""
