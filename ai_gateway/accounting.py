@@ -17,7 +17,7 @@ import msgspec
 
 from ai_gateway import estimates, health, live, money, ratelimits, traces, unpriced
 from ai_gateway import ledger as ledgers
-from ai_gateway.calls import Reply, ReplyBody, below_version
+from ai_gateway.calls import Reply, ReplyBody, Target, below_version
 from ai_gateway.consumption import NOTHING, UNUSED, Consumption, together
 from ai_gateway.errors import LimitReached
 from ai_gateway.finishing import read_on
@@ -47,7 +47,7 @@ def close(meter: Meter, snapshot: Snapshot) -> Entry | None:
 
 
 def _close(meter: Meter, snapshot: Snapshot) -> Entry | None:
-    consumption = meter.consumption = _consumption(meter)
+    consumption = meter.consumption = consumption_of(meter)
     cost = cost_of(meter, snapshot)
     if meter.pieces:
         consumption, cost = _with_pieces(meter, consumption, cost)
@@ -61,7 +61,7 @@ def _close(meter: Meter, snapshot: Snapshot) -> Entry | None:
 def close_piece(meter: Meter, snapshot: Snapshot, characters: int) -> TokenUsage:
     """End the measure of an answer that is not the last, because it died behind so many characters or said nothing.
     Its attempt was written into the trail as the last one. Gives what it used."""
-    consumption = meter.consumption = _consumption(meter)
+    consumption = meter.consumption = consumption_of(meter)
     cost = cost_of(meter, snapshot)
     tokens = consumption.tokens if consumption is not None else NOTHING
     meter.trail[-1] |= {"characters": characters, **told(tokens, cost)}
@@ -102,7 +102,7 @@ def _with_pieces(meter: Meter, last: Consumption | None, cost: int | None) -> tu
     return together(found), sum(known) if len(known) == len(costs) else None
 
 
-def _consumption(meter: Meter) -> Consumption | None:
+def consumption_of(meter: Meter) -> Consumption | None:
     """Tell what a call used. One that was sent, and that nobody knows the end of, used its prompt at least."""
     if meter.consumption is not None:
         return meter.consumption
@@ -123,6 +123,11 @@ def cost_of(meter: Meter, snapshot: Snapshot) -> int | None:
         return None if is_work and target is not None else 0
     if target is None or consumption is UNUSED:
         return 0
+    return price_of(consumption, target, snapshot)
+
+
+def price_of(consumption: Consumption, target: Target, snapshot: Snapshot) -> int | None:
+    """Price what was used of a target, in nano-dollars; None if nobody knows what it costs."""
     provider = snapshot.providers.get(target.provider)
     row = provider.row if provider is not None else ""
     at = time.time()
@@ -175,6 +180,7 @@ def _entry(meter: Meter, consumption: Consumption | None, cost: int | None) -> E
         reasoning_tokens=tokens.reasoning,
         is_estimated=tokens.is_estimated,
         cost_nanos=cost,
+        saved_nanos=meter.saved_nanos,
     )
     if consumption is not None:
         _add_what_is_rare(entry, consumption)
@@ -256,7 +262,7 @@ async def finish_durably(meter: Meter, snapshot: Snapshot) -> Entry | None:
 async def account(reply: Reply, meter: Meter, snapshot: Snapshot) -> Reply:
     """Take a reply into account: a whole one now, one that is sent while it is made when it ends."""
     meter.status = reply.status
-    _tell_limits(reply, meter)
+    tell_limits(reply, meter)
     body = reply.body
     if isinstance(body, ReplyBody):
         accounted = (
@@ -272,7 +278,7 @@ async def account(reply: Reply, meter: Meter, snapshot: Snapshot) -> Reply:
     return reply
 
 
-def _tell_limits(reply: Reply, meter: Meter) -> None:
+def tell_limits(reply: Reply, meter: Meter) -> None:
     """Tell the caller in the headers of a reply where its limits stand."""
     if isinstance(meter.error, LimitReached):
         ratelimits.put(reply.headers, ratelimits.refusal_headers(meter.error, meter.arrival.dialect.family))

@@ -14,7 +14,7 @@ import logging
 from collections.abc import Sequence
 
 from ai_gateway import estimates
-from ai_gateway.allowances import NOTHING_DUE, Due, Dues, now
+from ai_gateway.allowances import NOTHING_DUE, Due, Dues, in_order, now
 from ai_gateway.calls import Target
 from ai_gateway.charges import Charge
 from ai_gateway.consumption import Consumption
@@ -46,11 +46,48 @@ async def admit(meter: Meter, target: Target, snapshot: Snapshot) -> None:
         price = _price(target, snapshot, is_needed=policy != "never")
     if not dues:
         return
-    wanted = _charges(meter, dues, measures, price, snapshot)
+    await _take(meter, dues, _charges(meter, dues, measures, price, snapshot), snapshot)
+
+
+async def admit_request(meter: Meter, snapshot: Snapshot) -> None:
+    """Have a call's limits admit one that is answered without a provider: it counts as a request, of those limits that
+    hold wherever a call goes, and uses neither tokens nor money.
+
+    Raises RateLimited, BudgetExceeded or LimitsUnavailable.
+    """
+    assert meter.call is not None
+    found = snapshot.limits.of_call(meter.call, meter.caller, meter.route)
+    dues, _ = in_order(due for due in found if due.measure == "requests")
+    if dues:
+        at = now()
+        await _take(meter, dues, [due.charge(1, at) for due in dues], snapshot)
+
+
+async def _take(meter: Meter, dues: Sequence[Due], wanted: Sequence[Charge], snapshot: Snapshot) -> None:
     hold = meter.hold or Hold(meter.id, meter.caller, store())
+    await _take(hold, dues, wanted, meter, snapshot)
+    meter.hold = hold
+
+
+async def renew(meter: Meter, used: Consumption, cost_nanos: int | None, snapshot: Snapshot) -> None:
+    """Settle what an answer of a session used, and have the limits that the session began under admit the next one.
+
+    Raises what `admit` raises: the session is over then.
+    """
+    hold, target = meter.hold, meter.target
+    if hold is None or target is None:
+        return
+    dues = hold.settle_answer(used, cost_nanos)
+    if not dues:
+        return
+    measures = frozenset(due.measure for due in dues)
+    price = _price(target, snapshot, is_needed=False) if "cost" in measures else None
+    await _take(hold, dues, _charges(meter, dues, measures, price, snapshot), meter, snapshot)
+
+
+async def _take(hold: Hold, dues: Sequence[Due], wanted: Sequence[Charge], meter: Meter, snapshot: Snapshot) -> None:
     try:
         await hold.take(dues, wanted, snapshot.reservation_ttl)
-        meter.hold = hold
     except StoreUnavailable as error:
         logger.error("%s: the limits cannot be checked: %s", meter.arrival.request_id, error)
         raise LimitsUnavailable(

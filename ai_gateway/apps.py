@@ -18,6 +18,7 @@ class AIGatewayConfig(AppConfig):
             alerts,
             breaker_events,
             breakers,
+            cache_store,
             changes,
             checks,
             gossip,
@@ -63,5 +64,6 @@ class AIGatewayConfig(AppConfig):
         setting_changed.connect(alerts.connect, dispatch_uid="ai_gateway.alerts")
         telemetry.connect()
         setting_changed.connect(registry.forget, dispatch_uid="ai_gateway.registry")
+        setting_changed.connect(cache_store.forget, dispatch_uid="ai_gateway.cache_store")
         setting_changed.connect(limits.forget, dispatch_uid="ai_gateway.limits")
         setting_changed.connect(peers.forget, dispatch_uid="ai_gateway.peers")

@@ -6,10 +6,11 @@
 
 Gateway paths are answered straight from the ASGI scope, with no thread hop and no middleware. What needs the site goes
 to Django: every other path, and a request that browsers' CORS rules apply to (one with `Origin`, preflights included),
-which then comes to the gateway through its views. Three more things can only be done here, for both ways:
+which then comes to the gateway through its views. Four more things can only be done here:
 
 - the size and time of a request body are limited before anything is buffered (`guard.py`, `site.py`);
 - Django's handler gets threads that are shared; its own takes one per request, for as long as a stream lasts;
+- websockets, which Django does not speak either (`realtime.py`);
 - `lifespan`, which Django does not speak: the gateway starts and drains there (`lifespan.py`).
 """
 
@@ -25,17 +26,21 @@ import django
 from asgiref.sync import ThreadSensitiveContext
 from django.core.handlers.asgi import ASGIHandler
 
-from ai_gateway import gateway, health, overload, scraping
+from ai_gateway import gateway, health, overload, realtime, scraping
 from ai_gateway.calls import Arrival, Reply
 from ai_gateway.conf import settings
-from ai_gateway.errors import ClientDisconnected, MethodNotAllowed
+from ai_gateway.errors import ClientDisconnected, MethodNotAllowed, SocketsUnsupported
 from ai_gateway.guard import Guard, Receive, Send, Watch, unchunked
 from ai_gateway.intake import client_of, has_body, is_api_path, read_arrival
 from ai_gateway.lifespan import LOOP, TRANSPORT, WATCH, Lifespan
+from ai_gateway.protocols.realtime import PATH as REALTIME
 from ai_gateway.refusals import refuse_request
 from ai_gateway.site import SiteExchange
+from ai_gateway.sockets import DRAINS, POLICY_VIOLATION, CallerSocket
 
 Scope = dict[str, Any]
+
+NO_SOCKETS = "This site has all calls go through Django (DIRECT_DOOR), which has no websockets."
 
 NO_STATE: dict[str, Any] = {}
 
@@ -95,10 +100,12 @@ class GatewayApplication:
             await self._site(scope, receive, send)
         elif scope["type"] == "http":
             await self._serve(path, scope, receive, unchunked(send) if scope["http_version"] == "1.0" else send)
+        elif path.removesuffix("/") == REALTIME:
+            await self._serve_socket(path, scope, receive, send)
         else:
             # Some clients try a websocket first and fall back to HTTP when they are refused at once.
             await receive()
-            await send({"type": "websocket.close", "code": 1008, "reason": "The gateway speaks HTTP here."})
+            await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": "The gateway speaks HTTP here."})
 
     def _own_path(self, scope: Scope) -> str | None:
         """Give the path relative to the gateway's mount if it is the gateway's, else None."""
@@ -152,6 +159,30 @@ class GatewayApplication:
         finally:
             watch.end(guard)
             if guard.has_place:
+                overload.calls.leave()
+
+    async def _serve_socket(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a realtime session. A site that wants to see all calls by its middleware has none: Django knows no
+        websockets."""
+        scope[DRAINS] = True
+        state = scope.get("state", NO_STATE)
+        loop = state.get(LOOP) or asyncio.get_running_loop()
+        caller = CallerSocket(scope, receive, send, loop, self._send_timeout)
+        raw_path = scope.get("raw_path") or scope["path"].encode()
+        headers = realtime.with_credential(scope["headers"], scope.get("subprotocols", []))
+        query, client = scope["query_string"], client_of(scope)
+        arrival = read_arrival("GET", path, raw_path[len(self._prefix) :], query, headers, caller, client)
+        watch = state.get(WATCH) or Watch(loop)
+        watch.begin(caller)
+        try:
+            if self._is_direct:
+                transport = state.get(TRANSPORT) or gateway.transport_of(loop)
+                await realtime.serve(arrival, caller, transport, loop)
+            else:
+                await caller.refuse(refuse_request(SocketsUnsupported(NO_SOCKETS), arrival))
+        finally:
+            watch.end(caller)
+            if caller.has_place:
                 overload.calls.leave()
 
 

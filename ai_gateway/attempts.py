@@ -45,7 +45,13 @@ from ai_gateway.transports import Transport
 logger = logging.getLogger("ai_gateway")
 
 
-async def ask(meter: Meter, targets: Sequence[Target], snapshot: Snapshot, transport: Transport) -> Reply:
+Plan = Callable[[Attempt], Hop]
+"""What chooses the way in which a call reaches a provider."""
+
+
+async def ask(
+    meter: Meter, targets: Sequence[Target], snapshot: Snapshot, transport: Transport, planned: Plan = plan
+) -> Reply:
     """Ask the targets until one answers well. Gives the last answer, or raises the last GatewayError, if none does."""
     order = breakers.ordered(targets)
     if order[0] is not targets[0]:
@@ -58,9 +64,9 @@ async def ask(meter: Meter, targets: Sequence[Target], snapshot: Snapshot, trans
     is_last = len(order) == 1 or (meter.call is not None and not isinstance(meter.call.body, bytes))
     budget.calls += 1
     try:
-        result = await try_target(meter, order[0], 1, snapshot, transport, is_last=is_last)
+        result = await try_target(meter, order[0], 1, snapshot, transport, planned, is_last=is_last)
         if result.failure is not None:
-            result = await Pursuit(meter, order, snapshot, transport).after(result)
+            result = await Pursuit(meter, order, snapshot, transport, planned).after(result)
     finally:
         budget.calls -= 1
     if result.error is not None:
@@ -75,10 +81,6 @@ class Result(msgspec.Struct, frozen=True):
     reply: Reply | None
     error: GatewayError | None
     failure: Failure | None
-
-
-Plan = Callable[[Attempt], Hop]
-"""What chooses the way in which a call reaches a provider."""
 
 
 async def try_target(
@@ -171,7 +173,7 @@ async def run(attempt: Attempt, transport: Transport, planned: Plan = plan) -> R
     exchange = _exchange(attempt, hop, send, request)
     if attempt.deadline is not None:
         exchange = deadlines.kept(exchange, attempt.deadline)
-    if not provider.finish_within:
+    if not provider.finish_within or attempt.call.dialect.is_session:
         return await exchange
     meter.goes_on = True
     work = meter.work = asyncio.ensure_future(exchange)
@@ -227,10 +229,13 @@ def has_time(meter: Meter, target: Target, snapshot: Snapshot, wait: float = 0.0
 class Pursuit:
     """A call's way from target to target, after the first has failed."""
 
-    def __init__(self, meter: Meter, order: Sequence[Target], snapshot: Snapshot, transport: Transport) -> None:
+    def __init__(
+        self, meter: Meter, order: Sequence[Target], snapshot: Snapshot, transport: Transport, planned: Plan
+    ) -> None:
         self._meter = meter
         self._snapshot = snapshot
         self._transport = transport
+        self._planned = planned
         self._policy = snapshot.retries
         self._first, self._waiting = order[0], list(order[1:])
         self._again: list[Target] = []
@@ -251,7 +256,13 @@ class Pursuit:
             budget.repetitions += 1
             try:
                 result = await try_target(
-                    self._meter, target, self._number, self._snapshot, self._transport, is_last=not self._waiting
+                    self._meter,
+                    target,
+                    self._number,
+                    self._snapshot,
+                    self._transport,
+                    self._planned,
+                    is_last=not self._waiting,
                 )
             finally:
                 budget.repetitions -= 1

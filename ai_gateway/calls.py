@@ -20,6 +20,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 if TYPE_CHECKING:
+    from asyncio import Future
+
     from ai_gateway.errors import GatewayError
     from ai_gateway.protocols.dialect import Dialect
 
@@ -138,6 +140,7 @@ class Caller(Value, frozen=True, kw_only=True):
     allowed_endpoints: tuple[str, ...] = ()
     may_choose_fallbacks: bool = True
     records_bodies: bool = False
+    caching: str = ""
 
     @property
     def is_authenticated(self) -> bool:
@@ -238,6 +241,11 @@ class UpstreamResponse(ABC):
     status: int
     headers: Headers
 
+    @property
+    def socket(self) -> UpstreamSocket | None:
+        """The websocket that it opens, if it is such an answer."""
+        return None
+
     def take_rest(self) -> bytes | None:
         """Give all of the body that was not read yet if it is there to its end, else None. Saves waiting for what need
         not be waited for; a response that cannot do it may always say None."""
@@ -257,6 +265,48 @@ class UpstreamResponse(ABC):
     @abstractmethod
     async def aclose(self) -> None:
         """Give the connection back, or close it if the body was not read to its end. May be called more than once."""
+
+
+Message = str | bytes
+"""What goes through a websocket at a time: text or bytes, whichever its sender chose."""
+
+
+class UpstreamSocket(UpstreamResponse):
+    """A websocket that an upstream has accepted, with status 101: messages go both ways until one side closes it.
+
+    `interrupted` gets the error that `interrupt` brings: whoever holds the socket waits for it, too.
+    """
+
+    __slots__ = ("interrupted", "subprotocol")
+
+    interrupted: Future[GatewayError]
+    subprotocol: str | None
+
+    @property
+    def socket(self) -> UpstreamSocket:
+        """See UpstreamResponse.socket."""
+        return self
+
+    async def read(self, patience: float | None = None) -> bytes | None:
+        """See UpstreamResponse.read(). What a socket brings are messages, and it has no body."""
+        return b""
+
+    def interrupt(self, error: GatewayError) -> None:
+        """See UpstreamResponse.interrupt()."""
+        if not self.interrupted.done():
+            self.interrupted.set_result(error)
+
+    @abstractmethod
+    async def receive(self) -> Message:
+        """Give the next message. Raises SocketClosed, or UpstreamError if the upstream fails."""
+
+    @abstractmethod
+    async def send(self, message: Message) -> None:
+        """Send a message, as soon as the upstream takes it. Raises what `receive` raises."""
+
+    @abstractmethod
+    async def close(self, code: int, reason: str) -> None:
+        """Say that it is over, and why."""
 
 
 class ReplyBody(ABC):

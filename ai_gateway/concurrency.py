@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from ai_gateway.bulkheads import Bulkhead, Queue
-from ai_gateway.calls import Timeouts, UpstreamRequest, UpstreamResponse
+from ai_gateway.calls import Timeouts, UpstreamRequest, UpstreamResponse, UpstreamSocket
 from ai_gateway.errors import GatewayError, ProviderBusy
 from ai_gateway.meter import Meter
 from ai_gateway.overload import at_providers, party_of
@@ -64,6 +64,11 @@ class Counted(UpstreamResponse):
         self._response = response
         self._bulkhead = bulkhead
         self._is_open = True
+
+    @property
+    def socket(self) -> UpstreamSocket | None:
+        """See UpstreamResponse.socket."""
+        return self._response.socket
 
     def take_rest(self) -> bytes | None:
         """See UpstreamResponse.take_rest()."""

@@ -14,6 +14,7 @@ from django.utils.crypto import salted_hmac
 
 from ai_gateway.breakers import BreakerPolicy
 from ai_gateway.bulkheads import Queue
+from ai_gateway.cache_policy import CachePolicy
 from ai_gateway.calls import Timeouts
 from ai_gateway.recording_policy import RecordingPolicy
 from ai_gateway.retries import RetryPolicy
@@ -62,6 +63,12 @@ class Settings:
     def PASSTHROUGH(self) -> bool:
         """Whether a caller without a gateway key is passed on with the provider credential that it brought along."""
         return self._get("PASSTHROUGH", True)  # type: ignore[no-any-return]
+
+    @property
+    def CLIENT_SECRETS(self) -> bool:
+        """Whether holders of a gateway key may have what leads past the gateway: a provider's own keys for browsers,
+        and its realtime sessions by WebRTC and telephone. What these use is neither seen nor limited here."""
+        return self._get("CLIENT_SECRETS", False)  # type: ignore[no-any-return]
 
     @property
     def PREFIX(self) -> str:
@@ -263,6 +270,17 @@ class Settings:
         or a part of it. Keys and routes of the database have a switch each, which counts if this is not None."""
         value = self._get("BODY_LOGGING", None)
         return None if value is None else RecordingPolicy.read(value)
+
+    @property
+    def RESPONSE_CACHE(self) -> CachePolicy | None:
+        """Which calls get an answer again that was given before: None for none, else `{"alias": "default", "ttl": 3600,
+        "scope": "key", "keys": ["*"], "routes": [], "max_bytes": 1048576, "tools": False, "only_deterministic": False,
+        "encrypt": False, "wait": 30, "timeout": 0.25, "memory": 16777216}` or a part of it."""
+        value = self._get("RESPONSE_CACHE", None)
+        if value is None:
+            return None
+        secret = salted_hmac("ai_gateway.response_cache", "", algorithm="sha256").digest()
+        return CachePolicy.read(value, secret)
 
     def base_directory(self) -> str | None:
         """Give the site's `BASE_DIR`, which Django's project template has; None for a site without."""

@@ -62,6 +62,12 @@ class RouteRule(NamedTuple):
     records_bodies: bool = False
     """Whether the bodies of its calls are kept, if the site keeps any."""
 
+    caching: str = ""
+    """Whether its calls are answered from the cache, if the site has one: "on", "off", or as the settings say."""
+
+    cache_seconds: int | None = None
+    """For how long its answers are kept; None: as the settings say."""
+
     experiment: str = ""
     """What the experiment is called in reports."""
 

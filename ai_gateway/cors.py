@@ -25,8 +25,9 @@ ALLOW_HEADERS = (
     "x-goog-api-key",
     "x-goog-api-client",
     "x-server-timeout",
-    # The gateway's own: which provider, how long it may take, and what the call is accounted to.
+    # The gateway's own: which provider, how long it may take, whether a kept answer will do, and whose call it is.
     "x-provider",
+    "x-gateway-cache",
     "x-gateway-fallbacks",
     "x-gateway-timeout",
     "x-request-id",
@@ -78,8 +79,10 @@ EXPOSE_HEADERS = (
     "retry-after-ms",
     "x-should-retry",
     # What the gateway did.
+    "age",
     "server-timing",
     "x-gateway-attempts",
+    "x-gateway-cache",
     "x-gateway-cost",
     "x-gateway-dropped-params",
     "x-gateway-limit-warning",

@@ -35,6 +35,8 @@ KEY_ID_LENGTH = 8
 
 CIPHERTEXT = re.compile(rf"{VERSION}:([0-9a-f]{{{KEY_ID_LENGTH}}}):([A-Za-z0-9_-]+)", re.ASCII)
 
+SEALED = re.compile(rf"{VERSION}:([0-9a-f]{{{KEY_ID_LENGTH}}}):".encode())
+
 LETTERS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 """Base 62: what a double click selects as one word."""
 
@@ -109,25 +111,44 @@ class Keyring:
 
     def encrypt(self, plaintext: str, context: str) -> str:
         """Encrypt for a context."""
-        nonce = secrets.token_bytes(NONCE_BYTES)
-        sealed = self._ciphers[self._current].encrypt(nonce, plaintext.encode(), context.encode())
-        packed = base64.urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode("ascii")
+        packed = base64.urlsafe_b64encode(self._sealed(plaintext.encode(), context)).rstrip(b"=").decode("ascii")
         return f"{VERSION}:{self._current}:{packed}"
+
+    def seal(self, plaintext: bytes, context: str) -> bytes:
+        """Encrypt bytes for a context, as bytes: the same without base64."""
+        return f"{VERSION}:{self._current}:".encode() + self._sealed(plaintext, context)
+
+    def _sealed(self, plaintext: bytes, context: str) -> bytes:
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        return nonce + self._ciphers[self._current].encrypt(nonce, plaintext, context.encode())
+
+    def unseal(self, sealed: bytes, context: str) -> bytes:
+        """Decrypt what `seal` encrypted for the same context. Raises NoKey or WrongContext."""
+        found = SEALED.match(sealed)
+        if found is None:
+            raise WrongContext("This is not a ciphertext of this gateway.")
+        return self._opened(found[1].decode("ascii"), sealed[found.end() :], context)
+
+    def _opened(self, key_id: str, raw: bytes, context: str) -> bytes:
+        cipher = self._ciphers.get(key_id)
+        if cipher is None:
+            raise NoKey(f"The encryption key {key_id}, which this was encrypted with, is not among the gateway's keys.")
+        try:
+            return cipher.decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], context.encode())
+        except (InvalidTag, ValueError) as error:
+            raise WrongContext("The ciphertext was changed, or was made for another purpose.") from error
 
     def decrypt(self, ciphertext: str, context: str) -> str:
         """Decrypt what was encrypted for the same context. Raises NoKey or WrongContext; never gives anything else than
         the plaintext."""
         key_id = key_id_of(ciphertext)
-        cipher = self._ciphers.get(key_id)
-        if cipher is None:
-            raise NoKey(f"The encryption key {key_id}, which this was encrypted with, is not among the gateway's keys.")
         packed = ciphertext.rpartition(":")[2]
         try:
             raw = base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4))
             if base64.urlsafe_b64encode(raw).rstrip(b"=") != packed.encode():
                 raise ValueError("bits that mean nothing were changed")
-            return cipher.decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], context.encode()).decode()
-        except (InvalidTag, ValueError) as error:
+            return self._opened(key_id, raw, context).decode()
+        except ValueError as error:
             raise WrongContext("The ciphertext was changed, or was made for another purpose.") from error
 
 

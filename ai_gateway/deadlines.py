@@ -20,7 +20,7 @@ from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
-from ai_gateway.calls import Call, Reply, Timeouts, UpstreamResponse
+from ai_gateway.calls import Call, Reply, Timeouts, UpstreamResponse, UpstreamSocket
 from ai_gateway.errors import (
     BadRequest,
     ConnectFailed,
@@ -146,6 +146,11 @@ class Bounded(UpstreamResponse):
         self._response = response
         self._ends_at = ends_at
         self._error = error
+
+    @property
+    def socket(self) -> UpstreamSocket | None:
+        """See UpstreamResponse.socket."""
+        return self._response.socket
 
     def take_rest(self) -> bytes | None:
         """See UpstreamResponse.take_rest()."""

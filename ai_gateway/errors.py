@@ -10,6 +10,7 @@
       PermissionDenied 403
       NotFound 404
         ModelNotFound 404
+      UpgradeRequired 426          the path is there, for websockets
       MethodNotAllowed 405
       RequestTimeout 408
       BodyTooLarge 413
@@ -18,6 +19,7 @@
         BudgetExceeded 429         one that is used up
       Cancelled 499                an operator has ended the call
       InternalError 500
+      SocketsUnsupported 501
       ProviderNotConfigured 503
       Overloaded 503
         PoolTimeout 503            Draining 503            KeysUnavailable 503
@@ -26,6 +28,7 @@
       UpstreamError 502            the provider's side failed
         ConnectFailed 502          nothing was sent: safe to try elsewhere
           PrivateAddressRefused 502
+          ConnectTimeout 504
           ProviderBusy 503
         UpstreamClosed 502         sent, but no whole answer came
         UpstreamProtocolError 502  what came was not HTTP
@@ -34,6 +37,7 @@
         UpstreamTimeout 504
         ProviderError 502          the provider's own error, read to be written in another dialect; has its own status
     ClientDisconnected             not an error to be answered: the caller is gone
+    SocketClosed                   nor this: who is at the other end of a websocket has closed it
 
 A message is safe to show to a caller: it holds no secret, no address of a private network and no traceback. What an
 operator needs besides goes to the log, through `detail`. The protocol modules write an error in a dialect's own shape;
@@ -173,6 +177,22 @@ class MethodNotAllowed(GatewayError):
     status = 405
     code = "method_not_allowed"
     kind = Kind.BAD_REQUEST
+
+
+class UpgradeRequired(GatewayError):
+    """What is at this path is a websocket, and the request does not open one."""
+
+    status = 426
+    code = "upgrade_required"
+    kind = Kind.BAD_REQUEST
+
+
+class SocketsUnsupported(GatewayError):
+    """The gateway lacks what it would open a provider's websocket with."""
+
+    status = 501
+    code = "websockets_unsupported"
+    kind = Kind.INTERNAL
 
 
 class RequestTimeout(GatewayError):
@@ -380,6 +400,14 @@ class UpstreamTimeout(UpstreamError):
     kind = Kind.TIMEOUT
 
 
+class ConnectTimeout(ConnectFailed, UpstreamTimeout):
+    """No connection within the time for it."""
+
+    status = UpstreamTimeout.status
+    kind = UpstreamTimeout.kind
+    code = UpstreamTimeout.code
+
+
 class ProviderError(UpstreamError):
     """The provider's own error, read from its answer: its status, and a code in OpenAI's words where it has one."""
 
@@ -415,3 +443,15 @@ RETRYABLE = frozenset((408, 409, 429, 500, 502, 503, 504, 529))
 
 class ClientDisconnected(Exception):
     """The caller is gone. Not a GatewayError: there is nobody to tell."""
+
+
+class SocketClosed(Exception):
+    """One side has closed a websocket, with this code and reason (RFC 6455, 7.4). Not a GatewayError: the other side is
+    told the same."""
+
+    def __init__(self, code: int, reason: str = "", *, is_upstreams: bool = False) -> None:
+        super().__init__(f"{code} {reason}".rstrip())
+        self.code = code
+        self.reason = reason
+        self.is_upstreams = is_upstreams
+        """Whether it was the upstream's side."""

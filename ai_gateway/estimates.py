@@ -85,7 +85,7 @@ def text_tokens(size: float, pieces: float = 0) -> int:
 def output_tokens(call: Call, default: int) -> int:
     """Tell how many tokens an answer may have: what the caller allows, else `default`. 0 for a call for no text."""
     if not call.dialect.is_generation or not isinstance(call.body, bytes):
-        return 0
+        return default if call.dialect.is_session else 0
     try:
         asked = _asked.decode(call.body)
     except (msgspec.DecodeError, UnicodeDecodeError):

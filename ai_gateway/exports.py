@@ -24,7 +24,10 @@ BATCH = 2000
 
 FIELDS = [field.attname for field in UsageRecord._meta.concrete_fields]
 
-COLUMNS = ["cost" if name == "cost_nanos" else name for name in FIELDS]
+DOLLARS = {"cost_nanos": "cost", "saved_nanos": "saved"}
+"""Fields that are written in dollars, under another name."""
+
+COLUMNS = [DOLLARS.get(name, name) for name in FIELDS]
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """How a text begins that a spreadsheet takes for a formula (OWASP, "CSV Injection"), the full-width signs included."""
@@ -74,8 +77,8 @@ def _read(rows: UsageRecordQuerySet, last: Any) -> list[dict[str, Any]]:
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
     plain: dict[str, Any] = {}
     for name, value in row.items():
-        if name == "cost_nanos":
-            plain["cost"] = None if value is None else exact(value)
+        if name in DOLLARS:
+            plain[DOLLARS[name]] = None if value is None else exact(value)
         elif isinstance(value, datetime):
             plain[name] = value.astimezone(UTC).isoformat().replace("+00:00", "Z")
         else:

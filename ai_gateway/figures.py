@@ -82,7 +82,7 @@ SUMMED = tuple(each.name for each in fields(Sums))
 COMPARED = ("requests", "unpriced", "cost_nanos")
 """What is asked of the span before."""
 
-MORE = ("limited", "cached", "cache_read_tokens", "prompt_tokens")
+MORE = ("limited", "cached", "saved_nanos", "cache_read_tokens", "prompt_tokens")
 PROMPT = reduce(operator.add, (F(name) for name in BUCKETS if not name.startswith(("output", "reasoning"))))
 
 
@@ -92,6 +92,7 @@ class Step(Sums):
 
     limited: int = 0
     cached: int = 0
+    saved_nanos: int = 0
     cache_read_tokens: int = 0
     prompt_tokens: int = 0
     durations: Sequence[int] = (0,) * len(DURATION)
@@ -247,7 +248,7 @@ def _of_days(name: str) -> Any:
 
 
 def _of_calls(name: str) -> Any:
-    if name in ("tokens", "prompt_tokens", "cost_nanos", "cache_read_tokens"):
+    if name in ("tokens", "prompt_tokens", "cost_nanos", "saved_nanos", "cache_read_tokens"):
         return _of_days(name)
     return Count("pk", filter=CONDITIONS[name])
 

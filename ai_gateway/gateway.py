@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from time import perf_counter
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from django.utils.module_loading import import_string
@@ -31,6 +33,7 @@ from ai_gateway import (
     recording,
     refresher,
     registry,
+    response_cache,
     routing,
     server_timing,
     statement,
@@ -75,7 +78,7 @@ async def handle(
         caller = caller or await keys.identify(arrival, snapshot)
         queued = 0.0
         if entrant is not None and not entrant.has_place:
-            queued = await _enter(entrant, arrival, caller, snapshot)
+            queued = await enter(entrant, arrival, caller, snapshot)
     except GatewayError as error:
         return refuse_request(error, arrival)
     except ClientDisconnected:
@@ -94,7 +97,7 @@ async def begin() -> Snapshot:
     return await refresher.begin()
 
 
-async def _enter(entrant: Entrant, arrival: Arrival, caller: Caller, snapshot: Snapshot) -> float:
+async def enter(entrant: Entrant, arrival: Arrival, caller: Caller, snapshot: Snapshot) -> float:
     """Take a place among the calls under way, or wait for one; give the seconds. Raises what _wait_for_place raises."""
     entrant.has_place = overload.calls.enter(snapshot.max_calls)
     return 0.0 if entrant.has_place else await _wait_for_place(entrant, arrival, caller, snapshot)
@@ -191,13 +194,23 @@ async def _serve(meter: Meter, snapshot: Snapshot, transport: Transport) -> Repl
         return _timed(await listing.answer(call, caller, snapshot, transport), meter)
     meter.route = routing.route_of(call, snapshot) or ""
     targets = access.permitted(call, caller, routing.resolve(call, snapshot), snapshot)
+    if snapshot.cache is not None and response_cache.is_for(meter, snapshot):
+        ask = partial(_ask, meter, call, targets, snapshot, transport)
+        return await response_cache.answer(meter, targets, snapshot, ask)
+    return await _ask(meter, call, targets, snapshot, transport)
+
+
+def _ask(
+    meter: Meter, call: Call, targets: Sequence[Target], snapshot: Snapshot, transport: Transport
+) -> Coroutine[Any, Any, Reply]:
+    """Ask the providers. What is raised before anybody is waited for is raised at once."""
     rule = snapshot.rules.get(meter.route)
     if rule is not None or len(targets) > 1 or fallbacks.are_named(call):
-        targets = _chosen(meter, call, targets, snapshot)
+        targets = chosen(meter, call, targets, snapshot)
         mirrors.send(meter, snapshot, transport)
     if rule is not None and rule.continues_streams:
-        return await continuation.ask(meter, targets, snapshot, transport)
-    return await attempts.ask(meter, targets, snapshot, transport)
+        return continuation.ask(meter, targets, snapshot, transport)
+    return attempts.ask(meter, targets, snapshot, transport)
 
 
 def _timed(reply: Reply, meter: Meter) -> Reply:
@@ -206,7 +219,7 @@ def _timed(reply: Reply, meter: Meter) -> Reply:
     return reply
 
 
-def _chosen(meter: Meter, call: Call, targets: Sequence[Target], snapshot: Snapshot) -> Sequence[Target]:
+def chosen(meter: Meter, call: Call, targets: Sequence[Target], snapshot: Snapshot) -> Sequence[Target]:
     """Leave out the targets that are not for such a call, and add those that it names itself or is drawn for."""
     there = suitability.meeting(meter.route, targets, meter.facts, snapshot)
     _note_left_out(meter, targets, there, snapshot)
@@ -245,7 +258,7 @@ async def refusal(arrival: Arrival, entrant: Entrant) -> GatewayError | None:
         intake.limits(arrival, snapshot)
         check_open()
         if arrival.method != "OPTIONS":  # The middleware answers what browsers ask before a call.
-            await _enter(entrant, arrival, caller, snapshot)
+            await enter(entrant, arrival, caller, snapshot)
     except GatewayError as error:
         return error
     return None

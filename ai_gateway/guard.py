@@ -10,6 +10,7 @@ enough for the watch to come by.
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
@@ -39,21 +40,39 @@ SMALL_REMAINDER = 64 * 1024
 """An unread body up to this many bytes is left to the server, which skips it and keeps the connection."""
 
 
+class Watched(ABC):
+    """What is looked after while it lasts."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def look(self, now: float) -> None:
+        """See what has to be done."""
+
+    @abstractmethod
+    def end(self, error: GatewayError) -> None:
+        """End the call with this error, unless its answer has begun. The door sends it."""
+
+    @abstractmethod
+    def unwatched(self) -> None:
+        """End the watch."""
+
+
 class Watch:
     """Looks after the guards of one event loop, all of them with one timer: one for each would cost every call more."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._guards: set[Guard] = set()
+        self._guards: set[Watched] = set()
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self, guard: Guard) -> None:
+    def begin(self, guard: Watched) -> None:
         """Look after a guard from now on."""
         self._guards.add(guard)
         if self._timer is None:
             self._timer = self._loop.call_later(WATCH_INTERVAL, self._look)
 
-    def end(self, guard: Guard) -> None:
+    def end(self, guard: Watched) -> None:
         """Look after a guard no longer."""
         self._guards.discard(guard)
         guard.unwatched()
@@ -70,7 +89,7 @@ class Watch:
         self._timer = self._loop.call_later(WATCH_INTERVAL, self._look) if self._guards else None
 
 
-class Guard(IncomingBody, Entrant):
+class Guard(IncomingBody, Watched, Entrant):
     """Guards one request. Made in the task that serves it."""
 
     __slots__ = (
@@ -255,13 +274,13 @@ class Guard(IncomingBody, Entrant):
         return self
 
     def unwatched(self) -> None:
-        """End the watch."""
+        """See Watched.unwatched()."""
         self._is_done = True
         if self._watcher is not None:
             self._watcher.cancel()
 
     def look(self, now: float) -> None:
-        """See what has to be done about this request. Called by the watch."""
+        """See Watched.look()."""
         if self._watcher is None and (self._is_listening or (self._for_disconnect and self.is_finished)):
             self._watcher = self._loop.create_task(self._await_disconnect())
         if self._read_until is not None and now > self._read_until and self._task is not None:
@@ -283,7 +302,7 @@ class Guard(IncomingBody, Entrant):
             self._break_off()
 
     def end(self, error: GatewayError) -> None:
-        """End the call with this error, unless its answer has begun. The door sends it."""
+        """See Watched.end()."""
         self.ended_by = error
         if not self.has_begun:
             self._break_off()

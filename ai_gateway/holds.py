@@ -79,6 +79,16 @@ class Hold:
             self._store.settle(self.call, list(map(Settlement, (taken.charge for taken in left), actual)))
             self.taken = [taken for taken in self.taken if taken not in left]
 
+    def settle_answer(self, consumption: Consumption | None, cost_nanos: int | None) -> list[Due]:
+        """Settle what was taken for one answer of a session by what it used; None: there was none. Gives what has to be
+        taken for the next one: all but the session's place among those at once."""
+        taken = [each for each in self.taken if each.due.measure != "concurrency"]
+        if taken:
+            actual = [0 if consumption is None else used(each.due, consumption, cost_nanos) for each in taken]
+            self._store.settle(self.call, list(map(Settlement, (each.charge for each in taken), actual)))
+            self.taken = [each for each in self.taken if each not in taken]
+        return [each.due for each in taken]
+
     def settle(self, consumption: Consumption | None, cost_nanos: int | None) -> None:
         """Put what was used in place of what was reserved, once. None: nothing was used."""
         if self.is_settled:

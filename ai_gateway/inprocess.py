@@ -27,6 +27,9 @@ from ai_gateway.transports import Transport
 PATIENCE = 30.0
 """Seconds for a whole call: a person is waiting, and so is a thread."""
 
+UNCACHED = (b"x-gateway-cache", b"no-cache, no-store")
+"""Whoever tries something out wants it asked, as often as they ask."""
+
 LONGEST = 1024 * 1024
 """Bytes of an answer that are read. The rest is not shown to anybody."""
 
@@ -131,7 +134,7 @@ async def reply_to(
 ) -> AsyncIterator[Reply]:
     """Call the gateway as this caller, by the transport of the running event loop or another one. The reply is closed
     in the end, however that comes about."""
-    arrival = arrive(method, path, content, [*headers, JSON], query)
+    arrival = arrive(method, path, content, [*headers, JSON, UNCACHED], query)
     reply = await gateway.handle(arrival, transport or await transport_here(), caller)
     try:
         yield reply

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ai_gateway.conf import settings
 from ai_gateway.credentials import Secret, read_file, resolve
-from ai_gateway.crypto import InvalidKey, Keyring, NoKey, generate_key
+from ai_gateway.crypto import CryptoError, InvalidKey, Keyring, NoKey, generate_key
 
 SEPARATORS = re.compile(r"[\s,]+")
 
@@ -44,6 +44,15 @@ def _read(reference: str) -> list[Secret]:
         secret = resolve(reference)
         text = "" if secret is None else secret.reveal()
     return [Secret(key) for key in SEPARATORS.split(text) if key]
+
+
+def has_key() -> bool:
+    """Whether there is a key to encrypt with."""
+    try:
+        keyring()
+    except CryptoError:
+        return False
+    return True
 
 
 def missing_file() -> Path | None:

@@ -45,10 +45,18 @@ SAME = frozenset(
 )
 """Prefixes that are the names of our backends, too."""
 
+STRATEGIES = {
+    "simple-shuffle": "weighted",
+    "least-busy": "least_busy",
+    "latency-based-routing": "lowest_latency",
+    "cost-based-routing": "cheapest",
+}
+"""Our strategies by LiteLLM's. Its first is what it does if nothing is said."""
+
 RATES = {"rpm": "requests", "tpm": "tokens"}
 """Limits of a deployment, and what of ours counts the same in a minute."""
 
-MAPPED = frozenset(("model", "api_key", "api_base", "base_url", "weight", "order", "timeout", *RATES))
+MAPPED = frozenset(("model", "api_key", "api_base", "base_url", "weight", "timeout", *RATES))
 """Parameters of a deployment that have a counterpart."""
 
 REFERENCE = re.compile(r"os\.environ/([A-Za-z_][A-Za-z0-9_]*)")
@@ -79,8 +87,9 @@ def convert(config: Mapping[str, Any]) -> Conversion:
     for part in sorted(set(config) - {"model_list", "router_settings", "litellm_settings", "general_settings"}):
         done.notes.append(f"{part}: not taken over.")
     _convert_budget(_mapping(config.get("litellm_settings")), done)
+    strategy = STRATEGIES.get(str(_mapping(config.get("router_settings")).get("routing_strategy", "simple-shuffle")))
     for part, known in (
-        ("router_settings", {"fallbacks", "model_group_alias"}),
+        ("router_settings", {"fallbacks", "model_group_alias", "routing_strategy" if strategy else ""}),
         ("litellm_settings", {"fallbacks", "max_budget", "budget_duration"}),
         ("general_settings", set[str]()),
     ):
@@ -88,9 +97,8 @@ def convert(config: Mapping[str, Any]) -> Conversion:
             hint = " Make a key with gateway_key create." if name == "master_key" else ""
             done.notes.append(f"{part}.{name}: not taken over.{hint}")
     for route in done.routes.values():
-        weights = [target.get("weight", 1) for target in route["targets"]]
-        if len(weights) > 1 and "strategy" not in route:
-            route["strategy"] = "weighted"
+        if len(route["targets"]) > 1:
+            route.setdefault("strategy", strategy or "weighted")
     return done
 
 

@@ -117,6 +117,7 @@ class Entry(msgspec.Struct, kw_only=True):
     service_tier: str = ""
     is_estimated: bool = False
     cost_nanos: int | None = None
+    saved_nanos: int = 0
     trace_id: str = ""
     parent_span_id: str = ""
     """The span that the caller made the call in."""
@@ -166,6 +167,8 @@ class Meter(msgspec.Struct):
     bytes_out: int = 0
     listener: Listener | None = None
     consumption: Consumption | None = None
+    saved_nanos: int = 0
+    """What the answer cost when a provider was asked for it, if it comes out of the cache."""
     hold: Hold | None = None
     is_asking: bool = False
     is_closed: bool = False

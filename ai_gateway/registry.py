@@ -20,6 +20,7 @@ from typing import Any
 from ai_gateway.allowances import LimitRule, LimitTable, read_limit
 from ai_gateway.breakers import BreakerPolicy
 from ai_gateway.bulkheads import Queue
+from ai_gateway.cache_policy import CachePolicy
 from ai_gateway.calls import Caller, Target
 from ai_gateway.capabilities import CapabilityTable, Rule, read_rule
 from ai_gateway.conf import settings
@@ -88,8 +89,12 @@ class Snapshot:
     """Whether it is wanted to know what calls use: they are written down, or there are limits."""
     recording: RecordingPolicy | None
     """Which calls have their bodies kept. None: none."""
+    cache: CachePolicy | None
+    """Which calls are answered from the cache. None: none."""
     is_committed: bool
     """Whether a call is written down before its caller sees the end of it."""
+    allows_client_secrets: bool
+    """Whether holders of a gateway key get what leads to a provider's realtime sessions past the gateway."""
     asks_usage: bool
     """Whether providers are asked for the usage of streams whose callers did not ask."""
     metrics_token: Secret | None = field(repr=False)
@@ -233,7 +238,9 @@ def build(configurations: Sequence[Configuration]) -> Snapshot:
         reservation_ttl=settings.RESERVATION_TTL,
         is_measured=is_measured,
         recording=settings.BODY_LOGGING if is_kept else None,
+        cache=settings.RESPONSE_CACHE,
         is_committed=is_kept and settings.USAGE_DURABILITY == "committed",
+        allows_client_secrets=settings.CLIENT_SECRETS,
         asks_usage=is_measured and settings.USAGE_STREAM_OPTIONS,
         metrics_token=resolve(settings.METRICS_TOKEN) if settings.METRICS_TOKEN else None,
     )
@@ -304,6 +311,8 @@ ROUTE_KEYS = {
     "continue_streams": "continues_streams",
     "ask_to_continue": "asks_to_continue",
     "experiment": "experiment",
+    "cache": "caching",
+    "cache_seconds": "cache_seconds",
 }
 """The keys of a route in the settings, with the fields of its rule."""
 

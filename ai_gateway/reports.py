@@ -148,5 +148,5 @@ def as_json(report: Report, zone: str) -> str:
 
 
 def _numbers(totals: UsageTotals) -> dict[str, Any]:
-    numbers = {name: getattr(totals, name) for name in COLUMNS if name != "cost_nanos"}
-    return {**numbers, "cost": exact(totals.cost_nanos)}
+    numbers = {name: getattr(totals, name) for name in COLUMNS if not name.endswith("_nanos")}
+    return {**numbers, "cost": exact(totals.cost_nanos), "saved": exact(totals.saved_nanos)}

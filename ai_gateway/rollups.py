@@ -28,7 +28,7 @@ WHO = ("key_id", "key_name", "user_id", "group_id", "provider", "served_model", 
 """What is summed up together. Of a key that the database knows the name is only a label, and the first of a day stays;
 a key of the settings has nothing but its name."""
 
-SUMMED = ("duration_ms", "bytes_out", *TOKEN_BUCKETS)
+SUMMED = ("duration_ms", "bytes_out", "saved_nanos", *TOKEN_BUCKETS)
 """Columns that are sums of the column of the same name, which is never null."""
 
 COLUMNS = ("started_at", *WHO, "outcome", "is_estimated", "cost_nanos", "first_token_ms", *SUMMED)

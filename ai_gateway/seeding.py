@@ -17,13 +17,14 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.core.exceptions import ValidationError
-from django.db.models import Count, F, Q, QuerySet, Sum
+from django.db.models import Count, F, Q, QuerySet, Sum, Value
 from django.db.models.functions import Coalesce
 
 from ai_gateway import registry, stored
 from ai_gateway.allowances import LimitRule, period
 from ai_gateway.charges import Charge
 from ai_gateway.conf import settings
+from ai_gateway.holds import TARGET_SCOPES
 from ai_gateway.meter import TRACKED
 from ai_gateway.models import UsageDaily, UsageRecord
 from ai_gateway.models.usage import TOKEN_BUCKETS
@@ -117,16 +118,19 @@ def _is_of(rows: QuerySet[Any], scope: str, subject: str) -> Q:
 
 
 def _summed(rows: QuerySet[Any], rule: LimitRule, *columns: str) -> Iterable[Any]:
-    """Sum up what a rule measures, for each combination of these columns. Calls that limits refused took nothing."""
+    """Sum up what a rule measures, for each combination of these columns. Calls that limits refused took nothing, and
+    of a provider and its models those took nothing that were answered from the cache."""
+    is_of_target = rule.scope in TARGET_SCOPES
     is_daily = rows.model is UsageDaily
     if rule.measure == "cost":
         amount: Any = Sum("cost_nanos")
     elif rule.measure == "tokens":
         amount = Sum(functools.reduce(operator.add, map(F, TOKEN_BUCKETS)))
     elif is_daily:
-        amount = Sum(F("requests") - F("limited"))
+        amount = Sum(F("requests") - F("limited") - (F("cached") if is_of_target else Value(0)))
     else:
-        amount = Count("pk", filter=~Q(outcome=UsageRecord.Outcome.LIMITED))
+        took_nothing = [UsageRecord.Outcome.LIMITED, *([UsageRecord.Outcome.CACHED] if is_of_target else [])]
+        amount = Count("pk", filter=~Q(outcome__in=took_nothing))
     if not columns:
         return [rows.aggregate(amount=Coalesce(amount, 0))]
     return list(rows.values(*columns).annotate(amount=Coalesce(amount, 0)))

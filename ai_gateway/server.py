@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol, writing the head of an answer and the first of its body together.
+"""uvicorn's protocols: HTTP, writing the head of an answer and the first of its body together.
 
 uvicorn writes them one after the other, and uvloop sends each at once: two system calls and two packets where one would
 do. For a small answer that is an eighth of the gateway's whole cost. `manage.py rungateway` serves with this;
@@ -26,8 +26,12 @@ from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import uvicorn
+from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.supervisors import Multiprocess
+
+from ai_gateway.sockets import DRAINS
 
 PATIENCE = 60.0
 """Seconds in which a caller must take something of what is left when its connection is being closed."""
@@ -151,6 +155,26 @@ class GatheringProtocol(HttpToolsProtocol):
 
     def _leave(self) -> None:
         if not self.transport.is_closing():
+            super().shutdown()
+
+
+class DrainingSocket(WebSocketsSansIOProtocol):
+    """uvicorn's websockets, which it closes at once when it stops. Those that somebody ends in time, with an event that
+    says why and a code, are left to that.
+
+    And which it takes for forgotten, and says so in the log, if they were refused with an answer of their own.
+    """
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Called by the application."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+            self.handshake_complete = True
+
+    def shutdown(self) -> None:
+        """Called by the server when it stops, and takes no more connections."""
+        scope = getattr(self, "scope", None)
+        if scope is None or self.close_sent or not scope.get(DRAINS):
             super().shutdown()
 
 

@@ -76,6 +76,8 @@ def document(totals: UsageTotals) -> dict[str, Any]:
         "limited": totals.limited,
         "tokens": {"total": totals.tokens, **totals.buckets},
         "cost": exact(totals.cost_nanos),
+        "cached_requests": totals.cached,
+        "saved": exact(totals.saved_nanos),
         "unpriced_requests": totals.unpriced,
     }
 

@@ -236,6 +236,8 @@ FACTS = (
     "continues_streams",
     "asks_to_continue",
     "records_bodies",
+    "caching",
+    "cache_seconds",
     "experiment",
     "tags",
     "is_public",

@@ -1,7 +1,7 @@
 """The Django door: ordinary async views, so that the site's middleware, CORS, logging and tests apply.
 
 Thin on purpose: a view turns the request into an `Arrival` and sends what the gateway replied. `/v1` needs no CSRF
-token because it never looks at a cookie.
+token because it never looks at a cookie, and no login: LoginRequiredMiddleware would answer an SDK with a redirect.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
 from django.core.handlers.asgi import ASGIRequest
 from django.db import connections
 from django.db.transaction import non_atomic_requests
@@ -44,6 +45,7 @@ PIECE = 64 * 1024
 """Bytes of a spooled upload that are read at a time."""
 
 
+@login_not_required
 @csrf_exempt
 @non_atomic_requests
 async def api(request: HttpRequest, path: str) -> HttpResponseBase:
@@ -64,6 +66,7 @@ async def api(request: HttpRequest, path: str) -> HttpResponseBase:
     return await _respond(request, reply)
 
 
+@login_not_required
 @csrf_exempt
 @non_atomic_requests
 async def alive(request: HttpRequest) -> HttpResponseBase:
@@ -71,6 +74,7 @@ async def alive(request: HttpRequest) -> HttpResponseBase:
     return await _respond(request, _only_get(request) or health.alive(_request_id(request)))
 
 
+@login_not_required
 @csrf_exempt
 @non_atomic_requests
 async def ready(request: HttpRequest) -> HttpResponseBase:
@@ -78,6 +82,7 @@ async def ready(request: HttpRequest) -> HttpResponseBase:
     return await _respond(request, _only_get(request) or await health.ready(_request_id(request)))
 
 
+@login_not_required
 @csrf_exempt
 @non_atomic_requests
 async def providers(request: HttpRequest) -> HttpResponseBase:
@@ -90,6 +95,7 @@ async def providers(request: HttpRequest) -> HttpResponseBase:
     return await _respond(request, reply or health.providers(_request_id(request)))
 
 
+@login_not_required
 @csrf_exempt
 @non_atomic_requests
 async def metrics(request: HttpRequest) -> HttpResponseBase:
@@ -104,6 +110,7 @@ async def metrics(request: HttpRequest) -> HttpResponseBase:
     return await _respond(request, await scraping.answer(arrival))
 
 
+@login_not_required
 @csrf_exempt
 @non_atomic_requests
 async def hello(request: HttpRequest) -> HttpResponseBase:

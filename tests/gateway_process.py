@@ -74,18 +74,20 @@ class GatewayProcess:
         site: Mapping[str, Any] | None = None,
         environment: Mapping[str, str] | None = None,
         arguments: tuple[str, ...] = (),
+        command: tuple[str, ...] = (),
     ) -> None:
+        """`command` is a module with arguments that serves in place of uvicorn."""
         self.door = door
         self.log_path = log
         self.expects_traceback = False
         application = "stock" if door == "stock" else "application"
-        command = [
+        served = [*command] or [
             *("uvicorn", f"tests.wire.site_asgi:{application}", "--port", "0"),
             *("--http", "httptools", "--loop", "uvloop", "--no-access-log", "--backlog", "2048"),
             *("--lifespan", "off" if door == "stock" else "on", *arguments),
         ]
         variables = {**site_environment(door, settings, site or {}), **(environment or {})}
-        self.process = start(command, variables, log)
+        self.process = start(served, variables, log)
         self.port = self._wait_until_it_listens()
         self._log_seen = 0
 

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
+from example_project import database
+
+ROOT = Path(__file__).resolve().parent.parent
+
 SECRET_KEY = "only-for-tests-and-long-enough-to-please-the-checks-of-django"
 ALLOWED_HOSTS = ["*"]
 USE_TZ = True
@@ -40,7 +47,8 @@ TEMPLATES = [
     }
 ]
 
-DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+# `.ci/matrix` names a PostgreSQL here. What is about one database in particular starts its own in any case.
+DATABASES = {"default": database.parse(os.environ.get("TEST_DATABASE_URL", "sqlite://:memory:"), ROOT)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AI_GATEWAY = {"ALLOW_PRIVATE_UPSTREAMS": True}

@@ -164,7 +164,7 @@ def test_every_key_has_a_rule_with_an_id_of_its_own() -> None:
 def test_the_default_and_the_example_of_a_key_keep_its_rule(key: str, settings: Settings) -> None:
     settings.AI_GATEWAY = {}
     # Typed already: their defaults are those of the dataclasses.
-    if key not in ("TIMEOUTS", "RETRIES", "QUEUE", "BREAKERS", "BODY_LOGGING"):
+    if key not in ("TIMEOUTS", "RETRIES", "QUEUE", "BREAKERS", "BODY_LOGGING", "RESPONSE_CACHE"):
         assert RULES[key].accepts(getattr(conf.settings, key))
     assert RULES[key].accepts(eval(RULES[key].example, {}))
 
@@ -190,6 +190,7 @@ def test_an_unknown_key_and_the_one_that_was_meant(site: Site, name: str, meant:
 WRONG_ROUTES: list[Any] = [
     *({"strategy": "best"}, {"sticky": "user"}, {"weights": [1, 2]}, {"weights": [0]}, {"timeouts": {"idle": 0}}),
     *({"continue_streams": 1}, {"ask_to_continue": "yes"}, {"experiment": ""}, {"colour": "red"}),
+    *({"cache": True}, {"cache": "yes"}, {"cache_seconds": 0}),
 ]
 WRONG_LISTS_OF_TARGETS: list[Any] = ["openai/m", [], [1], [{}], [{"model": "openai/m"}]]
 WRONG_TARGETS: list[Any] = [
@@ -211,6 +212,7 @@ WRONG: dict[str, tuple[str, list[Any]]] = {
     "KEYS": ("E005", [None, ["gw_1"], {"a": None}, {"a": ""}, {"a": b"gw_1"}, {1: "gw_1"}, "gw_1"]),
     "DEFAULT_PROVIDER": ("E006", [None, "", 1, ["openai"]]),
     "PASSTHROUGH": ("E007", [None, 0, 1, "False", "no"]),
+    "CLIENT_SECRETS": ("E160", [None, 0, 1, "False", "no"]),
     "PREFIX": ("E008", [None, "/", "/ai/", "ai", "//ai", "/a//b", "/a b", "/ä", "/ai?x", "/ai#x", "/%61"]),
     "DIRECT_DOOR": ("E009", [None, 0, "True"]),
     "MAX_BODY_BYTES": ("E010", [*NOT_POSITIVE, 1.5]),
@@ -278,6 +280,14 @@ WRONG: dict[str, tuple[str, list[Any]]] = {
             {"users": []},
         ],
     ),
+    "RESPONSE_CACHE": (
+        "E145",
+        [
+            *(True, "default", {"alias": ""}, {"ttl": 0}, {"ttl": "1h"}, {"scope": "group"}, {"keys": "*"}),
+            *({"routes": [1]}, {"max_bytes": 0}, {"tools": 1}, {"only_deterministic": "yes"}, {"encrypt": None}),
+            *({"wait": -1}, {"timeout": 0}, {"memory": -1}, {"TTL": 60}),
+        ],
+    ),
     "BREAKERS": ("E120", [None, 3, {"consecutive": 0}, {"volume": 1.5}, {"percent": 101}, {"open": "30"}, {"shut": 1}]),
     "PROBES": (
         "E125",
@@ -326,6 +336,7 @@ RIGHT: dict[str, list[Any]] = {
     "KEYS": [{}],
     "DEFAULT_PROVIDER": ["anthropic"],
     "PASSTHROUGH": [True, False],
+    "CLIENT_SECRETS": [True, False],
     "DIRECT_DOOR": [True, False],
     "MAX_BODY_BYTES": [1, 10**12],
     "MAX_UPLOAD_BYTES": [1],
@@ -359,6 +370,12 @@ RIGHT: dict[str, list[Any]] = {
     "USAGE_STREAM_OPTIONS": [True, False],
     "POLL": [0.5, 30],
     "BODY_LOGGING": [None],
+    "RESPONSE_CACHE": [
+        None,
+        {},
+        {"ttl": 60, "scope": "everyone", "keys": [], "routes": ("fast",), "max_bytes": 1, "tools": True, "wait": 0},
+        {"alias": "default", "only_deterministic": True, "encrypt": False, "timeout": 0.5, "memory": 0},
+    ],
     "BREAKERS": [{}, {"consecutive": 1, "volume": 1, "percent": 0.5, "window": 60, "open": 0.5, "longest": 9}],
     "PROBES": [{}, {"providers": []}, {"providers": ("OpenAI", "groq"), "interval": 0.5, "timeout": 1}],
     "RETRIES": [{}, {"rounds": 2, "ambiguous": True, "max_wait": 0, "percent": 0, "least": 0, "attempts": 9}],
@@ -544,6 +561,25 @@ def test_bodies_that_are_not_kept_although_they_are_wanted(site: Site, others: A
     site.gateway(**{"BODY_LOGGING": {}, "ENCRYPTION_KEYS": [crypto.generate_key()], **others})
     assert "W136" in site.ids()
     assert any(reason in message.msg for message in site.messages())
+
+
+def test_a_cache_of_answers_that_there_is_not(site: Site) -> None:
+    site.gateway(RESPONSE_CACHE={"alias": "defualt"})
+    assert site.ids() == {"E146"}
+    assert '"default"' in site.hint()
+
+
+def test_a_cache_of_answers_that_keeps_none(site: Site) -> None:
+    site.settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}}
+    site.gateway(RESPONSE_CACHE={})
+    assert site.ids() == {"W147"}
+
+
+def test_answers_that_are_to_be_encrypted_without_a_key(site: Site) -> None:
+    site.gateway(RESPONSE_CACHE={"encrypt": True}, ENCRYPTION_KEYS=["env:NOT_THERE"])
+    assert "E148" in site.ids()
+    site.gateway(ENCRYPTION_KEYS=[crypto.generate_key()])
+    assert site.ids() == set()
 
 
 def test_more_calls_than_the_system_has_files_for(site: Site) -> None:

@@ -31,12 +31,16 @@ def test_every_key_is_documented(name: str) -> None:
 def test_every_key_has_a_default(settings: Settings, name: str) -> None:
     settings.AI_GATEWAY = {}
     default = getattr(conf.settings, name)
-    assert default is not None or name in ("METRICS_TOKEN", "BODY_LOGGING")
+    assert default is not None or name in ("METRICS_TOKEN", "BODY_LOGGING", "RESPONSE_CACHE")
     del settings.AI_GATEWAY
     assert getattr(conf.settings, name) == default
 
 
-@pytest.mark.parametrize("name", sorted(conf.KEYS - {"TIMEOUTS", "RETRIES", "QUEUE", "BREAKERS", "BODY_LOGGING"}))
+READ = {"TIMEOUTS", "RETRIES", "QUEUE", "BREAKERS", "BODY_LOGGING", "RESPONSE_CACHE"}
+"""Keys whose values are made into something."""
+
+
+@pytest.mark.parametrize("name", sorted(conf.KEYS - READ))
 def test_every_key_is_read_under_its_own_name(settings: Settings, name: str) -> None:
     value: Any = object()
     settings.AI_GATEWAY = {name: value}

@@ -14,6 +14,7 @@ from ai_gateway.calls import Reply, Timeouts
 from ai_gateway.errors import (
     BadRequest,
     ConnectFailed,
+    ConnectTimeout,
     DeadlineExceeded,
     GatewayError,
     PoolTimeout,
@@ -21,7 +22,6 @@ from ai_gateway.errors import (
     UpstreamTimeout,
 )
 from ai_gateway.meter import Outcome, outcome_of
-from ai_gateway.transports.dialing import ConnectTimeout
 from tests.factories import Answer, make_call, run
 
 OWN, GOOGLES = b"x-gateway-timeout", b"x-server-timeout"

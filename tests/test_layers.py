@@ -13,10 +13,11 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ai_gateway"
 LAYERS = (
-    "errors calls sse protocols credentials crypto cors bodies server charges finishing cooldowns deadlines traffic "
+    "errors calls sse protocols credentials crypto cors bodies charges finishing cooldowns deadlines traffic "
     "money spans signals patterns bulkheads open_files histograms redaction server_timing watching balances "
     "__version__",
-    "traces overload consumption conversations estimates allowances model_names breakers failures",
+    "traces overload consumption conversations estimates allowances model_names breakers failures cache_policy "
+    "fingerprints",
     "tariff retries facts recording_policy recorder",
     "price_columns",
     "pricing listeners conditions",
@@ -32,19 +33,22 @@ LAYERS = (
     "reports wording questions charts budgets",
     "figures",
     "meter",
-    "retelling",
+    "retelling kept_answers",
+    "cache_store flights",
     "live journal",
     "spool ledger_writer ledger_store",
     "reconciliation alerts",
     "registry",
     "refresher seeding strategies cardinality",
     "routing suitability health refusals intake guard changes unpriced",
-    "keys access ledger",
+    "sockets",
+    "keys access ledger server origins",
     "relay translation listing statement concurrency admission ratelimits fallbacks",
     "hops accounting recording",
-    "attempts experiments",
-    "mirrors continuation",
-    "gateway",
+    "attempts experiments keeping",
+    "mirrors continuation response_cache",
+    "gateway sessions",
+    "realtime",
     "responses explanation interchange price_sync scraping prompts",
     "probe litellm",
     "prober",
@@ -107,6 +111,8 @@ NO_DJANGO = [
     "keys",
     "intake",
     "guard",
+    "sockets",
+    "sessions",
     "refusals",
     "charges",
     "consumption",
@@ -146,6 +152,12 @@ NO_DJANGO = [
     "experiments",
     "mirrors",
     "continuation",
+    "cache_policy",
+    "fingerprints",
+    "kept_answers",
+    "flights",
+    "keeping",
+    "response_cache",
     "accounting",
     "spool",
     "ledger_writer",
@@ -158,8 +170,9 @@ NO_DJANGO = [
 OPTIONAL = {"botocore", "uvicorn", "corsheaders", "yaml", "genai_prices"}
 """Extras, which a function may import when it is called."""
 
-LATE = {("apps.py", "ready"), ("rungateway.py", "serve")}
-"""Where an import of our own is late on purpose: Django asks for it, or the module needs uvicorn, which is an extra."""
+LATE = {("apps.py", "ready"), ("rungateway.py", "serve"), ("dialing.py", "sockets")}
+"""Where an import of our own is late on purpose: Django asks for it, or the module needs an extra, uvicorn or
+websockets."""
 
 LEVEL = {name: number for number, line in enumerate(LAYERS) for name in line.split()}
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "migrations" not in path.parts)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -51,6 +53,41 @@ def test_wheel__carries_the_licence_and_the_version(wheel: zipfile.ZipFile) -> N
     assert f"Version: {ai_gateway.__version__}\n" in metadata
     assert "License-Expression: MIT\n" in metadata
     assert wheel.read(f"{folder}/licenses/LICENSE").startswith(b"MIT License")
+
+
+def test_wheel__runs_nothing_by_being_installed(wheel: zipfile.ZipFile) -> None:
+    names = wheel.namelist()
+    assert not [name for name in names if name.endswith((".pth", "entry_points.txt")) or ".data/" in name]
+    assert not [name for name in names if "/tests/" in name]
+
+
+def test_sdist__holds_what_builds_and_tests_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as sdist:
+        names = {name.partition("/")[2] for name in sdist.getnames()}
+    assert {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "manage.py", "PKG-INFO"} <= names
+    assert {"ai_gateway/py.typed", "tests/settings.py", "docs/README.md", "example_project/settings.py"} <= names
+    assert not [name for name in names if name.endswith((".sqlite3", ".pyc", "_key"))]
+
+
+def test_core__brings_the_packages_that_the_page_on_releasing_names() -> None:
+    found, wanted = set(), ["django-ai-gateway"]
+    while wanted:
+        for text in importlib.metadata.requires(wanted.pop()) or []:
+            requirement = Requirement(text)
+            name = re.sub(r"[-_.]+", "-", requirement.name).lower()
+            is_wanted = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+            if is_wanted and name not in found:
+                found.add(name)
+                wanted.append(name)
+    page = (ROOT / "docs" / "releasing.md").read_text(encoding="utf-8")
+    table = page[page.index("| Package |") : page.index("The wheel holds")]
+    named = set(
+        re.findall(r"\b[a-z][a-z0-9_]+\b", " ".join(line.split("|")[1] for line in table.splitlines() if "|" in line))
+    )
+    assert {name.replace("-", "_") for name in found} <= named
+    assert len(found) <= 16
 
 
 def test_app__is_importable_without_settings() -> None:

@@ -137,7 +137,7 @@ def test_links__to_headings_and_files_lead_somewhere() -> None:
 def test_docs__every_page_is_in_the_index() -> None:
     index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
     pages = {file.name for file in (ROOT / "docs").glob("*.md")} - {"README.md"}
-    assert set(re.findall(r"\]\((\w+\.md)\)", index)) == pages
+    assert set(re.findall(r"\]\(([\w-]+\.md)\)", index)) == pages
 
 
 def test_docs__every_image_is_there_and_shown() -> None:

@@ -109,3 +109,18 @@ def test_the_providers_are_shown_with_the_metrics_token_only(token: str, status:
 def test_other_methods_are_refused_in_json() -> None:
     response = run(AsyncClient().post("/health"))
     assert (response.status_code, response.json()["error"]["code"]) == (405, "method_not_allowed")
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/v1/chat/completions", 401), ("/health", 200), ("/health/providers", 403)],
+)
+def test_a_site_that_requires_logins_leaves_the_gateway_its_own_credentials(path: str, status: int) -> None:
+    middleware = [
+        "django.contrib.sessions.middleware.SessionMiddleware",
+        "django.contrib.auth.middleware.AuthenticationMiddleware",
+        "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    ]
+    with override_settings(MIDDLEWARE=middleware):
+        response = run(AsyncClient().get(path))
+    assert (response.status_code, response["content-type"]) == (status, "application/json")

@@ -100,7 +100,10 @@ def _line(name: str, count: float, picos: Decimal | None, per: int) -> Line:
 
 
 def _note(record: UsageRecord, price: Price | None, tokens: TokenUsage) -> str:
-    """Say if what the price comes to is not what was charged."""
+    """Say what was saved, or if what the price comes to is not what was charged."""
+    if record.outcome == UsageRecord.Outcome.CACHED:
+        saved = {"cost": exact(record.saved_nanos)}
+        return translate("The answer was kept. It cost $%(cost)s when the provider gave it.") % saved
     if price is None or (record.trail and any("tokens" in each for each in record.trail)):
         return ""  # Parts of the answer were other models'.
     used = Consumption(tokens=tokens, units=record.units or {}, service_tier=record.service_tier)

@@ -227,7 +227,8 @@ class Page:
         failed = translate("%(count)s errors") % {"count": f"{now.errors:,}"}
         limited = translate("%(count)s limited") % {"count": f"{now.limited:,}"} if now.limited else ""
         p95, p99 = (milliseconds(now.duration(share)) for share in (0.95, 0.99))
-        hits = translate("%(count)s answered from the gateway's cache") % {"count": f"{now.cached:,}"}
+        hits = translate("%(count)s answered from the cache") % {"count": f"{now.cached:,}"}
+        saved = tile(_("Saved"), lambda step: step.saved_nanos, rounded, hits, self.link(outcome__exact="cached"))
         return [
             spend,
             tile(_("Requests"), lambda step: step.requests, compact, limited),
@@ -240,7 +241,8 @@ class Page:
                 milliseconds,
                 f"p95 {milliseconds(now.first_token(0.95))}",
             ),
-            tile(_("Prompt tokens cached"), lambda step: step.cached_share, percent, hits),
+            tile(_("Prompt tokens cached"), lambda step: step.cached_share, percent),
+            *([saved] if now.cached or before.cached else []),
         ]
 
     # The chart.

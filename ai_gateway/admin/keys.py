@@ -30,10 +30,14 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
-from ai_gateway import crypto, issuing, snippets
+from ai_gateway import cache_store, crypto, issuing, snippets
 from ai_gateway.admin.base import Tool
 from ai_gateway.admin.changes import ChangesAdmin
+from ai_gateway.admin.kept_answers import KeptAnswersAdmin
 from ai_gateway.admin.usage_base import tools_for
+from ai_gateway.cache_policy import owner_of
+from ai_gateway.calls import Caller
+from ai_gateway.conf import settings
 from ai_gateway.models import VirtualKey
 
 
@@ -107,7 +111,7 @@ class StateFilter(admin.SimpleListFilter):
 
 
 @admin.register(VirtualKey)
-class VirtualKeyAdmin(ChangesAdmin):
+class VirtualKeyAdmin(ChangesAdmin, KeptAnswersAdmin):
     """Who holds a key, and what for."""
 
     form = KeyForm
@@ -118,7 +122,7 @@ class VirtualKeyAdmin(ChangesAdmin):
     search_fields = ("public_id",)
     search_help_text = _("The beginning of a name or of an owner's name, or the public id: the middle part of a key.")
     looked_up = ("user", "group")
-    actions = ("revoke_selected",)
+    actions = ("revoke_selected", "forget_answers")
     fieldsets = (
         (None, {"fields": ("ticket", "name", "user", "group", "expires_at")}),
         (
@@ -130,6 +134,7 @@ class VirtualKeyAdmin(ChangesAdmin):
                     "allowed_endpoints",
                     "allowed_networks",
                     "may_choose_fallbacks",
+                    "caching",
                 )
             },
         ),
@@ -195,6 +200,13 @@ class VirtualKeyAdmin(ChangesAdmin):
         owners = people._default_manager.filter(**named).values("pk")[:100]
         found = Q(public_id=public_id) | Q(name__startswith=term) | Q(user__in=[row["pk"] for row in owners])
         return queryset.filter(found), False
+
+    def mark_of(self, obj: VirtualKey) -> str | None:
+        """See KeptAnswersAdmin.mark_of."""
+        policy = settings.RESPONSE_CACHE
+        if policy is None or policy.scope == "everyone":
+            return None
+        return cache_store.mark_of("owner", owner_of(Caller(key_id=obj.pk, user_id=obj.user_id), policy.scope))
 
     # What is permitted.
 

@@ -12,9 +12,11 @@ from django.http import HttpRequest
 from django.urls import path, reverse
 from django.utils.translation import gettext_lazy as _
 
+from ai_gateway import cache_store
 from ai_gateway.admin import formfields, theme
 from ai_gateway.admin.base import FormMixin, Tool
 from ai_gateway.admin.explain import ExplainAdmin
+from ai_gateway.admin.kept_answers import KeptAnswersAdmin
 from ai_gateway.admin.trials import RouteTrialAdmin
 from ai_gateway.models import Playground, Route, RouteTarget, known_aliases
 from ai_gateway.playground import may_use
@@ -64,18 +66,20 @@ STRATEGY_NAMES = {
 
 
 @admin.register(Route)
-class RouteAdmin(ExplainAdmin, RouteTrialAdmin):
+class RouteAdmin(ExplainAdmin, RouteTrialAdmin, KeptAnswersAdmin):
     """The gateway's own names of models."""
 
     list_display = ("name", "leads_to", "strategy_name", "is_public", "is_enabled")
     list_filter = ("is_enabled", "is_public", "strategy")
     search_fields = ("name", "description", "targets__provider", "targets__model")
     looked_up = ("users", "groups")
+    actions = ("forget_answers",)
     inlines = (TargetInline,)
     fieldsets = (
         (None, {"fields": ("name", "description", "strategy", "sticky", "is_enabled")}),
         (_("Timeouts"), {"fields": ("timeouts",), "classes": ("collapse",)}),
         (_("When a stream dies"), {"fields": ("continues_streams", "asks_to_continue"), "classes": ("collapse",)}),
+        (_("Answers from the cache"), {"fields": ("caching", "cache_seconds"), "classes": ("collapse",)}),
         (_("For reading later"), {"fields": ("records_bodies",), "classes": ("collapse",)}),
         (_("Who may use it"), {"fields": ("is_public", "groups", "users")}),
         (_("For reports"), {"fields": ("experiment", "tags"), "classes": ("collapse",)}),
@@ -84,6 +88,10 @@ class RouteAdmin(ExplainAdmin, RouteTrialAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Route]:
         """Read the targets along with the rows."""
         return super().get_queryset(request).prefetch_related(Prefetch("targets", to_attr="in_order"))
+
+    def mark_of(self, obj: Route) -> str:
+        """See KeptAnswersAdmin.mark_of."""
+        return cache_store.mark_of("route", obj.name)
 
     @admin.display(description=_("targets"))
     def leads_to(self, obj: Route) -> str:

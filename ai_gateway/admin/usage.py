@@ -199,6 +199,9 @@ class UsageRecordAdmin(ExportAdmin, UsageAdmin):
     @admin.display(description=_("cost"))
     def cost_shown(self, obj: UsageRecord) -> str:
         """What it cost, for people. A question mark stands for what nobody knows."""
+        if obj.saved_nanos:
+            saved = quiet(translate("%s saved") % rounded(obj.saved_nanos))
+            return format_html("{}{}", rounded(obj.cost_nanos or 0), saved)
         return "?" if obj.cost_nanos is None else rounded(obj.cost_nanos)
 
     @admin.display(description=_("duration"))

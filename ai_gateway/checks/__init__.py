@@ -4,15 +4,16 @@ Every check has an id that stays the same (so that SILENCED_SYSTEM_CHECKS can na
 write. An `E` breaks something; a `W` works, with a cost or a risk. Ids below 030 are about single keys of
 `AI_GATEWAY`, those from 030 about what the values refer to, those from 060 about the site around the gateway, those
 from 080 about what the database holds, those from 090 about limits and usage, those from 110 about overload, those from
-120 about breakers and peers, those from 131 about telemetry and recordings, those from 137 about alerts. Importing this
-package registers the checks. Those of a deployment run with `check --deploy` only: in development they would be in the
-way.
+120 about breakers and peers, those from 131 about telemetry and recordings, those from 137 about alerts, those from
+145 about the cache of answers. Importing this package registers the checks. Those of a deployment run with `check
+--deploy` only: in development they would be in the way.
 
 No message holds a value that could be a secret.
 """
 
 from ai_gateway.checks import (
     alerts,
+    caching,
     cors,
     database,
     deployment,
@@ -30,6 +31,7 @@ from ai_gateway.checks import (
 
 __all__ = [
     "alerts",
+    "caching",
     "cors",
     "database",
     "deployment",

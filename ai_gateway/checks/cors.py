@@ -10,8 +10,8 @@ from django.core.checks import CheckMessage, Warning, register
 from ai_gateway.checks.settings import TAG, is_sound
 from ai_gateway.conf import settings
 from ai_gateway.cors import ALLOW_HEADERS
+from ai_gateway.origins import CORS_MIDDLEWARE as MIDDLEWARE
 
-MIDDLEWARE = "corsheaders.middleware.CorsMiddleware"
 COMMON = "django.middleware.common.CommonMiddleware"
 ORIGINS = (
     *("CORS_ALLOWED_ORIGINS", "CORS_ALLOWED_ORIGIN_REGEXES", "CORS_ALLOW_ALL_ORIGINS"),

@@ -9,8 +9,7 @@ from django.utils.module_loading import import_string
 
 from ai_gateway.checks.settings import TAG, is_sound
 from ai_gateway.conf import settings
-from ai_gateway.crypto import CryptoError
-from ai_gateway.keyring import keyring
+from ai_gateway.keyring import has_key
 from ai_gateway.recording_policy import RecordingPolicy
 
 
@@ -34,7 +33,7 @@ def _problems(policy: RecordingPolicy) -> Iterator[CheckMessage]:
 
 def _reasons(policy: RecordingPolicy) -> Iterator[tuple[str, str]]:
     """Say why nothing is kept, and what helps."""
-    if not _has_key():
+    if not has_key():
         make = "manage.py gateway_rotate_secrets --generate"
         yield "there is no key to encrypt it with.", f"Make one with {make}, and set AI_GATEWAY_ENCRYPTION_KEYS."
     if policy.redact and not _is_function(policy.redact):
@@ -49,11 +48,3 @@ def _is_function(path: str) -> bool:
         return callable(import_string(path))
     except ImportError:
         return False
-
-
-def _has_key() -> bool:
-    try:
-        keyring()
-    except CryptoError:
-        return False
-    return True

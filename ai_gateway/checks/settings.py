@@ -13,12 +13,14 @@ from django.core.checks import CheckMessage, Error, register
 from ai_gateway import conf
 from ai_gateway.checks.values import (
     BREAKER_NAMES,
+    CACHE_VALUES,
     RECORDING_VALUES,
     REDIS_SCHEMES,
     STORE_KEYS,
     TIMEOUT_NAMES,
     is_alerts,
     is_breakers,
+    is_cache,
     is_capabilities,
     is_count,
     is_detailed_route,
@@ -102,6 +104,7 @@ RULES: dict[str, Rule] = {
         id="ai_gateway.E006", expected="the alias of a provider", example='"openai"', accepts=is_text
     ),
     "PASSTHROUGH": _flag("ai_gateway.E007", "True"),
+    "CLIENT_SECRETS": _flag("ai_gateway.E160", "False"),
     "PREFIX": Rule(
         id="ai_gateway.E008",
         expected='"" or an ASCII path that starts with a slash and does not end with one',
@@ -230,6 +233,12 @@ RULES: dict[str, Rule] = {
         expected=f"None, or a dict with keys out of {', '.join(RECORDING_VALUES)}",
         example='{"keys": ["team-a"], "percent": 10, "retention_days": 14}',
         accepts=lambda value: value is None or is_recording(value),
+    ),
+    "RESPONSE_CACHE": Rule(
+        id="ai_gateway.E145",
+        expected=f"None, or a dict with keys out of {', '.join(CACHE_VALUES)}",
+        example='{"alias": "default", "ttl": 3600, "scope": "key"}',
+        accepts=lambda value: value is None or is_cache(value),
     ),
     "RETRIES": Rule(
         id="ai_gateway.E029",

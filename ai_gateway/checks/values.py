@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from ai_gateway.alerts.base import KINDS
 from ai_gateway.breakers import BreakerPolicy
 from ai_gateway.bulkheads import Queue
+from ai_gateway.cache_policy import SCOPES, SWITCH
 from ai_gateway.calls import UNLIMITED, Timeouts
 from ai_gateway.capabilities import read_rule
 from ai_gateway.limits import POLICIES
@@ -62,6 +63,8 @@ ROUTE_VALUES: Mapping[str, Callable[[Any], bool]] = {
     "continue_streams": lambda value: isinstance(value, bool),
     "ask_to_continue": lambda value: isinstance(value, bool),
     "experiment": is_text,
+    "cache": lambda value: isinstance(value, str) and value in SWITCH,
+    "cache_seconds": lambda value: is_count(value),
 }
 """The keys of a route besides its targets, with what accepts their values."""
 
@@ -136,6 +139,28 @@ RECORDING_VALUES: Mapping[str, Callable[[Any], bool]] = {
     "redact": lambda value: isinstance(value, str),
 }
 """The keys of `BODY_LOGGING`, with what accepts their values."""
+
+
+CACHE_VALUES: Mapping[str, Callable[[Any], bool]] = {
+    "alias": is_text,
+    "ttl": is_count,
+    "scope": lambda value: isinstance(value, str) and value in SCOPES,
+    "keys": lambda value: is_names(value),
+    "routes": lambda value: is_names(value),
+    "max_bytes": is_count,
+    "tools": lambda value: isinstance(value, bool),
+    "only_deterministic": lambda value: isinstance(value, bool),
+    "encrypt": lambda value: isinstance(value, bool),
+    "wait": lambda value: is_number(value) and value >= 0,
+    "timeout": is_positive,
+    "memory": is_whole,
+}
+"""The keys of `RESPONSE_CACHE`, with what accepts their values."""
+
+
+def is_cache(value: Any) -> bool:
+    """Whether it is what `CachePolicy` takes."""
+    return isinstance(value, Mapping) and are_accepted(value, CACHE_VALUES)
 
 
 def is_names(value: Any) -> bool:

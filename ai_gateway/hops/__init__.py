@@ -1,4 +1,5 @@
-"""The ways in which a call reaches a provider: as it is, or translated. `plan` chooses one for an attempt."""
+"""The ways in which a call reaches a provider: as it is, or translated. `plan` chooses one for an attempt. `Upgrade` is
+the way of websockets, which are told by the door that they come through."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from ai_gateway.hops.generation import Generation
 from ai_gateway.hops.native import Native
 from ai_gateway.hops.rewriting import Rewriting, rewritable
 from ai_gateway.hops.split import needs_responses
+from ai_gateway.hops.upgrade import Upgrade, check_request
 from ai_gateway.protocols import PROTOCOLS
 from ai_gateway.protocols.splicing import Splice
 
@@ -23,6 +25,7 @@ def plan(attempt: Attempt) -> Hop:
     """
     call = attempt.call
     if call.method != "POST" or not isinstance(call.body, bytes):
+        check_request(attempt)
         return Native(attempt)
     if not call.dialect.is_generation:
         return _other(attempt)
@@ -63,10 +66,11 @@ def _best_format(attempt: Attempt) -> str | None:
 
 def _other(attempt: Attempt) -> Hop:
     """Choose the way of a call that is for no text."""
+    check_request(attempt)
     counter = counter_of(attempt.call.path)
     if counter is not None and not has_counter(attempt, counter):
         return Counting(attempt, counter)
     return Embedding(attempt) if is_needed(attempt) else Native(attempt)
 
 
-__all__ = ["Attempt", "Hop", "plan", "plan_rest"]
+__all__ = ["Attempt", "Hop", "Upgrade", "plan", "plan_rest"]

@@ -23,6 +23,14 @@ SHORTEST_HINTED = 20
 NamesField = partial(models.JSONField, default=list, blank=True, validators=[validators.validate_names])
 
 
+class Caching(models.TextChoices):
+    """The switch of a key or a route for answers from the cache."""
+
+    AS_SET = "", _("as the settings say")
+    ON = "on", _("on")
+    OFF = "off", _("off")
+
+
 class TimeStamped(models.Model):
     """When a row was made, and last changed by a person."""
 

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from ai_gateway import crypto, validators
 from ai_gateway.fields import EncryptedField
 from ai_gateway.keyring import keyring
-from ai_gateway.models.base import HINT_LENGTH, LIMIT_OF_A_NAME, NamesField, TimeStamped
+from ai_gateway.models.base import HINT_LENGTH, LIMIT_OF_A_NAME, Caching, NamesField, TimeStamped
 
 
 class VirtualKey(TimeStamped):
@@ -73,6 +73,15 @@ class VirtualKey(TimeStamped):
         default=False,
         db_default=False,
         help_text=_("Whether requests and answers are kept for reading, encrypted, if the site's settings allow it."),
+    )
+    caching = models.CharField(
+        _("answers from the cache"),
+        max_length=3,
+        choices=Caching.choices,
+        blank=True,
+        default=Caching.AS_SET,
+        db_default="",
+        help_text=_("Whether calls get an answer again that was given before, if the site's settings have a cache."),
     )
     metadata = models.JSONField(
         _("metadata"), default=dict, blank=True, validators=[validators.validate_metadata], help_text=_("For reports.")

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from ai_gateway import validators
 from ai_gateway.conditions import read_conditions
 from ai_gateway.conf import settings
-from ai_gateway.models.base import LIMIT_OF_A_NAME, NamesField, TimeStamped, fill_empty
+from ai_gateway.models.base import LIMIT_OF_A_NAME, Caching, NamesField, TimeStamped, fill_empty
 from ai_gateway.models.providers import Provider
 from ai_gateway.providers import CATALOG
 
@@ -80,6 +80,18 @@ class Route(TimeStamped):
         default=False,
         db_default=False,  # For processes that do not know the column yet, while a site is updated.
         help_text=_("Whether requests and answers are kept for reading, encrypted, if the site's settings allow it."),
+    )
+    caching = models.CharField(
+        _("answers from the cache"),
+        max_length=3,
+        choices=Caching.choices,
+        blank=True,
+        default=Caching.AS_SET,
+        db_default="",
+        help_text=_("Whether calls get an answer again that was given before, if the site's settings have a cache."),
+    )
+    cache_seconds = models.PositiveIntegerField(
+        _("kept for (s)"), null=True, blank=True, help_text=_("How long an answer is kept. Empty: as the settings say.")
     )
     experiment = models.CharField(
         _("experiment"),

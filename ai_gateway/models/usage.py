@@ -182,6 +182,12 @@ class UsageRecord(Spent):
         _("estimated"), default=False, help_text=_("Counted by the gateway, because the provider did not say.")
     )
     cost_nanos = models.BigIntegerField(_("cost in nano-dollars"), null=True)
+    saved_nanos = models.BigIntegerField(
+        _("saved in nano-dollars"),
+        default=0,
+        db_default=0,
+        help_text=_("What an answer from the cache cost when a provider gave it."),
+    )
 
     objects = UsageRecordQuerySet.as_manager()
 
@@ -240,6 +246,7 @@ class UsageDaily(Spent):
     first_token_ms = count(_("time to the first token (ms)"))
     bytes_out = count(_("bytes of the answers"))
     cost_nanos = count(_("cost in nano-dollars"))
+    saved_nanos = models.BigIntegerField(_("saved in nano-dollars"), default=0, db_default=0)
 
     objects = UsageDailyQuerySet.as_manager()
 

@@ -87,6 +87,7 @@ class UsageTotals:
     output_audio_tokens: int = 0
     output_image_tokens: int = 0
     cost_nanos: int = 0
+    saved_nanos: int = 0
 
     @property
     def cost(self) -> Decimal:
@@ -272,6 +273,9 @@ def _tally(**condition: Any) -> Count:
     return Count("pk", filter=Q(**condition))
 
 
+MEASURED = ("duration_ms", "first_token_ms", "bytes_out", "cost_nanos", "saved_nanos", *BUCKETS)
+
+
 class UsageRecordQuerySet(UsageQuerySet):
     """What single calls can be asked."""
 
@@ -283,7 +287,7 @@ class UsageRecordQuerySet(UsageQuerySet):
         "estimated": _tally(is_estimated=True),
         "unpriced": _tally(cost_nanos__isnull=True),
         "first_tokens": Count("first_token_ms"),
-        **{name: Sum(name) for name in ("duration_ms", "first_token_ms", "bytes_out", "cost_nanos", *BUCKETS)},
+        **{name: Sum(name) for name in MEASURED},
     }
 
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = {**GROUPS, "variant": ("variant",)}

@@ -30,6 +30,7 @@ from ai_gateway.protocols import (
     openai,
     openai_chat,
     openai_responses,
+    realtime,
 )
 from ai_gateway.protocols.anthropic_messages import count as anthropic_count
 from ai_gateway.protocols.counting import Counter
@@ -40,7 +41,7 @@ from ai_gateway.protocols.protocol import Protocol
 
 FORMATS = (openai_chat, openai_responses, anthropic_messages, gemini, bedrock_converse)
 
-DIALECTS = {module.DIALECT.name: module.DIALECT for module in (*FORMATS, openai, anthropic, google)}
+DIALECTS = {module.DIALECT.name: module.DIALECT for module in (*FORMATS, openai, anthropic, google, realtime)}
 
 PROTOCOLS: Mapping[str, Protocol] = {module.PROTOCOL.name: module.PROTOCOL for module in FORMATS}
 """What each format offers to be translated, by the name of its dialect."""
@@ -90,6 +91,7 @@ _BY_PATH = {
     "/v1/responses": openai_responses.DIALECT,
     "/v1/messages": anthropic_messages.DIALECT,
     "/v1/complete": anthropic.DIALECT,
+    realtime.PATH: realtime.DIALECT,
 }
 
 _MODEL_IN_PATH = (

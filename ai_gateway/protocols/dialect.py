@@ -23,6 +23,9 @@ class Dialect:
     is_generation: bool
     """Whether it is a format for generating text, which a provider must speak to be asked in it."""
 
+    is_session: bool = False
+    """Whether it is a websocket in which answers follow one another, and not one answer to one request."""
+
     write_error: Callable[[GatewayError, str], bytes]
     """Write an error as the body of an answer. The second argument is the request id."""
 

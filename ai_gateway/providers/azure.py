@@ -63,6 +63,7 @@ class AzureProvider(Provider):
         "files",
         "batches",
         "models",
+        "realtime",
     )
     is_set_up: bool = False
 
@@ -102,6 +103,8 @@ class AzureProvider(Provider):
         if not self.api_version:
             return super().target(call, model)
         below = self.path(call.path).removeprefix(f"{self.base.prefix}/openai/v1")
+        if call.dialect.is_session:
+            return with_query(f"{self.base.prefix}/openai{below}", self.versioned(self.deployed(call, model)))
         if below in DEPLOYMENT_PATHS:
             below = f"/deployments/{self.deployment(model or call.model)}{below}"
         return with_query(f"{self.base.prefix}/openai{below}", self.versioned(forwarded_query(call.query)))
@@ -114,6 +117,13 @@ class AzureProvider(Provider):
                 param="model",
             )
         return path_segment(dict(self.deployments).get(model, model))
+
+    def deployed(self, call: Call, model: str | None) -> bytes:
+        """Write the query of a realtime session in the older style, which has the deployment in it and not the model.
+        Sessions that only transcribe name none."""
+        pairs = [pair for pair in forwarded_query(call.query).split(b"&") if pair and not pair.startswith(b"model=")]
+        named = [b"deployment=" + self.deployment(model or call.model).encode()] if model or call.model else []
+        return b"&".join([*named, *pairs])
 
     def versioned(self, query: bytes) -> bytes:
         """Put the version into a query, in place of the caller's."""

@@ -50,6 +50,7 @@ OPENAI = Provider(
         "fine_tuning/jobs",
         "vector_stores",
         "conversations",
+        "realtime",
     ),
 )
 

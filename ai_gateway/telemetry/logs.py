@@ -91,6 +91,7 @@ def fields_of(entry: Entry) -> Fields:
         "reasoning_tokens": entry.reasoning_tokens,
         "is_estimated": entry.is_estimated,
         "cost": None if entry.cost_nanos is None else float(money.dollars(entry.cost_nanos)),
+        "saved": float(money.dollars(entry.saved_nanos)),
     }
     return Fields({name: value for name, value in told.items() if value or name in ALWAYS})
 

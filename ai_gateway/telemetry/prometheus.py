@@ -92,6 +92,7 @@ OVERHEAD = Histogram(
 QUEUED = Histogram("ai_gateway_queue_seconds", "How long calls waited for a place, of those that did.", buckets=SECONDS)
 USED = Counter("ai_gateway_tokens", "Tokens used, in disjoint buckets.", (*MODEL, "bucket"))
 COST = Counter("ai_gateway_cost_dollars", "What calls cost.", MODEL)
+SAVED = Counter("ai_gateway_saved_dollars", "What answers from the cache cost when providers gave them.", MODEL)
 UNPRICED = Counter("ai_gateway_unpriced_requests", "Calls of which nobody knows what they cost.", MODEL)
 FAILURES = Counter("ai_gateway_upstream_failures", "Attempts that failed.", (*MODEL, "kind"))
 REATTEMPTS = Counter(
@@ -163,6 +164,8 @@ def hear(entry: Entry, **_: object) -> None:
         UNPRICED.labels(*model).inc()
     elif entry.cost_nanos:
         COST.labels(*model).inc(float(dollars(entry.cost_nanos)))
+    if entry.saved_nanos:
+        SAVED.labels(*model).inc(float(dollars(entry.saved_nanos)))
     _count_attempts(entry)
 
 

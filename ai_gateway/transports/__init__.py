@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 from ai_gateway.calls import Timeouts, UpstreamRequest, UpstreamResponse
-from ai_gateway.errors import GatewayError
+from ai_gateway.errors import GatewayError, SocketsUnsupported
 
 
 class Connections(NamedTuple):
@@ -36,6 +36,11 @@ class Transport(ABC):
         Raises an error of the UpstreamError family, or PoolTimeout. ConnectFailed means that nothing was sent.
         Whatever it raises, cancellation included, it leaves nothing open.
         """
+
+    def sockets(self) -> Transport:
+        """Give the transport that opens websockets in the way in which this one reaches upstreams: its answers are
+        sockets, or refusals. Raises SocketsUnsupported where there is none."""
+        raise SocketsUnsupported(f"This gateway's transport ({type(self).__name__}) opens no websockets.")
 
     @abstractmethod
     def interrupt(self, error: GatewayError) -> None:

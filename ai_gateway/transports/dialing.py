@@ -18,7 +18,8 @@ from typing import TypeVar
 import certifi
 
 from ai_gateway.calls import Origin
-from ai_gateway.errors import ConnectFailed, PrivateAddressRefused, UpstreamTimeout
+from ai_gateway.errors import ConnectFailed, ConnectTimeout, PrivateAddressRefused, SocketsUnsupported
+from ai_gateway.transports import Transport
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
@@ -30,6 +31,7 @@ class Dialer:
         # The environment has no say (SSL_CERT_FILE and the like): what is trusted is configured, or certifi's list.
         self._ca_file = ca_file or certifi.where()
         self._tls: ssl.SSLContext | None = None
+        self._sockets: Transport | None = None
 
     async def dial(self, origin: Origin, factory: Callable[[], P], seconds: float) -> P:
         """Open a connection within so many `seconds` and give its protocol. Raises ConnectFailed or UpstreamTimeout."""
@@ -61,19 +63,24 @@ class Dialer:
         reason = "The TLS handshake with the provider failed." if isinstance(failure, ssl.SSLError) else None
         raise ConnectFailed(reason or "The provider cannot be reached.", detail=f"{origin}: {failure}") from failure
 
+    def sockets(self) -> Transport:
+        """Give the transport that opens websockets over connections of this dialer. Raises SocketsUnsupported without
+        the extra that it needs."""
+        if self._sockets is None:
+            try:
+                from ai_gateway.transports.websocket import WebsocketTransport
+            except ImportError as error:
+                raise SocketsUnsupported(
+                    'This gateway lacks a package for websockets: pip install "django-ai-gateway[realtime]".'
+                ) from error
+            self._sockets = WebsocketTransport(self)
+        return self._sockets
+
     def _context(self) -> ssl.SSLContext:
         if self._tls is None:
             self._tls = ssl.create_default_context(cafile=self._ca_file)
             self._tls.set_alpn_protocols(["http/1.1"])
         return self._tls
-
-
-class ConnectTimeout(ConnectFailed, UpstreamTimeout):
-    """No connection within the time for it."""
-
-    status = UpstreamTimeout.status
-    kind = UpstreamTimeout.kind
-    code = UpstreamTimeout.code
 
 
 async def resolve(origin: Origin) -> list[str]:

@@ -17,6 +17,7 @@ import httpx
 from ai_gateway.calls import Timeouts, UpstreamRequest, UpstreamResponse
 from ai_gateway.errors import (
     ConnectFailed,
+    ConnectTimeout,
     GatewayError,
     PoolTimeout,
     UpstreamClosed,
@@ -25,7 +26,7 @@ from ai_gateway.errors import (
     UpstreamTimeout,
 )
 from ai_gateway.transports import Transport, is_status
-from ai_gateway.transports.dialing import ConnectTimeout, resolve
+from ai_gateway.transports.dialing import Dialer, resolve
 
 GATEWAY_ERRORS: tuple[tuple[type[httpx.TransportError], type[GatewayError], str], ...] = (
     (httpx.PoolTimeout, PoolTimeout, "All connections to the provider are busy. Try again shortly."),
@@ -75,6 +76,8 @@ class HttpxTransport(Transport):
             verify=ssl.create_default_context(cafile=ca_file or certifi.where()),
         )
         self._checks_addresses = transport is None and not self._proxied
+        # Websockets are HTTP/1.1's, and httpx has none. Past a proxy that is meant to be used nothing is dialed.
+        self._dialer = Dialer(ca_file=ca_file) if self._checks_addresses else None
         self._active: set[HttpxResponse] = set()
 
     async def send(self, request: UpstreamRequest, timeouts: Timeouts) -> HttpxResponse:
@@ -92,6 +95,10 @@ class HttpxTransport(Transport):
         answer = HttpxResponse(response, timeouts, self._active.discard)
         self._active.add(answer)
         return answer
+
+    def sockets(self) -> Transport:
+        """See Transport.sockets()."""
+        return self._dialer.sockets() if self._dialer is not None else super().sockets()
 
     def interrupt(self, error: GatewayError) -> None:
         """See Transport.interrupt()."""

@@ -27,6 +27,7 @@ import httpx
 from ai_gateway.calls import Origin, Timeouts, UpstreamRequest
 from ai_gateway.errors import (
     ConnectFailed,
+    ConnectTimeout,
     GatewayError,
     PoolTimeout,
     UpstreamClosed,
@@ -36,7 +37,7 @@ from ai_gateway.errors import (
 )
 from ai_gateway.transports import Connections, Transport
 from ai_gateway.transports.connection import Connection, StaleConnection
-from ai_gateway.transports.dialing import ConnectTimeout, Dialer
+from ai_gateway.transports.dialing import Dialer
 from ai_gateway.transports.exchange import Exchange
 
 TICK = 0.05
@@ -248,6 +249,10 @@ class PooledTransport(httpx.AsyncBaseTransport, Transport):
                 return await connection.send(request, timeouts, max_body=self._max_body)
             except StaleConnection:
                 continue
+
+    def sockets(self) -> Transport:
+        """See Transport.sockets()."""
+        return self._dialer.sockets()
 
     def interrupt(self, error: GatewayError) -> None:
         """See Transport.interrupt()."""

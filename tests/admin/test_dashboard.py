@@ -96,6 +96,15 @@ def sums_are_those_of_calls(boss: Client, by: str, period: str) -> None:
     assert summed(table(boss, by=by, period=period), "requests_before") == before.requests
 
 
+def test_what_answers_from_the_cache_saved_is_a_tile_where_there_are_any(boss: Client) -> None:
+    save(record(cost_nanos=DOLLAR))
+    assert "answered from the cache" not in shown(boss)
+    save(*(record(outcome="cached", route="fast", cost_nanos=0, saved_nanos=2 * DOLLAR) for _ in range(3)))
+    for period in ("7d", "24h"):
+        page = shown(boss, period=period)
+        assert ("3 answered from the cache" in page, "$6.00" in page) == (True, True)
+
+
 def test_hours_are_summed_up_as_days_are(boss: Client) -> None:
     save(*(record(NOON - timedelta(minutes=20 * number), duration_ms=100 * number) for number in range(100)))
     rows = table(boss, "timeline", period="24h")

@@ -219,10 +219,11 @@ def test_answer__passes_each_piece_on_as_it_comes_and_the_call_is_the_users(play
             assert line["events"][-1]["text"] == text
         await answer.aclose()  # type: ignore[attr-defined]
 
+    user = user_of(player)
     read()
     assert len(body.pieces) == 1
     caller = body.caller
-    assert str(caller.user_id) == user_of(player)
+    assert str(caller.user_id) == user
     assert (caller.key_id, caller.is_authenticated) == (None, True)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
+from tests.browser import tutorial
 from tests.browser.conftest import CHROMIUM, FLAGS, LOOKS, ROOT, Site, log_in
 from tests.browser.pages import PAGES
 
@@ -76,6 +77,8 @@ def main() -> int:
             calls = talk(site)
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
             taken = take(browser, site, FOLDER)
+            (aside := Path(folder) / "tutorial").mkdir()
+            taken += tutorial.follow(browser, aside, FOLDER)
             browser.close()
         finally:
             for call in calls:

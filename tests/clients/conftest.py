@@ -57,6 +57,12 @@ CAPABILITIES = {
 """A model of chat completions that wants its reasoning back; and a web search, which Codex always offers, is left out
 where there is none."""
 
+SPENT_KEY = "gw_test-key-whose-budget-is-used-up"
+LIMITS = [
+    {"name": "the month", "scope": "key", "subject": "spent", "measure": "cost", "window": "month", "amount": 1e-6}
+]
+PRICES = [{"provider": "*", "model": "*", "input": 3, "output": 15}]
+
 FORMATS: dict[str, Callable[[], Format]] = {
     "openai_chat": OpenAIChat,
     "openai_responses": OpenAIResponses,
@@ -68,13 +74,22 @@ FORMATS: dict[str, Callable[[], Format]] = {
 @pytest.fixture
 def gateway(start_gateway: StartGateway, upstream: Upstream) -> GatewayProcess:
     """A gateway in front of four providers, each of which speaks one format."""
-    providers = default_settings(upstream)["PROVIDERS"]
+    configured = default_settings(upstream)
     options = {"base_url": f"http://127.0.0.1:{upstream.port}/v1", "allow_private": True, "api_key": "stored-together"}
     return start_gateway(
-        PROVIDERS={**providers, "together": {"OPTIONS": options}},
+        PROVIDERS={**configured["PROVIDERS"], "together": {"OPTIONS": options}},
         ROUTES=ROUTES,
         CAPABILITIES=CAPABILITIES,
+        KEYS={**configured["KEYS"], "spent": SPENT_KEY},
+        LIMITS=LIMITS,
+        PRICES=PRICES,
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have the reports of tests tell what they show of clients, for whoever writes the tables."""
+    for item in items:
+        item.user_properties += (("shows", "|".join(mark.args)) for mark in item.iter_markers("shows"))
 
 
 def by_both_doors(names: str, cases: Iterable[Any], *, is_quick: bool = False) -> pytest.MarkDecorator:
@@ -112,10 +127,16 @@ def start_model(upstream: Upstream) -> Iterator[StartModel]:
 
 
 @pytest.fixture(scope="session")
-def modules(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder `node_modules` with the clients."""
-    cache = pytestconfig.cache
-    return installed(cache.mkdir("clients") if cache is not None else tmp_path_factory.mktemp("clients"))
+def cache(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Give folders that stay for later runs."""
+    kept = pytestconfig.cache
+    return kept.mkdir if kept is not None else tmp_path_factory.mktemp
+
+
+@pytest.fixture(scope="session")
+def programs(cache: Callable[[str], Path]) -> Path:
+    """The folder with the clients' programs: those of npm, unless a module has others."""
+    return installed(cache("clients")) / ".bin"
 
 
 @pytest.fixture(scope="session")
@@ -126,10 +147,16 @@ def _outside() -> Iterator[Upstream]:
 
 
 @pytest.fixture
-def sandbox(modules: Path, tmp_path: Path, _outside: Upstream) -> Iterator[Sandbox]:
-    """A place where clients run, which they must not try to leave."""
+def outside(_outside: Upstream) -> Upstream:
+    """The way out of a sandbox, which is closed."""
     _outside.forget()
     _outside.answer(json_answer({"error": "There is no way out of here."}, 403))
-    sandbox = Sandbox(modules, tmp_path, _outside)
+    return _outside
+
+
+@pytest.fixture
+def sandbox(programs: Path, tmp_path: Path, outside: Upstream) -> Iterator[Sandbox]:
+    """A place where clients run, which they must not try to leave."""
+    sandbox = Sandbox(programs, tmp_path, outside)
     yield sandbox
     sandbox.assert_it_stayed_inside()

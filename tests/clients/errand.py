@@ -53,13 +53,13 @@ class Errand:
             return Call(name=name, arguments=free_text(tools[name], patch))
         if name := offered(tools, "exec"):
             return Call(name=name, arguments=free_text(tools[name], APPLY.format(patch=json.dumps(patch))))
-        if name := offered(tools, "Write", "write_file"):
-            return Call(name=name, arguments={"file_path": self._path, "content": CONTENT})
+        if name := offered(tools, "Write", "write_file", "write"):
+            return Call(name=name, arguments={path_argument(tools[name]): self._path, "content": CONTENT})
         return self._shell(tools, f"printf %s {quote(CONTENT)} > {FILE}")
 
     def _read(self, tools: dict[str, Json]) -> Call:
-        if name := offered(tools, "Read", "read_file"):
-            return Call(name=name, arguments={"file_path": self._path})
+        if name := offered(tools, "Read", "read_file", "read"):
+            return Call(name=name, arguments={path_argument(tools[name]): self._path})
         return self._shell(tools, f"cat {FILE}")
 
     def _shell(self, tools: dict[str, Json], command: str) -> Call:
@@ -67,11 +67,17 @@ class Errand:
             return Call(name=name, arguments=free_text(tools[name], EXECUTE.format(command=json.dumps(command))))
         if name := offered(tools, "exec_command"):
             return Call(name=name, arguments={"cmd": command})
-        name = offered(tools, "Bash", "run_shell_command")
+        name = offered(tools, "Bash", "run_shell_command", "bash", "shell")
         if "is_background" in tools[name]["properties"]:
             # Qwen Code may miss the output of a command that ends at once.
             return Call(name=name, arguments={"command": f"{command}; sleep 0.5", "is_background": False})
-        return Call(name=name, arguments={"command": command})
+        more = {"description": "Counts"} if "description" in tools[name].get("required", ()) else {}
+        return Call(name=name, arguments={"command": command, **more})
+
+
+def path_argument(schema: Json) -> str:
+    """Give what a tool calls the path of a file."""
+    return next(name for name in ("file_path", "filePath", "path") if name in schema["properties"])
 
 
 def offered(tools: dict[str, Json], *names: str) -> str:

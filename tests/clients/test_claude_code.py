@@ -50,6 +50,7 @@ def result(run: Run) -> Any:
     return answer
 
 
+@pytest.mark.shows("Claude Code", "session")
 @by_both_doors("format,asked", [*MODELS.items(), ("anthropic_messages", "claude-haiku-4-5")])
 def test_a_session_with_tools(claude: Claude, start_model: StartModel, format: str, asked: str) -> None:
     model = start_model(format, Errand(claude.work))
@@ -65,6 +66,7 @@ def test_a_session_with_tools(claude: Claude, start_model: StartModel, format: s
     check(model, claude.work, is_over=True)
 
 
+@pytest.mark.shows("Claude Code", "prompt")
 @by_both_doors("format", MODELS)
 def test_its_prompt_arrives(claude: Claude, start_model: StartModel, format: str) -> None:
     """What Claude Code says to every model is there: its instructions, the environment, and the prompt."""
@@ -78,6 +80,7 @@ def test_its_prompt_arrives(claude: Claude, start_model: StartModel, format: str
     assert seen.streams
 
 
+@pytest.mark.shows("Claude Code", "failure")
 @by_both_doors("format", MODELS)
 def test_a_provider_without_capacity(claude: Claude, upstream: Upstream, format: str) -> None:
     """Its retries end, and the user is told what the provider said."""
@@ -88,6 +91,7 @@ def test_a_provider_without_capacity(claude: Claude, upstream: Upstream, format:
     assert "The fruit is sold out." in run.output
 
 
+@pytest.mark.shows("Claude Code", "broken")
 @by_both_doors("format", MODELS)
 def test_a_stream_that_breaks(claude: Claude, start_model: StartModel, format: str) -> None:
     """What came so far is not taken for the answer: Claude Code asks again."""
@@ -97,6 +101,7 @@ def test_a_stream_that_breaks(claude: Claude, start_model: StartModel, format: s
     assert len(model.seen) == 2
 
 
+@pytest.mark.shows("Claude Code", "wrong_key")
 @by_both_doors("format", ["openai_chat"])
 def test_a_wrong_key(claude: Claude, upstream: Upstream, format: str) -> None:
     run = claude("Hello", MODELS[format], ANTHROPIC_AUTH_TOKEN="gw_wrong")
@@ -115,6 +120,7 @@ def test_it_counts_its_context(claude: Claude, start_model: StartModel, format: 
     assert not model.seen
 
 
+@pytest.mark.shows("Claude Code", "image")
 @by_both_doors("format", MODELS)
 def test_an_image_that_it_reads(claude: Claude, start_model: StartModel, format: str) -> None:
     """The image is part of a tool's result, which not every format has."""

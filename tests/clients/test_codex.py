@@ -69,6 +69,7 @@ def items(run: Run, kind: str) -> list[Any]:
     return [event["item"] for event in events if event["item"]["type"] == kind]
 
 
+@pytest.mark.shows("Codex", "session")
 @by_both_doors("format,asked", [*MODELS.items(), *CODE_MODELS.items(), ("openai_responses", "openai/gpt-5.5")])
 def test_a_session_with_tools(codex: Codex, start_model: StartModel, format: str, asked: str) -> None:
     model = start_model(format, Errand(codex.work))
@@ -88,6 +89,7 @@ def test_a_session_with_tools(codex: Codex, start_model: StartModel, format: str
     check(model, codex.work, is_over=True)
 
 
+@pytest.mark.shows("Codex", "prompt")
 @by_both_doors("format", MODELS)
 def test_its_prompt_arrives(codex: Codex, start_model: StartModel, format: str) -> None:
     """What Codex says to every model is there: its instructions, the environment, and the prompt."""
@@ -102,6 +104,7 @@ def test_its_prompt_arrives(codex: Codex, start_model: StartModel, format: str) 
     assert seen.streams
 
 
+@pytest.mark.shows("Codex", "structured")
 @by_both_doors("format", MODELS)
 def test_an_answer_that_follows_a_schema(codex: Codex, start_model: StartModel, format: str) -> None:
     schema = {
@@ -118,6 +121,7 @@ def test_an_answer_that_follows_a_schema(codex: Codex, start_model: StartModel, 
     assert '"fruit"' in json.dumps({key: value for key, value in model.last.body.items() if key in SCHEMA_MEMBERS})
 
 
+@pytest.mark.shows("Codex", "image")
 @by_both_doors("format", MODELS)
 def test_an_image(codex: Codex, start_model: StartModel, format: str) -> None:
     (codex.work / "dot.png").write_bytes(DOT)
@@ -127,6 +131,7 @@ def test_an_image(codex: Codex, start_model: StartModel, format: str) -> None:
     assert "image/png" in json.dumps(model.last.body)
 
 
+@pytest.mark.shows("Codex", "broken")
 @by_both_doors("format", MODELS)
 def test_a_stream_that_breaks(codex: Codex, start_model: StartModel, format: str) -> None:
     """What came so far is not taken for the answer: Codex asks again."""
@@ -137,6 +142,7 @@ def test_a_stream_that_breaks(codex: Codex, start_model: StartModel, format: str
     assert len(model.seen) == 2
 
 
+@pytest.mark.shows("Codex", "failure")
 @by_both_doors("format", MODELS)
 def test_a_provider_without_capacity(codex: Codex, upstream: Upstream, format: str) -> None:
     error = {"message": "The fruit is sold out.", "type": "overloaded_error", "code": 503, "status": "UNAVAILABLE"}
@@ -157,6 +163,7 @@ def test_a_model_that_the_provider_does_not_know(codex: Codex, upstream: Upstrea
     assert len(upstream.requests) == 1
 
 
+@pytest.mark.shows("Codex", "wrong_key")
 @by_both_doors("format", ["openai_chat"])
 def test_a_wrong_key(codex: Codex, upstream: Upstream, format: str) -> None:
     run = codex(

@@ -47,6 +47,7 @@ def gemini_cli(sandbox: Sandbox, gateway: GatewayProcess) -> GeminiCLI:
     return GeminiCLI(sandbox, gateway)
 
 
+@pytest.mark.shows("Gemini CLI", "session")
 @by_both_doors("format,asked", [*MODELS.items(), ("gemini", "gemini-2.5-flash-lite")])
 def test_a_session_with_tools(gemini_cli: GeminiCLI, start_model: StartModel, format: str, asked: str) -> None:
     model = start_model(format, Errand(gemini_cli.work))
@@ -60,6 +61,7 @@ def test_a_session_with_tools(gemini_cli: GeminiCLI, start_model: StartModel, fo
     assert usage["candidates"] + usage["thoughts"] == 150
 
 
+@pytest.mark.shows("Gemini CLI", "prompt")
 @by_both_doors("format", MODELS)
 def test_its_prompt_arrives(gemini_cli: GeminiCLI, start_model: StartModel, format: str) -> None:
     model = start_model(format, lambda seen: Turn(text="Hello."))

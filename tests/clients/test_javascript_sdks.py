@@ -52,7 +52,7 @@ class JavaScript:
     def __call__(self, api: str, scenario: str, format: str, *, key: str = GATEWAY_KEY, **more: str) -> Any:
         job: dict[str, Any] = {"api": api, "scenario": scenario, "url": self._url, "key": key, "model": TARGETS[format]}
         job |= {"prompt": PROMPT, "tool": TOOL, **more}
-        script = self._sandbox.modules.parent / "sdks.mjs"
+        script = self._sandbox.scripts / "sdks.mjs"
         return self._sandbox.run("node", str(script), text=json.dumps(job)).json()
 
 

@@ -44,6 +44,7 @@ def qwen(sandbox: Sandbox, gateway: GatewayProcess) -> QwenCode:
     return QwenCode(sandbox, gateway)
 
 
+@pytest.mark.shows("Qwen Code", "session")
 @by_both_doors("format", FORMATS)
 def test_a_session_with_tools(qwen: QwenCode, start_model: StartModel, format: str) -> None:
     model = start_model(format, Errand(qwen.work))

@@ -45,7 +45,7 @@ class Vercel:
         asked = f"models/{TARGETS[format]}" if api == "google" else TARGETS[format]
         job: dict[str, Any] = {"api": api, "model": asked, "url": self._url, "key": GATEWAY_KEY}
         job |= {"prompt": PROMPT, "tool": TOOL, "isStreamed": is_streamed}
-        script = self._sandbox.modules.parent / "vercel.mjs"
+        script = self._sandbox.scripts / "vercel.mjs"
         return self._sandbox.run("node", str(script), text=json.dumps(job)).json()
 
 

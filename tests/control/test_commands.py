@@ -406,7 +406,7 @@ model_list:
   - model_name: strange
     litellm_params: {model: sagemaker/x}
 router_settings:
-  routing_strategy: simple-shuffle
+  routing_strategy: usage-based-routing
   fallbacks: [{claude: [cheap]}, {nobody: [cheap]}]
   model_group_alias: {gpt-4: gpt-4o}
 litellm_settings:
@@ -454,6 +454,16 @@ def test_import__from_litellm(tmp_path: Path) -> None:
     ):
         assert part in err
     assert run("gateway_import", "--from", "litellm", str(path))[0] == "No changes.\n"
+
+
+def test_import__from_litellm__takes_over_the_strategy(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(LITELLM.replace("usage-based-routing", "latency-based-routing"))
+    _, err = run("gateway_import", "--from", "litellm", str(path))
+    assert "routing_strategy" not in err
+    routes = interchange.export()["routes"]
+    assert routes["gpt-4o"]["strategy"] == routes["gpt-4"]["strategy"] == "lowest_latency"
+    assert "strategy" not in routes["claude"]  # Its fallbacks are asked in order.
 
 
 @override_settings(AI_GATEWAY={"STORED_REFERENCES": []})

@@ -112,7 +112,7 @@ def test_calls_wait_in_the_journal_until_the_tables_are_made(ledger: Ledger) -> 
             if model._meta.db_table in connections[ALIAS].introspection.table_names():
                 editor.delete_model(model)
     entries = put(ledger, 10)
-    eventually(lambda: ledger.spool.kept == 10)
+    eventually(lambda: ledger.spool.kept >= 10)
     with connections[ALIAS].schema_editor() as editor:
         for model in TABLES:
             editor.create_model(model)

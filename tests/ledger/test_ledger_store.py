@@ -44,7 +44,7 @@ FULL: dict[str, Any] = {
     **{"input_tokens": 11, "cache_read_tokens": 12, "cache_write_tokens": 13, "cache_write_1h_tokens": 14},
     **{"output_tokens": 15, "reasoning_tokens": 16, "input_audio_tokens": 17, "input_image_tokens": 18},
     **{"output_audio_tokens": 19, "output_image_tokens": 20, "units": {"images": 2.0}, "service_tier": "flex"},
-    **{"is_estimated": True, "cost_nanos": 2**62, "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"},
+    **{"is_estimated": True, "cost_nanos": 2**62, "saved_nanos": 3, "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"},
 }
 
 

@@ -188,6 +188,15 @@ class TestWhatIsWrittenDown:
         assert limits("all", measure="requests", window="day") == 7
         assert limits("all", measure="requests", window="hour") == 1
 
+    def test_requests_answered_from_the_cache_are_none_of_a_provider(self, limits: Any) -> None:
+        day(18, provider="openai", requests=10, cached=4)
+        record(provider="openai")
+        record(provider="openai", outcome="cached")
+        requests = {"measure": "requests", "scope": "provider"}
+        assert limits("openai", **requests, window="day") == 6
+        assert limits("openai", **requests, window="hour") == 1
+        assert limits("all", measure="requests", window="day") == 10
+
     def test_an_hour_is_summed_up_from_its_calls(self, limits: Any) -> None:
         record(cost_nanos=3)
         record(NOW.replace(minute=0), cost_nanos=4)

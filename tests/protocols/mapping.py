@@ -6,6 +6,7 @@ page to what the code does.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,6 +42,16 @@ MODELS = {
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 PDF = "JVBERi0xLjQKJcOkw7zDtsOfCg=="
 SCHEMA = {"type": "object", "properties": {"x": {"type": "string"}}, "required": ["x"], "additionalProperties": False}
+
+GEMINI_SAFETY = [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_NONE"}]
+OF_ANTHROPIC: dict[str, Any] = {
+    "container": "c",
+    "mcp_servers": [{"type": "url", "url": "https://example.org", "name": "x"}],
+    "anthropic_beta": ["context-1m-2025-08-07"],
+    "context_management": {"edits": []},
+    "speed": "fast",
+    "inference_geo": "us",
+}
 
 
 class Sample(NamedTuple):
@@ -138,6 +149,30 @@ CHAT = [
     Sample("`prediction`", {"prediction": {"type": "content", "content": "x"}}),
     Sample("`modalities` with audio", {"modalities": ["text", "audio"], "audio": {"voice": "a", "format": "wav"}}),
     Sample("`web_search_options`", {"web_search_options": {}}),
+    Sample("`functions` (the older tools)", {"functions": [CHAT_FUNCTION]}),
+    Sample(
+        "`function_call` of one function",
+        {"functions": [CHAT_FUNCTION], "function_call": {"name": "look_up"}},
+        {"functions": [CHAT_FUNCTION]},
+    ),
+    Sample("`top_k`", {"top_k": 5}),
+    Sample("`random_seed` (Mistral)", {"random_seed": 7}),
+    Sample("`reasoning` (OpenRouter)", {"reasoning": {"effort": "high"}}),
+    Sample("`include_reasoning` (OpenRouter)", {"include_reasoning": True}),
+    Sample(
+        "`thinking` (Anthropic)",
+        {"max_tokens": 9000, "thinking": {"type": "enabled", "budget_tokens": 8192}},
+        {"max_tokens": 9000},
+    ),
+    Sample("`output_config` (Anthropic)", {"output_config": {"effort": "high"}}),
+    Sample("`cache_control` (Anthropic)", {"cache_control": {"type": "ephemeral"}}),
+    *(Sample(f"`{name}` (Anthropic)", {name: value}) for name, value in OF_ANTHROPIC.items()),
+    Sample("`safety_settings` (Google)", {"safety_settings": GEMINI_SAFETY}),
+    Sample("`cached_content` (Google)", {"cached_content": "cachedContents/1"}),
+    Sample(
+        "`extra_body.google.thinking_config` (Google)",
+        {"extra_body": {"google": {"thinking_config": {"thinking_budget": 8192}}}},
+    ),
     Sample("a member that nobody knows", {"my_own": 1}),
 ]
 
@@ -215,6 +250,20 @@ RESPONSES = [
     Sample("`metadata`", {"metadata": {"a": "b"}}),
     Sample("`service_tier`", {"service_tier": "flex"}),
     Sample("`prompt_cache_key`", {"prompt_cache_key": "k"}),
+    Sample("`top_k`", {"top_k": 5}),
+    Sample(
+        "`thinking` (Anthropic)",
+        {"max_output_tokens": 9000, "thinking": {"type": "enabled", "budget_tokens": 8192}},
+        {"max_output_tokens": 9000},
+    ),
+    Sample("`output_config` (Anthropic)", {"output_config": {"effort": "high"}}),
+    Sample("`cache_control` (Anthropic)", {"cache_control": {"type": "ephemeral"}}),
+    *(
+        Sample(f"`{name}` (Anthropic)", {name: OF_ANTHROPIC[name]})
+        for name in ("container", "mcp_servers", "anthropic_beta")
+    ),
+    Sample("`safety_settings` (Google)", {"safety_settings": GEMINI_SAFETY}),
+    Sample("`cached_content` (Google)", {"cached_content": "cachedContents/1"}),
 ]
 
 MESSAGES_TOOL = {"name": "look_up", "description": "Looks up", "input_schema": SCHEMA}
@@ -295,9 +344,13 @@ MESSAGES = [
     ),
     Sample("`metadata.user_id`", {"metadata": {"user_id": "customer-7"}}),
     Sample("`service_tier`", {"service_tier": "standard_only"}),
-    Sample("`mcp_servers`", {"mcp_servers": [{"type": "url", "url": "https://example.org", "name": "x"}]}),
-    Sample("`container`", {"container": "c"}),
-    Sample("`context_management`", {"context_management": {"edits": []}}),
+    Sample("`cache_control` of the whole request", {"cache_control": {"type": "ephemeral"}}),
+    Sample(
+        "`output_format` (the older `output_config.format`)",
+        {"output_format": {"type": "json_schema", "schema": SCHEMA}},
+    ),
+    Sample("`thread`", {"thread": "thread_1"}),
+    *(Sample(f"`{name}`", {name: value}) for name, value in OF_ANTHROPIC.items() if name != "anthropic_beta"),
 ]
 
 GEMINI_TOOL = {"functionDeclarations": [{"name": "look_up", "description": "Looks up", "parametersJsonSchema": SCHEMA}]}
@@ -355,10 +408,15 @@ GEMINI = [
         gemini_user({"fileData": {"mimeType": "image/png", "fileUri": "https://example.org/a.png"}}),
         gemini_user(),
     ),
-    Sample(
-        "`safetySettings`", {"safetySettings": [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_NONE"}]}
-    ),
+    Sample("`safetySettings`", {"safetySettings": GEMINI_SAFETY}),
     Sample("`cachedContent`", {"cachedContent": "cachedContents/1"}),
+    Sample("`presencePenalty`", generation(presencePenalty=0.5)),
+    Sample("`responseLogprobs`, `logprobs`", generation(responseLogprobs=True, logprobs=2)),
+    Sample(
+        "`responseSchema` (the older schema)", generation(responseMimeType="application/json", responseSchema=SCHEMA)
+    ),
+    Sample("`serviceTier`", {"serviceTier": "flex"}),
+    Sample("`labels`", {"labels": {"a": "b"}}),
 ]
 
 CONVERSE_TOOL = {"toolSpec": {"name": "look_up", "description": "Looks up", "inputSchema": {"json": SCHEMA}}}
@@ -411,6 +469,19 @@ CONVERSE = [
         },
         {"inferenceConfig": {"maxTokens": 9000}},
     ),
+    Sample("`additionalModelRequestFields.top_k`", {"additionalModelRequestFields": {"top_k": 5}}),
+    Sample(
+        "`outputConfig.textFormat`",
+        {
+            "outputConfig": {
+                "textFormat": {
+                    "type": "json_schema",
+                    "structure": {"jsonSchema": {"name": "x", "schema": json.dumps(SCHEMA)}},
+                }
+            }
+        },
+    ),
+    Sample("`serviceTier`", {"serviceTier": {"type": "flex"}}),
     Sample("`requestMetadata`", {"requestMetadata": {"a": "b"}}),
     Sample("`performanceConfig`", {"performanceConfig": {"latency": "optimized"}}),
 ]
@@ -445,11 +516,12 @@ def outcome(format: str, sample: Sample, to: str) -> str:
         return "refused"
     changed = dict.fromkeys(differences(before.body, after.body))
     emulated = after.emulation is not None and after.emulation != before.emulation
-    words = [f"`{path}`" for path in changed]
+    new = [name.decode() for name, value in after.headers if (name, value) not in before.headers]
+    words = [f"`{path}`" for path in changed] + [f"header `{name}`" for name in new]
     if emulated:
         words.append("(emulated)")
     if set(after.dropped) - set(before.dropped):
-        words.append("dropped" if not changed else "(in part dropped)")
+        words.append("(in part dropped)" if words else "dropped")
     return ", ".join(words).replace(", (", " (") or "no effect"
 
 

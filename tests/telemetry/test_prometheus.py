@@ -72,6 +72,22 @@ def test_copies_of_calls_cost_but_are_nobodys_requests() -> None:
     assert value("ai_gateway_cost_dollars_total", **labels) == 1
 
 
+def test_what_answers_from_the_cache_save_is_summed_up() -> None:
+    prometheus.hear(
+        entry(
+            provider="openai",
+            served_model="of-the-route",
+            outcome="cached",
+            status=200,
+            cost_nanos=0,
+            saved_nanos=2 * 10**9,
+        )
+    )
+    labels = {"provider": "openai", "model": "of-the-route"}
+    assert value("ai_gateway_saved_dollars_total", **labels) == 2
+    assert value("ai_gateway_requests_total", **labels, endpoint="other", outcome="cached", status="2xx") == 1
+
+
 def test_a_limit_that_refuses_is_counted_by_its_name() -> None:
     before = value("ai_gateway_limits_reached_total", limit="each key")
     rule = LimitRule(id="1", name="each key", scope="key", measure="requests", window="minute", amount=60)

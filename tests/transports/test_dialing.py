@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from ai_gateway.calls import Origin
-from ai_gateway.errors import ConnectFailed
+from ai_gateway.errors import ConnectFailed, ConnectTimeout
 from ai_gateway.transports import dialing
-from ai_gateway.transports.dialing import ConnectTimeout, Dialer, alternate
+from ai_gateway.transports.dialing import Dialer, alternate
 from tests.upstream import Upstream
 
 SWALLOWS = "192.0.2.1"

@@ -19,7 +19,7 @@ from ai_gateway.models.usage_queries import BUCKETS, FAILURES
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 DOLLAR = 1_000_000_000
 SHARED = ("key_id", "key_name", "user_id", "group_id", "provider", "served_model", "route")
-SUMMED = (*BUCKETS, "duration_ms", "bytes_out")
+SUMMED = (*BUCKETS, "duration_ms", "bytes_out", "saved_nanos")
 
 
 _numbers = itertools.count()

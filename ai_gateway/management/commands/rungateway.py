@@ -193,7 +193,9 @@ class Command(BaseCommand):
             write(f"Gateway keys: {describe_keys(snapshot)}")
         if path := admin_path():
             write(f"\nAdmin: {origin}{path} (the first time: python manage.py createsuperuser)")
-        write(f"\nTry it:\n\n{curl_line(url, with_key=bool(snapshot.keys))}\n\nCtrl-C stops it.\n")
+        write(
+            f"\nTry it:\n\n{curl_line(url, with_key=bool(snapshot.keys) or has_virtual_keys())}\n\nCtrl-C stops it.\n"
+        )
         self.stdout.flush()
 
     def introduce_development_key(self, key: str) -> None:
@@ -296,7 +298,7 @@ def serve(*, host: str, port: int, workers: int, reload: bool, log_level: str | 
     """Run uvicorn until it is told to stop."""
     import uvicorn
 
-    from ai_gateway.server import GatheringProtocol, Server, Supervisor
+    from ai_gateway.server import DrainingSocket, GatheringProtocol, Server, Supervisor
 
     options: dict[str, Any] = {
         "factory": True,
@@ -304,6 +306,10 @@ def serve(*, host: str, port: int, workers: int, reload: bool, log_level: str | 
         "port": port,
         "workers": workers,
         "http": GatheringProtocol,
+        "ws": DrainingSocket,
+        "ws_max_size": settings.MAX_BODY_BYTES,
+        # Sound does not get smaller, and each compressor holds memory for as long as its session lasts.
+        "ws_per_message_deflate": False,
         "loop": "uvloop",
         "lifespan": "on",
         # The site's own LOGGING is in force.

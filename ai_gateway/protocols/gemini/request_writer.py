@@ -67,7 +67,9 @@ def _hints(request: Request) -> list[str]:
     names = [request.name_of(field) for field in HINTS if getattr(request, field)]
     if request.parallel_tool_calls is False:
         names.append(request.name_of("parallel_tool_calls"))
-    return [*names, *request.hints]
+    # Of extras, those that were read as a field of the request as well are not missed (Anthropic's `thinking`).
+    read = (*EXTRAS, *request.names.values())
+    return [*names, *request.hints, *(name for name in request.extras if name not in read)]
 
 
 # Sampling and limits.

@@ -60,20 +60,19 @@ READ = frozenset(
 )
 """The members that are read one by one. All others are hints."""
 
-EXTRAS = frozenset(
-    [
-        "thinking",
-        "output_config",
-        "anthropic_beta",
-        "container",
-        "mcp_servers",
-        "cache_control",
-        "safety_settings",
-        "cached_content",
-        "google",
-    ]
-)
-"""Members of Anthropic's and Google's formats that a caller puts in on purpose."""
+EXTRAS = {
+    "thinking": "thinking",
+    "output_config": "output_config",
+    "anthropic_beta": "anthropic_beta",
+    "container": "container",
+    "mcp_servers": "mcp_servers",
+    "cache_control": "cache_control",
+    "safety_settings": "safetySettings",
+    "cached_content": "cachedContent",
+    "google": "google",
+}
+"""Members of Anthropic's and Google's formats that a caller puts in on purpose, and what that other format calls
+them."""
 
 LOGPROBS = "message.output_text.logprobs"
 ENCRYPTED = "reasoning.encrypted_content"
@@ -124,7 +123,7 @@ def read_request(body: dict[str, Any], head: Head, carrier: Carrier) -> Request:
         service_tier=members.text(body, "service_tier"),
         metadata=_metadata(body),
         hints={**_hints(body, text, reasoning, include), **tools.needless, **items.left_out},
-        extras={name: value for name, value in body.items() if name in EXTRAS and value is not None},
+        extras={theirs: body[ours] for ours, theirs in EXTRAS.items() if body.get(ours) is not None},
         names={**NAMES, "user": user, "logprobs": "top_logprobs" if top_logprobs else "include"},
         source=body,
     )

@@ -12,10 +12,12 @@ import msgspec
 from ai_gateway.calls import Timeouts, UpstreamRequest, UpstreamResponse
 from ai_gateway.errors import BadRequest, GatewayError, MethodNotAllowed, ModelNotFound, NotFound
 from ai_gateway.protocols import dialect_of
+from ai_gateway.protocols.realtime import PATH
 from ai_gateway.providers.base import Auth, Provider
 from ai_gateway.providers.echo import anthropic, gemini, openai, openai_chat, openai_responses
 from ai_gateway.providers.echo.answers import EchoResponse, whole
 from ai_gateway.providers.echo.prompt import Ask
+from ai_gateway.providers.echo.realtime import EchoSocket
 
 ANSWERS: Mapping[str, Callable[[Ask], EchoResponse]] = {
     "/v1/chat/completions": openai_chat.answer,
@@ -35,6 +37,8 @@ ANSWERS: Mapping[str, Callable[[Ask], EchoResponse]] = {
 }
 """What is answered to a POST, by its path."""
 
+OFFERED = b"sec-websocket-protocol"
+
 UPLOADS = ("/v1/images/edits", "/v1/images/variations", "/v1/audio/transcriptions", "/v1/audio/translations")
 """Paths whose body is a form, which nobody here looks into."""
 
@@ -50,7 +54,7 @@ class EchoProvider(Provider):
     paths: tuple[tuple[str, str], ...] = (("/v1", "/v1"), ("/v1beta", "/v1beta"))
     auth: Auth = Auth.NONE
     dialects: frozenset[str] = frozenset(("openai_chat", "openai_responses", "anthropic_messages", "gemini"))
-    endpoints: tuple[str, ...] = (*(path.removeprefix("/v1/") for path in ANSWERS), "models")
+    endpoints: tuple[str, ...] = (*(path.removeprefix("/v1/") for path in ANSWERS), "models", "realtime")
     models: tuple[str, ...] = ("echo-1",)
     is_public: bool = True
 
@@ -71,6 +75,8 @@ class EchoProvider(Provider):
                 body=body,
                 delay=self.delay,
             )
+            if is_handshake(request, path):
+                return EchoSocket(ask, fields.get(OFFERED, b"").decode("latin-1"))
             return self.answer(ask)
         except GatewayError as error:
             dialect = dialect_of(path, fields)
@@ -108,6 +114,11 @@ class EchoProvider(Provider):
             raise ModelNotFound(f"The model {name[:128]!r} does not exist.", param="model")
         shown: EchoResponse = writer.show_model(name)
         return shown
+
+
+def is_handshake(request: UpstreamRequest, path: str) -> bool:
+    """Whether a request is for a realtime session: a GET, which is for nothing else at this path."""
+    return path == PATH and request.method == "GET"
 
 
 async def read_body(request: UpstreamRequest, path: str) -> Mapping[str, Any]:

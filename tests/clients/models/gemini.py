@@ -35,7 +35,7 @@ class Gemini:
         seen.instructions = "".join(part["text"] for part in (body.get("systemInstruction") or {}).get("parts", ()))
         for tool in body.get("tools") or ():
             for function in tool.get("functionDeclarations") or ():
-                seen.tools[function["name"]] = function.get("parametersJsonSchema") or function.get("parameters") or {}
+                seen.tools[function["name"]] = self._schema(function)
         for content in body["contents"]:
             self._read_content(content, seen)
         self._check_signatures(body["contents"])
@@ -58,20 +58,28 @@ class Gemini:
         for part in content["parts"]:
             self._read_part(content["role"], part, seen)
 
+    def _schema(self, function: Json) -> Json:
+        # Google's own SDK writes members of either spelling.
+        names = ("parametersJsonSchema", "parameters_json_schema", "parameters")
+        return next((function[name] for name in names if function.get(name)), {})
+
     def _read_part(self, role: str, part: Json, seen: Seen) -> None:
         if part.get("thoughtSignature"):
             seen.reasoning.append(base64.b64decode(part["thoughtSignature"]).decode())
         if "functionCall" in part:
             call = part["functionCall"]
-            seen.calls.append(Call(id=call["id"], name=call["name"], arguments=call.get("args") or {}))
+            id = call.get("id") or f"nameless{len(seen.calls)}"
+            seen.calls.append(Call(id=id, name=call["name"], arguments=call.get("args") or {}))
         elif "functionResponse" in part:
             answer = part["functionResponse"]
             names = {call.id: call.name for call in seen.calls}
-            if names.get(answer["id"]) != answer["name"]:
-                raise BadRequest(f"function response {answer['id']} {answer['name']} fits none of {names}")
+            # Without ids, results come in the order of the calls.
+            id = answer.get("id") or f"nameless{len(seen.results)}"
+            if names.get(id) != answer["name"]:
+                raise BadRequest(f"function response {id} {answer['name']} fits none of {names}")
             if not isinstance(answer["response"], dict):
                 raise BadRequest("function_response.response must be a Struct")
-            seen.results.append(Result(id=answer["id"], text=str(answer["response"])))
+            seen.results.append(Result(id=id, text=str(answer["response"])))
         elif role == "user" and "text" in part:
             seen.prompts.append(part["text"])
 

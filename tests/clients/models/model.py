@@ -54,6 +54,8 @@ class Model:
         """How many events of a stream are sent before the connection is cut; None for all."""
         self.breaks_once = False
         """Whether only the first stream is cut."""
+        self.stalls_after: int | None = None
+        """How many events of a stream are sent before nothing more comes, until the other side hangs up."""
         self._format = format
         self._brain = brain
 
@@ -73,13 +75,16 @@ class Model:
         number = len(self.seen)
         turn = self._brain(seen)
         self.said.append(turn)
-        if seen.streams and self.breaks_after is not None and not (self.breaks_once and number > 1):
-            events = self._format.events(turn, seen, number)[: self.breaks_after]
-            await event_stream(*events, 0.1, End.RESET, ends=False)(exchange)
-        elif seen.streams:
-            await event_stream(*self._format.events(turn, seen, number))(exchange)
-        else:
+        if not seen.streams:
             await json_answer(self._format.whole(turn, seen, number))(exchange)
+            return
+        events = self._format.events(turn, seen, number)
+        if self.breaks_after is not None and not (self.breaks_once and number > 1):
+            await event_stream(*events[: self.breaks_after], 0.1, End.RESET, ends=False)(exchange)
+        elif self.stalls_after is not None:
+            await event_stream(*events[: self.stalls_after], End.STALL, ends=False)(exchange)
+        else:
+            await event_stream(*events)(exchange)
 
     def _read(self, request: Request) -> Seen:
         if not self._format.accepts(request):
@@ -106,6 +111,12 @@ class Model:
     def states(self) -> list[str]:
         """The states of all its reasoning."""
         return [self._format.state(number, turn.thinking) for number, turn in enumerate(self.said, 1) if turn.thinking]
+
+    @property
+    def only(self) -> Seen:
+        """The only request that came."""
+        (seen,) = self.seen
+        return seen
 
     @property
     def last(self) -> Seen:

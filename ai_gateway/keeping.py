@@ -1,0 +1,149 @@
+"""An answer is copied while it passes, and kept when it has ended well.
+
+Nothing is delayed by it. A copy that grows too long is let go of; an answer that breaks, or whose caller leaves before
+it is whole, is not kept, and whoever waits for it asks anew (`flights.py`).
+"""
+
+from __future__ import annotations
+
+import logging
+
+import msgspec
+
+from ai_gateway import accounting, cache_store, kept_answers
+from ai_gateway.calls import Headers, Reply, ReplyBody
+from ai_gateway.flights import Ending, Flight
+from ai_gateway.kept_answers import Kept, is_worth_keeping, kept_headers
+from ai_gateway.meter import Meter, Outcome
+from ai_gateway.registry import Snapshot
+
+logger = logging.getLogger("ai_gateway")
+
+
+class Keeper:
+    """Keeps the answer to one call, under a name, for so many seconds."""
+
+    def __init__(
+        self, meter: Meter, snapshot: Snapshot, name: str, tokens: tuple[str, ...], ttl: int, flight: Flight | None
+    ) -> None:
+        assert snapshot.cache is not None
+        self._meter = meter
+        self._snapshot = snapshot
+        self._policy = snapshot.cache
+        self._name = name
+        self._tokens = tokens
+        self._ttl = ttl
+        self._flight = flight
+
+    @property
+    def room(self) -> int:
+        """How many bytes an answer may have."""
+        return self._policy.max_bytes
+
+    def take(self, reply: Reply) -> Reply:
+        """Keep an answer: a whole one now, one that is sent while it is made when it ends."""
+        if reply.status != 200 or any(name == b"content-encoding" for name, _ in reply.headers):
+            self.land(Ending.LOST if reply.status >= 400 else Ending.NOT_SHARED)
+            return reply
+        if isinstance(reply.body, ReplyBody):
+            return msgspec.structs.replace(reply, body=Copied(reply.body, reply.headers, self._meter, self))
+        self.keep(reply.headers, [reply.body], is_stream=False)
+        return reply
+
+    def keep(self, headers: Headers, chunks: list[bytes], *, is_stream: bool) -> None:
+        """Keep an answer that ended well, if it is worth it, and give it to whoever waits for it."""
+        kept = None
+        try:
+            kept = self._made(headers, chunks, is_stream=is_stream)
+            if kept is not None and self._ttl > 0:
+                cache_store.store().keep(self._name, kept)
+        except Exception:
+            # A bug here must not take an answer from its caller.
+            logger.exception("%s: the answer could not be kept", self._meter.arrival.request_id)
+        self.land(kept or Ending.NOT_SHARED)
+
+    def land(self, result: Kept | Ending) -> None:
+        """Tell whoever waits for the answer."""
+        if self._flight is not None:
+            self._flight.land(result)
+
+    def _made(self, headers: Headers, chunks: list[bytes], *, is_stream: bool) -> Kept | None:
+        meter, call, target = self._meter, self._meter.call, self._meter.target
+        assert call is not None
+        body = b"".join(chunks)
+        if target is None or not 0 < len(body) <= self.room:
+            return None
+        if not is_worth_keeping(call, body, is_stream=is_stream, tools=self._policy.tools):
+            return None
+        meter.consumption = accounting.consumption_of(meter)
+        at = kept_answers.now()
+        return Kept(
+            tokens=self._tokens,
+            at=at,
+            until=at + self._ttl,
+            headers=kept_headers(headers),
+            chunks=chunks if is_stream else [body],
+            is_stream=is_stream,
+            provider=target.provider,
+            model=target.model or "",
+            cost_nanos=accounting.cost_of(meter, self._snapshot),
+        )
+
+
+class Copied(ReplyBody):
+    """A reply's body of which a copy is made while it passes."""
+
+    __slots__ = ("_body", "_chunks", "_headers", "_is_over", "_keeper", "_meter", "_size")
+
+    def __init__(self, body: ReplyBody, headers: Headers, meter: Meter, keeper: Keeper) -> None:
+        self._body = body
+        self._headers = kept_headers(headers)
+        self._meter = meter
+        self._keeper = keeper
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._is_over = False
+
+    @property
+    def is_broken(self) -> bool:  # type: ignore[override]
+        """See ReplyBody."""
+        return self._body.is_broken
+
+    async def __anext__(self) -> bytes:
+        try:
+            chunk = await self._body.__anext__()
+        except StopAsyncIteration:
+            self._end()
+            raise
+        if not self._is_over:
+            self._add(chunk)
+        return chunk
+
+    def _add(self, chunk: bytes) -> None:
+        call = self._meter.call
+        assert call is not None
+        if chunk in (call.dialect.keep_alive, call.dialect.first_sign):
+            return  # A sign of life, in a silence that there will not be again.
+        self._chunks.append(chunk)
+        self._size += len(chunk)
+        if self._size > self._keeper.room:
+            self._is_over = True
+            self._chunks = []
+            self._keeper.land(Ending.NOT_SHARED)
+
+    def _end(self) -> None:
+        """Keep the copy if it is whole, else let it go."""
+        if self._is_over:
+            return
+        self._is_over = True
+        chunks, self._chunks = self._chunks, []
+        call = self._meter.call
+        if self._meter.outcome is Outcome.ANSWERED and not self._body.is_broken:
+            self._keeper.keep(self._headers, chunks, is_stream=call is not None and call.stream)
+        else:
+            self._keeper.land(Ending.LOST)
+
+    async def aclose(self) -> None:
+        """Close the body. A caller may leave as soon as it has read what proves that the answer is whole."""
+        self._end()
+        await self._body.aclose()

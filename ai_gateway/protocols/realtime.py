@@ -1,0 +1,199 @@
+"""OpenAI's Realtime API: a websocket in which both sides send events as JSON, and answers follow one another.
+
+The events pass unchanged. What is read of them is what they say was used: of each answer in `response.done`, and of
+each transcription of what the caller said, which another model does and which is paid for by that model's prices.
+
+Two generations of the API are in use, and say these things by the same names: the first ("beta", asked for by the
+header `OpenAI-Beta: realtime=v1` or the subprotocol `openai-beta.realtime-v1`), and the one that is generally
+available. What a session is like stands in other members of it.
+
+Source: "Realtime API with WebSocket", and the client and server events of the Realtime API, in OpenAI's API reference;
+"Use the GPT Realtime API via WebSockets" of Microsoft Learn.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ai_gateway.errors import GatewayError, Kind, UpgradeRequired
+from ai_gateway.protocols.conversation import TokenUsage
+from ai_gateway.protocols.dialect import Dialect, Headers
+from ai_gateway.protocols.openai_errors import error_object, write_error
+from ai_gateway.protocols.passing import count, decoded
+
+PATH = "/v1/realtime"
+
+BELOW = "/v1/realtime/"
+"""Where a provider's own keys for browsers are made (`client_secrets`, `sessions`), and calls by WebRTC and telephone
+(`calls`): ways to the provider that no gateway sees."""
+
+KEY_SUBPROTOCOL = "openai-insecure-api-key."
+"""How the subprotocol begins by which a browser sends its key: its websockets have no headers."""
+
+SUBPROTOCOL = "realtime"
+
+AUDIO_BYTES_PER_TOKEN = 2400
+"""Of an answer: 50 ms of PCM with 16 bits and 24 kHz, the format that a session has unless it asks for another."""
+
+_BASE64 = 4 / 3
+
+
+def write_error_event(error: GatewayError, request_id: str) -> bytes:
+    """Write an error as the event by which the API tells of one."""
+    members = {"type": "error", "event_id": f"event_{request_id}", "error": {**error_object(error), "event_id": None}}
+    return msgspec.json.encode(members)
+
+
+def _error_headers(error: GatewayError) -> Headers:
+    return [(b"upgrade", b"websocket")] if isinstance(error, UpgradeRequired) else []
+
+
+DIALECT = Dialect(
+    name="openai_realtime",
+    family="openai",
+    is_generation=False,
+    is_session=True,
+    write_error=write_error,
+    write_error_event=write_error_event,
+    error_headers=_error_headers,
+    statuses={Kind.QUOTA: 429},
+)
+
+
+class Report(NamedTuple):
+    """What an event says was used. `model` is the one that transcribed; of an answer it is "", for it is the
+    session's."""
+
+    tokens: TokenUsage
+    units: dict[str, float]
+    model: str
+    id: str
+    is_answer: bool
+
+
+class _Event(msgspec.Struct):
+    """The members of a server's event that matter."""
+
+    type: str = ""
+    delta: Any = None
+    response: Any = None
+    session: Any = None
+    usage: Any = None
+
+
+_event = msgspec.json.Decoder(_Event)
+
+_AUDIO = re.compile(r"response\.(?:output_)?audio\.delta")
+_TEXT = re.compile(r"response\.(?:output_text|text|(?:output_)?audio_transcript|function_call_arguments)\.delta")
+_TRANSCRIBED = "conversation.item.input_audio_transcription.completed"
+_DESCRIBED = ("session.created", "session.updated", "transcription_session.created", "transcription_session.updated")
+
+
+class SessionReader:
+    """Reads what a provider says in one session. Nothing fails here: what cannot be read was not said."""
+
+    def __init__(self) -> None:
+        self.is_answering = False
+        """Whether an answer is under way."""
+        self.text = 0
+        self.audio = 0
+        """Of that answer: the bytes of text that came, and of sound."""
+        self.transcriber = ""
+        """The model that transcribes what the caller says."""
+
+    def read(self, data: bytes) -> Report | None:
+        """Read an event. Gives what it says was used, if it is one that says it."""
+        event = decoded(_event, data)
+        if event is None:
+            return None
+        if event.type.endswith(".delta"):
+            self._read_delta(event)
+        elif event.type == "response.created":
+            self.is_answering = True
+        elif event.type == "response.done":
+            return self._read_answer(event.response)
+        elif event.type == _TRANSCRIBED:
+            return read_transcription(event.usage, self.transcriber)
+        elif event.type in _DESCRIBED:
+            self.transcriber = transcriber_of(event.session) or ""
+        return None
+
+    def _read_delta(self, event: _Event) -> None:
+        if not isinstance(event.delta, str):
+            return
+        if _AUDIO.fullmatch(event.type):
+            self.audio += round(len(event.delta) / _BASE64)
+        elif _TEXT.fullmatch(event.type):
+            self.text += len(event.delta)
+
+    def _read_answer(self, response: Any) -> Report:
+        members = response if isinstance(response, dict) else {}
+        self.is_answering, self.text, self.audio = False, 0, 0
+        id = members.get("id")
+        return Report(read_usage(members.get("usage")), {}, "", id if isinstance(id, str) else "", is_answer=True)
+
+
+def read_usage(usage: object) -> TokenUsage:
+    """Read what an answer used. What came from the cache is told by medium, and taken from that medium's count; where
+    it is not told, text is taken to be cached first, for instructions come before speech."""
+    if not isinstance(usage, dict):
+        return TokenUsage()
+    given, cached, written = usage.get("input_token_details"), 0, usage.get("output_token_details")
+    everything, cached = count(usage, "input_tokens"), count(given, "cached_tokens")
+    audio, image, text = count(given, "audio_tokens"), count(given, "image_tokens"), count(given, "text_tokens")
+    media = given.get("cached_tokens_details") if isinstance(given, dict) else None
+    cached_audio, cached_image = count(media, "audio_tokens"), count(media, "image_tokens")
+    if not isinstance(media, dict):
+        cached_audio = min(audio, max(0, cached - text))
+    audio, image = max(0, audio - cached_audio), max(0, image - cached_image)
+    spoken, thought = count(written, "audio_tokens"), count(written, "reasoning_tokens")
+    return TokenUsage(
+        input=max(0, everything - cached - audio - image),
+        cache_read=cached,
+        input_audio=audio,
+        input_image=image,
+        output=max(0, count(usage, "output_tokens") - spoken - thought),
+        output_audio=spoken,
+        reasoning=thought,
+    )
+
+
+def read_transcription(usage: object, model: str) -> Report | None:
+    """Read what a transcription used: tokens or seconds. None if it does not say."""
+    if not isinstance(usage, dict):
+        return None
+    heard = count(usage.get("input_token_details"), "audio_tokens")
+    tokens = TokenUsage(
+        input=max(0, count(usage, "input_tokens") - heard), input_audio=heard, output=count(usage, "output_tokens")
+    )
+    seconds = usage.get("seconds")
+    units = {"audio_seconds": float(seconds)} if isinstance(seconds, int | float) else {}
+    return Report(tokens, units, model, "", is_answer=False)
+
+
+def transcriber_of(session: object) -> str | None:
+    """Name the model that a session has transcribe, if it says: in either generation's place."""
+    if not isinstance(session, dict):
+        return None
+    audio = session.get("audio")
+    heard = audio.get("input") if isinstance(audio, dict) else None
+    for place in (heard.get("transcription") if isinstance(heard, dict) else None, session.get(_FORMER_PLACE)):
+        model = place.get("model") if isinstance(place, dict) else None
+        if isinstance(model, str):
+            return model
+    return None
+
+
+_FORMER_PLACE = "input_audio_transcription"
+
+
+def models_asked_for(data: bytes) -> list[str]:
+    """List the models that an event of a caller wants for its session."""
+    event = decoded(_event, data)
+    if event is None or not isinstance(event.session, dict):
+        return []
+    named = (transcriber_of(event.session), event.session.get("model"))
+    return [model for model in named if isinstance(model, str)]

@@ -1,0 +1,181 @@
+"""Asked before? A call that is the same as one before it gets the same answer again, if the operator keeps answers.
+
+Who is calling and what it may use is settled by then, and where the call might go: an answer is never a way around
+that. Limits count an answer from the cache as one request that uses no tokens and costs nothing, so a budget that is
+used up does not stand in its way. The ledger has it as such, with what the answer cost the first time as saved.
+
+What an answer says in `x-gateway-cache`:
+
+    hit       it was kept, or is that of an equal call which was under way; `age` says how old it is
+    miss      a provider was asked
+    bypass    a provider was asked because nobody looked: the caller did not want it, such a call has an answer of its
+              own (`fingerprints.py`), or the cache fails
+
+Answers that have none are of calls that the operator keeps nothing of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from time import perf_counter
+
+from ai_gateway import admission, fallbacks, flights, kept_answers, server_timing
+from ai_gateway.cache_policy import HEADER, CachePolicy, Wishes, owner_of, wishes_of
+from ai_gateway.cache_store import Found, Unavailable, marks, store
+from ai_gateway.calls import Headers, Reply, Target
+from ai_gateway.configuration import PLAIN
+from ai_gateway.consumption import UNUSED
+from ai_gateway.fingerprints import Uncacheable, fingerprint, is_question
+from ai_gateway.flights import Ending, Flight
+from ai_gateway.keeping import Keeper
+from ai_gateway.kept_answers import Kept
+from ai_gateway.meter import Meter
+from ai_gateway.registry import Snapshot
+
+Ask = Callable[[], Awaitable[Reply]]
+"""Asks the providers."""
+
+HIT, MISS, BYPASS = (HEADER, b"hit"), (HEADER, b"miss"), (HEADER, b"bypass")
+
+
+def is_for(meter: Meter, snapshot: Snapshot) -> bool:
+    """Whether a call may be answered from the cache at all."""
+    policy, call = snapshot.cache, meter.call
+    assert policy is not None
+    assert call is not None
+    rule = snapshot.rules.get(meter.route, PLAIN)
+    return policy.covers(meter.caller, meter.route, rule.caching) and is_question(call)
+
+
+async def answer(meter: Meter, targets: Sequence[Target], snapshot: Snapshot, ask: Ask) -> Reply:
+    """Answer a call from the cache, or ask for it and keep the answer."""
+    assert snapshot.cache is not None
+    assert meter.call is not None
+    wishes = wishes_of(meter.call.fields)
+    name = _name(meter, targets, snapshot.cache) if wishes.reads or wishes.keeps else None
+    if name is None:
+        return told(await ask(), BYPASS)
+    return await Question(meter, snapshot, name, wishes, ask).answer()
+
+
+def _name(meter: Meter, targets: Sequence[Target], policy: CachePolicy) -> str | None:
+    """Name the answer to a call; None if it is for this call alone."""
+    call, caller = meter.call, meter.caller
+    assert call is not None
+    if len(call.body) > policy.max_bytes:  # type: ignore[arg-type]
+        return None
+    names_fallbacks = fallbacks.are_named(call)
+    # Whom a caller may fall back to is for its own key to say.
+    owner = owner_of(caller, "key" if names_fallbacks else policy.scope)
+    try:
+        return fingerprint(
+            call,
+            owner,
+            targets,
+            secret=policy.secret,
+            named=call.fields.get(fallbacks.HEADER, b""),
+            only_deterministic=policy.only_deterministic,
+        )
+    except Uncacheable:
+        return None
+
+
+def told(reply: Reply, status: tuple[bytes, bytes]) -> Reply:
+    """Tell in the head of an answer what the cache had to do with it."""
+    reply.headers.append(status)
+    return reply
+
+
+class Question:
+    """One call that may be answered from the cache."""
+
+    def __init__(self, meter: Meter, snapshot: Snapshot, name: str, wishes: Wishes, ask: Ask) -> None:
+        assert snapshot.cache is not None
+        self._meter = meter
+        self._snapshot = snapshot
+        self._policy = snapshot.cache
+        self._name = name
+        self._wishes = wishes
+        self._ask = ask
+        self._tokens: tuple[str, ...] = ()
+
+    async def answer(self) -> Reply:
+        """Answer it."""
+        if self._wishes.reads:
+            kept = store().in_memory(self._name)
+            if kept is not None and self._is_wanted(kept):
+                return await self._again(kept)
+        under = marks(owner_of(self._meter.caller, self._policy.scope), self._meter.route)
+        try:
+            found = await store().find(self._name, under)
+        except Unavailable:
+            return told(await self._ask(), BYPASS)
+        self._tokens = found.tokens
+        if not self._wishes.reads:
+            return told(self._kept(await self._ask()), BYPASS)
+        return await self._found(found)
+
+    async def _found(self, found: Found) -> Reply:
+        if found.kept is not None and self._is_wanted(found.kept):
+            return await self._again(found.kept)
+        patience = perf_counter() + self._patience()
+        while (flight := flights.under_way(self._name)) is not None:
+            result = await flight.follow(patience - perf_counter())
+            if isinstance(result, Kept):
+                return await self._again(result)
+            if result is Ending.NOT_SHARED:
+                return told(self._kept(await self._ask()), MISS)
+        if not self._wishes.keeps or not self._policy.wait:
+            return told(self._kept(await self._ask()), MISS)
+        return await self._lead(flights.begin(self._name))
+
+    def _patience(self) -> float:
+        """For how many seconds to wait for the answer to another call: no longer than this one may take."""
+        call = self._meter.call
+        if call is None or call.deadline is None:
+            return self._policy.wait
+        return min(self._policy.wait, call.deadline - perf_counter())
+
+    async def _lead(self, flight: Flight) -> Reply:
+        """Ask for all who ask the same meanwhile."""
+        try:
+            return told(self._kept(await self._ask(), flight), MISS)
+        except BaseException:
+            flight.land(Ending.LOST)
+            raise
+
+    def _kept(self, reply: Reply, flight: Flight | None = None) -> Reply:
+        """Have an answer kept, if its caller lets us."""
+        if not self._wishes.keeps:
+            return reply
+        rule = self._snapshot.rules.get(self._meter.route, PLAIN)
+        ttl = rule.cache_seconds or self._policy.ttl
+        if self._wishes.ttl is not None:
+            ttl = min(ttl, self._wishes.ttl)
+        return Keeper(self._meter, self._snapshot, self._name, self._tokens, ttl, flight).take(reply)
+
+    # What is kept is given again.
+
+    def _is_wanted(self, kept: Kept) -> bool:
+        max_age = self._wishes.max_age
+        return max_age is None or kept.age(kept_answers.now()) <= max_age
+
+    async def _again(self, kept: Kept) -> Reply:
+        meter, snapshot = self._meter, self._snapshot
+        if snapshot.limits:
+            await admission.admit_request(meter, snapshot)
+        meter.target = Target(kept.provider, kept.model or None)
+        meter.consumption, meter.saved_nanos = UNUSED, kept.cost_nanos or 0
+        return kept_answers.again(kept, meter, self._head(kept))
+
+    def _head(self, kept: Kept) -> Headers:
+        arrival = self._meter.arrival
+        request_id = arrival.request_id.encode()
+        return [
+            (b"x-request-id", request_id),
+            (b"request-id", request_id),
+            server_timing.header(arrival.received_at, queued=self._meter.queued),
+            (b"x-gateway-attempts", b"0"),
+            HIT,
+            (b"age", b"%d" % kept.age(kept_answers.now())),
+        ]

@@ -1,0 +1,258 @@
+"""A realtime session, from when both its websockets are open: messages pass in both directions, unchanged, until
+somebody ends it.
+
+Neither side can be sent more than it takes: a message is received only when the one before it was sent on, so what a
+session holds is bounded, however slow its ends are. Pings and pongs are each connection's own.
+
+A session is one call, and each of its answers is counted for by itself: what it used is priced and settled when the
+provider says it, and the limits must admit the next one. Then the caller's key is looked at again, too. So a budget
+ends a session that has used it up, and so does who revokes a key.
+
+Whatever ends a session, each side that is still there is told: by the code and reason of the other side, or by an
+`error` event and a code of the gateway's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from time import perf_counter
+from typing import Any, NoReturn
+
+from ai_gateway import access, accounting, admission, keys, registry
+from ai_gateway.calls import Message, Target
+from ai_gateway.consumption import Consumption, together
+from ai_gateway.errors import (
+    BodyTooLarge,
+    DeadlineExceeded,
+    Draining,
+    GatewayError,
+    InternalError,
+    Overloaded,
+    SocketClosed,
+    UpstreamClosed,
+    UpstreamError,
+    UpstreamTimeout,
+)
+from ai_gateway.hops.upgrade import Accepted
+from ai_gateway.listeners.sessions import SessionListener
+from ai_gateway.meter import Meter, Outcome, Piece
+from ai_gateway.protocols.realtime import Report, models_asked_for, write_error_event
+from ai_gateway.registry import Snapshot
+from ai_gateway.sockets import NO_STATUS, POLICY_VIOLATION, CallerSocket
+
+logger = logging.getLogger("ai_gateway")
+
+NORMAL = 1000
+GOING_AWAY = 1001
+TOO_BIG = 1009
+INTERNAL_ERROR = 1011
+SERVICE_RESTART = 1012
+TRY_AGAIN_LATER = 1013
+
+CODES: tuple[tuple[type[GatewayError], int], ...] = (
+    (Draining, SERVICE_RESTART),
+    (Overloaded, TRY_AGAIN_LATER),
+    (BodyTooLarge, TOO_BIG),
+    (UpstreamError, INTERNAL_ERROR),
+    (InternalError, INTERNAL_ERROR),
+)
+"""The code that goes with an error, the first that fits; POLICY_VIOLATION with any other."""
+
+FAREWELL = 3.0
+"""Seconds in which the sides of a session take that it is over."""
+
+
+class Session:
+    """One session."""
+
+    def __init__(self, caller: CallerSocket, opened: Accepted, meter: Meter, snapshot: Snapshot) -> None:
+        assert isinstance(meter.listener, SessionListener)
+        self._caller = caller
+        self._attempt = opened.attempt
+        self._socket = opened.socket
+        self._meter = meter
+        self._snapshot = snapshot
+        self._listener = meter.listener
+        self._heard_at = perf_counter()
+        self._unsettled: list[tuple[Consumption, int | None]] = []
+
+    async def run(self) -> None:
+        """Pass messages until somebody ends it, and account for it."""
+        try:
+            ending = await self._until_it_ends()
+            self._note(ending)
+        finally:
+            self._settle_rest()
+        if self._snapshot.is_measured:
+            await accounting.finish_durably(self._meter, self._snapshot)
+        await self._tell(ending)
+
+    async def _until_it_ends(self) -> SocketClosed | GatewayError:
+        loop = asyncio.get_running_loop()
+        work = [loop.create_task(each) for each in (self._upwards(), self._downwards(), self._watch())]
+        ends: list[asyncio.Future[Any]] = [*work, self._socket.interrupted, self._caller.gone]
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in work:
+                task.cancel()
+            found = await asyncio.gather(*work, return_exceptions=True)
+        if self._socket.interrupted.done():
+            return self._socket.interrupted.result()
+        ended = [each for each in found if isinstance(each, Exception)]
+        return self._known(ended[0]) if ended else SocketClosed(NO_STATUS)
+
+    def _known(self, error: Exception) -> SocketClosed | GatewayError:
+        if isinstance(error, SocketClosed | GatewayError):
+            return error
+        logger.error("%s: the gateway failed", self._meter.arrival.request_id, exc_info=error)
+        return InternalError("The gateway failed. Its log has the details, under this request's id.")
+
+    # The messages.
+
+    async def _upwards(self) -> NoReturn:
+        """Pass what the caller says."""
+        limit = self._snapshot.max_body_bytes
+        while True:
+            message = await self._caller.receive(limit)
+            self._heard_at = perf_counter()
+            refusal = self._refusal(message) if self._meter.caller.allowed_models else None
+            if refusal is None:
+                await self._socket.send(message)
+            else:
+                await self._caller.send(self._event(refusal))
+
+    async def _downwards(self) -> NoReturn:
+        """Pass what the provider says, and hear what it used."""
+        meter, listener = self._meter, self._listener
+        while True:
+            message = await self._socket.receive()
+            self._heard_at = perf_counter()
+            data = message.encode("utf-8", "surrogatepass") if isinstance(message, str) else message
+            listener.hear(data)
+            if listener.has_content and meter.first_token_at is None:
+                meter.first_token_at = perf_counter()
+            meter.bytes_out += len(data)
+            report = listener.report
+            await self._caller.send(message)
+            if report is not None:
+                await self._settle(report)
+
+    def _refusal(self, message: Message) -> GatewayError | None:
+        """Tell whether an event asks for a model that the caller's key is not for."""
+        caller, target = self._meter.caller, self._attempt.target
+        data = message.encode("utf-8", "surrogatepass") if isinstance(message, str) else message
+        for model in models_asked_for(data):
+            if model != target.model and not access.may_use_model(caller, target.provider, model):
+                return access.not_found(model)
+        return None
+
+    async def _watch(self) -> NoReturn:
+        """End a session in which nobody says anything, or whose time is over."""
+        timeouts, deadline = self._attempt.timeouts, self._attempt.deadline
+        longest = self._heard_at + timeouts.stream if timeouts.stream else None
+        while True:
+            now, silent_at = perf_counter(), self._heard_at + timeouts.idle
+            if now >= silent_at:
+                raise UpstreamTimeout(f"Nobody has said anything for {timeouts.idle:g} s.")
+            if longest is not None and now >= longest:
+                raise DeadlineExceeded(f"A session may take {timeouts.stream:g} s here.")
+            if deadline is not None and now >= deadline:
+                raise DeadlineExceeded("The time that this session was given is over.")
+            await asyncio.sleep(min(each for each in (silent_at, longest, deadline) if each is not None) - now)
+
+    # What it uses.
+
+    async def _settle(self, report: Report) -> None:
+        """Take into account what an answer or a transcription used. Raises whatever does not admit the next answer."""
+        snapshot = registry.snapshot()
+        used = Consumption(tokens=report.tokens, units=report.units, model=report.model, upstream_id=report.id)
+        self._add(used, report.model, snapshot)
+        if report.is_answer or self._attempt.call.model is None:
+            await keys.identify(self._meter.arrival, snapshot)
+            await admission.renew(self._meter, *self._take_unsettled(), snapshot)
+
+    def _add(self, used: Consumption, model: str, snapshot: Snapshot) -> None:
+        """Note what was used, of this model if it is not the session's."""
+        meter, target = self._meter, self._attempt.target
+        is_nothing = not (used.tokens.total_input or used.tokens.total_output or used.units)
+        asked = Target(target.provider, model) if model else target
+        cost = 0 if is_nothing else accounting.price_of(used, asked, snapshot)
+        self._unsettled.append((used, cost))
+        parts = [(piece.consumption, piece.cost_nanos) for piece in meter.pieces] + [(used, cost)]
+        known = [each for _, each in parts if each is not None]
+        meter.pieces = (
+            Piece(
+                together([each for each, _ in parts if each is not None]),
+                sum(known) if len(known) == len(parts) else None,
+                meter.sent_at,
+                meter.first_byte_at,
+                meter.first_token_at,
+            ),
+        )
+
+    def _take_unsettled(self) -> tuple[Consumption, int | None]:
+        found, self._unsettled = self._unsettled, []
+        return together([used for used, _ in found]), sum(cost or 0 for _, cost in found)
+
+    def _settle_rest(self) -> None:
+        """Settle what is left: of an answer that was under way, what of it came, and of the session its place."""
+        meter = self._meter
+        rest = self._listener.consumption()
+        if rest is not None:
+            self._add(rest, "", self._snapshot)
+        if meter.hold is not None and meter.pieces:
+            meter.hold.settle_answer(*(self._take_unsettled() if self._unsettled else (None, 0)))
+            meter.hold.settle(None, None)
+        meter.listener = None
+
+    # The end.
+
+    def _note(self, ending: SocketClosed | GatewayError) -> None:
+        """Note what ended it."""
+        meter = self._meter
+        if isinstance(ending, GatewayError):
+            meter.fail(ending)
+            logger.info("%s: the session ends: %s", meter.arrival.request_id, ending.message)
+        elif not ending.is_upstreams:
+            is_cut = self._listener.reader.is_answering or self._caller.gone.done()
+            meter.outcome = Outcome.DISCONNECTED if is_cut else Outcome.ANSWERED
+        elif ending.code in (NORMAL, GOING_AWAY, NO_STATUS):
+            meter.outcome = Outcome.ANSWERED
+        else:
+            meter.fail(UpstreamClosed(f"The provider ended the session with the code {ending.code}."))
+
+    async def _tell(self, ending: SocketClosed | GatewayError) -> None:
+        """Tell either side. Who does not take it in time is cut off."""
+        if isinstance(ending, GatewayError):
+            code, reason = code_of(ending), ending.message
+            upwards = NORMAL, ""
+        else:
+            code, reason = upwards = passable(ending.code), ending.reason
+        try:
+            async with asyncio.timeout(FAREWELL):
+                if isinstance(ending, GatewayError) and not self._caller.is_gone:
+                    await self._caller.send(self._event(ending))
+                await asyncio.gather(self._caller.close(code, reason), self._socket.close(*upwards))
+        except (TimeoutError, SocketClosed, GatewayError):
+            return
+
+    def _event(self, error: GatewayError) -> str:
+        return write_error_event(error, self._meter.arrival.request_id).decode()
+
+
+def code_of(error: GatewayError) -> int:
+    """Choose the code by which a session is closed that ends with an error."""
+    return next((code for kind, code in CODES if isinstance(error, kind)), POLICY_VIOLATION)
+
+
+def passable(code: int) -> int:
+    """Give the code that a side is told when the other one has closed with this one: not every code may be sent."""
+    if code == NO_STATUS:
+        return NORMAL
+    return code if code in SENDABLE or 3000 <= code < 5000 else INTERNAL_ERROR
+
+
+SENDABLE = frozenset((1000, 1001, 1002, 1003, *range(1007, 1015)))
+"""The codes of RFC 6455 and its registry that may be sent."""

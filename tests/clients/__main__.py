@@ -1,0 +1,29 @@
+"""Try every client there is, and write down what was seen: `python -m tests.clients`.
+
+Arguments are pytest's, such as `-k LangChain`. The tables are written by a run without any, which is of everything.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main(arguments: list[str]) -> int:
+    """Run the tests; give their exit code."""
+    # What a run is of is read when the tests are imported.
+    os.environ["GATEWAY_CLIENTS"] = "all"
+    os.environ.setdefault("GATEWAY_EFFORT", "2")
+    import pytest
+
+    from tests.clients import matrix
+
+    recorder = matrix.Recorder()
+    code = pytest.main(["-q", "-n", "0", "tests/clients", *arguments], plugins=[recorder])
+    if not arguments:
+        matrix.write(recorder.cells)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,160 @@
+"""The tables of docs/clients.md: what the tests of this folder declare, and what a run of all of them saw.
+
+`python -m tests.clients` writes them. A test holds the page to the declarations: a cell that a run found otherwise is
+seen in a review and not committed as if it were true.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.clients.catalogue import (
+    AGENT_FEATURES,
+    AGENT_MEANINGS,
+    AGENTS,
+    CLIENTS,
+    FEATURES,
+    MEANINGS,
+    TITLES,
+    Client,
+)
+from tests.clients.packages import pinned
+
+IS_WHOLE = os.environ.get("GATEWAY_CLIENTS") == "all"
+"""Whether this run is of all clients."""
+
+only_in_a_run_of_everything = pytest.mark.skipif(not IS_WHOLE, reason="only `python -m tests.clients` installs it")
+
+PAGE = Path(__file__).parent.parent.parent / "docs" / "clients.md"
+BEGIN, END = "<!-- tables: begin -->\n", "<!-- tables: end -->\n"
+WORKS, FAILS, HAS_NOT, NOT_TRIED = "✓", "✗", "—", "?"
+
+Cells = Mapping[tuple[str, str], str]
+"""What is told of a client and a feature."""
+
+
+class Recorder:
+    """A plugin of pytest: it remembers what the tests show of clients."""
+
+    def __init__(self) -> None:
+        self._outcomes: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take down what became of a test, unless it only went well until the next phase of it."""
+        if report.when != "call" and report.passed:
+            return
+        for name, value in report.user_properties:
+            if name == "shows":
+                client, feature = str(value).split("|")
+                self._outcomes[client, feature].add("expected" if hasattr(report, "wasxfail") else report.outcome)
+
+    @property
+    def cells(self) -> Cells:
+        """What was seen."""
+        return {cell: self._mark(outcomes) for cell, outcomes in self._outcomes.items()}
+
+    def _mark(self, outcomes: set[str]) -> str:
+        if outcomes == {"passed"}:
+            return WORKS
+        return NOT_TRIED if outcomes == {"skipped"} else FAILS
+
+
+def declared() -> Cells:
+    """What the tests claim: what has to be seen if all of them pass."""
+    of_clients = {
+        (client.title, feature): FAILS if feature in client.fails else WORKS
+        for client in CLIENTS
+        for feature in FEATURES
+        if feature not in client.lacks
+    }
+    return of_clients | {(agent.name, feature): WORKS for agent in AGENTS for feature in agent.shows}
+
+
+def tables(cells: Cells) -> str:
+    """Write the tables, and the notes on them."""
+    notes = Notes()
+    parts = [
+        *("### Libraries in Python", "", *_of_clients("Python", cells, notes), ""),
+        *("### Libraries in JavaScript", "", *_of_clients("JavaScript", cells, notes), ""),
+        *(_meanings(MEANINGS), ""),
+        *("### Coding agents", "", *_of_agents(cells, notes), ""),
+        *(_meanings(AGENT_MEANINGS), ""),
+        *notes.lines(),
+    ]
+    return "\n".join(parts) + "\n"
+
+
+class Notes:
+    """The notes on the tables, each once."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def mark(self, text: str) -> str:
+        """Give the mark that leads to a note; "" for no note."""
+        return f" <sup>{self._numbers.setdefault(text, len(self._numbers) + 1)}</sup>" if text else ""
+
+    def lines(self) -> Iterator[str]:
+        """Write the notes."""
+        for text, number in self._numbers.items():
+            yield f"{number}. {text}"
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _head(first: Sequence[str], features: Iterable[str]) -> Iterator[str]:
+    titles = [*first, *features]
+    yield _row(*titles)
+    yield _row(*("---" if title in first else ":-:" for title in titles))
+
+
+def _of_clients(language: str, cells: Cells, notes: Notes) -> Iterator[str]:
+    yield from _head(("Client", "Version", "By", "Formats"), FEATURES.values())
+    for client in CLIENTS:
+        if client.language == language:
+            version = pinned(client.environment)[client.package]
+            formats = f"{TITLES[client.format]}, {TITLES[client.other]}"
+            found = (_cell(client, feature, cells, notes) for feature in FEATURES)
+            yield _row(client.name, version, f"`{client.via}`", formats, *found)
+
+
+def _cell(client: Client, feature: str, cells: Cells, notes: Notes) -> str:
+    if feature in client.lacks:
+        return HAS_NOT + notes.mark(client.lacks[feature])
+    note = client.fails.get(feature) or client.notes.get(feature, "")
+    return cells.get((client.title, feature), NOT_TRIED) + notes.mark(note)
+
+
+def _of_agents(cells: Cells, notes: Notes) -> Iterator[str]:
+    yield from _head(("Agent", "Version", "Formats"), AGENT_FEATURES.values())
+    for agent in AGENTS:
+        version = pinned(agent.environment)[agent.package]
+        formats = ", ".join(TITLES[format] for format in agent.formats)
+        found = (
+            cells.get((agent.name, feature), NOT_TRIED) if feature in agent.shows else HAS_NOT
+            for feature in AGENT_FEATURES
+        )
+        yield _row(agent.name + notes.mark(agent.note), version, formats, *found)
+
+
+def _meanings(meanings: Mapping[str, str]) -> str:
+    return "; ".join(f"*{title}*: {meaning}" for title, meaning in meanings.items()) + "."
+
+
+def page_with(text: str, cells: Cells) -> str:
+    """Put the tables into the page's text."""
+    before, rest = text.split(BEGIN)
+    _, after = rest.split(END)
+    return f"{before}{BEGIN}\n{tables(cells)}\n{END}{after}"
+
+
+def write(cells: Cells) -> None:
+    """Write the tables into the page."""
+    PAGE.write_text(page_with(PAGE.read_text(encoding="utf-8"), cells), encoding="utf-8")

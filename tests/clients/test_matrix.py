@@ -1,0 +1,51 @@
+"""docs/clients.md says what the tests of this folder declare, and nothing else."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.clients import matrix
+from tests.clients.catalogue import AGENT_FEATURES, AGENTS, CLIENTS, FEATURES, Agent, Client
+from tests.clients.packages import DRIVERS, HERE, pinned
+from tests.clients.test_configuration import EXAMPLE, examples
+
+PAGE = matrix.PAGE.read_text(encoding="utf-8")
+
+
+def test_the_tables_are_those_of_a_run_where_all_went_as_declared() -> None:
+    assert matrix.page_with(PAGE, matrix.declared()) == PAGE, "run `python -m tests.clients`"
+
+
+def test_a_cell_that_a_run_found_otherwise_is_told() -> None:
+    cells = {**matrix.declared(), (CLIENTS[0].title, "stream"): matrix.FAILS}
+    assert matrix.page_with(PAGE, cells) != PAGE
+
+
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.title)
+def test_a_client_is_declared_in_order(client: Client) -> None:
+    assert (DRIVERS / client.driver).exists()
+    assert client.package in pinned(client.environment)
+    assert client.other != client.format
+    told = [*client.lacks, *client.fails, *client.notes]
+    assert set(told) <= set(FEATURES)
+    assert len(told) == len(set(told))
+
+
+@pytest.mark.parametrize("agent", AGENTS, ids=lambda agent: agent.name)
+def test_what_an_agent_shows_has_a_test(agent: Agent) -> None:
+    assert agent.package in pinned(agent.environment)
+    shown = re.findall(rf'shows\("{agent.name}", "(\w+)"\)', "".join(map(str, read_tests())))
+    assert set(shown) == set(agent.shows) <= set(AGENT_FEATURES)
+
+
+def read_tests() -> list[str]:
+    return [file.read_text(encoding="utf-8") for file in HERE.glob("test_*.py")]
+
+
+def test_each_client_has_an_example_of_its_configuration() -> None:
+    assert len(examples()) == len(EXAMPLE.findall(PAGE))
+    sections = {example.client for example in examples()}
+    wanted = {client.name for client in CLIENTS} | {agent.name for agent in AGENTS}
+    assert wanted <= sections

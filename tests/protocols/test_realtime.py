@@ -1,0 +1,157 @@
+"""What the events of the Realtime API say: what was used, which models a session wants, how an error is told."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from ai_gateway.errors import Draining
+from ai_gateway.protocols.conversation import TokenUsage
+from ai_gateway.protocols.realtime import (
+    SessionReader,
+    models_asked_for,
+    read_transcription,
+    read_usage,
+    write_error_event,
+)
+
+
+def data(kind: str, **members: Any) -> bytes:
+    """Write an event."""
+    return json.dumps({"type": kind, **members}).encode()
+
+
+@pytest.mark.parametrize(
+    ("usage", "tokens"),
+    [
+        (None, TokenUsage()),
+        ({"input_tokens": 132, "output_tokens": 121}, TokenUsage(input=132, output=121)),
+        (
+            {
+                "input_tokens": 132,
+                "output_tokens": 121,
+                "input_token_details": {
+                    "text_tokens": 119,
+                    "audio_tokens": 13,
+                    "cached_tokens": 64,
+                    "cached_tokens_details": {"text_tokens": 60, "audio_tokens": 4},
+                },
+                "output_token_details": {"text_tokens": 30, "audio_tokens": 91},
+            },
+            TokenUsage(input=59, cache_read=64, input_audio=9, output=30, output_audio=91),
+        ),
+        # Of which medium the cached ones are is not said: text first.
+        (
+            {
+                "input_tokens": 100,
+                "output_tokens": 9,
+                "input_token_details": {"text_tokens": 20, "audio_tokens": 80, "cached_tokens": 50},
+                "output_token_details": {"text_tokens": 2, "audio_tokens": 4, "reasoning_tokens": 3},
+            },
+            TokenUsage(cache_read=50, input_audio=50, output=2, output_audio=4, reasoning=3),
+        ),
+        (
+            {
+                "input_tokens": 90,
+                "output_tokens": 0,
+                "input_token_details": {
+                    "text_tokens": 20,
+                    "image_tokens": 70,
+                    "cached_tokens": 30,
+                    "cached_tokens_details": {"image_tokens": 30},
+                },
+            },
+            TokenUsage(input=20, cache_read=30, input_image=40),
+        ),
+        # What cannot be true does not become less than nothing.
+        (
+            {
+                "input_tokens": 5,
+                "output_tokens": -3,
+                "input_token_details": {"cached_tokens": 50, "audio_tokens": True},
+            },
+            TokenUsage(cache_read=50),
+        ),
+    ],
+)
+def test_usage_is_read_into_disjoint_buckets(usage: Any, tokens: TokenUsage) -> None:
+    assert read_usage(usage) == tokens
+
+
+def test_what_a_transcription_used() -> None:
+    told = {"type": "tokens", "input_tokens": 22, "output_tokens": 5, "input_token_details": {"audio_tokens": 20}}
+    report = read_transcription(told, "gpt-4o-transcribe")
+    assert report is not None
+    assert report.tokens == TokenUsage(input=2, input_audio=20, output=5)
+    assert (report.units, report.model, report.is_answer) == ({}, "gpt-4o-transcribe", False)
+    timed = read_transcription({"type": "duration", "seconds": 2.5}, "whisper-1")
+    assert timed is not None
+    assert (timed.tokens, timed.units) == (TokenUsage(), {"audio_seconds": 2.5})
+    assert read_transcription(None, "whisper-1") is None
+
+
+@pytest.mark.parametrize(
+    "session",
+    [
+        {"audio": {"input": {"transcription": {"model": "whisper-1"}}}},
+        {"input_audio_transcription": {"model": "whisper-1"}},
+    ],
+)
+@pytest.mark.parametrize("kind", ["session.created", "session.updated", "transcription_session.updated"])
+def test_a_transcription_is_its_own_models(session: dict[str, Any], kind: str) -> None:
+    reader = SessionReader()
+    assert reader.read(data(kind, session=session)) is None
+    usage = {"type": "duration", "seconds": 1}
+    report = reader.read(data("conversation.item.input_audio_transcription.completed", usage=usage))
+    assert report is not None
+    assert report.model == "whisper-1"
+    assert models_asked_for(data("session.update", session={"model": "other", **session})) == ["whisper-1", "other"]
+
+
+def test_an_answer_under_way_is_followed() -> None:
+    reader = SessionReader()
+    reader.read(data("response.created", response={"id": "resp_1"}))
+    reader.read(data("response.output_audio.delta", delta="A" * 6400))
+    reader.read(data("response.audio.delta", delta="A" * 6400))
+    reader.read(data("response.output_audio_transcript.delta", delta="Hello"))
+    reader.read(data("response.function_call_arguments.delta", delta="{}"))
+    assert (reader.is_answering, reader.audio, reader.text) == (True, 9600, 7)
+    report = reader.read(data("response.done", response={"id": "resp_1", "usage": {"input_tokens": 3}}))
+    assert report is not None
+    assert (report.id, report.tokens.input, report.is_answer) == ("resp_1", 3, True)
+    assert (reader.is_answering, reader.audio, reader.text) == (False, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [b"", b"\xff", b"[]", b"null", b'"text"', b"{", b'{"type": 5}', b'{"type": "response.created"', b"[" * 5000],
+)
+def test_what_cannot_be_read_was_not_said(odd: bytes) -> None:
+    reader = SessionReader()
+    assert reader.read(odd) is None
+    assert not reader.is_answering
+    assert models_asked_for(odd) == []
+
+
+@pytest.mark.parametrize("response", [None, 5, [], {"usage": []}, {"id": 5, "usage": {"input_tokens": "many"}}])
+def test_an_end_that_says_nothing_is_an_end(response: Any) -> None:
+    report = SessionReader().read(data("response.done", response=response))
+    assert report is not None
+    assert (report.tokens, report.id, report.is_answer) == (TokenUsage(), "", True)
+
+
+def test_an_error_is_an_event() -> None:
+    written = json.loads(write_error_event(Draining("Going."), "req_1"))
+    assert written == {
+        "type": "error",
+        "event_id": "event_req_1",
+        "error": {
+            "type": "service_unavailable_error",
+            "code": "gateway_draining",
+            "message": "Going.",
+            "param": None,
+            "event_id": None,
+        },
+    }

@@ -1,0 +1,181 @@
+"""Which answers are kept, and how they are given once more."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from ai_gateway.kept_answers import Kept, Replay, again, is_worth_keeping, kept_headers, pack, unpack
+from ai_gateway.meter import Outcome
+from tests.factories import make_call, make_meter, run
+
+CHAT, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/responses", "/v1/messages"
+GEMINI, CONVERSE = "/v1beta/models/g:generateContent", "/v1/model/m/converse"
+
+
+def choice(**more: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "finish_reason": "stop", "message": {"content": "Ho"}, **more}]}
+
+
+GOOD: list[tuple[str, Any]] = [
+    (CHAT, choice()),
+    (CHAT, choice(finish_reason="length")),
+    (CHAT, choice(message={"content": "x", "tool_calls": [], "function_call": None, "refusal": None})),
+    (CHAT, choice(message={"content": 'He said {"finish_reason":"content_filter"} and {"tool_calls":[{"a":1}]}'})),
+    (RESPONSES, {"status": "completed", "error": None, "output": [{"type": "message", "status": "completed"}]}),
+    (RESPONSES, {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}),
+    (MESSAGES, {"stop_reason": "end_turn", "content": [{"type": "text", "text": "Ho"}]}),
+    (MESSAGES, {"stop_reason": "max_tokens", "content": []}),
+    (GEMINI, {"candidates": [{"finishReason": "STOP", "content": {}}]}),
+    (GEMINI, {"candidates": [{"finishReason": "MAX_TOKENS", "content": {}}]}),
+    (CONVERSE, {"stopReason": "end_turn", "output": {}}),
+    ("/v1/embeddings", {"data": [{"embedding": [0.5]}]}),
+]
+NO_ANSWER: list[tuple[str, Any]] = [
+    (CHAT, {"error": {"message": "no"}}),
+    (CHAT, []),
+    (CHAT, choice(finish_reason="content_filter")),
+    (CHAT, choice(finish_reason="error")),
+    (CHAT, choice(message={"refusal": "No."})),
+    (RESPONSES, {"status": "failed"}),
+    (RESPONSES, {"status": "queued"}),
+    (RESPONSES, {"status": "incomplete", "incomplete_details": {"reason": "content_filter"}}),
+    (RESPONSES, {"status": "completed", "output": [{"content": [{"type": "refusal"}]}]}),
+    (MESSAGES, {"stop_reason": "refusal"}),
+    (MESSAGES, {"stop_reason": "pause_turn"}),
+    (GEMINI, {"candidates": [{"finishReason": "SAFETY"}]}),
+    (GEMINI, {"candidates": [{"finishReason": "MALFORMED_FUNCTION_CALL"}]}),
+    (GEMINI, {"promptFeedback": {"blockReason": "OTHER"}}),
+    (CONVERSE, {"stopReason": "guardrail_intervened"}),
+]
+TOOLS: list[tuple[str, Any]] = [
+    (CHAT, choice(message={"tool_calls": [{"id": "c"}]})),
+    (CHAT, choice(message={"function_call": {"name": "f"}})),
+    (RESPONSES, {"status": "completed", "output": [{"type": "function_call"}]}),
+    (RESPONSES, {"status": "completed", "output": [{"type": "web_search_call"}]}),
+    (MESSAGES, {"stop_reason": "tool_use", "content": [{"type": "tool_use", "id": "t"}]}),
+    (MESSAGES, {"stop_reason": "end_turn", "content": [{"type": "server_tool_use"}]}),
+    (GEMINI, {"candidates": [{"finishReason": "STOP", "content": {"parts": [{"functionCall": {"name": "f"}}]}}]}),
+    (CONVERSE, {"stopReason": "tool_use", "output": {"message": {"content": [{"toolUse": {"name": "f"}}]}}}),
+]
+
+
+def is_kept(path: str, answer: Any, *, is_stream: bool = False, tools: bool = False) -> bool:
+    """Whether an answer is kept, however it is written."""
+    found = {
+        is_worth_keeping(make_call(path), body, is_stream=is_stream, tools=tools)
+        for body in (json.dumps(answer).encode(), json.dumps(answer, separators=(",", ":"), indent=1).encode())
+    }
+    (one,) = found
+    return one
+
+
+@pytest.mark.parametrize(("path", "answer"), GOOD)
+def test_answers_that_are_kept(path: str, answer: Any) -> None:
+    assert is_kept(path, answer)
+
+
+@pytest.mark.parametrize(("path", "answer"), NO_ANSWER)
+def test_answers_that_are_none(path: str, answer: Any) -> None:
+    assert not is_kept(path, answer, tools=True)
+
+
+@pytest.mark.parametrize(("path", "answer"), TOOLS)
+def test_answers_that_call_a_tool_are_kept_only_if_that_is_wanted(path: str, answer: Any) -> None:
+    assert not is_kept(path, answer)
+    assert is_kept(path, answer, tools=True)
+
+
+@pytest.mark.parametrize(
+    ("last", "is_whole"),
+    [("response.completed", True), ("response.incomplete", True), ("response.failed", False), ("ping", False)],
+)
+def test_a_stream_of_responses_must_have_ended(last: str, is_whole: bool) -> None:
+    events = b'data: {"type":"response.created","response":{"status":"in_progress"}}\n\ndata: {"type": "%b"}\n\n'
+    call = make_call(RESPONSES)
+    assert is_worth_keeping(call, events % last.encode(), is_stream=True, tools=False) is is_whole
+
+
+def kept(*chunks: bytes, is_stream: bool = True, headers: Any = ((b"content-type", b"text/event-stream"),)) -> Kept:
+    return Kept(
+        tokens=("a", "b"),
+        at=1000.0,
+        until=2000.0,
+        headers=list(headers),
+        chunks=list(chunks),
+        is_stream=is_stream,
+        provider="openai",
+        model="m",
+        cost_nanos=5,
+    )
+
+
+def test_an_answer_is_written_and_read_again() -> None:
+    assert unpack(pack(kept(b"one", b"two"))) == kept(b"one", b"two")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x80\x04\x95\x10.",
+        b"gw1:00000000:sealed",
+        pack(kept(b"x"))[:-1],
+        pack(kept()),
+        pack(kept(b"x", headers=[(b"set-cookie", b"a=b")])),
+    ],
+    ids=["nothing", "a pickle", "encrypted", "cut", "without a body", "with a header that is not kept"],
+)
+def test_whatever_else_lies_in_the_cache_is_no_answer(data: bytes) -> None:
+    assert unpack(data) is None
+
+
+def test_of_a_head_is_kept_what_is_about_the_answer() -> None:
+    about = [(b"content-type", b"application/json"), (b"x-gateway-model", b"m")]
+    others = [
+        (b"set-cookie", b"a=b"),
+        (b"x-request-id", b"r"),
+        (b"content-length", b"5"),
+        (b"x-gateway-cache", b"miss"),
+    ]
+    assert kept_headers([*others, *about]) == about
+
+
+def test_no_answer_is_younger_than_nothing() -> None:
+    assert (kept(b"x").age(1010.0), kept(b"x").age(990.0)) == (10.0, 0.0)
+
+
+def test_a_stream_again_counts_as_answered_from_its_last_piece_on() -> None:
+    async def main() -> None:
+        meter = make_meter(make_call(CHAT))
+        body = again(kept(b"one", b"two"), meter, []).body
+        assert isinstance(body, Replay)
+        assert (await body.__anext__(), meter.outcome) == (b"one", None)
+        assert (await body.__anext__(), meter.outcome, meter.bytes_out) == (b"two", Outcome.CACHED, 6)
+        with pytest.raises(StopAsyncIteration):
+            await body.__anext__()
+
+    run(main())
+
+
+def test_a_long_stream_again_lets_others_have_their_turn() -> None:
+    async def main() -> int:
+        turns = 0
+
+        async def other() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        task = asyncio.create_task(other())
+        body = again(kept(*[b"x"] * 1000), make_meter(make_call(CHAT)), []).body
+        assert isinstance(body, Replay)
+        assert len([chunk async for chunk in body]) == 1000
+        task.cancel()
+        return turns
+
+    assert run(main()) > 20

@@ -1,0 +1,515 @@
+"""Realtime sessions as the door sees them: how one is opened, what of it is counted, and what ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+import pytest
+from django.test import override_settings
+
+from ai_gateway import gateway, keys, ledger, live, overload, realtime
+from ai_gateway.asgi import GatewayApplication
+from ai_gateway.bulkheads import Bulkhead
+from ai_gateway.calls import Message, Timeouts, UpstreamRequest, UpstreamResponse, UpstreamSocket
+from ai_gateway.charges import State, Verdict
+from ai_gateway.errors import ConnectFailed, GatewayError, InvalidCredential, SocketClosed
+from ai_gateway.hops.upgrade import with_model
+from ai_gateway.sessions import passable
+from ai_gateway.sockets import shortened
+from ai_gateway.transports import Transport
+from tests.factories import Answer, Books, Recorder, Scripted, run
+from tests.realtime_upstream import done, event
+
+TOKEN = "gw_a-key-of-the-settings"
+KEY = (b"authorization", f"Bearer {TOKEN}".encode())
+SETTINGS: dict[str, Any] = {
+    "PROVIDERS": {name: {"OPTIONS": {"api_key": f"stored-{name}"}} for name in ("openai", "groq")},
+    "KEYS": {"team": TOKEN},
+    "PRICES": [
+        {"model": "gpt-realtime", "input": 4, "output": 16, "output_audio": 64},
+        {"model": "whisper-1", "input": 0, "output": 0, "units": {"audio_seconds": "0.0001"}},
+    ],
+    "ROUTES": {"talk": ["openai/first", "groq/second"]},
+}
+PATIENCE = 10.0
+
+
+@pytest.fixture(autouse=True)
+def books(monkeypatch: pytest.MonkeyPatch) -> Iterator[Books]:
+    made = Books()
+    monkeypatch.setattr(ledger, "ledger", made)
+    monkeypatch.setattr("ai_gateway.registry.writes_usage", lambda: True)
+    monkeypatch.setattr(overload, "calls", Bulkhead())
+    with override_settings(AI_GATEWAY=SETTINGS):
+        yield made
+    assert live.count() == 0, "a session was left behind"
+    assert overload.calls.taken == 0, "a place was not given back"
+
+
+class Provider(UpstreamSocket):
+    """A provider's end: it says what it is told to, and remembers what it hears."""
+
+    def __init__(self, *said: Message | Exception, subprotocol: str | None = None) -> None:
+        self.status, self.headers, self.subprotocol = 101, [], subprotocol
+        self.interrupted = asyncio.get_running_loop().create_future()
+        self.heard: asyncio.Queue[Message] = asyncio.Queue()
+        self.ended: tuple[int, str] | None = None
+        self.is_closed = False
+        self._said: asyncio.Queue[Message | Exception] = asyncio.Queue()
+        for each in said:
+            self.say(each)
+
+    def say(self, what: Message | Exception) -> None:
+        self._said.put_nowait(what)
+
+    async def receive(self) -> Message:
+        said = await self._said.get()
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+    async def send(self, message: Message) -> None:
+        self.heard.put_nowait(message)
+
+    async def close(self, code: int, reason: str) -> None:
+        self.ended = (code, reason)
+
+    async def aclose(self) -> None:
+        self.is_closed = True
+
+
+class Providers(Transport):
+    """A transport whose websockets are these, or that is refused so, one after the other."""
+
+    def __init__(self, *outcomes: UpstreamResponse | Exception) -> None:
+        self.outcomes = list(outcomes)
+        self.requests: list[UpstreamRequest] = []
+
+    def sockets(self) -> Transport:
+        return self
+
+    async def send(self, request: UpstreamRequest, timeouts: Timeouts) -> UpstreamResponse:
+        self.requests.append(request)
+        outcome = self.outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def interrupt(self, error: GatewayError) -> None:
+        raise error
+
+    async def aclose(self) -> None:
+        self.outcomes.clear()
+
+
+class Visitor:
+    """A caller behind a server that speaks ASGI."""
+
+    def __init__(self, query: str = "model=gpt-realtime", *headers: tuple[bytes, bytes], offered: str = "") -> None:
+        self.scope: dict[str, Any] = {
+            "type": "websocket",
+            "path": "/v1/realtime",
+            "query_string": query.encode(),
+            "headers": [*(headers or [KEY]), *([(b"sec-websocket-protocol", offered.encode())] if offered else [])],
+            "subprotocols": [name.strip() for name in offered.split(",") if name],
+            "extensions": {"websocket.http.response": {}},
+        }
+        self._says: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._gets: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.is_stuck = False
+        self._says.put_nowait({"type": "websocket.connect"})
+        self.task: asyncio.Task[None] | None = None
+
+    def connect(self) -> None:
+        application = GatewayApplication(None)  # type: ignore[arg-type]
+        self.task = asyncio.create_task(application(self.scope, self._says.get, self._send))
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        if self.is_stuck:
+            await asyncio.Event().wait()
+        self._gets.put_nowait(message)
+
+    def say(self, message: Message) -> None:
+        kind = "text" if isinstance(message, str) else "bytes"
+        self._says.put_nowait({"type": "websocket.receive", kind: message})
+
+    def leave(self, code: int = 1000, reason: str = "") -> None:
+        self._says.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+
+    async def next(self) -> dict[str, Any]:
+        async with asyncio.timeout(PATIENCE):
+            return await self._gets.get()
+
+    async def event(self) -> dict[str, Any]:
+        message = await self.next()
+        assert message["type"] == "websocket.send", message
+        found: dict[str, Any] = json.loads(message["text"])
+        return found
+
+    async def refusal(self) -> tuple[int, str | None]:
+        start, body = await self.next(), await self.next()
+        await self.gone()
+        return start["status"], json.loads(body["body"])["error"]["code"]
+
+    async def gone(self) -> None:
+        """Wait until nothing is left of the session."""
+        assert self.task is not None
+        async with asyncio.timeout(PATIENCE):
+            await self.task
+
+
+Open = Callable[..., Coroutine[Any, Any, None]]
+
+
+@pytest.fixture
+def providers(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Providers]:
+    """Have the gateway reach these providers."""
+
+    def use(*outcomes: UpstreamResponse | Exception) -> Providers:
+        made = Providers(*outcomes)
+        monkeypatch.setattr(gateway, "transport_of", lambda loop: made)
+        return made
+
+    return use
+
+
+async def accepted(visitor: Visitor) -> dict[str, Any]:
+    """Connect a caller that is let in."""
+    visitor.connect()
+    message = await visitor.next()
+    assert message["type"] == "websocket.accept", message
+    return message
+
+
+# How it is opened.
+
+
+@pytest.mark.parametrize(
+    ("query", "model", "written"),
+    [
+        (b"model=gpt-realtime", "m", b"model=m"),
+        (b"a=1&model=x&b=2&mod%65l=y&deployment=z", "voice/1 2", b"model=voice%2F1%202&a=1&b=2"),
+        (b"intent=transcription&model=x", None, b"intent=transcription"),
+        (b"", None, b""),
+    ],
+)
+def test_the_query_names_the_model_that_was_decided_on(query: bytes, model: str | None, written: bytes) -> None:
+    assert with_model(query, model) == written
+
+
+@pytest.mark.parametrize(
+    ("offered", "theirs", "chosen"),
+    [
+        ([], None, None),
+        (["realtime", "openai-insecure-api-key.k"], "realtime", "realtime"),
+        (["openai-insecure-api-key.k", "realtime"], None, "realtime"),
+        (["openai-insecure-api-key.k", "other"], "else", "other"),
+        (["openai-insecure-api-key.k"], None, None),
+    ],
+)
+def test_a_browser_is_told_one_of_its_subprotocols_and_no_key(
+    offered: list[str], theirs: str | None, chosen: str | None
+) -> None:
+    assert realtime.chosen_subprotocol(offered, theirs) == chosen
+
+
+def test_a_session_without_the_extension_is_refused_by_a_closed_door(providers: Callable[..., Providers]) -> None:
+    async def visit() -> dict[str, Any]:
+        visitor = Visitor("model=m", (b"authorization", b"Bearer gw_wrong"))
+        del visitor.scope["extensions"]
+        visitor.connect()
+        message = await visitor.next()
+        await visitor.gone()
+        return message
+
+    providers()
+    assert run(visit()) == {"type": "websocket.close", "code": 1008, "reason": ""}
+
+
+def test_who_leaves_while_the_session_is_opened_is_noticed(
+    providers: Callable[..., Providers], books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def visit() -> None:
+        is_asked = asyncio.Event()
+
+        async def never(request: UpstreamRequest, timeouts: Timeouts) -> UpstreamResponse:
+            is_asked.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        monkeypatch.setattr(providers(), "send", never)
+        visitor = Visitor()
+        visitor.connect()
+        await is_asked.wait()
+        visitor.leave()
+        await visitor.gone()
+
+    run(visit())
+    assert [entry.outcome for entry in books.entries] == ["disconnected"]
+
+
+@pytest.mark.parametrize("first", [ConnectFailed("Gone."), Answer(b"{}", status=429), Answer(b"{}", status=503)])
+def test_the_next_target_is_asked_until_one_accepts(
+    first: UpstreamResponse | Exception, providers: Callable[..., Providers], books: Books
+) -> None:
+    async def visit() -> list[bytes]:
+        reached = providers(first, Provider())
+        visitor = Visitor("model=talk")
+        assert (b"x-gateway-attempts", b"2") in (await accepted(visitor))["headers"]
+        visitor.leave()
+        await visitor.gone()
+        return [request.target for request in reached.requests]
+
+    assert run(visit()) == [b"/v1/realtime?model=first", b"/openai/v1/realtime?model=second"]
+
+
+# What is counted.
+
+
+def test_a_session_is_one_call_with_the_sum_of_its_answers(providers: Callable[..., Providers], books: Books) -> None:
+    async def visit() -> None:
+        described = event("session.created", session={"audio": {"input": {"transcription": {"model": "whisper-1"}}}})
+        heard = event(
+            "conversation.item.input_audio_transcription.completed", usage={"type": "duration", "seconds": 30}
+        )
+        answers = [done("resp_1", input_tokens=1000, output_tokens=10), done("resp_2", input_tokens=500)]
+        providers(Provider(described, heard, *answers))
+        visitor = Visitor()
+        await accepted(visitor)
+        for _ in range(4):
+            await visitor.event()
+        visitor.leave()
+        await visitor.gone()
+
+    run(visit())
+    (entry,) = books.entries
+    assert (entry.outcome, entry.status, entry.endpoint, entry.is_stream) == ("answered", 101, "realtime", True)
+    assert (entry.input_tokens, entry.output_tokens, entry.is_estimated) == (1500, 10, False)
+    assert entry.units == {"audio_seconds": 30}
+    assert entry.cost_nanos == 1500 * 4000 + 10 * 16000 + 30 * 100_000  # Each by its own model's price.
+
+
+LIMITS = [
+    {"name": "places", "measure": "concurrency", "amount": 5},
+    {"name": "tokens", "measure": "tokens", "window": "day", "amount": 1000},
+    {"name": "calls", "measure": "requests", "window": "minute", "amount": 60},
+]
+
+
+def test_each_answer_is_settled_and_the_next_one_admitted(
+    providers: Callable[..., Providers], books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def visit() -> None:
+        providers(Provider(done("resp_1", input_tokens=30, output_tokens=4)))
+        visitor = Visitor()
+        await accepted(visitor)
+        await visitor.event()
+        visitor.leave()
+        await visitor.gone()
+
+    store = Recorder()
+    monkeypatch.setattr("ai_gateway.admission.store", lambda: store)
+    with override_settings(AI_GATEWAY={**SETTINGS, "LIMITS": LIMITS, "RESERVED_OUTPUT": 100}):
+        run(visit())
+    reserved = [sorted(charge.amount for charge in charges) for _, charges in store.admitted]
+    assert reserved == [[1, 1, 100], [1, 100]]  # The place is the session's as long as it lasts.
+    settled = [sorted(each.actual for each in settlements) for _, settlements in store.settled]
+    assert settled == [[1, 34], [0, 0], [1]]  # The answer, the one that was not asked for, the place.
+
+
+def test_a_limit_ends_the_session(
+    providers: Callable[..., Providers], books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def visit() -> tuple[Any, Any, Any]:
+        provider = Provider(done("resp_1", input_tokens=30))
+        providers(provider)
+        visitor = Visitor()
+        await accepted(visitor)
+        assert (await visitor.event())["type"] == "response.done"
+        found = await visitor.event(), await visitor.next(), provider.ended
+        await visitor.gone()
+        assert provider.is_closed
+        return found[0], found[1], provider.ended
+
+    full = State(1000, 0, 0.0)
+    store = Recorder(Verdict(True, [full] * 2), Verdict(False, [full], refused=0))
+    monkeypatch.setattr("ai_gateway.admission.store", lambda: store)
+    with override_settings(AI_GATEWAY={**SETTINGS, "LIMITS": LIMITS[:2]}):
+        told, closed, ended = run(visit())
+    assert told["error"]["code"] == "insufficient_quota"
+    assert closed == {"type": "websocket.close", "code": 1008, "reason": shortened(told["error"]["message"])}
+    assert ended == (1000, "")
+    assert [entry.outcome for entry in books.entries] == ["limited"]
+    assert [entry.input_tokens for entry in books.entries] == [30]
+
+
+def test_a_key_that_is_revoked_ends_the_session(
+    providers: Callable[..., Providers], books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def revoked(*_: object) -> None:
+        raise InvalidCredential("This gateway key was revoked.")
+
+    async def visit() -> dict[str, Any]:
+        provider = Provider()
+        providers(provider)
+        visitor = Visitor()
+        await accepted(visitor)
+        monkeypatch.setattr(keys, "identify", revoked)
+        provider.say(done("resp_1"))
+        await visitor.event()
+        told = await visitor.event()
+        assert (await visitor.next())["code"] == 1008
+        await visitor.gone()
+        return told
+
+    assert run(visit())["error"]["code"] == "invalid_api_key"
+
+
+def test_a_key_for_some_models_gets_no_other_by_an_event(
+    providers: Callable[..., Providers], books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def visit() -> None:
+        provider = Provider()
+        providers(provider)
+        visitor = Visitor()
+        await accepted(visitor)
+        wanted = event("session.update", session={"audio": {"input": {"transcription": {"model": "whisper-1"}}}})
+        visitor.say(wanted.replace("whisper", "whis\\u0070er"))
+        assert (await visitor.event())["error"]["code"] == "model_not_found"
+        allowed = event("session.update", session={"model": "gpt-realtime", "voice": "alloy"})
+        visitor.say(allowed)
+        assert await provider.heard.get() == allowed
+        visitor.leave()
+        await visitor.gone()
+
+    holder = keys.Caller(key_name="team", allowed_models=("gpt-*",))
+
+    async def identify(*_: object) -> keys.Caller:
+        return holder
+
+    monkeypatch.setattr(keys, "identify", identify)
+    run(visit())
+
+
+# What ends it.
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "closed_with", "outcome"),
+    [
+        ({"TIMEOUTS": {"idle": 0.01}}, "upstream_timeout", 1011, "timed_out"),
+        ({"TIMEOUTS": {"stream": 0.01}}, "deadline_exceeded", 1008, "timed_out"),
+        ({"TIMEOUTS": {"total": 0.3}}, "deadline_exceeded", 1008, "timed_out"),
+    ],
+)
+def test_time_that_is_over(
+    settings: dict[str, Any],
+    code: str,
+    closed_with: int,
+    outcome: str,
+    providers: Callable[..., Providers],
+    books: Books,
+) -> None:
+    async def visit() -> tuple[str, int]:
+        providers(Provider())
+        visitor = Visitor()
+        await accepted(visitor)
+        told, closed = await visitor.event(), await visitor.next()
+        await visitor.gone()
+        return told["error"]["code"], closed["code"]
+
+    with override_settings(AI_GATEWAY={**SETTINGS, **settings}):
+        assert run(visit()) == (code, closed_with)
+    assert [entry.outcome for entry in books.entries] == [outcome]
+
+
+def test_an_operator_ends_a_session(providers: Callable[..., Providers], books: Books) -> None:
+    async def visit() -> tuple[str, int]:
+        providers(Provider(event("response.created", response={}), event("response.text.delta", delta="x" * 40)))
+        visitor = Visitor()
+        await accepted(visitor)
+        for _ in range(2):
+            await visitor.event()
+        (call,) = live.listed()
+        assert (call.state, call.endpoint, call.tokens) == ("streaming", "realtime", 10)
+        assert live.cancel(call.id, "an operator")
+        told, closed = await visitor.event(), await visitor.next()
+        await visitor.gone()
+        return told["error"]["code"], closed["code"]
+
+    assert run(visit()) == ("cancelled_by_operator", 1008)
+    assert [(entry.outcome, entry.output_tokens) for entry in books.entries] == [("cancelled", 10)]
+
+
+def test_who_takes_nothing_is_dropped(providers: Callable[..., Providers], books: Books) -> None:
+    async def visit() -> None:
+        provider = Provider()
+        providers(provider)
+        visitor = Visitor()
+        await accepted(visitor)
+        visitor.is_stuck = True
+        provider.say(event("response.created"))
+        await visitor.gone()
+        assert provider.is_closed
+
+    with override_settings(AI_GATEWAY={**SETTINGS, "SEND_TIMEOUT": 0.05}):
+        run(visit())
+    assert [entry.outcome for entry in books.entries] == ["disconnected"]
+
+
+def test_a_message_that_is_too_long(providers: Callable[..., Providers], books: Books) -> None:
+    async def visit() -> tuple[str, int]:
+        providers(Provider())
+        visitor = Visitor()
+        await accepted(visitor)
+        visitor.say("x" * 101)
+        told, closed = await visitor.event(), await visitor.next()
+        await visitor.gone()
+        return told["error"]["code"], closed["code"]
+
+    with override_settings(AI_GATEWAY={**SETTINGS, "MAX_BODY_BYTES": 100}):
+        assert run(visit()) == ("request_too_large", 1009)
+
+
+@pytest.mark.parametrize(
+    ("end", "outcome", "closed"),
+    [
+        (SocketClosed(1001, "an hour is over", is_upstreams=True), "answered", (1001, "an hour is over")),
+        (SocketClosed(1005, is_upstreams=True), "answered", (1000, "")),
+        (SocketClosed(1011, "broken", is_upstreams=True), "failed", (1011, "broken")),
+    ],
+)
+def test_the_provider_ends_a_session(
+    end: SocketClosed, outcome: str, closed: tuple[int, str], providers: Callable[..., Providers], books: Books
+) -> None:
+    async def visit() -> tuple[int, str]:
+        providers(Provider(end))
+        visitor = Visitor()
+        await accepted(visitor)
+        message = await visitor.next()
+        await visitor.gone()
+        return message["code"], message["reason"]
+
+    assert run(visit()) == closed
+    assert [entry.outcome for entry in books.entries] == [outcome]
+
+
+@pytest.mark.parametrize(
+    ("code", "passed"),
+    [(1000, 1000), (1005, 1000), (1006, 1011), (1015, 1011), (999, 1011), (4999, 4999), (5000, 1011)],
+)
+def test_codes_that_may_not_be_sent_become_others(code: int, passed: int) -> None:
+    assert passable(code) == passed
+
+
+def test_a_transport_without_websockets_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def visit() -> tuple[int, str | None]:
+        monkeypatch.setattr(gateway, "transport_of", lambda loop: Scripted())
+        visitor = Visitor()
+        visitor.connect()
+        return await visitor.refusal()
+
+    assert run(visit()) == (501, "websockets_unsupported")
