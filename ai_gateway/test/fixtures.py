@@ -15,7 +15,7 @@ from ai_gateway.test import FakeProviders
 
 
 @pytest.fixture
-def gateway_providers(request: pytest.FixtureRequest) -> Iterator[FakeProviders]:
+def fake_providers(request: pytest.FixtureRequest) -> Iterator[FakeProviders]:
     """All providers, answering by a script. A test that has a database has the gateway's configuration from there."""
     with FakeProviders(database=_has_database(request)) as providers:
         yield providers

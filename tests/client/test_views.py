@@ -18,9 +18,9 @@ pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.client.urls")]
 
 
 @pytest.fixture
-def providers(gateway_providers: FakeProviders) -> FakeProviders:
-    gateway_providers.answer(says("Good morning"))
-    return gateway_providers
+def providers(fake_providers: FakeProviders) -> FakeProviders:
+    fake_providers.answer(says("Good morning"))
+    return fake_providers
 
 
 def test_a_synchronous_view_in_a_transaction(providers: FakeProviders, monkeypatch: pytest.MonkeyPatch) -> None:

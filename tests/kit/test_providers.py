@@ -138,9 +138,9 @@ def test_settings_may_name_the_transport() -> None:
 
 
 @pytest.mark.django_db
-def test_the_fixture_has_a_database_if_the_test_has_one(gateway_providers: FakeProviders) -> None:
+def test_the_fixture_has_a_database_if_the_test_has_one(fake_providers: FakeProviders) -> None:
     assert registry.key_cache is not None
 
 
-def test_the_fixture_needs_none(gateway_providers: FakeProviders) -> None:
+def test_the_fixture_needs_none(fake_providers: FakeProviders) -> None:
     assert registry.key_cache is None
