@@ -82,7 +82,7 @@ class Answer:
         return replace(written, headers=headers, steps=steps, after=self.seconds)
 
     def _paced(self, steps: Sequence[Step]) -> Iterator[Step]:
-        whole = list(steps)
+        whole: Sequence[Step] = steps
         if self.pieces is not None and len(whole) == 1 and isinstance(whole[0], bytes):
             whole = [whole[0][: len(whole[0]) // 2]][: self.pieces]
         for number, step in enumerate(whole[: self.pieces]):
