@@ -46,7 +46,7 @@ async def admit(meter: Meter, target: Target, snapshot: Snapshot) -> None:
         price = _price(target, snapshot, is_needed=policy != "never")
     if not dues:
         return
-    await _take(meter, dues, _charges(meter, dues, measures, price, snapshot), snapshot)
+    await _begin(meter, dues, _charges(meter, dues, measures, price, snapshot), snapshot)
 
 
 async def admit_request(meter: Meter, snapshot: Snapshot) -> None:
@@ -60,10 +60,11 @@ async def admit_request(meter: Meter, snapshot: Snapshot) -> None:
     dues, _ = in_order(due for due in found if due.measure == "requests")
     if dues:
         at = now()
-        await _take(meter, dues, [due.charge(1, at) for due in dues], snapshot)
+        await _begin(meter, dues, [due.charge(1, at) for due in dues], snapshot)
 
 
-async def _take(meter: Meter, dues: Sequence[Due], wanted: Sequence[Charge], snapshot: Snapshot) -> None:
+async def _begin(meter: Meter, dues: Sequence[Due], wanted: Sequence[Charge], snapshot: Snapshot) -> None:
+    """Take what a call wants of its limits. What it holds is its own once they have admitted it."""
     hold = meter.hold or Hold(meter.id, meter.caller, store())
     await _take(hold, dues, wanted, meter, snapshot)
     meter.hold = hold
