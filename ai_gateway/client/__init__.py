@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import ModuleType
-from typing import Any, overload
+from typing import Any
 
 import httpx
 
@@ -24,25 +24,6 @@ BASE_URL = "http://gateway"
 """Where requests without an address go. The host of those that have one does not matter: there is only one here."""
 
 
-@overload
-def async_client(
-    *,
-    user: Any = None,
-    key: Key | None = None,
-    tags: Sequence[str] = (),
-    metadata: Metadata | None = None,
-    **options: Any,
-) -> httpx.AsyncClient: ...
-@overload
-def async_client(
-    *,
-    user: Any = None,
-    key: Key | None = None,
-    tags: Sequence[str] = (),
-    metadata: Metadata | None = None,
-    library: ModuleType,
-    **options: Any,
-) -> Any: ...
 def async_client(
     *,
     user: Any = None,
@@ -57,31 +38,12 @@ def async_client(
     `key` is a `VirtualKey`, or a gateway key as its holder has it. `tags` and `metadata` are added to the key's own,
     which win.
     `library` is the module that the client is to come from: `httpx`, or `httpx2` for SDKs that want that. `options` are
-    those of its `AsyncClient`.
+    those of its `AsyncClient`. It is typed as anything, because SDKs say one library and take both.
     """
     transport = AsyncTransport(library, identify(user, key, tags, metadata))
     return library.AsyncClient(transport=transport, **_completed(options))
 
 
-@overload
-def sync_client(
-    *,
-    user: Any = None,
-    key: Key | None = None,
-    tags: Sequence[str] = (),
-    metadata: Metadata | None = None,
-    **options: Any,
-) -> httpx.Client: ...
-@overload
-def sync_client(
-    *,
-    user: Any = None,
-    key: Key | None = None,
-    tags: Sequence[str] = (),
-    metadata: Metadata | None = None,
-    library: ModuleType,
-    **options: Any,
-) -> Any: ...
 def sync_client(
     *,
     user: Any = None,

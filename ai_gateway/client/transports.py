@@ -178,7 +178,7 @@ class SyncBody(Body):
 
 
 @cache
-def stream_of(library: ModuleType, kind: type[Body]) -> Any:
+def stream_of(library: ModuleType, kind: Any) -> Any:
     """Give a kind of body as a stream of a library's, which its clients insist on."""
     base = library.AsyncByteStream if issubclass(kind, AsyncBody) else library.SyncByteStream
     return type(kind.__name__, (kind, base), {})

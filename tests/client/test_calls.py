@@ -20,8 +20,9 @@ from ai_gateway.client import async_client, sync_client
 from ai_gateway.client.background import Background, background
 from ai_gateway.client.transports import DEEPEST
 from ai_gateway.credentials import Secret
+from ai_gateway.errors import UpstreamProtocolError
 from ai_gateway.providers import Provider
-from ai_gateway.test import FakeProviders, says
+from ai_gateway.test import Answer, FakeProviders, Sent, says, sends
 from tests.control.rows import make_key, make_route, make_user
 from tests.gateway_process import site_environment
 from tests.upstream import Upstream
@@ -70,14 +71,15 @@ class TestCallers:
         bound, _ = make_key(user, allowed_networks=["10.0.0.0/8"])
         limited, token = make_key(user, allowed_models=["small"])
         inactive = make_user("bob", is_active=False)
-        for who, status in [
+        cases: list[tuple[dict[str, Any], int]] = [
             ({"key": revoked}, 401),
             ({"key": bound}, 401),
             ({"key": limited}, 404),
             ({"key": token + "x"}, 401),
             ({"user": inactive}, 401),
             ({"user": AnonymousUser()}, 401),
-        ]:
+        ]
+        for who, status in cases:
             with sync_client(**who) as client:
                 assert client.post(CHAT, json=ASKED).status_code == status, who
         assert not fake_providers.sent
@@ -93,7 +95,8 @@ class TestCallers:
 
 
 def test_somebody_must_be_named() -> None:
-    for who in ({}, {"user": object(), "key": KEY}):
+    nobody: dict[str, Any] = {}
+    for who in (nobody, {"user": object(), "key": KEY}):
         with pytest.raises(TypeError, match="as somebody"):
             sync_client(**who)
     with pytest.raises(TypeError, match="not one text"):
@@ -145,8 +148,12 @@ def test_a_cancelled_task_ends_its_call(providers: FakeProviders) -> None:
             with pytest.raises(asyncio.CancelledError):
                 await task
 
+    def think(sent: Sent) -> Answer:
+        asked.set()
+        return says("late").after(60)
+
     asked = asyncio.Event()
-    providers.answer(lambda sent: (asked.set(), says("late").after(60))[1])
+    providers.answer(think)
     asyncio.run(call())
     assert providers.usage[0].outcome == "disconnected"
 
@@ -166,8 +173,6 @@ def test_a_library_s_time_limit_is_kept(providers: FakeProviders, body: dict[str
 
 
 def test_an_answer_that_breaks_off_is_the_librarys_error(providers: FakeProviders) -> None:
-    from ai_gateway.test import sends
-
     providers.answer(sends(b"half of a file", b"more", content_type="audio/mpeg").cut_after(1))
     with sync_client(key=KEY) as client, pytest.raises(httpx.RemoteProtocolError):
         client.post("/v1/audio/speech", json={"model": "tts-1", "input": "x", "voice": "y"})
@@ -244,8 +249,6 @@ class Circle(Provider):
     """A provider of a site that asks the gateway."""
 
     async def send(self, request: UpstreamRequest, timeouts: Timeouts) -> UpstreamResponse:
-        from ai_gateway.errors import UpstreamProtocolError
-
         async with async_client(key=KEY) as client:
             answer = await client.post(CHAT, json={**ASKED, "model": "circle/x"})
         raise UpstreamProtocolError(answer.text)

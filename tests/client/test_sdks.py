@@ -13,7 +13,7 @@ import pytest
 from google import genai
 
 from ai_gateway.client import async_client, sync_client
-from ai_gateway.test import FakeProviders, fails, says
+from ai_gateway.test import FakeProviders, fails, says, sends
 
 KEY = "gw_key-of-the-sites-own-code"
 TOLD: list[Any] = [{"role": "user", "content": "Hello"}]
@@ -107,8 +107,6 @@ def test_what_an_sdk_says_of_credentials_and_hosts_does_not_count(providers: Fak
 
 
 def test_an_upload_arrives_whole(providers: FakeProviders) -> None:
-    from ai_gateway.test import sends
-
     providers.answer(sends({"text": "Hello"}))
     client = openai.OpenAI(http_client=sync_client(key=KEY), api_key="unused")
     heard = client.audio.transcriptions.create(model="whisper-1", file=("a.wav", b"RIFF" * 1000), timeout=10)

@@ -10,7 +10,7 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.test import SimpleTestCase, TestCase, override_settings
 
-from ai_gateway import breakers, gateway, ledger, refresher, registry
+from ai_gateway import breakers, conf, gateway, ledger, refresher, registry
 from ai_gateway.client import async_client, sync_client
 from ai_gateway.errors import UpstreamTimeout
 from ai_gateway.meter import Entry
@@ -88,7 +88,7 @@ def test_no_real_credential_is_used_and_nothing_is_shared() -> None:
     with override_settings(AI_GATEWAY=site), FakeProviders(database=False) as providers, sync_client(key=KEY) as client:
         client.post(CHAT, json=ASKED)
         assert client.post(CHAT, json={**ASKED, "model": "echo/echo-1"}).json()["choices"], "it needs no network anyway"
-        assert settings.AI_GATEWAY["LIMIT_STORE"] == {}
+        assert conf.settings.LIMIT_STORE == {}
     assert providers.request.headers["authorization"] == "Bearer sk-test"
 
 
