@@ -66,8 +66,11 @@ async def admit_request(meter: Meter, snapshot: Snapshot) -> None:
 async def _begin(meter: Meter, dues: Sequence[Due], wanted: Sequence[Charge], snapshot: Snapshot) -> None:
     """Take what a call wants of its limits. What it holds is its own once they have admitted it."""
     hold = meter.hold or Hold(meter.id, meter.caller, store())
-    await _take(hold, dues, wanted, meter, snapshot)
-    meter.hold = hold
+    try:
+        await hold.take(dues, wanted, snapshot.reservation_ttl)
+        meter.hold = hold
+    except StoreUnavailable as error:
+        raise _unavailable(meter, error) from error
 
 
 async def renew(meter: Meter, used: Consumption, cost_nanos: int | None, snapshot: Snapshot) -> None:
@@ -83,17 +86,17 @@ async def renew(meter: Meter, used: Consumption, cost_nanos: int | None, snapsho
         return
     measures = frozenset(due.measure for due in dues)
     price = _price(target, snapshot, is_needed=False) if "cost" in measures else None
-    await _take(hold, dues, _charges(meter, dues, measures, price, snapshot), meter, snapshot)
-
-
-async def _take(hold: Hold, dues: Sequence[Due], wanted: Sequence[Charge], meter: Meter, snapshot: Snapshot) -> None:
     try:
-        await hold.take(dues, wanted, snapshot.reservation_ttl)
+        await hold.take(dues, _charges(meter, dues, measures, price, snapshot), snapshot.reservation_ttl)
     except StoreUnavailable as error:
-        logger.error("%s: the limits cannot be checked: %s", meter.arrival.request_id, error)
-        raise LimitsUnavailable(
-            "This gateway cannot check its limits at the moment. Send the request again.", retry_after=1
-        ) from error
+        raise _unavailable(meter, error) from error
+
+
+def _unavailable(meter: Meter, error: StoreUnavailable) -> LimitsUnavailable:
+    logger.error("%s: the limits cannot be checked: %s", meter.arrival.request_id, error)
+    return LimitsUnavailable(
+        "This gateway cannot check its limits at the moment. Send the request again.", retry_after=1
+    )
 
 
 def _dues(meter: Meter, target: Target, snapshot: Snapshot) -> Dues:

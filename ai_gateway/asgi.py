@@ -9,7 +9,7 @@ to Django: every other path, and a request that browsers' CORS rules apply to (o
 which then comes to the gateway through its views. Four more things can only be done here:
 
 - the size and time of a request body are limited before anything is buffered (`guard.py`, `site.py`);
-- Django's handler gets threads that are shared; its own takes one per request, for as long as a stream lasts;
+- Django's handler gets threads that are shared, and few tasks (`handler.py`);
 - websockets, which Django does not speak either (`realtime.py`);
 - `lifespan`, which Django does not speak: the gateway starts and drains there (`lifespan.py`).
 """
@@ -17,20 +17,17 @@ which then comes to the gateway through its views. Four more things can only be 
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import django
-from asgiref.sync import ThreadSensitiveContext
-from django.core.handlers.asgi import ASGIHandler
 
 from ai_gateway import gateway, health, overload, realtime, scraping
 from ai_gateway.calls import Arrival, Reply
 from ai_gateway.conf import settings
 from ai_gateway.errors import ClientDisconnected, MethodNotAllowed, SocketsUnsupported
 from ai_gateway.guard import Guard, Receive, Send, Watch, unchunked
+from ai_gateway.handler import SharedThreadsHandler
 from ai_gateway.intake import client_of, has_body, is_api_path, read_arrival
 from ai_gateway.lifespan import LOOP, TRANSPORT, WATCH, Lifespan
 from ai_gateway.protocols.realtime import PATH as REALTIME
@@ -56,29 +53,6 @@ def get_asgi_application() -> GatewayApplication:
     """Set Django up and give the site's ASGI application with the gateway's direct door in front."""
     django.setup(set_prefix=False)
     return GatewayApplication(SharedThreadsHandler())
-
-
-class SharedThreadsHandler(ASGIHandler):
-    """Django's handler with a few threads for all requests, where Django's own owns one per open request.
-
-    Each executor has one thread, and a request stays with one executor, so what Django keeps per thread (database
-    connections above all) is used by one piece of synchronous code at a time, as Django needs it.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        executors = [
-            ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"django-{number}")
-            for number in range(settings.DJANGO_THREADS)
-        ]
-        self._executors = itertools.cycle(executors)
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serve one request."""
-        if scope["type"] != "http":
-            raise ValueError(f"Django can only handle ASGI/HTTP connections, not {scope['type']}.")
-        async with ThreadSensitiveContext(executor=next(self._executors)):
-            await self.handle(scope, receive, send)
 
 
 class GatewayApplication:
@@ -136,7 +110,7 @@ class GatewayApplication:
         if is_direct and not has_body(arrival.fields):
             guard.is_finished = True  # Nobody will read it, so the watch may wait for the end of the connection.
         watch = state.get(WATCH) or Watch(loop)
-        watch.begin(guard.watched(for_disconnect=is_direct))
+        watch.begin(guard.watched())
         try:
             if not is_direct:
                 await SiteExchange(scope, arrival, guard).run(self._site)

@@ -96,11 +96,6 @@ class Memory:
                 _, (oldest, _) = self._answers.popitem(last=False)
                 self._size -= oldest.size
 
-    def drop(self, name: str) -> None:
-        """Let go of an answer, if it is there."""
-        with self._lock:
-            self._drop(name)
-
     def _drop(self, name: str) -> None:
         found = self._answers.pop(name, None)
         if found is not None:
@@ -137,8 +132,6 @@ class AnswerStore:
         found = await self._ask(lambda: self._find(name, marks))
         if found.kept is not None:
             self._memory.put(name, found.kept)
-        else:
-            self._memory.drop(name)
         return found
 
     def keep(self, name: str, kept: Kept) -> None:

@@ -140,6 +140,7 @@ class Caller(Value, frozen=True, kw_only=True):
     allowed_endpoints: tuple[str, ...] = ()
     may_choose_fallbacks: bool = True
     records_bodies: bool = False
+    guardrails: tuple[str, ...] = ()
     caching: str = ""
 
     @property

@@ -264,6 +264,12 @@ class Settings:
         return self._get("USAGE_STREAM_OPTIONS", True)  # type: ignore[no-any-return]
 
     @property
+    def GUARDRAILS(self) -> Mapping[str, Mapping[str, Any]]:
+        """What calls have to pass, by name: `{"secrets": {"BACKEND": "redaction", "EVERYWHERE": True}}`. The keys
+        are in `docs/guardrails.md`."""
+        return self._get("GUARDRAILS", {})  # type: ignore[no-any-return]
+
+    @property
     def BODY_LOGGING(self) -> RecordingPolicy | None:
         """Which calls have their bodies kept, encrypted: None for none, else `{"keys": ["team-a"], "routes": [],
         "percent": 100, "max_bytes": 262144, "headers": False, "retention_days": 30, "redact": "site.redaction.redact"}`

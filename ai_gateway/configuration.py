@@ -62,6 +62,9 @@ class RouteRule(NamedTuple):
     records_bodies: bool = False
     """Whether the bodies of its calls are kept, if the site keeps any."""
 
+    guardrails: tuple[str, ...] = ()
+    """Names of guardrails that its calls have to pass, besides those that all calls have to."""
+
     caching: str = ""
     """Whether its calls are answered from the cache, if the site has one: "on", "off", or as the settings say."""
 

@@ -31,7 +31,8 @@ class Named(Protocol):
     """A credential has a name."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Its name, of its own among those of its provider."""
 
 
 C = TypeVar("C", bound=Named)

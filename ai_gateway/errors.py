@@ -4,6 +4,7 @@
       BadRequest 400
         InvalidBody 400            UnknownProvider 400         UnsupportedDialect 400
         PriceUnknown 400           NoSuitableTarget 400
+        GuardrailBlocked 400       what a guardrail does not let pass
         Unsupported 400            what would change the answer cannot be said to this provider
           ThreadUnsupported 400
       InvalidCredential 401
@@ -24,6 +25,7 @@
       Overloaded 503
         PoolTimeout 503            Draining 503            KeysUnavailable 503
         LimitsUnavailable 503      UsageUnavailable 503
+        GuardrailFailed 503
       DeadlineExceeded 504         the time for the whole call is over
       UpstreamError 502            the provider's side failed
         ConnectFailed 502          nothing was sent: safe to try elsewhere
@@ -102,6 +104,12 @@ class BadRequest(GatewayError):
 
     status = 400
     kind = Kind.BAD_REQUEST
+
+
+class GuardrailBlocked(BadRequest):
+    """A guardrail does not let the call, or its answer, pass. The same again would not either."""
+
+    code = "guardrail_blocked"
 
 
 class InvalidBody(BadRequest):
@@ -315,6 +323,12 @@ class LimitsUnavailable(Overloaded):
     """Nobody can tell now whether the limits admit the call, and the site wants to know (`LIMITS`)."""
 
     code = "limits_unavailable"
+
+
+class GuardrailFailed(Overloaded):
+    """A guardrail cannot say whether the call may pass, and nothing passes without it."""
+
+    code = "guardrail_failed"
 
 
 class UsageUnavailable(Overloaded):

@@ -44,7 +44,7 @@ def taken_from(
 ) -> tuple[Call, list[str]]:
     """Give the names, and the call without those of its body. Raises PermissionDenied, InvalidBody, BadRequest, and
     ModelNotFound for one of OpenRouter's names that is not open to the caller."""
-    if not caller.is_authenticated or not call.dialect.is_generation:
+    if not caller.is_authenticated or not (call.dialect.is_generation or call.dialect.is_session):
         return call, []
     names = [name.strip() for name in call.fields.get(HEADER, b"").decode("latin-1").split(",")]
     kept: list[str] = []

@@ -63,8 +63,3 @@ def begin(name: str) -> Flight:
     """Begin a flight in the running event loop. Whoever does ends it."""
     loop = asyncio.get_running_loop()
     return Flight(_flights.setdefault(loop, WeakValueDictionary()), name, loop)
-
-
-def count() -> int:
-    """Count the flights of all event loops."""
-    return sum(map(len, _flights.values()))

@@ -43,6 +43,7 @@ from ai_gateway.bulkheads import Waiter
 from ai_gateway.calls import Arrival, Call, Caller, Reply, Target
 from ai_gateway.conf import settings
 from ai_gateway.errors import ClientDisconnected, Draining, GatewayError, InternalError, Overloaded
+from ai_gateway.guarding import Guarding
 from ai_gateway.meter import Meter
 from ai_gateway.overload import Entrant
 from ai_gateway.refusals import refuse_request, status_of
@@ -194,10 +195,17 @@ async def _serve(meter: Meter, snapshot: Snapshot, transport: Transport) -> Repl
         return _timed(await listing.answer(call, caller, snapshot, transport), meter)
     meter.route = routing.route_of(call, snapshot) or ""
     targets = access.permitted(call, caller, routing.resolve(call, snapshot), snapshot)
+    rule = snapshot.rules.get(meter.route)
+    guarding = None
+    if snapshot.guards.everywhere or caller.guardrails or (rule is not None and rule.guardrails):
+        guarding = Guarding(meter, snapshot, transport)
+        call = await guarding.check_request(call)
     if snapshot.cache is not None and response_cache.is_for(meter, snapshot):
         ask = partial(_ask, meter, call, targets, snapshot, transport)
-        return await response_cache.answer(meter, targets, snapshot, ask)
-    return await _ask(meter, call, targets, snapshot, transport)
+        reply = await response_cache.answer(meter, targets, snapshot, ask)
+    else:
+        reply = await _ask(meter, call, targets, snapshot, transport)
+    return reply if guarding is None else await guarding.guarded(reply)
 
 
 def _ask(

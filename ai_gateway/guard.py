@@ -94,11 +94,9 @@ class Guard(IncomingBody, Watched, Entrant):
 
     __slots__ = (
         "_early",
-        "_for_disconnect",
         "_is_done",
         "_is_listening",
         "_is_slow",
-        "_is_waiting",
         "_loop",
         "_read_until",
         "_receive",
@@ -108,7 +106,6 @@ class Guard(IncomingBody, Watched, Entrant):
         "_task",
         "_watcher",
         "ended_by",
-        "given_up",
         "has_begun",
         "has_place",
         "is_finished",
@@ -126,14 +123,12 @@ class Guard(IncomingBody, Watched, Entrant):
         self._read_until: float | None = None
         self._is_slow = False
         self._is_done = False
-        self._is_waiting = False
         self._is_listening = False
         self._early: deque[Message] | None = None
         self.has_begun = False
         self.has_place = False
         self.is_finished = False
         self.is_gone = False
-        self.given_up: asyncio.Event | None = None
         self.ended_by: GatewayError | None = None
 
     # The body.
@@ -211,12 +206,11 @@ class Guard(IncomingBody, Watched, Entrant):
         """See Entrant.waiting(). That a caller hangs up is heard behind its body only. One that the server holds anyway
         is received early; a longer one, or one that is sent only when it is asked for, may never be wanted."""
         length = content_length(fields) if has_body(fields) else 0
-        self._is_waiting = True
         self._is_listening = length is not None and length <= SMALL_REMAINDER and b"expect" not in fields
         try:
             yield
         finally:
-            self._is_waiting = self._is_listening = False
+            self._is_listening = False
             if self._watcher is not None and not self.is_finished:
                 self._watcher.cancel()
                 self._watcher = None
@@ -229,6 +223,11 @@ class Guard(IncomingBody, Watched, Entrant):
         self._sending_since = self._loop.time()
         await self._send(message)
         self._sending_since = None
+
+    async def finish(self, message: Message) -> None:
+        """Send the last message. What the server says after it is no news of the caller."""
+        self._is_done = True
+        await self.send(message)
 
     async def reply(self, reply: Reply, arrival: Arrival) -> None:
         """Send a reply and close it. A body that ended before it was whole is left without an end: the server cuts
@@ -265,12 +264,10 @@ class Guard(IncomingBody, Watched, Entrant):
 
     # The watch.
 
-    def watched(self, *, for_disconnect: bool) -> Guard:
+    def watched(self) -> Guard:
         """Begin to be watched, in the task that is to be cancelled when the caller takes nothing for too long, or hangs
-        up. Django looks for a caller that hangs up itself, and only one may."""
+        up."""
         self._task = asyncio.current_task(self._loop)
-        self._for_disconnect = for_disconnect
-        self.given_up = None if for_disconnect else asyncio.Event()
         return self
 
     def unwatched(self) -> None:
@@ -281,7 +278,7 @@ class Guard(IncomingBody, Watched, Entrant):
 
     def look(self, now: float) -> None:
         """See Watched.look()."""
-        if self._watcher is None and (self._is_listening or (self._for_disconnect and self.is_finished)):
+        if self._watcher is None and (self._is_listening or self.is_finished):
             self._watcher = self._loop.create_task(self._await_disconnect())
         if self._read_until is not None and now > self._read_until and self._task is not None:
             self._is_slow = True
@@ -308,9 +305,7 @@ class Guard(IncomingBody, Watched, Entrant):
             self._break_off()
 
     def _break_off(self) -> None:
-        if self.given_up is not None and not self._is_waiting and (self.is_finished or self.has_begun):
-            self.given_up.set()  # Once it has the body, Django ends a request properly only if the caller is gone.
-        elif self._task is not None:
+        if self._task is not None:
             self._task.cancel()
 
 

@@ -134,6 +134,7 @@ def _record(key: VirtualKey, rights: Rights, hash_key: bytes) -> KeyRecord:
         allowed_endpoints=tuple(key.allowed_endpoints),
         may_choose_fallbacks=key.may_choose_fallbacks,
         records_bodies=key.records_bodies,
+        guardrails=tuple(key.guardrails),
         caching=key.caching,
     )
     return KeyRecord(

@@ -19,7 +19,7 @@ import msgspec
 from ai_gateway import traces, traffic
 from ai_gateway.calls import Arrival, Call, Caller, Target, UpstreamResponse
 from ai_gateway.consumption import Consumption, Listener
-from ai_gateway.errors import Cancelled, GatewayError, Kind, LimitReached, Overloaded
+from ai_gateway.errors import Cancelled, GatewayError, GuardrailBlocked, Kind, LimitReached, Overloaded
 from ai_gateway.facts import Facts
 from ai_gateway.holds import Hold
 from ai_gateway.traces import Trace
@@ -267,6 +267,8 @@ def outcome_of(error: GatewayError, *, was_sent: bool) -> Outcome:
         return Outcome.CANCELLED
     if isinstance(error, LimitReached):
         return Outcome.LIMITED
+    if isinstance(error, GuardrailBlocked):
+        return Outcome.BLOCKED
     if type(error) is Overloaded:
         return Outcome.REFUSED
     if error.kind is Kind.TIMEOUT:

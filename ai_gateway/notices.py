@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
@@ -21,7 +22,8 @@ from ai_gateway.allowances import LimitRule
 from ai_gateway.breakers import CLOSED, OPENED, Breaker, Event
 from ai_gateway.calls import Caller
 from ai_gateway.charges import Charge, State
-from ai_gateway.signals import breaker_closed, breaker_opened, limit_reached, limit_warning
+from ai_gateway.guardrails.base import Guardrail
+from ai_gateway.signals import breaker_closed, breaker_opened, guardrail_acted, limit_reached, limit_warning
 
 logger = logging.getLogger("ai_gateway")
 
@@ -55,6 +57,13 @@ def tell_of_breaker(event: Event) -> None:
     signal = BREAKER_SIGNALS.get(event.what)
     if signal is not None and signal.has_listeners(Breaker):
         _tell(signal, Breaker, target=event.target, reason=event.reason, seconds=event.seconds, at=event.at)
+
+
+def tell_of_guardrail(noted: Mapping[str, Any], request_id: str, caller: Caller) -> None:
+    """Tell what a guardrail did."""
+    if guardrail_acted.has_listeners(Guardrail):
+        what = {"name": noted["guardrail"], "stage": noted["stage"], "action": noted["action"], "reason": noted["why"]}
+        _tell(guardrail_acted, Guardrail, **what, request_id=request_id, caller=caller)
 
 
 BREAKER_SIGNALS = {OPENED: breaker_opened, CLOSED: breaker_closed}

@@ -360,6 +360,8 @@ def as_recorded(record: UsageRecord, user: Any) -> dict[str, Any]:
 def _attempt(attempt: dict[str, Any]) -> str:
     words = (attempt.get("status"), attempt.get("why") or attempt.get("error"))
     said = " ".join(str(each) for each in words if each)
+    if "guardrail" in attempt:
+        return f"{attempt['guardrail']} ({attempt['stage']} {attempt['action']}): {attempt['why']}"
     return f"{attempt.get('provider')}/{attempt.get('model')}: {said}"
 
 

@@ -14,6 +14,7 @@ from ai_gateway import (
     accounting,
     attempts,
     deadlines,
+    fallbacks,
     gateway,
     intake,
     keys,
@@ -24,6 +25,7 @@ from ai_gateway import (
 )
 from ai_gateway.calls import Arrival, Call, Headers, Reply
 from ai_gateway.errors import BadRequest, ClientDisconnected, GatewayError, PermissionDenied
+from ai_gateway.guarding import Guarding
 from ai_gateway.hops import Upgrade
 from ai_gateway.hops.upgrade import Accepted, offered_by
 from ai_gateway.meter import Meter
@@ -109,7 +111,8 @@ async def _open(meter: Meter, snapshot: Snapshot, transport: Transport) -> Reply
         raise PermissionDenied("This gateway has no part in calls that were not opened through it (call_id).")
     meter.route = routing.route_of(call, snapshot) or ""
     targets = access.permitted(call, holder, routing.resolve(call, snapshot), snapshot)
-    if len(targets) > 1 or meter.route in snapshot.rules:
+    Guarding(meter, snapshot, transport).check_session()
+    if len(targets) > 1 or meter.route in snapshot.rules or fallbacks.are_named(call):
         targets = gateway.chosen(meter, call, targets, snapshot)
     return await attempts.ask(meter, targets, snapshot, transport.sockets(), Upgrade)
 
@@ -171,7 +174,10 @@ def _query(query: bytes) -> list[tuple[str, str]]:
 def with_credential(headers: Headers, subprotocols: list[str]) -> Headers:
     """Write the key that a browser sent as a subprotocol as the header that it could not send."""
     given = [name for name in subprotocols if name.startswith(KEY_SUBPROTOCOL)]
-    return [*headers, *((b"authorization", b"Bearer " + name[len(KEY_SUBPROTOCOL) :].encode()) for name in given)]
+    return [
+        *headers,
+        *((b"authorization", b"Bearer " + name[len(KEY_SUBPROTOCOL) :].encode("utf-8", "replace")) for name in given),
+    ]
 
 
 def chosen_subprotocol(offered: list[str], theirs: str | None) -> str | None:

@@ -43,9 +43,12 @@ class Version(Protocol):
     """How often things were changed."""
 
     @property
-    def configuration(self) -> int: ...
+    def configuration(self) -> int:
+        """How often providers, routes and what else is configured were."""
+
     @property
-    def keys(self) -> int: ...
+    def keys(self) -> int:
+        """How often keys, and whose they are, were."""
 
 
 class Refresher:

@@ -33,6 +33,7 @@ from ai_gateway.configuration import (
     arrange,
 )
 from ai_gateway.credentials import Secret, resolve
+from ai_gateway.guardrails.register import GuardTable, read_guards
 from ai_gateway.key_cache import KeyCache
 from ai_gateway.pricing import Catalogue, PriceRow, PriceTable, read_price
 from ai_gateway.protocols.carrier import Carrier
@@ -87,6 +88,8 @@ class Snapshot:
     reservation_ttl: float
     is_measured: bool
     """Whether it is wanted to know what calls use: they are written down, or there are limits."""
+    guards: GuardTable
+    """What calls have to pass."""
     recording: RecordingPolicy | None
     """Which calls have their bodies kept. None: none."""
     cache: CachePolicy | None
@@ -237,6 +240,7 @@ def build(configurations: Sequence[Configuration]) -> Snapshot:
         reserved_output=settings.RESERVED_OUTPUT,
         reservation_ttl=settings.RESERVATION_TTL,
         is_measured=is_measured,
+        guards=read_guards(settings.GUARDRAILS),
         recording=settings.BODY_LOGGING if is_kept else None,
         cache=settings.RESPONSE_CACHE,
         is_committed=is_kept and settings.USAGE_DURABILITY == "committed",
@@ -300,6 +304,8 @@ def read_routes(
             routes[name] = read_targets(entry)
             continue
         facts = {ROUTE_KEYS[key]: value for key, value in entry.items() if key in ROUTE_KEYS}
+        if "guardrails" in entry:
+            facts["guardrails"] = tuple(entry["guardrails"])
         routes[name], rules[name] = arrange(read_routed_targets(entry), **facts)
     return routes, rules
 

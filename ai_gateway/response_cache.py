@@ -21,7 +21,7 @@ from time import perf_counter
 
 from ai_gateway import admission, fallbacks, flights, kept_answers, server_timing
 from ai_gateway.cache_policy import HEADER, CachePolicy, Wishes, owner_of, wishes_of
-from ai_gateway.cache_store import Found, Unavailable, marks, store
+from ai_gateway.cache_store import Unavailable, marks, store
 from ai_gateway.calls import Headers, Reply, Target
 from ai_gateway.configuration import PLAIN
 from ai_gateway.consumption import UNUSED
@@ -98,13 +98,15 @@ class Question:
         self._wishes = wishes
         self._ask = ask
         self._tokens: tuple[str, ...] = ()
+        self._waits_until = perf_counter() + self._patience()
+        self._is_alone = not self._policy.wait
+        """Whether it asks for itself, and for nobody else."""
 
     async def answer(self) -> Reply:
         """Answer it."""
-        if self._wishes.reads:
-            kept = store().in_memory(self._name)
-            if kept is not None and self._is_wanted(kept):
-                return await self._again(kept)
+        kept = await self._at_hand()
+        if kept is not None:
+            return await self._again(kept)
         under = marks(owner_of(self._meter.caller, self._policy.scope), self._meter.route)
         try:
             found = await store().find(self._name, under)
@@ -113,24 +115,30 @@ class Question:
         self._tokens = found.tokens
         if not self._wishes.reads:
             return told(self._kept(await self._ask()), BYPASS)
-        return await self._found(found)
-
-    async def _found(self, found: Found) -> Reply:
-        if found.kept is not None and self._is_wanted(found.kept):
-            return await self._again(found.kept)
-        patience = perf_counter() + self._patience()
-        while (flight := flights.under_way(self._name)) is not None:
-            result = await flight.follow(patience - perf_counter())
-            if isinstance(result, Kept):
-                return await self._again(result)
-            if result is Ending.NOT_SHARED:
-                return told(self._kept(await self._ask()), MISS)
-        if not self._wishes.keeps or not self._policy.wait:
+        # What was not in the cache when it was asked may be at hand by now.
+        kept = found.kept if self._is_wanted(found.kept) else await self._at_hand()
+        if kept is not None:
+            return await self._again(kept)
+        if self._is_alone or not self._wishes.keeps:
             return told(self._kept(await self._ask()), MISS)
         return await self._lead(flights.begin(self._name))
 
+    async def _at_hand(self) -> Kept | None:
+        """Give the answer that this process holds, or that an equal call under way brings."""
+        if not self._wishes.reads:
+            return None
+        kept = store().in_memory(self._name)
+        if self._is_wanted(kept):
+            return kept
+        while not self._is_alone and (flight := flights.under_way(self._name)) is not None:
+            result = await flight.follow(self._waits_until - perf_counter())
+            if isinstance(result, Kept):
+                return result
+            self._is_alone = result is Ending.NOT_SHARED
+        return None
+
     def _patience(self) -> float:
-        """For how many seconds to wait for the answer to another call: no longer than this one may take."""
+        """For how many seconds to wait for the answers to other calls: no longer than this one may take."""
         call = self._meter.call
         if call is None or call.deadline is None:
             return self._policy.wait
@@ -156,9 +164,10 @@ class Question:
 
     # What is kept is given again.
 
-    def _is_wanted(self, kept: Kept) -> bool:
+    def _is_wanted(self, kept: Kept | None) -> bool:
+        """Whether there is an answer, and its caller takes it."""
         max_age = self._wishes.max_age
-        return max_age is None or kept.age(kept_answers.now()) <= max_age
+        return kept is not None and (max_age is None or kept.age(kept_answers.now()) <= max_age)
 
     async def _again(self, kept: Kept) -> Reply:
         meter, snapshot = self._meter, self._snapshot

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from types import MappingProxyType
 
 from django.http import StreamingHttpResponse
 
@@ -17,8 +18,14 @@ class EventStreamResponse(StreamingHttpResponse):
     generating. Here the iterator that Django closes is the one that closes the source.
     """
 
-    def __init__(self, body: ReplyBody | AsyncGenerator[bytes, None], *, status: int) -> None:
-        super().__init__(body, status=status)
+    def __init__(
+        self,
+        body: ReplyBody | AsyncGenerator[bytes, None],
+        *,
+        status: int,
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        super().__init__(body, status=status, headers=dict(headers))
         self._body = body
 
     async def __aiter__(self) -> AsyncIterator[bytes]:

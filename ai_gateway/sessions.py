@@ -59,8 +59,9 @@ CODES: tuple[tuple[type[GatewayError], int], ...] = (
 )
 """The code that goes with an error, the first that fits; POLICY_VIOLATION with any other."""
 
-FAREWELL = 3.0
-"""Seconds in which the sides of a session take that it is over."""
+FAREWELL = 0.8
+"""Seconds in which the sides of a session take that it is over: less than the one that is left to a process behind
+DRAIN_TIMEOUT."""
 
 
 class Session:

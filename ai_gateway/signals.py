@@ -35,3 +35,10 @@ English, `seconds` for how long, `at` when (Unix time). It is sent again when th
 breaker_closed = Signal()
 """A target is asked in its turn again: a call did well, or somebody said so. Sent as `breaker_opened` is, with
 `seconds` 0."""
+
+guardrail_acted = Signal()
+"""A guardrail blocked or changed something, would have if it were not only there to watch, or failed. Sent in the
+thread of the notices, for each call once of what is the same. `sender` is the class
+`ai_gateway.guardrails.base.Guardrail`, `name` the guardrail, `stage` "request" or "answer", `action` "blocked",
+"changed", "monitored" or "failed", `reason` why, `request_id` the call, `caller` who made it. What was found is not
+told."""

@@ -26,12 +26,9 @@ from ai_gateway.errors import (
 from ai_gateway.guard import Guard, Message, too_slow
 from ai_gateway.intake import too_large
 from ai_gateway.refusals import refuse_request
-from ai_gateway.views import BODY, CLEANUP, ENTRANT, REFUSAL
+from ai_gateway.views import ARRIVAL, BODY, CLEANUP, ENTRANT, REFUSAL
 
 REQUEST_IDS = (b"x-request-id", b"request-id")
-
-FAREWELL = 1.0
-"""Seconds in which Django ends a request whose caller is gone."""
 
 KINDS: dict[int, type[GatewayError]] = {403: PermissionDenied, 404: NotFound, 405: MethodNotAllowed}
 
@@ -57,13 +54,11 @@ class SiteExchange:
         self._arrival = arrival
         self._guard = guard
         self._cleanup = AsyncExitStack()
-        self.scope = {**scope, CLEANUP: self._cleanup, ENTRANT: guard}
+        self.scope = {**scope, ARRIVAL: arrival, CLEANUP: self._cleanup, ENTRANT: guard}
         self._is_withheld = False
         self._is_replaced = False
         self._must_linger = False
         self._received = 0
-        self._drained = asyncio.Event()
-        self._started = asyncio.Event()
         self._deadline = 0.0
 
     async def run(self, site: Any) -> None:
@@ -76,26 +71,19 @@ class SiteExchange:
         # A caller that leaves between view and stream, inside a middleware, makes Django lose the response without
         # closing it. What the view registers for clean-up is closed all the same.
         async with self._cleanup:
-            error: GatewayError | None = None
             try:
                 await site(self.scope, self.receive, self.send)
-                error = self._guard.ended_by
-            except GatewayError as raised:
-                error = raised
-            if error is not None and not self._guard.has_begun:
-                reply = refuse_request(error, self._arrival)
-                await self._guard.reply(reply, self._arrival)
+            except GatewayError as error:
+                if not self._guard.has_begun:
+                    await self._guard.reply(refuse_request(error, self._arrival), self._arrival)
 
     # What Django receives.
 
     async def receive(self) -> Message:
-        """Give Django the body within the gateway's limits, or none of it; then, whether the caller is gone."""
-        if self._is_withheld and self._received == 0:
-            self._received = -1
+        """Give Django the body within the gateway's limits, or none of it."""
+        if self._is_withheld:
             return {"type": "http.request", "body": b"", "more_body": False}
         try:
-            if self._received < 0 or self._guard.is_finished:
-                await self._until_gone()
             return await self._next()
         except ClientDisconnected:
             return {"type": "http.disconnect"}
@@ -115,45 +103,14 @@ class SiteExchange:
             self._deadline = asyncio.get_running_loop().time() + snapshot.body_timeout
         return {"type": "http.request", "body": piece, "more_body": not self._guard.is_finished}
 
-    async def _until_gone(self) -> None:
-        """Wait for the end of the connection, or until the guard gives the caller up (ClientDisconnected)."""
-        loop = asyncio.get_running_loop()
-        ends = [loop.create_task(self._discard())]
-        if self._guard.given_up is not None:
-            ends.append(loop.create_task(self._until_given_up(self._guard.given_up)))
-        try:
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in ends:
-                task.cancel()
-            await asyncio.gather(*ends, return_exceptions=True)
-        raise ClientDisconnected
-
-    async def _until_given_up(self, given_up: asyncio.Event) -> None:
-        await given_up.wait()
-
-    async def _discard(self) -> None:
-        """Throw away what is left of the body, until the connection ends. Not before the answer has begun: to ask for
-        the body is to tell a caller who waits for "100 Continue" that it is wanted."""
-        if not self._guard.is_finished:
-            await self._started.wait()
-        while True:
-            await self._guard.next()
-            if self._guard.is_finished:
-                self._drained.set()
-
     # What Django sends.
 
     async def send(self, message: Message) -> None:
         """Send what Django answers, JSON in place of HTML, and nothing after a body that broke off."""
         if self._guard.is_gone:
-            # The server swallows what is sent to nobody as fast as the provider can send it, which would keep the
-            # event loop from telling Django. It hears of it now, and ends this wait.
-            await asyncio.sleep(FAREWELL)
-            return
+            raise ClientDisconnected
         if message["type"] == "http.response.start":
             await self._start(message)
-            self._started.set()
         elif self._is_replaced:
             return
         elif message.get("more_body", False):
@@ -186,10 +143,6 @@ class SiteExchange:
             return
         if self._must_linger:
             await self._guard.send({**message, "more_body": True})
-            try:
-                async with asyncio.timeout(self._guard.patience):
-                    await self._drained.wait()
-            except TimeoutError:
-                pass  # Enough: whoever still sends has had its chance to read the answer.
+            await self._guard.linger()
             message = {"type": "http.response.body", "body": b""}
-        await self._guard.send(message)
+        await self._guard.finish(message)

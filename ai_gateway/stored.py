@@ -217,7 +217,7 @@ def _read_routes() -> tuple[dict[str, tuple[Target, ...]], dict[str, RouteRule]]
     rows = Route.objects.order_by().values("pk", "name", "is_enabled", *FACTS)
     for row in rows.iterator(chunk_size=CHUNK):
         key, name, is_enabled = row.pop("pk"), row.pop("name"), row.pop("is_enabled")
-        row["tags"] = tuple(row["tags"])
+        row["tags"], row["guardrails"] = tuple(row["tags"]), tuple(row["guardrails"])
         if not row["is_public"]:
             row["users"], row["groups"] = frozenset(users.get(key, ())), frozenset(groups.get(key, ()))
         serving, rule = arrange(targets.get(key, ()), **row)
@@ -236,6 +236,7 @@ FACTS = (
     "continues_streams",
     "asks_to_continue",
     "records_bodies",
+    "guardrails",
     "caching",
     "cache_seconds",
     "experiment",

@@ -18,9 +18,10 @@ from django.db import connections
 from django.db.transaction import non_atomic_requests
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
+from msgspec.structs import replace
 
 from ai_gateway import gateway, health, scraping
-from ai_gateway.calls import Arrival, IncomingBody, Reply
+from ai_gateway.calls import Arrival, Headers, IncomingBody, Reply
 from ai_gateway.errors import ClientDisconnected, GatewayError, InternalError, MethodNotAllowed, PermissionDenied
 from ai_gateway.intake import client_of, read_arrival, request_id, too_large
 from ai_gateway.protocols import DIALECTS
@@ -32,6 +33,9 @@ CLEANUP = "ai_gateway.cleanup"
 
 BODY = "ai_gateway.body"
 """Where the ASGI scope holds the body of the reply, for `ai_gateway.asgi` to see whether it ended whole."""
+
+ARRIVAL = "ai_gateway.arrival"
+"""Where `ai_gateway.asgi` puts the request as it has read it, its body aside: that is Django's by then."""
 
 ENTRANT = "ai_gateway.entrant"
 """Where the ASGI scope holds the request as one that may need a place among the calls under way. Under Django's own
@@ -138,6 +142,9 @@ async def _is_staff(request: HttpRequest) -> bool:
 
 def _read(request: ASGIRequest, path: str) -> Arrival:
     scope = request.scope
+    known: Arrival | None = scope.get(ARRIVAL)
+    if known is not None:
+        return replace(known, body=SpooledBody(request))
     raw_path: bytes = scope.get("raw_path") or request.path.encode()
     return read_arrival(
         scope["method"],
@@ -152,8 +159,9 @@ def _read(request: ASGIRequest, path: str) -> Arrival:
 
 async def _respond(request: HttpRequest, reply: Reply) -> HttpResponseBase:
     response: HttpResponseBase
+    headers = joined(reply.headers)
     if isinstance(reply.body, bytes):
-        response = HttpResponse(reply.body, status=reply.status)
+        response = HttpResponse(reply.body, status=reply.status, headers=headers)
     else:
         cleanup: AsyncExitStack | None = getattr(request, "scope", {}).get(CLEANUP)
         if cleanup is not None:
@@ -164,13 +172,20 @@ async def _respond(request: HttpRequest, reply: Reply) -> HttpResponseBase:
             await sync_to_async(close_connections)()
         # GZipMiddleware buffers a stream or makes it undecodable, by version. It looks at what the client accepts.
         request.META.pop("HTTP_ACCEPT_ENCODING", None)
-        response = EventStreamResponse(reply.body, status=reply.status)
+        response = EventStreamResponse(reply.body, status=reply.status, headers=headers)
         request.scope[BODY] = reply.body  # type: ignore[attr-defined]
-    del response.headers["Content-Type"]
-    for name, value in reply.headers:
-        key, text = name.decode("latin-1"), value.decode("latin-1")
-        response.headers[key] = f"{response.headers[key]}, {text}" if key in response.headers else text
+    if "content-type" not in headers:
+        del response.headers["Content-Type"]
     return response
+
+
+def joined(headers: Headers) -> dict[str, str]:
+    """Give headers as Django keeps them: text, and one of each name."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        found[key] = f"{found[key]}, {text}" if key in found else text
+    return found
 
 
 def close_connections() -> None:
@@ -204,7 +219,7 @@ class SpooledBody(IncomingBody):
 
     async def _read(self, size: int) -> bytes:
         """Read without blocking the event loop: a body that is in memory at once, one on disk in a thread."""
-        length = self._request.headers.get("content-length", "")
+        length = self._request.META.get("CONTENT_LENGTH", "")
         if length.isdigit() and int(length) <= settings.FILE_UPLOAD_MAX_MEMORY_SIZE:
             return bytes(self._request.read(size))
         return bytes(await sync_to_async(self._request.read, thread_sensitive=False)(size))

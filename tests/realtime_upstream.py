@@ -84,7 +84,7 @@ class RealtimeUpstream:
         if not self._refusals:
             return None
         status, body, headers = self._refusals.pop(0)
-        response = connection.respond(status, json.dumps(body))  # type: ignore[arg-type]
+        response = connection.respond(status, json.dumps(body))
         del response.headers["Content-Type"]
         response.headers.update({"Content-Type": "application/json", **headers})
         return response

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import load, report, scenarios
+from tests.benchmarks import bars, lineup, load, peers, report
 from tests.benchmarks.upstream import Stats, serve
 from tests.benchmarks.wire import (
     ANSWER,
@@ -79,6 +81,7 @@ def test_stream__must_be_whole_and_in_order(numbers: list[int], end: bytes, is_g
         ("mock-sleep-250", False, Wish(delay=0.25)),
         ("mock-100x20", True, Wish(100, 0.02)),
         ("openai/mock-3x0", True, Wish(3)),
+        ("any-mock-3x5-stamped", True, Wish(3, 0.005, is_stamped=True)),
     ],
 )
 def test_model__says_what_the_upstream_does(model: str, stream: bool, wish: Wish) -> None:
@@ -133,11 +136,84 @@ def test_leave_early__leaves_nothing_behind() -> None:
     in_loop(check)
 
 
-def test_bar__says_whether_it_is_met() -> None:
-    bar = next(bar for bar in report.BARS if bar.scenario == "request")
-    bare: list[scenarios.Sample] = [{"cpu": 50.0}]
-    met = {"request": {"bare": bare, "direct-door": [{"cpu": 180.0}, {"cpu": 140.0}]}}
-    missed = {"request": {"bare": bare, "direct-door": [{"cpu": 180.0}]}}
-    assert str(bar.line(met)).startswith("ok")
-    assert str(bar.line(missed)).startswith("MISSED")
-    assert bar.line({"request": {"bare": bare}}) is None
+def test_run__a_stamped_stream_tells_how_old_each_chunk_was() -> None:
+    async def check(port: int, stats: Stats) -> None:
+        stream = request("mock-7x1-stamped", stream=True)
+        whole = partial(complaint_about_stream, chunks=7)
+        tally = await load.run(port, stream, whole, load.for_requests(2), connections=2, is_stamped=True)
+        assert (tally.answers, tally.complaints, len(tally.ages)) == (2, [], 14)
+        assert min(tally.ages) >= 0
+
+    in_loop(check)
+
+
+def test_run__a_period_is_kept_to() -> None:
+    async def check(port: int, stats: Stats) -> None:
+        tally = await load.run(port, request("mock"), complaint_about_answer, load.for_requests(3), period=0.02)
+        assert tally.answers == 3
+        assert tally.elapsed >= 0.04
+
+    in_loop(check)
+
+
+RESULTS: bars.Results = {
+    "request": {
+        lineup.PASSTHROUGH: [{"cpu": 60.0, "core": 1e6 / 60, "p50": 1.0, "p99": 2.0}],
+        lineup.EVERYTHING: [
+            {"cpu": 95.0, "core": 1e6 / 95, "p50": 1.5, "p99": 2.5},
+            {"cpu": 90.0, "core": 1e6 / 90, "p50": 1.6, "p99": 2.6},
+        ],
+        lineup.LITELLM: [{"cpu": 1800.0, "core": 1e6 / 1800, "p50": 400.0, "p99": 500.0}],
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "is_met"),
+    [("everything on: x CPU of the bare passthrough", 1.5, True), ("LiteLLM: x CPU of everything on", 20, False)],
+)
+def test_bar__reads_the_least_of_each_server(text: str, value: float, is_met: bool) -> None:
+    bar = next(bar for bar in bars.BARS if bar.text.startswith(text))
+    assert bar.measured(RESULTS) == value
+    assert bar.is_met(value) is is_met
+
+
+def test_bar__needs_all_its_servers() -> None:
+    portkey = next(bar for bar in bars.BARS if bar.text.startswith("Portkey"))
+    assert portkey.measured(RESULTS) is None
+
+
+def test_page__gets_its_figures_between_the_marks() -> None:
+    page = f"Before.\n\n{report.BEGIN}\nstale\n{report.END}\n\nAfter.\n"
+    written = report.written(page, RESULTS, {"request": {lineup.PORTKEY: "no answer in time"}})
+    assert written.startswith("Before.\n\n<!-- figures: begin -->\n\nWhat it costs:\n")
+    assert written.endswith("<!-- figures: end -->\n\nAfter.\n")
+    assert "stale" not in written
+    assert "| gateway, everything on | 90 | 11,111 |" in written
+    assert "| Portkey gateway (Node) | failed | failed |" in written
+    assert "| everything on: x CPU of the bare passthrough | at most 1.6 | 1.5 | met |" in written
+    assert report.written(written, RESULTS, {}).count("What it costs:") == 1
+
+
+@pytest.mark.parametrize("kind", peers.KINDS)
+def test_peer__is_skipped_with_a_reason_if_it_is_not_installed(
+    kind: type[peers.Installed], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCHMARK_PEERS", str(tmp_path))
+    reason = kind().why_not()
+    assert reason is not None
+    assert f"--install --only {kind.name}" in reason
+    assert kind().version() == "not installed"
+
+
+@pytest.mark.parametrize("kind", peers.KINDS)
+def test_peer__is_pinned_to_a_version(kind: type[peers.Installed]) -> None:
+    assert re.search(r"(==|.@)\d+\.\d+\.\d+$", kind.package)
+
+
+def test_peer__tells_its_own_version_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCHMARK_PEERS", str(tmp_path))
+    peer = peers.Portkey()
+    monkeypatch.setattr(peer, "installed", lambda: ["hono 4.9.7", "@portkey-ai/gateway 1.15.2"])
+    peer.install()
+    assert peer.version() == "@portkey-ai/gateway 1.15.2"

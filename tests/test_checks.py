@@ -265,6 +265,31 @@ WRONG: dict[str, tuple[str, list[Any]]] = {
     "USAGE_JOURNAL": ("E099", [None, 1, ["/var/lib"]]),
     "USAGE_STREAM_OPTIONS": ("E100", [None, 0, "no"]),
     "POLL": ("E023", NOT_POSITIVE),
+    "GUARDRAILS": (
+        "E150",
+        [
+            None,
+            ["secrets"],
+            {"secrets": "redaction"},
+            {"secrets": {}},
+            *(
+                {"secrets": {"BACKEND": "redaction", **wrong}}
+                for wrong in (
+                    {"OPTIONS": []},
+                    {"STAGES": []},
+                    {"STAGES": ["before"]},
+                    {"MODE": "off"},
+                    {"ON_FAILURE": "ignore"},
+                    {"UPLOADS": True},
+                    {"TIMEOUT": 0},
+                    {"WINDOW": 1},
+                    {"DELAY": 0},
+                    {"EVERYWHERE": 1},
+                    {"BYPASS": True},
+                )
+            ),
+        ],
+    ),
     "BODY_LOGGING": (
         "E134",
         [
@@ -369,6 +394,23 @@ RIGHT: dict[str, list[Any]] = {
     "USAGE_JOURNAL": [""],
     "USAGE_STREAM_OPTIONS": [True, False],
     "POLL": [0.5, 30],
+    "GUARDRAILS": [
+        {},
+        {
+            "secrets": {
+                "BACKEND": "redaction",
+                "OPTIONS": {"kinds": ["EMAIL"]},
+                "STAGES": ["request"],
+                "MODE": "monitor",
+                "ON_FAILURE": "pass",
+                "UPLOADS": "block",
+                "TIMEOUT": 1,
+                "WINDOW": 100,
+                "DELAY": 0.5,
+                "EVERYWHERE": True,
+            }
+        },
+    ],
     "BODY_LOGGING": [None],
     "RESPONSE_CACHE": [
         None,
@@ -1149,3 +1191,29 @@ def test_every_host_header(site: Site) -> None:
     site.settings.ALLOWED_HOSTS = ["*"]
     assert site.ids() == set()
     assert site.ids(deploy=True) == {"W074"}
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"BACKEND": "no.such.function"}, "No module"),
+        ({"BACKEND": "os.nothing"}, "nothing"),
+        ({"BACKEND": "secrecy"}, "neither a dotted path"),
+        ({"BACKEND": "os.sep"}, "neither a Guardrail nor"),
+        ({"BACKEND": "redaction", "OPTIONS": {"kinds": ["SHOE_SIZE"]}}, "SHOE_SIZE"),
+        ({"BACKEND": "redaction", "OPTIONS": {"kind": ["EMAIL"]}}, "kind"),
+        ({"BACKEND": "patterns", "OPTIONS": {"deny": ["("]}}, "not a regular expression"),
+        ({"BACKEND": "patterns", "OPTIONS": {"deny": ["(a+)+b"]}}, "too long"),
+        ({"BACKEND": "size"}, "no limit"),
+    ],
+)
+def test_a_guardrail_that_cannot_be_had(site: Site, entry: dict[str, Any], said: str) -> None:
+    site.gateway(GUARDRAILS={"mine": entry})
+    assert site.ids() == {"E151"}
+    assert said in site.messages()[0].msg
+
+
+def test_a_route_with_a_guardrail_that_there_is_not(site: Site) -> None:
+    site.gateway(ROUTES={"fast": {"targets": ["openai/m"], "guardrails": ["gone"]}})
+    assert site.ids() == {"E152"}
+    assert "'gone'" in site.messages()[0].msg

@@ -51,13 +51,13 @@ class Empty(ReplyBody):
         pass
 
 
-def guarded(server: Server, body: Callable[[Guard], Awaitable[Any]], *, for_disconnect: bool = True) -> Any:
+def guarded(server: Server, body: Callable[[Guard], Awaitable[Any]]) -> Any:
     """Run something under a guard that is watched."""
 
     async def main() -> Any:
         loop = asyncio.get_running_loop()
         guard, watch = Guard(server.receive, server.send, loop, send_timeout=0.1), Watch(loop)
-        watch.begin(guard.watched(for_disconnect=for_disconnect))
+        watch.begin(guard.watched())
         try:
             return await body(guard)
         finally:
@@ -157,19 +157,16 @@ def test_a_call_that_is_ended_when_its_answer_has_begun_goes_on() -> None:
 SHORT = {b"content-length": b"6"}
 
 
-@pytest.mark.parametrize("for_disconnect", [True, False])
 @pytest.mark.parametrize(("fields", "body"), [(SHORT, [piece(b"one", more=True), piece(b"two")]), ({}, [piece(b"")])])
 def test_a_caller_that_hangs_up_while_it_waits_for_its_turn_is_cancelled(
-    for_disconnect: bool, fields: dict[bytes, bytes], body: Script
+    fields: dict[bytes, bytes], body: Script
 ) -> None:
-    """By either door: Django does not look yet."""
-
     async def serve(guard: Guard) -> bool:
         with pytest.raises(asyncio.CancelledError), guard.waiting(fields):
             await asyncio.sleep(10)
         return guard.is_gone
 
-    assert guarded(Server(*body, GONE), serve, for_disconnect=for_disconnect)
+    assert guarded(Server(*body, GONE), serve)
 
 
 def test_a_body_that_came_while_its_caller_waited_is_read_afterwards() -> None:
@@ -197,17 +194,14 @@ def test_a_body_that_may_never_be_wanted_is_not_received_while_its_caller_waits(
     assert guarded(server, serve) == 1
 
 
-def test_under_django_a_caller_is_given_up_without_cancelling() -> None:
-    class Full(Server):
-        async def send(self, message: Message) -> None:
-            await asyncio.sleep(4 * WATCH_INTERVAL)
-
+def test_what_comes_after_the_last_message_is_no_news_of_the_caller() -> None:
     async def serve(guard: Guard) -> bool:
-        await guard.send({"type": "http.response.start"})
-        assert guard.given_up is not None
-        return guard.given_up.is_set()
+        await guard.next()
+        await guard.finish({"type": "http.response.body", "body": b""})
+        await asyncio.sleep(WATCH_INTERVAL * 1.5)
+        return guard.is_gone
 
-    assert guarded(Full(), serve, for_disconnect=False)
+    assert not guarded(Server(piece(b""), GONE), serve)
 
 
 def test_an_answer_before_the_body_is_read_closes_the_connection_after_reading_on() -> None:

@@ -14,10 +14,10 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ai_gateway"
 LAYERS = (
     "errors calls sse protocols credentials crypto cors bodies charges finishing cooldowns deadlines traffic "
-    "money spans signals patterns bulkheads open_files histograms redaction server_timing watching balances "
-    "__version__",
-    "traces overload consumption conversations estimates allowances model_names breakers failures cache_policy "
-    "fingerprints",
+    "money spans signals edits texts patterns bulkheads open_files histograms redaction server_timing watching "
+    "balances __version__",
+    "guardrails traces overload consumption conversations estimates allowances model_names breakers failures "
+    "cache_policy fingerprints",
     "tariff retries facts recording_policy recorder",
     "price_columns",
     "pricing listeners conditions",
@@ -33,7 +33,7 @@ LAYERS = (
     "reports wording questions charts budgets",
     "figures",
     "meter",
-    "retelling kept_answers",
+    "retelling kept_answers guarded_stream",
     "cache_store flights",
     "live journal",
     "spool ledger_writer ledger_store",
@@ -46,7 +46,7 @@ LAYERS = (
     "relay translation listing statement concurrency admission ratelimits fallbacks",
     "hops accounting recording",
     "attempts experiments keeping",
-    "mirrors continuation response_cache",
+    "mirrors continuation response_cache guarding",
     "gateway sessions",
     "realtime",
     "responses explanation interchange price_sync scraping prompts",
@@ -60,6 +60,7 @@ LAYERS = (
     "playground",
     "playground_page",
     "site urls checks demo",
+    "handler",
     "asgi apps management admin portal",
     "test",
 )
@@ -164,6 +165,11 @@ NO_DJANGO = [
     "ledger",
     "unpriced",
     "prompts",
+    "edits",
+    "texts",
+    "guardrails",
+    "guarded_stream",
+    "guarding",
 ]
 """What could be used without Django: of it, only `conf` and what stands above may be Django's."""
 

@@ -13,9 +13,11 @@ from django.test import override_settings
 from ai_gateway import gateway, keys, ledger, live, overload, realtime
 from ai_gateway.asgi import GatewayApplication
 from ai_gateway.bulkheads import Bulkhead
-from ai_gateway.calls import Message, Timeouts, UpstreamRequest, UpstreamResponse, UpstreamSocket
+from ai_gateway.calls import Caller, Timeouts, UpstreamRequest, UpstreamResponse, UpstreamSocket
+from ai_gateway.calls import Message as Said
 from ai_gateway.charges import State, Verdict
 from ai_gateway.errors import ConnectFailed, GatewayError, InvalidCredential, SocketClosed
+from ai_gateway.guard import Message
 from ai_gateway.hops.upgrade import with_model
 from ai_gateway.sessions import passable
 from ai_gateway.sockets import shortened
@@ -52,26 +54,26 @@ def books(monkeypatch: pytest.MonkeyPatch) -> Iterator[Books]:
 class Provider(UpstreamSocket):
     """A provider's end: it says what it is told to, and remembers what it hears."""
 
-    def __init__(self, *said: Message | Exception, subprotocol: str | None = None) -> None:
+    def __init__(self, *said: Said | Exception, subprotocol: str | None = None) -> None:
         self.status, self.headers, self.subprotocol = 101, [], subprotocol
         self.interrupted = asyncio.get_running_loop().create_future()
-        self.heard: asyncio.Queue[Message] = asyncio.Queue()
+        self.heard: asyncio.Queue[Said] = asyncio.Queue()
         self.ended: tuple[int, str] | None = None
         self.is_closed = False
-        self._said: asyncio.Queue[Message | Exception] = asyncio.Queue()
+        self._said: asyncio.Queue[Said | Exception] = asyncio.Queue()
         for each in said:
             self.say(each)
 
-    def say(self, what: Message | Exception) -> None:
+    def say(self, what: Said | Exception) -> None:
         self._said.put_nowait(what)
 
-    async def receive(self) -> Message:
+    async def receive(self) -> Said:
         said = await self._said.get()
         if isinstance(said, Exception):
             raise said
         return said
 
-    async def send(self, message: Message) -> None:
+    async def send(self, message: Said) -> None:
         self.heard.put_nowait(message)
 
     async def close(self, code: int, reason: str) -> None:
@@ -118,7 +120,7 @@ class Visitor:
             "extensions": {"websocket.http.response": {}},
         }
         self._says: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self._gets: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._gets: asyncio.Queue[Message] = asyncio.Queue()
         self.is_stuck = False
         self._says.put_nowait({"type": "websocket.connect"})
         self.task: asyncio.Task[None] | None = None
@@ -127,19 +129,19 @@ class Visitor:
         application = GatewayApplication(None)  # type: ignore[arg-type]
         self.task = asyncio.create_task(application(self.scope, self._says.get, self._send))
 
-    async def _send(self, message: dict[str, Any]) -> None:
+    async def _send(self, message: Message) -> None:
         if self.is_stuck:
             await asyncio.Event().wait()
         self._gets.put_nowait(message)
 
-    def say(self, message: Message) -> None:
+    def say(self, message: Said) -> None:
         kind = "text" if isinstance(message, str) else "bytes"
         self._says.put_nowait({"type": "websocket.receive", kind: message})
 
     def leave(self, code: int = 1000, reason: str = "") -> None:
         self._says.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
 
-    async def next(self) -> dict[str, Any]:
+    async def next(self) -> Message:
         async with asyncio.timeout(PATIENCE):
             return await self._gets.get()
 
@@ -176,7 +178,7 @@ def providers(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Providers]:
     return use
 
 
-async def accepted(visitor: Visitor) -> dict[str, Any]:
+async def accepted(visitor: Visitor) -> Message:
     """Connect a caller that is let in."""
     visitor.connect()
     message = await visitor.next()
@@ -217,7 +219,7 @@ def test_a_browser_is_told_one_of_its_subprotocols_and_no_key(
 
 
 def test_a_session_without_the_extension_is_refused_by_a_closed_door(providers: Callable[..., Providers]) -> None:
-    async def visit() -> dict[str, Any]:
+    async def visit() -> Message:
         visitor = Visitor("model=m", (b"authorization", b"Bearer gw_wrong"))
         del visitor.scope["extensions"]
         visitor.connect()
@@ -264,6 +266,18 @@ def test_the_next_target_is_asked_until_one_accepts(
         return [request.target for request in reached.requests]
 
     assert run(visit()) == [b"/v1/realtime?model=first", b"/openai/v1/realtime?model=second"]
+
+
+def test_a_caller_names_fallbacks_in_a_header(providers: Callable[..., Providers], books: Books) -> None:
+    async def visit() -> list[bytes]:
+        reached = providers(Answer(b"{}", status=503), Provider())
+        visitor = Visitor("model=openai/first", KEY, (b"x-gateway-fallbacks", b"openai/second"))
+        await accepted(visitor)
+        visitor.leave()
+        await visitor.gone()
+        return [request.target for request in reached.requests]
+
+    assert run(visit()) == [b"/v1/realtime?model=first", b"/v1/realtime?model=second"]
 
 
 # What is counted.
@@ -385,9 +399,9 @@ def test_a_key_for_some_models_gets_no_other_by_an_event(
         visitor.leave()
         await visitor.gone()
 
-    holder = keys.Caller(key_name="team", allowed_models=("gpt-*",))
+    holder = Caller(key_name="team", allowed_models=("gpt-*",))
 
-    async def identify(*_: object) -> keys.Caller:
+    async def identify(*_: object) -> Caller:
         return holder
 
     monkeypatch.setattr(keys, "identify", identify)

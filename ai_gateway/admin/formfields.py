@@ -12,6 +12,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from ai_gateway.admin import theme
+from ai_gateway.conf import settings
 from ai_gateway.protocols import DIALECTS
 
 SEPARATORS = re.compile(r"[\n\r,]+")
@@ -71,6 +72,30 @@ class DialectsField(forms.MultipleChoiceField):
         super().__init__(choices=[(name, name) for name in names], widget=theme.Checkboxes(), **kwargs)
 
 
+class GuardrailsField(forms.MultipleChoiceField):
+    """Some of the guardrails of the settings."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(choices=_guardrails(), widget=theme.Checkboxes(), **kwargs)
+
+    def prepare_value(self, value: Any) -> Any:
+        """Show what was chosen and the settings no longer have: to save a form must not take it away unseen."""
+        known = _guardrails()
+        gone = [(name, _("%s (not in the settings)") % name) for name in value or () if (name, name) not in known]
+        self.choices = [*known, *gone]
+        return value
+
+    def valid_value(self, value: Any) -> bool:
+        """Take what is gone as well: calls do not pass it."""
+        return True
+
+
+def _guardrails() -> list[tuple[str, str]]:
+    """List those that may be chosen: the others are there anyway."""
+    entries = settings.GUARDRAILS.items()
+    return [(name, name) for name, entry in entries if not entry.get("EVERYWHERE")]
+
+
 class SecretInput(theme.PasswordInput):
     """Takes a secret, and never gives one back, not even after an error."""
 
@@ -105,4 +130,6 @@ def for_json(field: Field[Any, Any]) -> forms.Field:
         return LinesField(**{**common, "help_text": LINES[field.name]})
     if field.name == "dialects":
         return DialectsField(**common)
+    if field.name == "guardrails":
+        return GuardrailsField(**common)
     return ObjectField(**common)

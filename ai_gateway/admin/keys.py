@@ -138,6 +138,7 @@ class VirtualKeyAdmin(ChangesAdmin, KeptAnswersAdmin):
                 )
             },
         ),
+        (_("Guardrails"), {"fields": ("guardrails",), "classes": ("collapse",)}),
         (_("For reports"), {"fields": ("tags", "metadata", "records_bodies"), "classes": ("collapse",)}),
     )
 

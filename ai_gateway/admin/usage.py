@@ -31,7 +31,7 @@ from ai_gateway.admin.exports import ExportAdmin
 from ai_gateway.admin.histogram import histogram
 from ai_gateway.admin.reading import reading
 from ai_gateway.admin.usage_base import NOTHING, ModelFilter, PriceFilter, ProviderFilter, UsageAdmin, list_url
-from ai_gateway.admin.waterfall import bars, failure
+from ai_gateway.admin.waterfall import bars, failure, name_of
 from ai_gateway.models import UsageRecord
 from ai_gateway.models.usage_queries import BUCKETS
 from ai_gateway.money import rounded
@@ -260,8 +260,8 @@ class UsageRecordAdmin(ExportAdmin, UsageAdmin):
 
     @admin.display(description=_("before that"))
     def tried(self, obj: UsageRecord) -> str:
-        """The attempts that failed, and the targets that were left out."""
-        rows = [(f"{each.get('provider')}/{each.get('model')}", failure(each)) for each in obj.trail or ()]
+        """The attempts that failed, the targets that were left out, and what guardrails did."""
+        rows = [(name_of(each), failure(each)) for each in obj.trail or ()]
         return table(rows) if rows else NOTHING
 
 

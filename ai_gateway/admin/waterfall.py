@@ -103,8 +103,18 @@ def _answer(record: UsageRecord, sent: int) -> Iterator[Phase]:
         begin = end
 
 
+def name_of(attempt: dict[str, Any]) -> str:
+    """Name what a line of a trail is about: a target, or a guardrail."""
+    if "guardrail" in attempt:
+        return translate("guardrail %(name)s") % {"name": attempt["guardrail"]}
+    return f"{attempt.get('provider')}/{attempt.get('model')}"
+
+
 def failure(attempt: dict[str, Any]) -> str:
-    """Say how an attempt failed, why a target was passed over, or what a piece was that others went on with."""
+    """Say how an attempt failed, why a target was passed over, what a piece was that others went on with, or what a
+    guardrail did."""
+    if "guardrail" in attempt:
+        return f"{attempt['stage']} {attempt['action']}: {attempt['why']}"
     if "why" in attempt:
         return translate("passed over: %(why)s") % {"why": attempt["why"]}
     if "ms" not in attempt:

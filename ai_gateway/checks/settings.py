@@ -14,6 +14,7 @@ from ai_gateway import conf
 from ai_gateway.checks.values import (
     BREAKER_NAMES,
     CACHE_VALUES,
+    GUARDRAIL_VALUES,
     RECORDING_VALUES,
     REDIS_SCHEMES,
     STORE_KEYS,
@@ -24,6 +25,7 @@ from ai_gateway.checks.values import (
     is_capabilities,
     is_count,
     is_detailed_route,
+    is_guardrails,
     is_limit_store,
     is_mapping,
     is_network,
@@ -228,6 +230,13 @@ RULES: dict[str, Rule] = {
         accepts=lambda value: isinstance(value, str),
     ),
     "USAGE_STREAM_OPTIONS": _flag("ai_gateway.E100", "True"),
+    "GUARDRAILS": Rule(
+        id="ai_gateway.E150",
+        expected=f"a dict by name of dicts with a BACKEND, and other keys out of {', '.join(GUARDRAIL_VALUES)}",
+        example='{"secrets": {"BACKEND": "redaction", "EVERYWHERE": True}}',
+        accepts=is_guardrails,
+        is_secret=True,
+    ),
     "BODY_LOGGING": Rule(
         id="ai_gateway.E134",
         expected=f"None, or a dict with keys out of {', '.join(RECORDING_VALUES)}",

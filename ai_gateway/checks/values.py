@@ -15,6 +15,8 @@ from ai_gateway.bulkheads import Queue
 from ai_gateway.cache_policy import SCOPES, SWITCH
 from ai_gateway.calls import UNLIMITED, Timeouts
 from ai_gateway.capabilities import read_rule
+from ai_gateway.guardrails.base import STAGES
+from ai_gateway.guardrails.register import CHOICES, MODES
 from ai_gateway.limits import POLICIES
 from ai_gateway.retries import RetryPolicy
 from ai_gateway.strategies import STRATEGIES
@@ -63,6 +65,7 @@ ROUTE_VALUES: Mapping[str, Callable[[Any], bool]] = {
     "continue_streams": lambda value: isinstance(value, bool),
     "ask_to_continue": lambda value: isinstance(value, bool),
     "experiment": is_text,
+    "guardrails": lambda value: isinstance(value, list | tuple) and all(map(is_text, value)),
     "cache": lambda value: isinstance(value, str) and value in SWITCH,
     "cache_seconds": lambda value: is_count(value),
 }
@@ -98,6 +101,29 @@ def is_routed_target(value: Any) -> bool:
 def are_accepted(values: Mapping[Any, Any], known: Mapping[str, Callable[[Any], bool]]) -> bool:
     """Whether all the keys are known, and their values accepted."""
     return all(name in known and known[name](value) for name, value in values.items())
+
+
+GUARDRAIL_VALUES: Mapping[str, Callable[[Any], bool]] = {
+    "BACKEND": is_text,
+    "OPTIONS": lambda value: is_mapping(value, lambda option: True),
+    "STAGES": lambda value: isinstance(value, list | tuple) and bool(value) and all(each in STAGES for each in value),
+    "MODE": lambda value: value in MODES,
+    "ON_FAILURE": lambda value: value in CHOICES,
+    "UPLOADS": lambda value: value in CHOICES,
+    "TIMEOUT": is_positive,
+    "WINDOW": lambda value: is_count(value) and value >= 2,
+    "DELAY": is_positive,
+    "EVERYWHERE": lambda value: isinstance(value, bool),
+}
+"""The keys of a guardrail, with what accepts their values."""
+
+
+def is_guardrails(value: Any) -> bool:
+    """Whether it is a dict of guardrails by name."""
+    return is_mapping(
+        value,
+        lambda entry: isinstance(entry, Mapping) and "BACKEND" in entry and are_accepted(entry, GUARDRAIL_VALUES),
+    )
 
 
 def is_retries(value: Any) -> bool:

@@ -74,6 +74,11 @@ class VirtualKey(TimeStamped):
         db_default=False,
         help_text=_("Whether requests and answers are kept for reading, encrypted, if the site's settings allow it."),
     )
+    guardrails = NamesField(
+        db_default=[],
+        verbose_name=_("guardrails"),
+        help_text=_("Names of guardrails of the settings that its calls have to pass, besides those for all calls."),
+    )
     caching = models.CharField(
         _("answers from the cache"),
         max_length=3,

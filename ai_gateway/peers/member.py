@@ -58,11 +58,20 @@ Handler = Callable[[dict[str, Any]], dict[str, Any] | None]
 class Wire(Protocol):
     """What messages go over."""
 
-    async def open(self) -> None: ...
-    async def publish(self, data: bytes, to: str = "") -> None: ...
-    async def receive(self, within: float) -> object: ...
-    async def lease(self, what: str, seconds: float) -> bool: ...
-    async def aclose(self) -> None: ...
+    async def open(self) -> None:
+        """Connect: from now on messages come in."""
+
+    async def publish(self, data: bytes, to: str = "") -> None:
+        """Send a message to all, or to one."""
+
+    async def receive(self, within: float) -> object:
+        """Wait for a message."""
+
+    async def lease(self, what: str, seconds: float) -> bool:
+        """Take something for a while, if nobody else has it."""
+
+    async def aclose(self) -> None:
+        """Close what is open."""
 
 
 class Question:

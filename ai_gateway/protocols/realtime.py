@@ -26,9 +26,9 @@ from ai_gateway.protocols.passing import count, decoded
 
 PATH = "/v1/realtime"
 
-BELOW = "/v1/realtime/"
+BELOW = ("/v1/realtime/", "/v1/realtimeapi/")
 """Where a provider's own keys for browsers are made (`client_secrets`, `sessions`), and calls by WebRTC and telephone
-(`calls`): ways to the provider that no gateway sees."""
+(`calls`): ways to the provider that no gateway sees. The second is Azure's, in its older style."""
 
 KEY_SUBPROTOCOL = "openai-insecure-api-key."
 """How the subprotocol begins by which a browser sends its key: its websockets have no headers."""

@@ -100,6 +100,11 @@ REATTEMPTS = Counter(
     "Attempts after the first: at the same target (retry), or at another (fallback).",
     ("provider", "kind"),
 )
+GUARDRAILS = Counter(
+    "ai_gateway_guardrails",
+    "What guardrails did: blocked, changed, monitored, failed.",
+    ("guardrail", "stage", "action"),
+)
 LIMITS = Counter("ai_gateway_limits_reached", "Counters of limits that came to refuse calls.", ("limit",))
 
 # What there is at the moment.
@@ -167,6 +172,9 @@ def hear(entry: Entry, **_: object) -> None:
     if entry.saved_nanos:
         SAVED.labels(*model).inc(float(dollars(entry.saved_nanos)))
     _count_attempts(entry)
+    for each in entry.trail or ():
+        if "guardrail" in each:
+            GUARDRAILS.labels(each["guardrail"], each["stage"], each["action"]).inc()
 
 
 def _count_request(entry: Entry, model: tuple[str, str]) -> None:

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 LONGEST_MESSAGE = 32 * 1024 * 1024
 """Bytes of a message of an upstream. A longer one ends its session."""
 
+LONGEST_HANDSHAKE = 30.0
+"""Seconds in which a handshake is answered, if `first_byte` is longer: no model has to think about it."""
+
 QUEUED_FRAMES = 4
 """Frames of an upstream that wait to be taken. Then nothing more is read, and it has to wait."""
 
@@ -63,7 +66,7 @@ class WebsocketTransport(Transport):
         """See Transport.send()."""
         connection = await self._dialer.dial(request.origin, lambda: new_connection(request), timeouts.connect)
         try:
-            async with asyncio.timeout(timeouts.first_byte):
+            async with asyncio.timeout(min(timeouts.first_byte, LONGEST_HANDSHAKE)):
                 return await shake_hands(connection, request, timeouts)
         except TimeoutError:
             raise ConnectTimeout("The provider did not accept a session in time.", detail=f"{request.origin}") from None

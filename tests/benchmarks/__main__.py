@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks [--quick] [--only NAME ...] [--json FILE]`."""
+"""`python -m tests.benchmarks [--quick] [--own] [--only NAME ...] [--json FILE] [--write PAGE]`."""
 
 from __future__ import annotations
 
@@ -9,17 +9,21 @@ import random
 import resource
 import sys
 import tempfile
+import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import uvloop
 
+from tests.benchmarks.lineup import PEERS
 from tests.benchmarks.processes import cpus_of_others
-from tests.benchmarks.report import Results, machine, report
-from tests.benchmarks.scenarios import QUICK, SCENARIOS, Effort, Failed, Sample, Scenario
-from tests.benchmarks.servers import PEERS, Peer, Running, upstream_running
+from tests.benchmarks.report import machine, report, written
+from tests.benchmarks.scenarios import QUICK, Effort, Failed, Sample, Scenario
+from tests.benchmarks.servers import Peer, Running, upstream_running
+from tests.benchmarks.suite import SCENARIOS
 
 
 def say(line: str) -> None:
@@ -28,7 +32,7 @@ def say(line: str) -> None:
 
 
 class Bench:
-    """One run of scenarios over servers, in rounds."""
+    """One run of scenarios over servers, in rounds. Servers are paused while another is measured."""
 
     def __init__(self, peers: Sequence[Peer], effort: Effort, upstream: int, folder: Path) -> None:
         self.peers = peers
@@ -36,42 +40,84 @@ class Bench:
         self.upstream = upstream
         self.folder = folder
         self.chance = random.Random()
+        self.samples: dict[str, dict[str, list[Sample]]] = {}
+        self.failures: dict[str, dict[str, str]] = defaultdict(dict)
 
-    def run(self, scenario: Scenario) -> dict[str, list[Sample]]:
-        """Measure every server once per round, in another order each time."""
+    def run(self, scenarios: Sequence[Scenario]) -> None:
+        """Run all of them: first those that want their servers fresh, then those that find them running."""
+        self.samples = {scenario.name: defaultdict(list) for scenario in scenarios}
+        for scenario in scenarios:
+            if scenario.is_fresh:
+                self._run_fresh(scenario)
+        together = [scenario for scenario in scenarios if not scenario.is_fresh]
+        wanted = {name for scenario in together for name in scenario.peers}
+        with self._running_together([peer for peer in self.peers if peer.name in wanted]) as servers:
+            for scenario in together:
+                self._run_together(scenario, [server for server in servers if server.name in scenario.peers])
+
+    def _rounds(self, scenario: Scenario) -> range:
+        return range(min(self.effort.rounds, scenario.rounds or self.effort.rounds))
+
+    def _run_fresh(self, scenario: Scenario) -> None:
         peers = [peer for peer in self.peers if peer.name in scenario.peers]
-        samples: dict[str, list[Sample]] = {peer.name: [] for peer in peers}
-        for server in self._fresh(peers) if scenario.is_fresh else self._side_by_side(peers):
-            try:
-                sample = uvloop.run(scenario.measure(server, self.upstream, self.effort))
-            except Failed as error:
-                say(f"{scenario.name}: {server.name} FAILED: {error}")
-            else:
-                samples[server.name].append(sample)
-                say(f"{scenario.name}: {server.name}: " + ", ".join(f"{k} {v:.4g}" for k, v in sample.items()))
-        return samples
-
-    def _fresh(self, peers: Sequence[Peer]) -> Iterator[Running]:
-        for _ in range(self.effort.rounds):
+        for _ in self._rounds(scenario):
             for peer in self.chance.sample(peers, len(peers)):
-                with peer.running(self.upstream, self.folder) as server:
-                    yield server
+                try:
+                    with peer.running(self.upstream, self.folder) as server:
+                        self._measure(scenario, server)
+                except (RuntimeError, OSError) as error:
+                    self._note(scenario, peer.name, str(error))
 
-    def _side_by_side(self, peers: Sequence[Peer]) -> Iterator[Running]:
+    @contextmanager
+    def _running_together(self, peers: Sequence[Peer]) -> Iterator[list[Running]]:
         with ExitStack() as stack:
-            servers = [stack.enter_context(peer.running(self.upstream, self.folder)) for peer in peers]
-            for _ in range(self.effort.rounds):
-                yield from self.chance.sample(servers, len(servers))
+            servers = []
+            for peer in peers:
+                try:
+                    servers.append(stack.enter_context(peer.running(self.upstream, self.folder)))
+                except (RuntimeError, OSError) as error:
+                    say(f"skipped: {peer.name}: {error}")
+                else:
+                    servers[-1].process.pause()
+            yield servers
+
+    def _run_together(self, scenario: Scenario, servers: Sequence[Running]) -> None:
+        for _ in self._rounds(scenario):
+            for server in self.chance.sample(servers, len(servers)):
+                if server.name in self.failures[scenario.name]:
+                    continue
+                server.process.resume()
+                try:
+                    self._measure(scenario, server)
+                finally:
+                    server.process.pause()
+
+    def _measure(self, scenario: Scenario, server: Running) -> None:
+        try:
+            sample = uvloop.run(scenario.measure(server, self.upstream, self.effort))
+        except (Failed, OSError) as error:
+            self._note(scenario, server.name, str(error))
+        else:
+            self.samples[scenario.name][server.name].append(sample)
+            say(f"{scenario.name}: {server.name}: " + ", ".join(f"{k} {v:.4g}" for k, v in sample.items()))
+
+    def _note(self, scenario: Scenario, name: str, reason: str) -> None:
+        self.failures[scenario.name][name] = reason
+        say(f"{scenario.name}: {name} FAILED: {reason}")
 
 
 def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short round of everything: to see that it works")
+    parser.add_argument("--own", action="store_true", help="the scenarios of the gateway's own doors, too")
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=[*SCENARIOS, *PEERS], default=[],
                         help=f"scenarios ({', '.join(SCENARIOS)}) and servers ({', '.join(PEERS)})")  # fmt: skip
     parser.add_argument("--rounds", type=int, help="how often every server is measured")
+    parser.add_argument("--seconds", type=float, help="how long each time")
+    parser.add_argument("--peers", type=Path, metavar="DIR", help="where `tests.benchmarks.peers` installed them")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample to this file as well")
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the figures into this page")
     return parser.parse_args()
 
 
@@ -84,32 +130,45 @@ def chosen_peers(only: Sequence[str]) -> list[Peer]:
     return [peer for peer in peers if not peer.why_not()]
 
 
+def chosen_scenarios(options: argparse.Namespace) -> list[Scenario]:
+    """Give those that were named, else those that compare, and with `--own` the short ones of the own doors."""
+    named = [scenario for name, scenario in SCENARIOS.items() if name in options.only]
+    every = [each for each in SCENARIOS.values() if not each.is_long and (options.own or not each.is_own)]
+    return named or every
+
+
 def allow_many_sockets() -> None:
     """Raise the limit of open files as far as the system lets us; servers inherit it."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def measure_all(options: argparse.Namespace) -> Results:
+def measure_all(options: argparse.Namespace) -> Bench:
     """Start the mock upstream and run what was asked for."""
     effort = QUICK if options.quick else Effort()
-    effort = replace(effort, rounds=options.rounds or effort.rounds)
-    scenarios = [SCENARIOS[name] for name in SCENARIOS if name in options.only]
-    scenarios = scenarios or [scenario for scenario in SCENARIOS.values() if not scenario.is_long]
+    effort = replace(effort, rounds=options.rounds or effort.rounds, seconds=options.seconds or effort.seconds)
     with tempfile.TemporaryDirectory(prefix="gateway-benchmark-") as folder, upstream_running(Path(folder)) as upstream:
         os.sched_setaffinity(0, cpus_of_others())
         bench = Bench(chosen_peers(options.only), effort, upstream, Path(folder))
-        return {scenario.name: bench.run(scenario) for scenario in scenarios}
+        bench.run(chosen_scenarios(options))
+        return bench
 
 
 def main() -> None:
     """Measure, print, and keep the samples if asked to."""
     options = arguments()
+    if options.peers:
+        os.environ["BENCHMARK_PEERS"] = str(options.peers)
     allow_many_sockets()
-    results = measure_all(options)
-    print("\n".join(report(results)))
+    began_at = time.monotonic()
+    bench = measure_all(options)
+    say(f"{time.monotonic() - began_at:.0f} s")
+    print("\n".join(report(bench.samples, bench.failures)))
     if options.json:
-        options.json.write_text(json.dumps({"machine": machine(), "samples": results}, indent=1))
+        told = {"machine": machine(), "samples": bench.samples, "failures": bench.failures}
+        options.json.write_text(json.dumps(told, indent=1))
+    if options.write:
+        options.write.write_text(written(options.write.read_text(), bench.samples, bench.failures))
 
 
 if __name__ == "__main__":

@@ -8,9 +8,11 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import httptools
+
+from tests.benchmarks.wire import ages
 
 Check = Callable[[bytes], str | None]
 """Says what is wrong with the body of an answer, or None."""
@@ -31,6 +33,8 @@ class Tally:
 
     durations: list[float] = field(default_factory=list)
     first_bytes: list[float] = field(default_factory=list)
+    ages: list[float] = field(default_factory=list)
+    """How old each chunk of a stamped stream was when it came."""
     complaints: list[str] = field(default_factory=list)
     elapsed: float = 0.0
 
@@ -55,18 +59,30 @@ def for_requests(requests: int) -> Goal:
 class Connection(asyncio.Protocol):
     """One keep-alive connection: sends the request, checks the answer, and begins anew until the goal is reached.
 
-    `pause` is in seconds, between an answer and the next request. `status` is that of a good answer.
+    `pause` is in seconds, between an answer and the next request; `period` between one request and the next, if the
+    answer has come by then. `status` is that of a good answer. A crowd of streams is `is_stamped`.
     """
 
     def __init__(
-        self, request: bytes, check: Check, goal: Goal, tally: Tally, pause: float = 0.0, status: int = 200
+        self,
+        request: bytes,
+        check: Check,
+        goal: Goal,
+        tally: Tally,
+        *,
+        pause: float = 0.0,
+        period: float = 0.0,
+        status: int = 200,
+        is_stamped: bool = False,
     ) -> None:
         self.request = request
         self.check = check
         self.goal = goal
         self.tally = tally
         self.pause = pause
+        self.period = period
         self.status = status
+        self.is_stamped = is_stamped
         loop = asyncio.get_running_loop()
         self.begun: asyncio.Future[None] = loop.create_future()
         """Done when the first byte of a body has come, or none ever will."""
@@ -104,6 +120,8 @@ class Connection(asyncio.Protocol):
             self.first_byte_at = time.perf_counter()
             if not self.begun.done():
                 self.begun.set_result(None)
+        if self.is_stamped:
+            self.tally.ages += ages(piece)
         self.body.append(piece)
 
     def on_message_complete(self) -> None:
@@ -119,8 +137,9 @@ class Connection(asyncio.Protocol):
             return
         self.tally.durations.append(now - self.started_at)
         self.tally.first_bytes.append(self.first_byte_at - self.started_at)
-        if self.pause:
-            asyncio.get_running_loop().call_later(self.pause, self._send_or_finish)
+        if self.pause or self.period:
+            wait = max(self.pause, self.started_at + self.period - now)
+            asyncio.get_running_loop().call_later(wait, self._send_or_finish)
         else:
             self._send_or_finish()
 
@@ -156,15 +175,20 @@ async def run(
     goal: Goal,
     *,
     connections: int = 1,
-    pause: float = 0.0,
-    status: int = 200,
+    ramp: float = 0.0,
+    **manner: Any,
 ) -> Tally:
-    """Send the request over so many connections until the goal is reached, and all answers are there or given up."""
+    """Send the request over so many connections until the goal is reached, and all answers are there or given up.
+
+    The connections are opened one after the other over `ramp` seconds; `manner` is how each behaves.
+    """
     tally = Tally()
     started_at = time.perf_counter()
-    opened = [
-        await _connect(port, lambda: Connection(request, check, goal, tally, pause, status)) for _ in range(connections)
-    ]
+    opened = []
+    for number in range(connections):
+        if ramp:
+            await asyncio.sleep(max(0.0, started_at + ramp * number / connections - time.perf_counter()))
+        opened.append(await _connect(port, lambda: Connection(request, check, goal, tally, **manner)))
     while unfinished := [connection for connection in opened if not connection.finished.done()]:
         await asyncio.wait([connection.finished for connection in unfinished], timeout=1)
         for connection in unfinished:

@@ -16,17 +16,18 @@ from typing import Self
 
 PROC = Path("/proc")
 SECONDS_TO_STOP = 5.0
+CPUS = os.sched_getaffinity(0)
+"""What there is, before anything is bound to a part of it."""
 
 
 def cpu_of_server() -> set[int]:
     """The CPU that the server under test has for itself."""
-    return {min(os.sched_getaffinity(0))}
+    return {min(CPUS)}
 
 
 def cpus_of_others() -> set[int]:
     """The CPUs of the mock upstream and the load client: all the others, or the same one where there is only one."""
-    everything = os.sched_getaffinity(0)
-    return (everything - {min(everything)}) or everything
+    return (CPUS - cpu_of_server()) or CPUS
 
 
 class Process:
@@ -49,6 +50,7 @@ class Process:
         """Stop it and its children: kindly, then not."""
         family = self.family()
         self.popen.terminate()
+        self.resume()
         try:
             self.popen.wait(SECONDS_TO_STOP)
         except subprocess.TimeoutExpired:
@@ -65,6 +67,19 @@ class Process:
                 return
             time.sleep(0.02)
         raise RuntimeError(f"{self.popen.args!r} does not listen: {self.log.read_text()[-2000:]}")
+
+    def pause(self) -> None:
+        """Keep the family from running, so that it does not disturb what others are measured by."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for pid in self.family():
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def family(self) -> list[int]:
         """The process and all its descendants."""

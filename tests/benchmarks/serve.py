@@ -1,7 +1,4 @@
-"""`python -m tests.benchmarks.serve APPLICATION PORT [plain]`: one uvicorn worker, as `manage.py rungateway` runs it.
-
-`plain` leaves out the gateway's own HTTP protocol, which is how a site behaves that starts uvicorn itself.
-"""
+"""`python -m tests.benchmarks.serve APPLICATION PORT WORKERS`: uvicorn, as `manage.py rungateway` runs it."""
 
 from __future__ import annotations
 
@@ -12,13 +9,14 @@ import uvicorn
 from ai_gateway.server import GatheringProtocol
 
 if __name__ == "__main__":
-    name, port, *kind = sys.argv[1:]
+    name, port, workers = sys.argv[1:]
     uvicorn.run(
         f"{name}:application",
         port=int(port),
+        workers=int(workers),
         backlog=4096,
         loop="uvloop",
-        http="httptools" if kind == ["plain"] else GatheringProtocol,
+        http=GatheringProtocol,
         access_log=False,
         log_level="warning",
         server_header=False,

@@ -1,24 +1,33 @@
-"""The servers that are compared, and how each is started. One worker each, no access log, the same mock upstream."""
+"""How servers are started: the gateway's own doors, and the yardsticks. The gateways of others are in `peers.py`.
+
+One worker each, no access log, the same mock upstream.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
+from ai_gateway.crypto import generate_key
 from tests.benchmarks.processes import Process, cpu_of_server, cpus_of_others, free_port
-from tests.benchmarks.wire import GATEWAY_KEY, PROVIDER_KEY
+from tests.benchmarks.wire import CHAT_PATH, GATEWAY_KEY, PROVIDER_KEY, ROUTE_PREFIX
 
 PROJECT = Path(__file__).parents[2]
 OWN_CODE = {"PYTHONPATH": os.pathsep.join(filter(None, (str(PROJECT), os.environ.get("PYTHONPATH"))))}
 SECONDS_TO_START = 90.0
-LITELLM_KEY = "sk-benchmark-only-9a7d0c5e41f2b683"
+
+
+EVERYTHING = frozenset(("key", "route", "usage", "prices", "limits", "log"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +38,29 @@ class Running:
     port: int
     process: Process
     credential: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    path: str = CHAT_PATH
+    prefix: str = ""
+    """What it wants before the name of a model."""
+    most: int = 1000
+    """How many calls at once it can take."""
+    started: float = 0.0
+    """Seconds from its start until it listened."""
 
 
 class Peer(ABC):
-    """One kind of server. `name` is what `--only` takes."""
+    """One kind of server. `name` is what `--only` takes; the others are for `Running`."""
 
     name: str
     description: str
     credential = PROVIDER_KEY
+    headers: Mapping[str, str] = MappingProxyType({})
+    path = CHAT_PATH
+    prefix = ""
+    most = 1000
+    under: Sequence[str] = ()
+    """The program that it is run by, with its arguments: something that watches it."""
+    seconds_to_start = 90.0
 
     @abstractmethod
     def command(self, port: int, upstream: int, folder: Path) -> list[str]:
@@ -54,12 +78,30 @@ class Peer(ABC):
     def running(self, upstream: int, folder: Path) -> Iterator[Running]:
         """Run it on the CPU for servers."""
         port = free_port()
-        command = self.command(port, upstream, folder)
+        command = [*self.under, *self.command(port, upstream, folder)]
         environment = {**OWN_CODE, **self.environment(upstream)}
         log = folder / f"{self.name}.log"
-        with Process(command, environment=environment, cpus=cpu_of_server(), log=log) as process:
-            process.wait_until_it_listens(port, SECONDS_TO_START)
-            yield Running(self.name, port, process, self.credential)
+        with Process(command, environment=environment, cpus=self.cpus(), log=log) as process:
+            began_at = time.monotonic()
+            port = self.listening(process, port, folder)
+            started = time.monotonic() - began_at
+            credential = self.key(port, folder)
+            yield Running(
+                self.name, port, process, credential, self.headers, self.path, self.prefix, self.most, started
+            )
+
+    def cpus(self) -> set[int]:
+        """Say where it runs."""
+        return cpu_of_server()
+
+    def listening(self, process: Process, port: int, folder: Path) -> int:
+        """Wait until it listens, and give the port: not all take the one that they are told."""
+        process.wait_until_it_listens(port, self.seconds_to_start)
+        return port
+
+    def key(self, port: int, folder: Path) -> str:
+        """Give the credential that it wants, now that it is up."""
+        return self.credential
 
 
 class Uvicorn(Peer):
@@ -84,30 +126,60 @@ class Uvicorn(Peer):
 
 
 class Gateway(Uvicorn):
-    """The gateway in one worker, served as `manage.py rungateway` serves it."""
+    """The gateway, served as `manage.py rungateway` serves it."""
+
+    def __init__(self, name: str, description: str, door: str, credential: str = PROVIDER_KEY, workers: int = 1):
+        super().__init__(name, "tests.benchmarks.gateway", description, door, credential)
+        self.workers = workers
 
     def command(self, port: int, upstream: int, folder: Path) -> list[str]:
-        """Start the worker."""
-        return [sys.executable, "-m", "tests.benchmarks.serve", self.application, str(port)]
+        """Start the worker, or several."""
+        return [sys.executable, "-m", "tests.benchmarks.serve", self.application, str(port), str(self.workers)]
 
 
-class Accounted(Gateway):
-    """The gateway with everything written down, priced and limited."""
+class Featured(Gateway):
+    """The gateway with a database and what `features` name: see `gateway.py`."""
+
+    features: frozenset[str] = EVERYTHING
+
+    def __init__(self, name: str, description: str, door: str, features: frozenset[str] = EVERYTHING, workers: int = 1):
+        super().__init__(name, description, door, GATEWAY_KEY, workers)
+        self.features = features
+        self.prefix = ROUTE_PREFIX if "route" in features else ""
 
     def environment(self, upstream: int) -> Mapping[str, str]:
-        """Name a database besides."""
-        return {**super().environment(upstream), "BENCHMARK_DATABASE": str(self._folder / f"{self.name}.sqlite3")}
+        """Name the database and the features besides, and a key to encrypt secrets with."""
+        return {
+            **super().environment(upstream),
+            "BENCHMARK_DATABASE": str(self._folder / f"{self.name}.sqlite3"),
+            "BENCHMARK_FEATURES": " ".join(sorted(self.features)),
+            "AI_GATEWAY_ENCRYPTION_KEYS": self._encryption_key,
+        }
+
+    def cpus(self) -> set[int]:
+        """Let several workers run everywhere."""
+        return cpu_of_server() if self.workers == 1 else cpu_of_server() | cpus_of_others()
 
     @contextmanager
     def running(self, upstream: int, folder: Path) -> Iterator[Running]:
         """Run it with a database in this folder, a new one each time."""
         with tempfile.TemporaryDirectory(dir=folder) as own:
             self._folder = Path(own)
+            self._encryption_key = generate_key()
+            environment = {**os.environ, **OWN_CODE, **self.environment(upstream)}
+            prepared = subprocess.run(
+                [sys.executable, "-m", self.application], env=environment, check=True, capture_output=True, text=True
+            )
+            self._virtual_key = prepared.stdout.split()[-1]
             with super().running(upstream, folder) as running:
                 yield running
 
+    def key(self, port: int, folder: Path) -> str:
+        """Give the virtual key, if one is used."""
+        return self._virtual_key if "key" in self.features else self.credential
 
-class AccountedInRedis(Accounted):
+
+class FeaturedInRedis(Featured):
     """The same, with its limits counted in a Redis of its own, on the CPUs for everything else."""
 
     def why_not(self) -> str | None:
@@ -165,60 +237,6 @@ http {{
         file = folder / "nginx.conf"
         file.write_text(self.template.format(folder=folder, port=port, upstream=upstream, user=user))
         return [self._program() or "nginx", "-c", str(file), "-p", str(folder), "-e", str(folder / "nginx-error.log")]
-
-
-class LiteLLM(Peer):
-    """The LiteLLM proxy with one model, one worker and its master key."""
-
-    name = "litellm"
-    description = "LiteLLM proxy"
-    credential = LITELLM_KEY
-    template = """
-model_list:
-  - model_name: "*"
-    litellm_params: {{model: "openai/*", api_base: "http://127.0.0.1:{upstream}/v1", api_key: {key}}}
-general_settings: {{master_key: {master_key}}}
-litellm_settings: {{num_retries: 0, request_timeout: 900}}
-"""
-
-    def why_not(self) -> str | None:
-        """It must be on the PATH; an environment of its own is best."""
-        return None if shutil.which("litellm") else "litellm is not on the PATH"
-
-    def environment(self, upstream: int) -> Mapping[str, str]:
-        """Keep it off the network."""
-        return {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", "PYTHONPATH": ""}
-
-    def command(self, port: int, upstream: int, folder: Path) -> list[str]:
-        """Write the configuration."""
-        file = folder / "litellm.yaml"
-        file.write_text(self.template.format(upstream=upstream, key=PROVIDER_KEY, master_key=LITELLM_KEY))
-        place = ["--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"]
-        return [shutil.which("litellm") or "litellm", "--config", str(file), "--telemetry", "False", *place]
-
-
-BARE, OBVIOUS, DIRECT, DJANGO = "bare", "obvious", "direct-door", "django-door"
-PLAIN = "direct-plain-uvicorn"
-PASSTHROUGH = "direct-passthrough"
-ACCOUNTED, ACCOUNTED_IN_REDIS = "direct-accounted", "direct-accounted-redis"
-
-PEERS: Mapping[str, Peer] = {
-    peer.name: peer
-    for peer in (
-        Uvicorn(BARE, "tests.benchmarks.bare", "bare ASGI app, calls nobody"),
-        Uvicorn(OBVIOUS, "tests.benchmarks.obvious", "Django async view + httpx.AsyncClient"),
-        Gateway(DIRECT, "tests.benchmarks.gateway", "ai_gateway, direct door", "direct", GATEWAY_KEY),
-        Gateway(PASSTHROUGH, "tests.benchmarks.gateway", "the same, caller's own credential", "direct"),
-        Accounted(ACCOUNTED, "tests.benchmarks.gateway", "usage, prices, 4 limits in memory", "direct", GATEWAY_KEY),
-        AccountedInRedis(
-            ACCOUNTED_IN_REDIS, "tests.benchmarks.gateway", "the same, limits in Redis", "direct", GATEWAY_KEY
-        ),
-        Uvicorn(PLAIN, "tests.benchmarks.gateway", "the same, under plain uvicorn", "direct", GATEWAY_KEY),
-        Gateway(DJANGO, "tests.benchmarks.gateway", "ai_gateway, Django door", "django", GATEWAY_KEY),
-        Nginx(),
-        LiteLLM(),
-    )
-}
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from typing import cast
 import httptools
 import uvloop
 
-from tests.benchmarks.wire import ANSWER, END, REFUSAL, Wish, event, read_wish
+from tests.benchmarks.wire import ANSWER, END, NO_STAMP, REFUSAL, Wish, event, read_wish, stamped
 
 PLAIN_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -36,6 +36,12 @@ LAST_CHUNKS = as_http_chunk(END) + b"0\r\n\r\n"
 def numbered_chunk(number: int) -> bytes:
     """Write one chunk of a stream, framed; made once for each number."""
     return as_http_chunk(event(number))
+
+
+@cache
+def unstamped_chunk(number: int) -> bytes:
+    """Write one chunk of a stream, framed, with a place for the moment at which it is sent."""
+    return as_http_chunk(event(number, NO_STAMP))
 
 
 @dataclass(slots=True)
@@ -137,7 +143,7 @@ class Upstream(asyncio.Protocol):
             self.transport.write(LAST_CHUNKS)
             self._answered()
             return
-        self.transport.write(numbered_chunk(number))
+        self.transport.write(stamped(unstamped_chunk(number)) if self.wish.is_stamped else numbered_chunk(number))
         if self.wish.interval:
             next_at = self.started_at + (number + 1) * self.wish.interval
             self.pending = self.loop.call_at(next_at, self._write_chunk, number + 1)

@@ -6,20 +6,33 @@ The model's name tells the upstream what to do, so that one server serves every 
     mock-sleep-T      the same after T milliseconds
     mock-fail-S       an error with the status S, or no answer at all (0)
     mock-NxM          a stream of N numbered chunks, M milliseconds apart (0: one per turn of the event loop)
+    mock-NxM-stamped  the same, and each chunk tells when it was sent
+
+A gateway may write a prefix of its own before that name.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 CHAT_PATH = "/v1/chat/completions"
 MESSAGES_PATH = "/v1/messages"
 GATEWAY_KEY = "gw_benchmark_0123456789abcdef"
 PROVIDER_KEY = "sk-benchmark"
+ROUTE_PREFIX = "any-"
+"""What the name of a model's route begins with, where routes are measured."""
+
 PROSE = "A gateway earns its keep when nobody notices that it is there: every byte passes, none is late. "
 PLAIN = "mock"
+BURST, SHORT, PACED, CROWD = "mock-100x0", "mock-5x2", "mock-50x20-stamped", "mock-25x200-stamped"
+MODELS = (PLAIN, BURST, SHORT, PACED, CROWD)
+"""The models that gateways are compared with: some must be told of each."""
+
 LOOKED_THROUGH = 4096
 
 _STREAM = re.compile(r"mock-(\d+)x(\d+)")
@@ -28,6 +41,8 @@ _FAIL = re.compile(r"mock-fail-(\d+)")
 _MODEL = re.compile(rb'"model"\s*:\s*"([^"]*)"')
 _STREAMED = re.compile(rb'"stream"\s*:\s*true')
 _NUMBER = re.compile(rb"#(\d{6})#")
+_STAMP = re.compile(rb"@(\d{16})@")
+NO_STAMP = "@" + "0" * 16 + "@"
 
 
 class Wish(NamedTuple):
@@ -38,6 +53,7 @@ class Wish(NamedTuple):
     interval: float = 0.0
     delay: float = 0.0
     status: int | None = 200
+    is_stamped: bool = False
 
 
 def read_wish(body: bytes) -> Wish:
@@ -47,7 +63,9 @@ def read_wish(body: bytes) -> Wish:
     model = found[1].decode("latin-1") if found else PLAIN
     if _STREAMED.search(head):
         stream = _STREAM.search(model)
-        return Wish(int(stream[1]), int(stream[2]) / 1000) if stream else Wish(20)
+        if stream is None:
+            return Wish(20)
+        return Wish(int(stream[1]), int(stream[2]) / 1000, is_stamped=model.endswith("-stamped"))
     fail = _FAIL.search(model)
     if fail:
         return Wish(status=int(fail[1]) or None)
@@ -72,9 +90,20 @@ REFUSAL = json.dumps({"error": {"message": "Not now.", "type": "server_error", "
 """The body of an error."""
 
 
-def event(number: int) -> bytes:
+def event(number: int, stamp: str = "") -> bytes:
     """Write one numbered chunk as a server-sent event."""
-    return _event({"content": f"#{number:06d}# {PROSE[:48]}"}, None)
+    return _event({"content": f"#{number:06d}#{stamp} {PROSE[:48]}"}, None)
+
+
+def stamped(piece: bytes) -> bytes:
+    """Write the present moment into a piece that was made with NO_STAMP. Its length stays the same."""
+    return piece.replace(NO_STAMP.encode(), b"@%016d@" % (time.monotonic_ns() // 1000))
+
+
+def ages(piece: bytes) -> list[float]:
+    """Tell how many seconds ago the chunks in a piece were sent, by the clock that all processes of a machine share."""
+    now = time.monotonic_ns() // 1000
+    return [(now - int(moment)) / 1e6 for moment in _STAMP.findall(piece)]
 
 
 def _event(delta: dict[str, str], finish: str | None) -> bytes:
@@ -100,13 +129,21 @@ def messages_body(model: str) -> bytes:
     return json.dumps({"model": model, "max_tokens": 1000, "stream": True, "messages": messages}).encode()
 
 
-def request_bytes(body: bytes, *, credential: str, path: str = CHAT_PATH) -> bytes:
+def request_bytes(
+    body: bytes, *, credential: str, path: str = CHAT_PATH, headers: Mapping[str, str] = MappingProxyType({})
+) -> bytes:
     """Write the whole HTTP request: the same bytes go out again and again."""
-    head = (
-        f"POST {path} HTTP/1.1\r\nhost: benchmark.test\r\nauthorization: Bearer {credential}\r\n"
-        f"content-type: application/json\r\naccept: */*\r\nuser-agent: benchmark\r\ncontent-length: {len(body)}\r\n\r\n"
-    )
-    return head.encode("ascii") + body
+    fields = {
+        "host": "benchmark.test",
+        "authorization": f"Bearer {credential}",
+        "content-type": "application/json",
+        "accept": "*/*",
+        "user-agent": "benchmark",
+        "content-length": str(len(body)),
+        **headers,
+    }
+    lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
+    return "\r\n".join(lines).encode("ascii") + body
 
 
 def get_bytes(path: str) -> bytes:

@@ -86,7 +86,7 @@ def port_of(output: Path) -> str:
 def curl(line: str, port: str, key: str) -> Any:
     """Run a line of the page, against the gateway of the test."""
     words = shlex.split(line.replace(":3000", f":{port}").replace("$GATEWAY_KEY", key))
-    words[1:1] = ["--retry", "20", "--retry-connrefused", "--retry-delay", "1"]
+    words[1:1] = ["--fail", "--retry", "20", "--retry-connrefused", "--retry-delay", "1"]  # The machine may be busy.
     return json.loads(subprocess.run(words, capture_output=True, check=True, timeout=PATIENCE).stdout)
 
 

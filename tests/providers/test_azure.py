@@ -92,3 +92,20 @@ def test_a_version_must_look_like_one() -> None:
 def test_without_an_address_it_is_refused() -> None:
     with pytest.raises(ValueError, match="'base_url' or 'resource'"):
         azure(api_key="k")
+
+
+@pytest.mark.parametrize(
+    ("options", "model", "expected"),
+    [
+        ({}, "five", b"/openai/v1/realtime?model=five&intent=x"),
+        ({"api_version": "2025-04-01-preview"}, "five", b"/openai/realtime?deployment=five&intent=x"),
+        ({"api_version": "2025-04-01-preview"}, None, b"/openai/realtime?intent=x"),
+    ],
+)
+def test_a_realtime_session_has_the_deployment_in_its_query(
+    options: dict[str, str], model: str | None, expected: bytes
+) -> None:
+    query = "model=five&intent=x" if model else "intent=x"
+    call = make_call("/v1/realtime", method="GET", query=query)
+    version = b"&api-version=2025-04-01-preview" if options else b""
+    assert azure(resource="our-resource", api_key="k", **options).build(call, TEAM, model).target == expected + version

@@ -25,7 +25,7 @@ OWN = ("x-request-id", "date", "server-timing", "age", "x-gateway-cache")
 
 @pytest.fixture
 def gateway(start_gateway: StartGateway) -> GatewayProcess:
-    return start_gateway(RESPONSE_CACHE={}, PRICES=PRICES, USAGE_INTERVAL=0.05)
+    return start_gateway(RESPONSE_CACHE={"timeout": 20}, PRICES=PRICES, USAGE_INTERVAL=0.05)
 
 
 def cached(answer: Answer) -> str | None:

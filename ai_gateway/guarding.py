@@ -1,0 +1,284 @@
+"""Asks the guardrails of a call, and does what they say: before it is sent, and when it is answered.
+
+Several are asked one after the other, and each sees what those before it have left: a moderation that stands behind a
+redaction sends no secret to anybody. A guardrail that fails blocks the call, unless the settings let it pass.
+
+What a guardrail did is in the trail of the call, never what it found. A whole answer is read before any of it goes
+out. A stream is held back for a little (`guarded_stream.py`). What is no text, such as audio, passes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from ai_gateway import accounting, attempts, live, notices
+from ai_gateway.calls import Call, Caller, Reply, ReplyBody, Target
+from ai_gateway.configuration import PLAIN
+from ai_gateway.edits import Edit, applied, followed_by, in_order
+from ai_gateway.errors import GuardrailBlocked, GuardrailFailed, UpstreamClosed, UpstreamProtocolError
+from ai_gateway.guarded_stream import GuardedStream
+from ai_gateway.guardrails.base import ANSWER, REQUEST, Block, Change, Verdict, View
+from ai_gateway.guardrails.register import Guard
+from ai_gateway.meter import Meter
+from ai_gateway.protocols import DIALECTS
+from ai_gateway.registry import Snapshot
+from ai_gateway.texts import Text, rewritten, texts_in
+from ai_gateway.transports import Transport
+
+logger = logging.getLogger("ai_gateway")
+
+MAX_ANSWER = 64 * 1024 * 1024
+"""Bytes of a whole answer that are held to be read."""
+
+GATEWAY = Caller(key_name="")
+"""Who calls when a guardrail asks a provider: nobody whose limits would count it."""
+
+_LOGPROBS = re.compile(rb'"(?:top_)?logprobs"\s*+:\s*+(?:true|[1-9])|"responseLogprobs"\s*+:\s*+true|text\.logprobs')
+
+
+class Guarding:
+    """The guardrails of one call, and what they keep."""
+
+    def __init__(self, meter: Meter, snapshot: Snapshot, transport: Transport) -> None:
+        of_route = snapshot.rules.get(meter.route, PLAIN).guardrails
+        self._meter = meter
+        self._snapshot = snapshot
+        self._transport = transport
+        self._guards = snapshot.guards.of(*of_route, *meter.caller.guardrails)
+        self._memories: dict[str, dict[str, Any]] = {}
+
+    # Before the call is sent.
+
+    async def check_request(self, call: Call) -> Call:
+        """Ask about the request. Gives the call as it may go on. Raises GuardrailBlocked and GuardrailFailed."""
+        if isinstance(call.body, bytes):
+            return await self._check_document(call, call.body) if call.body else call
+        for guard in self._asked(REQUEST):
+            if guard.blocks_uploads:
+                self._block(guard, REQUEST, "A body that is no JSON cannot be looked into.")
+        await self.review(REQUEST, [], is_upload=True)
+        return call
+
+    async def _check_document(self, call: Call, body: bytes) -> Call:
+        self._check_readable(call, body)
+        reviewed = await self._reviewed(REQUEST, body)
+        if reviewed != body:
+            call = self._meter.call = msgspec.structs.replace(call, body=reviewed)
+            self._meter.made_facts = None
+        return call
+
+    def _check_readable(self, call: Call, body: bytes) -> None:
+        """Block a call whose answer could not be looked into, or would repeat what is taken out of it."""
+        for guard in self._asked(ANSWER):
+            if call.stream and call.dialect.name == "bedrock_converse":
+                self._block(guard, ANSWER, "Streams of this format cannot be looked into.")
+            if _LOGPROBS.search(body):
+                self._block(guard, ANSWER, "Log probabilities repeat the answer, token by token.")
+
+    def check_session(self) -> None:
+        """Block a session over a websocket, which nobody looks into. Raises GuardrailBlocked."""
+        for guard in self._guards:
+            self._block(guard, REQUEST, "What is said in a session cannot be looked into.")
+
+    # When it is answered.
+
+    async def guarded(self, reply: Reply) -> Reply:
+        """Make the reply that the caller may have. Raises GuardrailBlocked and GuardrailFailed."""
+        guards = self._asked(ANSWER)
+        if not guards or reply.status >= 300 or not reply.body:
+            return reply
+        fields = dict(reply.headers)
+        kind = fields.get(b"content-type", b"").partition(b";")[0].strip()
+        if kind == b"text/event-stream":
+            return self._guarded_stream(reply, guards)
+        if b"json" not in kind and not kind.startswith(b"text/"):
+            return reply
+        try:
+            body = await _whole(reply)
+            changed = await self._reviewed(ANSWER, body) if b"json" in kind else await self._reviewed_text(body)
+        finally:
+            await reply.aclose()
+        headers = [header for header in reply.headers if header[0] != b"content-length"]
+        headers.append((b"content-length", b"%d" % len(changed)))
+        return msgspec.structs.replace(reply, headers=headers, body=changed)
+
+    def _guarded_stream(self, reply: Reply, guards: Sequence[Guard]) -> Reply:
+        body = reply.body if isinstance(reply.body, ReplyBody) else WholeStream(reply.body)
+        window, delay = max(guard.window for guard in guards), min(guard.delay for guard in guards)
+        headers = [header for header in reply.headers if header[0] != b"content-length"]
+        return msgspec.structs.replace(
+            reply, headers=headers, body=GuardedStream(body, self.review_answer, self._meter, window, delay)
+        )
+
+    async def _reviewed(self, stage: str, body: bytes) -> bytes:
+        """Give a JSON document as the guardrails want it."""
+        try:
+            texts = texts_in(body)
+        except (ValueError, IndexError) as error:
+            raise GuardrailFailed("What is to be looked into is not the JSON that it should be.") from error
+        edits = await self.review(stage, texts, body)
+        return _changed(body, texts, edits) if edits else body
+
+    async def _reviewed_text(self, body: bytes) -> bytes:
+        text = body.decode("utf-8", "replace")
+        edits = await self.review(ANSWER, [Text(text, ("text",))])
+        return applied(text, edits[0]).encode() if edits else body
+
+    async def review_answer(self, texts: Sequence[Text]) -> Mapping[int, Sequence[Edit]]:
+        """Ask about texts of a stream. Raises GuardrailBlocked and GuardrailFailed."""
+        return await self.review(ANSWER, texts)
+
+    # Asking.
+
+    async def review(
+        self, stage: str, texts: Sequence[Text], body: bytes = b"", *, is_upload: bool = False
+    ) -> dict[int, list[Edit]]:
+        """Ask one guardrail after the other; give what is to be changed, by the number of the text."""
+        edits: dict[int, list[Edit]] = {}
+        current, document = list(texts), body
+        for guard in self._asked(stage):
+            verdict = await self._verdict(guard, self._view(guard, stage, current, document, is_upload=is_upload))
+            if isinstance(verdict, Block):
+                self._block(guard, stage, verdict.reason)
+            elif isinstance(verdict, Change):
+                self._note(guard, stage, "monitored" if guard.is_monitor else "changed", verdict.reason)
+                if guard.is_monitor:
+                    continue
+                for number, more in verdict.edits.items():
+                    text = texts[number]
+                    edits[number] = followed_by(text.value, edits.get(number, ()), in_order(more))
+                    current[number] = text._replace(value=applied(text.value, edits[number]))
+                document = _changed(body, texts, edits) if body else body
+        return edits
+
+    def _asked(self, stage: str) -> list[Guard]:
+        return [guard for guard in self._guards if stage in guard.stages]
+
+    def _view(self, guard: Guard, stage: str, texts: Sequence[Text], body: bytes, *, is_upload: bool) -> View:
+        call = self._meter.call
+        assert call is not None
+        return View(
+            stage=stage,
+            texts=tuple(texts),
+            path=call.path,
+            model=call.model or "",
+            key_name=self._meter.caller.key_name or "",
+            body=body,
+            is_upload=is_upload,
+            memory=self._memories.setdefault(guard.name, {}),
+            ask=self._ask,
+        )
+
+    async def _verdict(self, guard: Guard, view: View) -> Verdict:
+        """Ask a guardrail. One that fails blocks the call, or lets it pass, as the settings say."""
+        try:
+            async with asyncio.timeout(guard.timeout):
+                return _checked(await guard.guardrail.review(view), view)
+        except Exception as error:
+            logger.exception("%s: the guardrail %r failed", self._meter.arrival.request_id, guard.name)
+            self._note(guard, view.stage, "failed", type(error).__name__)
+            if guard.passes_failures or guard.is_monitor:
+                return None
+            raise GuardrailFailed(f"The guardrail {guard.name!r} failed, and nothing passes without it.") from error
+
+    def _block(self, guard: Guard, stage: str, reason: str) -> None:
+        self._note(guard, stage, "monitored" if guard.is_monitor else "blocked", reason)
+        if not guard.is_monitor:
+            raise GuardrailBlocked(f"The guardrail {guard.name!r} does not let this pass. {reason}")
+
+    def _note(self, guard: Guard, stage: str, action: str, reason: str) -> None:
+        """Write into the trail what a guardrail did, the same thing once: a stream is looked at many times."""
+        noted = {"guardrail": guard.name, "stage": stage, "action": action, "error": "guardrail", "why": reason}
+        if noted not in self._meter.trail:
+            self._meter.trail.append(noted)
+            logger.info(
+                "%s: guardrail %s: %s %s: %s", self._meter.arrival.request_id, guard.name, stage, action, reason
+            )
+            notices.tell_of_guardrail(noted, self._meter.arrival.request_id, self._meter.caller)
+
+    async def _ask(self, provider: str, path: str, body: Mapping[str, Any]) -> Any:
+        """Ask a provider for a guardrail, by the way of all calls. Raises GatewayError."""
+        content, model = msgspec.json.encode(body), body.get("model")
+        described = [(b"content-type", b"application/json")]
+        call = self._meter.call
+        assert call is not None
+        asked = msgspec.structs.replace(
+            call,
+            method="POST",
+            path=path,
+            query=b"",
+            headers=described,
+            fields=dict(described),
+            body=content,
+            dialect=DIALECTS["openai"],
+            model=model,
+            stream=False,
+            models=None,
+        )
+        arrival = msgspec.structs.replace(self._meter.arrival, path=path, fields={}, dialect=DIALECTS["openai"])
+        meter = Meter(arrival, GATEWAY, call=asked, made_trace=self._meter.trace)
+        live.begin(meter)
+        try:
+            reply = await attempts.ask(meter, [Target(provider, model)], self._snapshot, self._transport)
+            answer = await _whole(await accounting.account(reply, meter, self._snapshot))
+        finally:
+            accounting.finish(meter, self._snapshot)
+        if reply.status != 200:
+            raise UpstreamProtocolError(f"The provider {provider!r} answered a guardrail with {reply.status}.")
+        return msgspec.json.decode(answer)
+
+
+class WholeStream(ReplyBody):
+    """A stream that is there to its end."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self.is_broken = False
+
+    async def __anext__(self) -> bytes:
+        body, self._body = self._body, b""
+        if not body:
+            raise StopAsyncIteration
+        return body
+
+    async def aclose(self) -> None:
+        """There is nothing to release."""
+
+
+async def _whole(reply: Reply) -> bytes:
+    """Read a reply to its end. Raises GuardrailFailed for one that is too long, UpstreamClosed for one that breaks."""
+    body = reply.body
+    if isinstance(body, bytes):
+        return body
+    parts, total = [], 0
+    async for part in body:
+        parts.append(part)
+        total += len(part)
+        if total > MAX_ANSWER:
+            raise GuardrailFailed(f"The answer is longer than the {MAX_ANSWER} bytes that can be looked into.")
+    await body.aclose()
+    if body.is_broken:
+        raise UpstreamClosed("The provider hung up before its answer was whole.")
+    return b"".join(parts)
+
+
+def _changed(body: bytes, texts: Sequence[Text], edits: Mapping[int, Sequence[Edit]]) -> bytes:
+    return rewritten(body, {texts[number]: applied(texts[number].value, each) for number, each in edits.items()})
+
+
+def _checked(verdict: Any, view: View) -> Verdict:
+    """Give a verdict if it is one. Raises TypeError if not, ValueError for an edit of what is not there."""
+    if verdict is not None and not isinstance(verdict, Block | Change):
+        raise TypeError(f"a guardrail gives None, Block or Change, and not {type(verdict).__name__}")
+    if isinstance(verdict, Change):
+        for number, edits in verdict.edits.items():
+            length = len(view.texts[number].value)
+            if not all(0 <= start <= end <= length for start, end, _ in edits):
+                raise ValueError("an edit is of letters that are not there")
+    return verdict

@@ -1,0 +1,62 @@
+"""A function of the site's own as a guardrail: `async def`, or a plain one, which runs in a thread.
+
+There are as many threads as `THREADS`, for all such functions of a process. One that never returns keeps its thread:
+when all are kept, the functions fail, and what follows from that is the settings' to say. Nobody waits for a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any
+
+from ai_gateway.guardrails.base import Guardrail, Verdict, View
+
+THREADS = 16
+
+Function = Callable[..., Any]
+
+
+class Hook(Guardrail):
+    """Asks a function, which is given the view, and the options of the settings by name."""
+
+    def __init__(self, function: Function, **options: Any) -> None:
+        self._function = function
+        self._options = options
+        self._is_async = inspect.iscoroutinefunction(function)
+
+    async def review(self, view: View) -> Verdict:
+        """See Guardrail.review(). Raises RuntimeError if all threads are kept."""
+        if self._is_async:
+            verdict: Verdict = await self._function(view, **self._options)
+            return verdict
+        if not _free.acquire(blocking=False):
+            raise RuntimeError(f"all {THREADS} threads for guardrails are busy")
+        work = _threads().submit(contextvars.copy_context().run, self._call, view)
+        work.add_done_callback(lambda _: _free.release())  # When it is really over: a thread cannot be stopped.
+        return await asyncio.wrap_future(work)
+
+    def _call(self, view: View) -> Verdict:
+        verdict: Verdict = self._function(view, **self._options)
+        return verdict
+
+    def check(self) -> None:
+        """See Guardrail.check()."""
+        try:
+            inspect.signature(self._function).bind(None, **self._options)
+        except TypeError as error:
+            raise ValueError(f"it cannot be called with a view and its options: {error}") from error
+
+
+_free = threading.BoundedSemaphore(THREADS)
+"""The threads that are not taken."""
+
+
+@lru_cache(maxsize=1)
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(THREADS, thread_name_prefix="ai-gateway-guardrail")

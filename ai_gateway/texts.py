@@ -1,0 +1,148 @@
+"""The texts in a JSON document, whatever API it belongs to, and the same document with some of them changed.
+
+Nobody could keep a list of all members in which five APIs carry text, and what such a list forgets would be seen by no
+guardrail. So it is the other way round: every string is text, but for those whose member only gives the document its
+form (`type`, `role`, ids), and for media and sealed data. Of what a tool is called with, and what it says, every string
+is text, whatever its member is called. Keys of objects are not.
+
+Only the letters of a changed text are written anew. Every other byte stays as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+FORMAL = frozenset(
+    (
+        "type",
+        "role",
+        "id",
+        "object",
+        "model",
+        "name",
+        "status",
+        "index",
+        "finish_reason",
+        "finishReason",
+        "stop_reason",
+        "call_id",
+        "tool_call_id",
+        "tool_use_id",
+        "item_id",
+        "response_id",
+        "previous_response_id",
+        "file_id",
+        "fileUri",
+        "file_uri",
+        "container_id",
+        "vector_store_ids",
+        "media_type",
+        "mime_type",
+        "mimeType",
+        "format",
+        "encoding_format",
+        "system_fingerprint",
+        "service_tier",
+        "responseId",
+        "modelVersion",
+        "signature",
+        "thoughtSignature",
+        "thought_signature",
+        "encrypted_content",
+        "prompt_cache_key",
+        "obfuscation",
+    )
+)
+"""Members that give a document its form."""
+
+MEDIA = frozenset(
+    (
+        "data",
+        "file_data",
+        "b64_json",
+        "bytes",
+        "url",
+        "image_url",
+        "file_url",
+    )
+)
+"""Members that may hold media in base64."""
+
+TOOL_DATA = frozenset(["input", "args", "response", "arguments"])
+"""Members within which everything is what a tool is told, or says."""
+
+JSON_TEXTS = frozenset(["arguments", "partial_json", "input_json"])
+"""Members whose text is JSON itself."""
+
+_BASE64 = re.compile(r"(?:data:[^,\s]{0,200};base64,)?[A-Za-z0-9+/_-]{64,}={0,2}")
+
+_TOKEN = re.compile(rb'("(?:[^"\\]++|\\.)*+")([ \t\r\n]*+:)?|[\[\]{}]', re.DOTALL)
+
+
+class Text(NamedTuple):
+    """A text of a document: how it reads, the members that lead to it, and where its bytes are."""
+
+    value: str
+    path: tuple[str, ...] = ()
+    start: int = 0
+    end: int = 0
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the text is JSON itself, as the arguments of a tool are in OpenAI's formats."""
+        return bool(self.path) and self.path[-1] in JSON_TEXTS
+
+    def inserted(self, written: str) -> str:
+        """Write letters as they may stand in this text: in one that is JSON they must not end a string."""
+        return json.dumps(written, ensure_ascii=False)[1:-1] if self.is_json else written
+
+
+def texts_in(body: bytes) -> list[Text]:
+    """List the texts of a JSON document, which must be valid."""
+    return [text for text in strings_in(body) if is_text(text)]
+
+
+def strings_in(body: bytes) -> list[Text]:
+    """List all strings of a JSON document that are values, in their order."""
+    found: list[Text] = []
+    path: list[str] = []
+    for token in _TOKEN.finditer(body):
+        string, colon = token[1], token[2]
+        if colon is not None:
+            path[-1] = json.loads(string)
+        elif string is not None:
+            found.append(Text(json.loads(string), tuple(filter(None, path)), *token.span(1)))
+        elif token[0] in b"{[":
+            path.append("")
+        else:
+            path.pop()
+    return found
+
+
+def is_text(found: Text) -> bool:
+    """Whether a string of a document is text: something that people, models or tools say."""
+    if not found.value or not found.path:
+        return bool(found.value)
+    *outer, member = found.path
+    if not TOOL_DATA.isdisjoint(outer[1:]):
+        return True
+    return member not in FORMAL and not (member in MEDIA and _BASE64.fullmatch(found.value))
+
+
+def rewritten(body: bytes, changes: Mapping[Text, str]) -> bytes:
+    """Copy a document with other texts; every other byte stays as it is."""
+    parts, place = [], 0
+    for text in sorted(changes, key=lambda each: each.start):
+        written = json.dumps(changes[text], ensure_ascii=not _is_sound(changes[text]))
+        parts += [body[place : text.start], written.encode()]
+        place = text.end
+    parts.append(body[place:])
+    return b"".join(parts)
+
+
+def _is_sound(text: str) -> bool:
+    """Whether a text can be written in UTF-8: half a surrogate pair cannot, and stays an escape."""
+    return text.isascii() or not re.search("[\ud800-\udfff]", text)

@@ -1,0 +1,470 @@
+"""Guardrails in the life of a call: what is sent, what comes back, in every format, and what is written down."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+from django.test import override_settings
+
+from ai_gateway import gateway, ledger, registry
+from ai_gateway.calls import Caller, Reply, ReplyBody
+from ai_gateway.edits import Edit
+from ai_gateway.errors import GuardrailBlocked
+from ai_gateway.guarding import Guarding
+from ai_gateway.guardrails.base import Block, Change, Verdict, View
+from tests.factories import JSON, Answer, Books, Scripted, make_arrival, make_call, make_meter, run
+
+KEY = (b"authorization", b"Bearer gw_a-key-of-the-settings")
+SSE = (b"content-type", b"text/event-stream")
+CHAT = "/v1/chat/completions"
+MAIL = "ann@mail.example"
+REDACTION = {"BACKEND": "redaction", "EVERYWHERE": True}
+HOLDER = Caller(key_name="team", guardrails=("words",))
+
+
+def says_nothing(view: View) -> Verdict:
+    return None
+
+
+async def fails(view: View) -> Verdict:
+    raise RuntimeError("no idea")
+
+
+async def is_slow(view: View) -> Verdict:
+    await asyncio.sleep(30)
+
+
+async def says_nonsense(view: View) -> Any:
+    return True
+
+
+async def changes_too_much(view: View) -> Verdict:
+    return Change({0: [Edit(0, 10_000, "")]}, "all")
+
+
+async def is_strict_with_uploads(view: View) -> Verdict:
+    return Block("An upload.") if view.is_upload else None
+
+
+@pytest.fixture
+def books(monkeypatch: pytest.MonkeyPatch) -> Books:
+    made = Books()
+    monkeypatch.setattr(ledger, "ledger", made)
+    return made
+
+
+@pytest.fixture(autouse=True)
+def has_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ai_gateway.registry.writes_usage", lambda: True)
+
+
+class Conversation:
+    """What was sent for a call, and what its caller got."""
+
+    def __init__(self, reply: Reply, body: bytes, transport: Scripted) -> None:
+        self.status = reply.status
+        self.headers = dict(reply.headers)
+        self.body = body
+        self.sent = [request.body for request in transport.requests]
+
+
+def ask(
+    guardrails: Mapping[str, Any],
+    body: bytes,
+    *outcomes: Answer | Exception,
+    path: str = CHAT,
+    headers: Sequence[tuple[bytes, bytes]] = (JSON,),
+    caller: Caller | None = None,
+    **settings: Any,
+) -> Conversation:
+    """Make a call, and read all of its answer."""
+    transport = Scripted(*outcomes)
+
+    async def main() -> tuple[Reply, bytes]:
+        reply = await gateway.handle(make_arrival(path, *headers, KEY, body=body), transport, caller)
+        if not isinstance(reply.body, ReplyBody):
+            return reply, reply.body
+        try:
+            return reply, b"".join([piece async for piece in reply.body])
+        finally:
+            await reply.aclose()
+
+    named = ("openai", "anthropic", "gemini")
+    site = {
+        "PROVIDERS": {name: {"OPTIONS": {"api_key": f"stored-{name}"}} for name in named},
+        "KEYS": {"team": "gw_a-key-of-the-settings"},
+        "GUARDRAILS": guardrails,
+        **settings,
+    }
+    with override_settings(AI_GATEWAY=site):
+        return Conversation(*run(main()), transport)
+
+
+def request(text: str = "hi", **others: Any) -> bytes:
+    return json.dumps({"model": "m", **others, "messages": [{"role": "user", "content": text}]}).encode()
+
+
+def plain(value: Any) -> Answer:
+    content = json.dumps(value).encode()
+    return Answer(content, headers=[JSON, (b"content-length", b"%d" % len(content))])
+
+
+def chat(text: str) -> Answer:
+    usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+    return plain({"choices": [{"index": 0, "message": {"role": "assistant", "content": text}}], "usage": usage})
+
+
+def events(*values: Any, end: bytes = b"") -> list[bytes]:
+    named = [(value.get("type"), json.dumps(value)) for value in values]
+    return [
+        b"".join((b"event: %s\n" % name.encode() if name else b"", b"data: %s\n\n" % data.encode()))
+        for name, data in named
+    ] + ([end] if end else [])
+
+
+def chat_events(*texts: str) -> list[bytes]:
+    pieces = [{"choices": [{"index": 0, "delta": {"content": text}}]} for text in texts]
+    finish = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+    return events(*pieces, finish, end=b"data: [DONE]\n\n")
+
+
+def messages_events(*texts: str) -> list[bytes]:
+    pieces = [
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}} for text in texts
+    ]
+    message = {"id": "m", "type": "message", "role": "assistant", "content": [], "usage": {"input_tokens": 1}}
+    block = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+    ends = ({"type": "content_block_stop", "index": 0}, {"type": "message_stop"})
+    return events({"type": "message_start", "message": message}, block, {"type": "ping"}, *pieces, *ends)
+
+
+def responses_events(*texts: str) -> list[bytes]:
+    base = {"output_index": 0, "content_index": 0, "item_id": "i"}
+    pieces = [{"type": "response.output_text.delta", **base, "delta": text} for text in texts]
+    whole = "".join(texts)
+    item = {"type": "message", "id": "i", "role": "assistant", "content": [{"type": "output_text", "text": whole}]}
+    done = {"type": "response.output_text.done", **base, "text": whole}
+    completed = {"type": "response.completed", "response": {"id": "r", "status": "completed", "output": [item]}}
+    return events(*pieces, done, completed)
+
+
+def gemini_events(*texts: str) -> list[bytes]:
+    return events(
+        *({"candidates": [{"index": 0, "content": {"role": "model", "parts": [{"text": text}]}}]} for text in texts),
+        {"candidates": [{"index": 0, "content": {"parts": [{"text": ""}]}, "finishReason": "STOP"}]},
+    )
+
+
+GEMINI = "/v1beta/models/m:streamGenerateContent"
+CONTENTS = b'{"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}'
+FORMATS = {
+    "chat": (CHAT, request(stream=True), chat_events),
+    "messages": ("/v1/messages", request(stream=True, max_tokens=9), messages_events),
+    "responses": ("/v1/responses", b'{"model": "m", "stream": true, "input": "hi"}', responses_events),
+    "gemini": (GEMINI, CONTENTS, gemini_events),
+}
+
+
+def text_of(body: bytes) -> str:
+    """The text that a client makes of a stream, in whatever format."""
+    found = []
+    for block in body.decode().split("\n\n"):
+        data = next((line[6:] for line in block.split("\n") if line.startswith("data: {")), "{}")
+        value = json.loads(data)
+        for choice in value.get("choices", ()):
+            found.append(choice["delta"].get("content", ""))
+        for candidate in value.get("candidates", ()):
+            found += [part["text"] for part in candidate["content"]["parts"]]
+        delta = value.get("delta")
+        found.append(delta if isinstance(delta, str) else (delta or {}).get("text", ""))
+    return "".join(found)
+
+
+# Before a call is sent.
+
+
+def test_what_is_redacted_is_not_sent_and_nothing_else_is_changed(books: Books) -> None:
+    body = b'{"model": "m",  "temperature": 1.0e0, "messages": [{"role": "user", "content": "Write to %s"}]}' % (
+        MAIL.encode()
+    )
+    found = ask({"pii": REDACTION}, body, chat("done"))
+    assert found.sent == [body.replace(MAIL.encode(), b"[EMAIL_1]")]
+    assert found.status == 200
+    (entry,) = books.entries
+    assert (entry.outcome, MAIL in json.dumps(entry.trail)) == ("answered", False)
+    assert entry.trail == [
+        {"guardrail": "pii", "stage": "request", "action": "changed", "error": "guardrail", "why": "Found: EMAIL."}
+    ]
+
+
+WORDS = {"BACKEND": "patterns", "OPTIONS": {"deny": ["forbidden"]}}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "place"),
+    [
+        (CHAT, request("forbidden"), ("error", "code")),
+        ("/v1/responses", b'{"model": "m", "input": "forbidden"}', ("error", "code")),
+        ("/v1/embeddings", b'{"model": "m", "input": ["forbidden"]}', ("error", "code")),
+        ("/v1/messages", request("forbidden", max_tokens=9), ("error", "type")),
+        (GEMINI, CONTENTS.replace(b"hi", b"forbidden"), ("error", "status")),
+    ],
+)
+def test_a_block_is_an_error_in_the_caller_s_format(
+    path: str, body: bytes, place: tuple[str, str], books: Books
+) -> None:
+    found = ask({"words": {**WORDS, "EVERYWHERE": True}}, body, path=path)
+    assert (found.status, found.sent, found.headers[b"x-should-retry"]) == (400, [], b"false")
+    error = json.loads(found.body)
+    assert error[place[0]][place[1]] in ("guardrail_blocked", "invalid_request_error", "INVALID_ARGUMENT")
+    assert "'words'" in error["error"]["message"]
+    (entry,) = books.entries
+    assert (entry.outcome, entry.error_code, entry.status) == ("blocked", "guardrail_blocked", 400)
+
+
+def test_guardrails_are_those_of_all_calls_of_the_route_and_of_the_key() -> None:
+    guardrails = {"words": WORDS}
+    assert ask(guardrails, request("forbidden"), chat("ok")).status == 200
+    assert ask(guardrails, request("forbidden"), caller=HOLDER).status == 400
+    routes = {"fast": {"targets": ["openai/m"], "guardrails": ["words"]}}
+    body = request("forbidden").replace(b'"m"', b'"fast"')
+    assert ask(guardrails, body, ROUTES=routes).status == 400
+
+
+def test_a_key_whose_guardrail_is_gone_is_not_served() -> None:
+    found = ask({}, request(), caller=HOLDER)
+    assert (found.status, json.loads(found.body)["error"]["code"]) == (503, "guardrail_failed")
+
+
+@pytest.mark.parametrize("name", ["fails", "is_slow", "says_nonsense", "changes_too_much"])
+def test_one_that_fails_blocks_unless_it_may_pass(name: str, books: Books) -> None:
+    entry = {"BACKEND": f"{__name__}.{name}", "EVERYWHERE": True, "STAGES": ["request"], "TIMEOUT": 0.01}
+    found = ask({"mine": entry}, request())
+    assert (found.status, found.sent) == (503, [])
+    assert ask({"mine": {**entry, "ON_FAILURE": "pass"}}, request(), chat("ok")).status == 200
+    assert [entry.trail[0]["action"] for entry in books.entries if entry.trail] == ["failed", "failed"]
+
+
+def test_one_that_is_set_up_wrongly_blocks() -> None:
+    assert ask({"mine": {"BACKEND": "no.such.thing", "EVERYWHERE": True}}, request()).status == 503
+
+
+def test_one_that_only_watches_changes_nothing(books: Books) -> None:
+    guardrails = {"words": {**WORDS, "EVERYWHERE": True, "MODE": "monitor"}, "pii": {**REDACTION, "MODE": "monitor"}}
+    body = request(f"forbidden {MAIL}")
+    found = ask(guardrails, body, chat("ok"))
+    assert (found.status, found.sent) == (200, [body])
+    assert [each["action"] for each in books.entries[0].trail or ()] == ["monitored", "monitored"]
+
+
+def test_each_sees_what_those_before_it_left() -> None:
+    words = {"BACKEND": "patterns", "EVERYWHERE": True, "OPTIONS": {"deny": [MAIL.replace(".", r"\.")]}}
+    assert ask({"pii": REDACTION, "words": words}, request(MAIL), chat("ok")).status == 200
+    assert ask({"words": words, "pii": REDACTION}, request(MAIL)).status == 400
+
+
+def test_headers_do_not_get_anybody_past_them() -> None:
+    headers = [JSON, (b"x-gateway-guardrails", b"off"), (b"x-provider", b"openai"), (b"x-guardrails", b"none")]
+    assert ask({"words": {**WORDS, "EVERYWHERE": True}}, request("forbidden"), headers=headers).status == 400
+
+
+def test_uploads_are_shown_as_such_or_refused() -> None:
+    form = (b"content-type", b"multipart/form-data; boundary=x")
+    upload = {"path": "/v1/audio/transcriptions", "headers": (form, (b"x-provider", b"openai"))}
+    entry = {"BACKEND": "redaction", "EVERYWHERE": True}
+    assert ask({"pii": entry}, b"--x--", plain({"text": "ok"}), **upload).status == 200
+    assert ask({"pii": {**entry, "UPLOADS": "block"}}, b"--x--", **upload).status == 400
+    own = {"BACKEND": f"{__name__}.is_strict_with_uploads", "EVERYWHERE": True}
+    assert ask({"mine": own}, b"--x--", **upload).status == 400
+
+
+def test_a_provider_is_asked_by_the_way_of_all_calls(books: Books) -> None:
+    result = {"flagged": True, "categories": {"violence": True}, "category_scores": {"violence": 0.9}}
+    guardrails = {"moderation": {"BACKEND": "moderation", "EVERYWHERE": True, "STAGES": ["request"]}}
+    found = ask(guardrails, request("bad words"), plain({"results": [result]}))
+    assert json.loads(found.sent[0]) == {"model": "omni-moderation-latest", "input": ["bad words"]}  # type: ignore[arg-type]
+    assert (found.status, "violence" in found.body.decode()) == (400, True)
+    assert [(each.endpoint, each.key_name, each.outcome) for each in books.entries] == [
+        ("moderations", "", "answered"),
+        ("chat/completions", "team", "blocked"),
+    ]
+
+
+# When it is answered.
+
+
+def test_a_whole_answer_is_looked_into_and_its_usage_counts(books: Books) -> None:
+    found = ask({"words": {**WORDS, "EVERYWHERE": True}}, request(), chat("forbidden"))
+    assert found.status == 400
+    (entry,) = books.entries
+    assert (entry.outcome, entry.input_tokens, entry.output_tokens) == ("blocked", 10, 5)
+
+
+def test_a_whole_answer_may_be_changed() -> None:
+    found = ask({"pii": REDACTION}, request(), chat(f"Ask {MAIL}"))
+    assert json.loads(found.body)["choices"][0]["message"]["content"] == "Ask [EMAIL_1]"
+    assert found.headers[b"content-length"] == b"%d" % len(found.body)
+
+
+def test_an_answer_that_is_no_text_passes() -> None:
+    audio = Answer(b"\x00" * 9, headers=[(b"content-type", b"audio/mpeg"), (b"content-length", b"9")])
+    assert ask({"pii": REDACTION}, request(), audio, path="/v1/audio/speech").body == b"\x00" * 9
+
+
+def test_log_probabilities_would_repeat_the_answer() -> None:
+    assert ask({"pii": REDACTION}, request(logprobs=True)).status == 400
+    assert ask({"pii": REDACTION}, request("logprobs: true"), chat("ok")).status == 200
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_stream_that_nothing_is_found_in_is_the_same_byte_for_byte(name: str) -> None:
+    path, body, write = FORMATS[name]
+    written = write("Good ", "", "morning", ", all of you. " * 60)
+    query = Answer(*written, headers=[SSE])
+    assert ask({"pii": REDACTION}, body, query, path=path).body == b"".join(written)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("size", [1, 3, 7, 1000])
+def test_what_is_cut_into_pieces_is_found_in_a_stream(name: str, size: int) -> None:
+    path, body, write = FORMATS[name]
+    text = f"Dear all, write to {MAIL} or to bob@mail.example, not to me. " * 4
+    written = write(*(text[start : start + size] for start in range(0, len(text), size)))
+    entry = {**REDACTION, "WINDOW": 60}
+    found = ask({"pii": entry}, body, Answer(*written, headers=[SSE]), path=path)
+    assert MAIL not in found.body.decode()
+    assert text_of(found.body) == text.replace(MAIL, "[EMAIL_1]").replace("bob@mail.example", "[EMAIL_2]")
+    assert found.body.count(b"\n\n") == len(written)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_block_ends_a_stream_with_an_error_and_no_proof_of_a_whole_answer(name: str, books: Books) -> None:
+    path, body, write = FORMATS[name]
+    answer = Answer(*write("x" * 200, "forb", "idden", " and more"), headers=[SSE])
+    entry = {**WORDS, "EVERYWHERE": True, "WINDOW": 60}
+    found = ask({"words": entry}, body, answer, path=path)
+    assert found.status == 200
+    assert "forb" not in text_of(found.body)
+    last = found.body.decode().rstrip().rpartition("\n\n")[2]
+    assert "words" in last
+    assert not any(end in found.body for end in (b"[DONE]", b"message_stop", b"response.completed", b"STOP"))
+    assert answer.is_closed
+    (row,) = books.entries
+    assert (row.outcome, row.error_code, row.is_estimated) == ("blocked", "guardrail_blocked", True)
+    assert row.output_tokens > 0
+
+
+def test_arguments_of_tools_are_looked_into() -> None:
+    call = {"index": 0, "id": "c", "function": {"name": "send", "arguments": ""}}
+    pieces = ['{"to": "an', "n@mail.exam", 'ple"}']
+    calls = [{**call}, *({"index": 0, "function": {"arguments": piece}} for piece in pieces)]
+    written = events(
+        *({"choices": [{"index": 0, "delta": {"tool_calls": [each]}}]} for each in calls), end=b"data: [DONE]\n\n"
+    )
+    found = ask({"pii": REDACTION}, request(stream=True), Answer(*written, headers=[SSE]))
+    values = [json.loads(line[6:]) for line in found.body.decode().split("\n") if line.startswith("data: {")]
+    arguments = [value["choices"][0]["delta"]["tool_calls"][0]["function"]["arguments"] for value in values]
+    assert json.loads("".join(arguments)) == {"to": "[EMAIL_1]"}
+
+
+def test_placeholders_are_restored_in_a_stream_of_another_format() -> None:
+    entry = {**REDACTION, "OPTIONS": {"restore": True}}
+    answer = Answer(*messages_events("Dear [EMA", "IL_1], hello"), headers=[SSE])
+    found = ask(
+        {"pii": entry}, request(f"Greet {MAIL}", stream=True), answer, headers=(JSON, (b"x-provider", b"anthropic"))
+    )
+    assert MAIL.encode() not in found.sent[0]  # type: ignore[operator]
+    assert text_of(found.body) == f"Dear {MAIL}, hello"
+
+
+def test_what_is_held_goes_out_when_nothing_comes_for_a_while() -> None:
+    class Slow(Answer):
+        """Sends a piece, and nothing more until somebody has seen it."""
+
+        def __init__(self) -> None:
+            super().__init__(headers=[SSE])
+            self.was_seen = asyncio.Event()
+            self.steps = [chat_events("Good morning, all of y")[0], *chat_events("ou")]
+
+        async def read(self, patience: float | None = None) -> bytes | None:
+            if len(self.steps) == 3:
+                await self.was_seen.wait()
+            return await super().read()
+
+    async def main() -> list[str]:
+        answer = Slow()
+        reply = await gateway.handle(make_arrival(CHAT, JSON, KEY, body=request(stream=True)), Scripted(answer))
+        assert isinstance(reply.body, ReplyBody)
+        found = []
+        async for piece in reply.body:
+            found.append(text_of(piece))
+            answer.was_seen.set()
+        await reply.aclose()
+        return found
+
+    site = {
+        "PROVIDERS": {"openai": {"OPTIONS": {"api_key": "x"}}},
+        "KEYS": {"team": "gw_a-key-of-the-settings"},
+        "GUARDRAILS": {"pii": {**REDACTION, "DELAY": 0.01}},
+    }
+    with override_settings(AI_GATEWAY=site):
+        assert "".join(run(main())) == "Good morning, all of you"
+
+
+def test_a_caller_that_leaves_while_something_is_held_closes_everything() -> None:
+    class Stuck(Answer):
+        """Sends two pieces, and then nothing."""
+
+        async def read(self, patience: float | None = None) -> bytes | None:
+            return self.steps.pop(0) if self.steps else await asyncio.Event().wait() and None
+
+    async def main() -> bool:
+        answer = Stuck(*chat_events("x")[:1], headers=[SSE])
+        reply = await gateway.handle(make_arrival(CHAT, JSON, KEY, body=request(stream=True)), Scripted(answer))
+        assert isinstance(reply.body, ReplyBody)
+        reading = asyncio.ensure_future(anext(reply.body))
+        await asyncio.sleep(0.01)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        await reply.aclose()
+        assert len(asyncio.all_tasks()) == 1
+        return answer.is_closed
+
+    site = {
+        "PROVIDERS": {"openai": {"OPTIONS": {"api_key": "x"}}},
+        "KEYS": {"team": "gw_a-key-of-the-settings"},
+        "GUARDRAILS": {"pii": REDACTION},
+    }
+    with override_settings(AI_GATEWAY=site):
+        assert run(main())
+
+
+def test_a_session_that_nobody_looks_into_is_refused() -> None:
+    meter = make_meter(make_call("/v1/realtime", method="GET", body=b""))
+    for mode in ("monitor", "enforce"):
+        with override_settings(AI_GATEWAY={"GUARDRAILS": {"pii": {**REDACTION, "MODE": mode}}}):
+            guarding = Guarding(meter, registry.snapshot(), Scripted())
+        if mode == "monitor":
+            guarding.check_session()
+        else:
+            with pytest.raises(GuardrailBlocked, match="session"):
+                guarding.check_session()
+
+
+def test_an_answer_from_the_cache_is_looked_into_each_time(books: Books) -> None:
+    entry = {**REDACTION, "OPTIONS": {"restore": True}}
+    with override_settings(CACHES={"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}):
+        cached: dict[str, Any] = {"RESPONSE_CACHE": {"alias": "default", "ttl": 60, "encrypt": False}}
+        bodies = [
+            ask({"pii": entry}, request(f"Greet {who}@mail.example"), *answers, **cached).body
+            for who, answers in (("ann", [chat("Hi [EMAIL_1]")]), ("bob", []))
+        ]
+    assert [json.loads(body)["choices"][0]["message"]["content"] for body in bodies] == [
+        "Hi ann@mail.example",
+        "Hi bob@mail.example",
+    ]

@@ -1,0 +1,242 @@
+"""The guardrails that come with the gateway, each by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from ai_gateway.guardrails import hook
+from ai_gateway.guardrails.base import ANSWER, Block, Guardrail, View
+from ai_gateway.guardrails.expressions import PIECE, compiled, found
+from ai_gateway.guardrails.hook import Hook
+from ai_gateway.guardrails.moderation import Moderation
+from ai_gateway.guardrails.patterns import Patterns
+from ai_gateway.guardrails.redaction import Redaction
+from ai_gateway.guardrails.size import Size
+from ai_gateway.texts import Text
+from tests.factories import run
+from tests.guardrails.views import changed, of_body, seen, verdict
+
+TURNS = b'{"messages": [{"role": "user", "content": [{"type": "text", "text": "12345"}, {"type": "image_url",' + (
+    b'"image_url": {"url": "https://x.example/y.png"}}]}, {"role": "user", "content": "6789"}]}'
+)
+
+
+@pytest.mark.parametrize(
+    ("limit", "is_blocked"),
+    [
+        ({"max_characters": 40}, False),
+        ({"max_characters": 20}, True),
+        ({"max_tokens": 8}, False),
+        ({"max_tokens": 7}, True),
+        ({"max_messages": 2}, False),
+        ({"max_messages": 1}, True),
+        ({"max_images": 1}, False),
+        ({"max_images": 0}, True),
+    ],
+)
+def test_what_is_too_large_is_blocked(limit: dict[str, int], is_blocked: bool) -> None:
+    assert isinstance(verdict(Size(**limit), of_body(TURNS)), Block) == is_blocked
+
+
+def test_images_of_every_format_are_counted() -> None:
+    google = b'{"contents": [{"parts": [{"inlineData": {"mimeType": "image/png", "data": "x"}}]}]}'
+    anthropic = b'{"messages": [{"content": [{"type": "image", "source": {"media_type": "x"}}]}]}'
+    responses = b'{"input": [{"content": [{"type": "input_image", "image_url": "x"}]}]}'
+    assert all(verdict(Size(max_images=0), of_body(body)) for body in (google, anthropic, responses))
+
+
+@pytest.mark.parametrize(
+    ("options", "text", "is_blocked"),
+    [
+        ({"deny": ["drop table"]}, "Please DROP TABLE users", True),
+        ({"deny": ["drop table"], "ignore_case": False}, "Please DROP TABLE users", False),
+        ({"deny": ["drop table"]}, "Good morning", False),
+        ({"allow": [r"^[a-z ]+$"]}, "only letters", False),
+        ({"allow": [r"^[a-z ]+$"]}, "1", True),
+    ],
+)
+def test_patterns_deny_and_allow(options: dict[str, Any], text: str, is_blocked: bool) -> None:
+    assert isinstance(verdict(Patterns(**options), seen(text)), Block) == is_blocked
+
+
+def test_a_reason_does_not_repeat_what_was_found() -> None:
+    said = verdict(Patterns(deny=["secret [a-z]+"]), seen("the secret plan"))
+    assert isinstance(said, Block)
+    assert "plan" not in said.reason
+
+
+def test_what_is_denied_may_be_replaced() -> None:
+    assert changed(Patterns(deny=["red", "blue"], replacement="~"), seen("red and blue", "green")) == [
+        "~ and ~",
+        "green",
+    ]
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "(a+)+b",
+        "(a|aa)+b",
+        "(.*)*",
+        "(a*)*",
+        r"(\w+\s?)+$",
+        "(a?){30}a{30}",
+        ".*.*x",
+        "((a|b|ab)*)c",
+        "(?=(a+)+b)",
+        "(",
+    ],
+)
+def test_an_expression_that_could_hang_is_refused(expression: str) -> None:
+    with pytest.raises(ValueError, match=r"too long|not a regular"):
+        compiled(expression)
+
+
+@pytest.mark.parametrize(
+    "expression", ["a+b", ".*x", r"\bfoo\b", "(?:cat|dog)s?", "(a++)b", r"[a-z]{1,20}@[a-z]{1,20}"]
+)
+def test_an_ordinary_expression_is_taken(expression: str) -> None:
+    assert compiled(expression)
+
+
+@pytest.mark.parametrize("place", [0, PIECE - 3, PIECE - 499, PIECE - 501, 3 * PIECE])
+def test_a_long_text_is_searched_in_pieces_and_nothing_is_missed(place: int) -> None:
+    text = "." * place + "needle" + "." * 3000
+    assert list(found(compiled("needle"), text)) == [(place, place + 6)]
+
+
+SECRETS = [
+    ("sk-proj-" + "a1B2" * 8, "API_KEY"),
+    ("sk-ant-api03-" + "a1B2" * 10, "API_KEY"),
+    ("AKIA" + "A" * 16, "API_KEY"),
+    ("ghp_" + "a1B2" * 9, "API_KEY"),
+    ("gw_" + "a" * 12 + "_" + "b" * 49, "API_KEY"),
+    ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0." + "x" * 43, "TOKEN"),
+    ("-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----", "PRIVATE_KEY"),
+    ("ann.lee+x@mail.example.org", "EMAIL"),
+    ("4111 1111 1111 1111", "CARD"),
+    ("5500-0000-0000-0004", "CARD"),
+    ("DE89 3704 0044 0532 0130 00", "IBAN"),
+    ("GB82WEST12345698765432", "IBAN"),
+    ("192.0.2.17", "IP"),
+    ("2001:db8::17", "IP"),
+    ("+49 30 901820", "PHONE"),
+    ("+1 (555) 010-9999", "PHONE"),
+]
+
+
+@pytest.mark.parametrize(("secret", "kind"), SECRETS)
+def test_secrets_and_personal_data_become_placeholders(secret: str, kind: str) -> None:
+    assert changed(Redaction(), seen(f"Look: {secret}, yes")) == [f"Look: [{kind}_1], yes"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "4111 1111 1111 1112",  # The check digit is wrong.
+        "DE88 3704 0044 0532 0130 00",
+        "1.2.3 and 10:30 and 300.1.2.3",
+        "sk-short",
+        "me@home, @all, a::b",
+        "+12",
+        "0000 0000 0000 0000",
+        "The total is 1234567890123456.",
+    ],
+)
+def test_what_only_looks_like_it_stays(text: str) -> None:
+    assert changed(Redaction(), seen(text)) == [text]
+
+
+def test_an_equal_value_has_the_same_placeholder_and_is_restored_in_the_answer() -> None:
+    guardrail, memory = Redaction(restore=True), dict[str, Any]()
+    asked = changed(guardrail, seen("a@x.org, b@x.org", "a@x.org", memory=memory))
+    assert asked == ["[EMAIL_1], [EMAIL_2]", "[EMAIL_1]"]
+    answer = seen("Dear [EMAIL_2], [EMAIL_9]", stage=ANSWER, memory=memory)
+    assert changed(guardrail, answer) == ["Dear b@x.org, [EMAIL_9]"]
+
+
+def test_what_is_restored_within_json_is_escaped() -> None:
+    guardrail, memory = Redaction(kinds=[], patterns={"QUOTE": '"[a-z]+"'}, restore=True), dict[str, Any]()
+    changed(guardrail, seen('say "yes"', memory=memory))
+    arguments = Text('{"q": "[QUOTE_1]"}', ("choices", "delta", "arguments"))
+    view = seen(texts=[arguments], stage=ANSWER, memory=memory)
+    assert changed(guardrail, view) == ['{"q": "\\"yes\\""}']
+
+
+def test_without_restoring_the_answer_is_redacted_too() -> None:
+    assert changed(Redaction(), seen("to a@x.org", stage=ANSWER)) == ["to [EMAIL_1]"]
+
+
+def flagged(**categories: float) -> dict[str, Any]:
+    return {
+        "flagged": any(score > 0.5 for score in categories.values()),
+        "categories": {name: score > 0.5 for name, score in categories.items()},
+        "category_scores": categories,
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({}, "The request was flagged: violence."),
+        ({"categories": ["hate"]}, None),
+        ({"threshold": 0.1}, "The request was flagged: hate, violence."),
+        ({"threshold": 0.1, "categories": ["hate"]}, "The request was flagged: hate."),
+        ({"threshold": 0.95}, None),
+    ],
+)
+def test_a_provider_is_asked_what_it_thinks(options: dict[str, Any], reason: str | None) -> None:
+    asked: list[Any] = []
+
+    async def ask(provider: str, path: str, body: Mapping[str, Any]) -> Any:
+        asked.append((provider, path, body["input"]))
+        return {"results": [flagged(violence=0.9, hate=0.2)]}
+
+    said = verdict(Moderation(**options), seen("bad", "words", ask=ask))
+    assert asked == [("openai", "/v1/moderations", ["bad", "words"])]
+    assert (said and said.reason) == reason
+
+
+def test_functions_of_the_site_are_asked_in_their_way() -> None:
+    async def is_bad(view: View, word: str) -> Block | None:
+        return Block("async") if word in view.texts[0].value else None
+
+    def is_bad_too(view: View, word: str) -> Block | None:
+        assert threading.current_thread() is not threading.main_thread()
+        return Block("sync") if word in view.texts[0].value else None
+
+    assert verdict(Hook(is_bad, word="x"), seen("x")) == Block("async")
+    assert verdict(Hook(is_bad_too, word="x"), seen("x")) == Block("sync")
+    assert verdict(Hook(is_bad_too, word="x"), seen("y")) is None
+
+
+def test_functions_that_hang_take_no_more_than_their_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hook, "_free", threading.BoundedSemaphore(1))
+    goes_on = threading.Event()
+    try:
+        guardrail = Hook(lambda view: goes_on.wait(30))
+
+        async def twice() -> None:
+            first = asyncio.ensure_future(guardrail.review(seen("x")))
+            await asyncio.sleep(0)
+            with pytest.raises(RuntimeError, match="busy"):
+                await guardrail.review(seen("x"))
+            goes_on.set()
+            await first
+
+        run(twice())
+    finally:
+        goes_on.set()
+
+
+@pytest.mark.parametrize(
+    "guardrail", [Size(), Patterns(), Size(max_images=-1), Hook(lambda: None), Hook(lambda view: None, more=1)]
+)
+def test_one_that_cannot_work_says_so(guardrail: Guardrail) -> None:
+    with pytest.raises(ValueError, match=r"limit|pattern|called"):
+        guardrail.check()
