@@ -36,9 +36,8 @@ def async_client(
     """Make an asynchronous HTTP client that calls the gateway as a user of the site, or as the holder of a key.
 
     `key` is a `VirtualKey`, or a gateway key as its holder has it. `tags` and `metadata` are added to the key's own,
-    which win.
-    `library` is the module that the client is to come from: `httpx`, or `httpx2` for SDKs that want that. `options` are
-    those of its `AsyncClient`. It is typed as anything, because SDKs say one library and take both.
+    which win. `library` is the module that the client is to come from: `httpx`, or `httpx2` for SDKs that want that.
+    `options` are those of its `AsyncClient`. It is typed as anything, because SDKs say one library and take both.
     """
     transport = AsyncTransport(library, identify(user, key, tags, metadata))
     return library.AsyncClient(transport=transport, **_completed(options))

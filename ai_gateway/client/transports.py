@@ -124,13 +124,12 @@ def its_errors(library: ModuleType) -> Iterator[None]:
         raise library.ReadError("The call was broken off.") from error
 
 
-def response_to(reply: Reply, library: ModuleType, streamed: type[Body] | None, patience: float | None = None) -> Any:
-    """Make a library's response of a reply."""
+def response_to(reply: Reply, library: ModuleType, streamed: Any, patience: float | None = None) -> Any:
+    """Make a library's response of a reply; `streamed` is the class of its body if that is still being made."""
     body = reply.body
     if isinstance(body, bytes):
         stream = library.ByteStream(body)
     else:
-        assert streamed is not None
         stream = stream_of(library, streamed)(body, library, patience)
     return library.Response(reply.status, headers=reply.headers, stream=stream)
 

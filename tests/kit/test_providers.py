@@ -130,7 +130,8 @@ def test_settings_may_name_the_transport() -> None:
 
     async def call() -> int:
         async with async_client(key=KEY) as client:
-            return (await client.post(CHAT, json=ASKED)).status_code
+            status: int = (await client.post(CHAT, json=ASKED)).status_code
+            return status
 
     with override_settings(AI_GATEWAY=given):
         assert asyncio.run(call()) == 200
