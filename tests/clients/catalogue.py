@@ -107,6 +107,8 @@ class Client:
     names: Mapping[Format, str] = field(default_factory=dict)
     """What it asks for to reach a model of this format, where it takes only names that it knows."""
     tells_usage: bool = True
+    counts_streams: bool = True
+    """Whether it tells the usage of a stream as the provider did."""
     carries: bool = False
     """Whether it is one of those that send the state of a model's reasoning back."""
     keeps_ids: bool = True
@@ -159,6 +161,12 @@ KNOWN_TO_LLAMA_INDEX: dict[Format, str] = {
 TWELVE = {"failure": "It asks up to twelve times: it repeats what the SDK below it has repeated."}
 ASKS_ONCE = {
     "rate_limit": "It asks once: Google's SDK repeats only what it is told to, and this client does not tell it."
+}
+
+NO_SLASHES: dict[Format, str] = {"gemini": "gemini-2.5-flash-lite", "openai_responses": "gemini-2.5-pro"}
+ADDS_UP = {
+    "stream": "It adds up what the first event and the last say of usage: a token too many, and no input where the "
+    "provider tells of it at the end."
 }
 
 CLIENTS: tuple[Client, ...] = (
@@ -496,6 +504,8 @@ CLIENTS: tuple[Client, ...] = (
         environment="javascript",
         package="@ai-sdk/openai-compatible",
         other="anthropic_messages",
+        heeds=False,
+        notes=ASKS_AGAIN,
     ),
     Client(
         name="Vercel AI SDK",
@@ -507,6 +517,8 @@ CLIENTS: tuple[Client, ...] = (
         package="@ai-sdk/openai",
         other="gemini",
         lacks=ONCE,
+        heeds=False,
+        notes=ASKS_AGAIN,
     ),
     Client(
         name="Vercel AI SDK",
@@ -518,6 +530,8 @@ CLIENTS: tuple[Client, ...] = (
         package="@ai-sdk/anthropic",
         other="openai_responses",
         lacks=NO_EMBEDDINGS,
+        heeds=False,
+        notes=ASKS_AGAIN,
     ),
     Client(
         name="Vercel AI SDK",
@@ -528,6 +542,8 @@ CLIENTS: tuple[Client, ...] = (
         environment="javascript",
         package="@ai-sdk/google",
         other="openai_chat",
+        heeds=False,
+        notes=ASKS_AGAIN,
     ),
     Client(
         name="LangChain.js",
@@ -560,6 +576,8 @@ CLIENTS: tuple[Client, ...] = (
         package="@langchain/anthropic",
         other="openai_chat",
         lacks=NO_EMBEDDINGS,
+        counts_streams=False,
+        notes=ADDS_UP,
     ),
     Client(
         name="LangChain.js",
@@ -570,6 +588,11 @@ CLIENTS: tuple[Client, ...] = (
         environment="javascript",
         package="@langchain/google-genai",
         other="openai_responses",
+        names=NO_SLASHES,
+        tells_usage=False,
+        keeps_ids=False,
+        notes={"answer": "It leaves the tokens of reasoning out of what it tells of usage."},
+        fails={"rate_limit": "It asks once: it takes a 429 for final."},
     ),
 )
 
@@ -620,8 +643,10 @@ AGENTS: tuple[Agent, ...] = (
         environment="agents",
         package="@aaif/goose",
         shows=("session", "prompt", "broken", "wrong_key", "failure"),
-        formats=("openai_chat", "anthropic_messages", "openai_responses", "gemini"),
-        note=FORGETS,
+        formats=("openai_chat", "anthropic_messages", "gemini"),
+        note=FORGETS
+        + " By Messages it does not read the event that says that a stream has failed, and takes half an answer for a "
+        "whole one: better let it speak Chat Completions.",
     ),
     Agent(
         name="aider",

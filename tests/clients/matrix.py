@@ -7,6 +7,7 @@ seen in a review and not committed as if it were true.
 from __future__ import annotations
 
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from tests.clients.catalogue import (
     FEATURES,
     MEANINGS,
     TITLES,
+    Agent,
     Client,
 )
 from tests.clients.packages import pinned
@@ -33,6 +35,8 @@ only_in_a_run_of_everything = pytest.mark.skipif(not IS_WHOLE, reason="only `pyt
 PAGE = Path(__file__).parent.parent.parent / "docs" / "clients.md"
 BEGIN, END = "<!-- tables: begin -->\n", "<!-- tables: end -->\n"
 WORKS, FAILS, HAS_NOT, NOT_TRIED = "✓", "✗", "—", "?"
+
+NOTE = re.compile(r" <sup>\d+</sup>$")
 
 Cells = Mapping[tuple[str, str], str]
 """What is told of a client and a feature."""
@@ -115,14 +119,23 @@ def _head(first: Sequence[str], features: Iterable[str]) -> Iterator[str]:
     yield _row(*("---" if title in first else ":-:" for title in titles))
 
 
+def _start_of(client: Client) -> tuple[str, ...]:
+    """The cells that a client's row begins with."""
+    formats = f"{TITLES[client.format]}, {TITLES[client.other]}"
+    return (client.name, pinned(client.environment)[client.package], f"`{client.via}`", formats)
+
+
+def _start_of_agent(agent: Agent) -> tuple[str, ...]:
+    formats = ", ".join(TITLES[format] for format in agent.formats)
+    return (agent.name, pinned(agent.environment)[agent.package], formats)
+
+
 def _of_clients(language: str, cells: Cells, notes: Notes) -> Iterator[str]:
     yield from _head(("Client", "Version", "By", "Formats"), FEATURES.values())
     for client in CLIENTS:
         if client.language == language:
-            version = pinned(client.environment)[client.package]
-            formats = f"{TITLES[client.format]}, {TITLES[client.other]}"
             found = (_cell(client, feature, cells, notes) for feature in FEATURES)
-            yield _row(client.name, version, f"`{client.via}`", formats, *found)
+            yield _row(*_start_of(client), *found)
 
 
 def _cell(client: Client, feature: str, cells: Cells, notes: Notes) -> str:
@@ -135,17 +148,31 @@ def _cell(client: Client, feature: str, cells: Cells, notes: Notes) -> str:
 def _of_agents(cells: Cells, notes: Notes) -> Iterator[str]:
     yield from _head(("Agent", "Version", "Formats"), AGENT_FEATURES.values())
     for agent in AGENTS:
-        version = pinned(agent.environment)[agent.package]
-        formats = ", ".join(TITLES[format] for format in agent.formats)
         found = (
             cells.get((agent.name, feature), NOT_TRIED) if feature in agent.shows else HAS_NOT
             for feature in AGENT_FEATURES
         )
-        yield _row(agent.name + notes.mark(agent.note), version, formats, *found)
+        *start, last = _start_of_agent(agent)
+        yield _row(*start, last + notes.mark(agent.note), *found)
 
 
 def _meanings(meanings: Mapping[str, str]) -> str:
     return "; ".join(f"*{title}*: {meaning}" for title, meaning in meanings.items()) + "."
+
+
+def told(text: str) -> Cells:
+    """Read what a page tells. A client that has changed since, and be it only its version, is not told of."""
+    rows = {}
+    for line in text.split(BEGIN)[1].split(END)[0].splitlines():
+        cells = [NOTE.sub("", cell.strip()) for cell in line.strip("|").split("|")]
+        rows[tuple(cells[: -len(FEATURES)])] = rows[tuple(cells[: -len(AGENT_FEATURES)])] = cells
+    starts = {client.title: (_start_of(client), FEATURES) for client in CLIENTS}
+    starts |= {agent.name: (_start_of_agent(agent), AGENT_FEATURES) for agent in AGENTS}
+    return {
+        (name, feature): mark
+        for name, (start, features) in starts.items()
+        for feature, mark in zip(features, rows.get(start, ())[len(start) :], strict=False)
+    }
 
 
 def page_with(text: str, cells: Cells) -> str:
@@ -156,5 +183,6 @@ def page_with(text: str, cells: Cells) -> str:
 
 
 def write(cells: Cells) -> None:
-    """Write the tables into the page."""
-    PAGE.write_text(page_with(PAGE.read_text(encoding="utf-8"), cells), encoding="utf-8")
+    """Write what was seen into the page."""
+    text = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(page_with(text, {**told(text), **cells}), encoding="utf-8")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-PATIENCE = 120.0
+PATIENCE = 600.0
 """Seconds until a program must have answered. It may still be loading its client."""
 
 
@@ -42,8 +42,10 @@ class Program:
         assert self._process.stdout is not None
         patience = threading.Timer(PATIENCE, self._process.kill)
         patience.start()
-        line = self._process.stdout.readline()
-        patience.cancel()
+        try:
+            line = self._process.stdout.readline()
+        finally:
+            patience.cancel()
         if not line:
             self._process.wait()
             self._listener.join()

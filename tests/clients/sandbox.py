@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.upstream import Upstream
 
-PATIENCE = 180.0
+PATIENCE = 600.0
 """Seconds until a client must have ended."""
 
 

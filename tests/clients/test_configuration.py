@@ -38,7 +38,7 @@ class Example(NamedTuple):
 def examples() -> list[Example]:
     """Read the page."""
     return [
-        Example(title, *found.groups(), dict(FILE.findall(text)))
+        Example(title, found[1], found[2], found[3], dict(FILE.findall(text)))
         for title, text in SECTION.findall(PAGE.read_text(encoding="utf-8"))
         if (found := EXAMPLE.search(text))
     ]

@@ -67,6 +67,7 @@ PATHS = {
 FORMATS = {
     "openai_chat": "OpenAI's Chat Completions",
     "openai_responses": "OpenAI's Responses",
+    "openai_realtime": "OpenAI's Realtime",
     "anthropic_messages": "Anthropic's Messages",
     "anthropic": "Anthropic's",
     "gemini": "Google's `generateContent`",

@@ -41,6 +41,8 @@ export const serve = async (apis, ...packages) => {
   const say = (answer) => process.stdout.write(`${JSON.stringify(answer)}\n`);
   // What a client prints is no answer.
   for (const name of ["log", "info", "debug", "warn"]) console[name] = console.error;
+  // Nor is an error that a client leaves to nobody an end.
+  process.on("unhandledRejection", console.error);
   say(Object.fromEntries(packages.map((name) => [name, versionOf(name)])));
   for await (const line of createInterface({ input: process.stdin })) {
     const job = JSON.parse(line);

@@ -7,19 +7,23 @@ import { ChatGoogleGenerativeAI } from "@langchain/google-genai";
 import { ChatOpenAI, OpenAIEmbeddings } from "@langchain/openai";
 import { priceOf, serve } from "./driver.mjs";
 
+// By default it asks seven times, which takes a minute.
+const maxRetries = 2;
+
 const models = {
   chat: ({ url, key, model }) =>
-    new ChatOpenAI({ model, apiKey: key, configuration: { baseURL: `${url}/v1` }, useResponsesApi: false }),
+    new ChatOpenAI({ model, apiKey: key, maxRetries, configuration: { baseURL: `${url}/v1` }, useResponsesApi: false }),
   responses: ({ url, key, model }) =>
     new ChatOpenAI({
       model,
       apiKey: key,
+      maxRetries,
       configuration: { baseURL: `${url}/v1` },
       useResponsesApi: true,
       zdrEnabled: true,
     }),
-  messages: ({ url, key, model }) => new ChatAnthropic({ model, apiKey: key, anthropicApiUrl: url, maxTokens: 4096 }),
-  gemini: ({ url, key, model }) => new ChatGoogleGenerativeAI({ model, apiKey: key, baseUrl: url }),
+  messages: ({ url, key, model }) => new ChatAnthropic({ model, apiKey: key, maxRetries, anthropicApiUrl: url, maxTokens: 4096 }),
+  gemini: ({ url, key, model }) => new ChatGoogleGenerativeAI({ model, apiKey: key, maxRetries, baseUrl: url }),
 };
 
 const modelOf = (job) => models[job.api](job);
@@ -39,7 +43,8 @@ const scenarios = {
   },
   tools: async (job) => {
     const { name, description, parameters: schema } = job.tool;
-    const model = modelOf(job).bindTools([tool(priceOf, { name, description, schema })]);
+    const more = job.api === "responses" ? { include: ["reasoning.encrypted_content"] } : {};
+    const model = modelOf(job).bindTools([tool(priceOf, { name, description, schema })], more);
     const messages = [new HumanMessage(job.prompt)];
     for (;;) {
       const said = await model.invoke(messages);

@@ -74,7 +74,8 @@ class Gemini:
             answer = part["functionResponse"]
             names = {call.id: call.name for call in seen.calls}
             # Without ids, results come in the order of the calls.
-            id = answer.get("id") or f"nameless{len(seen.results)}"
+            place = len(seen.results)
+            id = answer.get("id") or next((call.id for call in seen.calls[place:]), "")
             if names.get(id) != answer["name"]:
                 raise BadRequest(f"function response {id} {answer['name']} fits none of {names}")
             if not isinstance(answer["response"], dict):
