@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -288,11 +289,32 @@ def transports() -> list[Transport]:
 
 
 def new_transport() -> Transport:
-    """Make a transport as the settings say. Whoever asks for one closes it."""
+    """Make a transport. Whoever asks for one closes it."""
+    return _make_transport()
+
+
+def configured_transport() -> Transport:
+    """Make a transport as the settings say."""
     entry = settings.TRANSPORT
     backend = import_string(entry.get("BACKEND", DEFAULT_TRANSPORT))
     transport: Transport = backend(**entry.get("OPTIONS", {}))
     return transport
+
+
+_make_transport: Callable[[], Transport] = configured_transport
+
+
+@contextmanager
+def asking_through(make: Callable[[], Transport]) -> Iterator[None]:
+    """Have all providers asked through other transports as long as a block lasts, whatever the settings say. For tests,
+    which must not reach anybody."""
+    global _make_transport, _transports
+    before = _make_transport, _transports
+    _make_transport, _transports = make, WeakKeyDictionary()
+    try:
+        yield
+    finally:
+        _make_transport, _transports = before
 
 
 def end_calls(loop: asyncio.AbstractEventLoop) -> None:
@@ -318,10 +340,15 @@ def stopping() -> Draining:
     return Draining("This gateway process is stopping. Send the request again.", retry_after=1)
 
 
-async def close(loop: asyncio.AbstractEventLoop) -> None:
-    """Close the running event loop's connections, and those of the limits."""
+async def close_transport(loop: asyncio.AbstractEventLoop) -> None:
+    """Close the running event loop's connections, after what still uses them."""
     await finishing.end(loop)
     found = _transports.pop(loop, None)
     if found is not None:
         await found.aclose()
+
+
+async def close(loop: asyncio.AbstractEventLoop) -> None:
+    """Close the running event loop's connections, and those of the limits."""
+    await close_transport(loop)
     await limits.store().aclose()

@@ -2,13 +2,14 @@
 
 `ask` is for synchronous views, under ASGI and WSGI alike. Each call has a transport of its own: the event loop that it
 runs on may live no longer than the call, and whoever tests a provider wants a connection made, not one that was open
-already. `reply_to` is for what runs on the server's event loop, and wants to see the answer come.
+already. `reply_to` is for what runs on the server's event loop, and wants to see the answer come. `ai_gateway.client`
+is one more way in, for the site's own code.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import perf_counter
@@ -18,10 +19,9 @@ import msgspec
 from asgiref.sync import async_to_sync
 
 from ai_gateway import gateway, registry
-from ai_gateway.calls import Caller, Headers, Reply, ReplyBody
+from ai_gateway.calls import Arrival, Caller, Headers, IncomingBody, Reply, ReplyBody
 from ai_gateway.errors import ClientDisconnected
 from ai_gateway.intake import read_arrival
-from ai_gateway.probe import Given
 from ai_gateway.transports import Transport
 
 PATIENCE = 30.0
@@ -32,6 +32,27 @@ UNCACHED = (b"x-gateway-cache", b"no-cache, no-store")
 
 LONGEST = 1024 * 1024
 """Bytes of an answer that are read. The rest is not shown to anybody."""
+
+
+JSON = (b"content-type", b"application/json")
+
+_ends: dict[asyncio.AbstractEventLoop, AsyncGenerator[None]] = {}
+"""What closes the transport of an event loop when it ends, for the loops that calls were made on."""
+
+
+class Given(IncomingBody):
+    """A request body that is there at once. Its length is told in the head, and judged by that."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def read(self, limit: int, seconds: float) -> bytes:
+        """See IncomingBody.read()."""
+        return self._body
+
+    async def pieces(self, limit: int, seconds: float) -> AsyncIterator[bytes]:
+        """See IncomingBody.pieces()."""
+        yield self._body
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +88,39 @@ def ask(
     return async_to_sync(_ask)(method, path, caller, content, headers or [], query, patience)
 
 
+def arrive(
+    method: str, path: str, content: bytes, headers: Headers, query: bytes = b"", *, raw_path: bytes | None = None
+) -> Arrival:
+    """Make the request of a call whose body is there. `headers` are without its length."""
+    described = [*headers, (b"content-length", b"%d" % len(content))] if content else headers
+    return read_arrival(method, path, raw_path or path.encode(), query, described, Given(content))
+
+
+async def transport_here() -> Transport:
+    """Give the transport of the running event loop, and have it closed when the loop ends: there may be no server that
+    does it.
+
+    What is told of a loop's end are its asynchronous generators: `asyncio.run`, `async_to_sync` and servers all close
+    them last. So one stands waiting on each loop.
+    """
+    loop = asyncio.get_running_loop()
+    if loop not in _ends:
+        for other in [other for other in _ends if other.is_closed()]:
+            del _ends[other]
+        _ends[loop] = end = _closing_at_the_end()
+        await anext(end)
+    return gateway.transport_of(loop)
+
+
+async def _closing_at_the_end() -> AsyncGenerator[None]:
+    try:
+        yield
+    finally:
+        loop = asyncio.get_running_loop()
+        _ends.pop(loop, None)
+        await gateway.close_transport(loop)
+
+
 @asynccontextmanager
 async def reply_to(
     method: str,
@@ -80,10 +134,8 @@ async def reply_to(
 ) -> AsyncIterator[Reply]:
     """Call the gateway as this caller, by the transport of the running event loop or another one. The reply is closed
     in the end, however that comes about."""
-    described = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content)), UNCACHED]
-    arrival = read_arrival(method, path, path.encode(), query, [*headers, *described], Given(content))
-    used = transport or gateway.transport_of(asyncio.get_running_loop())
-    reply = await gateway.handle(arrival, used, caller)
+    arrival = arrive(method, path, content, [*headers, JSON, UNCACHED], query)
+    reply = await gateway.handle(arrival, transport or await transport_here(), caller)
     try:
         yield reply
     finally:

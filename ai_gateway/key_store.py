@@ -37,14 +37,15 @@ BATCH = 500
 def read_keys(public_ids: Sequence[str]) -> dict[str, KeyRecord]:
     """Read keys by their public ids. Those that there are not are missing in what is given back."""
     try:
-        return _read(public_ids)
+        return read_here(public_ids)
     except (OperationalError, InterfaceError):
         # A connection that lay in a pool may be dead by now: that the database was restarted is no reason to refuse.
         connections.close_all()
-        return _read(public_ids)
+        return read_here(public_ids)
 
 
-def _read(public_ids: Sequence[str]) -> dict[str, KeyRecord]:
+def read_here(public_ids: Sequence[str]) -> dict[str, KeyRecord]:
+    """Read keys in this thread, where somebody else's transaction may be under way."""
     keys = list(VirtualKey.objects.filter(public_id__in=public_ids).select_related("user"))
     if not keys:
         return {}

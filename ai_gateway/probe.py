@@ -96,14 +96,3 @@ async def _ask(
     finally:
         await response.aclose()
     return response.status, body[:SHOWN].decode("utf-8", "replace")
-
-
-class Given(NoBody):
-    """A request body that is there at once."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-
-    async def read(self, limit: int, seconds: float) -> bytes:
-        """See IncomingBody.read()."""
-        return self._body

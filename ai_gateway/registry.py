@@ -152,6 +152,11 @@ def snapshot() -> Snapshot:
     return found
 
 
+def is_built() -> bool:
+    """Whether there is a snapshot that is in force."""
+    return _snapshot is not None
+
+
 def refresh() -> Snapshot:
     """Build a snapshot anew and put it in force, one at a time. If that fails the old one stays, and the error is
     raised. Sources may wait for a database; those that do say NotHere on an event loop."""

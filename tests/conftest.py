@@ -26,6 +26,8 @@ from tests.raw_client import RawClient
 from tests.redis_server import RedisServer
 from tests.upstream import Upstream
 
+pytest_plugins = ["ai_gateway.test.fixtures"]
+
 # The suite starts many processes. Each of them would compile the whole package where nothing compiled may be kept.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False

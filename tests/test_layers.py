@@ -55,13 +55,14 @@ LAYERS = (
     "lifespan",
     "views telemetry",
     "inprocess snippets roster",
-    "sample_code",
+    "client sample_code",
     "trial",
     "playground",
     "playground_page",
     "site urls checks demo",
     "handler",
     "asgi apps management admin portal",
+    "test",
 )
 """From the bottom up: a module imports from its own line and from those above it in this list, never from below."""
 

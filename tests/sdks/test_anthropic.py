@@ -8,36 +8,15 @@ import anthropic
 import pytest
 from anthropic.types import MessageParam
 
+from ai_gateway.protocols.conversation import TokenUsage
+from ai_gateway.test import says
 from tests.conftest import GATEWAY_KEY
 from tests.gateway_process import GatewayProcess
-from tests.upstream import End, Upstream, chunk, event_stream, json_answer, play, stream_head
+from tests.spoken import spoken
+from tests.upstream import Upstream, event_stream, json_answer
 
 HELLO: list[MessageParam] = [{"role": "user", "content": "Hello there"}]
-MESSAGE = {
-    "id": "msg_1",
-    "type": "message",
-    "role": "assistant",
-    "model": "claude-haiku-4-5",
-    "content": [{"type": "text", "text": "Good day"}],
-    "stop_reason": "end_turn",
-    "stop_sequence": None,
-    "usage": {"input_tokens": 2, "output_tokens": 2},
-}
-START = (
-    b'event: message_start\ndata: {"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant",'
-    b'"model":"m","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":2,"output_tokens":0}}}\n\n'
-)
-EVENTS = [
-    START,
-    b'event: content_block_start\ndata: {"type":"content_block_start","index":0,"content_block":'
-    b'{"type":"text","text":""}}\n\n',
-    b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":'
-    b'{"type":"text_delta","text":"Good day"}}\n\n',
-    b'event: content_block_stop\ndata: {"type":"content_block_stop","index":0}\n\n',
-    b'event: message_delta\ndata: {"type":"message_delta","delta":{"stop_reason":"end_turn"},'
-    b'"usage":{"output_tokens":2}}\n\n',
-    b'event: message_stop\ndata: {"type":"message_stop"}\n\n',
-]
+GOOD_DAY = says("Good day", usage=TokenUsage(input=2, output=2))
 
 
 def text_of(message: anthropic.types.Message) -> str:
@@ -75,7 +54,7 @@ def test_async_calls_of_the_echo_provider(gateway: GatewayProcess) -> None:
 
 @pytest.mark.parametrize("argument", ["api_key", "auth_token"])
 def test_a_gateway_key_works_in_either_header(gateway: GatewayProcess, upstream: Upstream, argument: str) -> None:
-    upstream.answer(json_answer(MESSAGE))
+    upstream.answer(spoken(GOOD_DAY))
     credentials = {"api_key": None, argument: GATEWAY_KEY}
     with anthropic.Anthropic(base_url=gateway.url, max_retries=0, **credentials) as client:  # type: ignore[arg-type]
         message = client.messages.create(model="claude-haiku-4-5", max_tokens=64, messages=HELLO)
@@ -90,7 +69,7 @@ def test_a_callers_own_credential_passes_in_the_header_it_came_in(
     gateway: GatewayProcess, upstream: Upstream, argument: str
 ) -> None:
     """Which header that is depends on the SDK's version: Anthropic reads both."""
-    upstream.answer(json_answer(MESSAGE))
+    upstream.answer(spoken(GOOD_DAY))
     credentials = {"api_key": None, argument: "sk-ant-own"}
     with anthropic.Anthropic(base_url=gateway.url, max_retries=0, **credentials) as client:  # type: ignore[arg-type]
         sent = client.auth_headers
@@ -101,28 +80,28 @@ def test_a_callers_own_credential_passes_in_the_header_it_came_in(
 
 
 def test_the_request_id_is_the_gateways(anthropic_client: anthropic.Anthropic, upstream: Upstream) -> None:
-    upstream.answer(json_answer(MESSAGE, headers=[("request-id", "req_theirs")]))
+    upstream.answer(spoken(GOOD_DAY, headers=[("request-id", "req_theirs")]))
     raw = anthropic_client.messages.with_raw_response.create(model="claude-haiku-4-5", max_tokens=64, messages=HELLO)
     assert raw.headers["request-id"] == raw.headers["x-request-id"] != "req_theirs"
     assert text_of(raw.parse()) == "Good day"
 
 
 def test_a_stream_of_an_upstream(anthropic_client: anthropic.Anthropic, upstream: Upstream) -> None:
-    upstream.answer(event_stream(*EVENTS))
+    upstream.answer(spoken(GOOD_DAY))
     with anthropic_client.messages.stream(model="claude-haiku-4-5", max_tokens=64, messages=HELLO) as stream:
         assert "".join(stream.text_stream) == "Good day"
         assert stream.get_final_message().usage.output_tokens == 2
 
 
 def test_a_stream_that_breaks_raises(anthropic_client: anthropic.Anthropic, upstream: Upstream) -> None:
-    upstream.answer(play(stream_head(), *(chunk(event) for event in EVENTS[:3]), 0.1, End.RESET))
+    upstream.answer(spoken(GOOD_DAY.slowly(0.03).cut_after(4)))
     received: list[str] = []
     with (
         pytest.raises(anthropic.APIStatusError, match="provider"),
         anthropic_client.messages.stream(model="claude-haiku-4-5", max_tokens=64, messages=HELLO) as stream,
     ):
         received.extend(stream.text_stream)
-    assert received == ["Good day"]
+    assert received == ["Good", " day"]
 
 
 def test_an_overload_as_the_first_event_raises_its_class(

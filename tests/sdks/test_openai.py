@@ -9,22 +9,17 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
+from ai_gateway.protocols.conversation import TokenUsage
+from ai_gateway.test import says
 from tests.conftest import GATEWAY_KEY, StartGateway
 from tests.gateway_process import GatewayProcess
+from tests.spoken import spoken
 from tests.upstream import End, Upstream, chunk, event_stream, json_answer, plain_answer, play, stream_head
 
 ECHO = {"x-provider": "echo"}
 MESSAGES: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hello there"}]
-COMPLETION = {
-    "id": "chatcmpl-1",
-    "object": "chat.completion",
-    "created": 1,
-    "model": "gpt-5-mini",
-    "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Good day"}}],
-    "usage": {"prompt_tokens": 2, "completion_tokens": 2, "total_tokens": 4},
-}
+GOOD_DAY = says("Good day", usage=TokenUsage(input=2, output=2))
 FIRST = b'data: {"id":"1","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"Good "}}]}\n\n'
-SECOND = b'data: {"id":"1","choices":[{"index":0,"delta":{"content":"day"},"finish_reason":"stop"}]}\n\n'
 DONE = b"data: [DONE]\n\n"
 
 
@@ -69,7 +64,7 @@ def test_async_calls_of_the_echo_provider(gateway: GatewayProcess) -> None:
 
 
 def test_a_completion_of_an_upstream(openai_client: openai.OpenAI, upstream: Upstream) -> None:
-    upstream.answer(json_answer(COMPLETION))
+    upstream.answer(spoken(GOOD_DAY))
     answer = openai_client.chat.completions.create(model="gpt-5-mini", messages=MESSAGES)
     assert answer.choices[0].message.content == "Good day"
     assert upstream.request.json() == {"messages": MESSAGES, "model": "gpt-5-mini"}
@@ -78,7 +73,7 @@ def test_a_completion_of_an_upstream(openai_client: openai.OpenAI, upstream: Ups
 
 
 def test_a_raw_response_shows_the_headers(openai_client: openai.OpenAI, upstream: Upstream) -> None:
-    upstream.answer(json_answer(COMPLETION, headers=[("openai-processing-ms", "12"), ("x-request-id", "req_theirs")]))
+    upstream.answer(spoken(GOOD_DAY, headers=[("openai-processing-ms", "12"), ("x-request-id", "req_theirs")]))
     raw = openai_client.chat.completions.with_raw_response.create(model="gpt-5-mini", messages=MESSAGES)
     assert raw.headers["openai-processing-ms"] == "12"
     assert raw.headers["x-gateway-provider"] == "openai"
@@ -88,9 +83,9 @@ def test_a_raw_response_shows_the_headers(openai_client: openai.OpenAI, upstream
 
 
 def test_a_stream_of_an_upstream(openai_client: openai.OpenAI, upstream: Upstream) -> None:
-    upstream.answer(event_stream(FIRST, SECOND, DONE))
+    upstream.answer(spoken(GOOD_DAY))
     stream = openai_client.chat.completions.create(model="gpt-5-mini", messages=MESSAGES, stream=True)
-    assert [part.choices[0].delta.content for part in stream] == ["Good ", "day"]
+    assert [part.choices[0].delta.content for part in stream] == ["", "Good", " day", None]
 
 
 def test_a_stream_that_breaks_raises(openai_client: openai.OpenAI, upstream: Upstream) -> None:
@@ -162,7 +157,7 @@ def test_an_unknown_provider_raises(openai_client: openai.OpenAI) -> None:
 
 
 def test_an_unreachable_provider_is_tried_as_often_as_the_sdk_says(gateway: GatewayProcess, upstream: Upstream) -> None:
-    upstream.answer(play(End.CLOSE), play(End.CLOSE), json_answer(COMPLETION))
+    upstream.answer(play(End.CLOSE), play(End.CLOSE), spoken(GOOD_DAY))
     with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=GATEWAY_KEY, max_retries=2) as client:
         answer = client.chat.completions.create(model="gpt-5-mini", messages=MESSAGES)
     assert answer.choices[0].message.content == "Good day"
@@ -215,7 +210,7 @@ def test_embeddings_pass(openai_client: openai.OpenAI, upstream: Upstream) -> No
 
 
 def test_a_callers_own_key_is_passed_through(gateway: GatewayProcess, upstream: Upstream) -> None:
-    upstream.answer(json_answer(COMPLETION))
+    upstream.answer(spoken(GOOD_DAY))
     with openai.OpenAI(
         base_url=f"{gateway.url}/v1", api_key="sk-own", default_headers={"x-provider": "OpenAI"}
     ) as client:

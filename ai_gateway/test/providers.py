@@ -1,0 +1,288 @@
+"""Puts a script in the providers' place, and the gateway into a state of its own, as long as a block lasts.
+
+What the gateway remembers from call to call (breakers, cooldowns, limits) begins anew. Nothing runs beside the tests:
+the configuration is read from the database where the calls are made, so that a test's transaction is seen, and finished
+calls are kept in memory until somebody wants them as rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
+from types import TracebackType
+from typing import Any, Self
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.db.models.signals import m2m_changed, post_delete, post_save
+from django.test import override_settings
+
+from ai_gateway import (
+    balances,
+    breakers,
+    cooldowns,
+    gateway,
+    key_store,
+    ledger,
+    ledger_store,
+    live,
+    notices,
+    refresher,
+    registry,
+    traffic,
+)
+from ai_gateway.key_cache import KeyRecord
+from ai_gateway.meter import Entry
+from ai_gateway.models import UsageRecord
+from ai_gateway.test.answers import Answer, Written, says
+from ai_gateway.test.sent import Sent
+from ai_gateway.test.transport import ScriptedTransport
+
+Reaction = Answer | Callable[[Sent], Answer]
+"""What is answered, or what tells it when it sees the request."""
+
+PATIENCE = 10.0
+"""Seconds for which is waited for what must happen."""
+
+CREDENTIAL = "sk-test"
+
+USUAL = ("openai", "anthropic", "gemini")
+"""Providers that have a credential in any case, so that they can be asked."""
+
+NO_MODELS = Written(200, {"content-type": "application/json"}, [json.dumps({"object": "list", "data": []}).encode()])
+
+
+class FakeProviders:
+    """All providers, answering by a script, and what became of it.
+
+    `settings` are entries of AI_GATEWAY that count instead of the site's. `database` says whether the test has one; if
+    not, the configuration is that of the settings. As a context manager, or with `start` and `stop`.
+    """
+
+    def __init__(self, *, database: bool = True, **settings: Any) -> None:
+        self.sent: list[Sent] = []
+        """The requests that providers got, in their order. Lists of models are not among them: those are empty."""
+        self.usage = Books()
+        """The finished calls."""
+        self._database = database
+        self._settings = settings
+        self._first: deque[Reaction] = deque()
+        self._last: Reaction = says("Hello from the test's provider.")
+        self._lock = threading.Lock()
+        self._undo = ExitStack()
+
+    # The script.
+
+    def answer(self, *reactions: Reaction) -> None:
+        """Answer the next requests so, one each; the last one serves all further requests as well."""
+        *first, last = reactions
+        with self._lock:
+            self._first, self._last = deque(first), last
+
+    def answer_to(self, sent: Sent) -> Written:
+        """See Script."""
+        if sent.method == "GET" and sent.path.endswith("/models"):
+            return NO_MODELS
+        with self._lock:
+            self.sent.append(sent)
+            reaction = self._first.popleft() if self._first else self._last
+        return (reaction if isinstance(reaction, Answer) else reaction(sent)).to(sent)
+
+    @property
+    def request(self) -> Sent:
+        """The only request that providers got."""
+        assert len(self.sent) == 1, f"{len(self.sent)} requests were sent: {[each.url for each in self.sent]}"
+        return self.sent[0]
+
+    # What was recorded.
+
+    def records(self, count: int = 1) -> list[UsageRecord]:
+        """Give the rows of usage, in the order in which the calls ended, once there are so many."""
+        entries = self.usage.wait_for(count)
+        self.usage.write()
+        found = {record.pk.hex: record for record in UsageRecord.objects.filter(pk__in=[each.id for each in entries])}
+        return [found[entry.id] for entry in entries]
+
+    # The beginning and the end.
+
+    def start(self) -> Self:
+        """Begin."""
+        with ExitStack() as undo:
+            undo.enter_context(override_settings(AI_GATEWAY=configured(self._settings)))
+            undo.enter_context(gateway.asking_through(lambda: ScriptedTransport(self)))
+            undo.enter_context(_apart(self.usage, database=self._database))
+            self._undo = undo.pop_all()
+        return self
+
+    def stop(self) -> None:
+        """Leave everything as it was found."""
+        self._undo.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+class Books:
+    """The finished calls, as a sequence of entries: what the ledger of a site writes down."""
+
+    def __init__(self) -> None:
+        self._entries: list[Entry] = []
+        self._written = 0
+        self._changed = threading.Condition()
+
+    def put(self, entry: Entry) -> None:
+        """See Ledger.put()."""
+        with self._changed:
+            self._entries.append(entry)
+            self._changed.notify_all()
+
+    async def commit(self, entry: Entry) -> None:
+        """See Ledger.commit()."""
+        self.put(entry)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, place: int) -> Entry:
+        return self._entries[place]
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(list(self._entries))
+
+    def wait_for(self, count: int = 1) -> Sequence[Entry]:
+        """Give the entries once there are so many: a call ends a moment after its caller has the answer."""
+        with self._changed:
+            is_so = self._changed.wait_for(lambda: len(self._entries) >= count, PATIENCE)
+            assert is_so, f"{len(self._entries)} calls have ended, not {count}"
+            return list(self._entries)
+
+    def write(self) -> None:
+        """Write what is not written yet into the database, in this thread and its transaction."""
+        with self._changed:
+            fresh, self._written = self._entries[self._written :], len(self._entries)
+        ledger_store.write(fresh)
+
+
+def configured(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the settings of a test: the site's, no credential that is worth anything, and nothing that is shared with
+    other processes."""
+    found = {**getattr(settings, "AI_GATEWAY", {}), "PEERS": {}, "LIMIT_STORE": {}, **given}
+    providers = dict(found.get("PROVIDERS", {}))
+    for alias in {*USUAL, *providers}:
+        entry = dict(providers.get(alias, {}))
+        options = dict(entry.get("OPTIONS", {}))
+        if alias in USUAL or "api_key" in options:
+            options["api_key"] = CREDENTIAL
+        providers[alias] = {**entry, "OPTIONS": options}
+    return {**found, "PROVIDERS": providers}
+
+
+@contextmanager
+def _apart(books: Books, *, database: bool) -> Iterator[None]:
+    """Let nothing run beside the test, and nothing be remembered from before or for later."""
+    before = [(module, name, getattr(module, name)) for module, name in EXCHANGED]
+    _forget()
+    refresher.refresher = Reader()  # type: ignore[assignment]
+    ledger.ledger = books  # type: ignore[assignment]
+    breakers.listeners, cooldowns.listeners = [], []
+    if database:
+        registry.key_cache = Keys()  # type: ignore[assignment]
+    else:
+        registry.SOURCES, registry.key_cache = [registry.from_settings], None
+    try:
+        with _noticing_changes():
+            yield
+    finally:
+        for module, name, value in before:
+            setattr(module, name, value)
+        _forget()
+
+
+EXCHANGED: Sequence[tuple[Any, str]] = (
+    (refresher, "refresher"),
+    (ledger, "ledger"),
+    (registry, "SOURCES"),
+    (registry, "key_cache"),
+    (breakers, "listeners"),
+    (cooldowns, "listeners"),
+)
+"""What is another as long as the test lasts."""
+
+
+def _forget() -> None:
+    for module in (balances, breakers, cooldowns, live, notices, traffic):
+        module.forget()
+    registry.forget()
+
+
+@contextmanager
+def _noticing_changes() -> Iterator[None]:
+    """Have the configuration read again after any change of the app's rows: a test's transaction is never committed."""
+
+    def note(sender: Any, **_: Any) -> None:
+        if sender._meta.app_label == "ai_gateway" and sender is not UsageRecord:
+            registry.forget()
+
+    signals = (post_save, post_delete, m2m_changed)
+    for signal in signals:
+        signal.connect(note)
+    try:
+        yield
+    finally:
+        for signal in signals:
+            signal.disconnect(note)
+
+
+class Reader:
+    """In the refresher's place: reads the configuration when a call needs it, where the test's database is."""
+
+    is_settled = False
+
+    def start(self) -> Future[None]:
+        """See Refresher.start(). Called on the event loop of a call."""
+        done: Future[None] = Future()
+        if registry.is_built():
+            done.set_result(None)
+        else:
+            task = asyncio.ensure_future(sync_to_async(registry.refresh)())
+            task.add_done_callback(lambda task: _pass_on(task, done))
+        return done
+
+    def look(self) -> None:
+        """See Refresher.look()."""
+        registry.forget()
+
+
+def _pass_on(task: asyncio.Task[Any], done: Future[None]) -> None:
+    if task.cancelled():
+        done.cancel()
+    elif (error := task.exception()) is not None:
+        done.set_exception(error)
+    else:
+        done.set_result(None)
+
+
+class Keys:
+    """In the place of what remembers keys: reads each where the test's database is."""
+
+    def peek(self, public_id: str) -> KeyRecord | None:
+        """See KeyCache.peek()."""
+        return None
+
+    async def find(self, public_id: str) -> KeyRecord | None:
+        """See KeyCache.find()."""
+        found = await sync_to_async(key_store.read_here)([public_id])
+        return found.get(public_id)
+
+    def note_used(self, key_id: object) -> None:
+        """See KeyCache.note_used(). Nobody writes it down."""

@@ -1,0 +1,1 @@
+"""The gateway for code of the site, in its own process."""
