@@ -32,8 +32,8 @@ from django.urls import set_script_prefix
 from ai_gateway.conf import settings
 from ai_gateway.views import CLEANUP
 
-AT_THE_BEGINNING = frozenset((reset_queries, close_old_connections))
-AT_THE_END = frozenset((close_old_connections, close_caches, reset_urlconf))
+AT_THE_BEGINNING: frozenset[Callable[..., Any]] = frozenset((reset_queries, close_old_connections))
+AT_THE_END: frozenset[Callable[..., Any]] = frozenset((close_old_connections, close_caches, reset_urlconf))
 """What Django itself connects to its signals."""
 
 
@@ -50,7 +50,7 @@ class Listeners:
         """Whether anybody but Django listens."""
         receivers = self._signal.receivers
         if receivers != self._seen:
-            synchronous, asynchronous = self._signal._live_receivers(SharedThreadsHandler)  # type: ignore[attr-defined]
+            synchronous, asynchronous = self._signal._live_receivers(SharedThreadsHandler)
             self._seen = list(receivers)
             self._are_others = bool(asynchronous) or not self._djangos.issuperset(synchronous)
         return self._are_others

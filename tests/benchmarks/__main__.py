@@ -7,6 +7,7 @@ import json
 import os
 import random
 import resource
+import signal
 import sys
 import tempfile
 import time
@@ -160,6 +161,7 @@ def main() -> None:
     if options.peers:
         os.environ["BENCHMARK_PEERS"] = str(options.peers)
     allow_many_sockets()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # Or servers would stay behind, stopped.
     began_at = time.monotonic()
     bench = measure_all(options)
     say(f"{time.monotonic() - began_at:.0f} s")

@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -79,6 +80,7 @@ def main() -> None:
     if not shutil.which("callgrind_control"):
         sys.exit("valgrind is not installed")
     peers = [PEERS[name] for name in options.names] or list(one_after_the_other())
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # Or a server would stay behind.
     before = 0.0
     with tempfile.TemporaryDirectory() as folder, upstream_running(Path(folder)) as upstream:
         for peer in peers:
