@@ -135,7 +135,9 @@ def header_table(meanings: Mapping[str, str]) -> str:
 def error_table() -> str:
     """Write every error, by status and code."""
     head = ("Code", "Status", "OpenAI", "Anthropic", "Google", "Amazon", "Meaning", "Try again")
-    return table(head, *map(error_row, sorted(classes(), key=lambda each: (each.status, str(each.code)))))
+    # Of classes with the same code, the one that others are made of says what it means.
+    by_code = {each.code: each for each in sorted(classes(), key=lambda each: -len(each.__mro__))}
+    return table(head, *map(error_row, sorted(by_code.values(), key=lambda each: (each.status, str(each.code)))))
 
 
 def call_row(path: str) -> tuple[str, str, str]:
