@@ -244,9 +244,11 @@ def test_embeddings(ask: Ask, upstream: Upstream, client: Client, format: Format
 @with_each("broken")
 def test_a_stream_that_breaks(ask: Ask, start_model: StartModel, client: Client, format: Format) -> None:
     """No client takes what came so far for the whole answer."""
-    start_model(format, answer).breaks_after = 3
+    model = start_model(format, answer)
+    model.breaks_after = 3
     said = ask("stream", client.asks_for(format, TARGETS[format]))
     assert "error" in said, said
+    assert model.seen
 
 
 @with_each("cancel")
