@@ -198,6 +198,10 @@ WRONG_TARGETS: list[Any] = [
     *({"timeouts": {"read": 5}}, {"colour": "red"}),
 ]
 NOT_POSITIVE: list[Any] = [0, -1, -0.5, True, "30", None, float("inf"), float("nan")]
+WRONG_GUARDRAILS: list[dict[str, Any]] = [
+    *({"OPTIONS": []}, {"STAGES": []}, {"STAGES": ["before"]}, {"MODE": "off"}, {"ON_FAILURE": "ignore"}),
+    *({"UPLOADS": True}, {"TIMEOUT": 0}, {"WINDOW": 1}, {"DELAY": 0}, {"EVERYWHERE": 1}, {"BYPASS": True}),
+]
 WRONG: dict[str, tuple[str, list[Any]]] = {
     "PROVIDERS": ("E003", [None, [], "openai", {"openai": "sk-1"}, {"openai": None}, {1: {}}, {"": {}}]),
     "ROUTES": (
@@ -272,22 +276,7 @@ WRONG: dict[str, tuple[str, list[Any]]] = {
             ["secrets"],
             {"secrets": "redaction"},
             {"secrets": {}},
-            *(
-                {"secrets": {"BACKEND": "redaction", **wrong}}
-                for wrong in (
-                    {"OPTIONS": []},
-                    {"STAGES": []},
-                    {"STAGES": ["before"]},
-                    {"MODE": "off"},
-                    {"ON_FAILURE": "ignore"},
-                    {"UPLOADS": True},
-                    {"TIMEOUT": 0},
-                    {"WINDOW": 1},
-                    {"DELAY": 0},
-                    {"EVERYWHERE": 1},
-                    {"BYPASS": True},
-                )
-            ),
+            *({"secrets": {"BACKEND": "redaction", **wrong}} for wrong in WRONG_GUARDRAILS),
         ],
     ),
     "BODY_LOGGING": (

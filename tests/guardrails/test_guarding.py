@@ -36,6 +36,7 @@ async def fails(view: View) -> Verdict:
 
 async def is_slow(view: View) -> Verdict:
     await asyncio.sleep(30)
+    return None
 
 
 async def says_nonsense(view: View) -> Any:
@@ -274,7 +275,10 @@ def test_headers_do_not_get_anybody_past_them() -> None:
 
 def test_uploads_are_shown_as_such_or_refused() -> None:
     form = (b"content-type", b"multipart/form-data; boundary=x")
-    upload = {"path": "/v1/audio/transcriptions", "headers": (form, (b"x-provider", b"openai"))}
+    upload: dict[str, Any] = {
+        "path": "/v1/audio/transcriptions",
+        "headers": (form, (b"x-provider", b"openai")),
+    }
     entry = {"BACKEND": "redaction", "EVERYWHERE": True}
     assert ask({"pii": entry}, b"--x--", plain({"text": "ok"}), **upload).status == 200
     assert ask({"pii": {**entry, "UPLOADS": "block"}}, b"--x--", **upload).status == 400
@@ -420,7 +424,9 @@ def test_a_caller_that_leaves_while_something_is_held_closes_everything() -> Non
         """Sends two pieces, and then nothing."""
 
         async def read(self, patience: float | None = None) -> bytes | None:
-            return self.steps.pop(0) if self.steps else await asyncio.Event().wait() and None
+            if not self.steps:
+                await asyncio.Event().wait()
+            return await super().read(patience)
 
     async def main() -> bool:
         answer = Stuck(*chat_events("x")[:1], headers=[SSE])
