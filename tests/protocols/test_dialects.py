@@ -14,9 +14,11 @@ from tests.protocols import recordings
 
 EVERY_DIALECT = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=lambda dialect: dialect.name)
 EVENT_STREAMS = pytest.mark.parametrize(
-    "dialect", [each for each in DIALECTS.values() if each.family != "bedrock"], ids=lambda dialect: dialect.name
+    "dialect",
+    [each for each in DIALECTS.values() if each.family != "bedrock" and not each.is_session],
+    ids=lambda dialect: dialect.name,
 )
-"""The dialects that stream server-sent events; Bedrock's frames have tests of their own."""
+"""The dialects that stream server-sent events; Bedrock's frames and a session's messages have tests of their own."""
 
 ERROR = errors.UpstreamClosed('The provider said "no"\nand hung up. 😀', param="model")
 

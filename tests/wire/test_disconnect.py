@@ -169,7 +169,7 @@ def test_other_callers_are_served_while_some_take_nothing(
     """T8, scaled down: streams and whole answers, and the memory stays bounded."""
     before = gateway.resident_kib
     connections, _ = many_stuck(raw, upstream, 8)
-    assert gateway.resident_kib - before < 8 * 2048
+    assert gateway.resident_kib - before < 8 * 3072  # Buffers of both sockets, and what the first streams take.
     for _ in range(5):
         upstream.answer(event_stream(*CHAT_DIALECT.events))
         assert raw.post(CHAT_PATH, STREAM_BODY, [BEARER]).body == b"".join(CHAT_DIALECT.events)

@@ -19,7 +19,7 @@ from websockets.sync.server import ServerConnection
 from websockets.typing import Subprotocol
 
 from tests import databases
-from tests.conftest import GATEWAY_KEY, SECOND_GATEWAY_KEY, StartGateway, default_settings
+from tests.conftest import GATEWAY_KEY, StartGateway, default_settings
 from tests.gateway_process import Door, GatewayProcess
 from tests.raw_client import RawClient
 from tests.realtime_upstream import Closed, RealtimeUpstream, done, event, reset
@@ -27,6 +27,7 @@ from tests.upstream import Upstream
 from tests.wire.ledger_reader import LedgerReader, new_request_id
 
 PATIENCE = 20.0
+THRIFTY_KEY = "gw_test-key-of-somebody-thrifty"
 SECRET = "sk-stored-realtime"
 BEARER = ("Authorization", f"Bearer {GATEWAY_KEY}")
 
@@ -50,13 +51,14 @@ def provider(_provider: RealtimeUpstream) -> RealtimeUpstream:
 
 
 def settings_for(provider: RealtimeUpstream, upstream: Upstream) -> dict[str, Any]:
-    """Configure it, and a route that leads to it twice. The second key has a budget of 100 tokens, and may use it for
-    one model."""
+    """Configure it, a route that leads to it twice, and a key with a budget of 100 tokens, which no other test spends:
+    what was used today is found in the database."""
     options = {"base_url": f"http://127.0.0.1:{provider.port}/v1", "allow_private": True, "api_key": SECRET}
     known = default_settings(upstream)
-    budget = {"scope": "key", "subject": "team-b", "measure": "tokens", "window": "day", "amount": 100}
+    budget = {"scope": "key", "subject": "thrifty", "measure": "tokens", "window": "day", "amount": 100}
     return {
         "PROVIDERS": {**known["PROVIDERS"], "voice": {"BACKEND": "openai", "OPTIONS": options}},
+        "KEYS": {**known["KEYS"], "thrifty": THRIFTY_KEY},
         "ROUTES": {"talk": ["unreachable/a", "voice/first", "voice/second"]},
         "LIMITS": [{"name": "little", **budget}],
         "RESERVED_OUTPUT": 40,
@@ -366,7 +368,7 @@ def test_what_a_session_uses_is_written_down_and_priced(
 
 @directly
 def test_a_budget_ends_a_session_that_has_used_it_up(connected: Connect, provider: RealtimeUpstream) -> None:
-    key = ("Authorization", f"Bearer {SECOND_GATEWAY_KEY}")
+    key = ("Authorization", f"Bearer {THRIFTY_KEY}")
 
     def script(connection: ServerConnection) -> None:
         for number in range(3):
