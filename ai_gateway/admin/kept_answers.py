@@ -24,14 +24,11 @@ class KeptAnswersAdmin(ControlAdmin):
         """Name the mark that the answers of a row are kept under; None: they are kept for others too."""
         raise NotImplementedError
 
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Leave the action out where nothing is kept."""
-        actions: dict[str, Any] = super().get_actions(request)
-        if settings.RESPONSE_CACHE is None:
-            actions.pop("forget_answers", None)
-        return actions
+    def has_forget_answers_permission(self, request: HttpRequest) -> bool:
+        """Whether somebody may have answers forgotten, and any are kept."""
+        return settings.RESPONSE_CACHE is not None and self.has_change_permission(request)
 
-    @admin.action(description=_("Forget the kept answers of the selected"), permissions=["change"])
+    @admin.action(description=_("Forget the kept answers of the selected"), permissions=["forget_answers"])
     def forget_answers(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Forget answers."""
         marks = [mark for obj in queryset if (mark := self.mark_of(obj)) is not None]
