@@ -273,8 +273,9 @@ class Paced(Scenario):
             server.port, stream_request(server, PACED), check, goal, connections=min(self.connections, server.most),
             ramp=self.ramp, is_stamped=True,
         )  # fmt: skip
-        if len(tally.complaints) > tally.answers:
-            raise Failed(f"{tally.answers} good streams, {len(tally.complaints)} bad, first: {tally.complaints[0]}")
+        if len(tally.complaints) > tally.answers or not tally.ages:
+            first = next(iter(tally.complaints), "no chunk told when it was sent")
+            raise Failed(f"{tally.answers} good streams, {len(tally.complaints)} bad, first: {first}")
         return {**_ages(tally), "chunk": (server.process.cpu_seconds() - before) / len(tally.ages) * MICRO}
 
 
