@@ -272,6 +272,16 @@ Message = str | bytes
 """What goes through a websocket at a time: text or bytes, whichever its sender chose."""
 
 
+SUBPROTOCOLS = b"sec-websocket-protocol"
+"""The header by which the subprotocols of a websocket are offered."""
+
+
+def subprotocols_in(fields: Mapping[bytes, bytes]) -> list[str]:
+    """List the subprotocols that a handshake offers."""
+    offered = fields.get(SUBPROTOCOLS, b"").decode("latin-1").split(",")
+    return [name.strip() for name in offered if name.strip()]
+
+
 class UpstreamSocket(UpstreamResponse):
     """A websocket that an upstream has accepted, with status 101: messages go both ways until one side closes it.
 
@@ -328,6 +338,20 @@ class ReplyBody(ABC):
     @abstractmethod
     async def aclose(self) -> None:
         """Release everything that the reply holds. May be called more than once."""
+
+
+class BodyAround(ReplyBody):
+    """A reply's body that passes another one on. Whether it is whole is the other's to say."""
+
+    __slots__ = ("_body",)
+
+    def __init__(self, body: ReplyBody) -> None:
+        self._body = body
+
+    @property
+    def is_broken(self) -> bool:  # type: ignore[override]
+        """See ReplyBody."""
+        return self._body.is_broken
 
 
 class Reply(Value, frozen=True, kw_only=True):

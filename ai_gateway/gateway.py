@@ -42,6 +42,7 @@ from ai_gateway import (
 from ai_gateway.bulkheads import Waiter
 from ai_gateway.calls import Arrival, Call, Caller, Reply, Target
 from ai_gateway.conf import settings
+from ai_gateway.configuration import RouteRule
 from ai_gateway.errors import ClientDisconnected, Draining, GatewayError, InternalError, Overloaded
 from ai_gateway.guarding import Guarding
 from ai_gateway.meter import Meter
@@ -201,18 +202,22 @@ async def _serve(meter: Meter, snapshot: Snapshot, transport: Transport) -> Repl
         guarding = Guarding(meter, snapshot, transport)
         call = await guarding.check_request(call)
     if snapshot.cache is not None and response_cache.is_for(meter, snapshot):
-        ask = partial(_ask, meter, call, targets, snapshot, transport)
+        ask = partial(_ask, meter, call, targets, rule, snapshot, transport)
         reply = await response_cache.answer(meter, targets, snapshot, ask)
     else:
-        reply = await _ask(meter, call, targets, snapshot, transport)
+        reply = await _ask(meter, call, targets, rule, snapshot, transport)
     return reply if guarding is None else await guarding.guarded(reply)
 
 
 def _ask(
-    meter: Meter, call: Call, targets: Sequence[Target], snapshot: Snapshot, transport: Transport
+    meter: Meter,
+    call: Call,
+    targets: Sequence[Target],
+    rule: RouteRule | None,
+    snapshot: Snapshot,
+    transport: Transport,
 ) -> Coroutine[Any, Any, Reply]:
     """Ask the providers. What is raised before anybody is waited for is raised at once."""
-    rule = snapshot.rules.get(meter.route)
     if rule is not None or len(targets) > 1 or fallbacks.are_named(call):
         targets = chosen(meter, call, targets, snapshot)
         mirrors.send(meter, snapshot, transport)

@@ -20,7 +20,7 @@ from time import perf_counter
 
 import msgspec
 
-from ai_gateway.calls import ReplyBody
+from ai_gateway.calls import BodyAround, ReplyBody
 from ai_gateway.edits import Edit, applied
 from ai_gateway.errors import GatewayError, GuardrailFailed
 from ai_gateway.meter import Meter
@@ -111,11 +111,10 @@ class Event(msgspec.Struct):
         return b"\n".join([*others, b"data: " + data.replace(b"\n", b"")]) + b"\n\n"
 
 
-class GuardedStream(ReplyBody):
+class GuardedStream(BodyAround):
     """A reply's body: the events of another one, as the guardrails let them pass."""
 
     __slots__ = (
-        "_body",
         "_channels",
         "_coming",
         "_delay",
@@ -131,7 +130,7 @@ class GuardedStream(ReplyBody):
     )
 
     def __init__(self, body: ReplyBody, review: Review, meter: Meter, window: int, delay: float) -> None:
-        self._body = body
+        super().__init__(body)
         self._review = review
         self._meter = meter
         self._window = window
@@ -144,11 +143,6 @@ class GuardedStream(ReplyBody):
         self._known: dict[tuple[str, bool], Sequence[Edit]] = {}
         self._coming: asyncio.Future[bytes] | None = None
         self._is_over = False
-
-    @property
-    def is_broken(self) -> bool:  # type: ignore[override]
-        """See ReplyBody."""
-        return self._body.is_broken
 
     async def __anext__(self) -> bytes:
         while not self._ready:

@@ -74,20 +74,20 @@ class Hold:
     def leave_target(self, consumption: Consumption | None = None, cost_nanos: int | None = None) -> None:
         """Settle what was taken for a target by what it used: nothing, if it failed before it answered."""
         left = [taken for taken in self.taken if taken.due.rule.scope in TARGET_SCOPES]
-        if left:
-            actual = [0 if consumption is None else used(taken.due, consumption, cost_nanos) for taken in left]
-            self._store.settle(self.call, list(map(Settlement, (taken.charge for taken in left), actual)))
-            self.taken = [taken for taken in self.taken if taken not in left]
+        self._settle_some(left, consumption, cost_nanos)
 
     def settle_answer(self, consumption: Consumption | None, cost_nanos: int | None) -> list[Due]:
         """Settle what was taken for one answer of a session by what it used; None: there was none. Gives what has to be
         taken for the next one: all but the session's place among those at once."""
-        taken = [each for each in self.taken if each.due.measure != "concurrency"]
-        if taken:
-            actual = [0 if consumption is None else used(each.due, consumption, cost_nanos) for each in taken]
-            self._store.settle(self.call, list(map(Settlement, (each.charge for each in taken), actual)))
-            self.taken = [each for each in self.taken if each not in taken]
-        return [each.due for each in taken]
+        left = [taken for taken in self.taken if taken.due.measure != "concurrency"]
+        self._settle_some(left, consumption, cost_nanos)
+        return [taken.due for taken in left]
+
+    def _settle_some(self, left: Sequence[Taken], consumption: Consumption | None, cost_nanos: int | None) -> None:
+        if left:
+            actual = [0 if consumption is None else used(taken.due, consumption, cost_nanos) for taken in left]
+            self._store.settle(self.call, list(map(Settlement, (taken.charge for taken in left), actual)))
+            self.taken = [taken for taken in self.taken if taken not in left]
 
     def settle(self, consumption: Consumption | None, cost_nanos: int | None) -> None:
         """Put what was used in place of what was reserved, once. None: nothing was used."""

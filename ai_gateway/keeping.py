@@ -11,7 +11,7 @@ import logging
 import msgspec
 
 from ai_gateway import accounting, cache_store, kept_answers
-from ai_gateway.calls import Headers, Reply, ReplyBody
+from ai_gateway.calls import BodyAround, Headers, Reply, ReplyBody
 from ai_gateway.flights import Ending, Flight
 from ai_gateway.kept_answers import Kept, is_worth_keeping, kept_headers
 from ai_gateway.meter import Meter, Outcome
@@ -90,24 +90,19 @@ class Keeper:
         )
 
 
-class Copied(ReplyBody):
+class Copied(BodyAround):
     """A reply's body of which a copy is made while it passes."""
 
-    __slots__ = ("_body", "_chunks", "_headers", "_is_over", "_keeper", "_meter", "_size")
+    __slots__ = ("_chunks", "_headers", "_is_over", "_keeper", "_meter", "_size")
 
     def __init__(self, body: ReplyBody, headers: Headers, meter: Meter, keeper: Keeper) -> None:
-        self._body = body
+        super().__init__(body)
         self._headers = kept_headers(headers)
         self._meter = meter
         self._keeper = keeper
         self._chunks: list[bytes] = []
         self._size = 0
         self._is_over = False
-
-    @property
-    def is_broken(self) -> bool:  # type: ignore[override]
-        """See ReplyBody."""
-        return self._body.is_broken
 
     async def __anext__(self) -> bytes:
         try:

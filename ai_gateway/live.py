@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from ai_gateway.calls import Reply, ReplyBody, below_version
+from ai_gateway.calls import BodyAround, Reply, ReplyBody, below_version
 from ai_gateway.errors import Cancelled, GatewayError
 from ai_gateway.meter import Meter, cut
 
@@ -208,19 +208,14 @@ def ended_by(meter: Meter) -> Cancelled | None:
     return meter.ended_by
 
 
-class Followed(ReplyBody):
+class Followed(BodyAround):
     """A reply's body at whose end its call is no longer under way."""
 
-    __slots__ = ("_body", "_meter")
+    __slots__ = ("_meter",)
 
     def __init__(self, body: ReplyBody, meter: Meter) -> None:
-        self._body = body
+        super().__init__(body)
         self._meter = meter
-
-    @property
-    def is_broken(self) -> bool:  # type: ignore[override]
-        """See ReplyBody."""
-        return self._body.is_broken
 
     def __anext__(self) -> Coroutine[Any, Any, bytes]:
         return self._body.__anext__()

@@ -23,11 +23,11 @@ from ai_gateway import (
     registry,
     routing,
 )
-from ai_gateway.calls import Arrival, Call, Headers, Reply
+from ai_gateway.calls import Arrival, Call, Headers, Reply, subprotocols_in
 from ai_gateway.errors import BadRequest, ClientDisconnected, GatewayError, PermissionDenied
 from ai_gateway.guarding import Guarding
 from ai_gateway.hops import Upgrade
-from ai_gateway.hops.upgrade import Accepted, offered_by
+from ai_gateway.hops.upgrade import Accepted
 from ai_gateway.meter import Meter
 from ai_gateway.origins import check_origin
 from ai_gateway.protocols.realtime import KEY_SUBPROTOCOL, SUBPROTOCOL
@@ -123,7 +123,7 @@ async def _held(reply: Reply, opened: Accepted, meter: Meter, caller: CallerSock
     try:
         meter.status = reply.status
         accounting.tell_limits(reply, meter)
-        subprotocol = chosen_subprotocol(offered_by(meter.call), opened.socket.subprotocol)
+        subprotocol = chosen_subprotocol(subprotocols_in(meter.call.fields), opened.socket.subprotocol)
         await caller.accept(subprotocol, reply.headers)
         await Session(caller, opened, meter, snapshot).run()
     finally:

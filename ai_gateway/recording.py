@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from ai_gateway import recorder
-from ai_gateway.calls import Reply, ReplyBody
+from ai_gateway.calls import BodyAround, Reply, ReplyBody
 from ai_gateway.meter import Meter
 from ai_gateway.recorder import Body, Recording
 from ai_gateway.recording_policy import RecordingPolicy
@@ -60,24 +60,19 @@ def keep(meter: Meter, policy: RecordingPolicy, reply: Reply | None = None, answ
     )
 
 
-class Recorded(ReplyBody):
+class Recorded(BodyAround):
     """A reply's body that keeps a copy of what passes, as much of it as is wanted."""
 
-    __slots__ = ("_body", "_is_kept", "_meter", "_passed", "_policy", "_reply", "_total")
+    __slots__ = ("_is_kept", "_meter", "_passed", "_policy", "_reply", "_total")
 
     def __init__(self, body: ReplyBody, reply: Reply, meter: Meter, policy: RecordingPolicy) -> None:
-        self._body = body
+        super().__init__(body)
         self._reply = reply
         self._meter = meter
         self._policy = policy
         self._passed = bytearray()
         self._total = 0
         self._is_kept = False
-
-    @property
-    def is_broken(self) -> bool:  # type: ignore[override]
-        """See ReplyBody."""
-        return self._body.is_broken
 
     async def __anext__(self) -> bytes:
         chunk = await self._body.__anext__()

@@ -122,7 +122,7 @@ class Answer(UpstreamResponse):
 class Scripted(Transport):
     """A transport that gives these answers, or raises these errors, one after the other."""
 
-    def __init__(self, *outcomes: Answer | Exception) -> None:
+    def __init__(self, *outcomes: UpstreamResponse | Exception) -> None:
         self.outcomes = list(outcomes)
         self.requests: list[UpstreamRequest] = []
 

@@ -16,7 +16,7 @@ from ai_gateway.bulkheads import Bulkhead
 from ai_gateway.calls import Caller, Timeouts, UpstreamRequest, UpstreamResponse, UpstreamSocket
 from ai_gateway.calls import Message as Said
 from ai_gateway.charges import State, Verdict
-from ai_gateway.errors import ConnectFailed, GatewayError, InvalidCredential, SocketClosed
+from ai_gateway.errors import ConnectFailed, InvalidCredential, SocketClosed
 from ai_gateway.guard import Message
 from ai_gateway.hops.upgrade import with_model
 from ai_gateway.sessions import passable
@@ -83,28 +83,11 @@ class Provider(UpstreamSocket):
         self.is_closed = True
 
 
-class Providers(Transport):
+class Providers(Scripted):
     """A transport whose websockets are these, or that is refused so, one after the other."""
-
-    def __init__(self, *outcomes: UpstreamResponse | Exception) -> None:
-        self.outcomes = list(outcomes)
-        self.requests: list[UpstreamRequest] = []
 
     def sockets(self) -> Transport:
         return self
-
-    async def send(self, request: UpstreamRequest, timeouts: Timeouts) -> UpstreamResponse:
-        self.requests.append(request)
-        outcome = self.outcomes.pop(0)
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
-
-    def interrupt(self, error: GatewayError) -> None:
-        raise error
-
-    async def aclose(self) -> None:
-        self.outcomes.clear()
 
 
 class Visitor:

@@ -65,7 +65,7 @@ ROUTE_VALUES: Mapping[str, Callable[[Any], bool]] = {
     "continue_streams": lambda value: isinstance(value, bool),
     "ask_to_continue": lambda value: isinstance(value, bool),
     "experiment": is_text,
-    "guardrails": lambda value: isinstance(value, list | tuple) and all(map(is_text, value)),
+    "guardrails": lambda value: is_names(value),
     "cache": lambda value: isinstance(value, str) and value in SWITCH,
     "cache_seconds": lambda value: is_count(value),
 }

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from ai_gateway import estimates
 from ai_gateway.guardrails.base import REQUEST, Block, Guardrail, Verdict, View
-
-CHARACTERS_PER_TOKEN = 4
 
 MESSAGES = ("messages", "contents", "input")
 """Members that hold the turns of a conversation."""
@@ -46,7 +45,7 @@ class Size(Guardrail):
     def _counts(self, view: View) -> Iterator[int]:
         characters = sum(len(text.value) for text in view.texts)
         yield characters
-        yield -(-characters // CHARACTERS_PER_TOKEN)
+        yield estimates.text_tokens(characters)
         yield 0 if self._limits["messages"] is None else _messages(view)
         yield 0 if self._limits["images"] is None else sum(1 for _ in _IMAGE.finditer(view.body))
 

@@ -10,7 +10,15 @@ from urllib.parse import quote, unquote_plus
 
 import msgspec
 
-from ai_gateway.calls import Call, Reply, ReplyBody, UpstreamRequest, UpstreamResponse, UpstreamSocket
+from ai_gateway.calls import (
+    SUBPROTOCOLS,
+    Reply,
+    ReplyBody,
+    UpstreamRequest,
+    UpstreamResponse,
+    UpstreamSocket,
+    subprotocols_in,
+)
 from ai_gateway.errors import PermissionDenied, UpgradeRequired, UpstreamProtocolError
 from ai_gateway.hops.base import Attempt, Hop, check_status, passed_headers, read_whole
 from ai_gateway.listeners.sessions import SessionListener
@@ -18,8 +26,6 @@ from ai_gateway.protocols import realtime
 from ai_gateway.protocols.provider_errors import error_code
 
 LONGEST_REFUSAL = 1 << 20
-
-OFFERED = b"sec-websocket-protocol"
 
 OF_THE_HANDSHAKE = (b"sec-websocket-", b"content-")
 """How the headers of an answer to a handshake begin that are for the two at its ends."""
@@ -39,8 +45,8 @@ class Upgrade(Hop):
         model = attempt.target.model
         call = msgspec.structs.replace(attempt.call, query=with_model(attempt.call.query, model), model=model)
         request = attempt.provider.build(call, attempt.caller, model)
-        offered = [name for name in offered_by(call) if not name.startswith(realtime.KEY_SUBPROTOCOL)]
-        headers = [*request.headers, (OFFERED, ", ".join(offered).encode())] if offered else request.headers
+        offered = [name for name in subprotocols_in(call.fields) if not name.startswith(realtime.KEY_SUBPROTOCOL)]
+        headers = [*request.headers, (SUBPROTOCOLS, ", ".join(offered).encode())] if offered else request.headers
         return msgspec.structs.replace(request, headers=headers)
 
     async def judge(self, response: UpstreamResponse) -> Reply:
@@ -79,12 +85,6 @@ class Accepted(ReplyBody):
     async def aclose(self) -> None:
         """See ReplyBody.aclose()."""
         await self._response.aclose()
-
-
-def offered_by(call: Call) -> list[str]:
-    """List the subprotocols that a caller offers."""
-    offered = call.fields.get(OFFERED, b"").decode("latin-1").split(",")
-    return [name.strip() for name in offered if name.strip()]
 
 
 def with_model(query: bytes, model: str | None) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 from django.conf import settings as site
 from django.db import models
@@ -29,6 +30,38 @@ class Caching(models.TextChoices):
     AS_SET = "", _("as the settings say")
     ON = "on", _("on")
     OFF = "off", _("off")
+
+
+def records_bodies() -> models.BooleanField[bool, bool]:
+    """Make the switch of a key or a route for recordings."""
+    return models.BooleanField(
+        _("record bodies"),
+        default=False,
+        db_default=False,  # For processes that do not know the column yet, while a site is updated.
+        help_text=_("Whether requests and answers are kept for reading, encrypted, if the site's settings allow it."),
+    )
+
+
+def guardrails() -> models.JSONField[Any, Any]:
+    """Make the list of guardrails that a key or a route adds."""
+    return NamesField(
+        db_default=[],
+        verbose_name=_("guardrails"),
+        help_text=_("Names of guardrails of the settings that its calls have to pass, besides those for all calls."),
+    )
+
+
+def caching() -> models.CharField[str, str]:
+    """Make the switch of a key or a route for answers from the cache."""
+    return models.CharField(
+        _("answers from the cache"),
+        max_length=3,
+        choices=Caching.choices,
+        blank=True,
+        default=Caching.AS_SET,
+        db_default="",
+        help_text=_("Whether calls get an answer again that was given before, if the site's settings have a cache."),
+    )
 
 
 class TimeStamped(models.Model):

@@ -15,7 +15,8 @@ from django.utils.translation import gettext_lazy as _
 from ai_gateway import crypto, validators
 from ai_gateway.fields import EncryptedField
 from ai_gateway.keyring import keyring
-from ai_gateway.models.base import HINT_LENGTH, LIMIT_OF_A_NAME, Caching, NamesField, TimeStamped
+from ai_gateway.models import base
+from ai_gateway.models.base import HINT_LENGTH, LIMIT_OF_A_NAME, NamesField, TimeStamped
 
 
 class VirtualKey(TimeStamped):
@@ -68,26 +69,9 @@ class VirtualKey(TimeStamped):
         db_default=True,  # For processes that do not know the column yet, while a site is updated.
         help_text=_("Whether a call may name, by header or body, the models that are asked if the first one fails."),
     )
-    records_bodies = models.BooleanField(
-        _("record bodies"),
-        default=False,
-        db_default=False,
-        help_text=_("Whether requests and answers are kept for reading, encrypted, if the site's settings allow it."),
-    )
-    guardrails = NamesField(
-        db_default=[],
-        verbose_name=_("guardrails"),
-        help_text=_("Names of guardrails of the settings that its calls have to pass, besides those for all calls."),
-    )
-    caching = models.CharField(
-        _("answers from the cache"),
-        max_length=3,
-        choices=Caching.choices,
-        blank=True,
-        default=Caching.AS_SET,
-        db_default="",
-        help_text=_("Whether calls get an answer again that was given before, if the site's settings have a cache."),
-    )
+    records_bodies = base.records_bodies()
+    guardrails = base.guardrails()
+    caching = base.caching()
     metadata = models.JSONField(
         _("metadata"), default=dict, blank=True, validators=[validators.validate_metadata], help_text=_("For reports.")
     )

@@ -14,7 +14,8 @@ from django.utils.translation import gettext_lazy as _
 from ai_gateway import validators
 from ai_gateway.conditions import read_conditions
 from ai_gateway.conf import settings
-from ai_gateway.models.base import LIMIT_OF_A_NAME, Caching, NamesField, TimeStamped, fill_empty
+from ai_gateway.models import base
+from ai_gateway.models.base import LIMIT_OF_A_NAME, NamesField, TimeStamped, fill_empty
 from ai_gateway.models.providers import Provider
 from ai_gateway.providers import CATALOG
 
@@ -75,26 +76,9 @@ class Route(TimeStamped):
         default=False,
         help_text=_("Whether models that do not go on with the beginning of an answer by themselves are asked to."),
     )
-    records_bodies = models.BooleanField(
-        _("record bodies"),
-        default=False,
-        db_default=False,  # For processes that do not know the column yet, while a site is updated.
-        help_text=_("Whether requests and answers are kept for reading, encrypted, if the site's settings allow it."),
-    )
-    guardrails = NamesField(
-        db_default=[],
-        verbose_name=_("guardrails"),
-        help_text=_("Names of guardrails of the settings that its calls have to pass, besides those for all calls."),
-    )
-    caching = models.CharField(
-        _("answers from the cache"),
-        max_length=3,
-        choices=Caching.choices,
-        blank=True,
-        default=Caching.AS_SET,
-        db_default="",
-        help_text=_("Whether calls get an answer again that was given before, if the site's settings have a cache."),
-    )
+    records_bodies = base.records_bodies()
+    guardrails = base.guardrails()
+    caching = base.caching()
     cache_seconds = models.PositiveIntegerField(
         _("kept for (s)"), null=True, blank=True, help_text=_("How long an answer is kept. Empty: as the settings say.")
     )

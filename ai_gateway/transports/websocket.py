@@ -19,7 +19,16 @@ from websockets.protocol import State
 from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI
 
-from ai_gateway.calls import Headers, Message, Timeouts, UpstreamRequest, UpstreamResponse, UpstreamSocket
+from ai_gateway.calls import (
+    SUBPROTOCOLS,
+    Headers,
+    Message,
+    Timeouts,
+    UpstreamRequest,
+    UpstreamResponse,
+    UpstreamSocket,
+    subprotocols_in,
+)
 from ai_gateway.errors import (
     ConnectFailed,
     ConnectTimeout,
@@ -48,8 +57,6 @@ BUFFERED_BYTES = 64 * 1024
 
 FAREWELL = 2.0
 """Seconds that an upstream has to answer that a session is over."""
-
-OFFERED = b"sec-websocket-protocol"
 
 PROTOCOL_ERRORS = frozenset((1002, 1003, 1007, 1009, 1010))
 """Codes by which this side closes a connection whose other side broke the protocol."""
@@ -96,8 +103,7 @@ def new_connection(request: UpstreamRequest) -> Connection:
     """Make the protocol of a connection that a request is to be sent on."""
     origin = request.origin
     path, _, query = request.target.decode("ascii").partition("?")
-    offered = dict(request.headers).get(OFFERED, b"").decode("latin-1")
-    names = [Subprotocol(name.strip()) for name in offered.split(",") if name.strip()]
+    names = [Subprotocol(name) for name in subprotocols_in(dict(request.headers))]
     protocol = ClientProtocol(
         WebSocketURI(origin.scheme == "https", origin.host, origin.port, path, query),
         subprotocols=names or None,
@@ -108,7 +114,9 @@ def new_connection(request: UpstreamRequest) -> Connection:
 
 async def shake_hands(connection: ClientConnection, request: UpstreamRequest, timeouts: Timeouts) -> UpstreamResponse:
     """Send the handshake and give the answer to it."""
-    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers if name != OFFERED]
+    headers = [
+        (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers if name != SUBPROTOCOLS
+    ]
     try:
         await connection.handshake(headers, user_agent_header=None)
     except InvalidStatus as refusal:

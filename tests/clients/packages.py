@@ -74,6 +74,12 @@ def _node_modules(cache: Path, manifest: Path) -> Path:
     return modules
 
 
+def npm_environment(cache: Path, name: str) -> Path:
+    """Install the npm packages of a list unless they are there; give their folder of programs."""
+    cache.mkdir(exist_ok=True)
+    return installed(cache, ENVIRONMENTS / f"{name}.json") / ".bin"
+
+
 def python_environment(cache: Path, name: str) -> Path:
     """Make a virtual environment with the packages of a list unless it is there; give its folder of programs."""
     requirements, programs = ENVIRONMENTS / f"{name}.txt", cache / "bin"

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.clients.matrix import PAGE, only_in_a_run_of_everything
-from tests.clients.packages import ENVIRONMENTS, installed, python_environment
+from tests.clients.packages import ENVIRONMENTS, installed, npm_environment, python_environment
 from tests.clients.sandbox import Run, Sandbox
 from tests.conftest import GATEWAY_KEY
 from tests.gateway_process import GatewayProcess
@@ -49,10 +49,8 @@ def programs_of(example: Example, cache: Callable[[str], Path]) -> Path:
     if example.packages == "package.json":
         return installed(cache("clients")) / ".bin"
     folder = cache("environments") / example.packages
-    manifest = ENVIRONMENTS / f"{example.packages}.json"
-    if manifest.exists():
-        folder.mkdir(exist_ok=True)
-        return installed(folder, manifest) / ".bin"
+    if (ENVIRONMENTS / f"{example.packages}.json").exists():
+        return npm_environment(folder, example.packages)
     return python_environment(folder, example.packages)
 
 

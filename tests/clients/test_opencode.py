@@ -15,7 +15,7 @@ from tests.clients.conftest import TARGETS, StartModel, by_both_doors
 from tests.clients.errand import DOT, FOLLOW_UP, PROMPT, SIZE, Errand, check
 from tests.clients.matrix import only_in_a_run_of_everything
 from tests.clients.models.turns import Turn
-from tests.clients.packages import ENVIRONMENTS, installed
+from tests.clients.packages import npm_environment
 from tests.clients.sandbox import Run, Sandbox
 from tests.conftest import GATEWAY_KEY
 from tests.gateway_process import GatewayProcess
@@ -60,9 +60,7 @@ class OpenCode:
 
 @pytest.fixture(scope="session")
 def programs(cache: Callable[[str], Path]) -> Path:
-    folder = cache("environments") / "agents"
-    folder.mkdir(exist_ok=True)
-    return installed(folder, ENVIRONMENTS / "agents.json") / ".bin"
+    return npm_environment(cache("environments") / "agents", "agents")
 
 
 @pytest.fixture
