@@ -18,8 +18,9 @@ from typing import Any, Protocol
 import pytest
 from hypothesis import settings as hypothesis
 
-from ai_gateway import crypto, peers
+from ai_gateway import crypto, ledger, peers, registry
 from ai_gateway.test.isolation import isolated
+from ai_gateway.test.providers import Books
 from tests import databases
 from tests.effort import EXAMPLES
 from tests.gateway_process import Door, GatewayProcess, site_environment
@@ -56,6 +57,15 @@ def _isolated(request: pytest.FixtureRequest) -> Iterator[None]:
     with isolated(database=request.node.get_closest_marker("django_db") is not None):
         yield
         peers.stop()
+
+
+@pytest.fixture
+def books(monkeypatch: pytest.MonkeyPatch) -> Books:
+    """The finished calls, in the place of the ledger of a site that writes them down."""
+    made = Books()
+    monkeypatch.setattr(ledger, "ledger", made)
+    monkeypatch.setattr(registry, "writes_usage", lambda: True)
+    return made
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 """The gateway as it is when a process begins, as long as a block lasts.
 
-What it remembers from call to call (breakers, cooldowns, budgets, snapshots of the configuration) begins anew, and is
-forgotten behind the block. Nothing runs beside it: no thread looks for changes, and no finished call is written down
-until somebody puts a ledger there.
+What it remembers from call to call (breakers, cooldowns, budgets, the calls under way, snapshots of the configuration)
+begins anew, and is forgotten behind the block. Nothing runs beside it: no thread looks for changes, and no finished
+call is written down until somebody puts a ledger there.
 """
 
 from __future__ import annotations
@@ -11,7 +11,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from ai_gateway import balances, breakers, cooldowns, ledger, live, notices, refresher, registry, traffic
+from ai_gateway import (
+    balances,
+    breakers,
+    cooldowns,
+    health,
+    ledger,
+    live,
+    notices,
+    overload,
+    refresher,
+    registry,
+    traffic,
+)
+from ai_gateway.bulkheads import Bulkhead
 
 EXCHANGED: Sequence[tuple[Any, str]] = (
     (refresher, "refresher"),
@@ -23,6 +36,10 @@ EXCHANGED: Sequence[tuple[Any, str]] = (
     (registry, "_reported"),
     (breakers, "listeners"),
     (cooldowns, "listeners"),
+    (health, "_outcomes"),
+    (health, "_is_draining"),
+    (health, "_has_stopped"),
+    (overload, "calls"),
 )
 """What is another inside the block, and put back behind it."""
 
@@ -37,6 +54,8 @@ def isolated(*, database: bool) -> Iterator[None]:
     refresher.refresher = ledger.ledger = None
     breakers.listeners, cooldowns.listeners = [], []
     registry._last, registry._problems, registry._reported = {}, {}, {}
+    health._outcomes, health._is_draining, health._has_stopped = {}, False, False
+    overload.calls = Bulkhead()
     if not database:
         registry.SOURCES, registry.key_cache = [registry.from_settings], None
     _forget()
