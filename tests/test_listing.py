@@ -102,7 +102,7 @@ GEMINI = {
     "PROVIDERS": {"gemini": {"OPTIONS": {"api_key": "AIza-stored"}}, "openai": {"OPTIONS": {"api_key": "sk-stored"}}},
     "ROUTES": {"pair": ["gemini/gemini-3-pro", "openai/small"], "vectors": ["gemini/gemini-embedding-001"]},
 }
-GEMINIS = {
+GEMINIS: dict[str, list[dict[str, Any]]] = {
     "models": [
         {
             "name": "models/gemini-3-pro",
