@@ -159,6 +159,10 @@ KNOWN_TO_LLAMA_INDEX: dict[Format, str] = {
     "openai_responses": "claude-sonnet-5-5",
 }
 TWELVE = {"failure": "It asks up to twelve times: it repeats what the SDK below it has repeated."}
+OLD_SDK = {
+    "answer": "With Anthropic's SDK before 1.0, which pip has to be told: with most models it gives a temperature, for "
+    "which later ones have no argument."
+}
 ASKS_ONCE = {
     "rate_limit": "It asks once: Google's SDK repeats only what it is told to, and this client does not tell it."
 }
@@ -294,6 +298,7 @@ CLIENTS: tuple[Client, ...] = (
         heeds=False,
         tries=12,
         names=KNOWN_TO_LLAMA_INDEX,
+        notes={**ASKS_AGAIN, **OLD_SDK},
     ),
     Client(
         name="LlamaIndex",
