@@ -159,6 +159,8 @@ KNOWN_TO_LLAMA_INDEX: dict[Format, str] = {
     "openai_responses": "claude-sonnet-5-5",
 }
 TWELVE = {"failure": "It asks up to twelve times: it repeats what the SDK below it has repeated."}
+FIVE = {"failure": "It asks up to five times: it repeats what the SDK below it has repeated."}
+IN_WORDS = {"structured": "For a model whose name it does not know it writes the schema into the prompt."}
 OLD_SDK = {
     "answer": "With Anthropic's SDK before 1.0, which pip has to be told: with most models it gives a temperature, for "
     "which later ones have no argument."
@@ -370,6 +372,9 @@ CLIENTS: tuple[Client, ...] = (
         environment="litellm",
         package="litellm",
         other="anthropic_messages",
+        heeds=False,
+        tries=5,
+        notes={**ASKS_AGAIN, **FIVE},
     ),
     Client(
         name="LiteLLM SDK",
@@ -382,6 +387,8 @@ CLIENTS: tuple[Client, ...] = (
         other="openai_chat",
         lacks=NO_EMBEDDINGS,
         carries=True,
+        heeds=False,
+        notes=ASKS_AGAIN,
     ),
     Client(
         name="LiteLLM SDK",
@@ -394,7 +401,7 @@ CLIENTS: tuple[Client, ...] = (
         other="openai_responses",
         heeds=False,
         keeps_ids=False,
-        notes=ASKS_AGAIN,
+        notes={**ASKS_AGAIN, **IN_WORDS},
     ),
     Client(
         name="Instructor",
