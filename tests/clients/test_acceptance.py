@@ -88,10 +88,12 @@ def with_each(feature: str) -> pytest.MarkDecorator:
 def drivers(
     cache: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory, _outside: Upstream
 ) -> Iterator[Callable[[Client], Program]]:
-    """Start the clients' programs, each when it is wanted first."""
+    """Start the clients' programs, each when it is wanted first, and again if it has ended."""
     running: dict[str, Program] = {}
 
     def start(client: Client) -> Program:
+        if client.driver in running and running[client.driver].has_ended:
+            running.pop(client.driver).stop()
         if client.driver not in running:
             folder = tmp_path_factory.mktemp("client")
             line = command(client, cache("environments"))
