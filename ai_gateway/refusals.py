@@ -7,6 +7,7 @@ from math import ceil
 from ai_gateway import server_timing
 from ai_gateway.calls import Arrival, Headers, Reply
 from ai_gateway.errors import GatewayError, Overloaded, ProviderError
+from ai_gateway.meter import Meter
 from ai_gateway.protocols import Dialect
 
 LONGEST_WAIT = 60
@@ -14,12 +15,19 @@ LONGEST_WAIT = 60
 that comes back tomorrow, until tomorrow."""
 
 
-def refuse_request(
-    error: GatewayError, arrival: Arrival, *, sent_at: float | None = None, queued: float = 0.0
-) -> Reply:
+def refuse_request(error: GatewayError, arrival: Arrival) -> Reply:
     """Write an error as the reply to a request, and tell where its time went."""
     reply = refuse(error, arrival.dialect, arrival.request_id)
-    reply.headers.append(server_timing.header(arrival.received_at, sent_at, queued))
+    reply.headers.append(server_timing.header(arrival.received_at))
+    return reply
+
+
+def refuse_call(error: GatewayError, meter: Meter) -> Reply:
+    """Write an error as the reply to a call, and tell where its time went, and how often it was tried in vain."""
+    reply = refuse(error, meter.arrival.dialect, meter.arrival.request_id)
+    reply.headers.append(server_timing.header(meter.arrival.received_at, meter.sent_at, meter.queued))
+    if meter.attempts:
+        reply.headers.append((b"x-gateway-attempts", b"%d" % meter.attempts))
     return reply
 
 
