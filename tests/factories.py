@@ -63,6 +63,7 @@ def make_call(
     path: str = "/v1/chat/completions",
     *headers: tuple[bytes, bytes],
     method: str = "POST",
+    query: bytes = b"",
     body: bytes = b"{}",
     model: str | None = None,
     stream: bool = False,
@@ -72,7 +73,7 @@ def make_call(
     return Call(
         method=method,
         path=path,
-        query=b"",
+        query=query,
         headers=list(headers),
         fields=fields,
         body=body,
