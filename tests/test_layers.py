@@ -25,7 +25,7 @@ LAYERS = (
     "configuration key_cache keyring validators idempotency timeouts",
     "fields",
     "models",
-    "stored key_store issuing limits rollups recorded",
+    "stored declared key_store issuing limits rollups recorded",
     "labels",
     "rollup_store",
     "notices peers",
