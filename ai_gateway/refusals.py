@@ -9,6 +9,7 @@ from ai_gateway.calls import Arrival, Headers, Reply
 from ai_gateway.errors import GatewayError, Overloaded, ProviderError
 from ai_gateway.meter import Meter
 from ai_gateway.protocols import Dialect
+from ai_gateway.replies import own_reply
 
 LONGEST_WAIT = 60
 """Seconds after which a repetition is still worth waiting for. Anthropic's SDK waits as long as it is told: for a quota
@@ -38,13 +39,7 @@ def refuse(error: GatewayError, dialect: Dialect, request_id: str) -> Reply:
     Claude Code obey it, and without it some repeat a plain 401 for minutes.
     """
     body = dialect.write_error(error, request_id)
-    encoded_id = request_id.encode()
-    headers: Headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(body)),
-        (b"x-request-id", encoded_id),
-        (b"request-id", encoded_id),
-    ]
+    headers: Headers = []
     if not error.retryable or (error.retry_after or 0) > LONGEST_WAIT:
         headers.append((b"x-should-retry", b"false"))
     if error.retry_after is not None:
@@ -52,7 +47,7 @@ def refuse(error: GatewayError, dialect: Dialect, request_id: str) -> Reply:
         if error.retry_after % 1:
             headers.append((b"retry-after-ms", b"%d" % ceil(error.retry_after * 1e3)))
     headers += dialect.error_headers(error)
-    return Reply(status=status_of(error, dialect), headers=headers, body=body)
+    return own_reply(body, request_id, status=status_of(error, dialect), headers=headers)
 
 
 def status_of(error: GatewayError, dialect: Dialect) -> int:
