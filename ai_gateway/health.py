@@ -21,7 +21,6 @@ from ai_gateway.replies import UNSTORED, own_reply, request_ids
 
 ALIVE = msgspec.json.encode({"status": "healthy", "version": __version__})
 
-
 PATIENCE = 1.0
 """Seconds for which the database may take to answer: less than what asks for the health waits."""
 
