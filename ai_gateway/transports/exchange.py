@@ -37,7 +37,6 @@ class Exchange(UpstreamResponse):
         "_waiter",
         "expects_no_body",
         "max_body",
-        "trailers",
     )
 
     def __init__(
@@ -59,7 +58,6 @@ class Exchange(UpstreamResponse):
         self.max_body = max_body
         self.status = 0
         self.headers: Headers = []
-        self.trailers: Headers = []
 
     # What the reader does.
 
