@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import ai_gateway
-from ai_gateway.environment import VARIABLES, variable_names
+from ai_gateway.environment import VARIABLES
 from tests.deployment.containers import (
     ROOT,
     read_compose,
@@ -23,6 +23,7 @@ from tests.deployment.containers import (
     seconds,
 )
 from tests.deployment.proxies import SAMPLES
+from tests.variables import variable_names
 
 IMAGE = f"gateway:{ai_gateway.__version__}"
 LAST_WORDS = 10
