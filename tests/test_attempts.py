@@ -113,6 +113,15 @@ def test_an_empty_stream_is_an_error() -> None:
         attempt(Answer(headers=[SSE]))
 
 
+def test_a_stream_that_ends_in_its_first_event_ends_with_an_error() -> None:
+    async def read(stream: Any) -> bytes:
+        return b"".join([part async for part in stream])
+
+    reply, _ = attempt(Answer(b'data: {"choices"', headers=[SSE]))
+    assert isinstance(reply.body, Stream)
+    assert b"ended before the answer was complete" in run(read(reply.body))
+
+
 def test_a_silent_stream_is_committed_after_one_interval() -> None:
     reply, _ = attempt(Answer(None, b"data: {}\n\n", headers=[SSE]))
     assert isinstance(reply.body, Stream)
