@@ -225,6 +225,36 @@ def test_a_site_that_wants_it_waits_for_the_ledger_before_the_end(
         assert len(books.committed) == 2
 
 
+@pytest.mark.parametrize("length", [[(b"content-length", b"100000")], []], ids=["of a length that was told", "of any"])
+def test_the_end_of_an_answer_without_a_proof_of_it_is_waited_for_too(
+    books: AllBooks, monkeypatch: pytest.MonkeyPatch, length: list[tuple[bytes, bytes]]
+) -> None:
+    monkeypatch.setattr(registry, "writes_usage", lambda: True)
+    sound = [(b"content-type", b"audio/mpeg"), *length]
+
+    def answer() -> Answer:
+        return Answer(bytes(50_000), bytes(50_000), headers=sound)
+
+    with override_settings(AI_GATEWAY={**SETTINGS, "USAGE_DURABILITY": "committed"}):
+        ask(answer(), read=1)
+        assert (len(books.committed), [entry.outcome for entry in books]) == (0, ["disconnected"])
+        ask(answer(), read=2)
+        assert len(books.committed) == len(length), (
+            "the piece that completes it is the end, if anybody knows its length"
+        )
+        ask(answer())
+        assert books.committed[-1].outcome == "answered"
+        assert books.committed[-1].bytes_out == 100_000
+
+
+def test_sound_is_told_apart_from_text(books: AllBooks) -> None:
+    details = {"prompt_tokens_details": {"audio_tokens": 4}, "completion_tokens_details": {"audio_tokens": 2}}
+    ask(plain({"usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15, **details}}))
+    (entry,) = books
+    assert (entry.input_tokens + entry.input_audio_tokens, entry.input_audio_tokens) == (10, 4)
+    assert (entry.output_tokens + entry.output_audio_tokens, entry.output_audio_tokens) == (5, 2)
+
+
 def test_what_nobody_wants_to_know_is_not_measured(books: AllBooks) -> None:
     with override_settings(AI_GATEWAY={**SETTINGS, "LIMITS": [], "USAGE": False}):
         reply = ask(good())
