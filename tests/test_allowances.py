@@ -156,33 +156,33 @@ def test_calls_at_once_need_no_window_to_be_said() -> None:
     assert limit(measure="concurrency").window == ""
 
 
-# What is charged.
+# What is counted.
 
 NOW = datetime(2026, 11, 28, 12, 30, tzinfo=UTC).timestamp()
 
 
 def test_a_minute_is_a_rate() -> None:
-    charge = Due(limit(measure="tokens", window="minute"), "7").charge(3, NOW)
-    assert (charge.counter, charge.algorithm, charge.amount, charge.ceiling) == ("l:7", Algorithm.RATE, 3, 10)
+    counter = Due(limit(measure="tokens", window="minute"), "7").counter(NOW)
+    assert (counter.name, counter.algorithm, counter.ceiling) == ("l:7", Algorithm.RATE, 10)
 
 
-def test_calls_at_once_are_charged_one_by_one() -> None:
-    charge = Due(limit(measure="concurrency"), "7").charge(1, NOW)
-    assert (charge.algorithm, charge.amount, charge.ceiling) == (Algorithm.CONCURRENCY, 1, 10)
+def test_calls_at_once_are_counted_one_by_one() -> None:
+    counter = Due(limit(measure="concurrency"), "7").counter(NOW)
+    assert (counter.algorithm, counter.ceiling) == (Algorithm.CONCURRENCY, 10)
 
 
 def test_every_period_has_a_counter_of_its_own() -> None:
     due = Due(limit(measure="cost", window="day", amount=5), "7")
-    today, tomorrow = due.charge(1, NOW), due.charge(1, NOW + 86400)
+    today, tomorrow = due.counter(NOW), due.counter(NOW + 86400)
     assert today.algorithm is Algorithm.QUOTA
-    assert (today.counter, tomorrow.counter) == ("l:7:2026-11-28", "l:7:2026-11-29")
+    assert (today.name, tomorrow.name) == ("l:7:2026-11-28", "l:7:2026-11-29")
     assert today.ends_at == datetime(2026, 11, 29, tzinfo=UTC).timestamp()
     assert today.ceiling == 5 * NANOS
 
 
 def test_a_limit_that_only_warns_says_so() -> None:
-    charge = Due(limit(window="day", is_soft=True), "7").charge(1, NOW)
-    assert (charge.is_soft, charge.ceiling) == (True, 10)
+    counter = Due(limit(window="day", is_soft=True), "7").counter(NOW)
+    assert (counter.is_soft, counter.ceiling) == (True, 10)
 
 
 # The calendar.

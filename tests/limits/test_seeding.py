@@ -14,13 +14,13 @@ from django.contrib.auth.models import User
 
 from ai_gateway import registry, seeding
 from ai_gateway.allowances import Due
-from ai_gateway.charges import Charge, Settlement, State
+from ai_gateway.charges import Counter, State
 from ai_gateway.limits import sowing
 from ai_gateway.limits.memory.store import FEW, UNTOUCHED, MemoryStore
 from ai_gateway.meter import new_id
 from ai_gateway.models import UsageDaily, UsageRecord
 from tests.factories import run
-from tests.limits.contract import TTL, Clock, admits, quota, rate, settle, slot, state, take
+from tests.limits.contract import Clock, admits, quota, rate, settle, slot, state, take
 
 NOW = datetime(2026, 3, 18, 12, 30, tzinfo=UTC)
 """A Wednesday."""
@@ -37,8 +37,8 @@ class Past:
         self.gate = threading.Event()
         self.gate.set()
 
-    def __call__(self, charge: Charge) -> int:
-        self.asked.append(charge.counter)
+    def __call__(self, counter: Counter) -> int:
+        self.asked.append(counter.name)
         self.threads.add(threading.current_thread().name)
         assert self.gate.wait(10)
         if self.error is not None:
@@ -124,19 +124,19 @@ class TestSowing:
 
     def test_a_counter_in_all_that_is_long_idle_is_forgotten_and_asked_for_again(self) -> None:
         past, clock = Past(7), Clock()
-        store = MemoryStore(past, clock=clock, calendar=clock)
+        store = MemoryStore(past, clock=clock.nanoseconds, calendar=clock)
 
         async def calls() -> None:
             for number in range(FEW):
                 name = f"user {number}"
-                await store.admit(name, [quota(name=name)], TTL)
-                store.settle(name, [Settlement(quota(name=name), 1)])
+                await take(store, quota(name=name), call=name)
+                end(store, name, (quota(name=name), 1))
 
         run(calls())
         clock.advance(UNTOUCHED + 1)
         run(admits(store, quota(name="user 5")))
-        assert len(store._counters) == 0 + 1
-        assert past.asked.count(quota(name="user 5").counter) == 2
+        assert len(store._tallies) == 0 + 1
+        assert past.asked.count(quota(name="user 5").counter.name) == 2
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def limits(settings: Any) -> Any:
         settings.AI_GATEWAY = {"TIME_ZONE": "Europe/Vienna", "LIMITS": [{"name": "it", "amount": 1, **entry}]}
         registry.forget()
         (rule,) = registry.snapshot().limits.rules
-        return seeding.spent(Due(rule, of).charge(0, NOW.timestamp()))
+        return seeding.spent(Due(rule, of).counter(NOW.timestamp()))
 
     return spent
 
@@ -278,7 +278,7 @@ class TestWhatIsWrittenDown:
 
     def test_a_counter_of_a_limit_that_is_gone(self, limits: Any) -> None:
         limits("all", measure="cost", window="day")
-        assert seeding.spent(quota(name="settings:gone")) == 0
+        assert seeding.spent(quota(name="settings:gone").counter) == 0
 
 
 def test_a_subject_may_have_any_name(settings: Any) -> None:
@@ -290,5 +290,5 @@ def test_a_subject_may_have_any_name(settings: Any) -> None:
     rules = registry.snapshot().limits.rules
     for rule in rules:
         for subject in ("x", "c:d", ":", "2026-03"):
-            charge = Due(rule, subject).charge(0, NOW.timestamp())
-            assert seeding.find(charge.counter, rules) == (rule, subject)
+            counter = Due(rule, subject).counter(NOW.timestamp())
+            assert seeding.find(counter.name, rules) == (rule, subject)
