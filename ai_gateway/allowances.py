@@ -186,7 +186,8 @@ class Dues:
     def amounts(self, tokens: int, cost: int) -> list[int]:
         """Write a call of so many tokens, and of such a cost in nano-dollars, as each of the rules measures it. It is
         one request, and one of the calls at once."""
-        return [tokens if each == "tokens" else cost if each == "cost" else 1 for each in self.measures]
+        amounts = {"requests": 1, "concurrency": 1, "tokens": tokens, "cost": cost}
+        return list(map(amounts.__getitem__, self.measures))
 
 
 def in_order(dues: Iterable[Due]) -> Dues:

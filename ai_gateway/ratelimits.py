@@ -28,17 +28,21 @@ PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
 
 def headers(hold: Hold, family: str) -> Headers:
     """Write the headers of an answer to a call that its limits admitted."""
-    tightest: dict[str, tuple[float, int, State]] = {}
+    tightest: dict[str, tuple[int, State]] = {}
     for taken in hold.taken:
         for measure, place in taken.dues.rates:
-            amount, state = taken.charges.counters[place].ceiling, taken.states[place]
-            share = state.remaining / (amount or 1)
-            if measure not in tightest or share < tightest[measure][0]:
-                tightest[measure] = share, amount, state
+            found = taken.charges.counters[place].ceiling, taken.states[place]
+            if measure not in tightest or _share(*found) < _share(*tightest[measure]):
+                tightest[measure] = found
     told: Headers = []
-    for measure, (_, amount, state) in tightest.items():
+    for measure, (amount, state) in tightest.items():
         told += _written(measure, amount, state, family)
     return told + warning(hold.warnings) if hold.warnings else told
+
+
+def _share(amount: int, state: State) -> float:
+    """Tell how much is left, in proportion."""
+    return state.remaining / (amount or 1)
 
 
 def refusal_headers(error: LimitReached, family: str) -> Headers:

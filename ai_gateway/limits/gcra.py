@@ -27,13 +27,24 @@ def latest(counter: Counter, amount: int, now: int) -> int:
     return now + window - min(cost(counter, amount), window) if counter.ceiling else -1
 
 
+def taken(counter: Counter, amount: int, arrival: int, now: int) -> int | None:
+    """Give the arrival time of a counter after so much was taken of it. None: there is no room for that."""
+    ceiling, window = counter.ceiling, counter.window * MICROSECONDS
+    moved = amount * window // (ceiling or 1)
+    begin = arrival if arrival > now else now
+    if not counter.is_soft and (not ceiling or begin - now + (moved if moved < window else window) > window):
+        return None
+    return begin + moved
+
+
 def correction(counter: Counter, amount: int, actual: int, taken_until: int, now: int) -> int:
     """Tell by how much the arrival time moves when a charge is settled, which had moved it to `taken_until`.
 
     What was not used comes back as far as it has not flowed back by itself since: else it would come back twice.
     """
-    moved = cost(counter, actual) - cost(counter, amount)
-    return moved if moved >= 0 else -min(-moved, max(0, taken_until - now))
+    window, ceiling = counter.window * MICROSECONDS, counter.ceiling or 1
+    moved = actual * window // ceiling - amount * window // ceiling
+    return moved if moved >= 0 else max(moved, min(0, now - taken_until))
 
 
 def retry_after(counter: Counter, amount: int, arrival: int, now: int) -> float:

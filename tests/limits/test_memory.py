@@ -14,7 +14,6 @@ from hypothesis.stateful import run_state_machine_as_test
 from ai_gateway.charges import State, Verdict
 from ai_gateway.limits import gcra
 from ai_gateway.limits.memory.store import LONGEST_CALL, MemoryStore
-from ai_gateway.limits.memory.tally import Tally
 from tests.effort import times
 from tests.factories import run
 from tests.limits.contract import (
@@ -150,19 +149,14 @@ def test_threads_do_not_take_the_same_thing(store: MemoryStore) -> None:
 def test_both_forms_of_the_rule_for_rates_agree(amount: int, ceiling: int, arrival: int, now: int) -> None:
     """The database has one statement with a bound, memory has the moved arrival time."""
     counter = rate(amount, ceiling).counter
-
-    def taken(at: int) -> int | None:
-        tally = Tally(arrival)
-        return tally.take(counter, amount, at)
-
-    moved = taken(now)
+    moved = gcra.taken(counter, amount, arrival, now)
     assert (moved is not None) == (arrival <= gcra.latest(counter, amount, now))
     if moved is not None:
         assert moved == max(arrival, now) + gcra.cost(counter, amount)
     elif ceiling:
         wait = gcra.retry_after(counter, amount, arrival, now)
-        assert taken(now + round(wait * gcra.MICROSECONDS)) is not None
-        assert taken(now + round(wait * gcra.MICROSECONDS) - 1) is None
+        assert gcra.taken(counter, amount, arrival, now + round(wait * gcra.MICROSECONDS)) is not None
+        assert gcra.taken(counter, amount, arrival, now + round(wait * gcra.MICROSECONDS) - 1) is None
 
 
 def run_now(admission: Coroutine[Any, Any, Verdict]) -> None:

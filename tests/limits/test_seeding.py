@@ -20,7 +20,7 @@ from ai_gateway.limits.memory.store import FEW, UNTOUCHED, MemoryStore
 from ai_gateway.meter import new_id
 from ai_gateway.models import UsageDaily, UsageRecord
 from tests.factories import run
-from tests.limits.contract import Clock, admits, quota, rate, settle, slot, state, take
+from tests.limits.contract import Clock, admits, end, quota, rate, settle, slot, state, take
 
 NOW = datetime(2026, 3, 18, 12, 30, tzinfo=UTC)
 """A Wednesday."""
@@ -52,7 +52,7 @@ class TestSowing:
         store = MemoryStore(past)
         assert run(state(store, quota())) == State(50, 10, 0.0)
         assert [run(admits(store, quota(10))) for _ in range(2)] == [True, False]
-        assert past.asked == [quota().counter]
+        assert past.asked == [quota().counter.name]
         assert past.threads == {"ai-gateway-seeds"}
 
     def test_rates_and_slots_begin_anew(self) -> None:
@@ -72,7 +72,7 @@ class TestSowing:
             return await asyncio.gather(*asking)
 
         assert sum(run(calls())) == 20
-        assert sorted(past.asked) == sorted([quota().counter, quota(name="b").counter])
+        assert sorted(past.asked) == sorted([quota().counter.name, quota(name="b").counter.name])
 
     def test_what_cannot_be_known_begins_at_nothing_and_is_logged_once(self, caplog: pytest.LogCaptureFixture) -> None:
         past = Past()

@@ -76,21 +76,23 @@ class MemoryStore(LimitStore):
             if now - self._tidied_at > TIDY * MICROSECONDS:
                 self._tidy(now)
             taken: dict[str, Taken] = {}
+            states: list[State] = []
             for counter, amount in zip(counters, charges.amounts, strict=True):
                 tally = self._tallies.get(counter.name) or self._begun(counter, now, date)
-                until = tally.take(counter, amount, now) if tally is not None else None
-                if until is None:
+                state = tally.take(counter, amount, now, date) if tally is not None else None
+                if tally is None or state is None:
                     self._give_back(taken)
                     if tally is None:
                         return None
                     wait = tally.retry_after(counter, amount, now, date)
                     return Verdict(False, self._states(counters, now, date), len(taken), wait)
-                taken[counter.name] = (tally, counter, amount, until, now)
+                states.append(state)
+                taken[counter.name] = (tally, counter, amount, tally.arrival, now)
             if charges.call in self._held:
                 self._held[charges.call] |= taken
             elif taken:
                 self._held[charges.call] = taken
-            return Verdict(True, [taken[counter.name][0].state(counter, now, date) for counter in counters])
+            return Verdict(True, states)
 
     async def admit(self, charges: Charges, ttl: float) -> Verdict:
         """See LimitStore.admit(). The time after which a reservation expires is this store's own."""

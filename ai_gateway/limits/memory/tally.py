@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ai_gateway.charges import Algorithm, Counter, State
 from ai_gateway.limits import gcra
-from ai_gateway.limits.gcra import MICROSECONDS
 
 RATE, QUOTA = Algorithm.RATE, Algorithm.QUOTA
 
@@ -21,24 +20,19 @@ class Tally:
         self.touched_at = now
         self.useless_at = useless_at
 
-    def take(self, counter: Counter, amount: int, now: int) -> int | None:
-        """Take so much, and give the arrival time that this leads to, which is for rates only. None: there is no room
-        for it."""
-        ceiling = counter.ceiling
-        if counter.algorithm is not RATE:
-            if self.spent + self.reserved + amount > ceiling and not counter.is_soft:
+    def take(self, counter: Counter, amount: int, now: int, date: float) -> State | None:
+        """Take so much, and tell where the counter stands then. None: there is no room for it."""
+        if counter.algorithm is RATE:
+            arrival = gcra.taken(counter, amount, self.arrival, now)
+            if arrival is None:
                 return None
-            self.reserved += amount
-        else:  # As `gcra.py` has it.
-            window = counter.window * MICROSECONDS
-            moved = amount * window // (ceiling or 1)
-            begin = self.arrival if self.arrival > now else now
-            latest = now + window - (moved if moved < window else window)
-            if not counter.is_soft and (not ceiling or begin > latest):
-                return None
-            self.arrival = begin + moved
+            self.arrival, self.touched_at = arrival, now
+            return gcra.state(counter, arrival, now)
+        if self.spent + self.reserved + amount > counter.ceiling and not counter.is_soft:
+            return None
+        self.reserved += amount
         self.touched_at = now
-        return self.arrival
+        return self.state(counter, now, date)
 
     def give_back(self, counter: Counter, amount: int) -> None:
         """Take back a charge that was taken just now: its call is refused by another counter."""

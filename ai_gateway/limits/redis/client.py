@@ -56,9 +56,10 @@ class Client:
         self._service = service
         self._options = options
         self._redis: Any = None
+        self._connection: Any = None
         self._closers: list[Callable[[], Awaitable[Any]]] = []
 
-    async def run(self, keys: Sequence[str], argument: bytes) -> bytes:
+    async def run(self, keys: Sequence[bytes], argument: bytes) -> bytes:
         """Have Redis run the script. Raises StoreUnavailable, after which it may have run all the same."""
         answer = await self._in_time(self._run(keys, argument))
         assert isinstance(answer, bytes)
@@ -99,16 +100,35 @@ class Client:
         self.is_open = True
         return answer
 
-    async def _run(self, keys: Sequence[str], argument: bytes) -> Any:
+    async def _run(self, keys: Sequence[bytes], argument: bytes) -> Any:
+        ask = self._do if self._is_cluster else self._ask
+        words = (b"%d" % len(keys), *keys, argument)
         try:
-            return await self._do(("EVALSHA", DIGEST, len(keys), *keys, argument))
+            return await ask(("EVALSHA", DIGEST, *words))
         except NoScriptError:
-            return await self._do(("EVAL", SCRIPT, len(keys), *keys, argument))
+            return await ask(("EVAL", SCRIPT, *words))
+
+    async def _ask(self, words: tuple[str, *tuple[bytes, ...]]) -> Any:
+        """Do a command over the one connection that this client keeps for itself: what is sent for every call goes this
+        way, for which redis-py has no more to do than to send and to receive."""
+        connection = self._connection or await self._reserved()
+        await connection.send_packed_command(packed(words[0].encode(), *words[1:]), check_health=False)
+        return await connection.read_response(disable_decoding=True)
+
+    async def _reserved(self) -> Any:
+        single = self._of_redis().client()
+        self._closers.insert(0, single.aclose)
+        await single.initialize()
+        self._connection = single.connection
+        return single.connection
 
     async def _do(self, words: Sequence[str | bytes | int]) -> Any:
+        return await self._of_redis().execute_command(*words)
+
+    def _of_redis(self) -> Any:
         if self._redis is None:
             self._redis = self._connect(in_cluster=self._is_cluster)
-        return await self._redis.execute_command(*words)
+        return self._redis
 
     def _connect(self, *, in_cluster: bool) -> Any:
         # Of an exchange as a whole the time is limited: to limit each step costs a task in Python 3.11.
@@ -129,13 +149,18 @@ class Client:
     async def aclose(self) -> None:
         """Close the connection. It is opened anew when it is needed again."""
         self.is_open = False
-        self._redis = None
+        self._redis = self._connection = None
         closers, self._closers = self._closers, []
         for close in closers:
             # What fails here is given up anyway, and that is all that is wanted of it.
             with contextlib.suppress(RedisError, OSError):
                 async with asyncio.timeout(self._timeout):
                     await close()
+
+
+def packed(*words: bytes) -> bytes:
+    """Write a command as Redis reads it: an array of strings, each behind its length."""
+    return b"*%d\r\n%b" % (len(words), b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words]))
 
 
 def _failure(error: RedisError | OSError) -> StoreUnavailable:

@@ -258,7 +258,7 @@ end
 return cmsgpack.pack({time, false, answers, broken})
 """
 
-SCRIPT = _NAMES + _SCRIPT
+SCRIPT = (_NAMES + _SCRIPT).encode()
 """What is asked is `[deadline, time, seed, counters, settled, wanted]`: until when the answer is waited for and what
 time it is (0: as Redis says), and what a quota begins with of which nothing is known (-1: that has to be asked for).
 All times are in microseconds, moments since 1970.
@@ -270,5 +270,5 @@ of which each has two, and are named by their places in it. Settled is `[call, c
 What is answered is `[time, is_late, answers, broken]`. There is an answer for each wanted, `[code, states, refused,
 retry_after, missing]`, and broken are the errors of what could not be done."""
 
-DIGEST = sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
+DIGEST = sha1(SCRIPT, usedforsecurity=False).hexdigest().encode()
 """By which Redis knows the script."""
