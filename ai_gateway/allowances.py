@@ -213,6 +213,7 @@ class LimitTable:
                 self._by_pattern[rule.scope].append(rule)
         self._targets: dict[tuple[str, str], Dues] = {}
         self._calls: dict[tuple[Any, ...], Dues] = {}
+        self._dues: dict[tuple[str, str], Due] = {}
         self._has_target_rules = any(rule.scope in ("provider", "model") for rule in self.rules)
 
     def __bool__(self) -> bool:
@@ -287,12 +288,21 @@ class LimitTable:
             found += self._of(scope, subject)
 
     def _of(self, scope: str, subject: str) -> list[Due]:
-        found = [Due(rule, subject) for rule in self._by_subject.get((scope, subject), ())]
+        found = [self._due(rule, subject) for rule in self._by_subject.get((scope, subject), ())]
         for rule in self._by_pattern.get(scope, ()):
             if not rule.subject:
-                found.append(Due(rule, subject))
+                found.append(self._due(rule, subject))
             elif fnmatchcase(subject, rule.subject):
-                found.append(Due(rule, rule.subject))  # Whatever fits the pattern is counted together.
+                found.append(self._due(rule, rule.subject))  # Whatever fits the pattern is counted together.
+        return found
+
+    def _due(self, rule: LimitRule, subject: str) -> Due:
+        """Give the same one to all, so that they have the same counters."""
+        found = self._dues.get((rule.id, subject))
+        if found is None:
+            if len(self._dues) >= REMEMBERED:
+                self._dues.clear()
+            found = self._dues[rule.id, subject] = Due(rule, subject)
         return found
 
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from ai_gateway.charges import Charges, Counter, State, Verdict
 from ai_gateway.limits.base import LimitStore, StoreUnavailable
 from ai_gateway.limits.memory import MemoryStore
+from ai_gateway.limits.patience import Patience
 
 logger = logging.getLogger("ai_gateway")
 
@@ -51,6 +52,7 @@ class Fallback(LimitStore):
         self._new_local = new_local
         self._local = new_local()
         self._clock = clock
+        self._patience: dict[asyncio.AbstractEventLoop, Patience] = {}
         self._problem: StoreUnavailable | None = None
         self._hangs = 0
         self._ask_at = 0.0
@@ -102,8 +104,8 @@ class Fallback(LimitStore):
 
     async def _in_time(self, asked: Coroutine[Any, Any, Answer]) -> Answer:
         try:
-            async with asyncio.timeout(self._timeout):
-                answer = await asked
+            loop = asyncio.get_running_loop()
+            answer = await (self._patience.get(loop) or self._patience_of(loop)).wait(asked)
         except TimeoutError:
             self._hangs += 1
             problem = StoreUnavailable(f"the store of the limits does not answer within {self._timeout:g} s")
@@ -118,6 +120,11 @@ class Fallback(LimitStore):
         self._ask_at = 0.0
         self._hangs = 0
         return answer
+
+    def _patience_of(self, loop: asyncio.AbstractEventLoop) -> Patience:
+        self._patience = {known: patience for known, patience in self._patience.items() if not known.is_closed()}
+        found = self._patience[loop] = Patience(self._timeout, loop)
+        return found
 
     def _fail(self, problem: StoreUnavailable, *, is_away: bool) -> None:
         if self._problem is None:

@@ -97,14 +97,17 @@ class Writer:
         entries: list[msgspec.Raw] = []
 
         def places_of(counters: Sequence[Counter]) -> list[int]:
-            """Give the places of counters, each of which is written once. The same are mostly the same objects."""
+            """Give the places of counters. Each is written once, for all calls have the same objects."""
+            found = []
             for counter in counters:
-                if id(counter) not in places:
+                place = places.get(id(counter))
+                if place is None:
                     _, both, entry = self._known(counter)
                     keys.extend(both)
                     entries.append(entry)
-                    places[id(counter)] = len(entries)
-            return [places[id(counter)] for counter in counters]
+                    place = places[id(counter)] = len(entries)
+                found.append(place)
+            return found
 
         endings = [(each.call, places_of(each.counters), each.amounts, used) for each, used in settled]
         beginnings = []

@@ -19,6 +19,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from ai_gateway.limits.base import StoreUnavailable
+from ai_gateway.limits.patience import Patience
 from ai_gateway.limits.redis.script import DIGEST, SCRIPT
 
 PASSING = ("READONLY", "OOM ", "MISCONF", "NOREPLICAS", "MASTERDOWN", "LOADING", "BUSY", "max number of clients")
@@ -57,6 +58,7 @@ class Client:
         self._options = options
         self._redis: Any = None
         self._connection: Any = None
+        self._patience: Patience | None = None
         self._closers: list[Callable[[], Awaitable[Any]]] = []
 
     async def run(self, keys: Sequence[bytes], argument: bytes) -> bytes:
@@ -85,9 +87,10 @@ class Client:
         return subscription
 
     async def _in_time(self, exchange: Awaitable[Any]) -> Any:
+        if self._patience is None:
+            self._patience = Patience(self._timeout, asyncio.get_running_loop())
         try:
-            async with asyncio.timeout(self._timeout):
-                answer = await exchange
+            answer = await self._patience.wait(exchange)
         except TimeoutError as error:
             await self.aclose()
             raise Unanswered(f"Redis did not answer within {self._timeout:g} s") from error
