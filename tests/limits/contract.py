@@ -340,6 +340,13 @@ class StoreContract:
         assert [each.used for each in untouched] == [0, 0, 0, 0]
 
     @scenario
+    async def test_what_takes_no_waiting_may_be_taken_at_once(self, backend: Backend) -> None:
+        store = backend.open()
+        verdict = store.admit_now(of_call(new_id(), rate(10), quota(10), slot()))
+        taken = [0, 0, 0] if verdict is None else [10, 10, 1]
+        assert [each.used for each in await states(store, rate(), quota(), slot())] == taken
+
+    @scenario
     async def test_a_verdict_has_the_states_in_the_order_of_the_charges(self, backend: Backend) -> None:
         store = backend.open()
         verdict = await take(store, rate(6, name="a"), slot(name="b"), quota(20, name="c"))

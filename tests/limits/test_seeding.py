@@ -20,7 +20,7 @@ from ai_gateway.limits.memory.store import FEW, UNTOUCHED, MemoryStore
 from ai_gateway.meter import new_id
 from ai_gateway.models import UsageDaily, UsageRecord
 from tests.factories import run
-from tests.limits.contract import Clock, admits, end, quota, rate, settle, slot, state, take
+from tests.limits.contract import Clock, admits, end, of_call, quota, rate, settle, slot, state, take
 
 NOW = datetime(2026, 3, 18, 12, 30, tzinfo=UTC)
 """A Wednesday."""
@@ -54,6 +54,15 @@ class TestSowing:
         assert [run(admits(store, quota(10))) for _ in range(2)] == [True, False]
         assert past.asked == [quota().counter.name]
         assert past.threads == {"ai-gateway-seeds"}
+
+    def test_what_has_to_be_asked_for_is_not_taken_at_once_nor_is_anything_else(self) -> None:
+        store = MemoryStore(Past(40))
+        charges = of_call("call", rate(5), quota(5))
+        assert store.admit_now(charges) is None
+        assert run(state(store, rate())).used == 0
+        run(store.admit(charges, 60.0))
+        assert [run(state(store, charge)).used for charge in (rate(), quota())] == [5, 45]
+        assert store.admit_now(of_call("other", rate(5), quota(5))) is not None
 
     def test_rates_and_slots_begin_anew(self) -> None:
         past = Past(50)
