@@ -47,12 +47,12 @@ def one_after_the_other() -> Iterator[Peer]:
 def count(peer: Peer, upstream: int, folder: Path, *, is_stream: bool) -> float:
     """Give the instructions per call."""
     output = folder / f"{peer.name}.callgrind"
-    peer.under = ("valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={output}")
+    peer.under = ("valgrind", "--tool=callgrind", f"--callgrind-out-file={output}")
     peer.seconds_to_start = SECONDS_TO_START
     with peer.running(upstream, folder) as server:
         pid = str(server.process.popen.pid)
         asyncio.run(calls(server, WARM_UP, is_stream=is_stream))
-        control("--instr=on", pid)
+        control("--zero", pid)
         counted = COUNTED // 5 if is_stream else COUNTED
         asyncio.run(calls(server, counted, is_stream=is_stream))
         control("--dump", pid)
