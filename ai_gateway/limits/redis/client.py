@@ -69,7 +69,7 @@ class Client:
 
     async def do(self, *words: str | bytes | int) -> Any:
         """Have Redis do a command. Raises StoreUnavailable, after which it may be done all the same."""
-        return await self._in_time(self._do(words))
+        return await self._in_time(self._do(*words))
 
     async def subscribe(self, *channels: str) -> Any:
         """Open a connection of its own on which messages come in, and give redis-py's `PubSub`. Whoever gets it closes
@@ -104,18 +104,18 @@ class Client:
         return answer
 
     async def _run(self, keys: Sequence[bytes], argument: bytes) -> Any:
-        ask = self._do if self._is_cluster else self._ask
+        ask: Callable[..., Awaitable[Any]] = self._do if self._is_cluster else self._ask
         words = (b"%d" % len(keys), *keys, argument)
         try:
-            return await ask(("EVALSHA", DIGEST, *words))
+            return await ask("EVALSHA", DIGEST, *words)
         except NoScriptError:
-            return await ask(("EVAL", SCRIPT, *words))
+            return await ask("EVAL", SCRIPT, *words)
 
-    async def _ask(self, words: tuple[str, *tuple[bytes, ...]]) -> Any:
+    async def _ask(self, command: str, *words: bytes) -> Any:
         """Do a command over the one connection that this client keeps for itself: what is sent for every call goes this
         way, for which redis-py has no more to do than to send and to receive."""
         connection = self._connection or await self._reserved()
-        await connection.send_packed_command(packed(words[0].encode(), *words[1:]), check_health=False)
+        await connection.send_packed_command(packed(command.encode(), *words), check_health=False)
         return await connection.read_response(disable_decoding=True)
 
     async def _reserved(self) -> Any:
@@ -125,7 +125,7 @@ class Client:
         self._connection = single.connection
         return single.connection
 
-    async def _do(self, words: Sequence[str | bytes | int]) -> Any:
+    async def _do(self, *words: str | bytes | int) -> Any:
         return await self._of_redis().execute_command(*words)
 
     def _of_redis(self) -> Any:
