@@ -234,16 +234,27 @@ def _timed(reply: Reply, meter: Meter) -> Reply:
 
 def chosen(meter: Meter, call: Call, targets: Sequence[Target], snapshot: Snapshot) -> Sequence[Target]:
     """Leave out the targets that are not for such a call, and add those that it names itself or is drawn for."""
+    targets = open_to(meter, call, targets, snapshot)
+    targets = experiments.take_part(meter, targets, snapshot)
+    return able(meter, targets, snapshot)
+
+
+def open_to(meter: Meter, call: Call, targets: Sequence[Target], snapshot: Snapshot) -> Sequence[Target]:
+    """Leave out the targets whose conditions do not hold, and add those that a call names itself. Raises
+    NoSuitableTarget."""
     there = suitability.meeting(meter.route, targets, meter.facts, snapshot)
     _note_left_out(meter, targets, there, snapshot)
-    targets = there
-    if fallbacks.are_named(call):
-        meter.call, names = fallbacks.taken_from(call, meter.caller, targets, meter.route, snapshot)
-        targets = fallbacks.targets_of(names, meter.call, meter.caller, targets, snapshot)
-    targets = experiments.take_part(meter, targets, snapshot)
-    able = suitability.able(targets, meter.facts, snapshot)
-    _note_left_out(meter, targets, able, snapshot)
-    return able
+    if not fallbacks.are_named(call):
+        return there
+    meter.call, names = fallbacks.taken_from(call, meter.caller, there, meter.route, snapshot)
+    return fallbacks.targets_of(names, meter.call, meter.caller, there, snapshot)
+
+
+def able(meter: Meter, targets: Sequence[Target], snapshot: Snapshot) -> Sequence[Target]:
+    """Leave out the targets whose models lack what a call needs."""
+    left = suitability.able(targets, meter.facts, snapshot)
+    _note_left_out(meter, targets, left, snapshot)
+    return left
 
 
 def _note_left_out(meter: Meter, targets: Sequence[Target], left: Sequence[Target], snapshot: Snapshot) -> None:

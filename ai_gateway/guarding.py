@@ -46,11 +46,10 @@ class Guarding:
     """The guardrails of one call, and what they keep."""
 
     def __init__(self, meter: Meter, snapshot: Snapshot, transport: Transport) -> None:
-        of_route = snapshot.rules.get(meter.route, PLAIN).guardrails
         self._meter = meter
         self._snapshot = snapshot
         self._transport = transport
-        self._guards = snapshot.guards.of(*of_route, *meter.caller.guardrails)
+        self._guards = guards_of(meter, snapshot)
         self._memories: dict[str, dict[str, Any]] = {}
 
     # Before the call is sent.
@@ -232,6 +231,12 @@ class Guarding:
         if reply.status != 200:
             raise UpstreamProtocolError(f"The provider {provider!r} answered a guardrail with {reply.status}.")
         return msgspec.json.decode(answer)
+
+
+def guards_of(meter: Meter, snapshot: Snapshot) -> list[Guard]:
+    """List the guardrails that a call has to pass: the site's, its route's and its key's, in this order."""
+    of_route = snapshot.rules.get(meter.route, PLAIN).guardrails
+    return snapshot.guards.of(*of_route, *meter.caller.guardrails)
 
 
 class WholeStream(ReplyBody):

@@ -1,4 +1,8 @@
-"""The values that unit tests hand to the gateway's modules: a request's head, a call, an upstream's answer."""
+"""The values that unit tests hand to the gateway's modules: a request's head, a call, an upstream's answer.
+
+`Scripted` and `Answer` stand for the interface of a transport, read by read and without time: what a single module does
+with it is tested by them. Whole calls are tested with the kit (`ai_gateway.test`), whose providers have both.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from ai_gateway.charges import Charges, Counter, State, Verdict
 from ai_gateway.errors import GatewayError
 from ai_gateway.intake import read_arrival
 from ai_gateway.limits import LimitStore
-from ai_gateway.meter import Entry, Meter
+from ai_gateway.meter import Meter
 from ai_gateway.protocols import dialect_of
 from ai_gateway.transports import Transport
 
@@ -59,6 +63,7 @@ def make_call(
     path: str = "/v1/chat/completions",
     *headers: tuple[bytes, bytes],
     method: str = "POST",
+    query: bytes = b"",
     body: bytes = b"{}",
     model: str | None = None,
     stream: bool = False,
@@ -68,7 +73,7 @@ def make_call(
     return Call(
         method=method,
         path=path,
-        query=b"",
+        query=query,
         headers=list(headers),
         fields=fields,
         body=body,
@@ -138,18 +143,6 @@ class Scripted(Transport):
 
     async def aclose(self) -> None:
         self.outcomes.clear()
-
-
-class Books:
-    """A ledger that remembers what it was told."""
-
-    is_committed = False
-
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
-
-    def put(self, entry: Entry) -> None:
-        self.entries.append(entry)
 
 
 class Recorder(LimitStore):

@@ -35,9 +35,12 @@ TRACEBACK = re.compile(
 )
 
 
+HANDSHAKE = ("_do_handshake", "_on_handshake_complete")
+
+
 def without_handshakes(log: str) -> str:
     """Leave out what uvloop itself says of a TLS handshake that fails at the very moment at which it is given up."""
-    return TRACEBACK.sub(lambda found: "" if "_do_handshake" in found[0] else found[0], log)
+    return TRACEBACK.sub(lambda found: "" if any(name in found[0] for name in HANDSHAKE) else found[0], log)
 
 
 def site_environment(door: Door, settings: Mapping[str, Any], site: Mapping[str, Any]) -> dict[str, str]:

@@ -21,7 +21,8 @@ from ai_gateway.errors import (
     UpstreamTimeout,
 )
 from ai_gateway.meter import Entry
-from tests.factories import JSON, Answer, Body, Books, Recorder, Scripted, make_arrival, run
+from ai_gateway.test.providers import Books
+from tests.factories import JSON, Answer, Body, Recorder, Scripted, make_arrival, run
 
 BODY = b'{"model": "m", "messages": []}'
 STREAMED = b'{"model": "m", "stream": true, "messages": []}'
@@ -153,7 +154,7 @@ def test_every_ending_settles_once_and_leaves_one_entry(
 ) -> None:
     """`tokens` of -1 stand for an estimate: some, and as many in the entry as in the settlement."""
     end()
-    (entry,) = books.entries
+    (entry,) = books
     (settled,) = books.settled
     assert (entry.outcome, entry.is_estimated) == (outcome, is_estimated)
     assert settled == entry.input_tokens + entry.output_tokens
@@ -174,7 +175,7 @@ def test_a_caller_that_hangs_up_while_it_waits(books: AllBooks) -> None:
             await task
 
     run(main())
-    (entry,) = books.entries
+    (entry,) = books
     assert (entry.outcome, entry.status, len(books.settled)) == ("disconnected", 0, 1)
 
 
@@ -185,7 +186,7 @@ def test_a_caller_that_hangs_up_in_the_middle_of_its_request(books: AllBooks, mo
     monkeypatch.setattr(Body, "read", gone)
     with pytest.raises(ClientDisconnected):
         ask()
-    assert [entry.outcome for entry in books.entries] == ["disconnected"]
+    assert [entry.outcome for entry in books] == ["disconnected"]
 
 
 def test_a_call_that_ends_with_the_process(books: AllBooks, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,19 +197,19 @@ def test_a_call_that_ends_with_the_process(books: AllBooks, monkeypatch: pytest.
         await reply.aclose()
 
     run(main())
-    assert [entry.outcome for entry in books.entries] == ["stopped"]
+    assert [entry.outcome for entry in books] == ["stopped"]
 
 
 def test_a_broken_store_takes_no_answer_from_its_caller(books: AllBooks) -> None:
     admission.store().fails = True  # type: ignore[attr-defined]
     assert ask(good()).status == 200
-    assert books.entries == []
+    assert not books
 
 
 def test_a_stranger_whose_call_leads_nowhere_leaves_no_entry(books: AllBooks) -> None:
     assert ask(key=(b"x-nothing", b"")).status == 401
     assert ask(body=b"{", key=(b"x-nothing", b"")).status == 400
-    assert books.entries == []
+    assert not books
 
 
 def test_a_site_that_wants_it_waits_for_the_ledger_before_the_end(
@@ -219,7 +220,7 @@ def test_a_site_that_wants_it_waits_for_the_ledger_before_the_end(
         ask(good())
         assert len(books.committed) == 1
         ask(Answer(HALF, DONE, headers=[SSE]), body=STREAMED, read=1)
-        assert (len(books.committed), len(books.entries)) == (1, 1)  # Nobody waits any more who could.
+        assert (len(books.committed), len(books)) == (1, 1)  # Nobody waits any more who could.
         ask(Answer(HALF, DONE, headers=[SSE]), body=STREAMED, read=2)
         assert len(books.committed) == 2
 
@@ -228,7 +229,7 @@ def test_what_nobody_wants_to_know_is_not_measured(books: AllBooks) -> None:
     with override_settings(AI_GATEWAY={**SETTINGS, "LIMITS": [], "USAGE": False}):
         reply = ask(good())
     assert reply.status == 200
-    assert (books.entries, books.settled) == ([], [])
+    assert (list(books), books.settled) == ([], [])
     assert b"x-gateway-cost" not in dict(reply.headers)
 
 
@@ -245,6 +246,6 @@ def test_the_callers_own_words_are_in_the_entry(books: AllBooks) -> None:
         await gateway.handle(arrival, Scripted(good()), caller)
 
     run(main())
-    (entry,) = books.entries
+    (entry,) = books
     assert (entry.end_user, entry.session, entry.project) == ("ann", "s-1", "atlas")
     assert (entry.key_id, entry.tags, entry.metadata) == (7, ["beta"], {"team": 1})

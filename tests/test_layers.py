@@ -43,7 +43,7 @@ LAYERS = (
     "routing suitability health refusals intake guard changes unpriced",
     "sockets",
     "keys access ledger server origins",
-    "relay translation listing statement concurrency admission ratelimits fallbacks",
+    "relay translation model_lists listing statement concurrency admission ratelimits fallbacks",
     "hops accounting recording",
     "attempts experiments keeping",
     "mirrors continuation response_cache guarding",

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from ai_gateway import gateway, keys, ledger, live, overload, realtime
+from ai_gateway import gateway, keys, live, overload, realtime
 from ai_gateway.asgi import GatewayApplication
-from ai_gateway.bulkheads import Bulkhead
 from ai_gateway.calls import Caller, Timeouts, UpstreamRequest, UpstreamResponse, UpstreamSocket
 from ai_gateway.calls import Message as Said
 from ai_gateway.charges import State, Verdict
@@ -21,8 +20,9 @@ from ai_gateway.guard import Message
 from ai_gateway.hops.upgrade import with_model
 from ai_gateway.sessions import passable
 from ai_gateway.sockets import shortened
+from ai_gateway.test.providers import Books
 from ai_gateway.transports import Transport
-from tests.factories import Answer, Books, Recorder, Scripted, run
+from tests.factories import Answer, Recorder, Scripted, run
 from tests.realtime_upstream import done, event
 
 TOKEN = "gw_a-key-of-the-settings"
@@ -40,13 +40,9 @@ PATIENCE = 10.0
 
 
 @pytest.fixture(autouse=True)
-def books(monkeypatch: pytest.MonkeyPatch) -> Iterator[Books]:
-    made = Books()
-    monkeypatch.setattr(ledger, "ledger", made)
-    monkeypatch.setattr("ai_gateway.registry.writes_usage", lambda: True)
-    monkeypatch.setattr(overload, "calls", Bulkhead())
+def _settings(books: Books) -> Iterator[None]:
     with override_settings(AI_GATEWAY=SETTINGS):
-        yield made
+        yield
     assert live.count() == 0, "a session was left behind"
     assert overload.calls.taken == 0, "a place was not given back"
 
@@ -233,7 +229,7 @@ def test_who_leaves_while_the_session_is_opened_is_noticed(
         await visitor.gone()
 
     run(visit())
-    assert [entry.outcome for entry in books.entries] == ["disconnected"]
+    assert [entry.outcome for entry in books] == ["disconnected"]
 
 
 @pytest.mark.parametrize("first", [ConnectFailed("Gone."), Answer(b"{}", status=429), Answer(b"{}", status=503)])
@@ -282,7 +278,7 @@ def test_a_session_is_one_call_with_the_sum_of_its_answers(providers: Callable[.
         await visitor.gone()
 
     run(visit())
-    (entry,) = books.entries
+    (entry,) = books
     assert (entry.outcome, entry.status, entry.endpoint, entry.is_stream) == ("answered", 101, "realtime", True)
     assert (entry.input_tokens, entry.output_tokens, entry.is_estimated) == (1500, 10, False)
     assert entry.units == {"audio_seconds": 30}
@@ -339,8 +335,8 @@ def test_a_limit_ends_the_session(
     assert told["error"]["code"] == "insufficient_quota"
     assert closed == {"type": "websocket.close", "code": 1008, "reason": shortened(told["error"]["message"])}
     assert ended == (1000, "")
-    assert [entry.outcome for entry in books.entries] == ["limited"]
-    assert [entry.input_tokens for entry in books.entries] == [30]
+    assert [entry.outcome for entry in books] == ["limited"]
+    assert [entry.input_tokens for entry in books] == [30]
 
 
 def test_a_key_that_is_revoked_ends_the_session(
@@ -420,7 +416,7 @@ def test_time_that_is_over(
 
     with override_settings(AI_GATEWAY={**SETTINGS, **settings}):
         assert run(visit()) == (code, closed_with)
-    assert [entry.outcome for entry in books.entries] == [outcome]
+    assert [entry.outcome for entry in books] == [outcome]
 
 
 def test_an_operator_ends_a_session(providers: Callable[..., Providers], books: Books) -> None:
@@ -438,7 +434,7 @@ def test_an_operator_ends_a_session(providers: Callable[..., Providers], books: 
         return told["error"]["code"], closed["code"]
 
     assert run(visit()) == ("cancelled_by_operator", 1008)
-    assert [(entry.outcome, entry.output_tokens) for entry in books.entries] == [("cancelled", 10)]
+    assert [(entry.outcome, entry.output_tokens) for entry in books] == [("cancelled", 10)]
 
 
 def test_who_takes_nothing_is_dropped(providers: Callable[..., Providers], books: Books) -> None:
@@ -454,7 +450,7 @@ def test_who_takes_nothing_is_dropped(providers: Callable[..., Providers], books
 
     with override_settings(AI_GATEWAY={**SETTINGS, "SEND_TIMEOUT": 0.05}):
         run(visit())
-    assert [entry.outcome for entry in books.entries] == ["disconnected"]
+    assert [entry.outcome for entry in books] == ["disconnected"]
 
 
 def test_a_message_that_is_too_long(providers: Callable[..., Providers], books: Books) -> None:
@@ -491,7 +487,7 @@ def test_the_provider_ends_a_session(
         return message["code"], message["reason"]
 
     assert run(visit()) == closed
-    assert [entry.outcome for entry in books.entries] == [outcome]
+    assert [entry.outcome for entry in books] == [outcome]
 
 
 @pytest.mark.parametrize(

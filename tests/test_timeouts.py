@@ -67,7 +67,7 @@ def test_a_provider_of_no_snapshot_has_timeouts_too(table: TimeoutTable) -> None
     assert table.of_target("", Target("unheard-of", "m")) == Timeouts(connect=1, idle=10, first_byte=100)
 
 
-@pytest.mark.parametrize("given", [{"lunch": 5}, {"idle": "soon"}, {"idle": -1}, [5]])
+@pytest.mark.parametrize("given", [{"lunch": 5}, {"idle": "soon"}, {"idle": -1}, {"idle": 0}, [5]])
 def test_what_cannot_be_read_is_logged_and_left_out(given: Any, caplog: pytest.LogCaptureFixture) -> None:
     target = Target("groq", "n")
     rule = RouteRule(timeouts=given, target_timeouts={target: {"idle": 3}})

@@ -107,10 +107,11 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the event loop when the socket is gone, from either side."""
-        exchange = self._exchange
+        exchange, self._exchange = self._exchange, None
         self.close()
         if exchange is None:
             return
+        exchange.lose()
         if exc is None and exchange.has_head and self._until_eof:
             exchange.finish()
         else:
@@ -121,7 +122,8 @@ class Connection(asyncio.Protocol):
         exchange.wake()
 
     def close(self) -> None:
-        """Close the socket at once and tell the pool. May be called more than once."""
+        """Close the socket at once and tell the pool, and whoever waits for an answer on it. May be called more than
+        once."""
         if not self.is_open:
             return
         self.is_open = False
@@ -130,6 +132,7 @@ class Connection(asyncio.Protocol):
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.lose()
+            exchange.fail(UpstreamClosed("The connection to the provider was closed."))
 
     def look_at_clock(self, now: float) -> None:
         """See Exchange.look_at_clock()."""
@@ -168,13 +171,17 @@ class Connection(asyncio.Protocol):
                 self._written = True
             else:
                 await self._write(request, exchange, timeouts)
+            is_in_time = True
             while not exchange.status:
                 if exchange.error is not None:
                     raise exchange.error
-                if not await exchange.wait(timeouts.first_byte):
+                if not is_in_time:
                     raise UpstreamTimeout("The provider did not answer in time.")
+                is_in_time = await exchange.wait(timeouts.first_byte)
         except BaseException:
-            self.close()
+            # Not `self.close()`: an answer that came in the moment in which its caller left has freed the connection,
+            # and somebody else may have it by now.
+            exchange.abandon()
             raise
         return exchange
 
@@ -209,11 +216,13 @@ class Connection(asyncio.Protocol):
 
     async def _drain(self, exchange: Exchange, seconds: float) -> bool:
         """Wait for room to write. False if the answer began or the exchange ended instead."""
+        is_in_time = True
         while self._paused_writing:
             if exchange.has_head or exchange.is_over:
                 return False
-            if not await exchange.wait(seconds):
+            if not is_in_time:
                 raise UpstreamTimeout("The provider did not take the request in time.")
+            is_in_time = await exchange.wait(seconds)
         return True
 
     async def _pump(self, body: AsyncIterator[bytes], exchange: Exchange, timeouts: Timeouts, *, chunked: bool) -> None:

@@ -78,7 +78,7 @@ class Exchange(UpstreamResponse):
                 return b""
             left = self._idle_timeout - self._silent
             wait = left if patience is None or patience > left else patience
-            if await self.wait(wait):
+            if await self.wait(wait) or not self.is_silent:
                 self._silent = 0.0
             elif wait == left:
                 self.fail(UpstreamTimeout("The provider stopped sending in the middle of its answer."))
@@ -128,6 +128,12 @@ class Exchange(UpstreamResponse):
     def has_head(self) -> bool:
         """Whether the final status and its headers are there."""
         return self.status != 0
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether there is nothing to read yet. Something may have come after the time of a wait was over, and before
+        whoever waited had its turn."""
+        return not self._chunks and not self.is_over
 
     @property
     def is_over(self) -> bool:

@@ -94,6 +94,8 @@ class Got:
     """Whether the answer came to its end, framing included."""
     has_left: bool = False
     is_hanging: bool = False
+    stacks: str = field(default="", repr=False)
+    """Where the gateway's tasks and threads were while it hung."""
 
     @property
     def has_answer(self) -> bool:
@@ -116,6 +118,7 @@ class Caller:
                 await self._call(plan, got)
         except TimeoutError:
             got.is_hanging = True
+            got.stacks = await _stacks(self._port)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass  # The answer is not whole, and the verdict will be about that.
         if not got.is_whole or got.headers.get("connection") == "close":
@@ -180,6 +183,18 @@ class Caller:
             writer.transport.abort()
         else:
             writer.close()
+
+
+async def _stacks(port: int) -> str:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(write_request("GET", "/stacks", [("connection", "close")]))
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return (await reader.read()).decode(errors="replace")
+    except TimeoutError:
+        return "The gateway does not answer at all."
+    finally:
+        writer.close()
 
 
 async def make_calls(port: int, plans: list[Plan], at_once: int = AT_ONCE) -> list[Got]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import sys
 import threading
+import traceback
 from collections import Counter
+from io import StringIO
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
@@ -43,6 +46,16 @@ async def inside(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"left": found, "process": process})
 
 
+async def stacks(request: HttpRequest) -> HttpResponse:
+    """Tell where every task and every thread is at the moment."""
+    found = StringIO()
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.print_stack(file=found)
+    for frame in sys._current_frames().values():
+        traceback.print_stack(frame, file=found)
+    return HttpResponse(found.getvalue(), content_type="text/plain")
+
+
 def tasks() -> dict[str, int]:
     """Count the tasks by the name of their coroutine, without those of the request that asks and of the server."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
@@ -65,4 +78,4 @@ def pools() -> dict[str, int]:
     }
 
 
-urlpatterns = [path("inside", inside), *(pattern for pattern in site_urls.urlpatterns)]
+urlpatterns = [path("inside", inside), path("stacks", stacks), *(pattern for pattern in site_urls.urlpatterns)]

@@ -31,7 +31,7 @@ def judge(got: Got, exchanges: Sequence[Sent]) -> None:
     plan = got.plan
     exchanges = [sent for sent in exchanges if sent.provider != "shadow"]
     if got.is_hanging:
-        raise Violation("the call hangs")
+        raise Violation(f"the call hangs\n{got.stacks}")
     for seed, number in MARKS.findall(got.body):
         if (int(seed), int(number)) != (plan.seed, plan.number):
             raise Violation(f"words of call {number}")

@@ -190,6 +190,8 @@ def test_explain__says_where_a_call_would_go_and_why() -> None:
     out, _ = run("gateway_explain", "gpt-5")
     assert "the default one is asked, 'openai'" in out
     assert SECRET not in out
+    with override_settings(AI_GATEWAY={"RESPONSE_CACHE": {"ttl": 60}}):
+        assert "Besides, an answer to an equal call" in run("gateway_explain", "fast")[0]
 
 
 def test_explain__as_the_holder_of_a_key_and_as_a_user() -> None:

@@ -10,13 +10,16 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from ai_gateway import gateway, ledger, registry
+from ai_gateway import gateway, registry
 from ai_gateway.calls import Caller, Reply, ReplyBody
 from ai_gateway.edits import Edit
 from ai_gateway.errors import GuardrailBlocked
 from ai_gateway.guarding import Guarding
 from ai_gateway.guardrails.base import Block, Change, Verdict, View
-from tests.factories import JSON, Answer, Books, Scripted, make_arrival, make_call, make_meter, run
+from ai_gateway.test.providers import Books
+from tests.factories import JSON, Answer, Scripted, make_arrival, make_call, make_meter, run
+
+pytestmark = pytest.mark.usefixtures("books")
 
 KEY = (b"authorization", b"Bearer gw_a-key-of-the-settings")
 SSE = (b"content-type", b"text/event-stream")
@@ -49,18 +52,6 @@ async def changes_too_much(view: View) -> Verdict:
 
 async def is_strict_with_uploads(view: View) -> Verdict:
     return Block("An upload.") if view.is_upload else None
-
-
-@pytest.fixture
-def books(monkeypatch: pytest.MonkeyPatch) -> Books:
-    made = Books()
-    monkeypatch.setattr(ledger, "ledger", made)
-    return made
-
-
-@pytest.fixture(autouse=True)
-def has_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ai_gateway.registry.writes_usage", lambda: True)
 
 
 class Conversation:
@@ -195,7 +186,7 @@ def test_what_is_redacted_is_not_sent_and_nothing_else_is_changed(books: Books) 
     found = ask({"pii": REDACTION}, body, chat("done"))
     assert found.sent == [body.replace(MAIL.encode(), b"[EMAIL_1]")]
     assert found.status == 200
-    (entry,) = books.entries
+    (entry,) = books
     assert (entry.outcome, MAIL in json.dumps(entry.trail)) == ("answered", False)
     assert entry.trail == [
         {"guardrail": "pii", "stage": "request", "action": "changed", "error": "guardrail", "why": "Found: EMAIL."}
@@ -223,7 +214,7 @@ def test_a_block_is_an_error_in_the_caller_s_format(
     error = json.loads(found.body)
     assert error[place[0]][place[1]] in ("guardrail_blocked", "invalid_request_error", "INVALID_ARGUMENT")
     assert "'words'" in error["error"]["message"]
-    (entry,) = books.entries
+    (entry,) = books
     assert (entry.outcome, entry.error_code, entry.status) == ("blocked", "guardrail_blocked", 400)
 
 
@@ -247,7 +238,7 @@ def test_one_that_fails_blocks_unless_it_may_pass(name: str, books: Books) -> No
     found = ask({"mine": entry}, request())
     assert (found.status, found.sent) == (503, [])
     assert ask({"mine": {**entry, "ON_FAILURE": "pass"}}, request(), chat("ok")).status == 200
-    assert [entry.trail[0]["action"] for entry in books.entries if entry.trail] == ["failed", "failed"]
+    assert [entry.trail[0]["action"] for entry in books if entry.trail] == ["failed", "failed"]
 
 
 def test_one_that_is_set_up_wrongly_blocks() -> None:
@@ -259,7 +250,7 @@ def test_one_that_only_watches_changes_nothing(books: Books) -> None:
     body = request(f"forbidden {MAIL}")
     found = ask(guardrails, body, chat("ok"))
     assert (found.status, found.sent) == (200, [body])
-    assert [each["action"] for each in books.entries[0].trail or ()] == ["monitored", "monitored"]
+    assert [each["action"] for each in books[0].trail or ()] == ["monitored", "monitored"]
 
 
 def test_each_sees_what_those_before_it_left() -> None:
@@ -292,7 +283,7 @@ def test_a_provider_is_asked_by_the_way_of_all_calls(books: Books) -> None:
     found = ask(guardrails, request("bad words"), plain({"results": [result]}))
     assert json.loads(found.sent[0]) == {"model": "omni-moderation-latest", "input": ["bad words"]}  # type: ignore[arg-type]
     assert (found.status, "violence" in found.body.decode()) == (400, True)
-    assert [(each.endpoint, each.key_name, each.outcome) for each in books.entries] == [
+    assert [(each.endpoint, each.key_name, each.outcome) for each in books] == [
         ("moderations", "", "answered"),
         ("chat/completions", "team", "blocked"),
     ]
@@ -304,7 +295,7 @@ def test_a_provider_is_asked_by_the_way_of_all_calls(books: Books) -> None:
 def test_a_whole_answer_is_looked_into_and_its_usage_counts(books: Books) -> None:
     found = ask({"words": {**WORDS, "EVERYWHERE": True}}, request(), chat("forbidden"))
     assert found.status == 400
-    (entry,) = books.entries
+    (entry,) = books
     assert (entry.outcome, entry.input_tokens, entry.output_tokens) == ("blocked", 10, 5)
 
 
@@ -357,7 +348,7 @@ def test_a_block_ends_a_stream_with_an_error_and_no_proof_of_a_whole_answer(name
     assert "words" in last
     assert not any(end in found.body for end in (b"[DONE]", b"message_stop", b"response.completed", b"STOP"))
     assert answer.is_closed
-    (row,) = books.entries
+    (row,) = books
     assert (row.outcome, row.error_code, row.is_estimated) == ("blocked", "guardrail_blocked", True)
     assert row.output_tokens > 0
 
