@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from ai_gateway import breakers
 from ai_gateway.calls import Arrival, Call, Caller, Headers, IncomingBody, UpstreamRequest, UpstreamResponse
-from ai_gateway.charges import Charge, Settlement, State, Verdict
+from ai_gateway.charges import Charges, Counter, State, Verdict
 from ai_gateway.errors import GatewayError
 from ai_gateway.intake import read_arrival
 from ai_gateway.limits import LimitStore
@@ -159,20 +159,20 @@ class Recorder(LimitStore):
 
     def __init__(self, *verdicts: Verdict | Exception) -> None:
         self.verdicts = list(verdicts)
-        self.admitted: list[tuple[str, Sequence[Charge]]] = []
-        self.settled: list[tuple[str, Sequence[Settlement]]] = []
+        self.admitted: list[Charges] = []
+        self.settled: list[tuple[Charges, Sequence[int]]] = []
 
-    async def admit(self, call: str, charges: Sequence[Charge], ttl: float) -> Verdict:
-        self.admitted.append((call, charges))
-        verdict = self.verdicts.pop(0) if self.verdicts else Verdict(True, [State(1, 9, 1.0) for _ in charges])
+    async def admit(self, charges: Charges, ttl: float) -> Verdict:
+        self.admitted.append(charges)
+        verdict = self.verdicts.pop(0) if self.verdicts else Verdict(True, [State(1, 9, 1.0) for _ in charges.counters])
         if isinstance(verdict, Exception):
             raise verdict
         return verdict
 
-    def settle(self, call: str, settlements: Sequence[Settlement]) -> None:
-        self.settled.append((call, settlements))
+    def settle(self, charges: Charges, used: Sequence[int]) -> None:
+        self.settled.append((charges, used))
 
-    async def states(self, charges: Sequence[Charge]) -> Sequence[State]:
+    async def states(self, counters: Sequence[Counter]) -> Sequence[State]:
         raise NotImplementedError
 
     async def flush(self) -> None:
