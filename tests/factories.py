@@ -1,7 +1,7 @@
 """The values that unit tests hand to the gateway's modules: a request's head, a call, an upstream's answer.
 
 `Scripted` and `Answer` stand for the interface of a transport, read by read and without time: what a single module does
-with it is tested by them. Whole calls are tested with the kit (`ai_gateway.test`), whose providers have both.
+with it is tested by them. Where a whole call is to be answered, the kit's providers do it (`answering`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from ai_gateway.intake import read_arrival
 from ai_gateway.limits import LimitStore
 from ai_gateway.meter import Meter
 from ai_gateway.protocols import dialect_of
+from ai_gateway.test.providers import FakeProviders, Reaction
+from ai_gateway.test.transport import ScriptedTransport
 from ai_gateway.transports import Transport
 
 T = TypeVar("T")
@@ -143,6 +145,13 @@ class Scripted(Transport):
 
     async def aclose(self) -> None:
         self.outcomes.clear()
+
+
+def answering(*reactions: Reaction) -> ScriptedTransport:
+    """A transport whose providers react so, one after the other; the last one goes on."""
+    providers = FakeProviders()
+    providers.answer(*reactions)
+    return ScriptedTransport(providers)
 
 
 class Recorder(LimitStore):

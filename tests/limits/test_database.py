@@ -151,11 +151,11 @@ class TestRows:
         run(take(store, present))
         clock.advance(2 * 3600)
         care(store)
-        assert names() == {rows.name_of(past), rows.name_of(present)}
+        assert names() == {rows.name_of(past.counter), rows.name_of(present.counter)}
         run(settle(store, "0" * 32, (past, 1)))
         clock.advance(2 * 3600)
         care(store)
-        assert names() == {rows.name_of(present)}
+        assert names() == {rows.name_of(present.counter)}
 
     def test_idle_counters_are_deleted(self, store: DatabaseStore, clock: Clock) -> None:
         spent, given_back = new_id(), new_id()
@@ -165,7 +165,7 @@ class TestRows:
         run(settle(store, given_back, (quota(name="given back"), 0)))
         clock.advance(25 * 3600)
         care(store)
-        assert names() == {rows.name_of(quota(name="spent"))}
+        assert names() == {rows.name_of(quota(name="spent").counter)}
 
     def test_a_counter_is_not_idle_while_a_call_that_reserved_nothing_is_under_way(
         self, store: DatabaseStore, clock: Clock
