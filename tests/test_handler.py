@@ -17,13 +17,13 @@ from django.test import override_settings
 from django.urls import path
 
 from ai_gateway.handler import SharedThreadsHandler
-from ai_gateway.views import CLEANUP
+from ai_gateway.views import BODIES
 
 SCOPE = {
     "type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": [], "http_version": "1.1",
     "client": ("127.0.0.1", 1), "server": ("testserver", 80),
 }  # fmt: skip
-GUARDED = {**SCOPE, CLEANUP: None}
+GUARDED = {**SCOPE, BODIES: []}
 
 View = Callable[[HttpRequest], Any]
 urlpatterns: list[Any] = []
