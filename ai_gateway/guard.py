@@ -167,8 +167,8 @@ class Guard(IncomingBody, Watched, Entrant):
                 yield piece
 
     async def next(self) -> bytes:
-        """Receive the next piece, however long it is. Raises ClientDisconnected, and TimeoutError after `read_until`, if
-        that is set in the task that serves the request."""
+        """Receive the next piece, however long it is. Raises ClientDisconnected; TimeoutError after `read_until`, if
+        the task that serves the request has set it."""
         try:
             message = self._early.popleft() if self._early else await self._receive()
         except asyncio.CancelledError:

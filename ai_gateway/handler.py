@@ -29,12 +29,12 @@ from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.core.handlers.base import reset_urlconf
 from django.db import close_old_connections, reset_queries
 from django.dispatch import Signal
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpResponseBase
 from django.urls import ResolverMatch, URLResolver, get_resolver, set_script_prefix
 from django.utils.translation import get_language
 
 from ai_gateway.conf import settings
-from ai_gateway.responses import EventStreamResponse, WholeResponse, untouched
+from ai_gateway.responses import EventStreamResponse, untouched
 from ai_gateway.views import BODIES, api
 
 AT_THE_BEGINNING: frozenset[Callable[..., Any]] = frozenset((reset_queries, close_old_connections))

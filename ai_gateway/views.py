@@ -28,8 +28,8 @@ from ai_gateway.refusals import refuse, refuse_request
 from ai_gateway.responses import EventStreamResponse, WholeResponse
 
 BODIES = "ai_gateway.bodies"
-"""Where `ai_gateway.asgi` puts a list into the ASGI scope, for the bodies of replies: it closes them when the request is
-over in any way, and sees whether they ended whole. The scope of a request that nobody guards has none."""
+"""Where `ai_gateway.asgi` puts a list into the ASGI scope, for the bodies of replies: it sees by them whether an answer
+ended whole, and closes them when the request is over in any way. The scope of a request that nobody guards has none."""
 
 ARRIVAL = "ai_gateway.arrival"
 """Where `ai_gateway.asgi` puts the request as it has read it, its body aside: that is Django's by then."""
