@@ -17,6 +17,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import lru_cache
 from io import BytesIO
 from typing import Any
@@ -199,7 +200,8 @@ def release(response: HttpResponseBase) -> None:
     """Close a response whose request was in no thread, so that it has no database connection to give back. Its URLconf
     ends with its task."""
     for close in response._resource_closers:  # type: ignore[attr-defined]
-        close()
+        with suppress(Exception):  # As Django has it: what fails must not keep the others open.
+            close()
     response._resource_closers.clear()  # type: ignore[attr-defined]
     response.closed = True
     close_caches()
