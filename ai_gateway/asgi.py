@@ -23,7 +23,7 @@ from typing import Any
 import django
 
 from ai_gateway import gateway, health, overload, realtime, scraping
-from ai_gateway.calls import Arrival, Reply
+from ai_gateway.calls import Arrival, Reply, WholeBody
 from ai_gateway.conf import settings
 from ai_gateway.errors import ClientDisconnected, MethodNotAllowed, SocketsUnsupported
 from ai_gateway.guard import Guard, Receive, Send, Watch, unchunked
@@ -40,6 +40,9 @@ Scope = dict[str, Any]
 NO_SOCKETS = "This site has all calls go through Django (DIRECT_DOOR), which has no websockets."
 
 NO_STATE: dict[str, Any] = {}
+
+NO_BODY = WholeBody()
+"""What comes with a handshake."""
 
 LOCAL_PATHS = frozenset(("/health", "/health/", "/health/ready", "/health/ready/", "/api/hello", "/api/hello/"))
 """Answered here without a call, for GET and HEAD."""
@@ -145,7 +148,7 @@ class GatewayApplication:
         raw_path = scope.get("raw_path") or scope["path"].encode()
         headers = realtime.with_credential(scope["headers"], scope.get("subprotocols", []))
         query, client = scope["query_string"], client_of(scope)
-        arrival = read_arrival("GET", path, raw_path[len(self._prefix) :], query, headers, caller, client)
+        arrival = read_arrival("GET", path, raw_path[len(self._prefix) :], query, headers, NO_BODY, client)
         watch = state.get(WATCH) or Watch(loop)
         watch.begin(caller)
         try:

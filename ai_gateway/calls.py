@@ -63,6 +63,21 @@ class IncomingBody(ABC):
         """Give it piece by piece, `seconds` at most between two. Raises what `read` raises."""
 
 
+class WholeBody(IncomingBody):
+    """A request body that is there at once. Its length is told in the head, and judged by that."""
+
+    def __init__(self, content: bytes = b"") -> None:
+        self._content = content
+
+    async def read(self, limit: int, seconds: float) -> bytes:
+        """See IncomingBody.read()."""
+        return self._content
+
+    async def pieces(self, limit: int, seconds: float) -> AsyncIterator[bytes]:
+        """See IncomingBody.pieces()."""
+        yield self._content
+
+
 class Arrival(Value, frozen=True, kw_only=True):
     """What a door hands to the gateway: the head of a request, taken apart, and the body still to be read.
 

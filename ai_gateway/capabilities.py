@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import translate
 from functools import cache
 from importlib.resources import files
@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from ai_gateway.calls import Target
 from ai_gateway.protocols import PROTOCOLS
 from ai_gateway.protocols.capabilities import Capabilities
 
@@ -33,6 +34,8 @@ class CapabilityTable:
     def __init__(self, rules: Iterable[Rule] = ()) -> None:
         self._rules = (*built_in(), *rules)
         self._known: dict[tuple[str, str, str], Capabilities] = {}
+        self.differences: dict[Sequence[Target], Sequence[str]] = {}
+        """In which columns the models of some targets differ, as far as that was asked for: see `suitability.py`."""
 
     def of(self, alias: str, row: str, model: str) -> Capabilities:
         """Give a model's capabilities, by its provider's alias and row of the catalogue ("" for none)."""

@@ -104,11 +104,6 @@ class Keyring:
         """The id of the key that encrypts."""
         return self._current
 
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """The ids of all keys, the one that encrypts first."""
-        return tuple(self._ciphers)
-
     def encrypt(self, plaintext: str, context: str) -> str:
         """Encrypt for a context."""
         packed = base64.urlsafe_b64encode(self._sealed(plaintext.encode(), context)).rstrip(b"=").decode("ascii")

@@ -165,8 +165,3 @@ VARIABLES: Mapping[str, tuple[str, Callable[[str, str], Any]]] = {
     "USAGE_JOURNAL": ("USAGE_JOURNAL", read_text),
 }
 """Variables that stand for one key of `settings.AI_GATEWAY` each: the key, and how the value is read."""
-
-
-def variable_names() -> list[str]:
-    """List every environment variable that `from_environ` looks at."""
-    return [*VARIABLES, *(name for alias in REMOTE for name in provider_variables(alias))]

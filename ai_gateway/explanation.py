@@ -1,20 +1,28 @@
 """Where would a call go, and why? The decisions of a call, taken as a call takes them, with nothing sent.
 
+Nothing is drawn either, and no guardrail is asked: of experiments, copies, guardrails and the cache it is only told
+what they would do with such a call.
+
 For people: `gateway_explain` prints one, and the admin shows it. How well targets are is known to the processes that
 serve calls, so the command knows nothing of it, and the admin what its own process knows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
-from ai_gateway import access, breakers, fallbacks, intake, keys, routing, suitability
+from ai_gateway import access, breakers, gateway, intake, keys, response_cache, routing, suitability
 from ai_gateway.bodies import read_routing
-from ai_gateway.calls import Arrival, Call, Caller, Headers, IncomingBody, Target
+from ai_gateway.cache_policy import wishes_of
+from ai_gateway.calls import Arrival, Call, Caller, Headers, Target, WholeBody
+from ai_gateway.configuration import PLAIN, Share
 from ai_gateway.errors import GatewayError
-from ai_gateway.facts import Facts
+from ai_gateway.fingerprints import Uncacheable
+from ai_gateway.guarding import guards_of
+from ai_gateway.guardrails.register import Broken, Guard
+from ai_gateway.meter import Meter
 from ai_gateway.providers import Provider
 from ai_gateway.registry import Snapshot
 from ai_gateway.strategies import SESSION_HEADERS
@@ -37,11 +45,12 @@ class TargetFinding:
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """How the targets were chosen, the targets in their order, and the error that a caller would get if there is
-    one."""
+    one. `asides` are sentences on what else happens to such a call."""
 
     reason: str
     targets: Sequence[TargetFinding] = ()
     error: str | None = None
+    asides: Sequence[str] = ()
 
     @property
     def is_served(self) -> bool:
@@ -53,47 +62,29 @@ def explain(
     model: str, caller: Caller, snapshot: Snapshot, *, path: str, headers: Headers, body: bytes = EMPTY
 ) -> Explanation:
     """Explain a call for a model, as this caller, at this path. What the body says of a model does not count."""
-    arrival = intake.read_arrival("POST", path, path.encode(), b"", headers, NoBody())
-    reason, targets = "", []
+    arrival = intake.read_arrival("POST", path, path.encode(), b"", headers, WholeBody(body))
+    meter = Meter(arrival, caller)
+    reason, asides, found = "", [], []
     try:
-        call = make_call(arrival, model, body)
+        call = meter.call = make_call(arrival, model, body)
         reason = reason_of(call, snapshot)
         intake.check_head(arrival)
         access.check_arrival(arrival, caller)
-        found = access.permitted(call, caller, routing.resolve(call, snapshot), snapshot)
-        facts, route = Facts(call, caller), routing.route_of(call, snapshot) or ""
-        targets = _unfit(route, found, facts, snapshot)
-        found = suitability.meeting(route, found, facts, snapshot)
-        call, names = fallbacks.taken_from(call, caller, found, route, snapshot)
-        found = fallbacks.targets_of(names, call, caller, found, snapshot)
+        meter.route = routing.route_of(call, snapshot) or ""
+        found = [*access.permitted(call, caller, routing.resolve(call, snapshot), snapshot)]
+        asides = [*asides_of(meter, found, snapshot)]
+        asked = gateway.able(meter, gateway.open_to(meter, call, found, snapshot), snapshot)
     except GatewayError as error:
-        return Explanation(reason, targets, error=f"{error.status} {error.code}: {error.message}")
-    asked = suitability.able(found, facts, snapshot)
-    unable = [_left_out(route, each, facts, snapshot) for each in found if each not in asked]
-    order = breakers.ordered(asked)
-    return Explanation(reason, [*(_look_at(call, caller, each, snapshot) for each in order), *unable, *targets])
+        unfit = [each for each in found if suitability.what_it_wants(meter.route, each, meter.facts, snapshot)]
+        targets = [_left_out(each, suitability.why_not(meter.route, each, meter.facts, snapshot)[1]) for each in unfit]
+        return Explanation(reason, targets, f"{error.status} {error.code}: {error.message}", asides)
+    there = [_look_at(meter.call, caller, each, snapshot) for each in breakers.ordered(asked)]
+    left_out = [_left_out(Target(each["provider"], each["model"]), each["why"]) for each in meter.trail]
+    return Explanation(reason, [*there, *left_out], asides=asides)
 
 
-def _unfit(route: str, targets: Sequence[Target], facts: Facts, snapshot: Snapshot) -> list[TargetFinding]:
-    """Find the targets whose conditions do not hold."""
-    unfit = [target for target in targets if suitability.what_it_wants(route, target, facts, snapshot) is not None]
-    return [_left_out(route, target, facts, snapshot) for target in unfit]
-
-
-def _left_out(route: str, target: Target, facts: Facts, snapshot: Snapshot) -> TargetFinding:
-    _, why = suitability.why_not(route, target, facts, snapshot)
+def _left_out(target: Target, why: str) -> TargetFinding:
     return TargetFinding(target, "", f"left out: {why}")
-
-
-class NoBody(IncomingBody):
-    """The body of a call that nobody sends."""
-
-    async def read(self, limit: int, seconds: float) -> bytes:
-        """See IncomingBody.read()."""
-        return EMPTY
-
-    async def pieces(self, limit: int, seconds: float) -> None:  # type: ignore[override]
-        """See IncomingBody.pieces()."""
 
 
 def make_call(arrival: Arrival, model: str, body: bytes = EMPTY) -> Call:
@@ -126,6 +117,10 @@ ORDERS = {
 """The strategies in words."""
 
 
+ASKERS = {"key": "with the same key", "user": "by the same user", "everyone": "by anybody"}
+"""Whose equal calls share an answer, by the scope of the cache."""
+
+
 def reason_of(call: Call, snapshot: Snapshot) -> str:
     """Say in words by which of the rules of `routing.py` a call's targets are chosen."""
     if b"x-provider" in call.fields:
@@ -151,6 +146,50 @@ def _kept(call: Call, sticky: str) -> str:
     name = next((name.decode() for name in SESSION_HEADERS if call.fields.get(name)), None)
     this = f"this one by {name}" if name else "this one has none"
     return f"calls are kept together by their session, {this}"
+
+
+def asides_of(meter: Meter, targets: Sequence[Target], snapshot: Snapshot) -> Iterator[str]:
+    """Say in sentences what happens to a call besides its being sent to a target, in the order in which it happens."""
+    rule = snapshot.rules.get(meter.route, PLAIN)
+    yield from (_guarded_by(guard) for guard in guards_of(meter, snapshot))
+    if snapshot.cache is not None:
+        yield _cached(meter, targets, snapshot)
+    yield from (f"{_percent(share)} of the calls go to {_named(share)} first, on trial" for share in rule.variants)
+    yield from (f"{_percent(share)} of the calls are copied to {_named(share)}" for share in rule.mirrors)
+
+
+def _guarded_by(guard: Guard) -> str:
+    if isinstance(guard.guardrail, Broken):
+        then = "lets everything pass" if guard.passes_failures or guard.is_monitor else "nothing passes"
+        return f"the guardrail {guard.name!r} fails, and {then}: {guard.guardrail.reason.rstrip('.')}"
+    then = ", and only notes what it finds" if guard.is_monitor else ""
+    return f"the guardrail {guard.name!r} is asked about the {' and the '.join(guard.stages)}{then}"
+
+
+def _cached(meter: Meter, targets: Sequence[Target], snapshot: Snapshot) -> str:
+    """Say whether a call may be answered from the cache. Whether there is an answer is not looked up."""
+    assert snapshot.cache is not None
+    assert meter.call is not None
+    if not response_cache.is_for(meter, snapshot):
+        return "the cache is not for such calls"
+    wishes = wishes_of(meter.call.fields)
+    try:
+        response_cache.name_of(meter, targets, wishes, snapshot.cache)
+    except Uncacheable as reason:
+        return f"the cache is passed by: {reason}"
+    taken = f"an answer to an equal call {ASKERS[snapshot.cache.scope]} is taken from the cache"
+    kept = f"a new one is kept for {response_cache.seconds_kept(meter, wishes, snapshot)} s"
+    if not wishes.reads:
+        return f"the cache is not looked into, as the caller wants it, and {kept}"
+    return f"{taken}, and {kept}" if wishes.keeps else f"{taken}, and no new one is kept, as the caller wants it"
+
+
+def _percent(share: Share) -> str:
+    return f"{share.percent:g} %"
+
+
+def _named(share: Share) -> str:
+    return f"{share.target.provider}/{share.target.model}"
 
 
 def _look_at(call: Call, caller: Caller, target: Target, snapshot: Snapshot) -> TargetFinding:

@@ -47,7 +47,7 @@ from ai_gateway.errors import ClientDisconnected, Draining, GatewayError, Intern
 from ai_gateway.guarding import Guarding
 from ai_gateway.meter import Meter
 from ai_gateway.overload import Entrant
-from ai_gateway.refusals import refuse_request, status_of
+from ai_gateway.refusals import refuse_call, refuse_request, status_of
 from ai_gateway.registry import Snapshot
 from ai_gateway.transports import Transport
 
@@ -148,12 +148,11 @@ async def _its_turn(meter: Meter, waiter: Waiter, seconds: float) -> bool:
 
 async def _measured(meter: Meter, snapshot: Snapshot, transport: Transport) -> Reply:
     """Serve a known caller's call, and take it into account, whatever ends it."""
-    arrival = meter.arrival
     try:
         reply = await _serve(meter, snapshot, transport)
     except GatewayError as error:
         meter.fail(error)
-        reply = refuse_request(error, arrival, sent_at=meter.sent_at, queued=meter.queued)
+        reply = refuse_call(error, meter)
     except ClientDisconnected:
         _leave(meter, snapshot)
         raise
@@ -163,11 +162,11 @@ async def _measured(meter: Meter, snapshot: Snapshot, transport: Transport) -> R
             _leave(meter, snapshot)
             raise
         meter.fail(ended)
-        reply = refuse_request(ended, arrival, sent_at=meter.sent_at, queued=meter.queued)
+        reply = refuse_call(ended, meter)
     except Exception:
-        failed = failure(arrival)
+        failed = failure(meter.arrival)
         meter.fail(failed)
-        reply = refuse_request(failed, arrival, sent_at=meter.sent_at, queued=meter.queued)
+        reply = refuse_call(failed, meter)
     if not snapshot.is_measured:
         meter.end_attempt()
         meter.status = reply.status
@@ -234,16 +233,27 @@ def _timed(reply: Reply, meter: Meter) -> Reply:
 
 def chosen(meter: Meter, call: Call, targets: Sequence[Target], snapshot: Snapshot) -> Sequence[Target]:
     """Leave out the targets that are not for such a call, and add those that it names itself or is drawn for."""
+    targets = open_to(meter, call, targets, snapshot)
+    targets = experiments.take_part(meter, targets, snapshot)
+    return able(meter, targets, snapshot)
+
+
+def open_to(meter: Meter, call: Call, targets: Sequence[Target], snapshot: Snapshot) -> Sequence[Target]:
+    """Leave out the targets whose conditions do not hold, and add those that a call names itself. Raises
+    NoSuitableTarget."""
     there = suitability.meeting(meter.route, targets, meter.facts, snapshot)
     _note_left_out(meter, targets, there, snapshot)
-    targets = there
-    if fallbacks.are_named(call):
-        meter.call, names = fallbacks.taken_from(call, meter.caller, targets, meter.route, snapshot)
-        targets = fallbacks.targets_of(names, meter.call, meter.caller, targets, snapshot)
-    targets = experiments.take_part(meter, targets, snapshot)
-    able = suitability.able(targets, meter.facts, snapshot)
-    _note_left_out(meter, targets, able, snapshot)
-    return able
+    if not fallbacks.are_named(call):
+        return there
+    meter.call, names = fallbacks.taken_from(call, meter.caller, there, meter.route, snapshot)
+    return fallbacks.targets_of(names, meter.call, meter.caller, there, snapshot)
+
+
+def able(meter: Meter, targets: Sequence[Target], snapshot: Snapshot) -> Sequence[Target]:
+    """Leave out the targets whose models lack what a call needs."""
+    left = suitability.able(targets, meter.facts, snapshot)
+    _note_left_out(meter, targets, left, snapshot)
+    return left
 
 
 def _note_left_out(meter: Meter, targets: Sequence[Target], left: Sequence[Target], snapshot: Snapshot) -> None:

@@ -46,11 +46,10 @@ class Guarding:
     """The guardrails of one call, and what they keep."""
 
     def __init__(self, meter: Meter, snapshot: Snapshot, transport: Transport) -> None:
-        of_route = snapshot.rules.get(meter.route, PLAIN).guardrails
         self._meter = meter
         self._snapshot = snapshot
         self._transport = transport
-        self._guards = snapshot.guards.of(*of_route, *meter.caller.guardrails)
+        self._guards = guards_of(meter, snapshot)
         self._memories: dict[str, dict[str, Any]] = {}
 
     # Before the call is sent.
@@ -95,10 +94,12 @@ class Guarding:
             return reply
         fields = dict(reply.headers)
         kind = fields.get(b"content-type", b"").partition(b";")[0].strip()
-        if kind == b"text/event-stream":
-            return self._guarded_stream(reply, guards)
         if b"json" not in kind and not kind.startswith(b"text/"):
             return reply
+        if b"content-encoding" in fields:  # Nobody is asked for one, but some send it all the same.
+            return await self._unreadable(reply, guards)
+        if kind == b"text/event-stream" and isinstance(reply.body, ReplyBody):
+            return self._guarded_stream(reply, reply.body, guards)
         try:
             body = await _whole(reply)
             changed = await self._reviewed(ANSWER, body) if b"json" in kind else await self._reviewed_text(body)
@@ -108,8 +109,17 @@ class Guarding:
         headers.append((b"content-length", b"%d" % len(changed)))
         return msgspec.structs.replace(reply, headers=headers, body=changed)
 
-    def _guarded_stream(self, reply: Reply, guards: Sequence[Guard]) -> Reply:
-        body = reply.body if isinstance(reply.body, ReplyBody) else WholeStream(reply.body)
+    async def _unreadable(self, reply: Reply, guards: Sequence[Guard]) -> Reply:
+        """Block an answer that is compressed."""
+        try:
+            for guard in guards:
+                self._block(guard, ANSWER, "An answer that is compressed cannot be looked into.")
+        except GuardrailBlocked:
+            await reply.aclose()
+            raise
+        return reply
+
+    def _guarded_stream(self, reply: Reply, body: ReplyBody, guards: Sequence[Guard]) -> Reply:
         window, delay = max(guard.window for guard in guards), min(guard.delay for guard in guards)
         headers = [header for header in reply.headers if header[0] != b"content-length"]
         return msgspec.structs.replace(
@@ -234,21 +244,10 @@ class Guarding:
         return msgspec.json.decode(answer)
 
 
-class WholeStream(ReplyBody):
-    """A stream that is there to its end."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-        self.is_broken = False
-
-    async def __anext__(self) -> bytes:
-        body, self._body = self._body, b""
-        if not body:
-            raise StopAsyncIteration
-        return body
-
-    async def aclose(self) -> None:
-        """There is nothing to release."""
+def guards_of(meter: Meter, snapshot: Snapshot) -> list[Guard]:
+    """List the guardrails that a call has to pass: the site's, its route's and its key's, in this order."""
+    of_route = snapshot.rules.get(meter.route, PLAIN).guardrails
+    return snapshot.guards.of(*of_route, *meter.caller.guardrails)
 
 
 async def _whole(reply: Reply) -> bytes:

@@ -19,7 +19,7 @@ import msgspec
 from asgiref.sync import async_to_sync
 
 from ai_gateway import gateway, registry
-from ai_gateway.calls import Arrival, Caller, Headers, IncomingBody, Reply, ReplyBody
+from ai_gateway.calls import Arrival, Caller, Headers, Reply, ReplyBody, WholeBody
 from ai_gateway.errors import ClientDisconnected
 from ai_gateway.intake import read_arrival
 from ai_gateway.transports import Transport
@@ -33,26 +33,10 @@ UNCACHED = (b"x-gateway-cache", b"no-cache, no-store")
 LONGEST = 1024 * 1024
 """Bytes of an answer that are read. The rest is not shown to anybody."""
 
-
 JSON = (b"content-type", b"application/json")
 
 _ends: dict[asyncio.AbstractEventLoop, AsyncGenerator[None]] = {}
 """What closes the transport of an event loop when it ends, for the loops that calls were made on."""
-
-
-class Given(IncomingBody):
-    """A request body that is there at once. Its length is told in the head, and judged by that."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-
-    async def read(self, limit: int, seconds: float) -> bytes:
-        """See IncomingBody.read()."""
-        return self._body
-
-    async def pieces(self, limit: int, seconds: float) -> AsyncIterator[bytes]:
-        """See IncomingBody.pieces()."""
-        yield self._body
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +77,7 @@ def arrive(
 ) -> Arrival:
     """Make the request of a call whose body is there. `headers` are without its length."""
     described = [*headers, (b"content-length", b"%d" % len(content))] if content else headers
-    return read_arrival(method, path, raw_path or path.encode(), query, described, Given(content))
+    return read_arrival(method, path, raw_path or path.encode(), query, described, WholeBody(content))
 
 
 async def transport_here() -> Transport:

@@ -19,7 +19,7 @@ from ipaddress import ip_address
 from ai_gateway import crypto
 from ai_gateway.calls import Arrival, Caller
 from ai_gateway.errors import InvalidCredential, KeysUnavailable
-from ai_gateway.key_cache import KeyRecord
+from ai_gateway.key_cache import MAX_FOUND, KeyRecord
 from ai_gateway.providers import Provider
 from ai_gateway.registry import Snapshot
 
@@ -52,7 +52,7 @@ async def identify(arrival: Arrival, snapshot: Snapshot) -> Caller:
         token = bare(*found[0])
         caller = find_configured(token, snapshot) or await find_virtual(token, arrival, snapshot)
         return caller if caller is not None else _stranger(found, snapshot)
-    tokens = {bare(name, value) for name, value in found}
+    tokens = {bare(name, value) for name, value in found} - {b""}
     for token in tokens:
         caller = find_configured(token, snapshot) or await find_virtual(token, arrival, snapshot)
         if caller is not None:
@@ -63,7 +63,9 @@ async def identify(arrival: Arrival, snapshot: Snapshot) -> Caller:
 
 
 def _stranger(found: list[tuple[bytes, bytes]], snapshot: Snapshot) -> Caller:
-    """Decide on a caller without a gateway key, given the credentials that it brought, the preferred one first."""
+    """Decide on a caller without a gateway key, given the credentials that it brought, the preferred one first. An
+    empty one is none: an SDK sends it if nobody gave it a key."""
+    found = [(name, value) for name, value in found if bare(name, value)]
     if any(bare(name, value).startswith(KEY_PREFIX) for name, value in found):
         raise InvalidCredential("Incorrect API key provided: this gateway key is not known, or no longer valid.")
     if not snapshot.passthrough:
@@ -80,7 +82,7 @@ def check_access(caller: Caller, provider: Provider) -> None:
 
 def bare(name: bytes, value: bytes) -> bytes:
     """Take the key out of a header's value."""
-    if name == b"authorization" and value[:7].lower() == b"bearer ":
+    if name == b"authorization" and value[:7].lower() in (b"bearer ", b"bearer"):
         value = value[7:]
     return value.strip()
 
@@ -107,11 +109,25 @@ async def find_virtual(token: bytes, arrival: Arrival, snapshot: Snapshot) -> Ca
     return record.caller
 
 
+_proven: dict[tuple[bytes, bytes], bytes] = {}
+"""The SHA-256 of tokens that were found genuine, by their record's key and digest. OpenSSL takes longer to begin an
+HMAC than for all else that a key costs, and a token has too much chance in it to be guessed from its digest."""
+
+
 def is_genuine(token: bytes, record: KeyRecord) -> bool:
     """Whether a token is the key of a record. Raises KeysUnavailable if that cannot be told."""
     if not record.is_verifiable:
         raise KeysUnavailable("This gateway key cannot be verified at the moment. The gateway's log says why.")
-    return hmac.compare_digest(hmac.digest(record.hash_key, token, "sha256"), record.digest)
+    proof = record.hash_key, record.digest
+    mark = hashlib.sha256(token).digest()
+    if hmac.compare_digest(_proven.get(proof, b""), mark):
+        return True
+    if not hmac.compare_digest(hmac.digest(record.hash_key, token, "sha256"), record.digest):
+        return False
+    if len(_proven) >= MAX_FOUND:
+        _proven.clear()
+    _proven[proof] = mark
+    return True
 
 
 def check_validity(record: KeyRecord, client: str | None) -> None:

@@ -1,4 +1,5 @@
-"""Which models are there? `GET /v1/models` and `GET /v1/models/{id}` without `x-provider`, for all providers at once.
+"""Which models are there? `GET /v1/models` and `GET /v1/models/{id}` without `x-provider`, for all providers at once;
+and the same below `/v1beta`, for Google's clients.
 
 Listed is what the caller may use: the routes, the models that a provider's configuration names, and what the providers
 list themselves. A holder of a gateway key is shown every configured provider's list, fetched with the stored
@@ -14,23 +15,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from ai_gateway.access import may_list, may_use_provider
-from ai_gateway.calls import Call, Caller, Reply
+from ai_gateway.calls import Call, Caller, Reply, Target
 from ai_gateway.errors import GatewayError, ModelNotFound
-from ai_gateway.protocols import DIALECTS, GEMINI_METHODS
+from ai_gateway.model_lists import EPOCH, SHAPES, Model, methods_of, read_query
+from ai_gateway.protocols import GEMINI_METHODS, dialect_of
 from ai_gateway.providers import Provider
 from ai_gateway.registry import Snapshot
+from ai_gateway.replies import own_reply
 from ai_gateway.routing import default_provider
 from ai_gateway.transports import Transport
 
 logger = logging.getLogger("ai_gateway")
 
-PATH = "/v1/models"
+PATHS = ("/v1/models", "/v1beta/models")
 
 PATIENCE = 2.0
 """Seconds that a provider may take to list its models."""
@@ -40,21 +44,16 @@ REMEMBERED = 300.0
 
 MAX_LIST_BYTES = 8 * 1024 * 1024
 
-EPOCH = "1970-01-01T00:00:00Z"
-"""What Anthropic's list says where no date is known."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Model:
-    """One entry: the id to call it by, who has it, its name for people, and when it was made (Unix time, 0:
-    unknown)."""
-
-    id: str
-    owner: str
-    label: str
-    created: int = 0
-    created_at: str = EPOCH
-
+INPUT_LIMITS = (
+    "inputTokenLimit",
+    "max_input_tokens",
+    "context_length",
+    "context_window",
+    "max_context_length",
+    "max_model_len",
+)
+OUTPUT_LIMITS = ("outputTokenLimit", "max_tokens", "max_completion_tokens", "max_output_tokens")
+"""What providers call the sizes of their models: Google, Anthropic, OpenRouter and Together, Groq, Mistral, vLLM."""
 
 _remembered: dict[Provider, tuple[float, list[Model]]] = {}
 
@@ -63,55 +62,66 @@ def is_asked(call: Call) -> bool:
     """Whether a call asks for the gateway's own list, or for one entry of it."""
     if call.method not in ("GET", "HEAD") or b"x-provider" in call.fields:
         return False
-    is_models = call.path == PATH or call.path.startswith(PATH + "/")
-    return is_models and not call.path.endswith(GEMINI_METHODS)
+    return asked_id(call.path) is not None and not call.path.endswith(GEMINI_METHODS)
+
+
+def asked_id(path: str) -> str | None:
+    """Give the id of the model that a path below `/models` names, "" for all of them; None for another path."""
+    for prefix in PATHS:
+        if path == prefix:
+            return ""
+        if path.startswith(prefix + "/"):
+            return path[len(prefix) + 1 :]
+    return None
 
 
 async def answer(call: Call, caller: Caller, snapshot: Snapshot, transport: Transport) -> Reply:
-    """Answer with the list, or with the one entry that the path names. Raises ModelNotFound."""
+    """Answer with the list, or with the one entry that the path names. Raises ModelNotFound, BadRequest."""
     models = await collect(call, caller, snapshot, transport)
-    is_anthropic = call.dialect.family == "anthropic"
-    write = _write_anthropic if is_anthropic else _write_openai
-    wanted = call.path[len(PATH) + 1 :]
+    shape = SHAPES[call.dialect.family]
+    wanted = asked_id(call.path)
     if wanted:
-        found = next((model for model in models if model.id == wanted), None)
-        if found is None:
-            raise ModelNotFound(f"The model {wanted[:128]!r} is not listed by this gateway.", param="model")
-        document: dict[str, Any] = write(found)
-    elif is_anthropic:
-        first, last = (models[0].id, models[-1].id) if models else (None, None)
-        document = {"data": [write(model) for model in models], "has_more": False, "first_id": first, "last_id": last}
+        document = shape.write(_find(wanted, models, default_provider(call, snapshot)))
     else:
-        document = {"object": "list", "data": [write(model) for model in models]}
+        document = shape.write_list(models, read_query(call.query))
     body = msgspec.json.encode(document)
-    request_id = call.request_id.encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(body)),
-        (b"x-request-id", request_id),
-        (b"request-id", request_id),
-    ]
-    return Reply(status=200, headers=headers, body=b"" if call.method == "HEAD" else body)
+    return own_reply(body, call.request_id, is_head=call.method == "HEAD")
 
 
-def _write_openai(model: Model) -> dict[str, Any]:
-    return {"id": model.id, "object": "model", "created": model.created, "owned_by": model.owner}
-
-
-def _write_anthropic(model: Model) -> dict[str, Any]:
-    return {"type": "model", "id": model.id, "display_name": model.label, "created_at": model.created_at}
+def _find(wanted: str, models: Sequence[Model], default: str) -> Model:
+    """Give the model that a call of this name would be for: without a provider, it is the default's."""
+    known = {model.id: model for model in models}
+    found = known.get(wanted) or known.get(f"{default}/{wanted}")
+    if found is None:
+        raise ModelNotFound(f"The model {wanted[:128]!r} is not listed by this gateway.", param="model")
+    return replace(found, id=wanted)
 
 
 async def collect(call: Call, caller: Caller, snapshot: Snapshot, transport: Transport) -> list[Model]:
     """List what this caller may ask for: routes first, then provider by provider."""
-    names = snapshot.routes if caller.is_authenticated else ()
-    models = [Model(id=name, owner="gateway", label=name) for name in names]
     providers = _visible(call, caller, snapshot)
     lists = await asyncio.gather(*(_list(call, caller, provider, snapshot, transport) for provider in providers))
-    known: dict[str, Model] = {}
-    for model in [*models, *(model for each in lists for model in each)]:
+    listed: dict[str, Model] = {}
+    for model in (model for each in lists for model in each):
+        listed.setdefault(model.id, model)
+    routes = snapshot.routes if caller.is_authenticated else {}
+    known = {name: _of_route(name, targets, listed) for name, targets in routes.items()}
+    for model in listed.values():
         known.setdefault(model.id, model)
     return [model for model in known.values() if may_list(caller, model.id, snapshot)]
+
+
+def _of_route(name: str, targets: Sequence[Target], listed: Mapping[str, Model]) -> Model:
+    """Make the entry of a route: it takes and gives what every model behind it does, as far as that is known."""
+    behind = [model for target in targets if (model := listed.get(f"{target.provider}/{target.model}"))]
+    return Model(
+        id=name,
+        owner="gateway",
+        label=name,
+        input_limit=min((model.input_limit for model in behind if model.input_limit), default=0),
+        output_limit=min((model.output_limit for model in behind if model.output_limit), default=0),
+        methods=methods_of(behind[0]) if behind else (),
+    )
 
 
 def _visible(call: Call, caller: Caller, snapshot: Snapshot) -> list[Provider]:
@@ -148,8 +158,9 @@ async def _fetch(
     call: Call, caller: Caller, provider: Provider, snapshot: Snapshot, transport: Transport
 ) -> list[Model]:
     # The caller's headers stay out of it: the list is everybody's.
+    path, _, query = provider.models_path.partition("?")
     plain = msgspec.structs.replace(
-        call, method="GET", path=PATH, query=b"", headers=[], fields={}, dialect=DIALECTS["openai"]
+        call, method="GET", path=path, query=query.encode(), headers=[], fields={}, dialect=dialect_of(path, {})
     )
     request = provider.build(plain, caller, None)
     send = provider.send or transport.send
@@ -168,22 +179,41 @@ async def _fetch(
 
 
 def read_models(provider: Provider, body: bytes) -> list[Model]:
-    """Read a provider's list, in OpenAI's or Anthropic's shape, or a bare array. Raises ValueError if it is neither."""
+    """Read a provider's list, in OpenAI's, Anthropic's or Google's shape, or a bare array. Raises ValueError if it is
+    none of these."""
     document = msgspec.json.decode(body)
-    entries = document.get("data") if isinstance(document, dict) else document
+    entries = document.get("data", document.get("models")) if isinstance(document, dict) else document
     if not isinstance(entries, list):
         raise ValueError("not a list of models")
-    return [_read(provider, entry) for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), str)]
+    return [_read(provider, entry) for entry in entries if isinstance(entry, dict) and isinstance(_id_in(entry), str)]
 
 
-def _read(provider: Provider, entry: dict[str, Any]) -> Model:
+def _id_in(entry: Mapping[str, Any]) -> Any:
+    return entry.get("id", entry.get("name"))
+
+
+def _read(provider: Provider, entry: Mapping[str, Any]) -> Model:
+    id = _id_in(entry)
     created, created_at = entry.get("created"), entry.get("created_at")
+    methods = entry.get("supportedGenerationMethods")
     return replace(
-        _named(provider, entry["id"].removeprefix("models/")),
-        label=str(entry.get("display_name") or entry["id"]),
+        _named(provider, id.removeprefix("models/")),
+        label=str(entry.get("display_name") or entry.get("displayName") or id),
         created=created if isinstance(created, int) else 0,
         created_at=created_at if isinstance(created_at, str) else EPOCH,
+        input_limit=_limit(entry, INPUT_LIMITS),
+        output_limit=_limit(entry, OUTPUT_LIMITS),
+        methods=tuple(filter(_is_text, methods)) if isinstance(methods, list) else (),
     )
+
+
+def _limit(entry: Mapping[str, Any], names: Sequence[str]) -> int:
+    """Read the first of these members that is a number of tokens; 0 for none."""
+    return next((value for name in names if type(value := entry.get(name)) is int and value > 0), 0)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def _named(provider: Provider, model: str) -> Model:

@@ -7,6 +7,8 @@ from decimal import ROUND_HALF_UP, Decimal
 PLACES = 9
 """A nano-dollar is the ninth decimal place of a dollar."""
 
+NANOS_IN_A_DOLLAR = 10**PLACES
+
 CENT = Decimal("0.01")
 SMALL = Decimal("0.0001")
 
@@ -18,7 +20,7 @@ def dollars(nanos: int) -> Decimal:
 
 def exact(nanos: int) -> str:
     """Write nano-dollars in dollars, exactly, with no exponent and no zeros at the end: for programs."""
-    whole, rest = divmod(abs(nanos), 10**PLACES)
+    whole, rest = divmod(abs(nanos), NANOS_IN_A_DOLLAR)
     text = f"{whole}.{rest:0{PLACES}d}".rstrip("0").rstrip(".") if rest else str(whole)
     return f"-{text}" if nanos < 0 else text
 

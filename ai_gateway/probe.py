@@ -14,9 +14,9 @@ from time import perf_counter
 import msgspec
 
 from ai_gateway import failures
-from ai_gateway.calls import Caller, Timeouts, UpstreamRequest
+from ai_gateway.calls import Caller, Timeouts, UpstreamRequest, WholeBody
 from ai_gateway.errors import GatewayError, UpstreamTimeout
-from ai_gateway.explanation import NoBody, make_call
+from ai_gateway.explanation import make_call
 from ai_gateway.failures import Failure
 from ai_gateway.intake import read_arrival
 from ai_gateway.providers import Auth, Credential, Provider
@@ -65,7 +65,7 @@ async def probe(provider: Provider, snapshot: Snapshot, transport: Transport, pa
         return Finding(True, "not asked: it does not list its models")
     if provider.api_key is None and provider.auth is not Auth.NONE:
         return Finding(False, "no credential")
-    call = make_call(read_arrival("GET", PATH, PATH.encode(), b"", [], NoBody()), "")
+    call = make_call(read_arrival("GET", PATH, PATH.encode(), b"", [], WholeBody()), "")
     plain = msgspec.structs.replace(call, model=None, body=b"")
     timeouts = snapshot.timeouts.of(provider)
     # Who waits for a connection to be free learns nothing of the provider, and has to say so first.

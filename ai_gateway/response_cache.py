@@ -31,6 +31,7 @@ from ai_gateway.keeping import Keeper
 from ai_gateway.kept_answers import Kept
 from ai_gateway.meter import Meter
 from ai_gateway.registry import Snapshot
+from ai_gateway.replies import request_ids
 
 Ask = Callable[[], Awaitable[Reply]]
 """Asks the providers."""
@@ -52,32 +53,40 @@ async def answer(meter: Meter, targets: Sequence[Target], snapshot: Snapshot, as
     assert snapshot.cache is not None
     assert meter.call is not None
     wishes = wishes_of(meter.call.fields)
-    name = _name(meter, targets, snapshot.cache) if wishes.reads or wishes.keeps else None
-    if name is None:
+    try:
+        name = name_of(meter, targets, wishes, snapshot.cache)
+    except Uncacheable:
         return told(await ask(), BYPASS)
     return await Question(meter, snapshot, name, wishes, ask).answer()
 
 
-def _name(meter: Meter, targets: Sequence[Target], policy: CachePolicy) -> str | None:
-    """Name the answer to a call; None if it is for this call alone."""
+def name_of(meter: Meter, targets: Sequence[Target], wishes: Wishes, policy: CachePolicy) -> str:
+    """Name the answer to a call. Raises Uncacheable, saying why nobody looks for one."""
     call, caller = meter.call, meter.caller
     assert call is not None
+    if not wishes.reads and not wishes.keeps:
+        raise Uncacheable("its caller does not want it")
     if len(call.body) > policy.max_bytes:  # type: ignore[arg-type]
-        return None
+        raise Uncacheable("its body is too long")
     names_fallbacks = fallbacks.are_named(call)
     # Whom a caller may fall back to is for its own key to say.
     owner = owner_of(caller, "key" if names_fallbacks else policy.scope)
-    try:
-        return fingerprint(
-            call,
-            owner,
-            targets,
-            secret=policy.secret,
-            named=call.fields.get(fallbacks.HEADER, b""),
-            only_deterministic=policy.only_deterministic,
-        )
-    except Uncacheable:
-        return None
+    return fingerprint(
+        call,
+        owner,
+        targets,
+        secret=policy.secret,
+        named=call.fields.get(fallbacks.HEADER, b""),
+        only_deterministic=policy.only_deterministic,
+    )
+
+
+def seconds_kept(meter: Meter, wishes: Wishes, snapshot: Snapshot) -> int:
+    """For how many seconds the answer to a call is kept: its route's or the site's, and no longer than its caller
+    wants."""
+    assert snapshot.cache is not None
+    ttl = snapshot.rules.get(meter.route, PLAIN).cache_seconds or snapshot.cache.ttl
+    return ttl if wishes.ttl is None else min(ttl, wishes.ttl)
 
 
 def told(reply: Reply, status: tuple[bytes, bytes]) -> Reply:
@@ -156,10 +165,7 @@ class Question:
         """Have an answer kept, if its caller lets us."""
         if not self._wishes.keeps:
             return reply
-        rule = self._snapshot.rules.get(self._meter.route, PLAIN)
-        ttl = rule.cache_seconds or self._policy.ttl
-        if self._wishes.ttl is not None:
-            ttl = min(ttl, self._wishes.ttl)
+        ttl = seconds_kept(self._meter, self._wishes, self._snapshot)
         return Keeper(self._meter, self._snapshot, self._name, self._tokens, ttl, flight).take(reply)
 
     # What is kept is given again.
@@ -179,10 +185,8 @@ class Question:
 
     def _head(self, kept: Kept) -> Headers:
         arrival = self._meter.arrival
-        request_id = arrival.request_id.encode()
         return [
-            (b"x-request-id", request_id),
-            (b"request-id", request_id),
+            *request_ids(arrival.request_id),
             server_timing.header(arrival.received_at, queued=self._meter.queued),
             (b"x-gateway-attempts", b"0"),
             HIT,

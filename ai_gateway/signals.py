@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from django.dispatch import Signal
 
-call_finished = Signal()
+call_finished = Signal(use_caching=True)
 """A finished call was written down, and is committed. Sent once for each, in the ledger's thread. `sender` is the class
 `ai_gateway.meter.Entry`, `entry` the entry: the columns of `UsageRecord` in plain values. Receivers must not change it.
 """

@@ -8,11 +8,11 @@ and so is one that takes nothing of what it is sent.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from ai_gateway.calls import Headers, IncomingBody, Message, Reply
+from ai_gateway.calls import Headers, Message, Reply
 from ai_gateway.errors import BodyTooLarge, ClientDisconnected, GatewayError, SocketClosed
 from ai_gateway.guard import Receive, Send, Watched
 from ai_gateway.overload import Entrant
@@ -27,13 +27,11 @@ NO_STATUS = 1005
 LONGEST_REASON = 123
 """Bytes of the reason that goes with a code (RFC 6455, 5.5)."""
 
-NOTHING: tuple[bytes, ...] = ()
-
 DRAINS = "ai_gateway.drains"
 """Where the ASGI scope says that the gateway ends this websocket itself when the server stops (`server.py`)."""
 
 
-class CallerSocket(IncomingBody, Watched, Entrant):
+class CallerSocket(Watched, Entrant):
     """The caller's end of a websocket. Made in the task that serves it."""
 
     def __init__(
@@ -54,17 +52,6 @@ class CallerSocket(IncomingBody, Watched, Entrant):
         self.is_gone = False
         self.gone: asyncio.Future[None] = loop.create_future()
         """Done when the caller has taken nothing for too long."""
-
-    # A handshake has no body.
-
-    async def read(self, limit: int, seconds: float) -> bytes:
-        """See IncomingBody.read()."""
-        return b""
-
-    async def pieces(self, limit: int, seconds: float) -> AsyncIterator[bytes]:
-        """See IncomingBody.pieces()."""
-        for piece in NOTHING:
-            yield piece
 
     @contextmanager
     def waiting(self, fields: Mapping[bytes, bytes]) -> Iterator[None]:

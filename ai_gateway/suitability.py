@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ai_gateway.calls import Target
+from ai_gateway.capabilities import MAX_REMEMBERED
 from ai_gateway.conditions import unmet
 from ai_gateway.configuration import PLAIN
 from ai_gateway.errors import NoSuitableTarget
@@ -63,12 +64,23 @@ def able(targets: Sequence[Target], facts: Facts, snapshot: Snapshot) -> Sequenc
     """
     if len(targets) < 2 or not facts.call.dialect.is_generation:
         return targets
-    known = [capabilities_of(target, snapshot) for target in targets]
-    differing = [name for name in COLUMNS if len({getattr(each, name) for each in known}) > 1]
+    differing = differences(tuple(targets), snapshot)
     if not differing:
         return targets
-    left = [target for target, each in zip(targets, known, strict=True) if lack(each, facts, differing) is None]
+    left = [target for target in targets if lack(capabilities_of(target, snapshot), facts, differing) is None]
     return left or targets
+
+
+def differences(targets: tuple[Target, ...], snapshot: Snapshot) -> Sequence[str]:
+    """Name the columns in which the models of these targets differ. Remembered: a route has the same ones each time."""
+    remembered = snapshot.capabilities.differences
+    found = remembered.get(targets)
+    if found is None:
+        known = [capabilities_of(target, snapshot) for target in targets]
+        found = tuple(name for name in COLUMNS if len({getattr(each, name) for each in known}) > 1)
+        if len(remembered) < MAX_REMEMBERED:
+            remembered[targets] = found
+    return found
 
 
 def lack(capabilities: Capabilities, facts: Facts, columns: Sequence[str] = COLUMNS) -> str | None:

@@ -106,7 +106,8 @@ def texts_in(body: bytes) -> list[Text]:
 
 
 def strings_in(body: bytes) -> list[Text]:
-    """List all strings of a JSON document that are values, in their order."""
+    """List all strings of a JSON document that are values, in their order. Raises ValueError or IndexError for what
+    ends in the middle, or has more ends than beginnings."""
     found: list[Text] = []
     path: list[str] = []
     for token in _TOKEN.finditer(body):
@@ -119,6 +120,8 @@ def strings_in(body: bytes) -> list[Text]:
             path.append("")
         else:
             path.pop()
+    if path:
+        raise ValueError("the document ends in the middle")
     return found
 
 

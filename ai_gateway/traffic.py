@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
 from dataclasses import dataclass
 
 from ai_gateway.calls import Target
@@ -18,7 +17,7 @@ DECAY = 10.0
 REMEMBERED = 4096
 """Targets that are remembered: callers make up the names of some."""
 
-_under_way: Counter[Target] = Counter()
+_under_way: dict[Target, int] = {}
 
 
 @dataclass(slots=True)
@@ -43,13 +42,15 @@ _paces: dict[Target, Pace] = {}
 
 def begin(target: Target) -> None:
     """Note that a call is under way."""
-    _under_way[target] += 1
+    _under_way[target] = _under_way.get(target, 0) + 1
 
 
 def end(target: Target, first_token: float | None = None) -> None:
     """Note that a call is over, and how many seconds it took until the first token if one came."""
-    _under_way[target] -= 1
-    if not _under_way[target]:
+    left = _under_way[target] - 1
+    if left:
+        _under_way[target] = left
+    else:
         del _under_way[target]
     if first_token is None:
         return
@@ -65,14 +66,14 @@ def end(target: Target, first_token: float | None = None) -> None:
 
 def under_way(target: Target) -> int:
     """Count the calls under way."""
-    return _under_way[target]
+    return _under_way.get(target, 0)
 
 
 def expected_wait(target: Target) -> float:
     """Guess the seconds to the first token, for a call more than there are. 0 for a target that nobody asked yet: the
     first calls find out."""
     pace = _paces.get(target)
-    return 0.0 if pace is None else pace.seconds * (1 + _under_way[target])
+    return 0.0 if pace is None else pace.seconds * (1 + under_way(target))
 
 
 def forget() -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import fields
 from ipaddress import ip_network
 from typing import Any
 
@@ -12,8 +10,9 @@ from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.utils.translation import gettext_lazy as _
 
-from ai_gateway.calls import UNLIMITED, BaseURL, Timeouts
+from ai_gateway.calls import BaseURL
 from ai_gateway.protocols import DIALECTS
+from ai_gateway.providers.options import PHASES, read_timeouts
 
 MAX_ITEMS = 200
 MAX_ITEM_LENGTH = 200
@@ -95,17 +94,13 @@ def validate_metadata(value: Any) -> None:
 
 def validate_timeouts(value: Any) -> None:
     """Accept seconds by phase."""
-    phases = [field.name for field in fields(Timeouts)]
-    if not isinstance(value, Mapping) or not set(value) <= set(phases):
+    try:
+        read_timeouts(value)
+    except TypeError as error:
         raise ValidationError(
             _("Write seconds by phase. The phases are: %(phases)s."),
-            params={"phases": ", ".join(phases)},
+            params={"phases": ", ".join(PHASES)},
             code="invalid_timeouts",
-        )
-    if not all(_is_duration(seconds, phase in UNLIMITED) for phase, seconds in value.items()):
-        raise ValidationError(_("Write numbers of seconds above 0."), code="invalid_timeouts")
-
-
-def _is_duration(value: Any, may_be_unlimited: bool) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and (value > 0 or (value == 0 and may_be_unlimited))
+        ) from error
+    except ValueError as error:
+        raise ValidationError(_("Write numbers of seconds above 0."), code="invalid_timeouts") from error

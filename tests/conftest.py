@@ -18,7 +18,9 @@ from typing import Any, Protocol
 import pytest
 from hypothesis import settings as hypothesis
 
-from ai_gateway import balances, breakers, cooldowns, crypto, ledger, live, notices, peers, refresher, registry, traffic
+from ai_gateway import crypto, ledger, peers, registry
+from ai_gateway.test.isolation import isolated
+from ai_gateway.test.providers import Books
 from tests import databases
 from tests.effort import EXAMPLES
 from tests.gateway_process import Door, GatewayProcess, site_environment
@@ -49,28 +51,21 @@ loop (6), what watches the configuration and what looks keys up (2), the ledger'
 
 
 @pytest.fixture(autouse=True)
-def _sources(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _isolated(request: pytest.FixtureRequest) -> Iterator[None]:
     """Tests that have no database read no configuration from it. None has it watched, and none has its calls written
     down there, or its breakers told of, unless it says so."""
-    monkeypatch.setattr(refresher, "refresher", None)
-    monkeypatch.setattr(ledger, "ledger", None)
-    if request.node.get_closest_marker("django_db") is None:
-        monkeypatch.setattr(registry, "SOURCES", [registry.from_settings])
-        monkeypatch.setattr(registry, "key_cache", None)
-    for told in (breakers, cooldowns):
-        monkeypatch.setattr(told, "listeners", [])
-    balances.forget()
-    live.forget()
-    breakers.forget()
-    notices.forget()
-    cooldowns.forget()
-    traffic.forget()
-    for memory in ("_last", "_problems", "_reported"):
-        monkeypatch.setattr(registry, memory, {})
-    registry.forget()
-    yield
-    registry.forget()
-    peers.stop()
+    with isolated(database=request.node.get_closest_marker("django_db") is not None):
+        yield
+        peers.stop()
+
+
+@pytest.fixture
+def books(monkeypatch: pytest.MonkeyPatch) -> Books:
+    """The finished calls, in the place of the ledger of a site that writes them down."""
+    made = Books()
+    monkeypatch.setattr(ledger, "ledger", made)
+    monkeypatch.setattr(registry, "writes_usage", lambda: True)
+    return made
 
 
 @pytest.fixture

@@ -51,4 +51,7 @@ TEMPLATES = [
 DATABASES = {"default": database.parse(os.environ.get("TEST_DATABASE_URL", "sqlite://:memory:"), ROOT)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+# Django before 6.1 does not read this.
+MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
+
 AI_GATEWAY = {"ALLOW_PRIVATE_UPSTREAMS": True}

@@ -12,7 +12,7 @@ from django.test import override_settings
 
 from ai_gateway import accounting, admission, gateway, health, ledger, registry
 from ai_gateway.calls import Caller, Reply, ReplyBody
-from ai_gateway.charges import Charge, Settlement, State, Verdict
+from ai_gateway.charges import Charges, State, Verdict
 from ai_gateway.errors import (
     ClientDisconnected,
     ConnectFailed,
@@ -21,7 +21,8 @@ from ai_gateway.errors import (
     UpstreamTimeout,
 )
 from ai_gateway.meter import Entry
-from tests.factories import JSON, Answer, Body, Books, Recorder, Scripted, make_arrival, run
+from ai_gateway.test.providers import Books
+from tests.factories import JSON, Answer, Body, Recorder, Scripted, make_arrival, run
 
 BODY = b'{"model": "m", "messages": []}'
 STREAMED = b'{"model": "m", "stream": true, "messages": []}'
@@ -59,11 +60,11 @@ class Store(Recorder):
         self.books = books
         self.fails = False
 
-    async def admit(self, call: str, charges: Sequence[Charge], ttl: float) -> Verdict:
-        return Verdict(True, [State(1, 1, 1.0) for _ in charges])
+    async def admit(self, charges: Charges, ttl: float) -> Verdict:
+        return Verdict(True, [State(1, 1, 1.0) for _ in charges.counters])
 
-    def settle(self, call: str, settlements: Sequence[Settlement]) -> None:
-        self.books.settled += [each.actual for each in settlements]
+    def settle(self, charges: Charges, used: Sequence[int]) -> None:
+        self.books.settled += used
         if self.fails:
             self.fails = False
             raise RuntimeError("the store is broken")
@@ -153,7 +154,7 @@ def test_every_ending_settles_once_and_leaves_one_entry(
 ) -> None:
     """`tokens` of -1 stand for an estimate: some, and as many in the entry as in the settlement."""
     end()
-    (entry,) = books.entries
+    (entry,) = books
     (settled,) = books.settled
     assert (entry.outcome, entry.is_estimated) == (outcome, is_estimated)
     assert settled == entry.input_tokens + entry.output_tokens
@@ -174,7 +175,7 @@ def test_a_caller_that_hangs_up_while_it_waits(books: AllBooks) -> None:
             await task
 
     run(main())
-    (entry,) = books.entries
+    (entry,) = books
     assert (entry.outcome, entry.status, len(books.settled)) == ("disconnected", 0, 1)
 
 
@@ -185,7 +186,7 @@ def test_a_caller_that_hangs_up_in_the_middle_of_its_request(books: AllBooks, mo
     monkeypatch.setattr(Body, "read", gone)
     with pytest.raises(ClientDisconnected):
         ask()
-    assert [entry.outcome for entry in books.entries] == ["disconnected"]
+    assert [entry.outcome for entry in books] == ["disconnected"]
 
 
 def test_a_call_that_ends_with_the_process(books: AllBooks, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,19 +197,19 @@ def test_a_call_that_ends_with_the_process(books: AllBooks, monkeypatch: pytest.
         await reply.aclose()
 
     run(main())
-    assert [entry.outcome for entry in books.entries] == ["stopped"]
+    assert [entry.outcome for entry in books] == ["stopped"]
 
 
 def test_a_broken_store_takes_no_answer_from_its_caller(books: AllBooks) -> None:
     admission.store().fails = True  # type: ignore[attr-defined]
     assert ask(good()).status == 200
-    assert books.entries == []
+    assert not books
 
 
 def test_a_stranger_whose_call_leads_nowhere_leaves_no_entry(books: AllBooks) -> None:
     assert ask(key=(b"x-nothing", b"")).status == 401
     assert ask(body=b"{", key=(b"x-nothing", b"")).status == 400
-    assert books.entries == []
+    assert not books
 
 
 def test_a_site_that_wants_it_waits_for_the_ledger_before_the_end(
@@ -219,16 +220,63 @@ def test_a_site_that_wants_it_waits_for_the_ledger_before_the_end(
         ask(good())
         assert len(books.committed) == 1
         ask(Answer(HALF, DONE, headers=[SSE]), body=STREAMED, read=1)
-        assert (len(books.committed), len(books.entries)) == (1, 1)  # Nobody waits any more who could.
+        assert (len(books.committed), len(books)) == (1, 1)  # Nobody waits any more who could.
         ask(Answer(HALF, DONE, headers=[SSE]), body=STREAMED, read=2)
         assert len(books.committed) == 2
+
+
+@pytest.mark.parametrize("length", [[(b"content-length", b"100000")], []], ids=["of a length that was told", "of any"])
+def test_the_end_of_an_answer_without_a_proof_of_it_is_waited_for_too(
+    books: AllBooks, monkeypatch: pytest.MonkeyPatch, length: list[tuple[bytes, bytes]]
+) -> None:
+    monkeypatch.setattr(registry, "writes_usage", lambda: True)
+    sound = [(b"content-type", b"audio/mpeg"), *length]
+
+    def answer() -> Answer:
+        return Answer(bytes(50_000), bytes(50_000), headers=sound)
+
+    with override_settings(AI_GATEWAY={**SETTINGS, "USAGE_DURABILITY": "committed"}):
+        ask(answer(), read=1)
+        assert (len(books.committed), [entry.outcome for entry in books]) == (0, ["disconnected"])
+        ask(answer(), read=2)
+        assert len(books.committed) == len(length), (
+            "the piece that completes it is the end, if anybody knows its length"
+        )
+        ask(answer())
+        assert books.committed[-1].outcome == "answered"
+        assert books.committed[-1].bytes_out == 100_000
+
+
+@pytest.mark.parametrize(("where", "is_written"), [("keys.identify", False), ("routing.resolve", True)])
+def test_a_bug_of_the_gateways_is_an_error_in_the_callers_format_and_in_the_log(
+    books: AllBooks, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, where: str, is_written: bool
+) -> None:
+    def fails(*_: Any) -> Any:
+        raise RuntimeError("a secret of the operator's")
+
+    monkeypatch.setattr(f"ai_gateway.gateway.{where}", fails)
+    reply = ask()
+    assert isinstance(reply.body, bytes)
+    assert (reply.status, json.loads(reply.body)["error"]["code"]) == (500, "internal_error")
+    assert b"secret" not in reply.body
+    assert dict(reply.headers)[b"x-request-id"].decode() in caplog.text
+    assert "a secret of the operator's" in caplog.text
+    assert [(entry.outcome, entry.error_code) for entry in books] == [("failed", "internal_error")] * is_written
+
+
+def test_sound_is_told_apart_from_text(books: AllBooks) -> None:
+    details = {"prompt_tokens_details": {"audio_tokens": 4}, "completion_tokens_details": {"audio_tokens": 2}}
+    ask(plain({"usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15, **details}}))
+    (entry,) = books
+    assert (entry.input_tokens + entry.input_audio_tokens, entry.input_audio_tokens) == (10, 4)
+    assert (entry.output_tokens + entry.output_audio_tokens, entry.output_audio_tokens) == (5, 2)
 
 
 def test_what_nobody_wants_to_know_is_not_measured(books: AllBooks) -> None:
     with override_settings(AI_GATEWAY={**SETTINGS, "LIMITS": [], "USAGE": False}):
         reply = ask(good())
     assert reply.status == 200
-    assert (books.entries, books.settled) == ([], [])
+    assert (list(books), books.settled) == ([], [])
     assert b"x-gateway-cost" not in dict(reply.headers)
 
 
@@ -245,6 +293,6 @@ def test_the_callers_own_words_are_in_the_entry(books: AllBooks) -> None:
         await gateway.handle(arrival, Scripted(good()), caller)
 
     run(main())
-    (entry,) = books.entries
+    (entry,) = books
     assert (entry.end_user, entry.session, entry.project) == ("ann", "s-1", "atlas")
     assert (entry.key_id, entry.tags, entry.metadata) == (7, ["beta"], {"team": 1})

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from ai_gateway import admission, breakers, gateway, ledger
+from ai_gateway import admission, gateway
 from ai_gateway.calls import Reply, ReplyBody
 from ai_gateway.errors import ConnectFailed, Draining, UpstreamClosed, UpstreamTimeout
 from ai_gateway.protocols import PROTOCOLS
@@ -17,8 +17,11 @@ from ai_gateway.protocols.carrier import Carrier
 from ai_gateway.protocols.conversation import Request, Stop, Text, TokenUsage
 from ai_gateway.protocols.events import Grown, Opened, Started
 from ai_gateway.protocols.protocol import Head
-from tests.factories import Answer, Books, Recorder, Scripted, make_arrival, run
+from ai_gateway.test.providers import Books
+from tests.factories import JSON, Answer, Recorder, Scripted, make_arrival, run
 from tests.protocols.streams import collected, events_of_pieces
+
+pytestmark = pytest.mark.usefixtures("books")
 
 KEY = (b"authorization", b"Bearer gw_a-key-of-the-settings")
 SSE = (b"content-type", b"text/event-stream")
@@ -122,15 +125,6 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "gemini": ("/v1beta/models/r:streamGenerateContent", {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}),
     "bedrock_converse": ("/v1/model/r/converse-stream", {"messages": [{"role": "user", "content": [{"text": "Hi"}]}]}),
 }
-
-
-@pytest.fixture(autouse=True)
-def books(monkeypatch: pytest.MonkeyPatch) -> Books:
-    made = Books()
-    breakers.forget()
-    monkeypatch.setattr(ledger, "ledger", made)
-    monkeypatch.setattr("ai_gateway.registry.writes_usage", lambda: True)
-    return made
 
 
 class Told:
@@ -275,11 +269,19 @@ def test_what_the_model_repeats_is_told_once() -> None:
     assert text_of("openai_chat", told)[0] == said + ", and so on"
 
 
+def test_a_rest_that_comes_in_one_piece_is_told_as_events(books: Books) -> None:
+    message = {"role": "assistant", "content": " world"}
+    rest = {"id": "c", "model": "m", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    told = tell(dying("anthropic_messages", "Hello"), Answer(json.dumps(rest).encode(), headers=[JSON]), settings=BOTH)
+    assert text_of("openai_chat", told)[0] == "Hello world"
+    assert [entry.outcome for entry in books] == ["answered"]
+
+
 def test_a_second_death_is_gone_on_from_as_well(books: Books) -> None:
     answers = (dying("anthropic_messages", "a "), dying("openai_chat", "b "), whole("gemini", "c"))
     told = tell(*answers, settings=route(*(TARGETS[name] for name in ("anthropic_messages", "openai_chat", "gemini"))))
     assert text_of("openai_chat", told)[0] == "a b c"
-    [entry] = books.entries
+    [entry] = books
     assert [each.get("characters") for each in entry.trail or ()] == [2, 4, None]
 
 
@@ -293,7 +295,7 @@ def test_if_nobody_goes_on_the_stream_ends_with_the_error_that_it_died_of(books:
     told = tell(dying("anthropic_messages", "Hello"), ConnectFailed("no"), settings=BOTH)
     assert is_failed(told)
     assert b'"upstream_closed"' in told.written
-    [entry] = books.entries
+    [entry] = books
     assert (entry.outcome, entry.provider, entry.error_code) == ("failed", "anthropic", "upstream_closed")
     assert entry.output_tokens > 0
 
@@ -411,7 +413,7 @@ def test_both_answers_are_paid_for_and_the_seam_is_written_down(books: Books) ->
         dying("anthropic_messages", "Hello "), whole("openai_chat", "world"), settings=BOTH, caller="anthropic_messages"
     )
     _, shown = text_of("anthropic_messages", told)
-    [entry] = books.entries
+    [entry] = books
     assert entry.trail is not None
     died, last = entry.trail
     spent = died["tokens"]["output"]
@@ -436,11 +438,13 @@ def test_limits_count_what_both_used_and_those_of_a_provider_its_own_part(
         *({"name": each, "scope": "provider", "subject": each, "measure": "tokens", "amount": 10**6} for each in NAMES),
     ]
     tell(dying("anthropic_messages", "Hello "), whole("openai_chat", "world"), settings={**BOTH, "LIMITS": limits})
-    [entry] = books.entries
+    [entry] = books
     assert entry.trail is not None
     first, second = (sum(each["tokens"].values()) for each in entry.trail)
     settled = [
-        (each.charge.counter.split(":")[1], each.actual) for _, settlements in store.settled for each in settlements
+        (counter.name.split(":")[1], actual)
+        for charges, used in store.settled
+        for counter, actual in zip(charges.counters, used, strict=True)
     ]
     assert sorted(settled) == [
         ("anthropic", first),
@@ -490,7 +494,7 @@ def test_a_caller_that_hangs_up_during_the_switch_leaves_nothing_open(books: Boo
     with override_settings(AI_GATEWAY={**BOTH, "KEEP_ALIVE_INTERVAL": 0.02}):
         run(hang_up())
     assert first.is_closed
-    [entry] = books.entries
+    [entry] = books
     assert (entry.outcome, len(entry.trail or ())) == ("disconnected", 2)
 
 

@@ -13,9 +13,10 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from ai_gateway import conf, registry
-from ai_gateway.environment import REMOTE, VARIABLES, from_environ, provider_variables, variable_names
+from ai_gateway.environment import REMOTE, VARIABLES, from_environ, provider_variables
 from ai_gateway.providers import CATALOG
 from example_project import database, secret_key
+from tests.variables import variable_names
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -19,8 +19,6 @@ from tests.factories import run
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "_outcomes", {})
-    monkeypatch.setattr(health, "_is_draining", False)
     monkeypatch.setattr(health, "_asking", None)
     monkeypatch.setattr(health, "_database_answers", lambda: True)
 
@@ -130,15 +128,13 @@ def test_the_last_outcome_of_each_provider_is_remembered(status: int, error: str
     assert "canary" not in json.dumps(document)
 
 
-def test_ready_with_a_warning_while_all_places_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(overload, "calls", Bulkhead())
+def test_ready_with_a_warning_while_all_places_are_taken() -> None:
     with override_settings(AI_GATEWAY={"MAX_CALLS": 1}):
         overload.calls.enter(1)
         assert read(run(health.ready("req_test"))) == (200, {"status": "ready", "warnings": ["overloaded"]})
 
 
 def test_the_calls_under_way_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(overload, "calls", Bulkhead())
     monkeypatch.setitem(overload.at_providers, "openai", Bulkhead())
     overload.calls.enter(1)
     overload.at_providers["openai"].enter(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -20,6 +20,8 @@ OPTIONS = {
     "PROVIDERS": {"openai": {"OPTIONS": {"api_key": "sk-stored", "models": ["gpt-named"]}}, "echo": {}},
     "ROUTES": {"fast": ["openai/gpt-5-mini"]},
 }
+ANTHROPIC = [(b"anthropic-version", b"2023-06-01")]
+GOOGLE = [(b"x-goog-api-key", b"gw_key")]
 THEIRS = b'{"object":"list","data":[{"id":"gpt-5","created":7},{"id":"gpt-named"},{"odd":1}]}'
 
 
@@ -31,11 +33,14 @@ def fresh() -> Iterator[None]:
 
 
 def answer(
-    *outcomes: Answer | Exception, path: str = "/v1/models", caller: Caller = HOLDER, anthropic: bool = False
+    *outcomes: Answer | Exception,
+    path: str = "/v1/models",
+    query: str = "",
+    caller: Caller = HOLDER,
+    headers: Iterable[tuple[bytes, bytes]] = (),
 ) -> Any:
     """Ask for the list, with the upstream answering by this script; give it as JSON and what was asked upstream."""
-    headers = [(b"anthropic-version", b"2023-06-01")] if anthropic else []
-    call = make_call(path, *headers, method="GET", body=b"")
+    call = make_call(path, *headers, method="GET", body=b"", query=query.encode())
     transport = Scripted(*outcomes)
     assert listing.is_asked(call)
     reply = run(listing.answer(call, caller, registry.snapshot(), transport))
@@ -55,15 +60,84 @@ def test_routes_named_models_and_the_providers_own_each_once() -> None:
 
 
 def test_anthropics_clients_get_anthropics_shape() -> None:
-    document, _ = answer(Answer(THEIRS), anthropic=True)
+    document, _ = answer(Answer(THEIRS), headers=ANTHROPIC)
     assert (document["first_id"], document["last_id"], document["has_more"]) == ("fast", "echo/echo-1", False)
     assert document["data"][0]["type"] == "model"
     assert document["data"][0]["display_name"] == "fast"
 
 
-def test_one_model_by_its_id() -> None:
-    document, _ = answer(Answer(THEIRS), path="/v1/models/openai/gpt-5")
-    assert document["id"] == "openai/gpt-5"
+@pytest.mark.parametrize(
+    ("path", "headers"), [("/v1beta/models", []), ("/v1beta/models", ANTHROPIC), ("/v1/models", GOOGLE)]
+)
+def test_googles_clients_get_googles_shape(path: str, headers: list[tuple[bytes, bytes]]) -> None:
+    document, _ = answer(Answer(THEIRS), path=path, headers=headers)
+    assert document.keys() == {"models"}
+    assert [model["name"] for model in document["models"]] == [
+        *("models/fast", "models/openai/gpt-named", "models/openai/gpt-5", "models/echo/echo-1")
+    ]
+
+
+def test_pages_go_on_where_the_last_one_ended() -> None:
+    first, _ = answer(Answer(THEIRS), path="/v1beta/models", query="pageSize=3")
+    rest, _ = answer(path="/v1beta/models", query=f"pageSize=3&pageToken={first['nextPageToken']}")
+    assert [len(first["models"]), len(rest["models"])] == [3, 1]
+    assert "nextPageToken" not in rest
+
+
+@pytest.mark.parametrize(("path", "name"), [("/v1/models", "id"), ("/v1beta/models", "name")])
+@pytest.mark.parametrize("id", ["openai/gpt-5", "fast"])
+def test_one_model_by_its_id(path: str, name: str, id: str) -> None:
+    document, _ = answer(Answer(THEIRS), path=f"{path}/{id}")
+    assert document[name].removeprefix("models/") == id
+
+
+def test_a_model_without_a_provider_is_the_one_that_a_call_would_be_for() -> None:
+    document, _ = answer(Answer(THEIRS), path="/v1/models/gpt-5")
+    assert (document["id"], document["owned_by"]) == ("gpt-5", "openai")
+    with pytest.raises(ModelNotFound):  # Google's clients mean Google's.
+        answer(path="/v1beta/models/gpt-5")
+
+
+GEMINI = {
+    "PROVIDERS": {"gemini": {"OPTIONS": {"api_key": "AIza-stored"}}, "openai": {"OPTIONS": {"api_key": "sk-stored"}}},
+    "ROUTES": {"pair": ["gemini/gemini-3-pro", "openai/small"], "vectors": ["gemini/gemini-embedding-001"]},
+}
+PRO = {
+    "displayName": "Gemini 3 Pro",
+    "inputTokenLimit": 1048576,
+    "outputTokenLimit": 65536,
+    "supportedGenerationMethods": ["generateContent", "createCachedContent"],
+}
+GEMINIS = {
+    "models": [
+        {"name": "models/gemini-3-pro", **PRO},
+        {"name": "models/gemini-embedding-001", "supportedGenerationMethods": ["embedContent"]},
+    ]
+}
+
+
+@override_settings(AI_GATEWAY=GEMINI)
+def test_googles_own_list_keeps_its_sizes_and_methods_which_routes_have_of_their_models() -> None:
+    small = b'{"data": [{"id": "small", "context_window": 8192}]}'
+    document, transport = answer(
+        *(Answer(small), Answer(json.dumps(GEMINIS).encode())), path="/v1beta/models", headers=GOOGLE
+    )
+    assert [request.target for request in transport.requests] == [b"/v1/models", b"/v1beta/models?pageSize=1000"]
+    models = {model.pop("name").removeprefix("models/"): model for model in document["models"]}
+    assert models["gemini/gemini-3-pro"] == PRO
+    assert models["openai/small"]["inputTokenLimit"] == 8192
+    assert models["pair"] == {**PRO, "displayName": "pair", "inputTokenLimit": 8192}
+    assert models["vectors"]["supportedGenerationMethods"] == ["embedContent"]
+
+
+@override_settings(AI_GATEWAY={"PROVIDERS": {"anthropic": {"OPTIONS": {"api_key": "sk-stored"}}}})
+def test_a_list_that_has_pages_is_fetched_whole() -> None:
+    theirs = {"data": [{"id": "claude", "max_input_tokens": 200000, "max_tokens": 64000}], "has_more": False}
+    document, transport = answer(Answer(json.dumps(theirs).encode()), path="/v1beta/models")
+    assert [request.target for request in transport.requests] == [b"/v1/models?limit=1000"]
+    (claude, *_) = document["models"]
+    assert claude["name"] == "models/anthropic/claude"
+    assert (claude["inputTokenLimit"], claude["outputTokenLimit"]) == (200000, 64000)
 
 
 def test_an_unknown_model_is_not_found() -> None:
@@ -107,6 +181,9 @@ def test_nobody_sees_what_is_public_and_no_provider_is_asked() -> None:
         ("GET", "/v1/models", [(b"x-provider", b"openai")]),
         ("GET", "/v1/models/m:generateContent", []),
         ("GET", "/v1/modelsx", []),
+        ("GET", "/v1beta/tunedModels", []),
+        ("GET", "/v1beta/models", [(b"x-provider", b"gemini")]),
+        ("GET", "/v1beta/models/m:countTokens", []),
         ("DELETE", "/v1/models/ft:x", []),
     ],
 )

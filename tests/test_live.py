@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from ai_gateway import finishing, gateway, ledger, live, overload
-from ai_gateway.bulkheads import Bulkhead
+from ai_gateway import finishing, gateway, live, overload
 from ai_gateway.calls import Reply, ReplyBody
 from ai_gateway.errors import GatewayError, UpstreamClosed
 from ai_gateway.live import LiveCall
 from ai_gateway.overload import Entrant
-from tests.factories import JSON, Answer, Body, Books, Scripted, Step, make_arrival, run
+from ai_gateway.test.providers import Books
+from tests.factories import JSON, Answer, Body, Scripted, Step, make_arrival, run
 
 KEY = (b"authorization", b"Bearer gw_a-key-of-the-settings")
 SSE = (b"content-type", b"text/event-stream")
@@ -38,13 +38,9 @@ SETTINGS: dict[str, Any] = {
 
 
 @pytest.fixture(autouse=True)
-def books(monkeypatch: pytest.MonkeyPatch) -> Iterator[Books]:
-    made = Books()
-    monkeypatch.setattr(ledger, "ledger", made)
-    monkeypatch.setattr("ai_gateway.registry.writes_usage", lambda: True)
-    monkeypatch.setattr(overload, "calls", Bulkhead())
+def _settings(books: Books) -> Iterator[None]:
     with override_settings(AI_GATEWAY=SETTINGS):
-        yield made
+        yield
     assert live.count() == 0, "a call was left behind"
 
 
@@ -165,7 +161,7 @@ def test_to_look_does_not_disturb_what_is_counted(books: Books) -> None:
 
     run(main(is_looked_at=False))
     run(main(is_looked_at=True))
-    unseen, seen = books.entries
+    unseen, seen = books
     assert (seen.output_tokens, seen.is_estimated) == (unseen.output_tokens, True)
 
 
@@ -210,7 +206,7 @@ def test_a_call_that_waits_for_its_provider_is_answered_with_an_error(books: Boo
         assert headers[b"x-should-retry"] == b"false"
 
     run(main())
-    (entry,) = books.entries
+    (entry,) = books
     assert (entry.outcome, entry.status, entry.error_code) == ("cancelled", 499, "cancelled_by_operator")
     assert (entry.attempts, entry.trail) == (1, None), "nobody else was asked"
 
@@ -231,7 +227,7 @@ def test_a_stream_ends_with_an_error_event_and_what_passed_is_paid_for(model: st
 
     event = run(main())
     assert json.loads(event.removeprefix(b"data: "))["error"]["code"] == "cancelled_by_operator"
-    (entry,) = books.entries
+    (entry,) = books
     assert (entry.outcome, entry.status, entry.error_code) == ("cancelled", 200, "cancelled_by_operator")
     assert entry.output_tokens > 0
     assert (entry.cost_nanos or 0) > 0
@@ -249,7 +245,7 @@ def test_a_stream_that_looks_for_somebody_who_goes_on_stops_looking(books: Books
 
     written = run(main())
     assert b"cancelled_by_operator" in written.split(b"\n\n")[-2]
-    (entry,) = books.entries
+    (entry,) = books
     assert (entry.outcome, entry.error_code) == ("cancelled", "cancelled_by_operator")
 
 
@@ -265,7 +261,7 @@ def test_a_call_that_waits_in_the_queue(books: Books) -> None:
         assert (overload.calls.waiting, overload.calls.taken) == (0, 1)
 
     run(main())
-    assert [(entry.outcome, entry.status) for entry in books.entries] == [("cancelled", 499)]
+    assert [(entry.outcome, entry.status) for entry in books] == [("cancelled", 499)]
 
 
 def test_a_call_whose_body_is_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,7 +291,7 @@ def test_a_copy(books: Books) -> None:
         await asyncio.gather(*finishing._tasks)
 
     run(main())
-    assert {(entry.is_mirror, entry.outcome) for entry in books.entries} == {(False, "answered"), (True, "cancelled")}
+    assert {(entry.is_mirror, entry.outcome) for entry in books} == {(False, "answered"), (True, "cancelled")}
 
 
 @pytest.mark.parametrize("has_left", [False, True])
@@ -316,7 +312,7 @@ def test_a_call_whose_provider_finishes_without_its_caller(has_left: bool, books
 
     with override_settings(AI_GATEWAY={**SETTINGS, "PROVIDERS": {**SETTINGS["PROVIDERS"], "openai": options}}):
         run(main())
-    assert [entry.outcome for entry in books.entries] == ["disconnected" if has_left else "cancelled"]
+    assert [entry.outcome for entry in books] == ["disconnected" if has_left else "cancelled"]
 
 
 def test_nobody_else_is_ended() -> None:

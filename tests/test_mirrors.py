@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from ai_gateway import finishing, gateway, ledger, mirrors
+from ai_gateway import finishing, gateway, mirrors
 from ai_gateway.calls import Reply, UpstreamRequest, UpstreamResponse
 from ai_gateway.errors import ConnectFailed
 from ai_gateway.limits import memory
 from ai_gateway.meter import Entry
-from tests.factories import JSON, Answer, Body, Books, Scripted, make_arrival, run
+from ai_gateway.test.providers import Books
+from tests.factories import JSON, Answer, Body, Scripted, make_arrival, run
+
+pytestmark = pytest.mark.usefixtures("books")
 
 KEY = (b"authorization", b"Bearer gw_a-key-of-the-settings")
 OWN_KEY = (b"authorization", b"Bearer sk-own")
@@ -55,19 +58,9 @@ def good() -> Answer:
     return Answer(ANSWERED, headers=[JSON, (b"content-length", b"%d" % len(ANSWERED))])
 
 
-class MirrorBooks(Books):
-    """A ledger that tells the copies apart."""
-
-    def copies(self) -> list[Entry]:
-        return [entry for entry in self.entries if entry.is_mirror]
-
-
-@pytest.fixture(autouse=True)
-def books(monkeypatch: pytest.MonkeyPatch) -> MirrorBooks:
-    made = MirrorBooks()
-    monkeypatch.setattr(ledger, "ledger", made)
-    monkeypatch.setattr("ai_gateway.registry.writes_usage", lambda: True)
-    return made
+def copies(books: Books) -> list[Entry]:
+    """The copies among the finished calls."""
+    return [entry for entry in books if entry.is_mirror]
 
 
 def ask(
@@ -105,14 +98,14 @@ def test_the_call_waits_for_no_copy() -> None:
 
 
 @pytest.mark.parametrize("copied", [ConnectFailed("no"), Answer(b"{}", status=500), RuntimeError("a bug")])
-def test_whatever_becomes_of_a_copy_the_call_does_not_notice(copied: Any, books: MirrorBooks) -> None:
+def test_whatever_becomes_of_a_copy_the_call_does_not_notice(copied: Any, books: Books) -> None:
     (reply,) = ask(Upstreams(good(), copied))
     assert (reply.status, reply.body) == (200, ANSWERED)
-    assert [entry.outcome for entry in books.entries if not entry.is_mirror] == ["answered"]
-    assert [entry.outcome for entry in books.copies()] == ["failed"]
+    assert [entry.outcome for entry in books if not entry.is_mirror] == ["answered"]
+    assert [entry.outcome for entry in copies(books)] == ["failed"]
 
 
-def test_a_copy_that_takes_too_long_is_given_up(books: MirrorBooks, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_that_takes_too_long_is_given_up(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mirrors, "LONGEST", 0.01)
 
     class Stuck(Upstreams):
@@ -122,13 +115,13 @@ def test_a_copy_that_takes_too_long_is_given_up(books: MirrorBooks, monkeypatch:
             return await super().send(request, timeouts)
 
     ask(Stuck(good(), good()))
-    assert [entry.outcome for entry in books.copies()] == ["timed_out"]
+    assert [entry.outcome for entry in copies(books)] == ["timed_out"]
 
 
-def test_a_copy_is_written_down_as_nobodys_beside_its_original(books: MirrorBooks) -> None:
+def test_a_copy_is_written_down_as_nobodys_beside_its_original(books: Books) -> None:
     ask(Upstreams(good(), good()), KEY, (b"x-project-id", b"atlas"))
-    (original,) = [entry for entry in books.entries if not entry.is_mirror]
-    (copy,) = books.copies()
+    (original,) = [entry for entry in books if not entry.is_mirror]
+    (copy,) = copies(books)
     assert (original.key_name, original.project) == ("team", "atlas")
     assert (copy.key_name, copy.project, copy.route, copy.provider) == ("", "", "chat", "groq")
     assert (copy.request_id, copy.cost_nanos) == (original.request_id, 10 * 1_000 + 5 * 10_000)

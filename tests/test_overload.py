@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from ai_gateway import gateway, health, ledger, overload, registry
-from ai_gateway.bulkheads import Bulkhead
+from ai_gateway import gateway, health, overload
 from ai_gateway.calls import Arrival, Caller, Reply
 from ai_gateway.overload import Entrant, party_of
-from tests.factories import JSON, Answer, Books, Scripted, make_arrival, run
+from ai_gateway.test import sends
+from ai_gateway.test.providers import Books
+from tests.factories import JSON, answering, make_arrival, run
 
 KEY = (b"authorization", b"Bearer gw_test-key-of-team-a")
 BODY = b'{"model": "gpt-5-mini", "messages": []}'
@@ -41,19 +42,8 @@ class Request(Entrant):
         yield
 
 
-@pytest.fixture
-def books(monkeypatch: pytest.MonkeyPatch) -> Books:
-    made = Books()
-    monkeypatch.setattr(ledger, "ledger", made)
-    monkeypatch.setattr(registry, "writes_usage", lambda: True)
-    return made
-
-
 @pytest.fixture(autouse=True)
-def _places(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(overload, "calls", Bulkhead())
-    monkeypatch.setattr(health, "_is_draining", False)
-    monkeypatch.setattr(health, "_has_stopped", False)
+def _settings() -> Iterator[None]:
     with override_settings(AI_GATEWAY=SETTINGS):
         yield
 
@@ -63,8 +53,7 @@ def arrival(path: str = "/v1/chat/completions", key: tuple[bytes, bytes] = KEY) 
 
 
 async def ask(given: Arrival, entrant: Entrant | None) -> Reply:
-    answer = Answer(b"{}", headers=[JSON, (b"content-length", b"2")])
-    return await gateway.handle(given, Scripted(answer), entrant=entrant)
+    return await gateway.handle(given, answering(sends({})), entrant=entrant)
 
 
 async def until_it_waits() -> None:
@@ -125,7 +114,7 @@ def test_who_finds_the_queue_full_is_refused_at_once_and_not_written_down(books:
     assert dict(reply.headers)[b"retry-after"] == b"1"
     assert b"x-should-retry" not in dict(reply.headers)
     assert overload.calls.refused == 1
-    assert [entry.outcome for entry in books.entries] == ["answered", "disconnected"]
+    assert [entry.outcome for entry in books] == ["answered", "disconnected"]
 
 
 def test_who_waits_in_vain_is_refused_and_written_down(books: Books) -> None:
@@ -135,7 +124,7 @@ def test_who_waits_in_vain_is_refused_and_written_down(books: Books) -> None:
 
     with override_settings(AI_GATEWAY=IMPATIENT):
         assert code_of(run(main())) == (503, "overloaded")
-    entry = books.entries[-1]
+    entry = books[-1]
     assert (entry.outcome, entry.error_code, entry.status, entry.attempts) == ("refused", "overloaded", 503, 0)
     assert (entry.key_name, entry.cost_nanos) == ("team-a", 0)
     assert overload.calls.waiting == 0
@@ -148,7 +137,7 @@ def test_a_stranger_who_waits_in_vain_is_not_written_down(books: Books) -> None:
 
     with override_settings(AI_GATEWAY=IMPATIENT):
         assert code_of(run(main())) == (503, "overloaded")
-    assert [entry.outcome for entry in books.entries] == ["answered"]
+    assert [entry.outcome for entry in books] == ["answered"]
 
 
 def test_anthropics_clients_are_told_in_their_own_words() -> None:
@@ -174,7 +163,7 @@ def test_who_hangs_up_while_it_waits_leaves_the_queue(books: Books) -> None:
         assert (overload.calls.waiting, overload.calls.taken, second.has_place) == (0, 1, False)
 
     run(main())
-    assert [entry.outcome for entry in books.entries] == ["answered", "disconnected"]
+    assert [entry.outcome for entry in books] == ["answered", "disconnected"]
 
 
 def test_who_still_waits_when_the_process_stops_is_refused(books: Books) -> None:
@@ -188,7 +177,7 @@ def test_who_still_waits_when_the_process_stops_is_refused(books: Books) -> None
         return await task
 
     assert code_of(run(main())) == (503, "gateway_draining")
-    assert books.entries[-1].outcome == "stopped"
+    assert books[-1].outcome == "stopped"
 
 
 def test_who_has_no_valid_key_takes_no_place() -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from ai_gateway import conf
-from ai_gateway.environment import VARIABLES, variable_names
+from ai_gateway.environment import VARIABLES
 from ai_gateway.providers import CATALOG
+from tests.variables import variable_names
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

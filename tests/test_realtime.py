@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from ai_gateway import gateway, keys, ledger, live, overload, realtime
+from ai_gateway import gateway, keys, live, overload, realtime
 from ai_gateway.asgi import GatewayApplication
-from ai_gateway.bulkheads import Bulkhead
-from ai_gateway.calls import Caller, Timeouts, UpstreamRequest, UpstreamResponse, UpstreamSocket
+from ai_gateway.calls import Caller, Reply, Timeouts, UpstreamRequest, UpstreamResponse, UpstreamSocket
 from ai_gateway.calls import Message as Said
 from ai_gateway.charges import State, Verdict
-from ai_gateway.errors import ConnectFailed, InvalidCredential, SocketClosed
+from ai_gateway.errors import BadRequest, ClientDisconnected, ConnectFailed, InvalidCredential, SocketClosed
 from ai_gateway.guard import Message
 from ai_gateway.hops.upgrade import with_model
 from ai_gateway.sessions import passable
-from ai_gateway.sockets import shortened
+from ai_gateway.sockets import CallerSocket, shortened
+from ai_gateway.test.providers import Books
 from ai_gateway.transports import Transport
-from tests.factories import Answer, Books, Recorder, Scripted, run
+from tests.factories import Answer, Recorder, Scripted, make_arrival, run
 from tests.realtime_upstream import done, event
 
 TOKEN = "gw_a-key-of-the-settings"
@@ -40,13 +40,9 @@ PATIENCE = 10.0
 
 
 @pytest.fixture(autouse=True)
-def books(monkeypatch: pytest.MonkeyPatch) -> Iterator[Books]:
-    made = Books()
-    monkeypatch.setattr(ledger, "ledger", made)
-    monkeypatch.setattr("ai_gateway.registry.writes_usage", lambda: True)
-    monkeypatch.setattr(overload, "calls", Bulkhead())
+def _settings(books: Books) -> Iterator[None]:
     with override_settings(AI_GATEWAY=SETTINGS):
-        yield made
+        yield
     assert live.count() == 0, "a session was left behind"
     assert overload.calls.taken == 0, "a place was not given back"
 
@@ -201,6 +197,42 @@ def test_a_browser_is_told_one_of_its_subprotocols_and_no_key(
     assert realtime.chosen_subprotocol(offered, theirs) == chosen
 
 
+@pytest.mark.parametrize("query", [b"model=a&model=b", b"", b"intent=chat", b"model="])
+def test_a_handshake_has_to_name_one_model(query: bytes) -> None:
+    with pytest.raises(BadRequest) as raised:
+        realtime.read_call(make_arrival("/v1/realtime", method="GET", query=query))
+    assert raised.value.param == "model"
+
+
+def test_a_call_that_was_opened_elsewhere_is_nothing_for_the_gateways_credential(
+    providers: Callable[..., Providers],
+) -> None:
+    async def visit() -> tuple[int, str | None]:
+        visitor = Visitor("call_id=rtc_1")
+        visitor.connect()
+        return await visitor.refusal()
+
+    made = providers()
+    assert run(visit())[0] == 403
+    assert not made.requests
+
+
+@pytest.mark.parametrize("what", ["accept", "send"])
+def test_a_server_that_says_by_an_error_that_the_caller_is_gone_is_understood(what: str) -> None:
+    async def gone(message: Message) -> None:
+        raise OSError
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        caller = CallerSocket({"type": "websocket"}, asyncio.Event().wait, gone, loop, 10)  # type: ignore[arg-type]
+        with pytest.raises(ClientDisconnected if what == "accept" else SocketClosed):
+            await (caller.accept(None, []) if what == "accept" else caller.send("hello"))
+        await caller.close(1000, "")
+        await caller.refuse(Reply(status=503, headers=[], body=b""))
+
+    run(main())
+
+
 def test_a_session_without_the_extension_is_refused_by_a_closed_door(providers: Callable[..., Providers]) -> None:
     async def visit() -> Message:
         visitor = Visitor("model=m", (b"authorization", b"Bearer gw_wrong"))
@@ -233,7 +265,7 @@ def test_who_leaves_while_the_session_is_opened_is_noticed(
         await visitor.gone()
 
     run(visit())
-    assert [entry.outcome for entry in books.entries] == ["disconnected"]
+    assert [entry.outcome for entry in books] == ["disconnected"]
 
 
 @pytest.mark.parametrize("first", [ConnectFailed("Gone."), Answer(b"{}", status=429), Answer(b"{}", status=503)])
@@ -282,7 +314,7 @@ def test_a_session_is_one_call_with_the_sum_of_its_answers(providers: Callable[.
         await visitor.gone()
 
     run(visit())
-    (entry,) = books.entries
+    (entry,) = books
     assert (entry.outcome, entry.status, entry.endpoint, entry.is_stream) == ("answered", 101, "realtime", True)
     assert (entry.input_tokens, entry.output_tokens, entry.is_estimated) == (1500, 10, False)
     assert entry.units == {"audio_seconds": 30}
@@ -311,9 +343,9 @@ def test_each_answer_is_settled_and_the_next_one_admitted(
     monkeypatch.setattr("ai_gateway.admission.store", lambda: store)
     with override_settings(AI_GATEWAY={**SETTINGS, "LIMITS": LIMITS, "RESERVED_OUTPUT": 100}):
         run(visit())
-    reserved = [sorted(charge.amount for charge in charges) for _, charges in store.admitted]
+    reserved = [sorted(charges.amounts) for charges in store.admitted]
     assert reserved == [[1, 1, 100], [1, 100]]  # The place is the session's as long as it lasts.
-    settled = [sorted(each.actual for each in settlements) for _, settlements in store.settled]
+    settled = [sorted(actual) for _, actual in store.settled]
     assert settled == [[1, 34], [0, 0], [1]]  # The answer, the one that was not asked for, the place.
 
 
@@ -339,8 +371,8 @@ def test_a_limit_ends_the_session(
     assert told["error"]["code"] == "insufficient_quota"
     assert closed == {"type": "websocket.close", "code": 1008, "reason": shortened(told["error"]["message"])}
     assert ended == (1000, "")
-    assert [entry.outcome for entry in books.entries] == ["limited"]
-    assert [entry.input_tokens for entry in books.entries] == [30]
+    assert [entry.outcome for entry in books] == ["limited"]
+    assert [entry.input_tokens for entry in books] == [30]
 
 
 def test_a_key_that_is_revoked_ends_the_session(
@@ -420,7 +452,7 @@ def test_time_that_is_over(
 
     with override_settings(AI_GATEWAY={**SETTINGS, **settings}):
         assert run(visit()) == (code, closed_with)
-    assert [entry.outcome for entry in books.entries] == [outcome]
+    assert [entry.outcome for entry in books] == [outcome]
 
 
 def test_an_operator_ends_a_session(providers: Callable[..., Providers], books: Books) -> None:
@@ -438,7 +470,7 @@ def test_an_operator_ends_a_session(providers: Callable[..., Providers], books: 
         return told["error"]["code"], closed["code"]
 
     assert run(visit()) == ("cancelled_by_operator", 1008)
-    assert [(entry.outcome, entry.output_tokens) for entry in books.entries] == [("cancelled", 10)]
+    assert [(entry.outcome, entry.output_tokens) for entry in books] == [("cancelled", 10)]
 
 
 def test_who_takes_nothing_is_dropped(providers: Callable[..., Providers], books: Books) -> None:
@@ -454,7 +486,7 @@ def test_who_takes_nothing_is_dropped(providers: Callable[..., Providers], books
 
     with override_settings(AI_GATEWAY={**SETTINGS, "SEND_TIMEOUT": 0.05}):
         run(visit())
-    assert [entry.outcome for entry in books.entries] == ["disconnected"]
+    assert [entry.outcome for entry in books] == ["disconnected"]
 
 
 def test_a_message_that_is_too_long(providers: Callable[..., Providers], books: Books) -> None:
@@ -491,7 +523,7 @@ def test_the_provider_ends_a_session(
         return message["code"], message["reason"]
 
     assert run(visit()) == closed
-    assert [entry.outcome for entry in books.entries] == [outcome]
+    assert [entry.outcome for entry in books] == [outcome]
 
 
 @pytest.mark.parametrize(

@@ -17,13 +17,14 @@ from django.core.cache import caches
 from django.core.cache.backends.locmem import LocMemCache
 from django.test import override_settings
 
-from ai_gateway import cache_store, crypto, flights, gateway, inprocess, kept_answers, ledger, live
+from ai_gateway import cache_store, crypto, flights, gateway, inprocess, kept_answers, live
 from ai_gateway.cache_policy import of_key
 from ai_gateway.calls import Caller, Reply, ReplyBody, UpstreamRequest, UpstreamResponse
 from ai_gateway.errors import ConnectFailed
 from ai_gateway.kept_answers import Kept
 from ai_gateway.limits import memory
-from tests.factories import JSON, Answer, Books, Scripted, Step, make_arrival, run
+from ai_gateway.test.providers import Books
+from tests.factories import JSON, Answer, Scripted, Step, make_arrival, run
 
 TEAM = (b"authorization", b"Bearer gw_a-key-of-the-settings")
 OTHERS = (b"authorization", b"Bearer gw_another-key-of-the-settings")
@@ -62,13 +63,10 @@ def stream(*steps: Step) -> Answer:
 
 
 @pytest.fixture(autouse=True)
-def books(monkeypatch: pytest.MonkeyPatch) -> Iterator[Books]:
-    made = Books()
-    monkeypatch.setattr(ledger, "ledger", made)
-    monkeypatch.setattr("ai_gateway.registry.writes_usage", lambda: True)
+def _cache(books: Books) -> Iterator[None]:
     with override_settings(CACHES=LOCAL):
         caches["default"].clear()
-        yield made
+        yield
         assert not len(under_way())
         assert not live.count()
 
@@ -196,7 +194,7 @@ def test_what_is_written_down_of_an_answer_again(books: Books) -> None:
         await site.ask()
 
     serve(script, whole())
-    first, again = books.entries
+    first, again = books
     assert (first.outcome, first.cost_nanos, first.saved_nanos) == ("answered", COST, 0)
     assert (again.outcome, again.cost_nanos, again.saved_nanos) == ("cached", 0, COST)
     assert (again.provider, again.served_model, again.attempts, again.status) == ("openai", "m", 0, 200)
@@ -214,8 +212,8 @@ def test_a_stream_is_given_again_in_the_pieces_that_it_came_in(books: Books) -> 
         assert plain.cache == b"miss"
 
     assert serve(script, stream(EVENTS[0], None, *EVENTS[1:]), whole()).asked == 2
-    assert [entry.outcome for entry in books.entries] == ["answered", "cached", "answered"]
-    assert (books.entries[1].is_stream, books.entries[1].first_token_ms) == (True, None)
+    assert [entry.outcome for entry in books] == ["answered", "cached", "answered"]
+    assert (books[1].is_stream, books[1].first_token_ms) == (True, None)
 
 
 def test_a_caller_that_leaves_an_answer_again_has_hung_up(books: Books) -> None:
@@ -227,7 +225,7 @@ def test_a_caller_that_leaves_an_answer_again_has_hung_up(books: Books) -> None:
         await reply.aclose()
 
     serve(script, stream())
-    assert [entry.outcome for entry in books.entries] == ["answered", "disconnected"]
+    assert [entry.outcome for entry in books] == ["answered", "disconnected"]
 
 
 @pytest.mark.parametrize(
@@ -465,8 +463,8 @@ def test_equal_calls_at_the_same_time_ask_once_and_each_is_written_down(body: An
 
     paused = Paused(stream() if "stream" in body else whole())
     assert serve(script, transport=paused).asked == 1
-    assert sorted(entry.outcome for entry in books.entries) == ["answered"] + ["cached"] * 4
-    assert len({entry.id for entry in books.entries}) == 5
+    assert sorted(entry.outcome for entry in books) == ["answered"] + ["cached"] * 4
+    assert len({entry.id for entry in books}) == 5
 
 
 @pytest.mark.parametrize("ending", ["fails", "is refused", "hangs up", "hangs up in mid-stream"])
@@ -496,7 +494,7 @@ def test_if_the_one_that_asks_gets_nothing_another_one_asks(ending: str, books: 
     outcomes: dict[str, Answer | Exception] = {"fails": ConnectFailed("no"), "is refused": whole({}, status=429)}
     paused = Paused(outcomes.get(ending, stream()), stream())
     assert serve(script, transport=paused).asked == 2
-    assert len(books.entries) == 4
+    assert len(books) == 4
 
 
 def test_an_answer_for_one_call_alone_is_not_shared() -> None:
@@ -806,8 +804,8 @@ def test_whoever_fails_or_hangs_up_everybody_else_has_an_end_and_a_record(seed: 
         await settled()
         begun = [each for each in calls if not each.cancelled()]
         assert all(each.exception() is None for each in begun)
-        assert len(books.entries) >= len(begun)
-        assert len({entry.id for entry in books.entries}) == len(books.entries)
+        assert len(books) >= len(begun)
+        assert len({entry.id for entry in books}) == len(books)
 
     serve(script, transport=Moody(moods))
-    assert "answered" in {entry.outcome for entry in books.entries}
+    assert "answered" in {entry.outcome for entry in books}

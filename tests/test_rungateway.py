@@ -38,7 +38,8 @@ ECHO = {"model": "echo/echo-1", "messages": [{"role": "user", "content": "Hello"
 
 
 class Gateway:
-    """A `rungateway` process of the example project, in a folder of its own and with no environment but the given."""
+    """A `rungateway` process of the example project, in a folder of its own and with no environment but the given, and
+    what measures its coverage."""
 
     def __init__(self, folder: Path, environ: Mapping[str, str], *arguments: str) -> None:
         self.folder = folder
@@ -48,6 +49,7 @@ class Gateway:
             "PYTHONUNBUFFERED": "1",
             "SECRET_KEY": "x" * 50,
             "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
+            **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")},
             **environ,
         }
         with self.output.open("wb") as output:

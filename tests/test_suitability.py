@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import logging
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.test import override_settings
 
-from ai_gateway import gateway, ledger, registry
+from ai_gateway import gateway, registry
 from ai_gateway.calls import Call, Caller, Target
 from ai_gateway.errors import NoSuitableTarget
 from ai_gateway.facts import Facts
-from ai_gateway.meter import Entry
 from ai_gateway.registry import Snapshot
 from ai_gateway.suitability import able, meeting, roomier, what_it_wants
-from tests.factories import JSON, Answer, Scripted, make_arrival, make_call, run
+from ai_gateway.test import sends
+from ai_gateway.test.providers import Books
+from tests.factories import answering, make_arrival, make_call, run
 
 SEES, BLIND, HUGE, UNKNOWN = (
     Target("vllm", "sees"),
@@ -60,10 +60,7 @@ def test_a_target_is_asked_only_if_its_conditions_hold() -> None:
     assert what_it_wants("mixed", UNKNOWN, facts(make_call(body=PICTURE)), snapshot) is None
 
 
-def test_what_was_left_out_is_in_the_usage_record_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    entries: list[Entry] = []
-    monkeypatch.setattr(ledger, "ledger", SimpleNamespace(put=entries.append))
-    monkeypatch.setattr(registry, "writes_usage", lambda: True)
+def test_what_was_left_out_is_in_the_usage_record_with_the_reason(books: Books) -> None:
     site = {
         "PROVIDERS": {"vllm": {"OPTIONS": {"base_url": "https://gpu.example/v1", "api_key": "stored"}}},
         "KEYS": {"team": "gw_a-key-of-the-settings"},
@@ -75,9 +72,8 @@ def test_what_was_left_out_is_in_the_usage_record_with_the_reason(monkeypatch: p
     key = (b"authorization", b"Bearer gw_a-key-of-the-settings")
     with override_settings(AI_GATEWAY=site):
         for body in (b'{"model":"r",%b' % PICTURE[1:], b'{"model":"r"}'):
-            answer = Answer(b"{}", headers=[JSON, (b"content-length", b"2")])
-            run(gateway.handle(make_arrival("/v1/chat/completions", key, body=body), Scripted(answer)))
-    seen, unseen = entries
+            run(gateway.handle(make_arrival("/v1/chat/completions", key, body=body), answering(sends({}))))
+    seen, unseen = books
     assert (seen.served_model, seen.attempts, seen.outcome) == ("sees", 1, "answered")
     assert [(each["model"], each["error"], each["why"]) for each in seen.trail or ()] == [
         ("x", "conditions", "it wants a call without images"),

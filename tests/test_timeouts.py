@@ -10,6 +10,7 @@ from django.test import override_settings
 from ai_gateway import registry
 from ai_gateway.calls import Target, Timeouts
 from ai_gateway.configuration import RouteRule
+from ai_gateway.declared import read_target
 from ai_gateway.providers import CATALOG
 from ai_gateway.timeouts import TimeoutTable
 
@@ -58,7 +59,7 @@ def test_a_route_without_timeouts_changes_nothing(table: TimeoutTable) -> None:
 def test_a_route_is_over_the_provider_and_a_target_over_the_route(
     table: TimeoutTable, target: str, timeouts: Timeouts
 ) -> None:
-    assert table.of_target("quick", registry.read_target(target)) == timeouts
+    assert table.of_target("quick", read_target(target)) == timeouts
 
 
 def test_a_provider_of_no_snapshot_has_timeouts_too(table: TimeoutTable) -> None:
@@ -67,7 +68,7 @@ def test_a_provider_of_no_snapshot_has_timeouts_too(table: TimeoutTable) -> None
     assert table.of_target("", Target("unheard-of", "m")) == Timeouts(connect=1, idle=10, first_byte=100)
 
 
-@pytest.mark.parametrize("given", [{"lunch": 5}, {"idle": "soon"}, {"idle": -1}, [5]])
+@pytest.mark.parametrize("given", [{"lunch": 5}, {"idle": "soon"}, {"idle": -1}, {"idle": 0}, [5]])
 def test_what_cannot_be_read_is_logged_and_left_out(given: Any, caplog: pytest.LogCaptureFixture) -> None:
     target = Target("groq", "n")
     rule = RouteRule(timeouts=given, target_timeouts={target: {"idle": 3}})

@@ -18,7 +18,6 @@ from ai_gateway.checks.values import (
     RECORDING_VALUES,
     REDIS_SCHEMES,
     STORE_KEYS,
-    TIMEOUT_NAMES,
     is_alerts,
     is_breakers,
     is_cache,
@@ -45,6 +44,7 @@ from ai_gateway.checks.values import (
     is_whole,
 )
 from ai_gateway.limits import POLICIES
+from ai_gateway.providers.options import PHASES
 
 TAG = "ai_gateway"
 
@@ -132,7 +132,7 @@ RULES: dict[str, Rule] = {
     ),
     "TIMEOUTS": Rule(
         id="ai_gateway.E014",
-        expected=f"a dict of seconds above 0 with keys out of {', '.join(TIMEOUT_NAMES)}; the last two may be 0",
+        expected=f"a dict of seconds above 0 with keys out of {', '.join(PHASES)}; the last two may be 0",
         example='{"connect": 5, "first_byte": 600}',
         accepts=is_timeouts,
     ),

@@ -13,11 +13,11 @@ from ai_gateway.alerts.base import KINDS
 from ai_gateway.breakers import BreakerPolicy
 from ai_gateway.bulkheads import Queue
 from ai_gateway.cache_policy import SCOPES, SWITCH
-from ai_gateway.calls import UNLIMITED, Timeouts
 from ai_gateway.capabilities import read_rule
 from ai_gateway.guardrails.base import STAGES
 from ai_gateway.guardrails.register import CHOICES, MODES
 from ai_gateway.limits import POLICIES
+from ai_gateway.providers.options import read_timeouts
 from ai_gateway.retries import RetryPolicy
 from ai_gateway.strategies import STRATEGIES
 
@@ -306,13 +306,10 @@ def is_time_zone(value: Any) -> bool:
         return False
 
 
-TIMEOUT_NAMES = [field.name for field in fields(Timeouts)]
-
-
 def is_timeouts(value: Any) -> bool:
     """Whether it is a mapping with known phases and positive seconds, or 0 where that means no limit."""
-    return (
-        is_mapping(value, is_number)
-        and set(value) <= set(TIMEOUT_NAMES)
-        and all(seconds > 0 or (seconds == 0 and phase in UNLIMITED) for phase, seconds in value.items())
-    )
+    try:
+        read_timeouts(value)
+    except (TypeError, ValueError):
+        return False
+    return is_mapping(value, is_number)

@@ -51,15 +51,15 @@ class Broken(Guardrail):
     """Stands for a guardrail that is named and cannot be had. It always fails."""
 
     def __init__(self, reason: str) -> None:
-        self._reason = reason
+        self.reason = reason
 
     async def review(self, view: View) -> Verdict:
         """Raise RuntimeError."""
-        raise RuntimeError(self._reason)
+        raise RuntimeError(self.reason)
 
     def check(self) -> None:
         """See Guardrail.check()."""
-        raise ValueError(self._reason)
+        raise ValueError(self.reason)
 
 
 class GuardTable:

@@ -82,7 +82,7 @@ COUNTERS: Mapping[str, Counter] = {
 
 GEMINI_GENERATION = (":generateContent", ":streamGenerateContent")
 GEMINI_METHODS = (*GEMINI_GENERATION, ":countTokens", ":embedContent", ":batchEmbedContents")
-"""How Google's paths end. Its own SDK asks a custom base for them below /v1 as well as below /v1beta."""
+"""How Google's paths end. Its own SDKs ask for them below /v1 or below /v1beta, by their version."""
 
 BEDROCK_GENERATION = ("/converse", "/converse-stream")
 
@@ -116,6 +116,8 @@ def dialect_of(path: str, fields: Mapping[bytes, bytes]) -> Dialect:
         return bedrock_converse.DIALECT
     if b"anthropic-version" in fields or b"x-api-key" in fields:
         return anthropic.DIALECT
+    if b"x-goog-api-key" in fields and (path == "/v1/models" or path.startswith("/v1/models/")):
+        return google.DIALECT
     return openai.DIALECT
 
 

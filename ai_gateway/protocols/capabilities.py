@@ -45,8 +45,6 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Whether it takes frequency and presence penalties."""
     seed: bool = True
     """Whether it takes a seed."""
-    max_count: int = 1
-    """How many answers it gives to one request (`n`)."""
     logprobs: bool = True
     """Whether it tells the probabilities of tokens."""
 

@@ -126,6 +126,9 @@ class Provider:
     lists_models: bool = True
     """Whether `GET models` answers with a list of the provider's models."""
 
+    models_path: str = "/v1/models"
+    """Which of the gateway's paths leads to that list, with a query if it needs one to be whole."""
+
     passthrough: bool = True
     """Whether a caller without a gateway key may reach it with a credential of its own. False for what runs on the
     operator's own machines."""

@@ -66,6 +66,7 @@ ANTHROPIC = Provider(
     dialects=frozenset(("anthropic_messages",)),
     endpoints=("messages", "messages/count_tokens", "messages/batches", "complete", "models", "files"),
     headers=(("anthropic-version", "2023-06-01"),),
+    models_path="/v1/models?limit=1000",  # "List Models": pages of 20, unless it is said otherwise.
 )
 
 GROQ = Provider(

@@ -27,6 +27,7 @@ class GeminiProvider(Provider):
     accepts: frozenset[Auth] = frozenset((Auth.X_GOOG_API_KEY, Auth.BEARER))
     dialects: frozenset[str] = frozenset(("gemini", "openai_chat"))
     endpoints: tuple[str, ...] = ("chat/completions", "embeddings", "images/generations", "models")
+    models_path: str = f"{NATIVE}/models?pageSize=1000"
 
     def path(self, path: str) -> str:
         """Exchange the prefix. Google's SDK asks a base URL of its user's for `/v1/models/{model}:generateContent`."""

@@ -16,7 +16,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from django.utils.module_loading import import_string
 
 from ai_gateway.bulkheads import Queue
-from ai_gateway.calls import Phases, Timeouts
+from ai_gateway.calls import UNLIMITED, Phases, Timeouts
 from ai_gateway.credentials import Secret, resolve
 from ai_gateway.protocols import DIALECTS
 from ai_gateway.providers.base import Auth, Provider
@@ -169,13 +169,24 @@ def read_secret(value: Any) -> Secret | None:
 
 
 def read_timeouts(value: Any) -> Phases:
-    """Read timeouts from a mapping of phases to seconds. Phases that are missing stay so."""
+    """Read timeouts from a mapping of phases to seconds. Phases that are missing stay so. Raises TypeError for a phase
+    that there is not, ValueError for what is no number of seconds above 0, nor 0 where that means no limit."""
     if isinstance(value, Timeouts):
         value = asdict(value)
-    known = [field.name for field in fields(Timeouts)]
-    if not isinstance(value, Mapping) or not set(value) <= set(known):
-        raise TypeError(f"it must be a dict of seconds, with some of the keys {', '.join(known)}")
-    return tuple((phase, read_seconds(seconds)) for phase, seconds in value.items())
+    if not isinstance(value, Mapping) or not set(value) <= set(PHASES):
+        raise TypeError(f"it must be a dict of seconds, with some of the keys {', '.join(PHASES)}")
+    return tuple((phase, _read_patience(phase, seconds)) for phase, seconds in value.items())
+
+
+PHASES = tuple(field.name for field in fields(Timeouts))
+"""The phases of a call that have a timeout."""
+
+
+def _read_patience(phase: str, value: Any) -> float:
+    seconds = read_seconds(value)
+    if not seconds and phase not in UNLIMITED:
+        raise ValueError(f"{phase} must be above 0")
+    return seconds
 
 
 def read_queue(value: Any) -> Queue:

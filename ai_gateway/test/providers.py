@@ -22,24 +22,12 @@ from django.conf import settings
 from django.db.models.signals import m2m_changed, post_delete, post_save
 from django.test import override_settings
 
-from ai_gateway import (
-    balances,
-    breakers,
-    cooldowns,
-    gateway,
-    key_store,
-    ledger,
-    ledger_store,
-    live,
-    notices,
-    refresher,
-    registry,
-    traffic,
-)
+from ai_gateway import gateway, key_store, ledger, ledger_store, refresher, registry
 from ai_gateway.key_cache import KeyRecord
 from ai_gateway.meter import Entry
 from ai_gateway.models import UsageRecord
 from ai_gateway.test.answers import Answer, Written, says
+from ai_gateway.test.isolation import isolated
 from ai_gateway.test.sent import Sent
 from ai_gateway.test.transport import ScriptedTransport
 
@@ -189,40 +177,13 @@ def configured(given: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def _apart(books: Books, *, database: bool) -> Iterator[None]:
-    """Let nothing run beside the test, and nothing be remembered from before or for later."""
-    before = [(module, name, getattr(module, name)) for module, name in EXCHANGED]
-    _forget()
-    refresher.refresher = Reader()  # type: ignore[assignment]
-    ledger.ledger = books  # type: ignore[assignment]
-    breakers.listeners, cooldowns.listeners = [], []
-    if database:
-        registry.key_cache = Keys()  # type: ignore[assignment]
-    else:
-        registry.SOURCES, registry.key_cache = [registry.from_settings], None
-    try:
-        with _noticing_changes():
-            yield
-    finally:
-        for module, name, value in before:
-            setattr(module, name, value)
-        _forget()
-
-
-EXCHANGED: Sequence[tuple[Any, str]] = (
-    (refresher, "refresher"),
-    (ledger, "ledger"),
-    (registry, "SOURCES"),
-    (registry, "key_cache"),
-    (breakers, "listeners"),
-    (cooldowns, "listeners"),
-)
-"""What is another as long as the test lasts."""
-
-
-def _forget() -> None:
-    for module in (balances, breakers, cooldowns, live, notices, traffic):
-        module.forget()
-    registry.forget()
+    """Isolate a test, read its configuration and its keys where its database is, and keep its finished calls."""
+    with isolated(database=database), _noticing_changes():
+        refresher.refresher = Reader()  # type: ignore[assignment]
+        ledger.ledger = books  # type: ignore[assignment]
+        if database:
+            registry.key_cache = Keys()  # type: ignore[assignment]
+        yield
 
 
 @contextmanager

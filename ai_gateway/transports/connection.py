@@ -334,7 +334,7 @@ class Connection(asyncio.Protocol):
             self._is_dirty = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Collect a header, or a trailer."""
+        """Collect a header, or a trailer: what nobody asks for, but what has its bounds."""
         if self._is_dirty:
             return
         self._fields_size += len(name) + len(value)
@@ -391,7 +391,6 @@ class Connection(asyncio.Protocol):
         """Note the end of the response; a 1xx is not one."""
         exchange = self._exchange
         if exchange is not None and exchange.has_head and not exchange.is_over:
-            exchange.trailers = self._headers
             exchange.finish()
 
 

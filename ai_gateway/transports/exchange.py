@@ -38,7 +38,6 @@ class Exchange(UpstreamResponse):
         "expects_no_body",
         "is_over",
         "max_body",
-        "trailers",
     )
 
     def __init__(
@@ -62,7 +61,6 @@ class Exchange(UpstreamResponse):
         self.max_body = max_body
         self.status = 0
         self.headers: Headers = []
-        self.trailers: Headers = []
 
     # What the reader does.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.test import Client
+from django.test import Client, override_settings
 
 from ai_gateway import breakers
 from ai_gateway.calls import Target
@@ -92,9 +92,11 @@ def test_explain__shows_targets_and_reason_and_sends_nothing(boss: Client) -> No
     make_route("fast", "echo/echo-1", "groq/llama")
     assert 'value="fast"' in get(boss, "ai_gateway_explain", model="fast")
     data = {"model": "fast", "path": "/v1/chat/completions", "headers": ""}
-    page = boss.post(url("ai_gateway_explain"), data).content.decode()
+    with override_settings(AI_GATEWAY={"RESPONSE_CACHE": {"ttl": 60}}):
+        page = boss.post(url("ai_gateway_explain"), data).content.decode()
     assert "is a route, whose targets are asked in order" in page
     assert "can be asked" in page
+    assert "<li>An answer to an equal call" in page
     assert "no credential" in page or "groq" in page
 
 

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -172,6 +173,33 @@ def test_an_email() -> None:
     (message,) = mail.outbox
     assert (message.to, message.subject) == (["ops@example.com"], f"[AI gateway] {DOWN.text}")
     assert "provider: openai" in message.body
+
+
+def mail_server(port: int) -> Any:
+    """Send mail by SMTP to a port of this machine, in the words of this version of Django."""
+    backend = "django.core.mail.backends.smtp.EmailBackend"
+    if hasattr(mail, "mailers"):
+        mailer = {"BACKEND": backend, "OPTIONS": {"host": "127.0.0.1", "port": port}}
+        return override_settings(MAILERS={"default": mailer})
+    return override_settings(EMAIL_BACKEND=backend, EMAIL_HOST="127.0.0.1", EMAIL_PORT=port)
+
+
+def test_a_mail_server_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ai_gateway.alerts.email.TIMEOUT", 0.1)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        mail_server(silent.getsockname()[1]),
+        pytest.raises(Undelivered, match="timed out") as raised,
+    ):
+        Email(["ops@example.com"]).deliver(LETTER)
+    assert raised.value.may_help
+
+
+@pytest.mark.skipif(not hasattr(mail, "mailers"), reason="Django has mailers from 6.1 on")
+def test_a_site_without_a_default_mailer_is_told_so_once() -> None:
+    with override_settings(MAILERS={}), pytest.raises(Undelivered, match="'default' is not configured") as raised:
+        Email(["ops@example.com"]).deliver(LETTER)
+    assert not raised.value.may_help
 
 
 # The desk.

@@ -154,3 +154,42 @@ def test_a_stream_that_breaks(client: genai.Client, start_model: StartModel, for
     stream = client.models.generate_content_stream(model=TARGETS[format], contents=PROMPT)
     with pytest.raises(errors.APIError):
         list(stream)
+
+
+VERSIONS = by_both_doors("version", ["v1", "v1beta"], is_quick=True)
+"""What the SDK puts before `/models` depends on its own version."""
+
+
+def lister(gateway: GatewayProcess, key: str, version: str) -> genai.Client:
+    options = types.HttpOptions(base_url=gateway.url, api_version=version)
+    return genai.Client(api_key=key, vertexai=False, http_options=options)
+
+
+@VERSIONS
+def test_models_are_listed_page_by_page_and_one_by_one(gateway: GatewayProcess, version: str) -> None:
+    with lister(gateway, GATEWAY_KEY, version) as client:
+        whole = {model.name: model for model in client.models.list()}
+        pages = [model.name for model in client.models.list(config={"page_size": 3})]
+        assert pages == list(whole)
+        assert {"models/gemini-2.5-flash", "models/echo/echo-1"} <= whole.keys()
+        echo = client.models.get(model="echo/echo-1")
+        assert echo == whole["models/echo/echo-1"]
+        assert echo.supported_actions == ["generateContent", "countTokens"]
+        assert client.models.generate_content(model=echo.name or "", contents=PROMPT).text == PROMPT
+        with pytest.raises(errors.ClientError) as caught:
+            client.models.get(model="gemini/none-such")
+    assert (caught.value.code, caught.value.status) == (404, "NOT_FOUND")
+
+
+@VERSIONS
+def test_who_brings_a_key_of_googles_is_told_what_google_says(
+    gateway: GatewayProcess, upstream: Upstream, version: str
+) -> None:
+    flash = {"name": "models/gemini-flash", "inputTokenLimit": 1048576, "supportedGenerationMethods": ["embedContent"]}
+    upstream.answer(json_answer({"models": [flash]}))
+    with lister(gateway, "AIza-own", version) as client:
+        model = client.models.get(model="gemini-flash")
+    assert (model.name, model.input_token_limit) == ("models/gemini-flash", 1048576)
+    assert model.supported_actions == ["embedContent"]
+    assert upstream.request.target == "/v1beta/models?pageSize=1000"
+    assert upstream.request.header("x-goog-api-key") == "AIza-own"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-import time
 from typing import Any
 
 import pytest
@@ -235,9 +234,7 @@ def test_the_database_is_not_read_on_an_event_loop() -> None:
     assert issubclass(NotHere, SourceUnavailable)
 
 
-def test_ten_thousand_routes_are_read_with_few_queries_quickly_and_stay_small(
-    django_assert_max_num_queries: Any,
-) -> None:
+def test_ten_thousand_routes_are_read_with_few_queries_and_stay_small(django_assert_max_num_queries: Any) -> None:
     routes = Route.objects.bulk_create(
         Route(name=f"route-{number}", is_public=number % 10 != 0) for number in range(10_000)
     )
@@ -247,16 +244,13 @@ def test_ten_thousand_routes_are_read_with_few_queries_quickly_and_stay_small(
         for position, provider in enumerate(("openai", "groq"))
     )
     with django_assert_max_num_queries(8):
-        began = time.perf_counter()
         snapshot = registry.refresh()
-        seconds = time.perf_counter() - began
     assert len(snapshot.routes) == 10_000
     assert len({id(target) for targets in snapshot.routes.values() for target in targets}) == 2
     size = sys.getsizeof(snapshot.routes) + sum(
         sys.getsizeof(name) + sys.getsizeof(targets) for name, targets in snapshot.routes.items()
     )
     assert size < 4_000_000
-    assert seconds < 5  # Some 0.15 s where nothing else runs.
 
 
 def checked() -> list[CheckMessage]:

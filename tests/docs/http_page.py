@@ -57,7 +57,9 @@ PATHS = {
     "/v1/model/{model}/converse": "An answer as a whole",
     "/v1/model/{model}/converse-stream": "A stream in Amazon's encoding",
     "/v1/embeddings": "Embeddings",
-    "/v1/models": "The models and routes that the caller may use; with `x-provider` those of the provider",
+    "/v1/models": "The models and routes that the caller may use, in the format of its errors; with `x-provider` those "
+    "of the provider. One of them with its id behind",
+    "/v1beta/models": "The same list for Google's clients, and what is known of the models' sizes",
     "/v1/usage": "What the key has used, and what is left of its limits: [usage](usage.md). `GET` only",
     "/v1/realtime": "A websocket, for a realtime session: [realtime](realtime.md)",
     "/v1/{anything else}": "Whatever the provider has there, carried through",
@@ -142,7 +144,9 @@ def error_table() -> str:
 
 def call_row(path: str) -> tuple[str, str, str]:
     """Write a path of calls."""
-    return code(path), PATHS[path], FORMATS[dialect_of(path, {}).name]
+    format = FORMATS[dialect_of(path, {}).name]
+    by_googles_header = dialect_of(path, {b"x-goog-api-key": b""}) is not dialect_of(path, {})
+    return code(path), PATHS[path], f"{format}; Google's with `x-goog-api-key`" if by_googles_header else format
 
 
 def own_rows() -> Iterator[tuple[str, str]]:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from ai_gateway import conf, errors
-from ai_gateway.environment import variable_names
 from ai_gateway.management import commands
 from ai_gateway.models import VirtualKey
+from tests.variables import variable_names
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md"])

@@ -10,13 +10,16 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from ai_gateway import gateway, ledger, registry
+from ai_gateway import gateway, guarding, registry
 from ai_gateway.calls import Caller, Reply, ReplyBody
 from ai_gateway.edits import Edit
-from ai_gateway.errors import GuardrailBlocked
+from ai_gateway.errors import GuardrailBlocked, UpstreamClosed
 from ai_gateway.guarding import Guarding
 from ai_gateway.guardrails.base import Block, Change, Verdict, View
-from tests.factories import JSON, Answer, Books, Scripted, make_arrival, make_call, make_meter, run
+from ai_gateway.test.providers import Books
+from tests.factories import JSON, Answer, Scripted, make_arrival, make_call, make_meter, run
+
+pytestmark = pytest.mark.usefixtures("books")
 
 KEY = (b"authorization", b"Bearer gw_a-key-of-the-settings")
 SSE = (b"content-type", b"text/event-stream")
@@ -49,18 +52,6 @@ async def changes_too_much(view: View) -> Verdict:
 
 async def is_strict_with_uploads(view: View) -> Verdict:
     return Block("An upload.") if view.is_upload else None
-
-
-@pytest.fixture
-def books(monkeypatch: pytest.MonkeyPatch) -> Books:
-    made = Books()
-    monkeypatch.setattr(ledger, "ledger", made)
-    return made
-
-
-@pytest.fixture(autouse=True)
-def has_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ai_gateway.registry.writes_usage", lambda: True)
 
 
 class Conversation:
@@ -195,7 +186,7 @@ def test_what_is_redacted_is_not_sent_and_nothing_else_is_changed(books: Books) 
     found = ask({"pii": REDACTION}, body, chat("done"))
     assert found.sent == [body.replace(MAIL.encode(), b"[EMAIL_1]")]
     assert found.status == 200
-    (entry,) = books.entries
+    (entry,) = books
     assert (entry.outcome, MAIL in json.dumps(entry.trail)) == ("answered", False)
     assert entry.trail == [
         {"guardrail": "pii", "stage": "request", "action": "changed", "error": "guardrail", "why": "Found: EMAIL."}
@@ -223,7 +214,7 @@ def test_a_block_is_an_error_in_the_caller_s_format(
     error = json.loads(found.body)
     assert error[place[0]][place[1]] in ("guardrail_blocked", "invalid_request_error", "INVALID_ARGUMENT")
     assert "'words'" in error["error"]["message"]
-    (entry,) = books.entries
+    (entry,) = books
     assert (entry.outcome, entry.error_code, entry.status) == ("blocked", "guardrail_blocked", 400)
 
 
@@ -247,7 +238,7 @@ def test_one_that_fails_blocks_unless_it_may_pass(name: str, books: Books) -> No
     found = ask({"mine": entry}, request())
     assert (found.status, found.sent) == (503, [])
     assert ask({"mine": {**entry, "ON_FAILURE": "pass"}}, request(), chat("ok")).status == 200
-    assert [entry.trail[0]["action"] for entry in books.entries if entry.trail] == ["failed", "failed"]
+    assert [entry.trail[0]["action"] for entry in books if entry.trail] == ["failed", "failed"]
 
 
 def test_one_that_is_set_up_wrongly_blocks() -> None:
@@ -259,7 +250,7 @@ def test_one_that_only_watches_changes_nothing(books: Books) -> None:
     body = request(f"forbidden {MAIL}")
     found = ask(guardrails, body, chat("ok"))
     assert (found.status, found.sent) == (200, [body])
-    assert [each["action"] for each in books.entries[0].trail or ()] == ["monitored", "monitored"]
+    assert [each["action"] for each in books[0].trail or ()] == ["monitored", "monitored"]
 
 
 def test_each_sees_what_those_before_it_left() -> None:
@@ -292,7 +283,7 @@ def test_a_provider_is_asked_by_the_way_of_all_calls(books: Books) -> None:
     found = ask(guardrails, request("bad words"), plain({"results": [result]}))
     assert json.loads(found.sent[0]) == {"model": "omni-moderation-latest", "input": ["bad words"]}  # type: ignore[arg-type]
     assert (found.status, "violence" in found.body.decode()) == (400, True)
-    assert [(each.endpoint, each.key_name, each.outcome) for each in books.entries] == [
+    assert [(each.endpoint, each.key_name, each.outcome) for each in books] == [
         ("moderations", "", "answered"),
         ("chat/completions", "team", "blocked"),
     ]
@@ -304,7 +295,7 @@ def test_a_provider_is_asked_by_the_way_of_all_calls(books: Books) -> None:
 def test_a_whole_answer_is_looked_into_and_its_usage_counts(books: Books) -> None:
     found = ask({"words": {**WORDS, "EVERYWHERE": True}}, request(), chat("forbidden"))
     assert found.status == 400
-    (entry,) = books.entries
+    (entry,) = books
     assert (entry.outcome, entry.input_tokens, entry.output_tokens) == ("blocked", 10, 5)
 
 
@@ -317,6 +308,73 @@ def test_a_whole_answer_may_be_changed() -> None:
 def test_an_answer_that_is_no_text_passes() -> None:
     audio = Answer(b"\x00" * 9, headers=[(b"content-type", b"audio/mpeg"), (b"content-length", b"9")])
     assert ask({"pii": REDACTION}, request(), audio, path="/v1/audio/speech").body == b"\x00" * 9
+
+
+@pytest.mark.parametrize(("text", "expected"), [(f"Ask {MAIL}", "Ask [EMAIL_1]"), ("Ask nobody", "Ask nobody")])
+def test_an_answer_that_is_plain_text_is_looked_into(text: str, expected: str) -> None:
+    upload: dict[str, Any] = {
+        "path": "/v1/audio/transcriptions",
+        "headers": ((b"content-type", b"multipart/form-data; boundary=x"), (b"x-provider", b"openai")),
+    }
+    answer = Answer(text.encode(), headers=[(b"content-type", b"text/plain; charset=utf-8")])
+    assert ask({"pii": REDACTION}, b"--x--", answer, **upload).body == expected.encode()
+
+
+@pytest.mark.parametrize("kind", [b"application/json", b"text/plain", b"text/event-stream"])
+@pytest.mark.parametrize("length", [[(b"content-length", b"4")], []], ids=["whole", "flowing"])
+def test_an_answer_that_is_compressed_is_none_that_can_be_looked_into(
+    kind: bytes, length: list[tuple[bytes, bytes]]
+) -> None:
+    def answer() -> Answer:
+        return Answer(b"\x1f\x8b\x08\x00", headers=[(b"content-type", kind), (b"content-encoding", b"gzip"), *length])
+
+    blocked = answer()
+    found = ask({"pii": REDACTION}, request(stream=True), blocked)
+    assert (found.status, "compressed" in found.body.decode()) == (400, True)
+    assert blocked.is_closed
+    found = ask({"pii": {**REDACTION, "MODE": "monitor"}}, request(stream=True), answer())
+    assert (found.status, found.body) == (200, b"\x1f\x8b\x08\x00")
+
+
+LONG = {"choices": [{"index": 0, "message": {"role": "assistant", "content": f"{MAIL} " * 5000}}]}
+
+
+@pytest.mark.parametrize(
+    ("steps", "status", "said"),
+    [
+        ([json.dumps(LONG).encode()], 200, "[EMAIL_1] "),
+        ([json.dumps(LONG).encode()[:-20], UpstreamClosed("gone")], 502, "hung up before its answer was whole"),
+        ([json.dumps(LONG).encode()] * 2, 503, "longer than the 150000 bytes"),
+        ([b'{"choices": ["no'], 503, "not the JSON that it should be"),
+    ],
+    ids=["long", "broken", "too long", "no JSON"],
+)
+def test_an_answer_that_flows_is_read_before_any_of_it_goes_out(
+    steps: list[Any], status: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guarding, "MAX_ANSWER", 150_000)
+    answer = Answer(*steps, headers=[JSON])
+    found = ask({"pii": REDACTION}, request(), answer)
+    assert (found.status, answer.is_closed) == (status, True)
+    assert said in found.body.decode()
+    assert MAIL not in found.body.decode()
+
+
+def test_a_provider_that_does_not_say_what_it_thinks_is_a_guardrail_that_fails(books: Books) -> None:
+    guardrails = {"moderation": {"BACKEND": "moderation", "EVERYWHERE": True, "STAGES": ["request"]}}
+    refused = Answer(b"{}", status=400, headers=[JSON])
+    found = ask(guardrails, request("bad words"), refused)
+    assert (found.status, len(found.sent)) == (503, 1)
+    assert [each.outcome for each in books] == ["failed", "failed"]
+
+
+@pytest.mark.parametrize("mode", ["enforce", "monitor"])
+def test_streams_of_converse_are_refused(mode: str) -> None:
+    body = b'{"messages": [{"role": "user", "content": [{"text": "hi"}]}]}'
+    site: dict[str, Any] = {"path": "/v1/model/openai%2Fm/converse-stream", "guardrails": {"pii": REDACTION}}
+    site["guardrails"] = {"pii": {**REDACTION, "MODE": mode}}
+    found = ask(site.pop("guardrails"), body, Answer(*chat_events("hi"), headers=[SSE]), **site)
+    assert (found.status, len(found.sent)) == ((400, 0) if mode == "enforce" else (200, 1))
 
 
 def test_log_probabilities_would_repeat_the_answer() -> None:
@@ -357,9 +415,32 @@ def test_a_block_ends_a_stream_with_an_error_and_no_proof_of_a_whole_answer(name
     assert "words" in last
     assert not any(end in found.body for end in (b"[DONE]", b"message_stop", b"response.completed", b"STOP"))
     assert answer.is_closed
-    (row,) = books.entries
+    (row,) = books
     assert (row.outcome, row.error_code, row.is_estimated) == ("blocked", "guardrail_blocked", True)
     assert row.output_tokens > 0
+
+
+def test_an_event_of_several_lines_is_changed_as_one() -> None:
+    event = b'event: x\ndata: {"choices": [{"index": 0,\ndata: "delta": {"content": "Ask %s"}}]}\n\n' % MAIL.encode()
+    answer = Answer(event, b"data: [DONE]\n\n", headers=[SSE])
+    found = ask({"pii": REDACTION}, request(stream=True), answer)
+    assert text_of(found.body) == "Ask [EMAIL_1]"
+    assert found.body.startswith(b"event: x\ndata: {")
+
+
+def test_a_last_event_whose_blank_line_was_left_out_is_looked_into() -> None:
+    *first, last = chat_events(f"Ask {MAIL}")[:1]
+    answer = Answer(b"data: [DONE]\n\n", last.rstrip(b"\n"), headers=[SSE])
+    found = ask({"pii": REDACTION}, request(stream=True), answer)
+    assert not first
+    assert MAIL.encode() not in found.body
+
+
+def test_an_event_that_is_no_json_ends_the_stream() -> None:
+    answer = Answer(b'data: {"no": "js\n\n', *chat_events("hi"), headers=[SSE])
+    found = ask({"pii": REDACTION}, request(stream=True), answer)
+    assert b"not the JSON that it should be" in found.body
+    assert b"hi" not in found.body
 
 
 def test_arguments_of_tools_are_looked_into() -> None:
@@ -454,12 +535,12 @@ def test_a_session_that_nobody_looks_into_is_refused() -> None:
     meter = make_meter(make_call("/v1/realtime", method="GET", body=b""))
     for mode in ("monitor", "enforce"):
         with override_settings(AI_GATEWAY={"GUARDRAILS": {"pii": {**REDACTION, "MODE": mode}}}):
-            guarding = Guarding(meter, registry.snapshot(), Scripted())
+            looked = Guarding(meter, registry.snapshot(), Scripted())
         if mode == "monitor":
-            guarding.check_session()
+            looked.check_session()
         else:
             with pytest.raises(GuardrailBlocked, match="session"):
-                guarding.check_session()
+                looked.check_session()
 
 
 def test_an_answer_from_the_cache_is_looked_into_each_time(books: Books) -> None:

@@ -65,6 +65,19 @@ def test_on_a_path_that_several_apis_share_the_headers_tell_it(header: bytes) ->
     assert dialect_of("/v1/chat/completions", {header: b"x"}).name == "openai_chat"
 
 
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/v1/models", "google"),
+        ("/v1/models/gemini-pro", "google"),
+        ("/v1/embeddings", "openai"),
+        ("/v1/chat/completions", "openai_chat"),
+    ],
+)
+def test_googles_header_tells_it_where_googles_sdk_asks_for_models(path: str, name: str) -> None:
+    assert dialect_of(path, {b"x-goog-api-key": b"x"}).name == name
+
+
 @EVERY_DIALECT
 def test_a_dialect_is_found_by_its_name(dialect: Dialect) -> None:
     assert DIALECTS[dialect.name] is dialect

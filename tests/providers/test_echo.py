@@ -20,7 +20,8 @@ from openai.types.chat import ChatCompletion
 from ai_gateway.calls import Call, UpstreamResponse
 from ai_gateway.errors import UpstreamClosed
 from ai_gateway.providers import CATALOG
-from ai_gateway.providers.echo.prompt import tokens, words
+from ai_gateway.providers.echo.prompt import Ask, tokens, words
+from ai_gateway.providers.echo.realtime import EchoSocket
 from ai_gateway.relay import Stream
 from tests.factories import make_meter
 from tests.providers.echo_client import anthropic_client, ask, echo, openai_client, read_all
@@ -447,6 +448,20 @@ def test_an_upload_is_read_to_its_end(path: str, status: int) -> None:
     response, _ = answer(make_call(path, upload, headers=[("content-type", "multipart/form-data; boundary=x")]))
     assert upload.is_finished
     assert response.status == status
+
+
+@pytest.mark.parametrize(
+    ("offered", "chosen"),
+    [("realtime", "realtime"), ("chat , realtime", "realtime"), ("openai-beta.realtime-v1", None), ("", None)],
+)
+def test_a_session_has_the_subprotocol_that_is_offered_and_no_other(offered: str, chosen: str | None) -> None:
+    fields = {b"sec-websocket-protocol": offered.encode()}
+
+    async def run() -> None:
+        asked = Ask(method="GET", path="/v1/realtime", query={}, fields=fields, body={})
+        assert EchoSocket(asked).subprotocol == chosen
+
+    asyncio.run(run())
 
 
 # How its answers are read.

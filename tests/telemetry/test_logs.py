@@ -104,6 +104,12 @@ def test_no_value_ends_a_line_or_looks_like_another_field(
     assert json.dumps(NASTY) in found
 
 
+def test_letters_of_all_languages_are_written_in_ascii(caplog: pytest.LogCaptureFixture) -> None:
+    found = line(caplog, logs.JsonFormatter(), key_name="Zoë 猫")
+    assert found.isascii()
+    assert json.loads(found)["key"] == "Zoë 猫"
+
+
 @pytest.mark.parametrize(
     ("outcome", "status", "level_name"),
     [

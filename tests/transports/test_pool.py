@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from ai_gateway.calls import Origin, Timeouts, UpstreamRequest
-from ai_gateway.errors import Draining, GatewayError, PoolTimeout, UpstreamTimeout
+from ai_gateway.errors import ConnectFailed, Draining, GatewayError, PoolTimeout, UpstreamTimeout
+from ai_gateway.transports import Connections
+from ai_gateway.transports.connection import Connection
 from ai_gateway.transports.dialing import Dialer
-from ai_gateway.transports.pooled import TICK, PooledTransport
+from ai_gateway.transports.pooled import TICK, Pool, PooledTransport
+from tests.transports.test_connection import WHOLE, turns
+from tests.transports.test_fuzz import FakeSocket
 from tests.upstream import PATIENCE, End, Upstream, plain_answer, play
 
 TIMEOUTS = Timeouts(connect=5, pool=5, write=5, first_byte=5, idle=5)
@@ -148,5 +153,106 @@ def test_who_waits_too_long_does_not_take_a_slot_later(upstream: Upstream) -> No
         assert await exchange(transport, upstream) == b"ok"
         assert "0 busy, 1 idle, 0 waiting, 1 of 1 slots" in repr(transport)
         await transport.aclose()
+
+    asyncio.run(main())
+
+
+# A pool by itself, with connections on sockets that are none.
+
+ORIGIN = Origin("http", "upstream.test", 80)
+SENT = UpstreamRequest(method="POST", origin=ORIGIN, target=b"/", headers=[], body=b"{}")
+
+
+class FakeDialer(Dialer):
+    """Connects to nobody, at once; the first connections are closed by the other end in the same moment."""
+
+    def __init__(self, *, closed: int = 0) -> None:
+        super().__init__()
+        self.connections: list[Connection] = []
+        self._closed = closed
+
+    async def dial(self, origin: Origin, factory: Callable[[], Any], seconds: float) -> Any:
+        connection = factory()
+        connection.connection_made(FakeSocket())
+        self.connections.append(connection)
+        if len(self.connections) <= self._closed:
+            connection.close()
+        return connection
+
+
+async def answered(connection: Connection) -> None:
+    """Exchange something on a connection. Whoever waits for it has it then, and had no turn yet."""
+    sending = asyncio.ensure_future(connection.send(SENT, TIMEOUTS))
+    await asyncio.sleep(0)
+    connection.data_received(WHOLE)
+    assert sending.cancel()
+
+
+async def begun(pool: Pool) -> asyncio.Task[Connection]:
+    """Ask for a connection, and wait for it in the background."""
+    task = asyncio.ensure_future(pool.acquire(TIMEOUTS))
+    await asyncio.sleep(0)
+    return task
+
+
+def test_who_leaves_when_its_turn_has_come_passes_it_on() -> None:
+    async def main() -> None:
+        pool = Pool(ORIGIN, FakeDialer(), limit=1, keep_alive=20)
+        connection = await pool.acquire(TIMEOUTS)
+        second, third = await begun(pool), await begun(pool)
+        await answered(connection)
+        assert second.cancel()
+        assert await third is connection
+        assert pool.count() == Connections(1, 0, 0)
+        fourth, fifth = await begun(pool), await begun(pool)
+        connection.close()  # What is free now is the slot.
+        assert fourth.cancel()
+        assert await fifth is not connection
+        assert pool.count() == Connections(1, 0, 0)
+        pool.close()
+
+    asyncio.run(main())
+
+
+def test_a_connection_that_dies_on_its_way_to_who_waits_for_it_is_replaced() -> None:
+    async def main() -> None:
+        transport = PooledTransport(max_connections=1)
+        transport._dialer = dialer = FakeDialer()
+        assert transport.connections() == Connections(0, 0, 0)
+        first = asyncio.ensure_future(transport.send(SENT, TIMEOUTS))
+        await asyncio.sleep(0)
+        second = asyncio.ensure_future(transport.send(SENT, TIMEOUTS))
+        await asyncio.sleep(0)
+        dialer.connections[0].data_received(WHOLE)
+        dialer.connections[0].close()
+        await turns()
+        dialer.connections[1].data_received(WHOLE)
+        assert await (await first).read() == await (await second).read() == b"ok"
+        assert transport.connections() == Connections(0, 1, 0)
+        await transport.aclose()
+
+    asyncio.run(main())
+
+
+def test_an_idle_connection_that_cannot_be_used_is_closed_and_not_lent() -> None:
+    async def main() -> None:
+        pool = Pool(ORIGIN, FakeDialer(), limit=1, keep_alive=0)
+        await answered(connection := await pool.acquire(TIMEOUTS))
+        assert pool.count() == Connections(0, 1, 0)
+        assert pool.take_idle() is None
+        assert not connection.is_open
+        assert "0 of 1 slots" in repr(pool)
+        pool.close()
+
+    asyncio.run(main())
+
+
+def test_a_connection_that_the_provider_closes_at_once_is_a_failure_and_its_slot_is_free() -> None:
+    async def main() -> None:
+        pool = Pool(ORIGIN, FakeDialer(closed=1), limit=1, keep_alive=20)
+        with pytest.raises(ConnectFailed, match="at once"):
+            await pool.acquire(TIMEOUTS)
+        assert (await pool.acquire(TIMEOUTS)).is_open
+        pool.close()
 
     asyncio.run(main())

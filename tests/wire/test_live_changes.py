@@ -112,11 +112,11 @@ def test_the_key_that_encrypts_is_exchanged_under_load_without_a_failed_call(
             assert " 0 failed" in gateway.shell.command("gateway_rotate_secrets")
     assert set(statuses) == {200}
     assert upstream.requests[-1].header("authorization") == "Bearer sk-old-canary"
-    assert gateway.shell.run("result = ProviderCredential.objects.get().secret.ciphertext").split(":")[1] in ids_of(new)
+    assert gateway.shell.run("result = ProviderCredential.objects.get().secret.ciphertext").split(":")[1] == id_of(new)
 
 
-def ids_of(key: str) -> tuple[str, ...]:
-    return crypto.Keyring([Secret(key)]).ids
+def id_of(key: str) -> str:
+    return crypto.Keyring([Secret(key)]).current
 
 
 def make_gpu(gateway: ControlledGateway, upstream: Upstream) -> None:

@@ -45,6 +45,8 @@ class Command(BaseCommand):
             self.stdout.write(
                 f"{number}. {finding.target.provider} / {finding.target.model or model}  {finding.url}  {verdict}"
             )
+        for aside in found.asides:
+            self.stdout.write(f"Besides, {aside}.")
         if found.error:
             self.stdout.write(self.style.ERROR(found.error))
         if not found.is_served:

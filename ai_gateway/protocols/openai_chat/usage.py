@@ -24,21 +24,18 @@ def read_usage(body: dict[str, Any]) -> TokenUsage | None:
     if not isinstance(usage, dict) or not usage:
         return None
     prompt = _count(usage, "prompt_tokens")
-    of_prompt = _details(usage, "prompt_tokens_details")
-    cached = (
-        _count(of_prompt, "cached_tokens")
-        or _count(usage, "prompt_cache_hit_tokens")  # DeepSeek
-        or _count(usage, "cached_tokens")  # Moonshot
-    )
+    of_prompt, of_completion = _details(usage, "prompt_tokens_details"), _details(usage, "completion_tokens_details")
     # Azure was seen telling more cached tokens than the prompt has.
-    cached = min(cached, prompt)
-    written = min(_count(of_prompt, "cache_write_tokens"), prompt - cached)
-    heard = min(_count(of_prompt, "audio_tokens"), prompt - cached - written)
-    completion, reasoning = _output(usage, prompt)
-    of_completion = _details(usage, "completion_tokens_details")
+    cached = min(_cached(usage, of_prompt), prompt)
+    written = heard = spoken = drawn = 0
+    if of_prompt:
+        written = min(_count(of_prompt, "cache_write_tokens"), prompt - cached)
+        heard = min(_count(of_prompt, "audio_tokens"), prompt - cached - written)
+    completion, reasoning = _output(usage, of_completion, prompt)
     visible = max(0, completion - reasoning)
-    spoken = min(_count(of_completion, "audio_tokens"), visible)
-    drawn = min(_count(of_completion, "image_tokens"), visible - spoken)
+    if of_completion:
+        spoken = min(_count(of_completion, "audio_tokens"), visible)
+        drawn = min(_count(of_completion, "image_tokens"), visible - spoken)
     return TokenUsage(
         input=prompt - cached - written - heard,
         cache_read=cached,
@@ -51,10 +48,22 @@ def read_usage(body: dict[str, Any]) -> TokenUsage | None:
     )
 
 
-def _output(usage: dict[str, Any], prompt: int) -> tuple[int, int]:
+def _cached(usage: dict[str, Any], of_prompt: dict[str, Any]) -> int:
+    """Give the tokens that were read from a cache."""
+    for counts, name in (
+        (of_prompt, "cached_tokens"),
+        (usage, "prompt_cache_hit_tokens"),  # DeepSeek
+        (usage, "cached_tokens"),  # Moonshot
+    ):
+        if name in counts and (found := _count(counts, name)):
+            return found
+    return 0
+
+
+def _output(usage: dict[str, Any], of_completion: dict[str, Any], prompt: int) -> tuple[int, int]:
     """Give the tokens of the completion, reasoning included, and those of the reasoning."""
     completion = _count(usage, "completion_tokens")
-    reasoning = _count(_details(usage, "completion_tokens_details"), "reasoning_tokens")
+    reasoning = _count(of_completion, "reasoning_tokens") if of_completion else 0
     total = _count(usage, "total_tokens")
     is_beside = total == prompt + completion + reasoning or reasoning > completion
     if reasoning and is_beside:

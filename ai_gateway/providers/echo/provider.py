@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
-from ai_gateway.calls import SUBPROTOCOLS, Timeouts, UpstreamRequest, UpstreamResponse
+from ai_gateway.calls import Timeouts, UpstreamRequest, UpstreamResponse
 from ai_gateway.errors import BadRequest, GatewayError, MethodNotAllowed, ModelNotFound, NotFound
 from ai_gateway.protocols import dialect_of
 from ai_gateway.protocols.realtime import PATH
@@ -75,7 +75,7 @@ class EchoProvider(Provider):
                 delay=self.delay,
             )
             if is_handshake(request, path):
-                return EchoSocket(ask, fields.get(SUBPROTOCOLS, b"").decode("latin-1"))
+                return EchoSocket(ask)
             return self.answer(ask)
         except GatewayError as error:
             dialect = dialect_of(path, fields)

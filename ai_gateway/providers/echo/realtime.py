@@ -15,11 +15,9 @@ from typing import Any
 
 import msgspec
 
-from ai_gateway.calls import Headers, Message, UpstreamSocket
-from ai_gateway.errors import SocketClosed
+from ai_gateway.calls import Headers, Message, UpstreamSocket, subprotocols_in
+from ai_gateway.protocols.realtime import SUBPROTOCOL
 from ai_gateway.providers.echo.prompt import NO_TEXT, Ask, texts, tokens, words
-
-SUBPROTOCOL = "realtime"
 
 WAITING = 64
 """Events that wait to be taken. Then whoever sends has to wait, as with a socket."""
@@ -38,29 +36,26 @@ Events = Iterator[dict[str, Any]]
 class EchoSocket(UpstreamSocket):
     """One session."""
 
-    __slots__ = ("_closed", "_delay", "_events", "_id", "_numbers", "_session")
+    __slots__ = ("_delay", "_events", "_id", "_numbers", "_session")
 
-    def __init__(self, ask: Ask, offered: str) -> None:
+    def __init__(self, ask: Ask) -> None:
         self.status = 101
         self.headers: Headers = []
-        self.subprotocol = SUBPROTOCOL if SUBPROTOCOL in offered else None
+        self.subprotocol = SUBPROTOCOL if SUBPROTOCOL in subprotocols_in(ask.fields) else None
         self.interrupted = asyncio.get_running_loop().create_future()
         self._id = ask.id
         self._delay = ask.delay
         self._numbers = itertools.count(1)
         self._session = EchoSession(ask)
-        self._events: asyncio.Queue[dict[str, Any] | SocketClosed] = asyncio.Queue(WAITING)
-        self._closed: SocketClosed | None = None
-        self._put(self._session.described("session.created"))
+        self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue(WAITING)
+        self._events.put_nowait(self._numbered(self._session.described("session.created")))
 
-    def _put(self, event: dict[str, Any]) -> None:
-        self._events.put_nowait({"event_id": f"event_{self._id}_{next(self._numbers)}", **event})
+    def _numbered(self, event: dict[str, Any]) -> dict[str, Any]:
+        return {"event_id": f"event_{self._id}_{next(self._numbers)}", **event}
 
     async def receive(self) -> Message:
         """See UpstreamSocket.receive()."""
         event = await self._events.get()
-        if isinstance(event, SocketClosed):
-            raise event
         if self._delay and event["type"].endswith(".delta"):
             await asyncio.sleep(self._delay)
         return msgspec.json.encode(event).decode()
@@ -68,7 +63,7 @@ class EchoSocket(UpstreamSocket):
     async def send(self, message: Message) -> None:
         """See UpstreamSocket.send()."""
         for event in self._session.hear(message):
-            await self._events.put({"event_id": f"event_{self._id}_{next(self._numbers)}", **event})
+            await self._events.put(self._numbered(event))
 
     async def close(self, code: int, reason: str) -> None:
         """See UpstreamSocket.close()."""

@@ -95,7 +95,7 @@ class OnGemini(OnAnyModel):
     def __init__(self, job: Job) -> None:
         super().__init__(job)
         options = types.HttpOptions(base_url=job.url)
-        # Without these two it asks for what the model is, by the name that is a gateway's own.
+        # Without these two it asks for what the model is, and the scripted providers list none.
         sizes = {"context_window": 100_000, "max_tokens": 4096}
         self.model = GoogleGenAI(model=job.model, api_key=job.key, http_options=options, **sizes)
 

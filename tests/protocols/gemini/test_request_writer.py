@@ -525,7 +525,7 @@ def test_values_that_ask_for_nothing_are_not_told() -> None:
 @pytest.mark.parametrize(
     ("fields", "capabilities", "param"),
     [
-        ({"count": 2}, {"max_count": 8}, "n"),
+        ({"count": 2}, {}, "n"),
         ({"logprobs": True}, {"logprobs": False}, "logprobs"),
         ({"top_logprobs": 3}, {"logprobs": False}, "top_logprobs"),
         ({"tools": [WEATHER]}, {"tools": False}, "tools"),
