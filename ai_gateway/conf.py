@@ -1,7 +1,7 @@
 """`settings.AI_GATEWAY`, typed. The only module that reads Django's settings.
 
 Values are read at the time of use and nothing is kept here, so `override_settings` simply works; what is built from
-them is kept by `registry.py`. `checks.py` tells what is wrong with a value; this module assumes that it is right.
+them is kept by `registry.py`. `checks/` tells what is wrong with a value; this module assumes that it is right.
 """
 
 from __future__ import annotations

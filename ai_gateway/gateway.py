@@ -47,7 +47,7 @@ from ai_gateway.errors import ClientDisconnected, Draining, GatewayError, Intern
 from ai_gateway.guarding import Guarding
 from ai_gateway.meter import Meter
 from ai_gateway.overload import Entrant
-from ai_gateway.refusals import refuse_request, status_of
+from ai_gateway.refusals import refuse_call, refuse_request, status_of
 from ai_gateway.registry import Snapshot
 from ai_gateway.transports import Transport
 
@@ -67,10 +67,10 @@ async def handle(
 ) -> Reply:
     """Answer a request, asking upstreams through this transport. Whoever gets the reply must close it.
 
-    `caller` is for the site's own pages, which know who is asking; else the request's credentials tell. `entrant` needs
-    a place among the calls under way, and its door gives the place back; the site's own pages need none. `loop` is the
-    running event loop, if the door knows it. Every failure comes back as a reply in the caller's dialect; only
-    ClientDisconnected and cancellation are raised.
+    `caller` is who calls, if that is known: to the site's own pages, and where the request was admitted before; else
+    the request's credentials tell. `entrant` needs a place among the calls under way, and its door gives the place
+    back; the site's own pages need none. `loop` is the running event loop, if the door knows it. Every failure comes
+    back as a reply in the caller's dialect; only ClientDisconnected and cancellation are raised.
     """
     try:
         check_open()
@@ -148,12 +148,11 @@ async def _its_turn(meter: Meter, waiter: Waiter, seconds: float) -> bool:
 
 async def _measured(meter: Meter, snapshot: Snapshot, transport: Transport) -> Reply:
     """Serve a known caller's call, and take it into account, whatever ends it."""
-    arrival = meter.arrival
     try:
         reply = await _serve(meter, snapshot, transport)
     except GatewayError as error:
         meter.fail(error)
-        reply = refuse_request(error, arrival, sent_at=meter.sent_at, queued=meter.queued)
+        reply = refuse_call(error, meter)
     except ClientDisconnected:
         _leave(meter, snapshot)
         raise
@@ -163,11 +162,11 @@ async def _measured(meter: Meter, snapshot: Snapshot, transport: Transport) -> R
             _leave(meter, snapshot)
             raise
         meter.fail(ended)
-        reply = refuse_request(ended, arrival, sent_at=meter.sent_at, queued=meter.queued)
+        reply = refuse_call(ended, meter)
     except Exception:
-        failed = failure(arrival)
+        failed = failure(meter.arrival)
         meter.fail(failed)
-        reply = refuse_request(failed, arrival, sent_at=meter.sent_at, queued=meter.queued)
+        reply = refuse_call(failed, meter)
     if not snapshot.is_measured:
         meter.end_attempt()
         meter.status = reply.status
@@ -271,21 +270,18 @@ def failure(arrival: Arrival) -> InternalError:
     return InternalError("The gateway failed. Its log has the details, under this request's id.")
 
 
-async def refusal(arrival: Arrival, entrant: Entrant) -> GatewayError | None:
-    """Tell what a request will be refused for by its head alone, so that its body need not be received. One that will
-    not be refused has its place then."""
+async def admit(arrival: Arrival, entrant: Entrant) -> Caller:
+    """Tell who calls, by the head of a request whose body is received before `handle` sees it. It has its place then.
+    Raises the GatewayError for which the head alone condemns it, so that its body need not be received."""
     snapshot = registry.snapshot() if refresher.is_settled() else await begin()
-    try:
-        intake.check_head(arrival)
-        caller = await keys.identify(arrival, snapshot)
-        access.check_arrival(arrival, caller)
-        intake.limits(arrival, snapshot)
-        check_open()
-        if arrival.method != "OPTIONS":  # The middleware answers what browsers ask before a call.
-            await enter(entrant, arrival, caller, snapshot)
-    except GatewayError as error:
-        return error
-    return None
+    intake.check_head(arrival)
+    caller = await keys.identify(arrival, snapshot)
+    access.check_arrival(arrival, caller)
+    intake.limits(arrival, snapshot)
+    check_open()
+    if arrival.method != "OPTIONS":  # The middleware answers what browsers ask before a call.
+        await enter(entrant, arrival, caller, snapshot)
+    return caller
 
 
 def transport_of(loop: asyncio.AbstractEventLoop) -> Transport:

@@ -16,12 +16,10 @@ from django.db import Error, connection
 
 from ai_gateway import __version__, breakers, cooldowns, overload, peers, registry
 from ai_gateway.bulkheads import Bulkhead
-from ai_gateway.calls import Headers, Reply
-
-JSON: Headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+from ai_gateway.calls import Reply
+from ai_gateway.replies import UNSTORED, own_reply, request_ids
 
 ALIVE = msgspec.json.encode({"status": "healthy", "version": __version__})
-
 
 PATIENCE = 1.0
 """Seconds for which the database may take to answer: less than what asks for the health waits."""
@@ -79,12 +77,12 @@ def has_stopped() -> bool:
 
 def hello(request_id: str) -> Reply:
     """Answer `/api/hello`, what Claude Code asks for (HEAD) to see whether there is anybody."""
-    return Reply(status=200, headers=[(b"content-length", b"0"), *_ids(request_id)], body=b"")
+    return Reply(status=200, headers=[(b"content-length", b"0"), *request_ids(request_id)], body=b"")
 
 
 def alive(request_id: str) -> Reply:
     """Answer `/health`: the process runs. Constant, and reveals nothing but the version."""
-    return _json(200, ALIVE, request_id)
+    return own_reply(ALIVE, request_id, headers=UNSTORED)
 
 
 async def ready(request_id: str) -> Reply:
@@ -109,7 +107,7 @@ async def ready(request_id: str) -> Reply:
     body: dict[str, object] = {"status": "unavailable", "problems": problems} if problems else {"status": "ready"}
     if warnings:
         body["warnings"] = warnings
-    return _json(503 if problems else 200, msgspec.json.encode(body), request_id)
+    return own_reply(msgspec.json.encode(body), request_id, status=503 if problems else 200, headers=UNSTORED)
 
 
 async def _database_answers_soon() -> bool:
@@ -156,7 +154,7 @@ def providers(request_id: str) -> Reply:
         if name in body:
             body[name]["calls"] = _counts(bulkhead)
     found = {"calls": _counts(overload.calls), "providers": body, "peers": _peers()}
-    return _json(200, msgspec.json.encode(found), request_id)
+    return own_reply(msgspec.json.encode(found), request_id, headers=UNSTORED)
 
 
 def _peers() -> dict[str, object]:
@@ -170,13 +168,3 @@ def _peers() -> dict[str, object]:
 
 def _counts(bulkhead: Bulkhead) -> dict[str, int]:
     return {"under_way": bulkhead.taken, "waiting": bulkhead.waiting, "refused": bulkhead.refused}
-
-
-def _json(status: int, body: bytes, request_id: str) -> Reply:
-    headers = [*JSON, (b"content-length", b"%d" % len(body)), *_ids(request_id)]
-    return Reply(status=status, headers=headers, body=body)
-
-
-def _ids(request_id: str) -> Headers:
-    value = request_id.encode()
-    return [(b"x-request-id", value), (b"request-id", value)]

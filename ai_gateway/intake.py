@@ -29,6 +29,9 @@ API_PREFIXES = ("/v1/", "/v1beta/")
 PATH = re.compile(r"/v1(?:beta)?(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~:@=,+!$*()'-]+)+", re.ASCII)
 """A path below /v1 or /v1beta: segments of harmless characters, none empty, none of one or two dots alone."""
 
+DOUBLED = re.compile(r"/v1(?:beta)?/v1(?:beta)?(?:/|\Z)")
+"""How a path begins if a client that adds the version itself was given a base URL with it."""
+
 QUERY = re.compile(rb"[!-~]*")
 """A query string: printable ASCII without a space."""
 
@@ -137,12 +140,12 @@ def check_head(arrival: Arrival) -> None:
 @lru_cache(maxsize=1024)
 def is_fine(path: str) -> bool:
     """Whether a path is one that the gateway passes on. Remembered, because most calls ask for the same few."""
-    return len(path) <= MAX_TARGET_BYTES and PATH.fullmatch(path) is not None
+    return len(path) <= MAX_TARGET_BYTES and PATH.fullmatch(path) is not None and DOUBLED.match(path) is None
 
 
 def _nothing_at(path: str) -> str:
-    if path.startswith(("/v1/v1/", "/v1beta/v1")):
-        return "There is nothing at this path. The base URL has a /v1 too much: Anthropic's SDKs want it without."
+    if DOUBLED.match(path) is not None:
+        return "There is nothing at this path. The base URL has a /v1 too much: Anthropic's and Google's want none."
     return "There is nothing at this path. The API is below /v1/; segments hold letters, digits and a few signs."
 
 

@@ -52,7 +52,7 @@ async def identify(arrival: Arrival, snapshot: Snapshot) -> Caller:
         token = bare(*found[0])
         caller = find_configured(token, snapshot) or await find_virtual(token, arrival, snapshot)
         return caller if caller is not None else _stranger(found, snapshot)
-    tokens = {bare(name, value) for name, value in found}
+    tokens = {bare(name, value) for name, value in found} - {b""}
     for token in tokens:
         caller = find_configured(token, snapshot) or await find_virtual(token, arrival, snapshot)
         if caller is not None:
@@ -63,7 +63,9 @@ async def identify(arrival: Arrival, snapshot: Snapshot) -> Caller:
 
 
 def _stranger(found: list[tuple[bytes, bytes]], snapshot: Snapshot) -> Caller:
-    """Decide on a caller without a gateway key, given the credentials that it brought, the preferred one first."""
+    """Decide on a caller without a gateway key, given the credentials that it brought, the preferred one first. An
+    empty one is none: an SDK sends it if nobody gave it a key."""
+    found = [(name, value) for name, value in found if bare(name, value)]
     if any(bare(name, value).startswith(KEY_PREFIX) for name, value in found):
         raise InvalidCredential("Incorrect API key provided: this gateway key is not known, or no longer valid.")
     if not snapshot.passthrough:
@@ -80,7 +82,7 @@ def check_access(caller: Caller, provider: Provider) -> None:
 
 def bare(name: bytes, value: bytes) -> bytes:
     """Take the key out of a header's value."""
-    if name == b"authorization" and value[:7].lower() == b"bearer ":
+    if name == b"authorization" and value[:7].lower() in (b"bearer ", b"bearer"):
         value = value[7:]
     return value.strip()
 

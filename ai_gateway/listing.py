@@ -28,6 +28,7 @@ from ai_gateway.model_lists import EPOCH, SHAPES, Model, methods_of, read_query
 from ai_gateway.protocols import GEMINI_METHODS, dialect_of
 from ai_gateway.providers import Provider
 from ai_gateway.registry import Snapshot
+from ai_gateway.replies import own_reply
 from ai_gateway.routing import default_provider
 from ai_gateway.transports import Transport
 
@@ -84,14 +85,7 @@ async def answer(call: Call, caller: Caller, snapshot: Snapshot, transport: Tran
     else:
         document = shape.write_list(models, read_query(call.query))
     body = msgspec.json.encode(document)
-    request_id = call.request_id.encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(body)),
-        (b"x-request-id", request_id),
-        (b"request-id", request_id),
-    ]
-    return Reply(status=200, headers=headers, body=b"" if call.method == "HEAD" else body)
+    return own_reply(body, call.request_id, is_head=call.method == "HEAD")
 
 
 def _find(wanted: str, models: Sequence[Model], default: str) -> Model:

@@ -14,7 +14,6 @@ from ai_gateway import (
     accounting,
     attempts,
     deadlines,
-    fallbacks,
     gateway,
     intake,
     keys,
@@ -31,7 +30,7 @@ from ai_gateway.hops.upgrade import Accepted
 from ai_gateway.meter import Meter
 from ai_gateway.origins import check_origin
 from ai_gateway.protocols.realtime import KEY_SUBPROTOCOL, SUBPROTOCOL
-from ai_gateway.refusals import refuse_request
+from ai_gateway.refusals import refuse_call, refuse_request
 from ai_gateway.registry import Snapshot
 from ai_gateway.sessions import Session
 from ai_gateway.sockets import CallerSocket
@@ -85,7 +84,7 @@ async def _opened(meter: Meter, caller: CallerSocket, snapshot: Snapshot, transp
     if failure is None:
         return None
     meter.fail(failure)
-    return refuse_request(failure, arrival, sent_at=meter.sent_at, queued=meter.queued)
+    return refuse_call(failure, meter)
 
 
 def _failure_of(error: BaseException, arrival: Arrival, caller: CallerSocket) -> GatewayError | None:
@@ -112,8 +111,7 @@ async def _open(meter: Meter, snapshot: Snapshot, transport: Transport) -> Reply
     meter.route = routing.route_of(call, snapshot) or ""
     targets = access.permitted(call, holder, routing.resolve(call, snapshot), snapshot)
     Guarding(meter, snapshot, transport).check_session()
-    if len(targets) > 1 or meter.route in snapshot.rules or fallbacks.are_named(call):
-        targets = gateway.chosen(meter, call, targets, snapshot)
+    targets = gateway.chosen(meter, call, targets, snapshot)
     return await attempts.ask(meter, targets, snapshot, transport.sockets(), Upgrade)
 
 

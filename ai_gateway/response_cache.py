@@ -31,6 +31,7 @@ from ai_gateway.keeping import Keeper
 from ai_gateway.kept_answers import Kept
 from ai_gateway.meter import Meter
 from ai_gateway.registry import Snapshot
+from ai_gateway.replies import request_ids
 
 Ask = Callable[[], Awaitable[Reply]]
 """Asks the providers."""
@@ -184,10 +185,8 @@ class Question:
 
     def _head(self, kept: Kept) -> Headers:
         arrival = self._meter.arrival
-        request_id = arrival.request_id.encode()
         return [
-            (b"x-request-id", request_id),
-            (b"request-id", request_id),
+            *request_ids(arrival.request_id),
             server_timing.header(arrival.received_at, queued=self._meter.queued),
             (b"x-gateway-attempts", b"0"),
             HIT,

@@ -1,13 +1,59 @@
-"""The one streaming response that the Django door gives."""
+"""The gateway's replies as Django's responses.
+
+Their headers stay as the gateway wrote them until somebody looks at them: a middleware, or Django's own handler. On a
+site where nobody does, `handler.py` sends them on, and nothing is made into text, checked and encoded again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from types import MappingProxyType
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
 
-from django.http import StreamingHttpResponse
+from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http.response import ResponseHeaders
 
-from ai_gateway.calls import ReplyBody
+from ai_gateway.calls import Headers, ReplyBody
+
+ANY_TYPE = "application/octet-stream"
+"""What Django is told the content type is, which wants one: the headers that take the place of its own have it."""
+
+
+class ReplyHeaders(ResponseHeaders):
+    """The headers of a reply, kept as Django keeps them (text, one of each name) from the first look at them on."""
+
+    def __init__(self, given: Headers) -> None:
+        self.given: Headers | None = given
+        """As they came, or None if somebody has looked at them since, and may have changed them."""
+
+    def __getattr__(self, name: str) -> Any:
+        # All of Django's methods go to this attribute. It is missing until it is wanted.
+        if name != "_store" or self.given is None:
+            raise AttributeError(name)
+        self._store = {name: (name, value) for name, value in joined(self.given).items()}
+        self.given = None
+        return self._store
+
+
+def joined(headers: Headers) -> dict[str, str]:
+    """Give headers as text, and one of each name."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        found[key] = f"{found[key]}, {text}" if key in found else text
+    return found
+
+
+def untouched(response: HttpResponseBase) -> Headers | None:
+    """Give the headers of a reply that nobody has looked at on the way out. None: it is to be sent as Django does."""
+    return response.headers.given if isinstance(response.headers, ReplyHeaders) and not response.cookies else None
+
+
+class WholeResponse(HttpResponse):
+    """A reply whose body is there."""
+
+    def __init__(self, body: bytes, *, status: int, headers: Headers) -> None:
+        super().__init__(body, status=status, content_type=ANY_TYPE)
+        self.headers = ReplyHeaders(headers)
 
 
 class EventStreamResponse(StreamingHttpResponse):
@@ -19,18 +65,16 @@ class EventStreamResponse(StreamingHttpResponse):
     """
 
     def __init__(
-        self,
-        body: ReplyBody | AsyncGenerator[bytes, None],
-        *,
-        status: int,
-        headers: Mapping[str, str] = MappingProxyType({}),
+        self, body: ReplyBody | AsyncGenerator[bytes, None], *, status: int, headers: Headers | None = None
     ) -> None:
-        super().__init__(body, status=status, headers=dict(headers))
-        self._body = body
+        super().__init__(body, status=status, content_type=ANY_TYPE)
+        self.body = body
+        if headers is not None:
+            self.headers = ReplyHeaders(headers)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
-            async for chunk in self._body:
+            async for chunk in self.body:
                 yield chunk
         finally:
-            await self._body.aclose()
+            await self.body.aclose()

@@ -16,6 +16,7 @@ from ai_gateway.calls import Arrival, Reply
 from ai_gateway.conf import settings
 from ai_gateway.errors import MethodNotAllowed, NotFound
 from ai_gateway.refusals import refuse_request
+from ai_gateway.replies import UNSTORED, own_reply
 
 PATHS = frozenset(("/metrics", "/metrics/"))
 
@@ -57,12 +58,5 @@ async def answer(arrival: Arrival) -> Reply:
     if source is None:
         return refuse_request(NotFound("Metrics need the package prometheus-client."), arrival)
     body = await asyncio.to_thread(source)
-    request_id = arrival.request_id.encode()
-    headers = [
-        (b"content-type", CONTENT_TYPE),
-        (b"content-length", b"%d" % len(body)),
-        (b"cache-control", b"no-store"),
-        (b"x-request-id", request_id),
-        (b"request-id", request_id),
-    ]
-    return Reply(status=200, headers=headers, body=b"" if arrival.method == "HEAD" else body)
+    is_head = arrival.method == "HEAD"
+    return own_reply(body, arrival.request_id, content_type=CONTENT_TYPE, headers=UNSTORED, is_head=is_head)

@@ -27,6 +27,7 @@ from ai_gateway.configuration import SourceUnavailable
 from ai_gateway.errors import BadRequest, InvalidCredential, LimitsUnavailable, MethodNotAllowed, UsageUnavailable
 from ai_gateway.limits import StoreUnavailable, store
 from ai_gateway.registry import Snapshot
+from ai_gateway.replies import UNSTORED, own_reply
 from ai_gateway.spans import Span, read_moment
 from ai_gateway.standings import standings
 
@@ -113,7 +114,8 @@ async def answer(call: Call, caller: Caller, snapshot: Snapshot) -> Reply:
         "spent": spent if spent is None or span is None else {**spent, "span": {**_bounds(span), **spent["span"]}},
         "limits": await _limits(call, caller, snapshot, at),
     }
-    return _reply(call, msgspec.json.encode(document))
+    body = msgspec.json.encode(document)
+    return own_reply(body, call.request_id, headers=UNSTORED, is_head=call.method == "HEAD")
 
 
 async def _limits(call: Call, caller: Caller, snapshot: Snapshot, at: float) -> list[dict[str, Any]]:
@@ -146,15 +148,3 @@ def read_query(query: bytes) -> tuple[Span | None, str | None]:
 
 def _bounds(span: Span) -> dict[str, str | None]:
     return {name: value.isoformat() if value is not None else None for name, value in span._asdict().items()}
-
-
-def _reply(call: Call, body: bytes) -> Reply:
-    request_id = call.request_id.encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(body)),
-        (b"cache-control", b"no-store"),
-        (b"x-request-id", request_id),
-        (b"request-id", request_id),
-    ]
-    return Reply(status=200, headers=headers, body=b"" if call.method == "HEAD" else body)

@@ -12,7 +12,7 @@ from django.test import override_settings
 
 from ai_gateway import accounting, admission, gateway, health, ledger, registry
 from ai_gateway.calls import Caller, Reply, ReplyBody
-from ai_gateway.charges import Charge, Settlement, State, Verdict
+from ai_gateway.charges import Charges, State, Verdict
 from ai_gateway.errors import (
     ClientDisconnected,
     ConnectFailed,
@@ -60,11 +60,11 @@ class Store(Recorder):
         self.books = books
         self.fails = False
 
-    async def admit(self, call: str, charges: Sequence[Charge], ttl: float) -> Verdict:
-        return Verdict(True, [State(1, 1, 1.0) for _ in charges])
+    async def admit(self, charges: Charges, ttl: float) -> Verdict:
+        return Verdict(True, [State(1, 1, 1.0) for _ in charges.counters])
 
-    def settle(self, call: str, settlements: Sequence[Settlement]) -> None:
-        self.books.settled += [each.actual for each in settlements]
+    def settle(self, charges: Charges, used: Sequence[int]) -> None:
+        self.books.settled += used
         if self.fails:
             self.fails = False
             raise RuntimeError("the store is broken")

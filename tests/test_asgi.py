@@ -50,7 +50,7 @@ def asked(path: str, *incoming: dict[str, Any], site: Callable[..., Any] = site,
             await asyncio.Event().wait()
             raise AssertionError
 
-        async def send(message: dict[str, Any]) -> None:
+        async def send(message: Any) -> None:
             sent.append(message)
 
         await GatewayApplication(site)(scope_of(path, **more), receive, send)
@@ -61,7 +61,7 @@ def asked(path: str, *incoming: dict[str, Any], site: Callable[..., Any] = site,
 
 
 def is_of_the_site(sent: Messages) -> bool:
-    return sent[0]["type"] == "the site's"
+    return bool(sent[0]["type"] == "the site's")
 
 
 def body_of(sent: Messages) -> Any:
@@ -92,7 +92,7 @@ def test_a_websocket_where_http_is_spoken_is_closed_at_once(is_direct: bool) -> 
 
 @override_settings(AI_GATEWAY={**SETTINGS, "DIRECT_DOOR": False})
 def test_a_session_at_a_site_whose_calls_go_through_django_is_refused() -> None:
-    answers = {"extensions": {"websocket.http.response": {}}}
+    answers: dict[str, Any] = {"extensions": {"websocket.http.response": {}}}
     sent = asked("/v1/realtime", {"type": "websocket.connect"}, type="websocket", subprotocols=[], **answers)
     assert sent[0]["status"] >= 400
     assert "DIRECT_DOOR" in body_of(sent)["error"]["message"]
@@ -108,7 +108,7 @@ def test_a_call_that_is_ended_from_outside_is_answered_if_the_gateway_did_it(
     async def main() -> Messages:
         sent: Messages = []
 
-        async def send(message: dict[str, Any]) -> None:
+        async def send(message: Any) -> None:
             sent.append(message)
 
         watch = Watch(asyncio.get_running_loop())

@@ -442,7 +442,9 @@ def test_limits_count_what_both_used_and_those_of_a_provider_its_own_part(
     assert entry.trail is not None
     first, second = (sum(each["tokens"].values()) for each in entry.trail)
     settled = [
-        (each.charge.counter.split(":")[1], each.actual) for _, settlements in store.settled for each in settlements
+        (counter.name.split(":")[1], actual)
+        for charges, used in store.settled
+        for counter, actual in zip(charges.counters, used, strict=True)
     ]
     assert sorted(settled) == [
         ("anthropic", first),

@@ -89,9 +89,10 @@ def test_one_slash_at_the_end_is_forgiven() -> None:
     assert make_arrival("/v1/chat/completions/").dialect.name == "openai_chat"
 
 
-def test_a_doubled_v1_is_explained() -> None:
+@pytest.mark.parametrize("path", ["/v1/v1/messages", "/v1/v1", "/v1beta/v1beta/models/m:generateContent"])
+def test_a_doubled_version_is_explained(path: str) -> None:
     with pytest.raises(NotFound, match="base URL") as caught:
-        check_head(make_arrival("/v1/v1/messages/../x"))
+        check_head(make_arrival(path))
     assert caught.value.status == 404
 
 

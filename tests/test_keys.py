@@ -57,6 +57,13 @@ def test_two_credentials_that_disagree_are_refused(snapshot: Snapshot, other: by
         run(identify(arrival, snapshot))
 
 
+@pytest.mark.parametrize("empty", [(b"authorization", b"Bearer "), (b"authorization", b"Bearer"), (b"x-api-key", b"")])
+def test_an_empty_credential_is_none(snapshot: Snapshot, empty: tuple[bytes, bytes]) -> None:
+    assert run(identify(make_arrival("/v1/x", empty), snapshot)) == Caller()
+    arrival = make_arrival("/v1/x", empty, (b"api-key", KEY))
+    assert run(identify(arrival, snapshot)).key_name == "one"
+
+
 def test_a_credential_header_that_is_there_twice_is_refused(snapshot: Snapshot) -> None:
     with pytest.raises(InvalidCredential, match="twice"):
         run(identify(make_arrival("/v1/x", (b"x-api-key", KEY), (b"x-api-key", OTHER)), snapshot))

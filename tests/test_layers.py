@@ -15,7 +15,7 @@ PACKAGE = ROOT / "ai_gateway"
 LAYERS = (
     "errors calls sse protocols credentials crypto cors bodies charges finishing cooldowns deadlines traffic "
     "money spans signals edits texts patterns bulkheads open_files histograms redaction server_timing watching "
-    "balances __version__",
+    "balances replies __version__",
     "guardrails traces overload consumption conversations estimates allowances model_names breakers failures "
     "cache_policy fingerprints",
     "tariff retries facts recording_policy recorder",
@@ -25,7 +25,7 @@ LAYERS = (
     "configuration key_cache keyring validators idempotency timeouts",
     "fields",
     "models",
-    "stored key_store issuing limits rollups recorded",
+    "stored declared key_store issuing limits rollups recorded",
     "labels",
     "rollup_store",
     "notices peers",
@@ -49,7 +49,7 @@ LAYERS = (
     "mirrors continuation response_cache guarding",
     "gateway sessions",
     "realtime",
-    "responses explanation interchange price_sync scraping prompts",
+    "responses explanation interchange price_sync scraping prompts hearing",
     "probe litellm",
     "prober",
     "lifespan",
@@ -115,6 +115,7 @@ NO_DJANGO = [
     "sockets",
     "sessions",
     "refusals",
+    "replies",
     "charges",
     "consumption",
     "conversations",
@@ -165,6 +166,7 @@ NO_DJANGO = [
     "ledger",
     "unpriced",
     "prompts",
+    "hearing",
     "edits",
     "texts",
     "guardrails",

@@ -102,15 +102,15 @@ GEMINI = {
     "PROVIDERS": {"gemini": {"OPTIONS": {"api_key": "AIza-stored"}}, "openai": {"OPTIONS": {"api_key": "sk-stored"}}},
     "ROUTES": {"pair": ["gemini/gemini-3-pro", "openai/small"], "vectors": ["gemini/gemini-embedding-001"]},
 }
+PRO = {
+    "displayName": "Gemini 3 Pro",
+    "inputTokenLimit": 1048576,
+    "outputTokenLimit": 65536,
+    "supportedGenerationMethods": ["generateContent", "createCachedContent"],
+}
 GEMINIS = {
     "models": [
-        {
-            "name": "models/gemini-3-pro",
-            "displayName": "Gemini 3 Pro",
-            "inputTokenLimit": 1048576,
-            "outputTokenLimit": 65536,
-            "supportedGenerationMethods": ["generateContent", "createCachedContent"],
-        },
+        {"name": "models/gemini-3-pro", **PRO},
         {"name": "models/gemini-embedding-001", "supportedGenerationMethods": ["embedContent"]},
     ]
 }
@@ -124,10 +124,9 @@ def test_googles_own_list_keeps_its_sizes_and_methods_which_routes_have_of_their
     )
     assert [request.target for request in transport.requests] == [b"/v1/models", b"/v1beta/models?pageSize=1000"]
     models = {model.pop("name").removeprefix("models/"): model for model in document["models"]}
-    pro = models["gemini/gemini-3-pro"]
-    assert pro == {name: value for name, value in GEMINIS["models"][0].items() if name != "name"}
+    assert models["gemini/gemini-3-pro"] == PRO
     assert models["openai/small"]["inputTokenLimit"] == 8192
-    assert models["pair"] == {**pro, "displayName": "pair", "inputTokenLimit": 8192}
+    assert models["pair"] == {**PRO, "displayName": "pair", "inputTokenLimit": 8192}
     assert models["vectors"]["supportedGenerationMethods"] == ["embedContent"]
 
 

@@ -343,9 +343,9 @@ def test_each_answer_is_settled_and_the_next_one_admitted(
     monkeypatch.setattr("ai_gateway.admission.store", lambda: store)
     with override_settings(AI_GATEWAY={**SETTINGS, "LIMITS": LIMITS, "RESERVED_OUTPUT": 100}):
         run(visit())
-    reserved = [sorted(charge.amount for charge in charges) for _, charges in store.admitted]
+    reserved = [sorted(charges.amounts) for charges in store.admitted]
     assert reserved == [[1, 1, 100], [1, 100]]  # The place is the session's as long as it lasts.
-    settled = [sorted(each.actual for each in settlements) for _, settlements in store.settled]
+    settled = [sorted(actual) for _, actual in store.settled]
     assert settled == [[1, 34], [0, 0], [1]]  # The answer, the one that was not asked for, the place.
 
 

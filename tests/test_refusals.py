@@ -6,9 +6,10 @@ import json
 
 import pytest
 
-from ai_gateway.errors import Kind, ProviderError, ThreadUnsupported, Unsupported
+from ai_gateway.errors import Kind, ProviderError, ThreadUnsupported, Unsupported, UpstreamClosed
 from ai_gateway.protocols import DIALECTS
-from ai_gateway.refusals import LONGEST_WAIT, refuse
+from ai_gateway.refusals import LONGEST_WAIT, refuse, refuse_call
+from tests.factories import make_call, make_meter
 
 CHAT, MESSAGES = DIALECTS["openai_chat"], DIALECTS["anthropic_messages"]
 
@@ -68,3 +69,12 @@ def test_anthropics_clients_find_the_gateways_code_where_they_look_for_it() -> N
     """Its SDK takes this one for a reason to send the whole conversation in place of its id."""
     written = json.loads(MESSAGES.write_error(ThreadUnsupported("No threads.", param="thread"), "req_1"))["error"]
     assert written["details"] == {"error_code": "thread_unsupported_request"}
+
+
+@pytest.mark.parametrize("attempts", [0, 3])
+def test_a_call_that_was_tried_is_told_how_often(attempts: int) -> None:
+    meter = make_meter(make_call())
+    meter.attempts = attempts
+    headers = dict(refuse_call(UpstreamClosed("gone"), meter).headers)
+    assert headers.get(b"x-gateway-attempts") == (b"3" if attempts else None)
+    assert b"server-timing" in headers

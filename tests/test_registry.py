@@ -8,7 +8,7 @@ import logging
 import pytest
 from django.test import override_settings
 
-from ai_gateway import registry
+from ai_gateway import declared, registry
 from ai_gateway.calls import Caller
 from ai_gateway.configuration import Configuration
 from ai_gateway.providers import CATALOG
@@ -80,7 +80,7 @@ def test_a_later_source_wins(monkeypatch: pytest.MonkeyPatch) -> None:
             providers={"groq": {"OPTIONS": {"label": "from the database"}}}, routes={"fast": ["groq/llama"]}
         )
 
-    monkeypatch.setattr(registry, "SOURCES", [registry.from_settings, database])
+    monkeypatch.setattr(registry, "SOURCES", [declared.from_settings, database])
     settings = {"PROVIDERS": {"groq": {"OPTIONS": {"label": "from the settings"}}}, "ROUTES": {"fast": ["openai/x"]}}
     with override_settings(AI_GATEWAY=settings):
         snapshot = registry.refresh()

@@ -38,8 +38,8 @@ ECHO = {"model": "echo/echo-1", "messages": [{"role": "user", "content": "Hello"
 
 
 class Gateway:
-    """A `rungateway` process of the example project, in a folder of its own and with no environment but the given, and what
-    measures its coverage."""
+    """A `rungateway` process of the example project, in a folder of its own and with no environment but the given, and
+    what measures its coverage."""
 
     def __init__(self, folder: Path, environ: Mapping[str, str], *arguments: str) -> None:
         self.folder = folder

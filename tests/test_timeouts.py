@@ -10,6 +10,7 @@ from django.test import override_settings
 from ai_gateway import registry
 from ai_gateway.calls import Target, Timeouts
 from ai_gateway.configuration import RouteRule
+from ai_gateway.declared import read_target
 from ai_gateway.providers import CATALOG
 from ai_gateway.timeouts import TimeoutTable
 
@@ -58,7 +59,7 @@ def test_a_route_without_timeouts_changes_nothing(table: TimeoutTable) -> None:
 def test_a_route_is_over_the_provider_and_a_target_over_the_route(
     table: TimeoutTable, target: str, timeouts: Timeouts
 ) -> None:
-    assert table.of_target("quick", registry.read_target(target)) == timeouts
+    assert table.of_target("quick", read_target(target)) == timeouts
 
 
 def test_a_provider_of_no_snapshot_has_timeouts_too(table: TimeoutTable) -> None:

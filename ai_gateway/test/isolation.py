@@ -15,6 +15,7 @@ from ai_gateway import (
     balances,
     breakers,
     cooldowns,
+    declared,
     health,
     ledger,
     live,
@@ -57,7 +58,7 @@ def isolated(*, database: bool) -> Iterator[None]:
     health._outcomes, health._is_draining, health._has_stopped = {}, False, False
     overload.calls = Bulkhead()
     if not database:
-        registry.SOURCES, registry.key_cache = [registry.from_settings], None
+        registry.SOURCES, registry.key_cache = [declared.from_settings], None
     _forget()
     try:
         yield

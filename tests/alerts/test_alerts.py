@@ -186,9 +186,12 @@ def mail_server(port: int) -> Any:
 
 def test_a_mail_server_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ai_gateway.alerts.email.TIMEOUT", 0.1)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        with mail_server(silent.getsockname()[1]), pytest.raises(Undelivered, match="timed out") as raised:
-            Email(["ops@example.com"]).deliver(LETTER)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        mail_server(silent.getsockname()[1]),
+        pytest.raises(Undelivered, match="timed out") as raised,
+    ):
+        Email(["ops@example.com"]).deliver(LETTER)
     assert raised.value.may_help
 
 

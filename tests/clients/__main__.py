@@ -18,10 +18,7 @@ def main(arguments: list[str]) -> int:
 
     from tests.clients import matrix
 
-    recorder = matrix.Recorder()
-    code = pytest.main(["-q", "-n", "0", "tests/clients", *arguments], plugins=[recorder])
-    matrix.write(recorder.cells)
-    return code
+    return pytest.main(["-q", "-n", "0", "tests/clients", *arguments], plugins=[matrix.Recorder(matrix.write)])
 
 
 if __name__ == "__main__":

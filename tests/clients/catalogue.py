@@ -159,11 +159,20 @@ KNOWN_TO_LLAMA_INDEX: dict[Format, str] = {
     "openai_responses": "claude-sonnet-5-5",
 }
 TWELVE = {"failure": "It asks up to twelve times: it repeats what the SDK below it has repeated."}
+FIVE = {"failure": "It asks up to five times: it repeats what the SDK below it has repeated."}
+IN_WORDS = {"structured": "For a model whose name it does not know it writes the schema into the prompt."}
+OLD_SDK = {
+    "answer": "With Anthropic's SDK before 1.0, which pip has to be told: with most models it gives a temperature, for "
+    "which later ones have no argument."
+}
 ASKS_ONCE = {
     "rate_limit": "It asks once: Google's SDK repeats only what it is told to, and this client does not tell it."
 }
 
 NO_SLASHES: dict[Format, str] = {"gemini": "gemini-2.5-flash-lite", "openai_responses": "gemini-2.5-pro"}
+READS_NO_ERRORS = (
+    "It does not read the event that says that a stream has failed, and takes half an answer for a whole one."
+)
 ADDS_UP = {
     "stream": "It adds up what the first event and the last say of usage: a token too many, and no input where the "
     "provider tells of it at the end."
@@ -294,6 +303,7 @@ CLIENTS: tuple[Client, ...] = (
         heeds=False,
         tries=12,
         names=KNOWN_TO_LLAMA_INDEX,
+        notes={**ASKS_AGAIN, **OLD_SDK},
     ),
     Client(
         name="LlamaIndex",
@@ -365,6 +375,9 @@ CLIENTS: tuple[Client, ...] = (
         environment="litellm",
         package="litellm",
         other="anthropic_messages",
+        heeds=False,
+        tries=5,
+        notes={**ASKS_AGAIN, **FIVE},
     ),
     Client(
         name="LiteLLM SDK",
@@ -377,6 +390,8 @@ CLIENTS: tuple[Client, ...] = (
         other="openai_chat",
         lacks=NO_EMBEDDINGS,
         carries=True,
+        heeds=False,
+        notes=ASKS_AGAIN,
     ),
     Client(
         name="LiteLLM SDK",
@@ -389,7 +404,7 @@ CLIENTS: tuple[Client, ...] = (
         other="openai_responses",
         heeds=False,
         keeps_ids=False,
-        notes=ASKS_AGAIN,
+        notes={**ASKS_AGAIN, **IN_WORDS},
     ),
     Client(
         name="Instructor",
@@ -592,7 +607,7 @@ CLIENTS: tuple[Client, ...] = (
         tells_usage=False,
         keeps_ids=False,
         notes={"answer": "It leaves the tokens of reasoning out of what it tells of usage."},
-        fails={"rate_limit": "It asks once: it takes a 429 for final."},
+        fails={"rate_limit": "It asks once: it takes a 429 for final.", "broken": READS_NO_ERRORS},
     ),
 )
 
@@ -600,6 +615,8 @@ FORGETS = (
     "It does not send the state of a model's reasoning back, for which its format has no member of its own: the model "
     "does without."
 )
+
+PRINTS_BOTH = "Where a stream breaks, it prints what it had before the whole answer."
 
 AGENTS: tuple[Agent, ...] = (
     Agent(
@@ -620,16 +637,17 @@ AGENTS: tuple[Agent, ...] = (
         name="Gemini CLI",
         environment="package.json",
         package="@google/gemini-cli",
-        shows=("session", "prompt"),
+        shows=("session", "prompt", "broken", "wrong_key"),
         formats=("gemini", "anthropic_messages", "openai_responses", "openai_chat"),
+        note=PRINTS_BOTH,
     ),
     Agent(
         name="Qwen Code",
         environment="package.json",
         package="@qwen-code/qwen-code",
-        shows=("session",),
+        shows=("session", "prompt", "broken", "wrong_key"),
         formats=("openai_chat", "anthropic_messages", "openai_responses", "gemini"),
-        note=FORGETS,
+        note=f"{FORGETS} {PRINTS_BOTH}",
     ),
     Agent(
         name="opencode",

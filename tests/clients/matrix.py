@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -43,29 +43,42 @@ Cells = Mapping[tuple[str, str], str]
 
 
 class Recorder:
-    """A plugin of pytest: it remembers what the tests show of clients."""
+    """A plugin of pytest: it keeps what the tests show of clients, each cell as soon as all tests of it are done.
 
-    def __init__(self) -> None:
+    A run takes so long that it must not be lost if something ends it.
+    """
+
+    def __init__(self, keep: Callable[[Cells], None]) -> None:
+        self._keep = keep
         self._outcomes: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        self._to_come: Counter[tuple[str, str]] = Counter()
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Count the tests of each cell."""
+        self._to_come.update(cell for item in session.items for cell in _cells_of(item))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take down what became of a test, unless it only went well until the next phase of it."""
-        if report.when != "call" and report.passed:
-            return
-        for name, value in report.user_properties:
-            if name == "shows":
-                client, feature = str(value).split("|")
-                self._outcomes[client, feature].add("expected" if hasattr(report, "wasxfail") else report.outcome)
+        for cell in _cells_of(report):
+            if report.when == "call" or not report.passed:
+                self._outcomes[cell].add("expected" if hasattr(report, "wasxfail") else report.outcome)
+            if report.when == "teardown":
+                self._to_come[cell] -= 1
+                if not self._to_come[cell]:
+                    self._keep({cell: _mark(self._outcomes[cell])})
 
-    @property
-    def cells(self) -> Cells:
-        """What was seen."""
-        return {cell: self._mark(outcomes) for cell, outcomes in self._outcomes.items()}
 
-    def _mark(self, outcomes: set[str]) -> str:
-        if outcomes == {"passed"}:
-            return WORKS
-        return NOT_TRIED if outcomes == {"skipped"} else FAILS
+def _cells_of(test: pytest.Item | pytest.TestReport) -> Iterator[tuple[str, str]]:
+    for name, value in test.user_properties:
+        if name == "shows":
+            client, feature = str(value).split("|")
+            yield client, feature
+
+
+def _mark(outcomes: set[str]) -> str:
+    if outcomes == {"passed"}:
+        return WORKS
+    return NOT_TRIED if outcomes == {"skipped"} else FAILS
 
 
 def declared() -> Cells:

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 PATIENCE = 600.0
-"""Seconds until a program must have answered. It may still be loading its client."""
+"""Seconds until a program must have said that it is there. It may still be loading its client."""
+
+JOB_PATIENCE = 180.0
+"""Seconds until it must have done a job."""
 
 
 class Program:
@@ -25,7 +28,7 @@ class Program:
         # Nobody may be held up because what it complains of is not read.
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
-        self.versions: dict[str, str] = self._read()
+        self.versions: dict[str, str] = self._read(PATIENCE)
 
     def _listen(self) -> None:
         assert self._process.stderr is not None
@@ -36,11 +39,16 @@ class Program:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(job) + "\n")
         self._process.stdin.flush()
-        return self._read()
+        return self._read(JOB_PATIENCE)
 
-    def _read(self) -> Any:
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing can be asked of it any more."""
+        return self._process.poll() is not None
+
+    def _read(self, seconds: float) -> Any:
         assert self._process.stdout is not None
-        patience = threading.Timer(PATIENCE, self._process.kill)
+        patience = threading.Timer(seconds, self._process.kill)
         patience.start()
         try:
             line = self._process.stdout.readline()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
+from typing import Any, Literal, cast
 
 import pytest
 
@@ -29,6 +31,31 @@ def test_what_was_not_tried_stays_as_it_was() -> None:
     cells = matrix.declared()
     told = matrix.told(matrix.page_with(PAGE, cells))
     assert {cell: told[cell] for cell in cells} == cells
+
+
+def report(cell: str, outcome: Literal["passed", "failed", "skipped"], when: Literal["call", "teardown"]) -> Any:
+    return pytest.TestReport("a test", ("", 0, ""), {}, outcome, None, when, user_properties=[("shows", cell)])
+
+
+@pytest.mark.parametrize(
+    ("calls", "ends", "mark"),
+    [
+        (["passed", "passed"], ["passed", "passed"], matrix.WORKS),
+        (["passed", "failed"], ["passed", "passed"], matrix.FAILS),
+        (["passed", "passed"], ["failed", "passed"], matrix.FAILS),
+        (["skipped", "skipped"], ["passed", "passed"], matrix.NOT_TRIED),
+    ],
+)
+def test_a_cell_is_kept_as_soon_as_its_tests_are_done(calls: list[Any], ends: list[Any], mark: str) -> None:
+    kept: list[matrix.Cells] = []
+    recorder = matrix.Recorder(kept.append)
+    tests = [SimpleNamespace(user_properties=[("shows", "a client|stream")]) for _ in calls]
+    recorder.pytest_collection_finish(cast(pytest.Session, SimpleNamespace(items=tests)))
+    for call, end in zip(calls, ends, strict=True):
+        assert kept == []
+        recorder.pytest_runtest_logreport(report("a client|stream", call, "call"))
+        recorder.pytest_runtest_logreport(report("a client|stream", end, "teardown"))
+    assert kept == [{("a client", "stream"): mark}]
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.title)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from ai_gateway import refresher, registry
+from ai_gateway import declared, refresher, registry
 from ai_gateway.configuration import Configuration, SourceUnavailable
 from ai_gateway.key_cache import KeyCache
 from ai_gateway.refresher import Refresher
@@ -56,7 +56,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     world = World()
     watching = Refresher(world.read_version, world.write_used, lambda: None)
     cache = KeyCache(lambda ids: {}, lambda: None)
-    monkeypatch.setattr(registry, "SOURCES", [registry.from_settings, world.source])
+    monkeypatch.setattr(registry, "SOURCES", [declared.from_settings, world.source])
     monkeypatch.setattr(registry, "key_cache", cache)
     monkeypatch.setattr(refresher, "refresher", watching)
     with override_settings(AI_GATEWAY={"POLL": 0.02, "ROUTES": {"zero": ["echo/echo-1"]}}):
@@ -149,7 +149,7 @@ def test_a_database_that_hangs_at_the_start_holds_nobody_up_twice(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(refresher, "FIRST_LOOK", 0.1)
-    monkeypatch.setattr(registry, "SOURCES", [registry.from_settings])
+    monkeypatch.setattr(registry, "SOURCES", [declared.from_settings])
     world.gate.clear()
     assert set(asyncio.run(refresher.begin()).routes) == {"zero"}
     assert refresher.is_settled()

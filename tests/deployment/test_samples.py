@@ -5,14 +5,11 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from ai_gateway.calls import Timeouts
 from ai_gateway.conf import Settings
-from ai_gateway.environment import VARIABLES
 from ai_gateway.management.commands.rungateway import KEEP_ALIVE_SECONDS
 from tests.deployment.proxies import KINDS, SAMPLES
 
@@ -59,19 +56,6 @@ def test_systemd_waits_long_enough() -> None:
     settings = Settings()
     wanted = settings.DRAIN_DELAY + math.ceil(settings.DRAIN_TIMEOUT) + LAST_WORDS
     assert number(r"^TimeoutStopSec=(\d+)$", "gateway.service") >= wanted
-
-
-def test_kubernetes_waits_long_enough() -> None:
-    deployment: dict[str, Any] = yaml.safe_load((SAMPLES / "kubernetes.yaml").read_text(encoding="utf-8"))
-    pod = deployment["spec"]["template"]["spec"]
-    (container,) = pod["containers"]
-    variables = {entry["name"]: entry["value"] for entry in container["env"]}
-    assert {"DRAIN_DELAY", "DRAIN_TIMEOUT"} <= set(variables) & set(VARIABLES)
-    delay, timeout = float(variables["DRAIN_DELAY"]), float(variables["DRAIN_TIMEOUT"])
-    assert pod["terminationGracePeriodSeconds"] >= delay + timeout + LAST_WORDS
-    probe = container["readinessProbe"]
-    assert delay > probe["periodSeconds"] * probe["failureThreshold"]
-    assert container["livenessProbe"]["httpGet"]["path"] == "/health"
 
 
 @pytest.mark.parametrize("sample", ["haproxy.cfg", "Caddyfile"])

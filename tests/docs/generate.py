@@ -12,9 +12,14 @@ NOTE = "<!-- Written by `python -m tests.docs.generate`. -->\n\n"
 
 def pages() -> Mapping[str, Callable[[], str]]:
     """Give what writes each page, by the name of its file. Django has to be set up."""
-    from tests.docs import commands_page, http_page, settings_page
+    from tests.docs import commands_page, http_page, settings_page, signals_page
 
-    return {"settings.md": settings_page.write, "commands.md": commands_page.write, "http.md": http_page.write}
+    return {
+        "settings.md": settings_page.write,
+        "commands.md": commands_page.write,
+        "http.md": http_page.write,
+        "signals.md": signals_page.write,
+    }
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ SOURCE = Path(__file__).resolve().parents[2] / "ai_gateway"
 OWN_HEADER = re.compile(r'b"(x-gateway-[a-z-]*[a-z])"')
 
 
-@pytest.mark.parametrize("name", ["settings.md", "commands.md", "http.md"])
+@pytest.mark.parametrize("name", ["settings.md", "commands.md", "http.md", "signals.md"])
 def test_a_page__is_what_the_source_says(name: str) -> None:
     assert (DOCS / name).read_text(encoding="utf-8") == NOTE + pages()[name](), "python -m tests.docs.generate"
 

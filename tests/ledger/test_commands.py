@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from datetime import UTC, date, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ from ai_gateway.management import progress
 from ai_gateway.management.commands import gateway_prune_usage as pruning
 from ai_gateway.models import UsageDaily, UsageRecord
 from ai_gateway.rollups import Days
+from tests.commands import failing, run
 from tests.ledger.made import DAY, made
 
 # Half an hour before it is the 20th in Berlin.
@@ -31,27 +33,17 @@ def _calls(database: None, settings: Settings, monkeypatch: pytest.MonkeyPatch) 
     ledger_store.write([made(key_id=1, started_at=at) for moment in moments for at in (moment, moment + 3600)])
 
 
-def run(name: str, *arguments: str) -> tuple[str, str]:
-    """Run a command; give what it printed, and what it said besides."""
-    out, err = io.StringIO(), io.StringIO()
-    call_command(name, *arguments, stdout=out, stderr=err)
-    return out.getvalue(), err.getvalue()
-
-
-def failing(name: str, *arguments: str) -> tuple[str, str]:
-    """The same for a command that ends with 1."""
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.raises(SystemExit) as caught:
-        call_command(name, *arguments, stdout=out, stderr=err)
-    assert caught.value.code == 1
-    return out.getvalue(), err.getvalue()
-
-
 def days() -> list[int]:
     """The days of the records, as the accounting has them."""
     zone = Days("Europe/Berlin")
     moments = UsageRecord.objects.order_by("started_at").values_list("started_at", flat=True)
     return [zone.of(moment.timestamp()).day for moment in moments]
+
+
+@pytest.fixture(autouse=True)
+def nothing_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands tell of how far they are after a second, which on a busy machine is soon over."""
+    monkeypatch.setattr(progress, "BEGINS", math.inf)
 
 
 class TestPrune:

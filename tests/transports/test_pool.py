@@ -171,8 +171,8 @@ class FakeDialer(Dialer):
         self.connections: list[Connection] = []
         self._closed = closed
 
-    async def dial(self, origin: Origin, make: Callable[[], Connection], seconds: float) -> Connection:
-        connection = make()
+    async def dial(self, origin: Origin, factory: Callable[[], Any], seconds: float) -> Any:
+        connection = factory()
         connection.connection_made(FakeSocket())
         self.connections.append(connection)
         if len(self.connections) <= self._closed:

@@ -45,7 +45,9 @@ class AnthropicMessages:
         if not request.header("anthropic-version"):
             raise BadRequest("anthropic-version: header is required")
         body = request.json()
-        refuse_unknown(body, KNOWN)
+        # What `output_config` has replaced, the API takes from those who name the version that had it.
+        is_older = "structured-outputs-" in (request.header("anthropic-beta") or "")
+        refuse_unknown(body, KNOWN | {"output_format"} if is_older else KNOWN)
         seen = Seen(body=body, model=body["model"], streams=bool(body.get("stream")))
         if not body["max_tokens"] > 0:
             raise BadRequest("max_tokens: must be greater than 0")

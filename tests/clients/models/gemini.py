@@ -17,6 +17,11 @@ KNOWN = frozenset(
 USAGE = {"promptTokenCount": 1000, "candidatesTokenCount": 30, "thoughtsTokenCount": 20, "totalTokenCount": 1050}
 
 
+def spelled(members: Json) -> Json:
+    """Spell the members of an object in camelCase: Google takes either spelling, and clients write either."""
+    return {re.sub(r"_([a-z])", lambda found: found[1].upper(), name): value for name, value in members.items()}
+
+
 class Gemini:
     """See Format. As with Gemini 3, the first call of a turn is signed, and the signature has to come back."""
 
@@ -29,12 +34,12 @@ class Gemini:
     def read(self, request: Request) -> Seen:
         found = TARGET.fullmatch(request.target)
         assert found is not None
-        body = request.json()
+        body = spelled(request.json())
         refuse_unknown(body, KNOWN)
         seen = Seen(body=body, model=found[1], streams=found[2] == "streamGenerateContent")
         seen.instructions = "".join(part["text"] for part in (body.get("systemInstruction") or {}).get("parts", ()))
         for tool in body.get("tools") or ():
-            for function in tool.get("functionDeclarations") or ():
+            for function in map(spelled, spelled(tool).get("functionDeclarations") or ()):
                 seen.tools[function["name"]] = self._schema(function)
         for content in body["contents"]:
             self._read_content(content, seen)
@@ -46,7 +51,7 @@ class Gemini:
         said = [index for index, content in enumerate(contents) if any("text" in part for part in content["parts"])]
         start = max((index for index in said if contents[index]["role"] == "user"), default=0)
         for content in contents[start:]:
-            calls = [part for part in content["parts"] if "functionCall" in part]
+            calls = [part for part in map(spelled, content["parts"]) if "functionCall" in part]
             if calls and "thoughtSignature" not in calls[0]:
                 raise BadRequest("Function call is missing a thought_signature in functionCall parts.")
 
@@ -55,13 +60,11 @@ class Gemini:
             raise BadRequest(f"Please use a valid role: user, model. Got {content['role']}")
         if not content["parts"]:
             raise BadRequest("contents.parts must not be empty")
-        for part in content["parts"]:
+        for part in map(spelled, content["parts"]):
             self._read_part(content["role"], part, seen)
 
     def _schema(self, function: Json) -> Json:
-        # Google's own SDK writes members of either spelling.
-        names = ("parametersJsonSchema", "parameters_json_schema", "parameters")
-        return next((function[name] for name in names if function.get(name)), {})
+        return next((function[name] for name in ("parametersJsonSchema", "parameters") if function.get(name)), {})
 
     def _read_part(self, role: str, part: Json, seen: Seen) -> None:
         if part.get("thoughtSignature"):
