@@ -11,12 +11,12 @@ settled by nothing, and those of the next are taken.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 
 from ai_gateway import estimates
-from ai_gateway.allowances import NOTHING_DUE, Due, Dues, in_order, now
+from ai_gateway.allowances import Dues, in_order
 from ai_gateway.calls import Target
-from ai_gateway.charges import Charge
 from ai_gateway.consumption import Consumption
 from ai_gateway.errors import LimitsUnavailable, PriceUnknown
 from ai_gateway.holds import Hold
@@ -39,14 +39,17 @@ async def admit(meter: Meter, target: Target, snapshot: Snapshot) -> None:
 
     Raises RateLimited, BudgetExceeded, PriceUnknown or LimitsUnavailable.
     """
-    dues, measures = _dues(meter, target, snapshot)
-    policy = snapshot.require_price
+    table, policy, at = snapshot.limits, snapshot.require_price, time.time()
+    if meter.hold is not None:
+        dues = table.of_target(target.provider, target.model or "")
+    else:
+        assert meter.call is not None
+        dues = table.of_first(meter.call, meter.caller, meter.route, target.provider, target.model or "")
     price = None
-    if "cost" in measures or policy == "always":
-        price = _price(target, snapshot, is_needed=policy != "never")
-    if not dues:
-        return
-    await _begin(meter, dues, _charges(meter, dues, measures, price, snapshot), snapshot)
+    if dues.has_costs or policy == "always":
+        price = _price(target, snapshot, at, is_needed=policy != "never")
+    if dues.dues:
+        await _begin(meter, dues, _amounts(meter, dues, price, snapshot), at, snapshot)
 
 
 async def admit_request(meter: Meter, snapshot: Snapshot) -> None:
@@ -57,17 +60,16 @@ async def admit_request(meter: Meter, snapshot: Snapshot) -> None:
     """
     assert meter.call is not None
     found = snapshot.limits.of_call(meter.call, meter.caller, meter.route)
-    dues, _ = in_order(due for due in found if due.measure == "requests")
-    if dues:
-        at = now()
-        await _begin(meter, dues, [due.charge(1, at) for due in dues], snapshot)
+    dues = in_order(due for due in found if due.measure == "requests")
+    if dues.dues:
+        await _begin(meter, dues, dues.amounts(0, 0), time.time(), snapshot)
 
 
-async def _begin(meter: Meter, dues: Sequence[Due], wanted: Sequence[Charge], snapshot: Snapshot) -> None:
+async def _begin(meter: Meter, dues: Dues, amounts: Sequence[int], at: float, snapshot: Snapshot) -> None:
     """Take what a call wants of its limits. What it holds is its own once they have admitted it."""
     hold = meter.hold or Hold(meter.id, meter.caller, store())
     try:
-        await hold.take(dues, wanted, snapshot.reservation_ttl)
+        await hold.take(dues, amounts, at, snapshot.reservation_ttl)
         meter.hold = hold
     except StoreUnavailable as error:
         raise _unavailable(meter, error) from error
@@ -81,13 +83,12 @@ async def renew(meter: Meter, used: Consumption, cost_nanos: int | None, snapsho
     hold, target = meter.hold, meter.target
     if hold is None or target is None:
         return
-    dues = hold.settle_answer(used, cost_nanos)
-    if not dues:
+    dues, at = in_order(hold.settle_answer(used, cost_nanos)), time.time()
+    if not dues.dues:
         return
-    measures = frozenset(due.measure for due in dues)
-    price = _price(target, snapshot, is_needed=False) if "cost" in measures else None
+    price = _price(target, snapshot, at, is_needed=False) if dues.has_costs else None
     try:
-        await hold.take(dues, _charges(meter, dues, measures, price, snapshot), snapshot.reservation_ttl)
+        await hold.take(dues, _amounts(meter, dues, price, snapshot), at, snapshot.reservation_ttl)
     except StoreUnavailable as error:
         raise _unavailable(meter, error) from error
 
@@ -99,21 +100,11 @@ def _unavailable(meter: Meter, error: StoreUnavailable) -> LimitsUnavailable:
     )
 
 
-def _dues(meter: Meter, target: Target, snapshot: Snapshot) -> Dues:
-    table = snapshot.limits
-    if not table.rules:
-        return NOTHING_DUE
-    if meter.hold is not None:
-        return table.of_target(target.provider, target.model or "")
-    assert meter.call is not None
-    return table.of_first(meter.call, meter.caller, meter.route, target.provider, target.model or "")
-
-
-def _price(target: Target, snapshot: Snapshot, *, is_needed: bool) -> Price | None:
+def _price(target: Target, snapshot: Snapshot, at: float, *, is_needed: bool) -> Price | None:
     if not target.model:
         return None  # Files, lists and the like, which are for no model.
     provider = snapshot.providers[target.provider]
-    price = snapshot.prices.of(target.provider, provider.row, target.model, now())
+    price = snapshot.prices.of(target.provider, provider.row, target.model, at)
     if price is None and is_needed:
         raise PriceUnknown(
             f"This gateway does not know what {target.provider}/{target.model} costs, and so cannot keep a budget. "
@@ -123,16 +114,12 @@ def _price(target: Target, snapshot: Snapshot, *, is_needed: bool) -> Price | No
     return price
 
 
-def _charges(
-    meter: Meter, dues: Sequence[Due], measures: frozenset[str], price: Price | None, snapshot: Snapshot
-) -> list[Charge]:
-    amounts = {"requests": 1, "concurrency": 1}
-    if "tokens" in measures or "cost" in measures:
-        assert meter.call is not None
-        prompt = estimates.input_tokens(meter.call.body)
-        answer = estimates.output_tokens(meter.call, snapshot.reserved_output)
-        amounts["tokens"] = prompt + answer
-        expected = Consumption(tokens=TokenUsage(input=prompt, output=answer))
-        amounts["cost"] = price.cost(expected) if price is not None else 0
-    at = now()
-    return [due.charge(amounts[due.measure], at) for due in dues]
+def _amounts(meter: Meter, dues: Dues, price: Price | None, snapshot: Snapshot) -> list[int]:
+    """Guess what a call will use, as its limits measure it."""
+    if not dues.has_tokens and not dues.has_costs:
+        return dues.amounts(0, 0)
+    assert meter.call is not None
+    prompt = estimates.input_tokens(meter.call.body)
+    answer = estimates.output_tokens(meter.call, snapshot.reserved_output)
+    cost = price.cost(Consumption(tokens=TokenUsage(input=prompt, output=answer))) if price is not None else 0
+    return dues.amounts(prompt + answer, cost)

@@ -19,11 +19,14 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from ai_gateway.calls import Call, Caller
-from ai_gateway.charges import Algorithm, Charge
+from ai_gateway.charges import Algorithm, Counter
 
 SCOPES = ("everyone", "key", "user", "group", "route", "provider", "model", "header")
 MEASURES = ("requests", "tokens", "cost", "concurrency")
 WINDOWS = ("minute", "hour", "day", "week", "month", "total", "")
+
+TOLD = ("requests", "tokens")
+"""Of which limits per minute a caller is told in headers: both vendors have some for these."""
 
 QUOTA = Algorithm.QUOTA
 
@@ -66,9 +69,6 @@ class Period(NamedTuple):
     ends_at: float
 
 
-NO_PERIOD = Period("", inf, -inf)
-"""One that no time is in."""
-
 _periods: dict[tuple[str, str], Period] = {}
 
 
@@ -103,10 +103,22 @@ def _period(window: str, zone: ZoneInfo, now: float) -> Period:
     return Period(label, first.timestamp(), after.timestamp())
 
 
-class Due:
-    """A rule that a call has to keep to, and whose counter it is. Remembers what its charges have in common."""
+class Span(NamedTuple):
+    """Counters, and since and until when they are those that count, in seconds since 1970."""
 
-    __slots__ = ("_algorithm", "_charge", "_counter", "_period", "is_rate", "measure", "rule", "subject", "warns")
+    counters: tuple[Counter, ...]
+    since: float = -inf
+    until: float = inf
+
+
+NO_SPAN = Span((), inf, -inf)
+"""One that no time is in."""
+
+
+class Due:
+    """A rule that a call has to keep to, and whose counter it is."""
+
+    __slots__ = ("_counted", "_name", "is_rate", "measure", "rule", "subject", "warns")
 
     def __init__(self, rule: LimitRule, subject: str) -> None:
         self.rule = rule
@@ -114,10 +126,10 @@ class Due:
         self.measure = rule.measure
         self.warns = rule.is_soft or rule.soft_percent is not None
         self.is_rate = rule.window == "minute"
-        self._algorithm = rule.algorithm
-        self._counter = f"{rule.id}:{subject}"
-        self._period = NO_PERIOD
-        self._charge: Charge | None = None
+        self._name = f"{rule.id}:{subject}"
+        self._counted = NO_SPAN
+        if rule.algorithm is not QUOTA:
+            self._counted = Span((Counter(self._name, rule.algorithm, rule.amount, is_soft=rule.is_soft),))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Due) and (self.rule, self.subject) == (other.rule, other.subject)
@@ -125,42 +137,62 @@ class Due:
     def __hash__(self) -> int:
         return hash((self.rule.id, self.subject))
 
-    def charge(self, amount: int, now: float) -> Charge:
-        """Make the charge of a call that wants so much, at a time in seconds since 1970. The last one often does again:
-        every call wants one request and one place."""
-        current = self._period
-        if self._algorithm is QUOTA and not current.begins_at <= now < current.ends_at:
-            current, self._charge = self._renew(now), None
-        last = self._charge
-        if last is not None and last.amount == amount:
-            return last
-        rule = self.rule
-        if self._algorithm is not QUOTA:
-            made = Charge(self._counter, self._algorithm, amount, rule.amount, 60.0, 0.0, rule.is_soft)
-        else:
-            ends_at = 0.0 if current.ends_at == inf else current.ends_at
-            made = Charge(current.label, QUOTA, amount, rule.amount, 0.0, ends_at, rule.is_soft)
-        self._charge = made
-        return made
+    def span(self, now: float) -> Span:
+        """Give the counter that counts at a time in seconds since 1970, and as long as it does."""
+        if not self._counted.since <= now < self._counted.until:
+            rule = self.rule
+            label, begins_at, ends_at = period(rule.window, rule.zone, now)
+            counter = Counter(f"{self._name}:{label}", QUOTA, rule.amount, 0, ends_at, rule.is_soft)
+            self._counted = Span((counter,), begins_at, ends_at or inf)
+        return self._counted
 
-    def _renew(self, now: float) -> Period:
-        """Name the counter of the period that has begun."""
-        label, begins_at, ends_at = period(self.rule.window, self.rule.zone, now)
-        self._period = Period(f"{self._counter}:{label}", begins_at, ends_at or inf)
-        return self._period
+    def counter(self, now: float) -> Counter:
+        """Give the counter that counts at a time in seconds since 1970."""
+        return self.span(now).counters[0]
 
 
-class Dues(NamedTuple):
-    """All that a call has to keep to, in the order in which all processes take it, and what of it is measured."""
+class Dues:
+    """All that a call has to keep to, and what can be told of it before there is a call: it is remembered, and the same
+    for all calls that have to keep to the same."""
 
-    dues: tuple[Due, ...]
-    measures: frozenset[str]
+    __slots__ = ("_counted", "dues", "has_costs", "has_tokens", "measures", "rates", "warns")
+
+    def __init__(self, dues: Iterable[Due]) -> None:
+        self.dues = tuple(dues)
+        self.measures = tuple(due.measure for due in self.dues)
+        self.has_costs = "cost" in self.measures
+        self.has_tokens = "tokens" in self.measures
+        self.warns = any(due.warns for due in self.dues)
+        self.rates = [
+            (measure, place)
+            for measure in TOLD
+            for place, due in enumerate(self.dues)
+            if due.is_rate and due.measure == measure
+        ]
+        """What those per minute measure that a caller is told of, and their places."""
+        self._counted = NO_SPAN
+
+    def counters(self, now: float) -> tuple[Counter, ...]:
+        """Give the counters that count at a time in seconds since 1970: the same until a period ends."""
+        counters, since, until = self._counted
+        if since <= now < until:
+            return counters
+        spans = [due.span(now) for due in self.dues]
+        counters = tuple(span.counters[0] for span in spans)
+        since, until = max(span.since for span in spans), min(span.until for span in spans)
+        self._counted = Span(counters, since, until)
+        return counters
+
+    def amounts(self, tokens: int, cost: int) -> list[int]:
+        """Write a call of so many tokens, and of such a cost in nano-dollars, as each of the rules measures it. It is
+        one request, and one of the calls at once."""
+        amounts = {"requests": 1, "concurrency": 1, "tokens": tokens, "cost": cost}
+        return list(map(amounts.__getitem__, self.measures))
 
 
 def in_order(dues: Iterable[Due]) -> Dues:
     """Put dues in the one order: whoever takes the same counters takes them in the same order."""
-    found = tuple(sorted(dues, key=lambda due: (due.rule.id, due.subject)))
-    return Dues(found, frozenset(due.measure for due in found))
+    return Dues(sorted(dues, key=lambda due: (due.rule.id, due.subject)))
 
 
 NOTHING_DUE = in_order(())
@@ -181,6 +213,7 @@ class LimitTable:
                 self._by_pattern[rule.scope].append(rule)
         self._targets: dict[tuple[str, str], Dues] = {}
         self._calls: dict[tuple[Any, ...], Dues] = {}
+        self._dues: dict[tuple[str, str], Due] = {}
         self._has_target_rules = any(rule.scope in ("provider", "model") for rule in self.rules)
 
     def __bool__(self) -> bool:
@@ -255,12 +288,21 @@ class LimitTable:
             found += self._of(scope, subject)
 
     def _of(self, scope: str, subject: str) -> list[Due]:
-        found = [Due(rule, subject) for rule in self._by_subject.get((scope, subject), ())]
+        found = [self._due(rule, subject) for rule in self._by_subject.get((scope, subject), ())]
         for rule in self._by_pattern.get(scope, ()):
             if not rule.subject:
-                found.append(Due(rule, subject))
+                found.append(self._due(rule, subject))
             elif fnmatchcase(subject, rule.subject):
-                found.append(Due(rule, rule.subject))  # Whatever fits the pattern is counted together.
+                found.append(self._due(rule, rule.subject))  # Whatever fits the pattern is counted together.
+        return found
+
+    def _due(self, rule: LimitRule, subject: str) -> Due:
+        """Give the same one to all, so that they have the same counters."""
+        found = self._dues.get((rule.id, subject))
+        if found is None:
+            if len(self._dues) >= REMEMBERED:
+                self._dues.clear()
+            found = self._dues[rule.id, subject] = Due(rule, subject)
         return found
 
 

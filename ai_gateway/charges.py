@@ -1,9 +1,10 @@
 """What a call takes of its limits: the values that go between those who know limits and those who keep counters.
 
-A *counter* is where one limit stands for one subject. A *charge* is what a call wants to take of a counter before it is
-sent. Charges are taken all or none; afterwards each is settled by what was really used.
+A *counter* is where one limit stands for one subject in one period: a value that is made once, and the same for all
+calls of that period. A *charge* is what a call wants to take of a counter before it is sent. Charges are taken all or
+none; afterwards each is settled by what was really used.
 
-msgspec's structs, because a call makes a dozen of them: named tuples take four times as long.
+msgspec's structs, because every call makes a few of them: named tuples take four times as long.
 """
 
 from __future__ import annotations
@@ -28,28 +29,28 @@ class Algorithm(Enum):
     """How many charges are open."""
 
 
-class Charge(msgspec.Struct, frozen=True, gc=False):
-    """What a call wants to take of one counter.
+class Counter(msgspec.Struct, frozen=True, gc=False):
+    """Where one limit stands for one subject, as those see it who count.
 
-    `counter` is the name of the counter, that of the period included. `amount` is in requests, tokens or nano-dollars.
-    A soft charge is never refused: its counter only counts, and `ceiling` is what it is measured by. `window` is in
-    seconds, and for rates only. `ends_at` is in seconds since 1970, 0 for never.
+    `name` has the subject and the period in it. A soft counter never refuses: it only counts, and `ceiling` is what it
+    is measured by. `window` is in seconds, and for rates only. `ends_at` is in seconds since 1970, 0 for never.
     """
 
-    counter: str
+    name: str
     algorithm: Algorithm
-    amount: int
     ceiling: int
-    window: float = 60.0
+    window: int = 60
     ends_at: float = 0.0
     is_soft: bool = False
 
 
-class Settlement(msgspec.Struct, frozen=True, gc=False):
-    """What became of a charge: `actual` is what was used."""
+class Charges(msgspec.Struct, frozen=True, gc=False):
+    """What a call wants to take, all or none: of each counter its amount, in requests, tokens or nano-dollars. `call`
+    names it."""
 
-    charge: Charge
-    actual: int
+    call: str
+    counters: Sequence[Counter]
+    amounts: Sequence[int]
 
 
 class State(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -62,9 +63,9 @@ class State(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
-    """Whether charges were taken. `states` are those of the counters after it, in the order of the charges. If they
-    were not: the place of the first that was refused, and the seconds after which it would not be (None: nobody
-    knows, for others hold what is missing)."""
+    """Whether charges were taken. `states` are those of the counters after it, in their order. If they were not: the
+    place of the first that was refused, and the seconds after which it would not be (None: nobody knows, for others
+    hold what is missing)."""
 
     is_admitted: bool
     states: Sequence[State]

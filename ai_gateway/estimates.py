@@ -53,17 +53,8 @@ class _Asked(msgspec.Struct):
 _asked = msgspec.json.Decoder(_Asked)
 
 
-def input_tokens(body: object) -> int:
+def input_tokens(body: object, bytes_per_token: int = BYTES_PER_TOKEN) -> int:
     """Guess the tokens of a request body, for reserving. 0 for what is no JSON, an upload for example."""
-    return _tokens(body, BYTES_PER_TOKEN)
-
-
-def likely_input_tokens(body: object) -> int:
-    """Guess the tokens of a request body, for charging. 0 for what is no JSON."""
-    return _tokens(body, FAIR_BYTES_PER_TOKEN)
-
-
-def _tokens(body: object, bytes_per_token: int) -> int:
     if not isinstance(body, bytes):
         return 0
     length, files = len(body), 0
@@ -72,6 +63,11 @@ def _tokens(body: object, bytes_per_token: int) -> int:
             files += 1
             length -= found.end() - found.start()
     return -(-length // bytes_per_token) + files * TOKENS_OF_A_FILE
+
+
+def likely_input_tokens(body: object) -> int:
+    """Guess the tokens of a request body, for charging. 0 for what is no JSON."""
+    return input_tokens(body, FAIR_BYTES_PER_TOKEN)
 
 
 def text_tokens(size: float, pieces: float = 0) -> int:
@@ -96,4 +92,5 @@ def output_tokens(call: Call, default: int) -> int:
         if bounds is not None:
             most = most or bounds.maxOutputTokens or bounds.maxTokens
             answers = bounds.candidateCount or answers
-    return max(0, default if most is None else most) * max(1, min(answers, 128))
+    tokens = max(0, default if most is None else most)
+    return tokens if answers == 1 else tokens * max(1, min(answers, 128))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import inf
 
 import msgspec
 
 from ai_gateway import balances, money, notices
-from ai_gateway.allowances import Due
+from ai_gateway.allowances import Due, Dues, LimitRule
 from ai_gateway.calls import Caller
-from ai_gateway.charges import Algorithm, Charge, Settlement, State
+from ai_gateway.charges import Algorithm, Charges, Counter, State, Verdict
 from ai_gateway.consumption import NOTHING, Consumption
 from ai_gateway.errors import BudgetExceeded, LimitReached, RateLimited
 from ai_gateway.limits import LimitStore
@@ -24,100 +24,118 @@ CALLER_SCOPES = ("everyone", "key", "user", "group")
 
 
 class Taken(msgspec.Struct, frozen=True):
-    """A charge that was taken, for which rule, and where its counter stood then."""
+    """Charges that were taken together, for which rules, and where their counters stood then."""
 
-    due: Due
-    charge: Charge
-    state: State
+    dues: Dues
+    charges: Charges
+    states: Sequence[State]
+
+    def each(self) -> Iterator[tuple[Due, Counter, State]]:
+        """Go through them."""
+        return zip(self.dues.dues, self.charges.counters, self.states, strict=True)
+
+    def split(self, is_wanted: Callable[[Due], bool]) -> tuple[Taken, Taken]:
+        """Give the part of some rules, and the part of the others."""
+        places: tuple[list[int], list[int]] = ([], [])
+        for place, due in enumerate(self.dues.dues):
+            places[0 if is_wanted(due) else 1].append(place)
+        return self._part(places[0]), self._part(places[1])
+
+    def _part(self, places: Sequence[int]) -> Taken:
+        call, counters, amounts = self.charges.call, self.charges.counters, self.charges.amounts
+        return Taken(
+            Dues(self.dues.dues[place] for place in places),
+            Charges(call, [counters[place] for place in places], [amounts[place] for place in places]),
+            [self.states[place] for place in places],
+        )
 
 
-class Hold:
+class Hold(msgspec.Struct):
     """What one call has taken of its limits."""
 
-    __slots__ = ("_caller", "_store", "call", "is_settled", "taken", "warnings")
+    call: str
+    caller: Caller
+    store: LimitStore
+    taken: list[Taken] = []
+    warnings: list[tuple[LimitRule, State]] = []
+    is_settled: bool = False
 
-    def __init__(self, call: str, caller: Caller, store: LimitStore) -> None:
-        self.call = call
-        self.taken: list[Taken] = []
-        self.warnings: list[Taken] = []
-        self.is_settled = False
-        self._caller = caller
-        self._store = store
-
-    async def take(self, dues: Sequence[Due], charges: Sequence[Charge], ttl: float) -> None:
-        """Take the charges of dues, all or none. Raises RateLimited, BudgetExceeded or StoreUnavailable."""
-        verdict = await self._store.admit(self.call, charges, ttl)
+    async def take(self, dues: Dues, amounts: Sequence[int], now: float, ttl: float) -> None:
+        """Take these amounts, all or none. Raises RateLimited, BudgetExceeded or StoreUnavailable."""
+        charges = Charges(self.call, dues.counters(now), amounts)
+        verdict = self.store.admit_now(charges) or await self.store.admit(charges, ttl)
         if not verdict.is_admitted:
-            assert verdict.refused is not None
-            due = dues[verdict.refused]
-            notices.refuse(due.rule, charges[verdict.refused], self._caller)
-            raise refusal(due, verdict.retry_after)
-        for due, charge, state in zip(dues, charges, verdict.states, strict=True):
-            taken = Taken(due, charge, state)
-            self.taken.append(taken)
-            if due.warns and is_warning(taken):
-                self.warnings.append(taken)
-                notices.warn(due.rule, charge, state, self._caller)
+            raise self._refusal(dues, charges, verdict)
+        taken = Taken(dues, charges, verdict.states)
+        self.taken.append(taken)
+        if dues.warns:
+            self._warn(taken)
         if balances.is_asked:
             self._note_balance()
+
+    def _refusal(self, dues: Dues, charges: Charges, verdict: Verdict) -> LimitReached:
+        assert verdict.refused is not None
+        due = dues.dues[verdict.refused]
+        notices.refuse(due.rule, charges.counters[verdict.refused], self.caller)
+        return refusal(due, verdict.retry_after)
+
+    def _warn(self, taken: Taken) -> None:
+        for due, counter, state in taken.each():
+            if due.warns and is_warning(due.rule, state):
+                self.warnings.append((due.rule, state))
+                notices.warn(due.rule, counter, state, self.caller)
 
     def _note_balance(self) -> None:
         """Tell how much is left of the caller's budget that has the least left."""
         found = [
-            (100 * taken.state.remaining / (taken.due.rule.amount or 1), taken.charge.ends_at or inf)
+            (100 * state.remaining / (due.rule.amount or 1), counter.ends_at or inf)
             for taken in self.taken
-            if taken.charge.algorithm is Algorithm.QUOTA and taken.due.rule.scope in CALLER_SCOPES
+            for due, counter, state in taken.each()
+            if counter.algorithm is Algorithm.QUOTA and due.rule.scope in CALLER_SCOPES
         ]
         if found:
-            balances.note(self._caller, *min(found))
+            balances.note(self.caller, *min(found))
 
     def leave_target(self, consumption: Consumption | None = None, cost_nanos: int | None = None) -> None:
         """Settle what was taken for a target by what it used: nothing, if it failed before it answered."""
-        left = [taken for taken in self.taken if taken.due.rule.scope in TARGET_SCOPES]
-        self._settle_some(left, consumption, cost_nanos)
+        self._settle_some(lambda due: due.rule.scope in TARGET_SCOPES, consumption, cost_nanos)
 
     def settle_answer(self, consumption: Consumption | None, cost_nanos: int | None) -> list[Due]:
         """Settle what was taken for one answer of a session by what it used; None: there was none. Gives what has to be
         taken for the next one: all but the session's place among those at once."""
-        left = [taken for taken in self.taken if taken.due.measure != "concurrency"]
-        self._settle_some(left, consumption, cost_nanos)
-        return [taken.due for taken in left]
+        return self._settle_some(lambda due: due.measure != "concurrency", consumption, cost_nanos)
 
-    def _settle_some(self, left: Sequence[Taken], consumption: Consumption | None, cost_nanos: int | None) -> None:
-        if left:
-            actual = [0 if consumption is None else used(taken.due, consumption, cost_nanos) for taken in left]
-            self._store.settle(self.call, list(map(Settlement, (taken.charge for taken in left), actual)))
-            self.taken = [taken for taken in self.taken if taken not in left]
+    def _settle_some(
+        self, is_over: Callable[[Due], bool], consumption: Consumption | None, cost_nanos: int | None
+    ) -> list[Due]:
+        parts = [taken.split(is_over) for taken in self.taken]
+        over = [part for part, _ in parts if part.states]
+        self.taken = [part for _, part in parts if part.states]
+        for taken in over:
+            actual = used(taken.dues, consumption, cost_nanos) if consumption is not None else [0] * len(taken.states)
+            self.store.settle(taken.charges, actual)
+        return [due for taken in over for due in taken.dues.dues]
 
     def settle(self, consumption: Consumption | None, cost_nanos: int | None) -> None:
         """Put what was used in place of what was reserved, once. None: nothing was used."""
         if self.is_settled:
             return
         self.is_settled = True
-        if self.taken:
-            self._store.settle(
-                self.call,
-                [Settlement(taken.charge, used(taken.due, consumption, cost_nanos)) for taken in self.taken],
-            )
+        for taken in self.taken:
+            self.store.settle(taken.charges, used(taken.dues, consumption, cost_nanos))
 
 
-def used(due: Due, consumption: Consumption | None, cost_nanos: int | None) -> int:
-    """Tell what a call used, as a rule measures it."""
-    measure = due.rule.measure
-    if measure == "tokens":
-        tokens = consumption.tokens if consumption is not None else NOTHING
-        return tokens.total_input + tokens.total_output
-    if measure == "cost":
-        return cost_nanos or 0
-    return 1
+def used(dues: Dues, consumption: Consumption | None, cost_nanos: int | None) -> list[int]:
+    """Tell what a call used, as its rules measure it."""
+    tokens = consumption.tokens if consumption is not None else NOTHING
+    return dues.amounts(tokens.total_input + tokens.total_output, cost_nanos or 0)
 
 
-def is_warning(taken: Taken) -> bool:
+def is_warning(rule: LimitRule, state: State) -> bool:
     """Whether a counter stands so high that its rule wants a warning."""
-    rule = taken.due.rule
-    if rule.is_soft and taken.state.used >= rule.amount:
+    if rule.is_soft and state.used >= rule.amount:
         return True
-    return rule.soft_percent is not None and taken.state.used * 100 >= rule.amount * rule.soft_percent
+    return rule.soft_percent is not None and state.used * 100 >= rule.amount * rule.soft_percent
 
 
 def refusal(due: Due, retry_after: float | None) -> LimitReached:

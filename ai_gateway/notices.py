@@ -21,7 +21,7 @@ from django.dispatch import Signal
 from ai_gateway.allowances import LimitRule
 from ai_gateway.breakers import CLOSED, OPENED, Breaker, Event
 from ai_gateway.calls import Caller
-from ai_gateway.charges import Charge, State
+from ai_gateway.charges import Counter, State
 from ai_gateway.guardrails.base import Guardrail
 from ai_gateway.signals import breaker_closed, breaker_opened, guardrail_acted, limit_reached, limit_warning
 
@@ -40,15 +40,15 @@ _waiting = threading.BoundedSemaphore(MOST_WAITING)
 _told: dict[tuple[int, str], float] = {}
 
 
-def warn(rule: LimitRule, charge: Charge, state: State, caller: Caller) -> None:
+def warn(rule: LimitRule, counter: Counter, state: State, caller: Caller) -> None:
     """Tell that a counter stands so high that its limit wants a warning."""
-    if limit_warning.has_listeners(LimitRule) and _is_news(limit_warning, charge):
+    if limit_warning.has_listeners(LimitRule) and _is_news(limit_warning, counter):
         _tell(limit_warning, LimitRule, rule=rule, used=state.used, caller=caller)
 
 
-def refuse(rule: LimitRule, charge: Charge, caller: Caller) -> None:
+def refuse(rule: LimitRule, counter: Counter, caller: Caller) -> None:
     """Tell that a limit has refused a call."""
-    if limit_reached.has_listeners(LimitRule) and _is_news(limit_reached, charge):
+    if limit_reached.has_listeners(LimitRule) and _is_news(limit_reached, counter):
         _tell(limit_reached, LimitRule, rule=rule, caller=caller)
 
 
@@ -69,13 +69,13 @@ def tell_of_guardrail(noted: Mapping[str, Any], request_id: str, caller: Caller)
 BREAKER_SIGNALS = {OPENED: breaker_opened, CLOSED: breaker_closed}
 
 
-def _is_news(signal: Signal, charge: Charge) -> bool:
-    name, now = (id(signal), charge.counter), time.time()
+def _is_news(signal: Signal, counter: Counter) -> bool:
+    name, now = (id(signal), counter.name), time.time()
     if _told.get(name, 0.0) > now:
         return False
     if len(_told) >= REMEMBERED:
         _told.clear()
-    _told[name] = charge.ends_at or now + AGAIN
+    _told[name] = counter.ends_at or now + AGAIN
     return True
 
 

@@ -31,10 +31,11 @@ from ai_gateway import gateway, inprocess, key_store, prompts, registry, sample_
 from ai_gateway.calls import Caller, Headers, Reply
 from ai_gateway.errors import BadRequest, GatewayError
 from ai_gateway.explanation import Explanation, explain
+from ai_gateway.hearing import Hearing
 from ai_gateway.models import UsageRecord
 from ai_gateway.models.usage_queries import BUCKETS
 from ai_gateway.money import exact, rounded
-from ai_gateway.prompts import Hearing, Prompt, Written
+from ai_gateway.prompts import Prompt, Written
 from ai_gateway.registry import Snapshot
 from ai_gateway.responses import EventStreamResponse
 from ai_gateway.transports import Transport

@@ -20,10 +20,11 @@ from ai_gateway import inprocess, key_store, prompts, recorded, registry, sample
 from ai_gateway.access import may_use_route
 from ai_gateway.crypto import CryptoError
 from ai_gateway.errors import BadRequest, GatewayError
+from ai_gateway.hearing import Hearing
 from ai_gateway.inprocess import Answer
 from ai_gateway.models import UsageRecord
 from ai_gateway.playground import LONGEST_PROMPT, MOST_MODELS, as_explained, as_sent, asking_for, problem_in, problem_of
-from ai_gateway.prompts import FORMATS, Hearing, Prompt, Turn
+from ai_gateway.prompts import FORMATS, Prompt, Turn
 from ai_gateway.protocols.conversation import BUCKETS
 from ai_gateway.protocols.efforts import EFFORTS
 

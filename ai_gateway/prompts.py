@@ -1,8 +1,7 @@
-"""What a person asks a model by a form, and what comes back: the same for every wire format.
+"""What a person asks a model by a form: the same for every wire format.
 
 A `Prompt` is what the playground's page holds. It becomes a request by the neutral vocabulary, in any format, and a
-request becomes a prompt again. An answer is heard piece by piece, and told as plain events that a page can show.
-Nothing here is sent anywhere.
+request becomes a prompt again. Nothing here is sent anywhere; `hearing.py` tells what comes back.
 """
 
 from __future__ import annotations
@@ -15,12 +14,11 @@ from typing import Any, Literal
 import msgspec
 
 from ai_gateway.calls import Headers, Target
-from ai_gateway.errors import BadRequest, GatewayError
+from ai_gateway.errors import BadRequest
 from ai_gateway.protocols import PROTOCOLS
 from ai_gateway.protocols.capabilities import Destination
 from ai_gateway.protocols.carrier import Carrier
 from ai_gateway.protocols.conversation import (
-    BUCKETS,
     FunctionTool,
     HostedTool,
     Image,
@@ -28,7 +26,6 @@ from ai_gateway.protocols.conversation import (
     OutputFormat,
     Part,
     Reasoning,
-    Refusal,
     Request,
     State,
     Text,
@@ -38,9 +35,7 @@ from ai_gateway.protocols.conversation import (
     ToolResult,
 )
 from ai_gateway.protocols.efforts import EFFORTS
-from ai_gateway.protocols.events import Event, Failed, Finished, Grown, Opened, Signed
 from ai_gateway.protocols.protocol import Head
-from ai_gateway.protocols.transcript import replay
 from ai_gateway.protocols.writing import write_request
 from ai_gateway.registry import Snapshot
 from ai_gateway.suitability import capabilities_of
@@ -260,7 +255,7 @@ def _said(turn: Turn, prompt: Prompt, destination: Destination) -> list[Part]:
 
 
 def _tools(prompt: Prompt) -> Iterator[Tool]:
-    given = _json(prompt.tools, "tools")
+    given = read_json(prompt.tools, "tools")
     if given is None:
         return
     if isinstance(given, dict):
@@ -298,13 +293,13 @@ def _tool(given: Any, at: str, format: str) -> Tool:
 
 
 def _object(text: str, field: str) -> dict[str, Any] | None:
-    found = _json(text, field)
+    found = read_json(text, field)
     if found is not None and not isinstance(found, dict):
         raise BadRequest("This is no JSON object.", param=field)
     return found
 
 
-def _json(text: str, field: str) -> Any:
+def read_json(text: str, field: str) -> Any:
     """Read JSON that somebody typed; None for nothing. Raises BadRequest that says in which line it is wrong."""
     if not text.strip():
         return None
@@ -403,70 +398,3 @@ def told(state: State | None) -> dict[str, str] | None:
     if state is None:
         return None
     return {"format": state.format, "kind": state.kind, "value": state.value, "id": state.id}
-
-
-# What came back.
-
-
-class Hearing:
-    """Hears an answer in a format as it comes, and tells what it says."""
-
-    def __init__(self, format: str, *, is_stream: bool) -> None:
-        self._protocol = PROTOCOLS[format]
-        self._splitter = self._protocol.splitter() if is_stream else None
-        self._reader = self._protocol.stream_reader()
-        self._held: list[bytes] = []
-
-    def hear(self, piece: bytes) -> list[dict[str, Any]]:
-        """Take some bytes of the answer; tell what they say. A whole answer is told at its end."""
-        if self._splitter is None:
-            self._held.append(piece)
-            return []
-        try:
-            found = [event for name, data in self._splitter.feed(piece) for event in self._reader.read(name, data)]
-        except GatewayError as error:
-            found = [Failed(error=error)]
-        return [said for event in found if (said := tell(event))]
-
-    def end(self) -> list[dict[str, Any]]:
-        """The answer is over; tell the rest."""
-        try:
-            found = self._rest()
-        except GatewayError as error:
-            found = [Failed(error=error)]
-        return [said for event in found if (said := tell(event))]
-
-    def _rest(self) -> list[Event]:
-        if self._splitter is None:
-            document = _json(b"".join(self._held).decode("utf-8", "replace"), "answer")
-            return replay(self._protocol.read_answer(document if isinstance(document, dict) else {}))
-        found = [event for name, data in self._splitter.flush() for event in self._reader.read(name, data)]
-        return [*found, *self._reader.end()]
-
-
-def tell(event: Event) -> dict[str, Any]:
-    """Write an event for the page; nothing for one that has nothing to show."""
-    if isinstance(event, Opened):
-        return _opened(event)
-    if isinstance(event, Grown):
-        return {"what": "more", "key": event.key, "text": event.text}
-    if isinstance(event, Signed):
-        return {"what": "signed", "key": event.key, "state": told(event.state)}
-    if isinstance(event, Finished):
-        usage = event.usage
-        tokens = {name: count for name in BUCKETS if (count := getattr(usage, name, 0))}
-        total = 0 if usage is None else usage.total_output
-        return {"what": "finished", "stop": event.stop.name.lower(), "tokens": tokens, "output": total}
-    if isinstance(event, Failed):
-        return {"what": "failed", "message": event.error.message, "code": event.error.code or ""}
-    return {}
-
-
-def _opened(event: Opened) -> dict[str, Any]:
-    part = event.part
-    if isinstance(part, ToolCall):
-        names = {"id": part.id, "name": part.name, "text": part.arguments}
-        return {"what": "call", "key": event.key, "state": told(part.state), **names}
-    what = "thought" if isinstance(part, Thinking) else "refusal" if isinstance(part, Refusal) else "text"
-    state = told(part.state) if isinstance(part, Text | Thinking) else None
-    return {"what": what, "key": event.key, "text": part.text, "state": state}

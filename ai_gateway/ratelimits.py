@@ -15,39 +15,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from ai_gateway.allowances import TOLD, LimitRule
 from ai_gateway.calls import Headers
 from ai_gateway.charges import State
 from ai_gateway.errors import LimitReached
-from ai_gateway.holds import Hold, Taken
-
-TOLD = ("requests", "tokens")
-"""What both vendors have headers for."""
+from ai_gateway.holds import Hold
 
 WORDS = (b"limit", b"remaining", b"reset")
+
+WARNING = b"x-gateway-limit-warning"
 
 PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
 
 
 def headers(hold: Hold, family: str) -> Headers:
     """Write the headers of an answer to a call that its limits admitted."""
+    tightest: dict[str, tuple[int, State]] = {}
+    for taken in hold.taken:
+        for measure, place in taken.dues.rates:
+            found = taken.charges.counters[place].ceiling, taken.states[place]
+            if measure not in tightest or _share(*found) < _share(*tightest[measure]):
+                tightest[measure] = found
     told: Headers = []
-    for measure in TOLD:
-        tightest = None
-        for taken in hold.taken:
-            if (
-                taken.due.is_rate
-                and taken.due.measure == measure
-                and (tightest is None or _share(taken) < _share(tightest))
-            ):
-                tightest = taken
-        if tightest is not None:
-            told += _written(measure, tightest.due.rule.amount, tightest.state, family)
+    for measure, (amount, state) in tightest.items():
+        told += _written(measure, amount, state, family)
     return told + warning(hold.warnings) if hold.warnings else told
 
 
-def _share(taken: Taken) -> float:
+def _share(amount: int, state: State) -> float:
     """Tell how much is left, in proportion."""
-    return taken.state.remaining / (taken.due.rule.amount or 1)
+    return state.remaining / (amount or 1)
 
 
 def refusal_headers(error: LimitReached, family: str) -> Headers:
@@ -59,20 +56,19 @@ def refusal_headers(error: LimitReached, family: str) -> Headers:
 
 def put(headers: Headers, own: Headers) -> None:
     """Put our headers among those of an answer, in place of a provider's of the same kind, if there are any."""
-    if own and own[0][0].startswith(PREFIXES):  # They come first.
+    if own and own[0][0] != WARNING:  # Which comes last.
         headers[:] = [header for header in headers if not header[0].startswith(PREFIXES)]
     headers += own
 
 
-def warning(warnings: Sequence[Taken]) -> Headers:
+def warning(warnings: Sequence[tuple[LimitRule, State]]) -> Headers:
     """Write the header that warns of limits that are nearly used up."""
     told = []
-    for taken in warnings:
-        rule = taken.due.rule
-        percent = taken.state.used * 100 // rule.amount if rule.amount else 100
+    for rule, state in warnings:
+        percent = state.used * 100 // rule.amount if rule.amount else 100
         name = rule.name.encode("ascii", "replace").decode().replace('"', "'")
         told.append(f'"{name}"; used={percent}%')
-    return [(b"x-gateway-limit-warning", ", ".join(told).encode())] if told else []
+    return [(WARNING, ", ".join(told).encode())] if told else []
 
 
 NAMES = {
@@ -90,13 +86,13 @@ def _written(measure: str, amount: int, state: State, family: str) -> Headers:
     else:
         limit, left, reset = NAMES["openai"][measure]
         resets = duration(state.resets_in)
-    return [(limit, b"%d" % amount), (left, b"%d" % max(0, state.remaining)), (reset, resets)]
+    return [(limit, b"%d" % amount), (left, b"%d" % state.remaining), (reset, resets)]
 
 
 def duration(seconds: float) -> bytes:
     """Write seconds as OpenAI does, which is as Go does: "120ms", "1.5s", "6m0s"."""
     if seconds < 1:
-        return b"%dms" % round(max(0.0, seconds) * 1e3)
+        return b"%dms" % (seconds * 1e3 + 0.5)
     if seconds < 60:
         return f"{seconds:.3f}".rstrip("0").rstrip(".").encode() + b"s"
     minutes, rest = divmod(round(seconds), 60)

@@ -14,7 +14,6 @@ from ai_gateway import (
     accounting,
     attempts,
     deadlines,
-    fallbacks,
     gateway,
     intake,
     keys,
@@ -112,8 +111,7 @@ async def _open(meter: Meter, snapshot: Snapshot, transport: Transport) -> Reply
     meter.route = routing.route_of(call, snapshot) or ""
     targets = access.permitted(call, holder, routing.resolve(call, snapshot), snapshot)
     Guarding(meter, snapshot, transport).check_session()
-    if len(targets) > 1 or meter.route in snapshot.rules or fallbacks.are_named(call):
-        targets = gateway.chosen(meter, call, targets, snapshot)
+    targets = gateway.chosen(meter, call, targets, snapshot)
     return await attempts.ask(meter, targets, snapshot, transport.sockets(), Upgrade)
 
 

@@ -22,7 +22,7 @@ from django.db.models.functions import Coalesce
 
 from ai_gateway import registry, stored
 from ai_gateway.allowances import LimitRule, period
-from ai_gateway.charges import Charge
+from ai_gateway.charges import Counter
 from ai_gateway.conf import settings
 from ai_gateway.holds import TARGET_SCOPES
 from ai_gateway.meter import TRACKED
@@ -36,9 +36,9 @@ WHOLE_DAYS = ("day", "week", "month", "total")
 _reported: set[str] = set()
 
 
-def spent(charge: Charge) -> int:
+def spent(counter: Counter) -> int:
     """Sum up what was spent of a counter in its period, in its unit. Raises DatabaseError."""
-    found = find(charge.counter, registry.snapshot().limits.rules)
+    found = find(counter.name, registry.snapshot().limits.rules)
     if found is None or not stored.has_database():
         return 0
     rule, subject = found
@@ -47,13 +47,13 @@ def spent(charge: Charge) -> int:
             _reported.add(rule.id)
             logger.warning("The limit %r is of a header that is not recorded, and begins at 0.", rule.name)
         return 0
-    sums = _of_subject(_of_period(rule, charge.ends_at), rule, subject)
+    sums = _of_subject(_of_period(rule, counter.ends_at), rule, subject)
     return sum(row["amount"] for row in sums)
 
 
-def find(counter: str, rules: Iterable[LimitRule]) -> tuple[LimitRule, str] | None:
-    """Find the rule that a counter of a period belongs to, and its subject: `LimitRule.charge` wrote the name."""
-    name = counter.rpartition(":")[0]
+def find(name: str, rules: Iterable[LimitRule]) -> tuple[LimitRule, str] | None:
+    """Find the rule that a counter of a period belongs to, and its subject: `Due` wrote the name."""
+    name = name.rpartition(":")[0]
     found = [rule for rule in rules if name.startswith(f"{rule.id}:")]
     if not found:
         return None

@@ -26,7 +26,7 @@ def read_moment(text: str, zone: str, now: datetime | None = None) -> date:
         if span[2] == "h":
             return at - timedelta(hours=number)
         days = number * (7 if span[2] == "w" else 1)
-        return _back(at.date(), max(days - 1, 0))
+        return at.date() - timedelta(days=max(days - 1, 0))  # The longest span ends in the year 110.
     if text == "today":
         return at.date()
     if text == "month":
@@ -38,13 +38,6 @@ def read_moment(text: str, zone: str, now: datetime | None = None) -> date:
     except ValueError:
         raise ValueError(f"{text[:40]!r} is not a point in time: {EXAMPLES}") from None
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=clock)
-
-
-def _back(day: date, days: int) -> date:
-    try:
-        return day - timedelta(days=days)
-    except OverflowError:
-        return date.min
 
 
 class Span(NamedTuple):

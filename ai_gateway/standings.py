@@ -64,12 +64,12 @@ async def standings(dues: Sequence[Due], store: LimitStore, now: float) -> list[
     """Ask the store where limits stand, at a time in seconds since 1970. Raises StoreUnavailable."""
     if not dues:
         return []
-    charges = [due.charge(0, now) for due in dues]
-    states = await store.states(charges)
+    counters = [due.counter(now) for due in dues]
+    states = await store.states(counters)
     found = []
-    for due, charge, state in zip(dues, charges, states, strict=True):
+    for due, counter, state in zip(dues, counters, states, strict=True):
         resets_in: float | None = state.resets_in
-        if charge.algorithm is Algorithm.QUOTA:
-            resets_in = charge.ends_at - now if charge.ends_at else None
+        if counter.algorithm is Algorithm.QUOTA:
+            resets_in = counter.ends_at - now if counter.ends_at else None
         found.append(Standing(due.rule, due.subject, state.used, resets_in))
     return found

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fractions import Fraction
+from operator import mul
 
 import msgspec
+from msgspec.structs import astuple
 
 from ai_gateway.consumption import Consumption
 from ai_gateway.protocols.conversation import TokenUsage
@@ -47,7 +49,10 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
 
     def cost(self, consumption: Consumption) -> int | Fraction:
         """Give the cost of what was used, in pico-dollars."""
-        total = self._cost_of_tokens(consumption.tokens) + self.request
+        tokens = consumption.tokens
+        rates = self.rates_of(tokens) if self.levels else self.rates
+        cost: int | Fraction = sum(map(mul, astuple(tokens), rates))  # The buckets are its first fields.
+        total = self.request + (cost if self.factor is None else cost * self.factor)
         if consumption.units and self.units:
             for name, count in consumption.units.items():
                 total += self.units.get(name, 0) * (count if isinstance(count, int) else Fraction(str(count)))
@@ -55,28 +60,11 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
 
     def rates_of(self, tokens: TokenUsage) -> Rates:
         """Give the rates that count for so many tokens of input."""
-        if self.levels:
-            length = tokens.total_input
-            for above, dearer in self.levels:
-                if length > above:
-                    return dearer
+        length = tokens.total_input
+        for above, dearer in self.levels:
+            if length > above:
+                return dearer
         return self.rates
-
-    def _cost_of_tokens(self, tokens: TokenUsage) -> int | Fraction:
-        rates = self.rates_of(tokens)
-        cost = (
-            tokens.input * rates[0]
-            + tokens.cache_read * rates[1]
-            + tokens.cache_write * rates[2]
-            + tokens.cache_write_1h * rates[3]
-            + tokens.output * rates[4]
-            + tokens.reasoning * rates[5]
-            + tokens.input_audio * rates[6]
-            + tokens.input_image * rates[7]
-            + tokens.output_audio * rates[8]
-            + tokens.output_image * rates[9]
-        )
-        return cost if self.factor is None else cost * self.factor
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,14 +75,13 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
 
     def cost(self, consumption: Consumption) -> int:
         """Give the cost of what was used, in nano-dollars."""
-        schedule = self.schedule_of(consumption.service_tier)
+        tier = consumption.service_tier
+        schedule = self.schedule_of(tier) if tier else self.standard
         return int((schedule.cost(consumption) + 500) // 1000)
 
     def schedule_of(self, service_tier: str) -> Schedule:
         """Give what the model costs in a service tier; one without prices of its own costs the standard."""
-        if service_tier and self.service_tiers:
-            return self.service_tiers.get(service_tier, self.standard)
-        return self.standard
+        return self.service_tiers.get(service_tier, self.standard)
 
 
 FREE = Price(standard=Schedule(rates=(0,) * len(BUCKETS)))

@@ -1,7 +1,7 @@
 """The values that unit tests hand to the gateway's modules: a request's head, a call, an upstream's answer.
 
 `Scripted` and `Answer` stand for the interface of a transport, read by read and without time: what a single module does
-with it is tested by them. Whole calls are tested with the kit (`ai_gateway.test`), whose providers have both.
+with it is tested by them. Where a whole call is to be answered, the kit's providers do it (`answering`).
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from typing import Any, TypeVar
 
 from ai_gateway import breakers
 from ai_gateway.calls import Arrival, Call, Caller, Headers, IncomingBody, UpstreamRequest, UpstreamResponse
-from ai_gateway.charges import Charge, Settlement, State, Verdict
+from ai_gateway.charges import Charges, Counter, State, Verdict
 from ai_gateway.errors import GatewayError
 from ai_gateway.intake import read_arrival
 from ai_gateway.limits import LimitStore
 from ai_gateway.meter import Meter
 from ai_gateway.protocols import dialect_of
+from ai_gateway.test.providers import FakeProviders, Reaction
+from ai_gateway.test.transport import ScriptedTransport
 from ai_gateway.transports import Transport
 
 T = TypeVar("T")
@@ -145,25 +147,32 @@ class Scripted(Transport):
         self.outcomes.clear()
 
 
+def answering(*reactions: Reaction) -> ScriptedTransport:
+    """A transport whose providers react so, one after the other; the last one goes on."""
+    providers = FakeProviders()
+    providers.answer(*reactions)
+    return ScriptedTransport(providers)
+
+
 class Recorder(LimitStore):
     """A store of limits that admits as it is told, and remembers what it was asked."""
 
     def __init__(self, *verdicts: Verdict | Exception) -> None:
         self.verdicts = list(verdicts)
-        self.admitted: list[tuple[str, Sequence[Charge]]] = []
-        self.settled: list[tuple[str, Sequence[Settlement]]] = []
+        self.admitted: list[Charges] = []
+        self.settled: list[tuple[Charges, Sequence[int]]] = []
 
-    async def admit(self, call: str, charges: Sequence[Charge], ttl: float) -> Verdict:
-        self.admitted.append((call, charges))
-        verdict = self.verdicts.pop(0) if self.verdicts else Verdict(True, [State(1, 9, 1.0) for _ in charges])
+    async def admit(self, charges: Charges, ttl: float) -> Verdict:
+        self.admitted.append(charges)
+        verdict = self.verdicts.pop(0) if self.verdicts else Verdict(True, [State(1, 9, 1.0) for _ in charges.counters])
         if isinstance(verdict, Exception):
             raise verdict
         return verdict
 
-    def settle(self, call: str, settlements: Sequence[Settlement]) -> None:
-        self.settled.append((call, settlements))
+    def settle(self, charges: Charges, used: Sequence[int]) -> None:
+        self.settled.append((charges, used))
 
-    async def states(self, charges: Sequence[Charge]) -> Sequence[State]:
+    async def states(self, counters: Sequence[Counter]) -> Sequence[State]:
         raise NotImplementedError
 
     async def flush(self) -> None:

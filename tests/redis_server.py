@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 
 
 class RedisServer:

@@ -12,7 +12,7 @@ from django.test import override_settings
 
 from ai_gateway import accounting, admission, gateway, health, ledger, registry
 from ai_gateway.calls import Caller, Reply, ReplyBody
-from ai_gateway.charges import Charge, Settlement, State, Verdict
+from ai_gateway.charges import Charges, State, Verdict
 from ai_gateway.errors import (
     ClientDisconnected,
     ConnectFailed,
@@ -60,11 +60,11 @@ class Store(Recorder):
         self.books = books
         self.fails = False
 
-    async def admit(self, call: str, charges: Sequence[Charge], ttl: float) -> Verdict:
-        return Verdict(True, [State(1, 1, 1.0) for _ in charges])
+    async def admit(self, charges: Charges, ttl: float) -> Verdict:
+        return Verdict(True, [State(1, 1, 1.0) for _ in charges.counters])
 
-    def settle(self, call: str, settlements: Sequence[Settlement]) -> None:
-        self.books.settled += [each.actual for each in settlements]
+    def settle(self, charges: Charges, used: Sequence[int]) -> None:
+        self.books.settled += used
         if self.fails:
             self.fails = False
             raise RuntimeError("the store is broken")
@@ -223,6 +223,53 @@ def test_a_site_that_wants_it_waits_for_the_ledger_before_the_end(
         assert (len(books.committed), len(books)) == (1, 1)  # Nobody waits any more who could.
         ask(Answer(HALF, DONE, headers=[SSE]), body=STREAMED, read=2)
         assert len(books.committed) == 2
+
+
+@pytest.mark.parametrize("length", [[(b"content-length", b"100000")], []], ids=["of a length that was told", "of any"])
+def test_the_end_of_an_answer_without_a_proof_of_it_is_waited_for_too(
+    books: AllBooks, monkeypatch: pytest.MonkeyPatch, length: list[tuple[bytes, bytes]]
+) -> None:
+    monkeypatch.setattr(registry, "writes_usage", lambda: True)
+    sound = [(b"content-type", b"audio/mpeg"), *length]
+
+    def answer() -> Answer:
+        return Answer(bytes(50_000), bytes(50_000), headers=sound)
+
+    with override_settings(AI_GATEWAY={**SETTINGS, "USAGE_DURABILITY": "committed"}):
+        ask(answer(), read=1)
+        assert (len(books.committed), [entry.outcome for entry in books]) == (0, ["disconnected"])
+        ask(answer(), read=2)
+        assert len(books.committed) == len(length), (
+            "the piece that completes it is the end, if anybody knows its length"
+        )
+        ask(answer())
+        assert books.committed[-1].outcome == "answered"
+        assert books.committed[-1].bytes_out == 100_000
+
+
+@pytest.mark.parametrize(("where", "is_written"), [("keys.identify", False), ("routing.resolve", True)])
+def test_a_bug_of_the_gateways_is_an_error_in_the_callers_format_and_in_the_log(
+    books: AllBooks, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, where: str, is_written: bool
+) -> None:
+    def fails(*_: Any) -> Any:
+        raise RuntimeError("a secret of the operator's")
+
+    monkeypatch.setattr(f"ai_gateway.gateway.{where}", fails)
+    reply = ask()
+    assert isinstance(reply.body, bytes)
+    assert (reply.status, json.loads(reply.body)["error"]["code"]) == (500, "internal_error")
+    assert b"secret" not in reply.body
+    assert dict(reply.headers)[b"x-request-id"].decode() in caplog.text
+    assert "a secret of the operator's" in caplog.text
+    assert [(entry.outcome, entry.error_code) for entry in books] == [("failed", "internal_error")] * is_written
+
+
+def test_sound_is_told_apart_from_text(books: AllBooks) -> None:
+    details = {"prompt_tokens_details": {"audio_tokens": 4}, "completion_tokens_details": {"audio_tokens": 2}}
+    ask(plain({"usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15, **details}}))
+    (entry,) = books
+    assert (entry.input_tokens + entry.input_audio_tokens, entry.input_audio_tokens) == (10, 4)
+    assert (entry.output_tokens + entry.output_audio_tokens, entry.output_audio_tokens) == (5, 2)
 
 
 def test_what_nobody_wants_to_know_is_not_measured(books: AllBooks) -> None:

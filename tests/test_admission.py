@@ -10,7 +10,7 @@ from django.test import override_settings
 
 from ai_gateway import admission, limits, registry
 from ai_gateway.calls import Target
-from ai_gateway.charges import State, Verdict
+from ai_gateway.charges import Charges, State, Verdict
 from ai_gateway.consumption import Consumption
 from ai_gateway.errors import BudgetExceeded, LimitsUnavailable, PriceUnknown, RateLimited
 from ai_gateway.limits import LimitStore, StoreUnavailable
@@ -53,7 +53,13 @@ def admit(*entries: dict[str, Any], targets: Sequence[Target] = (OPENAI,), **set
 
 def amounts(store: Recorder) -> dict[str, int]:
     """What was taken at last, by the name of the limit."""
-    return {charge.counter.split(":")[1]: charge.amount for charge in store.admitted[-1][1]}
+    return by_name(store.admitted[-1], store.admitted[-1].amounts)
+
+
+def by_name(charges: Charges, amounts: Sequence[int]) -> dict[str, int]:
+    """Amounts by the names of the limits."""
+    names = [counter.name.split(":")[1] for counter in charges.counters]
+    return dict(zip(names, amounts, strict=True))
 
 
 def test_a_call_without_limits_asks_nobody(store: Recorder) -> None:
@@ -69,13 +75,13 @@ def test_what_is_reserved_is_the_prompt_and_what_the_caller_allows_for_the_answe
 def test_all_limits_are_asked_at_once_and_always_in_the_same_order(store: Recorder) -> None:
     admit(TOKENS, limit("often"), MONEY)
     admit(MONEY, TOKENS, limit("often"))
-    first, second = ([charge.counter for charge in charges] for _, charges in store.admitted)
+    first, second = ([counter.name for counter in charges.counters] for charges in store.admitted)
     assert first == second
 
 
 def test_the_call_names_the_reservation(store: Recorder) -> None:
     meter = admit(limit("often"))
-    assert store.admitted[0][0] == meter.id
+    assert store.admitted[0].call == meter.id
 
 
 def test_what_was_used_takes_the_place_of_what_was_reserved_once(store: Recorder) -> None:
@@ -84,33 +90,31 @@ def test_what_was_used_takes_the_place_of_what_was_reserved_once(store: Recorder
     used = Consumption(tokens=TokenUsage(input=7, cache_read=3, output=5, reasoning=2))
     meter.hold.settle(used, 900)
     meter.hold.settle(used, 900)
-    ((call, settlements),) = store.settled
-    assert call == meter.id
-    assert {each.charge.counter.split(":")[1]: each.actual for each in settlements} == {
-        "often": 1, "tokens": 17, "money": 900
-    }  # fmt: skip
+    ((charges, actual),) = store.settled
+    assert charges.call == meter.id
+    assert by_name(charges, actual) == {"often": 1, "tokens": 17, "money": 900}
 
 
 def test_a_call_that_used_nothing_still_was_a_request(store: Recorder) -> None:
     meter = admit(limit("often"), TOKENS, MONEY)
     assert meter.hold is not None
     meter.hold.settle(None, None)
-    assert [each.actual for each in store.settled[0][1]] == [0, 1, 0]
+    assert store.settled[0][1] == [0, 1, 0]
 
 
 def test_the_next_target_is_asked_for_its_own_limits_only(store: Recorder) -> None:
     admit(limit("often"), OF_GROQ, limit("openai", scope="provider", subject="openai"), targets=(GROQ, OPENAI))
-    first, second = ([charge.counter for charge in charges] for _, charges in store.admitted)
+    first, second = ([counter.name for counter in charges.counters] for charges in store.admitted)
     assert first == ["settings:groq:groq", "settings:often:all"]
     assert second == ["settings:openai:openai"]
 
 
 def test_what_was_taken_for_a_target_that_failed_is_given_back(store: Recorder) -> None:
     meter = admit(limit("often"), OF_GROQ, targets=(GROQ, OPENAI))
-    ((_, settlements),) = store.settled
-    assert [(each.charge.counter, each.actual) for each in settlements] == [("settings:groq:groq", 0)]
+    ((charges, actual),) = store.settled
+    assert by_name(charges, actual) == {"groq": 0}
     assert meter.hold is not None
-    assert [taken.due.rule.name for taken in meter.hold.taken] == ["often"]
+    assert [due.rule.name for taken in meter.hold.taken for due, _, _ in taken.each()] == ["often"]
 
 
 def test_a_refused_call_takes_nothing_and_may_be_admitted_elsewhere(store: Recorder) -> None:
@@ -166,7 +170,7 @@ def test_a_limit_that_only_warns_admits_everything(store: Recorder) -> None:
     store.verdicts = [Verdict(True, [State(12, 0, 1.0)])]
     meter = admit(limit("often", is_soft=True))
     assert meter.hold is not None
-    assert [taken.due.rule.name for taken in meter.hold.warnings] == ["often"]
+    assert [rule.name for rule, _ in meter.hold.warnings] == ["often"]
 
 
 def test_the_store_is_the_one_of_the_settings() -> None:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from ai_gateway.allowances import NANOS, Due, LimitRule, LimitTable, period, read_limit
+from ai_gateway.allowances import NANOS, Due, LimitRule, LimitTable, in_order, period, read_limit
 from ai_gateway.calls import Call, Caller
 from ai_gateway.charges import Algorithm
 from tests.factories import make_call
@@ -156,33 +156,70 @@ def test_calls_at_once_need_no_window_to_be_said() -> None:
     assert limit(measure="concurrency").window == ""
 
 
-# What is charged.
+# What is counted.
 
 NOW = datetime(2026, 11, 28, 12, 30, tzinfo=UTC).timestamp()
 
 
 def test_a_minute_is_a_rate() -> None:
-    charge = Due(limit(measure="tokens", window="minute"), "7").charge(3, NOW)
-    assert (charge.counter, charge.algorithm, charge.amount, charge.ceiling) == ("l:7", Algorithm.RATE, 3, 10)
+    counter = Due(limit(measure="tokens", window="minute"), "7").counter(NOW)
+    assert (counter.name, counter.algorithm, counter.ceiling) == ("l:7", Algorithm.RATE, 10)
 
 
-def test_calls_at_once_are_charged_one_by_one() -> None:
-    charge = Due(limit(measure="concurrency"), "7").charge(1, NOW)
-    assert (charge.algorithm, charge.amount, charge.ceiling) == (Algorithm.CONCURRENCY, 1, 10)
+def test_calls_at_once_are_counted_one_by_one() -> None:
+    counter = Due(limit(measure="concurrency"), "7").counter(NOW)
+    assert (counter.algorithm, counter.ceiling) == (Algorithm.CONCURRENCY, 10)
 
 
 def test_every_period_has_a_counter_of_its_own() -> None:
     due = Due(limit(measure="cost", window="day", amount=5), "7")
-    today, tomorrow = due.charge(1, NOW), due.charge(1, NOW + 86400)
+    today, tomorrow = due.counter(NOW), due.counter(NOW + 86400)
     assert today.algorithm is Algorithm.QUOTA
-    assert (today.counter, tomorrow.counter) == ("l:7:2026-11-28", "l:7:2026-11-29")
+    assert (today.name, tomorrow.name) == ("l:7:2026-11-28", "l:7:2026-11-29")
     assert today.ends_at == datetime(2026, 11, 29, tzinfo=UTC).timestamp()
     assert today.ceiling == 5 * NANOS
 
 
 def test_a_limit_that_only_warns_says_so() -> None:
-    charge = Due(limit(window="day", is_soft=True), "7").charge(1, NOW)
-    assert (charge.is_soft, charge.ceiling) == (True, 10)
+    counter = Due(limit(window="day", is_soft=True), "7").counter(NOW)
+    assert (counter.is_soft, counter.ceiling) == (True, 10)
+
+
+# What is known of all that a call has to keep to, before there is a call.
+
+
+def test_counters_are_the_same_until_a_period_ends() -> None:
+    dues = in_order([Due(limit("day", window="day"), "7"), Due(limit("minute"), "7")])
+    day, minute = dues.counters(NOW)
+    assert dues.counters(NOW + 3600) is dues.counters(NOW)
+    tomorrow, same = dues.counters(NOW + 86400)
+    assert (day.name, tomorrow.name) == ("day:7:2026-11-28", "day:7:2026-11-29")
+    assert same is minute
+    assert dues.counters(NOW)[0] == day  # The clock was set back.
+
+
+def test_counters_in_all_stay() -> None:
+    dues = in_order([Due(limit(window="total"), "7")])
+    assert dues.counters(NOW) is dues.counters(NOW + 10 * 365 * 86400)
+
+
+def test_a_call_is_written_as_each_rule_measures_it() -> None:
+    rules = [
+        limit("cost", measure="cost", window="day"),
+        limit("places", measure="concurrency"),
+        limit("requests"),
+        limit("tokens", measure="tokens"),
+    ]
+    dues = in_order(Due(rule, "7") for rule in rules)
+    assert dues.amounts(30, 400) == [400, 1, 1, 30]
+    assert (dues.has_costs, dues.has_tokens, dues.warns) == (True, True, False)
+    assert dues.rates == [("requests", 2), ("tokens", 3)]
+
+
+def test_all_callers_have_the_same_counter_of_what_is_for_everyone() -> None:
+    table = LimitTable([limit(scope="everyone", window="day")])
+    one, other = (table.of_first(make_call(), Caller(key_id=number), "", "openai", "m") for number in (1, 2))
+    assert one.counters(NOW)[0] is other.counters(NOW)[0]
 
 
 # The calendar.

@@ -113,6 +113,15 @@ def test_an_empty_stream_is_an_error() -> None:
         attempt(Answer(headers=[SSE]))
 
 
+def test_a_stream_that_ends_in_its_first_event_ends_with_an_error() -> None:
+    async def read(stream: Any) -> bytes:
+        return b"".join([part async for part in stream])
+
+    reply, _ = attempt(Answer(b'data: {"choices"', headers=[SSE]))
+    assert isinstance(reply.body, Stream)
+    assert b"ended before the answer was complete" in run(read(reply.body))
+
+
 def test_a_silent_stream_is_committed_after_one_interval() -> None:
     reply, _ = attempt(Answer(None, b"data: {}\n\n", headers=[SSE]))
     assert isinstance(reply.body, Stream)
@@ -497,6 +506,29 @@ def test_a_call_that_proves_nothing_does_not_end_the_probe_of_another() -> None:
     assert breakers.begin(target)
     attempt(Answer(b"{}", status=400, headers=[JSON]))
     assert not breakers.begin(target)
+
+
+def test_a_caller_that_leaves_gives_the_probe_to_the_next() -> None:
+    class Stuck(Scripted):
+        async def send(self, request: object, timeouts: object) -> Answer:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    async def leave() -> None:
+        with override_settings(AI_GATEWAY=OPTIONS):
+            meter = make_meter(make_call(body=b"{}", model="m"))
+            asking = asyncio.ensure_future(ask(meter, [target], registry.snapshot(), Stuck()))
+            await asyncio.sleep(0.01)
+            assert not breakers.begin(target)
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+
+    target = Target("openai", "m")
+    for _ in range(5):
+        attempt(Answer(b"{}", status=503, headers=[JSON]))
+    breakers._breakers[target].open_until = 0.0
+    run(leave())
+    assert breakers.begin(target)
 
 
 # The time for a call.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from functools import partial
 from math import inf
 from typing import Any
@@ -13,7 +12,7 @@ from django.test import override_settings
 
 from ai_gateway import admission, balances, gateway
 from ai_gateway.calls import Caller
-from ai_gateway.charges import Charge, State, Verdict
+from ai_gateway.charges import Charges, State, Verdict
 from tests.factories import JSON, Answer, Recorder, Scripted, make_arrival, run
 
 SOMEBODY, OTHER = Caller(key_id=1, key_name="a"), Caller(key_id=2, key_name="a")
@@ -60,8 +59,8 @@ def providers(*remaining: int, limits: list[dict[str, Any]]) -> list[str]:
     return served
 
 
-async def admit(percent: int, call: str, charges: Sequence[Charge], ttl: float) -> Verdict:
-    return Verdict(True, [State(0, charge.ceiling * percent // 100, 0.0) for charge in charges])
+async def admit(percent: int, charges: Charges, ttl: float) -> Verdict:
+    return Verdict(True, [State(0, counter.ceiling * percent // 100, 0.0) for counter in charges.counters])
 
 
 def test_a_key_with_little_left_goes_to_the_cheaper_model_and_comes_back() -> None:

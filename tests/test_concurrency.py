@@ -12,8 +12,10 @@ from django.test import override_settings
 
 from ai_gateway import overload, registry
 from ai_gateway.attempts import ask
+from ai_gateway.bulkheads import Bulkhead
 from ai_gateway.calls import Reply, Target
-from ai_gateway.errors import ProviderBusy, UpstreamClosed
+from ai_gateway.concurrency import Counted
+from ai_gateway.errors import Draining, ProviderBusy, UpstreamClosed
 from tests.factories import JSON, Answer, Scripted, make_call, make_meter, run
 
 OPTIONS = {
@@ -70,6 +72,28 @@ def test_an_answer_that_was_whole_and_a_call_that_failed_leave_their_place() -> 
         with pytest.raises(UpstreamClosed):
             call(transport)
     assert overload.at_providers["openai"].taken == 0
+
+
+class AtOnce(Answer):
+    """An answer that is there, all of it, with its head."""
+
+    def take_rest(self) -> bytes:
+        return b"{}"
+
+
+def test_an_answer_that_is_whole_at_once_has_left_when_it_is_read() -> None:
+    reply = call(Scripted(AtOnce(headers=[JSON])))
+    assert (reply.body, overload.at_providers["openai"].taken) == (b"{}", 0)
+
+
+def test_an_answer_that_holds_a_place_can_be_interrupted() -> None:
+    bulkhead = Bulkhead()
+    assert bulkhead.enter(1)
+    answer = Counted(Answer(b"part"), bulkhead)
+    answer.interrupt(Draining("enough"))
+    assert answer.socket is None
+    with pytest.raises(Draining):
+        run(answer.read())
 
 
 # The queue of a provider.

@@ -18,7 +18,7 @@ from ai_gateway.protocols.conversation import Request, Stop, Text, TokenUsage
 from ai_gateway.protocols.events import Grown, Opened, Started
 from ai_gateway.protocols.protocol import Head
 from ai_gateway.test.providers import Books
-from tests.factories import Answer, Recorder, Scripted, make_arrival, run
+from tests.factories import JSON, Answer, Recorder, Scripted, make_arrival, run
 from tests.protocols.streams import collected, events_of_pieces
 
 pytestmark = pytest.mark.usefixtures("books")
@@ -269,6 +269,14 @@ def test_what_the_model_repeats_is_told_once() -> None:
     assert text_of("openai_chat", told)[0] == said + ", and so on"
 
 
+def test_a_rest_that_comes_in_one_piece_is_told_as_events(books: Books) -> None:
+    message = {"role": "assistant", "content": " world"}
+    rest = {"id": "c", "model": "m", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    told = tell(dying("anthropic_messages", "Hello"), Answer(json.dumps(rest).encode(), headers=[JSON]), settings=BOTH)
+    assert text_of("openai_chat", told)[0] == "Hello world"
+    assert [entry.outcome for entry in books] == ["answered"]
+
+
 def test_a_second_death_is_gone_on_from_as_well(books: Books) -> None:
     answers = (dying("anthropic_messages", "a "), dying("openai_chat", "b "), whole("gemini", "c"))
     told = tell(*answers, settings=route(*(TARGETS[name] for name in ("anthropic_messages", "openai_chat", "gemini"))))
@@ -434,7 +442,9 @@ def test_limits_count_what_both_used_and_those_of_a_provider_its_own_part(
     assert entry.trail is not None
     first, second = (sum(each["tokens"].values()) for each in entry.trail)
     settled = [
-        (each.charge.counter.split(":")[1], each.actual) for _, settlements in store.settled for each in settlements
+        (counter.name.split(":")[1], actual)
+        for charges, used in store.settled
+        for counter, actual in zip(charges.counters, used, strict=True)
     ]
     assert sorted(settled) == [
         ("anthropic", first),

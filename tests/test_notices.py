@@ -13,7 +13,7 @@ from ai_gateway import breakers, notices
 from ai_gateway.allowances import Due, LimitRule, read_limit
 from ai_gateway.breakers import Breaker, BreakerPolicy, Event
 from ai_gateway.calls import Target
-from ai_gateway.charges import Charge, State
+from ai_gateway.charges import Counter, State
 from ai_gateway.signals import breaker_closed, breaker_opened, limit_reached, limit_warning
 from tests.factories import HOLDER
 
@@ -51,8 +51,8 @@ def reached() -> Iterator[Ear]:
     limit_reached.disconnect(ear, sender=LimitRule)
 
 
-def charge(rule: LimitRule, at: float = 0.0) -> Charge:
-    return Due(rule, "7").charge(1, at)
+def counter(rule: LimitRule, at: float = 0.0) -> Counter:
+    return Due(rule, "7").counter(at)
 
 
 DAY = read_limit({"name": "day", "window": "day", "amount": 10, "soft_percent": 80}, id="1", zone="UTC")
@@ -71,7 +71,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
 
 
 def test_a_warning_says_which_limit_and_who_came_to_it(warned: Ear) -> None:
-    notices.warn(DAY, charge(DAY, NOW), STATE, HOLDER)
+    notices.warn(DAY, counter(DAY, NOW), STATE, HOLDER)
     (heard,) = warned.wait()
     assert (heard["rule"], heard["used"], heard["caller"]) == (DAY, 8, HOLDER)
     assert "MainThread" not in warned.threads
@@ -79,25 +79,25 @@ def test_a_warning_says_which_limit_and_who_came_to_it(warned: Ear) -> None:
 
 def test_a_budget_warns_once_in_its_period(warned: Ear, clock: list[float]) -> None:
     for _ in range(5):
-        notices.warn(DAY, charge(DAY, NOW), STATE, HOLDER)
+        notices.warn(DAY, counter(DAY, NOW), STATE, HOLDER)
     assert len(warned.wait()) == 1
     clock[0] += 86_400
-    notices.warn(DAY, charge(DAY, clock[0]), STATE, HOLDER)
+    notices.warn(DAY, counter(DAY, clock[0]), STATE, HOLDER)
     assert len(warned.wait()) == 2
 
 
 def test_a_rate_is_told_of_once_in_a_minute(reached: Ear, clock: list[float]) -> None:
     for _ in range(3):
-        notices.refuse(MINUTE, charge(MINUTE), HOLDER)
+        notices.refuse(MINUTE, counter(MINUTE), HOLDER)
     assert len(reached.wait()) == 1
     clock[0] += notices.AGAIN
-    notices.refuse(MINUTE, charge(MINUTE), HOLDER)
+    notices.refuse(MINUTE, counter(MINUTE), HOLDER)
     assert len(reached.wait()) == 2
 
 
 def test_a_warning_and_a_refusal_are_two_things(warned: Ear, reached: Ear) -> None:
-    notices.warn(DAY, charge(DAY, NOW), STATE, HOLDER)
-    notices.refuse(DAY, charge(DAY, NOW), HOLDER)
+    notices.warn(DAY, counter(DAY, NOW), STATE, HOLDER)
+    notices.refuse(DAY, counter(DAY, NOW), HOLDER)
     assert (len(warned.wait()), len(reached.wait())) == (1, 1)
 
 
@@ -107,21 +107,21 @@ def test_a_receiver_that_fails_harms_nobody(warned: Ear) -> None:
 
     limit_warning.connect(fail, sender=LimitRule)
     try:
-        notices.warn(DAY, charge(DAY, NOW), STATE, HOLDER)
+        notices.warn(DAY, counter(DAY, NOW), STATE, HOLDER)
         assert len(warned.wait()) == 1
     finally:
         limit_warning.disconnect(fail, sender=LimitRule)
 
 
 def test_nothing_is_remembered_for_nobody() -> None:
-    notices.warn(DAY, charge(DAY, NOW), STATE, HOLDER)
+    notices.warn(DAY, counter(DAY, NOW), STATE, HOLDER)
     assert notices._told == {}
 
 
 def test_the_memory_is_bounded(reached: Ear, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notices, "REMEMBERED", 3)
     for number in range(10):
-        notices.refuse(MINUTE, Due(MINUTE, str(number)).charge(1, 0.0), HOLDER)
+        notices.refuse(MINUTE, Due(MINUTE, str(number)).counter(0.0), HOLDER)
     assert len(notices._told) <= 3
     assert len(reached.wait()) == 10
 

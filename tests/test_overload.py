@@ -14,8 +14,9 @@ from django.test import override_settings
 from ai_gateway import gateway, health, overload
 from ai_gateway.calls import Arrival, Caller, Reply
 from ai_gateway.overload import Entrant, party_of
+from ai_gateway.test import sends
 from ai_gateway.test.providers import Books
-from tests.factories import JSON, Answer, Scripted, make_arrival, run
+from tests.factories import JSON, answering, make_arrival, run
 
 KEY = (b"authorization", b"Bearer gw_test-key-of-team-a")
 BODY = b'{"model": "gpt-5-mini", "messages": []}'
@@ -52,8 +53,7 @@ def arrival(path: str = "/v1/chat/completions", key: tuple[bytes, bytes] = KEY) 
 
 
 async def ask(given: Arrival, entrant: Entrant | None) -> Reply:
-    answer = Answer(b"{}", headers=[JSON, (b"content-length", b"2")])
-    return await gateway.handle(given, Scripted(answer), entrant=entrant)
+    return await gateway.handle(given, answering(sends({})), entrant=entrant)
 
 
 async def until_it_waits() -> None:

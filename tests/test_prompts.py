@@ -10,7 +10,8 @@ import pytest
 
 from ai_gateway import prompts, registry
 from ai_gateway.errors import BadRequest
-from ai_gateway.prompts import Call, Hearing, Prompt, Thought, Turn, Written
+from ai_gateway.hearing import Hearing
+from ai_gateway.prompts import Call, Prompt, Thought, Turn, Written
 from ai_gateway.protocols import PROTOCOLS
 from ai_gateway.protocols.conversation import Answer, Stop, Text, Thinking, TokenUsage, ToolCall
 from ai_gateway.protocols.protocol import Head

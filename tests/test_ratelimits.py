@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from ai_gateway.allowances import Due, read_limit
-from ai_gateway.charges import State
+from ai_gateway.allowances import Due, Dues, read_limit
+from ai_gateway.charges import Charges, State
 from ai_gateway.errors import BudgetExceeded, RateLimited
-from ai_gateway.holds import Hold, Taken, is_warning, refusal
+from ai_gateway.holds import Hold, Taken, refusal
 from ai_gateway.limits.memory import MemoryStore
 from ai_gateway.ratelimits import duration, headers, put, refusal_headers
 from tests.factories import HOLDER
@@ -18,14 +18,15 @@ from tests.factories import HOLDER
 
 def taken(used: int, remaining: int, resets_in: float = 30.0, **entry: Any) -> Taken:
     rule = read_limit({"name": "Team A", "amount": 60, **entry}, id="1", zone="UTC")
-    due = Due(rule, "7")
-    return Taken(due, due.charge(1, 0.0), State(used, remaining, resets_in))
+    dues = Dues([Due(rule, "7")])
+    return Taken(dues, Charges("call", dues.counters(0.0), [1]), [State(used, remaining, resets_in)])
 
 
 def hold(*all_taken: Taken) -> Hold:
     made = Hold("call", HOLDER, MemoryStore())
     made.taken = list(all_taken)
-    made.warnings = [each for each in all_taken if is_warning(each)]
+    for each in all_taken:
+        made._warn(each)
     return made
 
 
@@ -86,7 +87,7 @@ def test_durations_are_written_as_go_does(seconds: float, written: bytes) -> Non
 
 
 def test_a_refused_call_is_told_when_it_may_come_again() -> None:
-    error = refusal(taken(60, 0).due, 2.25)
+    error = refusal(taken(60, 0).dues.dues[0], 2.25)
     assert isinstance(error, RateLimited)
     assert dict(refusal_headers(error, "openai")) == {
         b"x-ratelimit-limit-requests": b"60",
@@ -96,14 +97,14 @@ def test_a_refused_call_is_told_when_it_may_come_again() -> None:
 
 
 def test_a_budget_that_is_used_up_is_not_worth_waiting_for() -> None:
-    error = refusal(taken(60, 0, window="month", measure="cost").due, 86400.0)
+    error = refusal(taken(60, 0, window="month", measure="cost").dues.dues[0], 86400.0)
     assert isinstance(error, BudgetExceeded)
     assert (error.retry_after, error.retryable) == (None, False)
     assert "'Team A' of $60.00 a month" in error.message
 
 
 def test_a_budget_that_comes_back_in_a_moment_is() -> None:
-    assert refusal(taken(60, 0, window="hour").due, 42.0).retry_after == 42.0
+    assert refusal(taken(60, 0, window="hour").dues.dues[0], 42.0).retry_after == 42.0
 
 
 def test_a_providers_own_headers_give_way_to_ours() -> None:

@@ -12,17 +12,17 @@ from django.test import override_settings
 
 from ai_gateway import gateway, keys, live, overload, realtime
 from ai_gateway.asgi import GatewayApplication
-from ai_gateway.calls import Caller, Timeouts, UpstreamRequest, UpstreamResponse, UpstreamSocket
+from ai_gateway.calls import Caller, Reply, Timeouts, UpstreamRequest, UpstreamResponse, UpstreamSocket
 from ai_gateway.calls import Message as Said
 from ai_gateway.charges import State, Verdict
-from ai_gateway.errors import ConnectFailed, InvalidCredential, SocketClosed
+from ai_gateway.errors import BadRequest, ClientDisconnected, ConnectFailed, InvalidCredential, SocketClosed
 from ai_gateway.guard import Message
 from ai_gateway.hops.upgrade import with_model
 from ai_gateway.sessions import passable
-from ai_gateway.sockets import shortened
+from ai_gateway.sockets import CallerSocket, shortened
 from ai_gateway.test.providers import Books
 from ai_gateway.transports import Transport
-from tests.factories import Answer, Recorder, Scripted, run
+from tests.factories import Answer, Recorder, Scripted, make_arrival, run
 from tests.realtime_upstream import done, event
 
 TOKEN = "gw_a-key-of-the-settings"
@@ -197,6 +197,42 @@ def test_a_browser_is_told_one_of_its_subprotocols_and_no_key(
     assert realtime.chosen_subprotocol(offered, theirs) == chosen
 
 
+@pytest.mark.parametrize("query", [b"model=a&model=b", b"", b"intent=chat", b"model="])
+def test_a_handshake_has_to_name_one_model(query: bytes) -> None:
+    with pytest.raises(BadRequest) as raised:
+        realtime.read_call(make_arrival("/v1/realtime", method="GET", query=query))
+    assert raised.value.param == "model"
+
+
+def test_a_call_that_was_opened_elsewhere_is_nothing_for_the_gateways_credential(
+    providers: Callable[..., Providers],
+) -> None:
+    async def visit() -> tuple[int, str | None]:
+        visitor = Visitor("call_id=rtc_1")
+        visitor.connect()
+        return await visitor.refusal()
+
+    made = providers()
+    assert run(visit())[0] == 403
+    assert not made.requests
+
+
+@pytest.mark.parametrize("what", ["accept", "send"])
+def test_a_server_that_says_by_an_error_that_the_caller_is_gone_is_understood(what: str) -> None:
+    async def gone(message: Message) -> None:
+        raise OSError
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        caller = CallerSocket({"type": "websocket"}, asyncio.Event().wait, gone, loop, 10)  # type: ignore[arg-type]
+        with pytest.raises(ClientDisconnected if what == "accept" else SocketClosed):
+            await (caller.accept(None, []) if what == "accept" else caller.send("hello"))
+        await caller.close(1000, "")
+        await caller.refuse(Reply(status=503, headers=[], body=b""))
+
+    run(main())
+
+
 def test_a_session_without_the_extension_is_refused_by_a_closed_door(providers: Callable[..., Providers]) -> None:
     async def visit() -> Message:
         visitor = Visitor("model=m", (b"authorization", b"Bearer gw_wrong"))
@@ -307,9 +343,9 @@ def test_each_answer_is_settled_and_the_next_one_admitted(
     monkeypatch.setattr("ai_gateway.admission.store", lambda: store)
     with override_settings(AI_GATEWAY={**SETTINGS, "LIMITS": LIMITS, "RESERVED_OUTPUT": 100}):
         run(visit())
-    reserved = [sorted(charge.amount for charge in charges) for _, charges in store.admitted]
+    reserved = [sorted(charges.amounts) for charges in store.admitted]
     assert reserved == [[1, 1, 100], [1, 100]]  # The place is the session's as long as it lasts.
-    settled = [sorted(each.actual for each in settlements) for _, settlements in store.settled]
+    settled = [sorted(actual) for _, actual in store.settled]
     assert settled == [[1, 34], [0, 0], [1]]  # The answer, the one that was not asked for, the place.
 
 

@@ -61,6 +61,19 @@ def test_what_is_broken_is_left_out_and_named(caplog: pytest.LogCaptureFixture) 
     assert {"'openai'" in record.getMessage() or "'bad'" in record.getMessage() for record in caplog.records} == {True}
 
 
+def test_prices_and_limits_that_cannot_be_read_are_left_out_and_named(caplog: pytest.LogCaptureFixture) -> None:
+    prices = [{"model": "good", "input": 1}, {"model": "bad", "input": "much"}, {"input": 1}]
+    good = {"name": "good", "measure": "requests", "amount": 1, "window": "minute"}
+    limits = [good, {**good, "name": "bad", "window": "fortnight"}]
+    with override_settings(AI_GATEWAY={"PRICES": prices, "LIMITS": limits}), caplog.at_level(logging.ERROR):
+        snapshot = registry.snapshot()
+    assert [rule.name for rule in snapshot.limits.rules] == ["good"]
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 3
+    assert sum("PRICES" in each for each in said) == 2
+    assert sum("'bad'" in each and "limit" in each for each in said) == 1
+
+
 def test_a_later_source_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     def database() -> Configuration:
         return Configuration(

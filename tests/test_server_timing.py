@@ -9,8 +9,8 @@ from django.test import override_settings
 
 from ai_gateway import gateway, server_timing
 from ai_gateway.calls import Reply
-from ai_gateway.errors import ConnectFailed, UpstreamTimeout
-from tests.factories import JSON, Answer, Scripted, make_arrival, run
+from ai_gateway.test import Answer, fails, is_silent, is_unreachable, says, sends
+from tests.factories import JSON, answering, make_arrival, run
 
 BODY = b'{"model": "m", "messages": []}'
 KEY = (b"authorization", b"Bearer gw_a-key-of-the-settings")
@@ -24,9 +24,9 @@ def parts(reply: Reply) -> list[str]:
     return value.decode().split(", ")
 
 
-def ask(*outcomes: Answer | Exception, path: str = "/v1/chat/completions", method: str = "POST") -> Reply:
+def ask(*reactions: Answer, path: str = "/v1/chat/completions", method: str = "POST") -> Reply:
     async def main() -> Reply:
-        reply = await gateway.handle(make_arrival(path, JSON, KEY, method=method, body=BODY), Scripted(*outcomes))
+        reply = await gateway.handle(make_arrival(path, JSON, KEY, method=method, body=BODY), answering(*reactions))
         await reply.aclose()
         return reply
 
@@ -45,12 +45,12 @@ def test_the_time_in_the_queue_is_not_the_gateways_own(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("reply", "expected"),
     [
-        (lambda: ask(Answer(b"{}", headers=[JSON, (b"server-timing", b"theirs;dur=1")])), PROXIED),
-        (lambda: ask(Answer(b"{}", status=400)), PROXIED),
-        (lambda: ask(UpstreamTimeout("silent")), PROXIED),
-        (lambda: ask(ConnectFailed("refused")), OWN),
-        (lambda: ask(path="/v1/../secret"), OWN),
-        (lambda: ask(Answer(b'{"data": []}', headers=[JSON]), path="/v1/models", method="GET"), OWN),
+        (lambda: ask(sends({}, headers={"server-timing": "theirs;dur=1"})), PROXIED),
+        (lambda: ask(fails(400)), PROXIED),
+        (lambda: ask(is_silent()), PROXIED),
+        (lambda: ask(is_unreachable()), OWN),
+        (lambda: ask(says(), path="/v1/../secret"), OWN),
+        (lambda: ask(sends({"data": []}), path="/v1/models", method="GET"), OWN),
     ],
     ids=["an answer", "a provider's error", "a timeout", "nobody there", "a refusal", "the gateway's own"],
 )

@@ -14,8 +14,9 @@ from ai_gateway.errors import NoSuitableTarget
 from ai_gateway.facts import Facts
 from ai_gateway.registry import Snapshot
 from ai_gateway.suitability import able, meeting, roomier, what_it_wants
+from ai_gateway.test import sends
 from ai_gateway.test.providers import Books
-from tests.factories import JSON, Answer, Scripted, make_arrival, make_call, run
+from tests.factories import answering, make_arrival, make_call, run
 
 SEES, BLIND, HUGE, UNKNOWN = (
     Target("vllm", "sees"),
@@ -71,8 +72,7 @@ def test_what_was_left_out_is_in_the_usage_record_with_the_reason(books: Books) 
     key = (b"authorization", b"Bearer gw_a-key-of-the-settings")
     with override_settings(AI_GATEWAY=site):
         for body in (b'{"model":"r",%b' % PICTURE[1:], b'{"model":"r"}'):
-            answer = Answer(b"{}", headers=[JSON, (b"content-length", b"2")])
-            run(gateway.handle(make_arrival("/v1/chat/completions", key, body=body), Scripted(answer)))
+            run(gateway.handle(make_arrival("/v1/chat/completions", key, body=body), answering(sends({}))))
     seen, unseen = books
     assert (seen.served_model, seen.attempts, seen.outcome) == ("sees", 1, "answered")
     assert [(each["model"], each["error"], each["why"]) for each in seen.trail or ()] == [

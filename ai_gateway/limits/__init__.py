@@ -2,7 +2,8 @@
 
 memory, database, redis   the stores, interchangeable: each a folder whose `store` keeps to `base.LimitStore`
 base, fallback            what a store must do, and what is done while one does not answer
-gcra, sowing, workers     what they share: the arithmetic of rates, what was spent before, threads of their own
+gcra, sowing              what they share: the arithmetic of rates, what was spent before
+patience, workers         and time limits for many at once, threads of their own
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
-from ai_gateway.charges import Charge, Settlement, State, Verdict
+from ai_gateway.charges import Charges, Counter, State, Verdict
 
 
 class StoreUnavailable(Exception):
@@ -22,25 +22,30 @@ class LimitStore(ABC):
     is_seeded: ClassVar[bool] = False
     """Whether it forgets, and takes the option `seed`: what tells how much was spent of a counter that it has not."""
 
-    @abstractmethod
-    async def admit(self, call: str, charges: Sequence[Charge], ttl: float) -> Verdict:
-        """Take all charges of a call, or none. `call` names the reservation, `ttl` is after how many seconds it expires
-        if this process is dead by then: the store keeps those of calls under way from it.
+    def admit_now(self, charges: Charges) -> Verdict | None:
+        """Take all charges of a call, or none, if that takes no waiting. None: it does, and nothing was taken."""
+        return None
 
-        The charges come in the same order in every process. A call may be admitted more than once, for other counters,
+    @abstractmethod
+    async def admit(self, charges: Charges, ttl: float) -> Verdict:
+        """Take all charges of a call, or none. The name of the call is that of the reservation, and `ttl` is after how
+        many seconds it expires if this process is dead by then: the store keeps those of calls under way from it.
+
+        The counters come in the same order in every process. A call may be admitted more than once, for other counters,
         or for those that it has settled. One that is cancelled while it waits has taken nothing: what was taken for it
         all the same, the store gives back. Raises StoreUnavailable.
         """
 
     @abstractmethod
-    def settle(self, call: str, settlements: Sequence[Settlement]) -> None:
-        """Put what was used in place of what was taken. Waits for nothing: a store that is elsewhere does it soon.
+    def settle(self, charges: Charges, used: Sequence[int]) -> None:
+        """Put what was used of each counter in place of what was taken: all that the call took, or a part of it. Waits
+        for nothing: a store that is elsewhere does it soon.
 
         Idempotent: what was settled is not settled again. What had expired is corrected by the difference.
         """
 
     @abstractmethod
-    async def states(self, charges: Sequence[Charge]) -> Sequence[State]:
+    async def states(self, counters: Sequence[Counter]) -> Sequence[State]:
         """Tell where counters stand, and take nothing. Raises StoreUnavailable."""
 
     @abstractmethod

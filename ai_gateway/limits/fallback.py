@@ -13,9 +13,10 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
-from ai_gateway.charges import Charge, Settlement, State, Verdict
+from ai_gateway.charges import Charges, Counter, State, Verdict
 from ai_gateway.limits.base import LimitStore, StoreUnavailable
 from ai_gateway.limits.memory import MemoryStore
+from ai_gateway.limits.patience import Patience
 
 logger = logging.getLogger("ai_gateway")
 
@@ -51,37 +52,38 @@ class Fallback(LimitStore):
         self._new_local = new_local
         self._local = new_local()
         self._clock = clock
+        self._patience: dict[asyncio.AbstractEventLoop, Patience] = {}
         self._problem: StoreUnavailable | None = None
         self._hangs = 0
         self._ask_at = 0.0
 
-    async def admit(self, call: str, charges: Sequence[Charge], ttl: float) -> Verdict:
+    async def admit(self, charges: Charges, ttl: float) -> Verdict:
         """See LimitStore.admit(). Raises StoreUnavailable by the policy "closed" only."""
         try:
             self._check()
-            verdict = await self._in_time(self.store.admit(call, charges, ttl))
+            verdict = await self._in_time(self.store.admit(charges, ttl))
         except StoreUnavailable:
             if self._policy == "closed":
                 raise
             if self._policy == "open":
-                return Verdict(True, [State(0, charge.ceiling, 0.0) for charge in charges])
-            return await self._local.admit(call, charges, ttl)
+                return Verdict(True, [State(0, counter.ceiling, 0.0) for counter in charges.counters])
+            return await self._local.admit(charges, ttl)
         return verdict
 
-    def settle(self, call: str, settlements: Sequence[Settlement]) -> None:
+    def settle(self, charges: Charges, used: Sequence[int]) -> None:
         """See LimitStore.settle(). Of the two stores each knows what was taken of it."""
-        self.store.settle(call, settlements)
-        self._local.settle(call, settlements)
+        self.store.settle(charges, used)
+        self._local.settle(charges, used)
 
-    async def states(self, charges: Sequence[Charge]) -> Sequence[State]:
+    async def states(self, counters: Sequence[Counter]) -> Sequence[State]:
         """See LimitStore.states(). Raises StoreUnavailable by the policies "closed" and "open"."""
         try:
             self._check()
-            return await self._in_time(self.store.states(charges))
+            return await self._in_time(self.store.states(counters))
         except StoreUnavailable:
             if self._policy != "local":
                 raise
-            return await self._local.states(charges)
+            return await self._local.states(counters)
 
     async def flush(self) -> None:
         """See LimitStore.flush()."""
@@ -102,8 +104,8 @@ class Fallback(LimitStore):
 
     async def _in_time(self, asked: Coroutine[Any, Any, Answer]) -> Answer:
         try:
-            async with asyncio.timeout(self._timeout):
-                answer = await asked
+            loop = asyncio.get_running_loop()
+            answer = await (self._patience.get(loop) or self._patience_of(loop)).wait(asked)
         except TimeoutError:
             self._hangs += 1
             problem = StoreUnavailable(f"the store of the limits does not answer within {self._timeout:g} s")
@@ -118,6 +120,11 @@ class Fallback(LimitStore):
         self._ask_at = 0.0
         self._hangs = 0
         return answer
+
+    def _patience_of(self, loop: asyncio.AbstractEventLoop) -> Patience:
+        self._patience = {known: patience for known, patience in self._patience.items() if not known.is_closed()}
+        found = self._patience[loop] = Patience(self._timeout, loop)
+        return found
 
     def _fail(self, problem: StoreUnavailable, *, is_away: bool) -> None:
         if self._problem is None:

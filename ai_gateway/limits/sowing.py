@@ -12,12 +12,12 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
-from ai_gateway.charges import Charge
+from ai_gateway.charges import Counter
 from ai_gateway.limits.workers import Workers
 
 logger = logging.getLogger("ai_gateway")
 
-Seed = Callable[[Charge], int]
+Seed = Callable[[Counter], int]
 """Tells what was spent of a counter, in its unit. It runs in a thread, and may raise anything."""
 
 PATIENCE = 2.0
@@ -29,7 +29,7 @@ THREADS = 2
 class Sower:
     """Asks for seeds, and has them sown. `is_unsown` tells whether a counter wants one, `sow` adds it, in a thread."""
 
-    def __init__(self, seed: Seed, is_unsown: Callable[[Charge], bool], sow: Callable[[Charge, int], None]) -> None:
+    def __init__(self, seed: Seed, is_unsown: Callable[[Counter], bool], sow: Callable[[Counter, int], None]) -> None:
         self._seed = seed
         self._is_unsown = is_unsown
         self._sow = sow
@@ -38,39 +38,39 @@ class Sower:
         self._is_failing = False
         self._workers = Workers("ai-gateway-seeds", THREADS)
 
-    async def sow(self, charges: Sequence[Charge]) -> None:
-        """Wait until the counters of these charges are sown, or should begin without."""
-        waiting = [asyncio.wrap_future(self._begin(charge)) for charge in charges]
+    async def sow(self, counters: Sequence[Counter]) -> None:
+        """Wait until these counters are sown, or should begin without."""
+        waiting = [asyncio.wrap_future(self._begin(counter)) for counter in counters]
         _, late = await asyncio.wait(waiting, timeout=PATIENCE)
         for each in late:
             each.cancel()
         if late:
             logger.warning("What was spent before is not known yet: %d counters begin at 0", len(late))
 
-    def _begin(self, charge: Charge) -> Future[None]:
+    def _begin(self, counter: Counter) -> Future[None]:
         """Ask for a counter's seed, unless somebody has. Nobody can cancel what is given, for others wait for it."""
         with self._lock:
-            asked = self._asked.get(charge.counter)
+            asked = self._asked.get(counter.name)
             if asked is None:
                 asked = Future()
                 asked.set_running_or_notify_cancel()
-                if not self._is_unsown(charge):
+                if not self._is_unsown(counter):
                     asked.set_result(None)
                     return asked
-                self._asked[charge.counter] = asked
-                self._workers.submit(lambda: self._ask(charge, asked))
+                self._asked[counter.name] = asked
+                self._workers.submit(lambda: self._ask(counter, asked))
             return asked
 
-    def _ask(self, charge: Charge, asked: Future[None]) -> None:
+    def _ask(self, counter: Counter, asked: Future[None]) -> None:
         try:
-            spent = self._seed(charge)
+            spent = self._seed(counter)
             self._is_failing = False
         except Exception as error:
             spent = 0
             self._note_failure(error)
         with self._lock:
-            self._sow(charge, spent)
-            self._asked.pop(charge.counter, None)
+            self._sow(counter, spent)
+            self._asked.pop(counter.name, None)
         asked.set_result(None)
 
     def _note_failure(self, error: Exception) -> None:

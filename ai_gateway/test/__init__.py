@@ -15,8 +15,19 @@ which is not needed for the rest.
 
 from __future__ import annotations
 
-from ai_gateway.test.answers import Answer, calls, fails, is_unreachable, says, sends, thinks
+from ai_gateway.test.answers import Answer, calls, fails, is_silent, is_unreachable, says, sends, thinks
 from ai_gateway.test.providers import FakeProviders
 from ai_gateway.test.sent import Sent
 
-__all__ = ["Answer", "FakeProviders", "Sent", "calls", "fails", "is_unreachable", "says", "sends", "thinks"]
+__all__ = [
+    "Answer",
+    "FakeProviders",
+    "Sent",
+    "calls",
+    "fails",
+    "is_silent",
+    "is_unreachable",
+    "says",
+    "sends",
+    "thinks",
+]

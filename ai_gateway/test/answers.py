@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ai_gateway.errors import ConnectFailed, GatewayError, ProviderError, UpstreamClosed
+from ai_gateway.errors import ConnectFailed, GatewayError, ProviderError, UpstreamClosed, UpstreamTimeout
 from ai_gateway.protocols import PROTOCOLS
 from ai_gateway.protocols import conversation as told
 from ai_gateway.protocols.carrier import Carrier
@@ -172,3 +172,8 @@ def sends(
 def is_unreachable() -> Answer:
     """Do not answer: nobody is there, so that nothing was sent."""
     return Answer(raw=Written(error=ConnectFailed("The test's provider cannot be reached.")))
+
+
+def is_silent() -> Answer:
+    """Do not answer although the request was sent, as if the time for it was over. The test does not wait for that."""
+    return Answer(raw=Written(error=UpstreamTimeout("The test's provider did not answer in time.")))

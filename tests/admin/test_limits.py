@@ -9,7 +9,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client
 
-from ai_gateway.charges import Charge, State
+from ai_gateway.charges import Counter, State
 from ai_gateway.limits import StoreUnavailable, store
 from ai_gateway.models import Limit
 from tests.admin.conftest import Login
@@ -33,10 +33,10 @@ def counters(monkeypatch: pytest.MonkeyPatch) -> dict[str, State]:
     """Where counters stand, by the beginnings of their names."""
     told: dict[str, State] = {}
 
-    async def states(charges: Sequence[Charge]) -> list[State]:
+    async def states(counters: Sequence[Counter]) -> list[State]:
         return [
-            next((state for name, state in told.items() if charge.counter.startswith(name)), State(0, 0, 0.0))
-            for charge in charges
+            next((state for name, state in told.items() if counter.name.startswith(name)), State(0, 0, 0.0))
+            for counter in counters
         ]
 
     monkeypatch.setattr(store(), "states", states)
@@ -153,7 +153,7 @@ def test_stands__where_nothing_can_be_told(boss: Client) -> None:
 
 
 def test_stands__while_the_store_is_away(boss: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def states(charges: object) -> None:
+    async def states(counters: object) -> None:
         raise StoreUnavailable("redis: connection refused")
 
     monkeypatch.setattr(store(), "states", states)
@@ -168,9 +168,9 @@ def test_list__asks_the_store_once_and_the_database_little(
 ) -> None:
     asked: list[int] = []
 
-    async def states(charges: Sequence[Charge]) -> list[State]:
-        asked.append(len(charges))
-        return [State(0, 0, 0.0) for _ in charges]
+    async def states(counters: Sequence[Counter]) -> list[State]:
+        asked.append(len(counters))
+        return [State(0, 0, 0.0) for _ in counters]
 
     monkeypatch.setattr(store(), "states", states)
     for number in range(30):

@@ -25,7 +25,7 @@ import django
 import psycopg
 from django.conf import settings
 
-from ai_gateway.charges import Algorithm, Charge, Settlement
+from ai_gateway.charges import Algorithm, Charges, Counter
 from ai_gateway.meter import new_id
 from tests import databases
 from tests.conftest import GATEWAY_KEY
@@ -194,13 +194,13 @@ async def reserve(seconds: float, limits: int, each_second: int = 100) -> None:
     taken: list[float] = []
 
     async def call(number: int) -> None:
-        name, charges = new_id(), charges_of(number % 20)[:limits]
+        charges = charges_of(number % 20, limits)
         began = time.perf_counter()
-        verdict = await store.admit(name, charges, 300.0)
+        verdict = await store.admit(charges, 300.0)
         taken.append(time.perf_counter() - began)
         assert verdict.is_admitted
         await asyncio.sleep(0.2)
-        store.settle(name, [Settlement(charge, charge.amount // 2) for charge in charges])
+        store.settle(charges, [amount // 2 for amount in charges.amounts])
 
     began, calls = time.monotonic(), []
     for number in range(int(seconds * each_second)):
@@ -212,14 +212,15 @@ async def reserve(seconds: float, limits: int, each_second: int = 100) -> None:
     print(f"{len(taken)} reservations: p50 {shown[49]:.1f} ms, p95 {shown[94]:.1f} ms, p99 {shown[98]:.1f} ms")
 
 
-def charges_of(key: int) -> list[Charge]:
-    """What a call takes of the limits of a key."""
-    return [
-        Charge(f"{key}:cost", Algorithm.QUOTA, 1000, 10**15),
-        Charge(f"{key}:requests", Algorithm.RATE, 1, 10**6),
-        Charge(f"{key}:slots", Algorithm.CONCURRENCY, 1, 1000),
-        Charge(f"{key}:tokens", Algorithm.QUOTA, 1000, 10**15),
+def charges_of(key: int, limits: int) -> Charges:
+    """What a call takes of the first limits of a key."""
+    counters = [
+        Counter(f"{key}:cost", Algorithm.QUOTA, 10**15),
+        Counter(f"{key}:requests", Algorithm.RATE, 10**6),
+        Counter(f"{key}:slots", Algorithm.CONCURRENCY, 1000),
+        Counter(f"{key}:tokens", Algorithm.QUOTA, 10**15),
     ]
+    return Charges(new_id(), counters[:limits], [1000, 1, 1, 1000][:limits])
 
 
 def main() -> None:

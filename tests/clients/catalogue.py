@@ -616,6 +616,8 @@ FORGETS = (
     "does without."
 )
 
+PRINTS_BOTH = "Where a stream breaks, it prints what it had before the whole answer."
+
 AGENTS: tuple[Agent, ...] = (
     Agent(
         name="Claude Code",
@@ -635,16 +637,17 @@ AGENTS: tuple[Agent, ...] = (
         name="Gemini CLI",
         environment="package.json",
         package="@google/gemini-cli",
-        shows=("session", "prompt"),
+        shows=("session", "prompt", "broken", "wrong_key"),
         formats=("gemini", "anthropic_messages", "openai_responses", "openai_chat"),
+        note=PRINTS_BOTH,
     ),
     Agent(
         name="Qwen Code",
         environment="package.json",
         package="@qwen-code/qwen-code",
-        shows=("session",),
+        shows=("session", "prompt", "broken", "wrong_key"),
         formats=("openai_chat", "anthropic_messages", "openai_responses", "gemini"),
-        note=FORGETS,
+        note=f"{FORGETS} {PRINTS_BOTH}",
     ),
     Agent(
         name="opencode",

@@ -8,10 +8,12 @@ import pytest
 
 from tests.clients.conftest import StartModel, by_both_doors
 from tests.clients.errand import PROMPT, SIZE, Errand, check
+from tests.clients.matrix import only_in_a_run_of_everything
 from tests.clients.models.turns import Turn
 from tests.clients.sandbox import Run, Sandbox
 from tests.conftest import GATEWAY_KEY
 from tests.gateway_process import GatewayProcess
+from tests.upstream import Upstream
 
 MODELS = {
     "anthropic_messages": "gemini-2.5-flash",
@@ -37,9 +39,9 @@ class GeminiCLI:
         self.work = sandbox.work
         sandbox.settings(".gemini/settings.json", json.dumps(SETTINGS))
 
-    def __call__(self, prompt: str, model: str) -> Run:
+    def __call__(self, prompt: str, model: str, **variables: str) -> Run:
         options = ("-m", model, "--skip-trust", "--yolo", "--output-format", "json")
-        return self._sandbox.run("gemini", "-p", prompt, *options, **self._variables)
+        return self._sandbox.run("gemini", "-p", prompt, *options, **{**self._variables, **variables})
 
 
 @pytest.fixture
@@ -79,3 +81,24 @@ def test_the_models_reasoning_comes_back(gemini_cli: GeminiCLI, start_model: Sta
     model = start_model(format, Errand(gemini_cli.work))
     gemini_cli(PROMPT, MODELS[format]).json()
     check(model, gemini_cli.work)
+
+
+@only_in_a_run_of_everything
+@pytest.mark.shows("Gemini CLI", "broken")
+@by_both_doors("format", MODELS)
+def test_a_stream_that_breaks(gemini_cli: GeminiCLI, start_model: StartModel, format: str) -> None:
+    """What came so far is not taken for the answer: it asks again. But it prints what it had besides."""
+    model = start_model(format, lambda seen: Turn(text="Pears and figs and nothing else."))
+    model.breaks_after, model.breaks_once = 4, True
+    assert gemini_cli("Hello", MODELS[format]).json()["response"].endswith("Pears and figs and nothing else.")
+    assert len(model.seen) == 2
+
+
+@only_in_a_run_of_everything
+@pytest.mark.shows("Gemini CLI", "wrong_key")
+@by_both_doors("format", ["openai_chat"])
+def test_a_wrong_key(gemini_cli: GeminiCLI, upstream: Upstream, format: str) -> None:
+    run = gemini_cli("Hello", MODELS[format], GEMINI_API_KEY="gw_wrong")
+    assert run.code != 0
+    assert "gateway key" in run.output + run.errors, run
+    assert upstream.requests == []

@@ -10,6 +10,7 @@ import pytest
 from ai_gateway import estimates
 from ai_gateway.protocols import PROTOCOLS
 from tests.consumption.hearing import PATHS, SSE, asking, consumption_of
+from tests.factories import make_call
 from tests.protocols.vectors import Vector, vectors
 
 OF_THE_PROVIDER = (
@@ -56,6 +57,23 @@ def test_a_text_is_estimated_by_its_bytes_but_no_piece_is_nothing() -> None:
     assert estimates.text_tokens(400) == 100
     assert estimates.text_tokens(40, pieces=30) == 30
     assert estimates.text_tokens(0) == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "tokens"),
+    [
+        ("/v1/chat/completions", {"max_tokens": 7}, 7),
+        ("/v1/chat/completions", {"max_completion_tokens": 7, "n": 3}, 21),
+        ("/v1/responses", {"max_output_tokens": 7}, 7),
+        ("/v1beta/models/m:generateContent", {"generationConfig": {"maxOutputTokens": 7, "candidateCount": 2}}, 14),
+        ("/v1/model/m/converse", {"inferenceConfig": {"maxTokens": 7}}, 7),
+        ("/v1/chat/completions", {}, 500),
+        ("/v1/chat/completions", {"max_tokens": "seven"}, 500),
+        ("/v1/embeddings", {"max_tokens": 7}, 0),
+    ],
+)
+def test_an_answer_is_as_long_as_its_caller_allows(path: str, body: object, tokens: int) -> None:
+    assert estimates.output_tokens(make_call(path, body=json.dumps(body).encode()), 500) == tokens
 
 
 @pytest.mark.parametrize("guess", [estimates.input_tokens, estimates.likely_input_tokens])

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.cache import caches
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 from django.test import override_settings
 
 from ai_gateway import cache_store
+from tests.commands import run
 from tests.control.rows import make_key, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("encryption_key")]
@@ -30,9 +30,7 @@ def site(tmp_path: Path) -> Iterator[Any]:
 
 def clear(*arguments: str) -> str:
     """Run the command."""
-    out = io.StringIO()
-    call_command("gateway_clear_cache", *arguments, stdout=out)
-    return out.getvalue()
+    return run("gateway_clear_cache", *arguments)[0]
 
 
 def token(kind: str, name: str = "") -> Any:

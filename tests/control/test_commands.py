@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from datetime import timedelta
 from decimal import Decimal
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 from django.db import DatabaseError
 from django.test import override_settings
 from django.utils import timezone
@@ -23,25 +22,10 @@ from ai_gateway.management.commands import gateway_reload
 from ai_gateway.models import Limit, Price, Provider, ProviderCredential, Route, VirtualKey
 from ai_gateway.stored import SECRET as FIELD
 from ai_gateway.stored import read_version
+from tests.commands import failing, run
 from tests.control.rows import SECRET, make_credential, make_key, make_provider, make_route, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("encryption_key")]
-
-
-def run(name: str, *arguments: str) -> tuple[str, str]:
-    """Run a command; give what it printed, and what it said besides."""
-    out, err = io.StringIO(), io.StringIO()
-    call_command(name, *arguments, stdout=out, stderr=err)
-    return out.getvalue(), err.getvalue()
-
-
-def failing(name: str, *arguments: str) -> str:
-    """Run a command that ends with 1; give what it printed."""
-    out = io.StringIO()
-    with pytest.raises(SystemExit) as caught:
-        call_command(name, *arguments, stdout=out, stderr=io.StringIO())
-    assert caught.value.code == 1
-    return out.getvalue()
 
 
 # gateway_key
@@ -155,7 +139,7 @@ def test_rotate_secrets__what_does_not_open_stays_and_is_told(monkeypatch: pytes
     make_credential(make_provider())
     before = ProviderCredential.objects.get().secret
     monkeypatch.setenv("AI_GATEWAY_ENCRYPTION_KEYS", crypto.generate_key())
-    assert "1 failed" in failing("gateway_rotate_secrets")
+    assert "1 failed" in failing("gateway_rotate_secrets")[0]
     assert ProviderCredential.objects.get().secret == before
 
 
@@ -167,7 +151,7 @@ def test_check__tells_what_works_and_what_does_not(monkeypatch: pytest.MonkeyPat
     make_credential(make_provider(), reference="env:NOT_SET_API_KEY")
     make_route("fast", "echo/echo-1")
     make_route("lost", "openai/gpt-5", "nobody/m")
-    out = failing("gateway_check")
+    out = failing("gateway_check")[0]
     assert out.count("FAIL") == 4, out
     assert "upstream_unreachable" in out
     assert "ok   route fast" in out
@@ -198,11 +182,11 @@ def test_explain__as_the_holder_of_a_key_and_as_a_user() -> None:
     make_route("team", "echo/echo-1", is_public=False)
     ann = make_user("ann")
     key, _ = make_key(ann, allowed_models=["fast"])
-    assert "404 model_not_found" in failing("gateway_explain", "team", "--user", "ann")
-    assert "404 model_not_found" in failing("gateway_explain", "echo/echo-1", "--key", key.public_id)
+    assert "404 model_not_found" in failing("gateway_explain", "team", "--user", "ann")[0]
+    assert "404 model_not_found" in failing("gateway_explain", "echo/echo-1", "--key", key.public_id)[0]
     Route.objects.get().users.add(ann)
     assert "can be asked" in run("gateway_explain", "team", "--user", "ann")[0]
-    assert "unsupported_dialect" in failing("gateway_explain", "groq/x", "--path", "/v1/messages")
+    assert "unsupported_dialect" in failing("gateway_explain", "groq/x", "--path", "/v1/messages")[0]
     key.is_active = False
     key.save()
     with pytest.raises(CommandError, match="revoked"):
@@ -221,7 +205,7 @@ def test_explain__says_why_a_target_is_left_out(tmp_path: Path) -> None:
     assert "left out: it wants a call without images" in out
     assert out.index("echo / eyes") < out.index("echo / text")
     route.targets.filter(model="eyes").delete()
-    assert "400 no_suitable_target" in failing("gateway_explain", "seen", "--body", str(body))
+    assert "400 no_suitable_target" in failing("gateway_explain", "seen", "--body", str(body))[0]
     with pytest.raises(CommandError, match="cannot be read"):
         run("gateway_explain", "seen", "--body", str(tmp_path / "nothing"))
 

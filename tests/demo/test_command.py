@@ -115,7 +115,7 @@ def test_the_rows_are_valid_and_form_a_configuration_without_faults() -> None:
 def used(rule: LimitRule, at: float, monkeypatch: pytest.MonkeyPatch) -> float:
     """Tell which part of a limit is used, as the stores of limits find it out when they begin."""
     monkeypatch.setattr(seeding, "find", lambda counter, rules: (rule, rule.subject))
-    return seeding.spent(Due(rule, rule.subject).charge(0, at)) / rule.amount
+    return seeding.spent(Due(rule, rule.subject).counter(at)) / rule.amount
 
 
 def test_budgets_are_in_every_state(monkeypatch: pytest.MonkeyPatch) -> None:

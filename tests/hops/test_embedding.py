@@ -13,7 +13,7 @@ from django.test import override_settings
 
 from ai_gateway import registry
 from ai_gateway.calls import Target
-from ai_gateway.errors import ProviderError, Unsupported
+from ai_gateway.errors import BadRequest, ProviderError, Unsupported
 from ai_gateway.hops import Attempt, plan
 from ai_gateway.hops.native import Native
 from tests.factories import JSON, Answer, make_meter, run
@@ -54,14 +54,22 @@ def test_googles_client_asks_for_many_at_once(exchange: Ask) -> None:
     assert done.headers[b"x-gateway-dropped-params"] == b"taskType"
 
 
+GOOGLE_ONLY = provider("gemini", endpoints=["models"])
+
+
+def test_a_request_without_a_model_is_refused() -> None:
+    with override_settings(AI_GATEWAY={"PROVIDERS": {"google": GOOGLE_ONLY}}):
+        call = call_to("/v1/embeddings", {"input": "Hello"})
+        with pytest.raises(BadRequest) as raised:
+            plan(Attempt(call, make_meter(call, HOLDER), registry.snapshot(), Target("google", None), 1))
+    assert raised.value.param == "model"
+
+
 def test_an_error_of_openais_is_read(exchange: Ask) -> None:
     error = {"error": {"message": "no such model", "type": "invalid_request_error", "code": "model_not_found"}}
     with pytest.raises(ProviderError) as raised:
         exchange("/v1beta/models/m:embedContent", {"content": CONTENT}, "openai/e", answer(error, 404))
     assert raised.value.status == 404
-
-
-GOOGLE_ONLY = provider("gemini", endpoints=["models"])
 
 
 def test_openais_client_on_googles_native_api() -> None:

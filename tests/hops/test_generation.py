@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from ai_gateway.attempts import ask
+from ai_gateway.calls import Target
 from ai_gateway.errors import (
     BadRequest,
     InvalidBody,
@@ -19,8 +21,11 @@ from ai_gateway.errors import (
     UpstreamRefusedCredential,
     UpstreamTimeout,
 )
-from tests.factories import JSON, Answer
-from tests.hops.conftest import SSE, Exchange
+from ai_gateway.hops.base import read_whole
+from ai_gateway.hops.generation import read_object
+from ai_gateway.registry import Snapshot
+from tests.factories import JSON, Answer, Scripted, make_meter, run
+from tests.hops.conftest import HOLDER, SSE, Exchange, call_to
 
 CHAT = {"model": "some-model", "messages": [{"role": "user", "content": "Hello"}]}
 MESSAGE = {
@@ -202,6 +207,27 @@ def test_a_stream_that_breaks_where_json_was_asked_for_is_an_error(exchange: Ask
 def test_an_answer_that_is_none_is_an_error(exchange: Ask, body: bytes) -> None:
     with pytest.raises((UpstreamProtocolError, UpstreamClosed)):
         exchange("/v1/chat/completions", CHAT, "messages", Answer(body, headers=[JSON]))
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[" * 100_000, b"[1]"], ids=["no JSON", "nested", "no object"])
+def test_a_body_that_is_no_object_is_refused(body: bytes) -> None:
+    with pytest.raises(InvalidBody):
+        read_object(body)
+
+
+def test_an_answer_is_read_up_to_so_many_bytes(exchange: Ask) -> None:
+    assert run(read_whole(Answer(b"1234", b"5"), 5)) == b"12345"
+    with pytest.raises(UpstreamProtocolError, match="longer than 5 bytes"):
+        run(read_whole(Answer(b"1234", b"56"), 5))
+
+
+def test_an_error_with_a_good_status_used_nothing(exchange: Ask, snapshot: Snapshot) -> None:
+    asked = call_to("/v1/messages", {**CHAT, "max_tokens": 7})
+    meter = make_meter(asked, HOLDER)
+    error = {"error": {"message": "Slow down", "type": "rate_limit_error", "code": 429}}
+    with pytest.raises(ProviderError, match="Slow down"):
+        run(ask(meter, [Target("chat", "m")], snapshot, Scripted(answer(error))))
+    assert meter.listener is None
 
 
 def test_the_providers_error_is_read_for_the_caller(exchange: Ask) -> None:

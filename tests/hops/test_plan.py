@@ -9,6 +9,7 @@ import pytest
 
 from ai_gateway.calls import Target
 from ai_gateway.hops import Attempt, Hop, plan
+from ai_gateway.hops.continuing import mark
 from ai_gateway.hops.counting import Counting
 from ai_gateway.hops.generation import Generation
 from ai_gateway.hops.native import Native
@@ -52,6 +53,33 @@ def test_any_other_provider_is_reached_by_translation(snapshot: Snapshot, path: 
 @pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/completions", "/v1/rerank", "/v1/audio/speech", "/v1/files"])
 def test_what_is_no_generation_is_carried_through(snapshot: Snapshot, path: str) -> None:
     assert isinstance(chosen(snapshot, path, "chat"), Native)
+
+
+def test_a_body_that_cannot_be_read_is_for_its_provider_to_refuse(snapshot: Snapshot) -> None:
+    call = msgspec.structs.replace(call_to("/v1/chat/completions", {"model": "gpt-5.5"}), body=b"{no json")
+    assert isinstance(plan(Attempt(call, make_meter(call, HOLDER), snapshot, Target("openai", "gpt-5.5"), 1)), Native)
+
+
+@pytest.mark.parametrize("body", [b"{no json", b'{"messages": "none"}', b'{"messages": []}'])
+def test_a_stream_that_is_not_understood_is_not_gone_on_with(snapshot: Snapshot, body: bytes) -> None:
+    call = msgspec.structs.replace(call_to("/v1/chat/completions", {"model": "m", "stream": True}), body=body)
+    meter = make_meter(call, HOLDER)
+    meter.continues_streams = True
+    assert type(plan(Attempt(call, meter, snapshot, Target("chat", "m"), 1))) is Native
+
+
+@pytest.mark.parametrize(
+    ("prefill", "members"),
+    [
+        ("native", {"messages": [{}]}),
+        ("prefix", {"messages": [{"prefix": True}]}),
+        ("continue_final_message", {"messages": [{}], "continue_final_message": True, "add_generation_prompt": False}),
+    ],
+)
+def test_each_model_is_told_in_its_way_to_go_on(prefill: str, members: dict[str, Any]) -> None:
+    body: dict[str, Any] = {"messages": [{}]}
+    mark(body, prefill)
+    assert body == members
 
 
 def test_only_a_post_is_translated(snapshot: Snapshot) -> None:

@@ -15,7 +15,7 @@ from ai_gateway.client import async_client, sync_client
 from ai_gateway.errors import UpstreamTimeout
 from ai_gateway.meter import Entry
 from ai_gateway.models import UsageRecord
-from ai_gateway.test import FakeProviders, fails, is_unreachable, says
+from ai_gateway.test import FakeProviders, fails, is_silent, is_unreachable, says
 from ai_gateway.test.transport import ScriptedTransport
 from tests.control.rows import make_user
 
@@ -54,6 +54,13 @@ class TestWithoutDatabase(SimpleTestCase):
             formats = [sent.format for sent in providers.sent]
             assert formats == ["openai_chat", "anthropic_messages", "gemini"]
             assert providers.usage[0].attempts == 3
+
+    @override_settings(AI_GATEWAY={"KEYS": {"site": KEY}, "ROUTES": {"fast": ["openai/a", "anthropic/b"]}})
+    def test_what_was_sent_and_not_answered_is_not_sent_again(self) -> None:
+        with FakeProviders(database=False) as providers, sync_client(key=KEY) as client:
+            providers.answer(is_silent(), says("too late"))
+            assert client.post(CHAT, json={**ASKED, "model": "fast"}).status_code == 504
+            assert (providers.usage[0].outcome, len(providers.sent)) == ("timed_out", 1)
 
 
 def test_everything_is_left_as_it_was_found() -> None:

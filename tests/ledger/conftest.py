@@ -1,8 +1,9 @@
-"""Databases that usage is written to."""
+"""A ledger with what it writes to, in memory; and databases that usage is written to."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from django.db import connections, models
@@ -10,11 +11,29 @@ from pytest_django import Settings
 from pytest_django.plugin import DjangoDbBlocker
 
 from ai_gateway import ledger_store
+from ai_gateway.ledger import Ledger
 from ai_gateway.models import BreakerEvent, RecordedCall, UsageDaily, UsageLabelDaily, UsageRecord
 from tests import databases
+from tests.ledger.stores import Disk, Table, running
 
 ALIAS = "usage"
 TABLES = (UsageRecord, UsageDaily, UsageLabelDaily, RecordedCall, BreakerEvent)
+
+
+@pytest.fixture
+def table() -> Table:
+    return Table()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Disk:
+    return Disk(tmp_path)
+
+
+@pytest.fixture
+def ledger(table: Table, disk: Disk) -> Iterator[Ledger]:
+    with running(table, disk) as made:
+        yield made
 
 
 class ToAlias:

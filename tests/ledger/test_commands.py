@@ -17,6 +17,7 @@ from ai_gateway.management import progress
 from ai_gateway.management.commands import gateway_prune_usage as pruning
 from ai_gateway.models import UsageDaily, UsageRecord
 from ai_gateway.rollups import Days
+from tests.commands import failing, run
 from tests.ledger.made import DAY, made
 
 # Half an hour before it is the 20th in Berlin.
@@ -30,22 +31,6 @@ def _calls(database: None, settings: Settings, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(pruning, "timezone", SimpleNamespace(now=lambda: NOW))
     moments = (NOW.timestamp() - day * DAY for day in range(1, 11))
     ledger_store.write([made(key_id=1, started_at=at) for moment in moments for at in (moment, moment + 3600)])
-
-
-def run(name: str, *arguments: str) -> tuple[str, str]:
-    """Run a command; give what it printed, and what it said besides."""
-    out, err = io.StringIO(), io.StringIO()
-    call_command(name, *arguments, stdout=out, stderr=err)
-    return out.getvalue(), err.getvalue()
-
-
-def failing(name: str, *arguments: str) -> tuple[str, str]:
-    """The same for a command that ends with 1."""
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.raises(SystemExit) as caught:
-        call_command(name, *arguments, stdout=out, stderr=err)
-    assert caught.value.code == 1
-    return out.getvalue(), err.getvalue()
 
 
 def days() -> list[int]:

@@ -15,7 +15,7 @@ from ai_gateway.ledger import BATCH, Ledger
 from ai_gateway.meter import Entry
 from ai_gateway.signals import call_finished
 from tests.ledger.entries import entry
-from tests.ledger.stores import PATIENCE, Disk, Table, running
+from tests.ledger.stores import PATIENCE, Disk, Table
 
 
 @pytest.fixture(autouse=True)
@@ -25,22 +25,6 @@ def _pace(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "RETRY", 0.01)
     monkeypatch.setattr(module, "REPLAY", 0.01)
     monkeypatch.setattr(module, "PATIENCE", 60.0)
-
-
-@pytest.fixture
-def table() -> Table:
-    return Table()
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Disk:
-    return Disk(tmp_path)
-
-
-@pytest.fixture
-def ledger(table: Table, disk: Disk) -> Iterator[Ledger]:
-    with running(table, disk) as made:
-        yield made
 
 
 @pytest.fixture

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +13,7 @@ from ai_gateway import ledger as module
 from ai_gateway.ledger import Ledger
 from tests.factories import run
 from tests.ledger.entries import entry
-from tests.ledger.stores import PATIENCE, Disk, Table, running
+from tests.ledger.stores import PATIENCE, Disk, Table
 
 
 @pytest.fixture(autouse=True)
@@ -24,22 +22,6 @@ def _pace(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.AI_GATEWAY = {"USAGE_INTERVAL": 3600}
     monkeypatch.setattr(module, "PATIENCE", 60.0)
     monkeypatch.setattr(module, "RETRY", 60.0)
-
-
-@pytest.fixture
-def table() -> Table:
-    return Table()
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Disk:
-    return Disk(tmp_path)
-
-
-@pytest.fixture
-def ledger(table: Table, disk: Disk) -> Iterator[Ledger]:
-    with running(table, disk) as made:
-        yield made
 
 
 async def hang(ledger: Ledger, table: Table) -> asyncio.Task[None]:

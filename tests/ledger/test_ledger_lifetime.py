@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from ai_gateway import ledger as module
 from ai_gateway.journal import REJECTED
 from ai_gateway.ledger import Ledger
 from tests.ledger.entries import entry
-from tests.ledger.stores import PATIENCE, Disk, Table, running
+from tests.ledger.stores import PATIENCE, Disk, Table
 
 PROCESS = """
 import signal, sys, threading
@@ -56,22 +55,6 @@ def _pace(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is written because time goes by."""
     settings.AI_GATEWAY = {"USAGE_INTERVAL": 3600}
     monkeypatch.setattr(module, "PATIENCE", 60.0)
-
-
-@pytest.fixture
-def table() -> Table:
-    return Table()
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Disk:
-    return Disk(tmp_path)
-
-
-@pytest.fixture
-def ledger(table: Table, disk: Disk) -> Iterator[Ledger]:
-    with running(table, disk) as made:
-        yield made
 
 
 def threads_of(ledger: Ledger) -> list[threading.Thread]:

@@ -11,11 +11,11 @@ import functools
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
-from ai_gateway.charges import Algorithm, Charge, Settlement, State, Verdict
+from ai_gateway.charges import Algorithm, Charges, Counter, State, Verdict
 from ai_gateway.limits import LimitStore
 from ai_gateway.meter import new_id
 
@@ -31,6 +31,9 @@ class Clock:
 
     def __call__(self) -> float:
         return self._microseconds / 1e6
+
+    def nanoseconds(self) -> int:
+        return self._microseconds * 1000
 
     def advance(self, seconds: float) -> None:
         self._microseconds += round(seconds * 1e6)
@@ -90,26 +93,39 @@ def scenario(steps: Scenario) -> Callable[[Any, Any], None]:
     return test
 
 
+class Charge(NamedTuple):
+    """What a call takes of one counter."""
+
+    counter: Counter
+    amount: int
+
+
 def rate(amount: int = 1, ceiling: int = 60, *, name: str = "rate", is_soft: bool = False) -> Charge:
     """A charge of a limit per minute."""
-    return Charge(f"{name}:all", Algorithm.RATE, amount, ceiling, 60.0, is_soft=is_soft)
+    return Charge(Counter(f"{name}:all", Algorithm.RATE, ceiling, is_soft=is_soft), amount)
 
 
 def quota(
     amount: int = 1, ceiling: int = 60, *, name: str = "quota", ends_at: float = 0.0, is_soft: bool = False
 ) -> Charge:
     """A charge of a limit of a period, or in all."""
-    return Charge(f"{name}:all:{ends_at or 'total'}", Algorithm.QUOTA, amount, ceiling, 0.0, ends_at, is_soft)
+    counter = Counter(f"{name}:all:{ends_at or 'total'}", Algorithm.QUOTA, ceiling, 0, ends_at, is_soft)
+    return Charge(counter, amount)
 
 
 def slot(ceiling: int = 2, *, name: str = "slots", is_soft: bool = False) -> Charge:
     """A charge of a limit of calls at once."""
-    return Charge(f"{name}:all", Algorithm.CONCURRENCY, 1, ceiling, is_soft=is_soft)
+    return Charge(Counter(f"{name}:all", Algorithm.CONCURRENCY, ceiling, is_soft=is_soft), 1)
+
+
+def of_call(call: str, *charges: Charge) -> Charges:
+    """What a call takes."""
+    return Charges(call, [charge.counter for charge in charges], [charge.amount for charge in charges])
 
 
 async def take(store: LimitStore, *charges: Charge, call: str | None = None) -> Verdict:
     """Have a call admitted, a new one if it has no name."""
-    return await store.admit(call or new_id(), charges, TTL)
+    return await store.admit(of_call(call or new_id(), *charges), TTL)
 
 
 async def admits(store: LimitStore, *charges: Charge) -> bool:
@@ -117,15 +133,25 @@ async def admits(store: LimitStore, *charges: Charge) -> bool:
     return (await take(store, *charges)).is_admitted
 
 
+def end(store: LimitStore, call: str, *settlements: tuple[Charge, int]) -> None:
+    """Settle charges of a call, and wait for nothing."""
+    store.settle(of_call(call, *(charge for charge, _ in settlements)), [actual for _, actual in settlements])
+
+
 async def settle(store: LimitStore, call: str, *settlements: tuple[Charge, int]) -> None:
     """Settle charges of a call, and wait until that is done."""
-    store.settle(call, [Settlement(charge, actual) for charge, actual in settlements])
+    end(store, call, *settlements)
     await store.flush()
+
+
+async def states(store: LimitStore, *charges: Charge) -> list[State]:
+    """Tell where counters stand."""
+    return list(await store.states([charge.counter for charge in charges]))
 
 
 async def state(store: LimitStore, charge: Charge) -> State:
     """Tell where a counter stands."""
-    (found,) = await store.states([charge])
+    (found,) = await states(store, charge)
     return found
 
 
@@ -310,8 +336,15 @@ class StoreContract:
         store = backend.open()
         refused = await take(store, quota(5, name="a"), rate(5, name="b"), slot(name="c"), quota(61, name="d"))
         assert (refused.is_admitted, refused.refused) == (False, 3)
-        untouched = await store.states([quota(name="a"), rate(name="b"), slot(name="c"), quota(name="d")])
+        untouched = await states(store, quota(name="a"), rate(name="b"), slot(name="c"), quota(name="d"))
         assert [each.used for each in untouched] == [0, 0, 0, 0]
+
+    @scenario
+    async def test_what_takes_no_waiting_may_be_taken_at_once(self, backend: Backend) -> None:
+        store = backend.open()
+        verdict = store.admit_now(of_call(new_id(), rate(10), quota(10), slot()))
+        taken = [0, 0, 0] if verdict is None else [10, 10, 1]
+        assert [each.used for each in await states(store, rate(), quota(), slot())] == taken
 
     @scenario
     async def test_a_verdict_has_the_states_in_the_order_of_the_charges(self, backend: Backend) -> None:
@@ -346,22 +379,22 @@ class StoreContract:
         await take(store, *charges, call=call)
         for _ in range(3):
             await settle(store, call, *((charge, 4) for charge in charges))
-        assert [each.used for each in await store.states(charges)] == [4, 4, 0]
+        assert [each.used for each in await states(store, *charges)] == [4, 4, 0]
 
     @scenario
     async def test_charges_may_be_settled_one_by_one(self, backend: Backend) -> None:
         store, call = backend.open(), new_id()
         await take(store, rate(10), quota(10), call=call)
         await settle(store, call, (quota(10), 4))
-        assert [each.used for each in await store.states([rate(), quota()])] == [10, 4]
+        assert [each.used for each in await states(store, rate(), quota())] == [10, 4]
         await settle(store, call, (rate(10), 4), (quota(10), 9))
-        assert [each.used for each in await store.states([rate(), quota()])] == [4, 4]
+        assert [each.used for each in await states(store, rate(), quota())] == [4, 4]
 
     @scenario
     async def test_what_was_never_taken_is_not_settled(self, backend: Backend) -> None:
         store = backend.open()
         await settle(store, new_id(), (rate(10), 50), (quota(10), 50), (slot(), 1))
-        assert [each.used for each in await store.states([rate(), quota(), slot()])] == [0, 0, 0]
+        assert [each.used for each in await states(store, rate(), quota(), slot())] == [0, 0, 0]
 
     @scenario
     async def test_a_call_may_take_again_what_it_gave_back(self, backend: Backend) -> None:
@@ -371,10 +404,10 @@ class StoreContract:
         for _ in range(3):
             verdict = await take(store, *charges, call=call)
             assert verdict.is_admitted
-            store.settle(call, [Settlement(charge, 0) for charge in charges])
+            end(store, call, *((charge, 0) for charge in charges))
         await take(store, *charges, call=call)
         await settle(store, call, *((charge, 7) for charge in charges))
-        assert [each.used for each in await store.states(charges)] == [7, 7, 0]
+        assert [each.used for each in await states(store, *charges)] == [7, 7, 0]
 
     @scenario
     async def test_a_call_may_take_of_more_counters_later(self, backend: Backend) -> None:
@@ -382,7 +415,7 @@ class StoreContract:
         await take(store, quota(10, name="a"), call=call)
         await take(store, quota(10, name="b"), call=call)
         await settle(store, call, (quota(10, name="a"), 1), (quota(10, name="b"), 2))
-        assert [each.used for each in await store.states([quota(name="a"), quota(name="b")])] == [1, 2]
+        assert [each.used for each in await states(store, quota(name="a"), quota(name="b"))] == [1, 2]
 
     @scenario
     async def test_no_charges_are_admitted(self, backend: Backend) -> None:
@@ -393,7 +426,7 @@ class StoreContract:
     async def test_to_look_takes_nothing(self, backend: Backend) -> None:
         store = backend.open()
         for _ in range(3):
-            found = await store.states([rate(50), quota(50), slot()])
+            found = await states(store, rate(50), quota(50), slot())
             assert list(found) == [State(0, 60, 0.0), State(0, 60, 0.0), State(0, 2, 0.0)]
 
     @scenario
@@ -402,7 +435,7 @@ class StoreContract:
         names = ["a", "A", "a ", "ä", "日本", "x" * 600, "x" * 601, "a\x00b", "a{b}", "a%b_c*", "'; DROP", "\ud7ff"]
         for amount, name in enumerate(names, 1):
             await take(store, quota(amount, name=name))
-        found = await store.states([quota(name=name) for name in names])
+        found = await states(store, *(quota(name=name) for name in names))
         assert [each.used for each in found] == list(range(1, len(names) + 1))
 
     @scenario
@@ -410,7 +443,7 @@ class StoreContract:
         store = backend.open()
         verdicts = await asyncio.gather(*(take(store, quota(1, 20), rate(1, 1000)) for _ in range(200)))
         assert sum(verdict.is_admitted for verdict in verdicts) == 20
-        assert [each.used for each in await store.states([quota(1, 20), rate(1, 1000)])] == [20, 20]
+        assert [each.used for each in await states(store, quota(1, 20), rate(1, 1000))] == [20, 20]
 
     @scenario
     async def test_a_call_that_does_not_wait_any_more_has_taken_nothing(self, backend: Backend) -> None:
@@ -426,13 +459,13 @@ class StoreContract:
                 break
         await store.flush()
         taken = 0 if admission.cancelled() else 10
-        assert [each.used for each in await store.states([quota(10, 1000), rate(10, 1000)])] == [taken, taken]
+        assert [each.used for each in await states(store, quota(10, 1000), rate(10, 1000))] == [taken, taken]
 
     @scenario
     async def test_a_store_can_be_used_again_after_it_was_closed(self, backend: Backend) -> None:
         store, call = backend.open(), new_id()
         await take(store, quota(10), call=call)
-        store.settle(call, [Settlement(quota(10), 7)])
+        end(store, call, (quota(10), 7))
         await store.aclose()
         assert (await state(store, quota())).used == 7
         assert await admits(store, quota())
@@ -460,7 +493,7 @@ class SharedStoreContract(StoreContract):
         stores = [backend.open() for _ in range(4)]
         verdicts = await asyncio.gather(*(take(stores[n % 4], quota(1, 5), slot(5), rate(1, 50)) for n in range(8)))
         assert sum(verdict.is_admitted for verdict in verdicts) == 5
-        assert [each.used for each in await stores[0].states([quota(1, 5), slot(5), rate(1, 50)])] == [5, 5, 5]
+        assert [each.used for each in await states(stores[0], quota(1, 5), slot(5), rate(1, 50))] == [5, 5, 5]
 
     @scenario
     async def test_what_a_dead_process_reserved_counts_as_spent(self, backend: SharedBackend) -> None:
@@ -494,7 +527,7 @@ class SharedStoreContract(StoreContract):
             await backend.renew(other)
             assert not await admits(other, slot(1))
         await settle(store, call, (quota(10), 3), (slot(1), 1))
-        assert [each.used for each in await other.states([quota(), slot(1)])] == [3, 0]
+        assert [each.used for each in await states(other, quota(), slot(1))] == [3, 0]
 
     @scenario
     async def test_what_had_expired_is_corrected_when_it_is_settled_after_all(self, backend: SharedBackend) -> None:
@@ -508,12 +541,12 @@ class SharedStoreContract(StoreContract):
         assert (await state(other, quota())).used == 10
         for _ in range(2):
             await settle(slow, call, (quota(10), 25), (slot(), 1), (rate(10), 10))
-        assert [each.used for each in await other.states([quota(), slot(), rate()])] == [25, 1, 0]
+        assert [each.used for each in await states(other, quota(), slot(), rate())] == [25, 1, 0]
 
     @scenario
     async def test_a_store_that_is_closed_has_settled(self, backend: SharedBackend) -> None:
         store, call = backend.open(), new_id()
         await take(store, quota(10), call=call)
-        store.settle(call, [Settlement(quota(10), 7)])
+        end(store, call, (quota(10), 7))
         await store.aclose()
         assert (await state(backend.open(), quota())).used == 7

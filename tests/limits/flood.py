@@ -14,24 +14,24 @@ if __name__ == "__main__":
     django.setup()
 
 from ai_gateway import limits
-from ai_gateway.charges import Algorithm, Charge, Settlement
+from ai_gateway.charges import Algorithm, Charges, Counter
 from ai_gateway.meter import new_id
 
 
 async def flood(calls: int, counter: str, ceiling: int) -> int:
     """Make calls at once, each of one unit, of which half is used; give the number of those that were admitted."""
     store = limits.store()
-    charges = [
-        Charge(f"{counter}:budget", Algorithm.QUOTA, 2, 2 * ceiling),
-        Charge(f"{counter}:rate", Algorithm.RATE, 1, 10_000),
-        Charge(f"{counter}:slots", Algorithm.CONCURRENCY, 1, 10_000),
+    counters = [
+        Counter(f"{counter}:budget", Algorithm.QUOTA, 2 * ceiling),
+        Counter(f"{counter}:rate", Algorithm.RATE, 10_000),
+        Counter(f"{counter}:slots", Algorithm.CONCURRENCY, 10_000),
     ]
 
     async def call() -> bool:
-        name = new_id()
-        verdict = await store.admit(name, charges, 300.0)
+        charges = Charges(new_id(), counters, [2, 1, 1])
+        verdict = await store.admit(charges, 300.0)
         if verdict.is_admitted:
-            store.settle(name, [Settlement(charge, 2) for charge in charges])
+            store.settle(charges, [2, 2, 2])
         return verdict.is_admitted
 
     admitted = await asyncio.gather(*(call() for _ in range(calls)))

@@ -7,10 +7,9 @@ import asyncio
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from ai_gateway.charges import Charge, Settlement
 from ai_gateway.limits import LimitStore
 from ai_gateway.meter import new_id
-from tests.limits.contract import TTL, Backend, SharedBackend, quota, rate, slot
+from tests.limits.contract import TTL, Backend, Charge, SharedBackend, end, quota, rate, slot, states, take
 from tests.limits.model import Model
 
 CHARGES: list[Charge] = [
@@ -21,7 +20,7 @@ CHARGES: list[Charge] = [
     slot(2, name="slots"),
 ]
 
-charges = st.lists(st.sampled_from(CHARGES), min_size=1, max_size=4, unique_by=lambda charge: charge.counter)
+charges = st.lists(st.sampled_from(CHARGES), min_size=1, max_size=4, unique_by=lambda charge: charge.counter.name)
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -49,7 +48,7 @@ class StoreMachine(RuleBasedStateMachine):
         call = new_id()
         self.model.expire()
         refused = self.model.refused(wanted)
-        verdict = self.loop.run_until_complete(self.store.admit(call, wanted, TTL))
+        verdict = self.loop.run_until_complete(take(self.store, *wanted, call=call))
         assert verdict.is_admitted == (refused is None)
         if refused is None:
             self.model.take(call, wanted, len(self.stores) - 1, TTL)
@@ -66,7 +65,7 @@ class StoreMachine(RuleBasedStateMachine):
             return
         self.model.expire()
         store = self.stores[takings[0].store]
-        store.settle(call, [Settlement(taking.charge, actual) for taking in takings])
+        end(store, call, *((taking.charge, actual) for taking in takings))
         self.loop.run_until_complete(store.flush())
         for taking in takings:
             if taking.actual is None:
@@ -99,11 +98,11 @@ class StoreMachine(RuleBasedStateMachine):
     @invariant()
     def counters_agree(self) -> None:
         self.model.expire()
-        counters = list({charge.counter: charge for charge in CHARGES}.values())
-        found = self.loop.run_until_complete(self.store.states(counters))
+        counters = list({charge.counter.name: charge for charge in CHARGES}.values())
+        found = self.loop.run_until_complete(states(self.store, *counters))
         for charge, state in zip(counters, found, strict=True):
             assert state.used == self.model.used(charge), charge
-            assert 0 <= state.remaining <= charge.ceiling
+            assert 0 <= state.remaining <= charge.counter.ceiling
             assert state.resets_in >= 0
 
     def teardown(self) -> None:

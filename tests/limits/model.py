@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ai_gateway.charges import Algorithm, Charge
+from ai_gateway.charges import Algorithm
+from tests.limits.contract import Charge
 
 
 @dataclass
@@ -52,37 +53,37 @@ class Model:
 
     def used(self, charge: Charge) -> int:
         """How much of a counter is used, in its unit."""
-        if charge.algorithm is Algorithm.RATE:
-            return -(-max(0, self.levels.get(charge.counter, 0)) * charge.ceiling // 60)
-        of_it = [taking for taking in self.takings if taking.charge.counter == charge.counter]
-        if charge.algorithm is Algorithm.CONCURRENCY:
+        if charge.counter.algorithm is Algorithm.RATE:
+            return -(-max(0, self.levels.get(charge.counter.name, 0)) * charge.counter.ceiling // 60)
+        of_it = [taking for taking in self.takings if taking.charge.counter.name == charge.counter.name]
+        if charge.counter.algorithm is Algorithm.CONCURRENCY:
             return sum(taking.is_open for taking in of_it)
         return sum(taking.used for taking in of_it)
 
     def refused(self, charges: Sequence[Charge]) -> int | None:
         """Which charge there is no room for; None if there is for all."""
         for place, charge in enumerate(charges):
-            is_alone = charge.algorithm is Algorithm.RATE and self.used(charge) == 0
-            if self.used(charge) + charge.amount > charge.ceiling and not is_alone:
+            is_alone = charge.counter.algorithm is Algorithm.RATE and self.used(charge) == 0
+            if self.used(charge) + charge.amount > charge.counter.ceiling and not is_alone:
                 return place
         return None
 
     def take(self, call: str, charges: Sequence[Charge], store: int, ttl: float) -> None:
         for charge in charges:
             taking = Taking(call, charge, store, self.now + ttl)
-            if charge.algorithm is Algorithm.RATE:
-                level = max(0, self.levels.get(charge.counter, 0)) + self._seconds(charge, charge.amount)
-                self.levels[charge.counter] = level
+            if charge.counter.algorithm is Algorithm.RATE:
+                level = max(0, self.levels.get(charge.counter.name, 0)) + self._seconds(charge, charge.amount)
+                self.levels[charge.counter.name] = level
                 taking.until = self.now + level
             self.takings.append(taking)
 
     def settle(self, taking: Taking, actual: int) -> None:
         taking.actual = actual
         charge = taking.charge
-        if charge.algorithm is Algorithm.RATE:
+        if charge.counter.algorithm is Algorithm.RATE:
             back = self._seconds(charge, charge.amount - actual)
-            self.levels[charge.counter] -= min(back, max(0, taking.until - self.now))
+            self.levels[charge.counter.name] -= min(back, max(0, taking.until - self.now))
 
     @staticmethod
     def _seconds(charge: Charge, amount: int) -> int:
-        return amount * 60 // charge.ceiling
+        return amount * 60 // charge.counter.ceiling

@@ -8,12 +8,9 @@ from typing import Any, TypeVar
 
 import pytest
 
-from ai_gateway.charges import Charge
 from ai_gateway.limits import LimitStore, StoreUnavailable
 from ai_gateway.limits.redis import RedisStore
-from tests.limits.contract import (
-    SharedBackend,
-)
+from tests.limits.contract import Charge, SharedBackend, states
 from tests.redis_server import PATIENCE, RedisServer, find_redis
 
 UNHURRIED = 10.0
@@ -55,7 +52,7 @@ def keys(server: RedisServer) -> list[str]:
 
 
 async def used(store: LimitStore, *charges: Charge) -> list[int]:
-    return [each.used for each in await store.states(charges)]
+    return [each.used for each in await states(store, *charges)]
 
 
 async def recovered(store: LimitStore, *charges: Charge) -> list[int]:

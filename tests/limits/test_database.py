@@ -15,7 +15,7 @@ from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 from pytest_django.plugin import DjangoDbBlocker
 
-from ai_gateway.charges import Settlement, State
+from ai_gateway.charges import State
 from ai_gateway.limits import LimitStore, StoreUnavailable
 from ai_gateway.limits.database import DatabaseStore, clerk, rows
 from ai_gateway.limits.database import store as database_module
@@ -31,6 +31,7 @@ from tests.limits.contract import (
     SharedBackend,
     SharedStoreContract,
     admits,
+    end,
     quota,
     rate,
     settle,
@@ -150,11 +151,11 @@ class TestRows:
         run(take(store, present))
         clock.advance(2 * 3600)
         care(store)
-        assert names() == {rows.name_of(past), rows.name_of(present)}
+        assert names() == {rows.name_of(past.counter), rows.name_of(present.counter)}
         run(settle(store, "0" * 32, (past, 1)))
         clock.advance(2 * 3600)
         care(store)
-        assert names() == {rows.name_of(present)}
+        assert names() == {rows.name_of(present.counter)}
 
     def test_idle_counters_are_deleted(self, store: DatabaseStore, clock: Clock) -> None:
         spent, given_back = new_id(), new_id()
@@ -164,7 +165,7 @@ class TestRows:
         run(settle(store, given_back, (quota(name="given back"), 0)))
         clock.advance(25 * 3600)
         care(store)
-        assert names() == {rows.name_of(quota(name="spent"))}
+        assert names() == {rows.name_of(quota(name="spent").counter)}
 
     def test_a_counter_is_not_idle_while_a_call_that_reserved_nothing_is_under_way(
         self, store: DatabaseStore, clock: Clock
@@ -196,7 +197,7 @@ class TestRows:
                 ids = [new_id() for _ in range(100)]
                 await asyncio.gather(*(take(store, charge, call=each) for each in ids))
                 for each in ids:
-                    store.settle(each, [Settlement(charge, 100)])
+                    end(store, each, (charge, 100))
             await store.flush()
 
         run(calls())
@@ -245,7 +246,7 @@ class TestFaults:
             run(take(store, quota(10), call=call))
         monkeypatch.setattr(rows, "settle", failing(3, rows.settle))
         for call in calls:
-            store.settle(call, [Settlement(quota(10), 4)])
+            end(store, call, (quota(10), 4))
         run(store.flush())
         assert run(state(store, quota())).used == 20
         messages = [record.getMessage() for record in caplog.records]
@@ -261,7 +262,7 @@ class TestFaults:
         for call in calls:
             run(take(store, quota(10, 100), call=call))
         for call, actual in zip(calls, (4, 2**70, 4), strict=True):
-            store.settle(call, [Settlement(quota(10, 100), actual)])
+            end(store, call, (quota(10, 100), actual))
         run(store.flush())
         assert run(state(store, quota(10, 100))).used == 4 + 10 + 4
         assert "cannot be settled" in caplog.text
@@ -278,7 +279,7 @@ class TestFaults:
         really = rows.settle
         monkeypatch.setattr(rows, "settle", lambda *arguments: gate.wait(10) and really(*arguments))
         for call in calls:
-            store.settle(call, [Settlement(quota(10), 1)])
+            end(store, call, (quota(10), 1))
         gate.set()
         run(store.flush())
         assert run(state(store, quota())).used == 1 + 1 + 10 + 10
@@ -293,7 +294,7 @@ class TestFaults:
         run(take(store, quota(10), call=call))
         with monkeypatch.context() as patch:
             patch.setattr(rows, "settle", broken("away"))
-            store.settle(call, [Settlement(quota(10), 1)])
+            end(store, call, (quota(10), 1))
             run(store.aclose())
         assert "The database does not answer: 1 charges could not be settled." in caplog.text
         monkeypatch.undo()
@@ -338,7 +339,7 @@ class TestServer:
         try:
             with pytest.raises(StoreUnavailable):
                 run(take(store, quota(10)))
-            store.settle(call, [Settlement(quota(10), 7)])
+            end(store, call, (quota(10), 7))
         finally:
             postgres_server.start()
         run(store.flush())

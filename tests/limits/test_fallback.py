@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from ai_gateway import limits
-from ai_gateway.charges import Charge, State, Verdict
+from ai_gateway.charges import Charges, Counter, State, Verdict
 from ai_gateway.limits import BACKENDS, LimitStore, StoreUnavailable
 from ai_gateway.limits.fallback import HANGS, RETRY, Fallback
 from ai_gateway.limits.memory import MemoryStore
@@ -27,13 +27,13 @@ class Elsewhere(MemoryStore):
         self.hangs = False
         self.asked = 0
 
-    async def admit(self, call: str, charges: Sequence[Charge], ttl: float) -> Verdict:
+    async def admit(self, charges: Charges, ttl: float) -> Verdict:
         await self._answer()
-        return await super().admit(call, charges, ttl)
+        return await super().admit(charges, ttl)
 
-    async def states(self, charges: Sequence[Charge]) -> Sequence[State]:
+    async def states(self, counters: Sequence[Counter]) -> Sequence[State]:
         await self._answer()
-        return await super().states(charges)
+        return await super().states(counters)
 
     async def _answer(self) -> None:
         self.asked += 1

@@ -11,17 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
 
-from ai_gateway.charges import Settlement, State, Verdict
+from ai_gateway.charges import State, Verdict
 from ai_gateway.limits import gcra
 from ai_gateway.limits.memory.store import LONGEST_CALL, MemoryStore
 from tests.effort import times
 from tests.factories import run
 from tests.limits.contract import (
-    TTL,
     Backend,
     Clock,
     StoreContract,
     admits,
+    end,
     quota,
     rate,
     settle,
@@ -36,7 +36,7 @@ class InMemory(Backend):
     """Stores of this process."""
 
     def new_store(self) -> MemoryStore:
-        return MemoryStore(clock=self.clock, calendar=self.clock)
+        return MemoryStore(clock=self.clock.nanoseconds, calendar=self.clock)
 
 
 class TestContract(StoreContract):
@@ -62,13 +62,13 @@ def clock() -> Clock:
 
 @pytest.fixture
 def store(clock: Clock) -> MemoryStore:
-    return MemoryStore(clock=clock, calendar=clock)
+    return MemoryStore(clock=clock.nanoseconds, calendar=clock)
 
 
 class TestTime:
     def test_setting_the_clock_moves_no_rate(self) -> None:
         monotonic, calendar = Clock(), Clock()
-        store = MemoryStore(clock=monotonic, calendar=calendar)
+        store = MemoryStore(clock=monotonic.nanoseconds, calendar=calendar)
         run(take(store, rate(60)))
         for jump in (3600, -7200, 3600):
             calendar.advance(jump)
@@ -80,7 +80,7 @@ class TestTime:
         """The clock is set over the end of a period, and back."""
         monotonic, calendar = Clock(), Clock()
         ends_at = calendar() + 1800
-        store = MemoryStore(clock=monotonic, calendar=calendar)
+        store = MemoryStore(clock=monotonic.nanoseconds, calendar=calendar)
         run(take(store, quota(60, ends_at=ends_at)))
         for back_and_forth in (jump, -jump):
             calendar.advance(back_and_forth)
@@ -96,21 +96,21 @@ class TestMemory:
     def test_what_is_of_no_use_is_forgotten(self, store: MemoryStore, clock: Clock) -> None:
         for number in range(20_000):
             call, charges = f"call {number}", (rate(name=f"r{number}"), slot(name=f"s{number}"))
-            run_now(store.admit(call, charges, TTL))
-            store.settle(call, [Settlement(charge, 1) for charge in charges])
+            run_now(take(store, *charges, call=call))
+            end(store, call, *((charge, 1) for charge in charges))
             if number % 1000 == 0:
                 clock.advance(61)
-        assert len(store._counters) < 5_000
+        assert len(store._tallies) < 5_000
         assert not store._held
 
     def test_counters_of_past_periods_are_forgotten(self, store: MemoryStore, clock: Clock) -> None:
         for number in range(20):
             ends_at = clock() + 3600
             for user in range(100):
-                run_now(store.admit(f"call {number} {user}", [quota(name=f"u{user}", ends_at=ends_at)], TTL))
-                store.settle(f"call {number} {user}", [Settlement(quota(name=f"u{user}", ends_at=ends_at), 1)])
+                run_now(take(store, quota(name=f"u{user}", ends_at=ends_at), call=f"call {number} {user}"))
+                end(store, f"call {number} {user}", (quota(name=f"u{user}", ends_at=ends_at), 1))
             clock.advance(3600)
-        assert len(store._counters) <= 1100
+        assert len(store._tallies) <= 1100
 
     def test_slots_of_a_call_that_is_never_settled_are_free_one_day(self, store: MemoryStore, clock: Clock) -> None:
         run(take(store, slot(1), quota(10), call="lost"))
@@ -134,8 +134,8 @@ def test_a_hundred_thousand_settlements_of_a_hundred_nano_dollars_are_exact(stor
     charge = quota(150, 10**12)
     for number in range(100_000):
         call = str(number)
-        run_now(store.admit(call, (charge,), TTL))
-        store.settle(call, (Settlement(charge, 100),))
+        run_now(take(store, charge, call=call))
+        end(store, call, (charge, 100))
     assert run(state(store, charge)).used == 10_000_000
 
 
@@ -148,15 +148,15 @@ def test_threads_do_not_take_the_same_thing(store: MemoryStore) -> None:
 @given(st.integers(0, 200), st.integers(0, 100), st.integers(0, 200_000_000), st.integers(0, 200_000_000))
 def test_both_forms_of_the_rule_for_rates_agree(amount: int, ceiling: int, arrival: int, now: int) -> None:
     """The database has one statement with a bound, memory has the moved arrival time."""
-    charge = rate(amount, ceiling)
-    moved = gcra.taken(charge, arrival, now)
-    assert (moved is not None) == (ceiling > 0 and arrival <= gcra.latest(charge, now))
+    counter = rate(amount, ceiling).counter
+    moved = gcra.taken(counter, amount, arrival, now)
+    assert (moved is not None) == (arrival <= gcra.latest(counter, amount, now))
     if moved is not None:
-        assert moved == max(arrival, now) + gcra.cost(charge, amount)
+        assert moved == max(arrival, now) + gcra.cost(counter, amount)
     elif ceiling:
-        wait = gcra.retry_after(charge, arrival, now)
-        assert gcra.taken(charge, arrival, now + round(wait * gcra.MICROSECONDS)) is not None
-        assert gcra.taken(charge, arrival, now + round(wait * gcra.MICROSECONDS) - 1) is None
+        wait = gcra.retry_after(counter, amount, arrival, now)
+        assert gcra.taken(counter, amount, arrival, now + round(wait * gcra.MICROSECONDS)) is not None
+        assert gcra.taken(counter, amount, arrival, now + round(wait * gcra.MICROSECONDS) - 1) is None
 
 
 def run_now(admission: Coroutine[Any, Any, Verdict]) -> None:

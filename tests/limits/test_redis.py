@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from ai_gateway.charges import Charge, Settlement
+from ai_gateway.charges import Counter
 from ai_gateway.limits import StoreUnavailable
 from ai_gateway.limits.redis import RedisStore
 from ai_gateway.limits.redis.batches import Wanted
@@ -24,10 +24,13 @@ from tests.limits.contract import (
     TTL,
     SharedBackend,
     SharedStoreContract,
+    end,
+    of_call,
     quota,
     rate,
     settle,
     slot,
+    states,
     take,
 )
 from tests.limits.machine import StoreMachine
@@ -65,7 +68,7 @@ class TestKeys:
                 call = new_id()
                 await take(store, *charges, call=call)
                 await settle(store, call, *((charge, actual) for charge in charges[: actual + 1]))
-            await store.states([quota(name="looked at")])
+            await states(store, quota(name="looked at"))
 
         play(steps())
         found = keys(server)
@@ -104,8 +107,7 @@ class TestBatches:
         async def steps() -> None:
             link = Link(Client(server.url, UNHURRIED, options={}), tag="t", timeout=UNHURRIED, seed=0, clock=None)
             await link.open()
-            charges = [rate(40), quota(40), slot(1)]
-            wanted = Wanted(TAKE, new_id(), charges, 300_000_000)
+            wanted = Wanted(TAKE, of_call(new_id(), rate(40), quota(40), slot(1)), 300_000_000)
             first, again = [(await link.send((), [wanted]))[0] for _ in range(2)]
             assert [each.used for each in first.states] == [each.used for each in again.states] == [40, 40, 1]
             assert again.code == first.code
@@ -120,7 +122,7 @@ class TestBatches:
             link = Link(Client(server.url, UNHURRIED, options={}), tag="t", timeout=-1, seed=0, clock=None)
             await link.open()
             with pytest.raises(StoreUnavailable):
-                await link.send((), [Wanted(TAKE, new_id(), [quota(1)], 300_000_000)])
+                await link.send((), [Wanted(TAKE, of_call(new_id(), quota(1)), 300_000_000)])
             await link.aclose()
 
         play(steps())
@@ -142,7 +144,7 @@ class TestBatches:
             calls = [new_id() for _ in range(1000)]
             await asyncio.gather(*(take(store, quota(1, 10_000), call=call) for call in calls))
             for call in calls:
-                store.settle(call, [Settlement(quota(1, 10_000), 2)])
+                end(store, call, (quota(1, 10_000), 2))
             await store.flush()
             assert await used(store, quota(1, 10_000)) == [2000]
 
@@ -190,7 +192,7 @@ class TestEventLoops:
         async def call() -> None:
             name = new_id()
             await take(store, quota(10), call=name)
-            store.settle(name, [Settlement(quota(10), 3)])
+            end(store, name, (quota(10), 3))
 
         for _ in range(3):
             play(call())
@@ -199,7 +201,7 @@ class TestEventLoops:
     def test_what_was_settled_outside_of_a_loop_is_sent_by_the_next(self, server: RedisServer) -> None:
         store, name = open_store(server), new_id()
         play(take(store, quota(10), call=name))
-        store.settle(name, [Settlement(quota(10), 3)])
+        end(store, name, (quota(10), 3))
 
         async def steps() -> None:
             await store.flush()
@@ -226,7 +228,7 @@ class TestEventLoops:
         async def steps() -> None:
             store, name = open_store(server), new_id()
             await take(store, quota(10), call=name)
-            await asyncio.to_thread(store.settle, name, [Settlement(quota(10), 3)])
+            await asyncio.to_thread(end, store, name, (quota(10), 3))
             await store.flush()
             await store.renew()
             assert await used(store, quota()) == [3]
@@ -240,7 +242,7 @@ class TestRenewal:
     def test_it_is_done_by_itself(self, server: RedisServer) -> None:
         async def steps() -> None:
             store, call = open_store(server), new_id()
-            await store.admit(call, [quota(10), slot()], 0.6)
+            await store.admit(of_call(call, quota(10), slot()), 0.6)
             first = expiry(server, call)
             async with asyncio.timeout(PATIENCE):
                 while True:
@@ -261,7 +263,7 @@ class TestRenewal:
             renewed = asyncio.create_task(store.renew())
             await asyncio.sleep(0)
             for call in calls:
-                store.settle(call, [Settlement(quota(1, 1000), 2), Settlement(slot(1000), 1)])
+                end(store, call, (quota(1, 1000), 2), (slot(1000), 1))
             await renewed
             await store.flush()
             assert await used(store, quota(1, 1000), slot(1000)) == [600, 0]
@@ -282,8 +284,8 @@ class TestSeeds:
     def test_it_is_asked_once_by_all_who_want_to_know(self, server: RedisServer) -> None:
         asked: list[str] = []
 
-        def seed(charge: Charge) -> int:
-            asked.append(charge.counter)
+        def seed(counter: Counter) -> int:
+            asked.append(counter.name)
             return 15
 
         async def steps() -> None:
@@ -294,7 +296,7 @@ class TestSeeds:
             await take(open_store(server, seed=seed), quota(1, 20))
 
         play(steps())
-        assert asked == [quota().counter]
+        assert asked == [quota().counter.name]
 
     def test_to_look_asks_too(self, server: RedisServer) -> None:
         assert play(used(open_store(server, seed=lambda charge: 15), quota())) == [15]
@@ -302,7 +304,7 @@ class TestSeeds:
     def test_where_nobody_can_tell_a_counter_begins_at_0(
         self, server: RedisServer, caplog: pytest.LogCaptureFixture
     ) -> None:
-        def seed(charge: Charge) -> int:
+        def seed(counter: Counter) -> int:
             raise OSError("the database is away")
 
         assert play(used(open_store(server, seed=seed), quota(name="a"), quota(name="b"))) == [0, 0]

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from ai_gateway.charges import Settlement, Verdict
+from ai_gateway.charges import Verdict
 from ai_gateway.limits import StoreUnavailable
 from ai_gateway.limits.redis import RedisStore
 from ai_gateway.meter import new_id
@@ -19,10 +19,12 @@ from tests.databases import ROOT
 from tests.limits.contract import (
     TTL,
     admits,
+    end,
     quota,
     rate,
     settle,
     slot,
+    states,
     take,
 )
 from tests.limits.redis_bench import UNHURRIED, open_store, play, recovered, used
@@ -76,7 +78,7 @@ class TestProcesses:
                 os._exit(0)
             os.waitpid(child, 0)
             await take(store, quota(1))
-            print([each.used for each in await store.states([quota(), slot()])])
+            print([each.used for each in await states(store, quota(), slot())])
         """
         assert process(server, code).communicate(timeout=PATIENCE)[0] == "[3, 1]\n"
 
@@ -86,7 +88,7 @@ def process(server: RedisServer, steps: str) -> subprocess.Popen[str]:
     code = (
         "import asyncio, os\n"
         "from ai_gateway.limits.redis import RedisStore\n"
-        "from tests.limits.contract import quota, slot, take\n"
+        "from tests.limits.contract import quota, slot, states, take\n"
         "async def main():\n"
         f"    store = RedisStore({server.url!r}, timeout={UNHURRIED})\n"
         f"    if True:{steps}\n"
@@ -120,7 +122,7 @@ class TestFailures:
             with pytest.raises(StoreUnavailable, match="Redis"):
                 await take(store, quota(1))
             with pytest.raises(StoreUnavailable):
-                await store.states([quota(1)])
+                await states(store, quota(1))
             own_server.start()
             assert await recovered(store, quota()) == [0]
 
@@ -133,7 +135,7 @@ class TestFailures:
             own_server.pause()
             refused = await asyncio.gather(*(take(store, quota(1)) for _ in range(5)), return_exceptions=True)
             assert [str(each) for each in refused] == ["Redis did not answer within 0.25 s"] * 5
-            store.settle(call, [Settlement(quota(10), 4)])
+            end(store, call, (quota(10), 4))
             own_server.resume()
             await recovered(store, quota())
             await store.flush()
@@ -150,7 +152,7 @@ class TestFailures:
             await take(store, quota(10), rate(10), slot(), call=ended)
             await take(store, quota(10), slot(), call=open_one)
             own_server.stop()
-            store.settle(ended, [Settlement(quota(10), 4), Settlement(rate(10), 10), Settlement(slot(), 1)])
+            end(store, ended, (quota(10), 4), (rate(10), 10), (slot(), 1))
             with pytest.raises(StoreUnavailable):
                 await take(store, quota(1))
             own_server.start()
@@ -198,7 +200,7 @@ class TestFailures:
             own_server.ask(*refuse)
             with pytest.raises(StoreUnavailable, match=error):
                 await take(store, quota(1))
-            store.settle(call, [Settlement(quota(10), 4)])
+            end(store, call, (quota(10), 4))
             own_server.ask(*accept)
             await store.flush()
             assert await used(store, quota()) == [4]
@@ -212,7 +214,7 @@ class TestFailures:
             store, call = open_store(server), new_id()
             await take(store, quota(10, name="broken"), call=call)
             server.ask("SET", "{ai_gateway}:quota:broken:all:total", "foreign")
-            store.settle(call, [Settlement(quota(10, name="broken"), 4)])
+            end(store, call, (quota(10, name="broken"), 4))
             broken, whole = await asyncio.gather(
                 take(store, rate(1), quota(1, name="broken")), take(store, quota(1)), return_exceptions=True
             )
@@ -233,7 +235,7 @@ class TestFailures:
             call = new_id()
             await take(store, quota(10), call=call)
             own_server.stop()
-            store.settle(call, [Settlement(quota(10), 4)])
+            end(store, call, (quota(10), 4))
 
         store = open_store(own_server)
         play(steps(store))
@@ -263,7 +265,7 @@ class TestFailures:
                 await take(store, quota(10), call=call)
             own_server.stop()
             for call in calls:
-                store.settle(call, [Settlement(quota(10), 1)])
+                end(store, call, (quota(10), 1))
             own_server.start()
             async with asyncio.timeout(PATIENCE):
                 await store.flush()

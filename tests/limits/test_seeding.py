@@ -14,13 +14,13 @@ from django.contrib.auth.models import User
 
 from ai_gateway import registry, seeding
 from ai_gateway.allowances import Due
-from ai_gateway.charges import Charge, Settlement, State
+from ai_gateway.charges import Counter, State
 from ai_gateway.limits import sowing
 from ai_gateway.limits.memory.store import FEW, UNTOUCHED, MemoryStore
 from ai_gateway.meter import new_id
 from ai_gateway.models import UsageDaily, UsageRecord
 from tests.factories import run
-from tests.limits.contract import TTL, Clock, admits, quota, rate, settle, slot, state, take
+from tests.limits.contract import Clock, admits, end, of_call, quota, rate, settle, slot, state, take
 
 NOW = datetime(2026, 3, 18, 12, 30, tzinfo=UTC)
 """A Wednesday."""
@@ -37,8 +37,8 @@ class Past:
         self.gate = threading.Event()
         self.gate.set()
 
-    def __call__(self, charge: Charge) -> int:
-        self.asked.append(charge.counter)
+    def __call__(self, counter: Counter) -> int:
+        self.asked.append(counter.name)
         self.threads.add(threading.current_thread().name)
         assert self.gate.wait(10)
         if self.error is not None:
@@ -52,8 +52,17 @@ class TestSowing:
         store = MemoryStore(past)
         assert run(state(store, quota())) == State(50, 10, 0.0)
         assert [run(admits(store, quota(10))) for _ in range(2)] == [True, False]
-        assert past.asked == [quota().counter]
+        assert past.asked == [quota().counter.name]
         assert past.threads == {"ai-gateway-seeds"}
+
+    def test_what_has_to_be_asked_for_is_not_taken_at_once_nor_is_anything_else(self) -> None:
+        store = MemoryStore(Past(40))
+        charges = of_call("call", rate(5), quota(5))
+        assert store.admit_now(charges) is None
+        assert run(state(store, rate())).used == 0
+        run(store.admit(charges, 60.0))
+        assert [run(state(store, charge)).used for charge in (rate(), quota())] == [5, 45]
+        assert store.admit_now(of_call("other", rate(5), quota(5))) is not None
 
     def test_rates_and_slots_begin_anew(self) -> None:
         past = Past(50)
@@ -72,7 +81,7 @@ class TestSowing:
             return await asyncio.gather(*asking)
 
         assert sum(run(calls())) == 20
-        assert sorted(past.asked) == sorted([quota().counter, quota(name="b").counter])
+        assert sorted(past.asked) == sorted([quota().counter.name, quota(name="b").counter.name])
 
     def test_what_cannot_be_known_begins_at_nothing_and_is_logged_once(self, caplog: pytest.LogCaptureFixture) -> None:
         past = Past()
@@ -124,19 +133,19 @@ class TestSowing:
 
     def test_a_counter_in_all_that_is_long_idle_is_forgotten_and_asked_for_again(self) -> None:
         past, clock = Past(7), Clock()
-        store = MemoryStore(past, clock=clock, calendar=clock)
+        store = MemoryStore(past, clock=clock.nanoseconds, calendar=clock)
 
         async def calls() -> None:
             for number in range(FEW):
                 name = f"user {number}"
-                await store.admit(name, [quota(name=name)], TTL)
-                store.settle(name, [Settlement(quota(name=name), 1)])
+                await take(store, quota(name=name), call=name)
+                end(store, name, (quota(name=name), 1))
 
         run(calls())
         clock.advance(UNTOUCHED + 1)
         run(admits(store, quota(name="user 5")))
-        assert len(store._counters) == 0 + 1
-        assert past.asked.count(quota(name="user 5").counter) == 2
+        assert len(store._tallies) == 0 + 1
+        assert past.asked.count(quota(name="user 5").counter.name) == 2
 
 
 @pytest.fixture
@@ -147,7 +156,7 @@ def limits(settings: Any) -> Any:
         settings.AI_GATEWAY = {"TIME_ZONE": "Europe/Vienna", "LIMITS": [{"name": "it", "amount": 1, **entry}]}
         registry.forget()
         (rule,) = registry.snapshot().limits.rules
-        return seeding.spent(Due(rule, of).charge(0, NOW.timestamp()))
+        return seeding.spent(Due(rule, of).counter(NOW.timestamp()))
 
     return spent
 
@@ -278,7 +287,7 @@ class TestWhatIsWrittenDown:
 
     def test_a_counter_of_a_limit_that_is_gone(self, limits: Any) -> None:
         limits("all", measure="cost", window="day")
-        assert seeding.spent(quota(name="settings:gone")) == 0
+        assert seeding.spent(quota(name="settings:gone").counter) == 0
 
 
 def test_a_subject_may_have_any_name(settings: Any) -> None:
@@ -290,5 +299,5 @@ def test_a_subject_may_have_any_name(settings: Any) -> None:
     rules = registry.snapshot().limits.rules
     for rule in rules:
         for subject in ("x", "c:d", ":", "2026-03"):
-            charge = Due(rule, subject).charge(0, NOW.timestamp())
-            assert seeding.find(charge.counter, rules) == (rule, subject)
+            counter = Due(rule, subject).counter(NOW.timestamp())
+            assert seeding.find(counter.name, rules) == (rule, subject)

@@ -12,7 +12,7 @@ from django.test import Client, override_settings
 from django.urls import reverse
 
 from ai_gateway import registry
-from ai_gateway.charges import Charge, State
+from ai_gateway.charges import Counter, State
 from ai_gateway.limits import StoreUnavailable, store
 from ai_gateway.models import Limit
 from ai_gateway.portal import usage
@@ -110,8 +110,8 @@ def test_limits__those_that_hold_each_once_and_whose_they_are(ann: Any) -> None:
 
 
 def test_limits__a_bar_and_the_same_in_words(ann: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def states(charges: Sequence[Charge]) -> list[State]:
-        return [State(12_300_000_000, 0, 0.0) for _ in charges]
+    async def states(counters: Sequence[Counter]) -> list[State]:
+        return [State(12_300_000_000, 0, 0.0) for _ in counters]
 
     monkeypatch.setattr(store(), "states", states)
     limit("budget", scope="user", measure="cost", window="month", amount=20)
@@ -122,7 +122,7 @@ def test_limits__a_bar_and_the_same_in_words(ann: Any, monkeypatch: pytest.Monke
 
 
 def test_limits__while_the_store_is_away(ann: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def states(charges: object) -> None:
+    async def states(counters: object) -> None:
         raise StoreUnavailable("redis: connection refused")
 
     monkeypatch.setattr(store(), "states", states)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from django.test import override_settings
 from ai_gateway import admission, registry, unpriced
 from ai_gateway.accounting import cost_of
 from ai_gateway.calls import Target
-from ai_gateway.charges import Charge, State, Verdict
+from ai_gateway.charges import Charges, State, Verdict
 from ai_gateway.consumption import Consumption
 from ai_gateway.errors import PriceUnknown
 from ai_gateway.limits.memory import MemoryStore
@@ -33,11 +32,11 @@ class Recorder(MemoryStore):
     """A store that admits everything, and keeps what it was asked for."""
 
     def __init__(self) -> None:
-        self.asked: list[Charge] = []
+        self.asked: list[int] = []
 
-    async def admit(self, call: str, charges: Sequence[Charge], ttl: float) -> Verdict:
-        self.asked += charges
-        return Verdict(True, [State(0, 1, 0.0) for _ in charges])
+    def admit_now(self, charges: Charges) -> Verdict:
+        self.asked += charges.amounts
+        return Verdict(True, [State(0, 1, 0.0) for _ in charges.counters])
 
 
 def snapshot_of(**settings: Any) -> Snapshot:
@@ -95,12 +94,12 @@ def test_a_model_that_nobody_knows_the_price_of(policy: str, limit: str) -> None
 def test_a_model_with_a_price_is_let_through_by_every_policy(store: Recorder, policy: str, model: str) -> None:
     admit(model, policy, BUDGET)
     # 30 tokens at a dollar and 100 at two dollars for a million, in nano-dollars.
-    assert [charge.amount for charge in store.asked] == [230_000 if model == "priced" else 0]
+    assert store.asked == [230_000 if model == "priced" else 0]
 
 
 def test_a_call_without_a_price_counts_as_nothing_where_none_is_required(store: Recorder) -> None:
     admit("mystery", "never", BUDGET, RATE)
-    assert sorted(charge.amount for charge in store.asked) == [0, 1]
+    assert sorted(store.asked) == [0, 1]
 
 
 # What a call is charged at its end.

@@ -5,20 +5,19 @@ from __future__ import annotations
 import json
 import uuid
 from datetime import timedelta
-from io import StringIO
 from typing import Any
 
 import msgspec
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
-from django.core.management import call_command
 from django.utils import timezone
 from pytest_django import Settings
 
 from ai_gateway import recorded
 from ai_gateway.models import RecordedCall
 from ai_gateway.recorder import Body, Recording, Unavailable
+from tests.commands import run
 from tests.control.rows import make_user
 from tests.recording.test_recorder import recording
 
@@ -197,9 +196,7 @@ def test_what_does_not_open_is_not_given(monkeypatch: pytest.MonkeyPatch, caplog
 
 
 def pruned(*arguments: str) -> str:
-    out = StringIO()
-    call_command("gateway_prune_usage", *arguments, stdout=out)
-    return out.getvalue()
+    return run("gateway_prune_usage", *arguments)[0]
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 from django.test import override_settings
 
 from ai_gateway import exports
+from tests.commands import run
 from tests.control.rows import make_key, make_user
 from tests.usage.rows import DOLLAR, record, save, some_days
 
@@ -32,9 +33,7 @@ def _site() -> Iterator[None]:
 
 
 def usage(*arguments: str) -> str:
-    out = io.StringIO()
-    call_command("gateway_usage", *arguments, stdout=out)
-    return out.getvalue()
+    return run("gateway_usage", *arguments)[0]
 
 
 def report(*arguments: str) -> str:

@@ -29,6 +29,7 @@ VIENNA = ZoneInfo("Europe/Vienna")
         ("2026-11-01 12:00:30", datetime(2026, 11, 1, 12, 0, 30, tzinfo=VIENNA)),
         ("2026-11-01T12:00Z", datetime(2026, 11, 1, 12, tzinfo=UTC)),
         ("99999d", date(1753, 2, 15)),
+        ("99999w", date(110, 5, 26)),
     ],
 )
 def test_moments(text: str, moment: date) -> None:

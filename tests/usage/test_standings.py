@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ai_gateway.allowances import Due, LimitRule, read_limit
-from ai_gateway.charges import Charge, State
+from ai_gateway.charges import Counter, State
 from ai_gateway.limits.memory import MemoryStore
 from ai_gateway.standings import Standing, amount, standings
 from tests.factories import run
@@ -23,10 +23,10 @@ class Told(MemoryStore):
     def __init__(self, *states: State) -> None:
         super().__init__()
         self.told = states
-        self.asked: list[Charge] = []
+        self.asked: list[Counter] = []
 
-    async def states(self, charges: Sequence[Charge]) -> Sequence[State]:
-        self.asked += charges
+    async def states(self, counters: Sequence[Counter]) -> Sequence[State]:
+        self.asked += counters
         return self.told
 
 
@@ -87,8 +87,8 @@ def test_of_nothing_everything_is_used() -> None:
 def test_the_counters_that_calls_use_are_asked_and_nothing_is_taken() -> None:
     store = Told(State(0, 20, 0.0))
     run(standings([Due(rule(measure="requests", window="day"), "7")], store, NOON))
-    (charge,) = store.asked
-    assert (charge.counter, charge.amount) == ("1:7:2026-11-20", 0)
+    (counter,) = store.asked
+    assert counter.name == "1:7:2026-11-20"
 
 
 def test_amounts_for_people() -> None:

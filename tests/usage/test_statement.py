@@ -184,7 +184,7 @@ def test_reader__as_many_as_wait_is_enough(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_limits__a_store_that_is_away_is_a_503(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def states(charges: object) -> None:
+    async def states(counters: object) -> None:
         raise StoreUnavailable("redis: connection refused")
 
     monkeypatch.setattr(store(), "states", states)

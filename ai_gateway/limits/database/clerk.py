@@ -24,7 +24,7 @@ from typing import NamedTuple
 from django.core.exceptions import ImproperlyConfigured
 from django.db import InterfaceError, OperationalError, connections
 
-from ai_gateway.charges import Algorithm, Charge, Settlement
+from ai_gateway.charges import Algorithm, Charges, Counter
 from ai_gateway.limits import gcra
 from ai_gateway.limits.database import rows
 from ai_gateway.limits.database.clock import microseconds
@@ -55,14 +55,15 @@ class Settled(NamedTuple):
     """A charge that is over. `until` is the arrival time that it had moved a rate to."""
 
     call: str
-    charge: Charge
+    counter: Counter
+    amount: int
     actual: int
     until: int
 
     @property
     def place(self) -> tuple[str, str]:
         """Which charge of which call."""
-        return self.call, self.charge.counter
+        return self.call, self.counter.name
 
 
 class Clerk:
@@ -78,7 +79,7 @@ class Clerk:
         """Begin anew: a forked process has neither its parent's thread nor its calls."""
         self._ready = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._held: dict[str, dict[str, tuple[Charge, int]]] = {}
+        self._held: dict[str, dict[str, tuple[Counter, int, int]]] = {}
         self._reserving: set[str] = set()
         self._queue: deque[Settled] = deque()
         self._settling: set[tuple[str, str]] = set()
@@ -91,30 +92,32 @@ class Clerk:
         self._is_away = False
         self._is_full = False
 
-    def hold(self, call: str, charges: Sequence[Charge], until: Sequence[int], ttl: float) -> None:
+    def hold(self, charges: Charges, until: Sequence[int], ttl: float) -> None:
         """Note what a call has taken."""
         with self._ready:
-            held = self._held.setdefault(call, {})
-            for charge, moved in zip(charges, until, strict=True):
-                held[charge.counter] = (charge, moved)
-            if any(charge.algorithm is not Algorithm.RATE for charge in charges):
+            held = self._held.setdefault(charges.call, {})
+            for counter, amount, moved in zip(charges.counters, charges.amounts, until, strict=True):
+                held[counter.name] = (counter, amount, moved)
+            if any(counter.algorithm is not Algorithm.RATE for counter in charges.counters):
                 if not self._reserving or ttl < self._ttl:
                     self._ttl = ttl
                     self._care_at = min(self._care_at, time.monotonic() + ttl / 3)
-                self._reserving.add(call)
+                self._reserving.add(charges.call)
             if self._reserving or self._is_care_due():
                 self._wake()
 
-    def settle(self, call: str, settlements: Sequence[Settlement]) -> None:
+    def settle(self, charges: Charges, used: Sequence[int]) -> None:
         """Take what a call used, to be settled soon. What it does not hold (any more) is left alone."""
+        call = charges.call
         with self._ready:
             held = self._held.get(call)
             if held is None:
                 return
-            for each in settlements:
-                found = held.pop(each.charge.counter, None)
+            for counter, actual in zip(charges.counters, used, strict=True):
+                found = held.pop(counter.name, None)
                 if found is not None:
-                    self._enqueue(Settled(call, found[0], each.actual, found[1]))
+                    taken, amount, until = found
+                    self._enqueue(Settled(call, taken, amount, actual, until))
             if not held:
                 del self._held[call]
                 self._reserving.discard(call)
@@ -122,7 +125,7 @@ class Clerk:
                 self._wake()
 
     def _enqueue(self, settled: Settled) -> None:
-        if settled.charge.algorithm is Algorithm.RATE and settled.actual == settled.charge.amount:
+        if settled.counter.algorithm is Algorithm.RATE and settled.actual == settled.amount:
             return
         if len(self._queue) >= MOST:
             if not self._is_full:
@@ -134,9 +137,10 @@ class Clerk:
         self._settling.add(settled.place)
         self._put += 1
 
-    def is_settling(self, call: str, charges: Sequence[Charge]) -> bool:
+    def is_settling(self, charges: Charges) -> bool:
         """Whether a call still has to give back something that it wants to take again."""
-        return bool(self._settling) and any((call, charge.counter) in self._settling for charge in charges)
+        settling, call = self._settling, charges.call
+        return bool(settling) and any((call, counter.name) in settling for counter in charges.counters)
 
     def flush(self) -> Future[None]:
         """Give what is done when everything is settled that is known now."""
@@ -225,19 +229,19 @@ class Clerk:
         try:
             self._write([settled])
         except Exception:
-            logger.exception("%s: the limit %s cannot be settled", settled.call, settled.charge.counter)
+            logger.exception("%s: the limit %s cannot be settled", settled.call, settled.counter.name)
 
     def _write(self, batch: Sequence[Settled]) -> None:
         now = microseconds(self._now())
         used = [
-            rows.Used(each.call, rows.name_of(each.charge), each.charge.algorithm, self._amount(each, now))
+            rows.Used(each.call, rows.name_of(each.counter), each.counter.algorithm, self._amount(each, now))
             for each in batch
         ]
         rows.steadily(self._using, lambda: rows.settle(self._using, used), reconnects=False)
 
     def _amount(self, settled: Settled, now: int) -> int:
-        if settled.charge.algorithm is Algorithm.RATE:
-            return gcra.correction(settled.charge, settled.actual, settled.until, now)
+        if settled.counter.algorithm is Algorithm.RATE:
+            return gcra.correction(settled.counter, settled.amount, settled.actual, settled.until, now)
         return settled.actual
 
     def _postpone(self, batch: Sequence[Settled], error: Exception) -> None:
@@ -245,7 +249,7 @@ class Clerk:
         if not self._is_away:
             logger.error("What calls used cannot be settled, and is kept for later: %s", error)
         self._is_away = True
-        self._finish(batch, kept=[each for each in batch if each.charge.algorithm is not Algorithm.RATE])
+        self._finish(batch, kept=[each for each in batch if each.counter.algorithm is not Algorithm.RATE])
         time.sleep(PAUSE)
 
     def _finish(self, batch: Sequence[Settled], kept: Sequence[Settled] = ()) -> None:

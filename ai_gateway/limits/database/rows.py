@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, TypeVar
 from django.db import DatabaseError, InterfaceError, OperationalError, connections, transaction
 from django.db.models import F, Q
 
-from ai_gateway.charges import Algorithm, Charge, State, Verdict
+from ai_gateway.charges import Algorithm, Charges, Counter, State, Verdict
 from ai_gateway.limits import gcra
 from ai_gateway.models import LimitCounter, Reservation
 
@@ -82,10 +82,10 @@ class Refused(Exception):
         self.place = place
 
 
-def name_of(charge: Charge) -> str:
+def name_of(counter: Counter) -> str:
     """Name a counter's row: how it counts, and the counter's name. With a digest where a database may take two names
     for one, or refuse a name: some ignore case, or accents, or spaces at the end."""
-    name = f"{charge.algorithm.value}:{charge.counter}"
+    name = f"{counter.algorithm.value}:{counter.name}"
     if len(name) <= LONGEST_NAME and _PLAIN.fullmatch(name):
         return name
     mark = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
@@ -121,58 +121,57 @@ def is_in_the_way(error: DatabaseError | InterfaceError) -> bool:
     return code in _IN_THE_WAY
 
 
-def admit(using: str, call: str, charges: Sequence[Charge], now: int, expires_at: int) -> tuple[Verdict, list[int]]:
+def admit(using: str, charges: Charges, now: int, expires_at: int) -> tuple[Verdict, list[int]]:
     """Take all charges, or none. Gives the verdict, and for each charge of a rate the arrival time after it.
 
     `now` is in microseconds, `expires_at` in seconds since 1970. Raises DatabaseError.
     """
-    names = [name_of(charge) for charge in charges]
+    counters = charges.counters
+    names = [name_of(counter) for counter in counters]
     is_swept = False
     for _ in range(ATTEMPTS):
         try:
-            rows = _take(using, call, charges, names, now, expires_at)
+            rows = _take(using, charges, names, now, expires_at)
         except Refused as refused:
             place = refused.place
         else:
-            return Verdict(True, _states(charges, names, rows, now)), [rows[name].arrival_at for name in names]
+            return Verdict(True, _states(counters, names, rows, now)), [rows[name].arrival_at for name in names]
         rows = _read(using, names)
         if len(rows) < len(set(names)):
-            _create(using, [(name, charge) for name, charge in zip(names, charges, strict=True) if name not in rows])
+            _create(using, [(name, counter) for name, counter in zip(names, counters, strict=True) if name not in rows])
             continue
-        if _has_room(charges[place], rows[names[place]], now):
+        if _has_room(counters[place], charges.amounts[place], rows[names[place]], now):
             continue  # Somebody began the counter, or gave something back, between the charge and this look.
-        if charges[place].algorithm is CONCURRENCY and not is_swept:
+        if counters[place].algorithm is CONCURRENCY and not is_swept:
             is_swept = True
             if sweep(using, now, counter=names[place]):
                 continue
         break
-    wait = _retry_after(charges[place], rows.get(names[place]), now)
-    return Verdict(False, _states(charges, names, rows, now), place, wait), []
+    wait = _retry_after(counters[place], charges.amounts[place], rows.get(names[place]), now)
+    return Verdict(False, _states(counters, names, rows, now), place, wait), []
 
 
-def _take(
-    using: str, call: str, charges: Sequence[Charge], names: Sequence[str], now: int, expires_at: int
-) -> Mapping[str, LimitCounter]:
+def _take(using: str, charges: Charges, names: Sequence[str], now: int, expires_at: int) -> Mapping[str, LimitCounter]:
     """Take all charges, or raise Refused."""
     with transaction.atomic(using=using):
         for place in sorted(range(len(names)), key=names.__getitem__):
-            if not _take_one(using, names[place], charges[place], now):
+            if not _take_one(using, names[place], charges.counters[place], charges.amounts[place], now):
                 raise Refused(place)
         Reservation.objects.using(using).bulk_create(
-            Reservation(call=call, counter=name, amount=charge.amount, expires_at=expires_at)
-            for name, charge in zip(names, charges, strict=True)
-            if charge.algorithm is not RATE
+            Reservation(call=charges.call, counter=name, amount=amount, expires_at=expires_at)
+            for name, counter, amount in zip(names, charges.counters, charges.amounts, strict=True)
+            if counter.algorithm is not RATE
         )
         return _read(using, names)
 
 
-def _take_one(using: str, name: str, charge: Charge, now: int) -> bool:
+def _take_one(using: str, name: str, counter: Counter, amount: int, now: int) -> bool:
     """Take a charge if there is room for it, in one statement. Not so either if there is no such row yet."""
-    if charge.algorithm is RATE:
-        latest = NEVER_LATE if charge.is_soft else gcra.latest(charge, now) if charge.ceiling else -1
-        return _execute(using, TAKE_RATE, now, now, gcra.cost(charge, charge.amount), name, latest)
-    most = NEVER_LATE if charge.is_soft else charge.ceiling - charge.amount
-    return _execute(using, TAKE, charge.amount, now, name, most)
+    if counter.algorithm is RATE:
+        latest = NEVER_LATE if counter.is_soft else gcra.latest(counter, amount, now)
+        return _execute(using, TAKE_RATE, now, now, gcra.cost(counter, amount), name, latest)
+    most = NEVER_LATE if counter.is_soft else counter.ceiling - amount
+    return _execute(using, TAKE, amount, now, name, most)
 
 
 def _execute(using: str, statement: str, *parameters: int | str) -> bool:
@@ -182,48 +181,52 @@ def _execute(using: str, statement: str, *parameters: int | str) -> bool:
         return bool(cursor.rowcount)
 
 
-def _has_room(charge: Charge, row: LimitCounter, now: int) -> bool:
-    """Whether a charge would be taken of a counter that stands so."""
-    if charge.algorithm is RATE:
-        return gcra.taken(charge, row.arrival_at, now) is not None
-    return charge.is_soft or row.spent + row.reserved + charge.amount <= charge.ceiling
+def _has_room(counter: Counter, amount: int, row: LimitCounter, now: int) -> bool:
+    """Whether so much would be taken of a counter that stands so."""
+    if counter.is_soft:
+        return True
+    if counter.algorithm is RATE:
+        return row.arrival_at <= gcra.latest(counter, amount, now)
+    return row.spent + row.reserved + amount <= counter.ceiling
 
 
 def _read(using: str, names: Sequence[str]) -> Mapping[str, LimitCounter]:
     return {row.name: row for row in LimitCounter.objects.using(using).filter(name__in=names)}
 
 
-def _create(using: str, missing: Sequence[tuple[str, Charge]]) -> None:
+def _create(using: str, missing: Sequence[tuple[str, Counter]]) -> None:
     """Begin counters, those that nobody else begins at the same moment."""
     LimitCounter.objects.using(using).bulk_create(
-        [LimitCounter(name=name, ends_at=math.ceil(charge.ends_at)) for name, charge in missing],
+        [LimitCounter(name=name, ends_at=math.ceil(counter.ends_at)) for name, counter in missing],
         ignore_conflicts=True,
     )
 
 
-def states(using: str, charges: Sequence[Charge], now: int) -> list[State]:
+def states(using: str, counters: Sequence[Counter], now: int) -> list[State]:
     """Tell where counters stand. Raises DatabaseError."""
-    names = [name_of(charge) for charge in charges]
-    return _states(charges, names, _read(using, names), now)
+    names = [name_of(counter) for counter in counters]
+    return _states(counters, names, _read(using, names), now)
 
 
-def _states(charges: Sequence[Charge], names: Sequence[str], rows: Mapping[str, LimitCounter], now: int) -> list[State]:
-    return [_state(charge, rows.get(name), now) for charge, name in zip(charges, names, strict=True)]
+def _states(
+    counters: Sequence[Counter], names: Sequence[str], rows: Mapping[str, LimitCounter], now: int
+) -> list[State]:
+    return [_state(counter, rows.get(name), now) for counter, name in zip(counters, names, strict=True)]
 
 
-def _state(charge: Charge, row: LimitCounter | None, now: int) -> State:
+def _state(counter: Counter, row: LimitCounter | None, now: int) -> State:
     row = row or LimitCounter()
-    if charge.algorithm is RATE:
-        return gcra.state(charge, row.arrival_at, now)
+    if counter.algorithm is RATE:
+        return gcra.state(counter, row.arrival_at, now)
     used = row.spent + row.reserved
-    resets_in = max(0.0, charge.ends_at - now / gcra.MICROSECONDS) if charge.ends_at else 0.0
-    return State(used, max(0, charge.ceiling - used), resets_in)
+    resets_in = max(0.0, counter.ends_at - now / gcra.MICROSECONDS) if counter.ends_at else 0.0
+    return State(used, max(0, counter.ceiling - used), resets_in)
 
 
-def _retry_after(charge: Charge, row: LimitCounter | None, now: int) -> float | None:
-    if charge.algorithm is RATE:
-        return gcra.retry_after(charge, row.arrival_at if row is not None else 0, now)
-    return max(0.0, charge.ends_at - now / gcra.MICROSECONDS) if charge.ends_at else None
+def _retry_after(counter: Counter, amount: int, row: LimitCounter | None, now: int) -> float | None:
+    if counter.algorithm is RATE:
+        return gcra.retry_after(counter, amount, row.arrival_at if row is not None else 0, now)
+    return max(0.0, counter.ends_at - now / gcra.MICROSECONDS) if counter.ends_at else None
 
 
 def settle(using: str, batch: Iterable[Used]) -> None:

@@ -17,7 +17,7 @@ from concurrent.futures import Future
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, InterfaceError, connections, router
 
-from ai_gateway.charges import Charge, Settlement, State, Verdict
+from ai_gateway.charges import Charges, Counter, State, Verdict
 from ai_gateway.limits.base import LimitStore, StoreUnavailable
 from ai_gateway.limits.database import rows
 from ai_gateway.limits.database.clerk import Clerk
@@ -55,50 +55,50 @@ class DatabaseStore(LimitStore):
         self.clerk = Clerk(self._using, self._clock)
         self._left: set[Future[Verdict]] = set()
 
-    async def admit(self, call: str, charges: Sequence[Charge], ttl: float) -> Verdict:
+    async def admit(self, charges: Charges, ttl: float) -> Verdict:
         """See LimitStore.admit()."""
-        if not charges:
+        if not charges.counters:
             return Verdict(True, ())
-        if self.clerk.is_settling(call, charges):
+        if self.clerk.is_settling(charges):
             await self.flush()
-        future = self._workers.submit(lambda: self._admit(call, charges, ttl))
+        future = self._workers.submit(lambda: self._admit(charges, ttl))
         try:
             return await _result(future)
         except asyncio.CancelledError:
-            self._leave(call, charges, future)
+            self._leave(charges, future)
             raise
 
-    def _admit(self, call: str, charges: Sequence[Charge], ttl: float) -> Verdict:
+    def _admit(self, charges: Charges, ttl: float) -> Verdict:
         now = self._clock()
         verdict, until = rows.steadily(
-            self._using, lambda: rows.admit(self._using, call, charges, microseconds(now), math.ceil(now + ttl))
+            self._using, lambda: rows.admit(self._using, charges, microseconds(now), math.ceil(now + ttl))
         )
         if verdict.is_admitted:
-            self.clerk.hold(call, charges, until, ttl)
+            self.clerk.hold(charges, until, ttl)
         return verdict
 
-    def _leave(self, call: str, charges: Sequence[Charge], future: Future[Verdict]) -> None:
+    def _leave(self, charges: Charges, future: Future[Verdict]) -> None:
         """Give back what may still be taken for a call that does not wait for it any more."""
 
         def give_back(done: Future[Verdict]) -> None:
             if not done.cancelled() and done.exception() is None and done.result().is_admitted:
-                self.clerk.settle(call, [Settlement(charge, 0) for charge in charges])
+                self.clerk.settle(charges, [0] * len(charges.counters))
             self._left.discard(done)
 
         self._left.add(future)
         future.add_done_callback(give_back)
 
-    def settle(self, call: str, settlements: Sequence[Settlement]) -> None:
+    def settle(self, charges: Charges, used: Sequence[int]) -> None:
         """See LimitStore.settle()."""
-        self.clerk.settle(call, settlements)
+        self.clerk.settle(charges, used)
 
-    async def states(self, charges: Sequence[Charge]) -> Sequence[State]:
+    async def states(self, counters: Sequence[Counter]) -> Sequence[State]:
         """See LimitStore.states()."""
-        return await _result(self._workers.submit(lambda: self._states(charges)))
+        return await _result(self._workers.submit(lambda: self._states(counters)))
 
-    def _states(self, charges: Sequence[Charge]) -> Sequence[State]:
+    def _states(self, counters: Sequence[Counter]) -> Sequence[State]:
         now = microseconds(self._clock())
-        return rows.steadily(self._using, lambda: rows.states(self._using, charges, now))
+        return rows.steadily(self._using, lambda: rows.states(self._using, counters, now))
 
     async def flush(self) -> None:
         """See LimitStore.flush()."""

@@ -13,12 +13,12 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from ai_gateway.charges import Algorithm, Charge, Settlement, State, Verdict
+from ai_gateway.charges import Algorithm, Charges, Counter, State, Verdict
 from ai_gateway.limits.base import LimitStore
 from ai_gateway.limits.gcra import MICROSECONDS
-from ai_gateway.limits.memory.counter import Counter
+from ai_gateway.limits.memory.tally import Tally
 from ai_gateway.limits.sowing import Seed, Sower
 
 LONGEST_CALL = 6 * 3600
@@ -37,28 +37,30 @@ FEW = 1000
 """Counters that are not worth a look."""
 
 
-Held = dict[str, tuple[Counter, Charge, int, int]]
-"""What a call has taken, by the names of the counters: of which, what, what was offered for it, and when."""
+Taken = tuple[Tally, Counter, int, int, int]
+"""A charge that is open: in which tally, of which counter, how much, the arrival time that it led to, and when it was
+taken."""
 
 
 class MemoryStore(LimitStore):
     """Counters in this process.
 
-    `seed` tells what was spent before. `clock` is for rates, `calendar` says how long a period lasts, both in seconds.
+    `seed` tells what was spent before. `clock` is for rates, in nanoseconds, and `calendar` says how long a period
+    lasts, in seconds since 1970.
     """
 
     def __init__(
         self,
         seed: Seed | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], int] = time.monotonic_ns,
         calendar: Callable[[], float] = time.time,
     ) -> None:
         self._clock = clock
         self._calendar = calendar
         self._lock = threading.Lock()
-        self._counters: dict[str, Counter] = {}
-        self._held: dict[str, Held] = {}
-        self._tidied_at = round(clock() * MICROSECONDS)
+        self._tallies: dict[str, Tally] = {}
+        self._held: dict[str, dict[str, Taken]] = {}
+        self._tidied_at = self._clock() // 1000
         self._most = FEW
         self._sower = Sower(seed, self._is_unsown, self._add_spent) if seed is not None else None
 
@@ -67,62 +69,61 @@ class MemoryStore(LimitStore):
         """Whether no call holds anything."""
         return not self._held
 
-    async def admit(self, call: str, charges: Sequence[Charge], ttl: float) -> Verdict:
-        """See LimitStore.admit(). The time after which a reservation expires is this store's own."""
-        while True:
-            verdict = self._take(call, charges)
-            if verdict is not None:
-                return verdict
-            await self._sow(charges)
-
-    def _take(self, call: str, charges: Sequence[Charge]) -> Verdict | None:
-        """Take all charges or none. None: a counter has to be sown first."""
-        now, date = round(self._clock() * MICROSECONDS), self._calendar()
+    def admit_now(self, charges: Charges) -> Verdict | None:
+        """See LimitStore.admit_now(): only a counter that has to be sown is waited for."""
+        now, date, counters = self._clock() // 1000, self._calendar(), charges.counters
         with self._lock:
             if now - self._tidied_at > TIDY * MICROSECONDS:
                 self._tidy(now)
-            known = self._counters
-            offers: list[tuple[Counter, Charge, int, int]] = []
-            for charge in charges:
-                counter = known.get(charge.counter)
-                if counter is None:
-                    if self._is_unsown(charge):
-                        return None
-                    counter = self._add(charge, now, date)
-                offered = counter.offer(charge, now)
-                if offered is None:
-                    wait = counter.retry_after(charge, now, date)
-                    return Verdict(False, self._states(charges, now, date), len(offers), wait)
-                offers.append((counter, charge, offered, now))
-            held = self._held.setdefault(call, {})
+            taken: dict[str, Taken] = {}
             states: list[State] = []
-            for offer in offers:
-                counter, charge, offered, _ = offer
-                held[charge.counter] = offer
-                states.append(counter.take(charge, offered, now, date))
-        return Verdict(True, states)
+            for counter, amount in zip(counters, charges.amounts, strict=True):
+                name = counter.name
+                tally = self._tallies[name] if name in self._tallies else self._begun(counter, now, date)
+                state = tally.take(counter, amount, now, date) if tally is not None else None
+                if tally is None or state is None:
+                    self._give_back(taken)
+                    if tally is None:
+                        return None
+                    wait = tally.retry_after(counter, amount, now, date)
+                    return Verdict(False, self._states(counters, now, date), len(taken), wait)
+                states.append(state)
+                taken[name] = (tally, counter, amount, tally.arrival, now)
+            if charges.call in self._held:
+                self._held[charges.call] |= taken
+            elif taken:
+                self._held[charges.call] = taken
+            return Verdict(True, states)
 
-    def settle(self, call: str, settlements: Sequence[Settlement]) -> None:
+    async def admit(self, charges: Charges, ttl: float) -> Verdict:
+        """See LimitStore.admit(). The time after which a reservation expires is this store's own."""
+        while True:
+            verdict = self.admit_now(charges)
+            if verdict is not None:
+                return verdict
+            await self._sow(charges.counters)
+
+    def settle(self, charges: Charges, used: Sequence[int]) -> None:
         """See LimitStore.settle()."""
-        now = round(self._clock() * MICROSECONDS)
+        now = self._clock() // 1000
         with self._lock:
-            held = self._held.get(call)
-            if held is None:
+            if charges.call not in self._held:
                 return
-            for each in settlements:
-                found = held.pop(each.charge.counter, None)
-                if found is not None:
-                    counter, taken, offered, _ = found
-                    counter.settle(taken, each.actual, offered, now)
+            held = self._held[charges.call]
+            for counter, actual in zip(charges.counters, used, strict=True):
+                if counter.name in held:
+                    tally, _, amount, until, _ = held[counter.name]
+                    del held[counter.name]
+                    tally.settle(counter, amount, actual, until, now)
             if not held:
-                del self._held[call]
+                del self._held[charges.call]
 
-    async def states(self, charges: Sequence[Charge]) -> Sequence[State]:
+    async def states(self, counters: Sequence[Counter]) -> Sequence[State]:
         """See LimitStore.states()."""
-        await self._sow(charges)
-        now, date = round(self._clock() * MICROSECONDS), self._calendar()
+        await self._sow(counters)
+        now, date = self._clock() // 1000, self._calendar()
         with self._lock:
-            return [(self._counters.get(charge.counter) or Counter(now)).state(charge, now, date) for charge in charges]
+            return self._states(counters, now, date)
 
     async def flush(self) -> None:
         """See LimitStore.flush()."""
@@ -130,65 +131,74 @@ class MemoryStore(LimitStore):
     async def aclose(self) -> None:
         """See LimitStore.aclose()."""
 
-    def _states(self, charges: Sequence[Charge], now: int, date: float) -> list[State]:
-        return [(self._counters.get(charge.counter) or Counter(now)).state(charge, now, date) for charge in charges]
+    def _states(self, counters: Sequence[Counter], now: int, date: float) -> list[State]:
+        return [(self._tallies.get(counter.name) or Tally(now)).state(counter, now, date) for counter in counters]
 
-    def _add(self, charge: Charge, now: int, date: float) -> Counter:
+    def _begun(self, counter: Counter, now: int, date: float) -> Tally | None:
+        """Begin a counter. None: it has to be sown first."""
+        return None if self._is_unsown(counter) else self._add(counter, now, date)
+
+    def _add(self, counter: Counter, now: int, date: float) -> Tally:
         useless_at = None
-        if charge.ends_at:
-            useless_at = now + round((max(0.0, charge.ends_at - date) + SLACK) * MICROSECONDS)
-        added = self._counters[charge.counter] = Counter(now, useless_at)
+        if counter.ends_at:
+            useless_at = now + round((max(0.0, counter.ends_at - date) + SLACK) * MICROSECONDS)
+        added = self._tallies[counter.name] = Tally(now, useless_at)
         return added
 
-    def _is_unsown(self, charge: Charge) -> bool:
-        """Whether a counter has to be told what was spent before: one of a period that has not begun."""
-        return self._sower is not None and charge.algorithm is Algorithm.QUOTA and charge.counter not in self._counters
+    @staticmethod
+    def _give_back(taken: Mapping[str, Taken]) -> None:
+        for tally, counter, amount, _, _ in taken.values():
+            tally.give_back(counter, amount)
 
-    async def _sow(self, charges: Sequence[Charge]) -> None:
+    def _is_unsown(self, counter: Counter) -> bool:
+        """Whether a counter has to be told what was spent before: one of a period that has not begun."""
+        return self._sower is not None and counter.algorithm is Algorithm.QUOTA and counter.name not in self._tallies
+
+    async def _sow(self, counters: Sequence[Counter]) -> None:
         """Begin counters with what was spent before, as far as that can be known soon."""
-        unsown = [charge for charge in charges if self._is_unsown(charge)]
+        unsown = [counter for counter in counters if self._is_unsown(counter)]
         if unsown:
             assert self._sower is not None
             await self._sower.sow(unsown)
-            for charge in unsown:
-                self._add_spent(charge, 0)
+            for counter in unsown:
+                self._add_spent(counter, 0)
 
-    def _add_spent(self, charge: Charge, spent: int) -> None:
-        now, date = round(self._clock() * MICROSECONDS), self._calendar()
+    def _add_spent(self, counter: Counter, spent: int) -> None:
+        now, date = self._clock() // 1000, self._calendar()
         with self._lock:
-            counter = self._counters.get(charge.counter) or self._add(charge, now, date)
-            counter.spent += spent
+            tally = self._tallies.get(counter.name) or self._add(counter, now, date)
+            tally.spent += spent
 
     def _tidy(self, now: int) -> None:
         """Forget what is of no use any more. Few counters are left as they are, and many are only gone through when
         they have doubled: what it costs is spread over those that were added."""
         self._tidied_at = now
         self._expire(now)
-        if len(self._counters) < self._most:
+        if len(self._tallies) < self._most:
             return
-        for name in [name for name, counter in self._counters.items() if self._is_useless(counter, now)]:
-            del self._counters[name]
-        self._most = max(FEW, 2 * len(self._counters))
+        for name in [name for name, tally in self._tallies.items() if self._is_useless(tally, now)]:
+            del self._tallies[name]
+        self._most = max(FEW, 2 * len(self._tallies))
 
-    def _is_useless(self, counter: Counter, now: int) -> bool:
-        if counter.is_useless(now):
+    def _is_useless(self, tally: Tally, now: int) -> bool:
+        if tally.is_useless(now):
             return True
-        is_forgettable = self._sower is not None and counter.useless_at is None and not counter.reserved
-        return is_forgettable and now - counter.touched_at > UNTOUCHED * MICROSECONDS
+        is_forgettable = self._sower is not None and tally.useless_at is None and not tally.reserved
+        return is_forgettable and now - tally.touched_at > UNTOUCHED * MICROSECONDS
 
     def _expire(self, now: int) -> None:
         """Free the slots of calls that were forgotten. Much later the rest of what they took is settled as it was."""
         for call in _older(self._held, now - LONGEST_CALL * MICROSECONDS):
             held = self._held[call]
-            for name, (counter, charge, offered, since) in list(held.items()):
+            for name, (tally, counter, amount, until, since) in list(held.items()):
                 is_forgotten = now - since > 2 * LONGEST_CALL * MICROSECONDS
-                if is_forgotten or charge.algorithm is Algorithm.CONCURRENCY:
-                    counter.settle(charge, charge.amount, offered, now)
+                if is_forgotten or counter.algorithm is Algorithm.CONCURRENCY:
+                    tally.settle(counter, amount, amount, until, now)
                     del held[name]
             if not held:
                 del self._held[call]
 
 
-def _older(calls: dict[str, Held], limit: int) -> list[str]:
+def _older(calls: dict[str, dict[str, Taken]], limit: int) -> list[str]:
     """List the calls that began before a time: the first ones, for they are in the order in which they came."""
-    return list(itertools.takewhile(lambda call: next(iter(calls[call].values()))[3] < limit, calls))
+    return list(itertools.takewhile(lambda call: next(iter(calls[call].values()))[-1] < limit, calls))

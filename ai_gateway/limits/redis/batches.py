@@ -4,34 +4,43 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
-from ai_gateway.charges import Algorithm, Charge, Settlement, State, Verdict
+from ai_gateway.charges import Algorithm, Charges, Counter, State, Verdict
 from ai_gateway.limits.redis.script import CONCURRENCY, QUOTA, RATE
 
 MICROS = 1_000_000
 """Microseconds of a second."""
 
+REMEMBERED = 4096
+"""Counters whose writing is remembered."""
+
+CODES = {Algorithm.RATE: RATE, Algorithm.QUOTA: QUOTA, Algorithm.CONCURRENCY: CONCURRENCY}
+
 
 class Settled(NamedTuple):
-    """What a call settles."""
+    """What a call settles, and what it used."""
 
-    call: str
-    settlements: Sequence[Settlement]
+    charges: Charges
+    used: Sequence[int]
+
+
+def nothing_of(charges: Charges) -> Settled:
+    """Settle charges by nothing."""
+    return Settled(charges, [0] * len(charges.counters))
 
 
 class Wanted(msgspec.Struct, eq=False):
     """What a call wants to take, or whoever looks to know: `mode` is one of the script's, `ttl` in microseconds.
 
-    `seeds` are what quotas begin with that Redis does not have, by counter. `answered` gets the answer. What is renewed
-    has none, for nobody waits for it.
+    `seeds` are what quotas begin with that Redis does not have, by the names of the counters. `answered` gets the
+    answer. What is renewed has none, for nobody waits for it.
     """
 
     mode: int
-    call: str
-    charges: Sequence[Charge]
+    charges: Charges
     ttl: int = 0
     answered: asyncio.Future[Answer] | None = None
     seeds: dict[str, int] = {}
@@ -62,46 +71,74 @@ class Answers(msgspec.Struct, array_like=True, frozen=True):
     broken: list[str]
 
 
-def encode(
-    tag: str,
-    settled: Iterable[Settled],
-    wanted: Iterable[Wanted],
-    *,
-    seed: int = 0,
-    deadline: int = 0,
-    time: int = 0,
-) -> tuple[list[str], bytes]:
-    """Write a batch: the keys that the script touches, and its argument. Times are in microseconds since 1970.
+class Written(NamedTuple):
+    """How a counter is written: its two keys, and what the script has to know of it."""
 
-    `seed` is what a quota begins with of which nothing else is known; -1 has it asked for.
-    """
-    places: dict[str, int] = {}
+    counter: Counter
+    keys: tuple[bytes, bytes]
+    entry: msgspec.Raw
 
-    def fields(charge: Charge, seed: int = seed) -> tuple[Any, ...]:
-        counter, algorithm = charge.counter, charge.algorithm
-        # By identity: an Enum's hash is worked out in Python, and this runs for every charge of every call.
-        if algorithm is Algorithm.QUOTA:
-            code, name = QUOTA, f"quota:{counter}"
-        elif algorithm is Algorithm.RATE:
-            code, name = RATE, f"rate:{counter}"
-        else:
-            code, name = CONCURRENCY, f"concurrency:{counter}"
-        place = places.get(name)
-        if place is None:
-            place = places[name] = len(places) + 1
-        return place, code, charge.amount, charge.ceiling, charge.window, charge.ends_at, charge.is_soft, seed
 
-    endings = [(call, fields(each.charge), each.actual) for call, settlements in settled for each in settlements]
-    beginnings = []
-    for each in wanted:
-        seeds = each.seeds
-        charges = [fields(charge, seeds.get(charge.counter, seed)) for charge in each.charges]
-        beginnings.append((each.mode, each.call, each.ttl, charges))
-    argument = _encoder.encode((deadline, time, endings, beginnings))
-    keys: list[str] = []
-    for name in places:
-        keys += (f"{{{tag}}}:{name}", f"{{{tag}}}:open-{name}")
-    return keys or [f"{{{tag}}}:"], argument
+class Writer:
+    """Writes batches. `tag` is what all keys begin with, and `seed` what a quota begins with of which nothing else is
+    known; -1 has it asked for."""
+
+    def __init__(self, tag: str, seed: int = 0) -> None:
+        self._tag = tag
+        self._seed = seed
+        self._written: dict[str, Written] = {}
+
+    def write(
+        self, settled: Iterable[Settled], wanted: Iterable[Wanted], *, deadline: int = 0, time: int = 0
+    ) -> tuple[list[bytes], bytes]:
+        """Write a batch: the keys that the script touches, and its argument. Times are in microseconds since 1970."""
+        places: dict[int, int] = {}
+        keys: list[bytes] = []
+        entries: list[msgspec.Raw] = []
+
+        def places_of(counters: Sequence[Counter]) -> list[int]:
+            """Give the places of counters. Each is written once, for all calls have the same objects."""
+            found = []
+            for counter in counters:
+                place = places.get(id(counter))
+                if place is None:
+                    _, both, entry = self._known(counter)
+                    keys.extend(both)
+                    entries.append(entry)
+                    place = places[id(counter)] = len(entries)
+                found.append(place)
+            return found
+
+        endings = [(each.call, places_of(each.counters), each.amounts, used) for each, used in settled]
+        beginnings = []
+        for each in wanted:
+            charges, seeds = each.charges, each.seeds
+            known = [seeds.get(counter.name) for counter in charges.counters] if seeds else ()
+            beginnings.append((each.mode, charges.call, each.ttl, places_of(charges.counters), charges.amounts, known))
+        argument = _encoder.encode((deadline, time, self._seed, entries, endings, beginnings))
+        return keys or [f"{{{self._tag}}}:".encode()], argument
+
+    def _known(self, counter: Counter) -> Written:
+        """Give how a counter is written. Remembered, for every call has the same few."""
+        known = self._written.get(counter.name)
+        if known is None or known.counter != counter:
+            if len(self._written) >= REMEMBERED:
+                self._written.clear()
+            known = self._written[counter.name] = self._new(counter)
+        return known
+
+    def _new(self, counter: Counter) -> Written:
+        name = f"{counter.algorithm.value}:{counter.name}"
+        keys = f"{{{self._tag}}}:{name}", f"{{{self._tag}}}:open-{name}"
+        entry = (
+            CODES[counter.algorithm],
+            counter.ceiling,
+            counter.window * MICROS,
+            round(counter.ends_at * MICROS),
+            counter.is_soft,
+        )
+        first, second = (key.encode("utf-8", "surrogatepass") for key in keys)
+        return Written(counter, (first, second), msgspec.Raw(_encoder.encode(entry)))
 
 
 _encoder = msgspec.msgpack.Encoder()

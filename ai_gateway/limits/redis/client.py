@@ -19,6 +19,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from ai_gateway.limits.base import StoreUnavailable
+from ai_gateway.limits.patience import Patience
 from ai_gateway.limits.redis.script import DIGEST, SCRIPT
 
 PASSING = ("READONLY", "OOM ", "MISCONF", "NOREPLICAS", "MASTERDOWN", "LOADING", "BUSY", "max number of clients")
@@ -56,9 +57,11 @@ class Client:
         self._service = service
         self._options = options
         self._redis: Any = None
+        self._connection: Any = None
+        self._patience: Patience | None = None
         self._closers: list[Callable[[], Awaitable[Any]]] = []
 
-    async def run(self, keys: Sequence[str], argument: bytes) -> bytes:
+    async def run(self, keys: Sequence[bytes], argument: bytes) -> bytes:
         """Have Redis run the script. Raises StoreUnavailable, after which it may have run all the same."""
         answer = await self._in_time(self._run(keys, argument))
         assert isinstance(answer, bytes)
@@ -66,7 +69,7 @@ class Client:
 
     async def do(self, *words: str | bytes | int) -> Any:
         """Have Redis do a command. Raises StoreUnavailable, after which it may be done all the same."""
-        return await self._in_time(self._do(words))
+        return await self._in_time(self._do(*words))
 
     async def subscribe(self, *channels: str) -> Any:
         """Open a connection of its own on which messages come in, and give redis-py's `PubSub`. Whoever gets it closes
@@ -84,9 +87,10 @@ class Client:
         return subscription
 
     async def _in_time(self, exchange: Awaitable[Any]) -> Any:
+        if self._patience is None:
+            self._patience = Patience(self._timeout, asyncio.get_running_loop())
         try:
-            async with asyncio.timeout(self._timeout):
-                answer = await exchange
+            answer = await self._patience.wait(exchange)
         except TimeoutError as error:
             await self.aclose()
             raise Unanswered(f"Redis did not answer within {self._timeout:g} s") from error
@@ -99,16 +103,35 @@ class Client:
         self.is_open = True
         return answer
 
-    async def _run(self, keys: Sequence[str], argument: bytes) -> Any:
+    async def _run(self, keys: Sequence[bytes], argument: bytes) -> Any:
+        ask: Callable[..., Awaitable[Any]] = self._do if self._is_cluster else self._ask
+        words = (b"%d" % len(keys), *keys, argument)
         try:
-            return await self._do(("EVALSHA", DIGEST, len(keys), *keys, argument))
+            return await ask("EVALSHA", DIGEST, *words)
         except NoScriptError:
-            return await self._do(("EVAL", SCRIPT, len(keys), *keys, argument))
+            return await ask("EVAL", SCRIPT, *words)
 
-    async def _do(self, words: Sequence[str | bytes | int]) -> Any:
+    async def _ask(self, command: str, *words: bytes) -> Any:
+        """Do a command over the one connection that this client keeps for itself: what is sent for every call goes this
+        way, for which redis-py has no more to do than to send and to receive."""
+        connection = self._connection or await self._reserved()
+        await connection.send_packed_command(packed(command.encode(), *words), check_health=False)
+        return await connection.read_response(disable_decoding=True)
+
+    async def _reserved(self) -> Any:
+        single = self._of_redis().client()
+        self._closers.insert(0, single.aclose)
+        await single.initialize()
+        self._connection = single.connection
+        return single.connection
+
+    async def _do(self, *words: str | bytes | int) -> Any:
+        return await self._of_redis().execute_command(*words)
+
+    def _of_redis(self) -> Any:
         if self._redis is None:
             self._redis = self._connect(in_cluster=self._is_cluster)
-        return await self._redis.execute_command(*words)
+        return self._redis
 
     def _connect(self, *, in_cluster: bool) -> Any:
         # Of an exchange as a whole the time is limited: to limit each step costs a task in Python 3.11.
@@ -129,13 +152,18 @@ class Client:
     async def aclose(self) -> None:
         """Close the connection. It is opened anew when it is needed again."""
         self.is_open = False
-        self._redis = None
+        self._redis = self._connection = None
         closers, self._closers = self._closers, []
         for close in closers:
             # What fails here is given up anyway, and that is all that is wanted of it.
             with contextlib.suppress(RedisError, OSError):
                 async with asyncio.timeout(self._timeout):
                     await close()
+
+
+def packed(*words: bytes) -> bytes:
+    """Write a command as Redis reads it: an array of strings, each behind its length."""
+    return b"*%d\r\n%b" % (len(words), b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words]))
 
 
 def _failure(error: RedisError | OSError) -> StoreUnavailable:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from ai_gateway.charges import Algorithm, Charge
+from ai_gateway.charges import Algorithm, Charges, Counter
 from ai_gateway.limits.redis.batches import MICROS, Wanted
 from ai_gateway.limits.redis.script import LONGEST_CALL, RENEW
 
@@ -18,7 +18,8 @@ look but one is: so a reservation lives on for two thirds of its time, whatever 
 class Held(msgspec.Struct, eq=False):
     """What one call has reserved. Times are in seconds of one clock, whichever."""
 
-    charges: list[Charge]
+    reserved: dict[str, tuple[Counter, int]]
+    """By the names of the counters: which one, and how much."""
     ttl: float
     since: float
     renewed_at: float
@@ -36,26 +37,30 @@ class Holdings:
     def __contains__(self, call: str) -> bool:
         return call in self._held
 
-    def add(self, call: str, charges: Iterable[Charge], ttl: float, now: float) -> None:
+    def add(self, charges: Charges, ttl: float, now: float) -> None:
         """Note what a call has reserved now. Rates reserve nothing: what they have let through flows off by itself."""
-        reserved = [charge for charge in charges if charge.algorithm is not Algorithm.RATE]
+        reserved = {
+            counter.name: (counter, amount)
+            for counter, amount in zip(charges.counters, charges.amounts, strict=True)
+            if counter.algorithm is not Algorithm.RATE
+        }
         if not reserved:
             return
-        held = self._held.get(call)
+        held = self._held.get(charges.call)
         if held is None:
-            self._held[call] = Held(reserved, ttl, now, now)
+            self._held[charges.call] = Held(reserved, ttl, now, now)
         else:
-            held.charges += reserved
+            held.reserved |= reserved
 
-    def drop(self, call: str, charges: Sequence[Charge]) -> None:
+    def drop(self, charges: Charges) -> None:
         """Note what a call has reserved no more."""
-        held = self._held.get(call)
+        held = self._held.get(charges.call)
         if held is None:
             return
-        dropped = {charge.counter for charge in charges}
-        held.charges = [charge for charge in held.charges if charge.counter not in dropped]
-        if not held.charges:
-            self._held.pop(call, None)
+        for counter in charges.counters:
+            held.reserved.pop(counter.name, None)
+        if not held.reserved:
+            self._held.pop(charges.call, None)
 
     def clear(self) -> None:
         """Forget everything."""
@@ -63,8 +68,9 @@ class Holdings:
 
     def bring_up_to_date(self, renewal: Wanted) -> bool:
         """Put into a renewal what its call has reserved now, and tell whether it has anything."""
-        held = self._held.get(renewal.call)
-        renewal.charges = tuple(held.charges) if held is not None else ()
+        call = renewal.charges.call
+        held = self._held.get(call)
+        renewal.charges = _charges(call, held.reserved if held is not None else {})
         return held is not None
 
     def renewals(self, now: float, *, all_of_it: bool = False) -> Iterator[Wanted]:
@@ -77,4 +83,8 @@ class Holdings:
                 self._held.pop(call, None)
             elif all_of_it or now - held.renewed_at >= held.ttl / LOOKS:
                 held.renewed_at = now
-                yield Wanted(RENEW, call, tuple(held.charges), round(held.ttl * MICROS))
+                yield Wanted(RENEW, _charges(call, held.reserved), round(held.ttl * MICROS))
+
+
+def _charges(call: str, reserved: Mapping[str, tuple[Counter, int]]) -> Charges:
+    return Charges(call, [counter for counter, _ in reserved.values()], [amount for _, amount in reserved.values()])

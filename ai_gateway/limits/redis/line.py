@@ -17,9 +17,9 @@ import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 
-from ai_gateway.charges import Charge, Settlement
+from ai_gateway.charges import Charges
 from ai_gateway.limits.base import StoreUnavailable
-from ai_gateway.limits.redis.batches import MICROS, Answer, Settled, Wanted
+from ai_gateway.limits.redis.batches import MICROS, Answer, Settled, Wanted, nothing_of
 from ai_gateway.limits.redis.client import ScriptFailed
 from ai_gateway.limits.redis.holdings import LOOKS, Holdings
 from ai_gateway.limits.redis.link import Link, Stale
@@ -72,10 +72,10 @@ class Line:
         self._failure = ""
         self._forgotten = 0
 
-    async def ask(self, mode: int, call: str, charges: Sequence[Charge], ttl: float = 0.0) -> Answer:
+    async def ask(self, mode: int, charges: Charges, ttl: float = 0.0) -> Answer:
         """Have Redis take charges, or look at them. Raises StoreUnavailable."""
         answered: asyncio.Future[Answer] = self._loop.create_future()
-        wanted = Wanted(mode, call, charges, round(ttl * MICROS), answered)
+        wanted = Wanted(mode, charges, round(ttl * MICROS), answered)
         self._wanted.append(wanted)
         self._wake()
         try:
@@ -88,7 +88,7 @@ class Line:
 
     def settle(self, settled: Settled) -> None:
         """Send soon what ended."""
-        self.holdings.drop(settled.call, [each.charge for each in settled.settlements])
+        self.holdings.drop(settled.charges)
         self._settled.append(settled)
         if len(self._settled) > MOST_KEPT:
             self._settled.popleft()
@@ -259,25 +259,25 @@ class Line:
 
     def _hold(self, wanted: Wanted) -> None:
         self._ttl = wanted.ttl / MICROS
-        self.holdings.add(wanted.call, wanted.charges, self._ttl, self._loop.time())
+        self.holdings.add(wanted.charges, self._ttl, self._loop.time())
         if self.holdings:
             self._later(self._ttl / LOOKS, self.renew)
 
     def _give_back(self, wanted: Wanted, answer: Answer) -> None:
         """Settle by nothing what was taken for nobody."""
         if wanted.mode == TAKE and answer.code == ADMITTED:
-            self.settle(Settled(wanted.call, [Settlement(charge, 0) for charge in wanted.charges]))
+            self.settle(nothing_of(wanted.charges))
 
     async def _find_seeds(self, wanted: Wanted, missing: Sequence[int]) -> None:
         """Ask what quotas begin with that Redis does not have, and send it what was wanted again."""
         assert self._seeds is not None
-        charges = [wanted.charges[place] for place in missing]
+        counters = [wanted.charges.counters[place] for place in missing]
         try:
-            found = await self._seeds.of(charges)
+            found = await self._seeds.of(counters)
         except StoreUnavailable as error:
             self._refuse([wanted], error)
             return
-        wanted.seeds = wanted.seeds | dict(zip([charge.counter for charge in charges], found, strict=True))
+        wanted.seeds = wanted.seeds | dict(zip([counter.name for counter in counters], found, strict=True))
         self._wanted.append(wanted)
         self._wake()
 
@@ -288,7 +288,7 @@ class Line:
         self._refuse(wanted, error)
         for each in wanted:
             if each.mode == TAKE:
-                self.settle(Settled(each.call, [Settlement(charge, 0) for charge in each.charges]))
+                self.settle(nothing_of(each.charges))
 
     def _refuse(self, wanted: Iterable[Wanted], error: BaseException) -> None:
         for each in wanted:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from ai_gateway.limits.base import StoreUnavailable
-from ai_gateway.limits.redis.batches import MICROS, Answer, Answers, Settled, Wanted, decode, encode
+from ai_gateway.limits.redis.batches import MICROS, Answer, Answers, Settled, Wanted, Writer, decode
 from ai_gateway.limits.redis.client import Client, ScriptFailed, Unanswered
 
 logger = logging.getLogger("ai_gateway")
@@ -30,9 +30,8 @@ class Link:
         self, client: Client, *, tag: str, timeout: float, seed: int, clock: Callable[[], float] | None
     ) -> None:
         self._client = client
-        self._tag = tag
+        self._writer = Writer(tag, seed)
         self._timeout = round(timeout * MICROS)
-        self._seed = seed
         self._clock = clock
         self._ahead = 0
         """How far Redis's clock is ahead of the monotonic one, in microseconds."""
@@ -76,7 +75,7 @@ class Link:
 
     async def _run(self, settled: Sequence[Settled], wanted: Sequence[Wanted], deadline: int) -> Answers:
         time_given = round(self._clock() * MICROS) if self._clock is not None else 0
-        keys, argument = encode(self._tag, settled, wanted, seed=self._seed, deadline=deadline, time=time_given)
+        keys, argument = self._writer.write(settled, wanted, deadline=deadline, time=time_given)
         answer = await self._client.run(keys, argument)
         try:
             answers = decode(answer)

@@ -42,7 +42,7 @@ local NEVER = 400 * 86400e6
 local LATE = 'late:'
 
 local batch = cmsgpack.unpack(ARGV[1])
-local deadline, given_time, settled, wanted = batch[1], batch[2], batch[3], batch[4]
+local deadline, given_time, seed, entries, settled, wanted = unpack(batch)
 local clock = redis.call('TIME')
 local time = clock[1] * 1e6 + clock[2]
 -- Whoever sent this has given up, and does not count on it any more: Redis was stopped, and found it when it went on.
@@ -50,13 +50,22 @@ if deadline > 0 and time > deadline then return cmsgpack.pack({time, true, {}, {
 local now = given_time > 0 and given_time or time
 local before_now = string.format('(%.0f', now)  -- Lua's own way to write a number has 14 digits.
 
-local function read(fields)
-  local place = fields[1]
-  return {
-    count = KEYS[2 * place - 1], open = KEYS[2 * place], algorithm = fields[2], amount = fields[3],
-    ceiling = fields[4], window = fields[5] * 1e6, ends_at = math.floor(fields[6] * 1e6 + 0.5), is_soft = fields[7],
-    seed = fields[8],
+local counters = {}
+for place, entry in ipairs(entries) do
+  local counter = {
+    count = KEYS[2 * place - 1], open = KEYS[2 * place], algorithm = entry[1], ceiling = entry[2], window = entry[3],
+    ends_at = entry[4], is_soft = entry[5], seed = seed,
   }
+  counters[place] = {__index = counter}
+end
+
+-- A charge knows what its counter does.
+local function read(places, amounts, seeds)
+  local charges = {}
+  for number, place in ipairs(places) do
+    charges[number] = setmetatable({amount = amounts[number], seed = seeds[number]}, counters[place])
+  end
+  return charges
 end
 
 -- The microseconds in which so much of a rate flows back.
@@ -237,24 +246,29 @@ local function attempt(thing, ...)
   return {BROKEN, {}, 0, -1, {}}
 end
 
-for _, each in ipairs(settled) do attempt(settle, read(each[2]), each[1], each[3]) end
+for _, each in ipairs(settled) do
+  local call, places, amounts, used = unpack(each)
+  for number, charge in ipairs(read(places, amounts, {})) do attempt(settle, charge, call, used[number]) end
+end
 local answers = {}
 for number, each in ipairs(wanted) do
-  local charges = {}
-  for place, fields in ipairs(each[4]) do charges[place] = read(fields) end
-  answers[number] = attempt(answer, each[1], each[2], each[3], charges)
+  local mode, call, ttl, places, amounts, seeds = unpack(each)
+  answers[number] = attempt(answer, mode, call, ttl, read(places, amounts, seeds))
 end
 return cmsgpack.pack({time, false, answers, broken})
 """
 
-SCRIPT = _NAMES + _SCRIPT
-"""What is asked is `[deadline, time, settled, wanted]`: until when the answer is waited for and what time it is (0: as
-Redis says), in microseconds since 1970. Settled is `[call, charge, actual]`. Wanted is `[mode, call, ttl, charges]`; a
-reservation lives `ttl` microseconds. A charge is `[place of its two keys, algorithm, amount, ceiling, window,
-ends_at, is_soft, seed]`, as in `charges.py`, and a seed of -1 is not known.
+SCRIPT = (_NAMES + _SCRIPT).encode()
+"""What is asked is `[deadline, time, seed, counters, settled, wanted]`: until when the answer is waited for and what
+time it is (0: as Redis says), and what a quota begins with of which nothing is known (-1: that has to be asked for).
+All times are in microseconds, moments since 1970.
+
+A counter is `[algorithm, ceiling, window, ends_at, is_soft]`, as in `charges.py`. They are in the order of their keys,
+of which each has two, and are named by their places in it. Settled is `[call, counters, amounts, used]`. Wanted is
+`[mode, call, ttl, counters, amounts, seeds]`; a reservation lives `ttl` microseconds, and seeds may be missing or null.
 
 What is answered is `[time, is_late, answers, broken]`. There is an answer for each wanted, `[code, states, refused,
 retry_after, missing]`, and broken are the errors of what could not be done."""
 
-DIGEST = sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
+DIGEST = sha1(SCRIPT, usedforsecurity=False).hexdigest().encode()
 """By which Redis knows the script."""

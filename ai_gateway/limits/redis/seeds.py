@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 
-from ai_gateway.charges import Charge
+from ai_gateway.charges import Counter
 from ai_gateway.limits.base import StoreUnavailable
 from ai_gateway.limits.sowing import PATIENCE, THREADS, Seed
 from ai_gateway.limits.workers import Workers
@@ -30,12 +30,12 @@ class Seeds:
         self._asked: dict[str, Future[tuple[int, float]]] = {}
         self._is_failing = False
 
-    async def of(self, charges: Sequence[Charge]) -> list[int]:
+    async def of(self, counters: Sequence[Counter]) -> list[int]:
         """Tell what was spent of these counters; 0 where nobody can tell, which is logged until somebody can again.
 
         Raises StoreUnavailable if that takes too long. The answer is then there for the next who asks.
         """
-        asked = [asyncio.wrap_future(self._ask(charge)) for charge in charges]
+        asked = [asyncio.wrap_future(self._ask(counter)) for counter in counters]
         try:
             _, late = await asyncio.wait(asked, timeout=PATIENCE)
         finally:
@@ -43,24 +43,24 @@ class Seeds:
                 each.cancel()  # Those that are not done: nobody waits for them here.
         if late:
             raise StoreUnavailable("What was spent before is not known yet")
-        for charge in charges:
-            self._asked.pop(charge.counter, None)
+        for counter in counters:
+            self._asked.pop(counter.name, None)
         return [each.result()[0] for each in asked]
 
-    def _ask(self, charge: Charge) -> Future[tuple[int, float]]:
+    def _ask(self, counter: Counter) -> Future[tuple[int, float]]:
         """Ask for a counter's seed, unless somebody has. Nobody can cancel what is given, for others wait for it."""
         with self._lock:
-            asked = self._asked.get(charge.counter)
+            asked = self._asked.get(counter.name)
             if asked is None or (asked.done() and time.monotonic() - asked.result()[1] > KEPT):
-                asked = self._asked[charge.counter] = Future()
+                asked = self._asked[counter.name] = Future()
                 asked.set_running_or_notify_cancel()
                 found = asked
-                self._workers.submit(lambda: found.set_result((self._read(charge), time.monotonic())))
+                self._workers.submit(lambda: found.set_result((self._read(counter), time.monotonic())))
             return asked
 
-    def _read(self, charge: Charge) -> int:
+    def _read(self, counter: Counter) -> int:
         try:
-            spent = self._seed(charge)
+            spent = self._seed(counter)
         except Exception as error:
             if self._note(is_failing=True):
                 logger.error("What was spent before cannot be read, limits begin at 0: %s", error)

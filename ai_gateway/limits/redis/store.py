@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from ai_gateway.charges import Charge, Settlement, State, Verdict
+from ai_gateway.charges import Charges, Counter, State, Verdict
 from ai_gateway.conf import DEFAULT_REDIS
 from ai_gateway.limits.base import LimitStore
 from ai_gateway.limits.redis.batches import Settled
@@ -63,32 +63,32 @@ class RedisStore(LimitStore):
         self._left: deque[Settled] = deque()
         os.register_at_fork(after_in_child=partial(_forget, weakref.ref(self)))
 
-    async def admit(self, call: str, charges: Sequence[Charge], ttl: float) -> Verdict:
+    async def admit(self, charges: Charges, ttl: float) -> Verdict:
         """See LimitStore.admit()."""
-        if not charges:
+        if not charges.counters:
             return Verdict(True, ())
-        answer = await self._line().ask(TAKE, call, charges, ttl)
+        answer = await self._line().ask(TAKE, charges, ttl)
         if answer.code == ADMITTED:
             return Verdict(True, answer.states)
         return answer.refusal()
 
-    def settle(self, call: str, settlements: Sequence[Settlement]) -> None:
+    def settle(self, charges: Charges, used: Sequence[int]) -> None:
         """See LimitStore.settle(). Outside of an event loop that has called, it is sent by the next one that does."""
-        settled = Settled(call, settlements)
+        settled = Settled(charges, used)
         line = self._lines.get(_running_loop())
-        if line is None or call not in line.holdings:
+        if line is None or charges.call not in line.holdings:
             for each in list(self._lines.values()):
-                each.holdings.drop(call, [each.charge for each in settlements])
+                each.holdings.drop(charges)
         if line is None:
             self._left.append(settled)
         else:
             line.settle(settled)
 
-    async def states(self, charges: Sequence[Charge]) -> Sequence[State]:
+    async def states(self, counters: Sequence[Counter]) -> Sequence[State]:
         """See LimitStore.states()."""
-        if not charges:
+        if not counters:
             return ()
-        return (await self._line().ask(LOOK, "", charges)).states
+        return (await self._line().ask(LOOK, Charges("", counters, [0] * len(counters)))).states
 
     async def flush(self) -> None:
         """See LimitStore.flush(). It gives up after a while if Redis does not answer."""
