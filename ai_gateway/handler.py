@@ -35,7 +35,7 @@ from django.urls import ResolverMatch, URLResolver, get_resolver, set_script_pre
 from django.utils.translation import get_language
 
 from ai_gateway.conf import settings
-from ai_gateway.responses import EventStreamResponse, untouched
+from ai_gateway.responses import EventStreamResponse, WholeResponse, untouched
 from ai_gateway.views import BODIES, api
 
 AT_THE_BEGINNING: frozenset[Callable[..., Any]] = frozenset((reset_queries, close_old_connections))
@@ -130,9 +130,10 @@ class SharedThreadsHandler(ASGIHandler):
         if BODIES in request.scope and len(path) <= LONGEST_REMEMBERED and not hasattr(request, "urlconf"):
             found = match_of_api(get_resolver(), get_language(), path)
             if found is not None:
-                request.resolver_match = copied(found)
-                return request.resolver_match
-        return super().resolve_request(request)
+                request.resolver_match = match = copied(found)
+                return match
+        resolved: ResolverMatch = super().resolve_request(request)
+        return resolved
 
     async def send_response(self, response: HttpResponseBase, send: Any) -> None:
         """Send a response as Django does. A reply of the gateway's that nobody touched leaves as it came."""
@@ -148,7 +149,7 @@ class SharedThreadsHandler(ASGIHandler):
             finally:
                 await response.body.aclose()
             await send({"type": "http.response.body"})
-        else:
+        elif isinstance(response, WholeResponse):
             await send({"type": "http.response.body", "body": response.content})
 
     async def _serve_guarded(self, scope: Any, receive: Any, send: Any, thread: RequestThread) -> None:

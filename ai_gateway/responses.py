@@ -44,8 +44,13 @@ def joined(headers: Headers) -> dict[str, str]:
 
 
 def untouched(response: HttpResponseBase) -> Headers | None:
-    """Give the headers of a reply that nobody has looked at on the way out. None: it is to be sent as Django does."""
-    return response.headers.given if isinstance(response.headers, ReplyHeaders) and not response.cookies else None
+    """Give the headers of a reply that nobody has looked at on the way out, nor wrapped. None: it is to be sent as
+    Django does."""
+    if not isinstance(response.headers, ReplyHeaders) or response.cookies:
+        return None
+    if isinstance(response, EventStreamResponse) and response.is_wrapped:
+        return None
+    return response.headers.given
 
 
 class WholeResponse(HttpResponse):
@@ -61,20 +66,31 @@ class EventStreamResponse(StreamingHttpResponse):
 
     Django closes only the iterator that it made around a source. A caller who leaves while Django is inside `send()`
     leaves the source itself open until the garbage collector comes by: with it a connection to a provider that goes on
-    generating. Here the iterator that Django closes is the one that closes the source.
+    generating. Here the iterator that Django closes is the one that closes the source, whatever a middleware has put
+    around it.
     """
+
+    _iterator: object
+    """Django's own: what there is to be sent."""
 
     def __init__(
         self, body: ReplyBody | AsyncGenerator[bytes, None], *, status: int, headers: Headers | None = None
     ) -> None:
         super().__init__(body, status=status, content_type=ANY_TYPE)
         self.body = body
+        self._source: object = self._iterator
         if headers is not None:
             self.headers = ReplyHeaders(headers)
 
+    @property
+    def is_wrapped(self) -> bool:
+        """Whether a middleware has put something in the place of the source, around it as a rule."""
+        return self._iterator is not self._source
+
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
-            async for chunk in self.body:
+            # Not Django's `streaming_content` without need: that is one more iterator for each chunk to go through.
+            async for chunk in super().__aiter__() if self.is_wrapped else self.body:
                 yield chunk
         finally:
             await self.body.aclose()

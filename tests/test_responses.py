@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from typing import cast
 
@@ -81,6 +81,27 @@ class Endless(ReplyBody):
 def chunks_of(body: ReplyBody) -> AsyncGenerator[bytes, None]:
     """The iterator that Django makes of the response, and closes."""
     return cast("AsyncGenerator[bytes, None]", aiter(EventStreamResponse(body, status=200)))
+
+
+async def shouted(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """What a middleware may put around a stream."""
+    async for chunk in chunks:
+        yield chunk.upper()
+
+
+def test_what_a_middleware_puts_around_a_stream_is_asked_and_the_source_closed() -> None:
+    body = Endless()
+    response = EventStreamResponse(body, status=200, headers=[])
+    assert untouched(response) == []
+    response.streaming_content = shouted(cast("AsyncIterator[bytes]", response.streaming_content))
+    assert untouched(response) is None
+
+    async def main() -> None:
+        async with aclosing(cast("AsyncGenerator[bytes, None]", aiter(response))) as chunks:
+            assert await anext(chunks) == b"CHUNK"
+
+    run(main())
+    assert body.is_closed
 
 
 def test_a_reader_that_stops_closes_the_source() -> None:
