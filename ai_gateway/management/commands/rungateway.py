@@ -19,6 +19,7 @@ from typing import Any
 import django
 from django.apps import apps
 from django.conf import settings as django_settings
+from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connection
@@ -73,8 +74,6 @@ def serves_static_files() -> bool:
 
 def with_static_files(site: Any) -> Any:
     """Put static files in front of an application."""
-    from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
-
     return ASGIStaticFilesHandler(site)
 
 
