@@ -11,10 +11,11 @@ settled by nothing, and those of the next are taken.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 
 from ai_gateway import estimates
-from ai_gateway.allowances import NOTHING_DUE, Dues, in_order, now
+from ai_gateway.allowances import Dues, in_order
 from ai_gateway.calls import Target
 from ai_gateway.consumption import Consumption
 from ai_gateway.errors import LimitsUnavailable, PriceUnknown
@@ -38,7 +39,12 @@ async def admit(meter: Meter, target: Target, snapshot: Snapshot) -> None:
 
     Raises RateLimited, BudgetExceeded, PriceUnknown or LimitsUnavailable.
     """
-    dues, policy, at = _dues(meter, target, snapshot), snapshot.require_price, now()
+    table, policy, at = snapshot.limits, snapshot.require_price, time.time()
+    if meter.hold is not None:
+        dues = table.of_target(target.provider, target.model or "")
+    else:
+        assert meter.call is not None
+        dues = table.of_first(meter.call, meter.caller, meter.route, target.provider, target.model or "")
     price = None
     if dues.has_costs or policy == "always":
         price = _price(target, snapshot, at, is_needed=policy != "never")
@@ -56,7 +62,7 @@ async def admit_request(meter: Meter, snapshot: Snapshot) -> None:
     found = snapshot.limits.of_call(meter.call, meter.caller, meter.route)
     dues = in_order(due for due in found if due.measure == "requests")
     if dues.dues:
-        await _begin(meter, dues, dues.amounts(0, 0), now(), snapshot)
+        await _begin(meter, dues, dues.amounts(0, 0), time.time(), snapshot)
 
 
 async def _begin(meter: Meter, dues: Dues, amounts: Sequence[int], at: float, snapshot: Snapshot) -> None:
@@ -77,7 +83,7 @@ async def renew(meter: Meter, used: Consumption, cost_nanos: int | None, snapsho
     hold, target = meter.hold, meter.target
     if hold is None or target is None:
         return
-    dues, at = in_order(hold.settle_answer(used, cost_nanos)), now()
+    dues, at = in_order(hold.settle_answer(used, cost_nanos)), time.time()
     if not dues.dues:
         return
     price = _price(target, snapshot, at, is_needed=False) if dues.has_costs else None
@@ -92,16 +98,6 @@ def _unavailable(meter: Meter, error: StoreUnavailable) -> LimitsUnavailable:
     return LimitsUnavailable(
         "This gateway cannot check its limits at the moment. Send the request again.", retry_after=1
     )
-
-
-def _dues(meter: Meter, target: Target, snapshot: Snapshot) -> Dues:
-    table = snapshot.limits
-    if not table.rules:
-        return NOTHING_DUE
-    if meter.hold is not None:
-        return table.of_target(target.provider, target.model or "")
-    assert meter.call is not None
-    return table.of_first(meter.call, meter.caller, meter.route, target.provider, target.model or "")
 
 
 def _price(target: Target, snapshot: Snapshot, at: float, *, is_needed: bool) -> Price | None:

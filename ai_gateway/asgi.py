@@ -116,7 +116,7 @@ class GatewayApplication:
         watch.begin(guard.watched())
         try:
             if not is_direct:
-                await SiteExchange(scope, arrival, guard).run(self._site)
+                await SiteExchange(scope, arrival, guard, loop).run(self._site)
             elif path in scraping.PATHS:
                 await guard.reply(await scraping.answer(arrival), arrival)
             elif path in LOCAL_PATHS:

@@ -67,10 +67,10 @@ async def handle(
 ) -> Reply:
     """Answer a request, asking upstreams through this transport. Whoever gets the reply must close it.
 
-    `caller` is for the site's own pages, which know who is asking; else the request's credentials tell. `entrant` needs
-    a place among the calls under way, and its door gives the place back; the site's own pages need none. `loop` is the
-    running event loop, if the door knows it. Every failure comes back as a reply in the caller's dialect; only
-    ClientDisconnected and cancellation are raised.
+    `caller` is who calls, if that is known: to the site's own pages, and where the request was admitted before; else
+    the request's credentials tell. `entrant` needs a place among the calls under way, and its door gives the place
+    back; the site's own pages need none. `loop` is the running event loop, if the door knows it. Every failure comes
+    back as a reply in the caller's dialect; only ClientDisconnected and cancellation are raised.
     """
     try:
         check_open()
@@ -270,21 +270,18 @@ def failure(arrival: Arrival) -> InternalError:
     return InternalError("The gateway failed. Its log has the details, under this request's id.")
 
 
-async def refusal(arrival: Arrival, entrant: Entrant) -> GatewayError | None:
-    """Tell what a request will be refused for by its head alone, so that its body need not be received. One that will
-    not be refused has its place then."""
+async def admit(arrival: Arrival, entrant: Entrant) -> Caller:
+    """Tell who calls, by the head of a request whose body is received before `handle` sees it. It has its place then.
+    Raises the GatewayError for which the head alone condemns it, so that its body need not be received."""
     snapshot = registry.snapshot() if refresher.is_settled() else await begin()
-    try:
-        intake.check_head(arrival)
-        caller = await keys.identify(arrival, snapshot)
-        access.check_arrival(arrival, caller)
-        intake.limits(arrival, snapshot)
-        check_open()
-        if arrival.method != "OPTIONS":  # The middleware answers what browsers ask before a call.
-            await enter(entrant, arrival, caller, snapshot)
-    except GatewayError as error:
-        return error
-    return None
+    intake.check_head(arrival)
+    caller = await keys.identify(arrival, snapshot)
+    access.check_arrival(arrival, caller)
+    intake.limits(arrival, snapshot)
+    check_open()
+    if arrival.method != "OPTIONS":  # The middleware answers what browsers ask before a call.
+        await enter(entrant, arrival, caller, snapshot)
+    return caller
 
 
 def transport_of(loop: asyncio.AbstractEventLoop) -> Transport:

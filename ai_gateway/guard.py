@@ -98,7 +98,6 @@ class Guard(IncomingBody, Watched, Entrant):
         "_is_listening",
         "_is_slow",
         "_loop",
-        "_read_until",
         "_receive",
         "_send",
         "_send_timeout",
@@ -110,6 +109,7 @@ class Guard(IncomingBody, Watched, Entrant):
         "has_place",
         "is_finished",
         "is_gone",
+        "read_until",
     )
 
     def __init__(self, receive: Receive, send: Send, loop: asyncio.AbstractEventLoop, *, send_timeout: float) -> None:
@@ -120,7 +120,6 @@ class Guard(IncomingBody, Watched, Entrant):
         self._loop = loop
         self._task: asyncio.Task[Any] | None = None
         self._watcher: asyncio.Task[None] | None = None
-        self._read_until: float | None = None
         self._is_slow = False
         self._is_done = False
         self._is_listening = False
@@ -129,6 +128,7 @@ class Guard(IncomingBody, Watched, Entrant):
         self.has_place = False
         self.is_finished = False
         self.is_gone = False
+        self.read_until: float | None = None
         self.ended_by: GatewayError | None = None
 
     # The body.
@@ -137,7 +137,7 @@ class Guard(IncomingBody, Watched, Entrant):
         """See IncomingBody.read(). The watch keeps the time: it costs nothing where the body is there already."""
         parts: list[bytes] = []
         total = 0
-        self._read_until = self._loop.time() + seconds
+        self.read_until = self._loop.time() + seconds
         try:
             while not self.is_finished:
                 part = await self.next()
@@ -145,13 +145,10 @@ class Guard(IncomingBody, Watched, Entrant):
                 if total > limit:
                     raise too_large(limit)
                 parts.append(part)
-        except asyncio.CancelledError:
-            if self._task is None or not self._is_slow:
-                raise
-            self._task.uncancel()
+        except TimeoutError:
             raise too_slow(seconds) from None
         finally:
-            self._read_until = None
+            self.read_until = None
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def pieces(self, limit: int, seconds: float) -> AsyncIterator[bytes]:
@@ -170,8 +167,15 @@ class Guard(IncomingBody, Watched, Entrant):
                 yield piece
 
     async def next(self) -> bytes:
-        """Receive the next piece, without limits. Raises ClientDisconnected."""
-        message = self._early.popleft() if self._early else await self._receive()
+        """Receive the next piece, however long it is. Raises ClientDisconnected; TimeoutError after `read_until`, if
+        the task that serves the request has set it."""
+        try:
+            message = self._early.popleft() if self._early else await self._receive()
+        except asyncio.CancelledError:
+            if self._task is None or not self._is_slow:
+                raise
+            self._task.uncancel()
+            raise TimeoutError from None
         if message["type"] == "http.disconnect":
             self.is_gone = True
             raise ClientDisconnected
@@ -238,8 +242,10 @@ class Guard(IncomingBody, Watched, Entrant):
             return
         try:
             await self.send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
-            async for chunk in body:
-                await self.send({"type": "http.response.body", "body": chunk, "more_body": True})
+            async for chunk in body:  # What `send` does, without a coroutine of its own for every chunk.
+                self._sending_since = self._loop.time()
+                await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+                self._sending_since = None
             self._is_done = True
             if not body.is_broken:
                 await self.send({"type": "http.response.body", "body": b""})
@@ -280,7 +286,7 @@ class Guard(IncomingBody, Watched, Entrant):
         """See Watched.look()."""
         if self._watcher is None and (self._is_listening or self.is_finished):
             self._watcher = self._loop.create_task(self._await_disconnect())
-        if self._read_until is not None and now > self._read_until and self._task is not None:
+        if self.read_until is not None and now > self.read_until and self._task is not None:
             self._is_slow = True
             self._task.cancel()
         is_stuck = self._sending_since is not None and now - self._sending_since > self._send_timeout

@@ -2,12 +2,14 @@
 
 Django's own makes a thread for each open request and goes into it at least twice, at the beginning and at the end, to
 close database connections that are too old; and it makes two tasks, one of which waits for the caller to hang up. Here
+a few threads serve all requests, and a request on one of the gateway's paths
 
-- a few threads serve all requests;
-- a request on one of the gateway's paths goes into a thread only if something in it asks for one: a middleware or a
-  view that is not async. What Django does at the beginning and at the end is done then, in that thread. Receivers of
-  `request_started` and `request_finished` that are not Django's own are called as ever;
-- the gateway's guard cancels such a request when the caller hangs up, so that nobody else needs to wait for it.
+- goes into a thread only if something in it asks for one: a middleware or a view that is not async. What Django does
+  at the beginning and at the end is done then, in that thread. Receivers of `request_started` and `request_finished`
+  that are not Django's own are called as ever;
+- is cancelled by the gateway's guard when the caller hangs up, so that nobody else needs to wait for it;
+- finds the gateway's view without a search through the URLconf, if it did so before;
+- sends the reply as it is, if nobody touched it on the way out (`responses.py`).
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import lru_cache
 from io import BytesIO
 from typing import Any
 
@@ -27,14 +31,19 @@ from django.core.handlers.base import reset_urlconf
 from django.db import close_old_connections, reset_queries
 from django.dispatch import Signal
 from django.http import HttpResponseBase
-from django.urls import set_script_prefix
+from django.urls import ResolverMatch, URLResolver, get_resolver, set_script_prefix
+from django.utils.translation import get_language
 
 from ai_gateway.conf import settings
-from ai_gateway.views import CLEANUP
+from ai_gateway.responses import EventStreamResponse, WholeResponse, untouched
+from ai_gateway.views import BODIES, api
 
 AT_THE_BEGINNING: frozenset[Callable[..., Any]] = frozenset((reset_queries, close_old_connections))
 AT_THE_END: frozenset[Callable[..., Any]] = frozenset((close_old_connections, close_caches, reset_urlconf))
 """What Django itself connects to its signals."""
+
+LONGEST_REMEMBERED = 256
+"""Characters of a path whose view is remembered. Those of the API are shorter, but for odd names of models."""
 
 
 class Listeners:
@@ -95,7 +104,7 @@ class SharedThreadsHandler(ASGIHandler):
         if scope["type"] != "http":
             raise ValueError(f"Django can only handle ASGI/HTTP connections, not {scope['type']}.")
         executor = next(self._executors)
-        if CLEANUP in scope:
+        if BODIES in scope:
             thread = RequestThread(executor)
             async with ThreadSensitiveContext(executor=thread):
                 await self._serve_guarded(scope, receive, send, thread)
@@ -114,6 +123,34 @@ class SharedThreadsHandler(ASGIHandler):
             return unread.pop() if unread else await receive()
 
         return await super().read_body(again)
+
+    def resolve_request(self, request: Any) -> ResolverMatch:
+        """Find the view as Django does. A path that led to the gateway's does so again."""
+        path: str = request.path_info
+        if BODIES in request.scope and len(path) <= LONGEST_REMEMBERED and not hasattr(request, "urlconf"):
+            found = match_of_api(get_resolver(), get_language(), path)
+            if found is not None:
+                request.resolver_match = match = copied(found)
+                return match
+        resolved: ResolverMatch = super().resolve_request(request)
+        return resolved
+
+    async def send_response(self, response: HttpResponseBase, send: Any) -> None:
+        """Send a response as Django does. A reply of the gateway's that nobody touched leaves as it came."""
+        headers = untouched(response)
+        if headers is None:
+            await super().send_response(response, send)
+            return
+        await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+        if isinstance(response, EventStreamResponse):
+            try:
+                async for chunk in response.body:
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            finally:
+                await response.body.aclose()
+            await send({"type": "http.response.body"})
+        elif isinstance(response, WholeResponse):
+            await send({"type": "http.response.body", "body": response.content})
 
     async def _serve_guarded(self, scope: Any, receive: Any, send: Any, thread: RequestThread) -> None:
         """Do what `handle` does, for a request whose task is cancelled when its caller hangs up."""
@@ -136,10 +173,36 @@ class SharedThreadsHandler(ASGIHandler):
                 await self._finish(response, thread)
 
     async def _finish(self, response: HttpResponseBase | None, thread: RequestThread) -> None:
-        """Close the response, which sends `request_finished`."""
+        """Close the response, which sends `request_finished`; or do what that comes to, if only Django listens."""
         if response is None:
             await signals.request_finished.asend(sender=type(self))
         elif thread.is_used or self._finished.are_others():
             await sync_to_async(response.close)()
         else:
-            response.close()
+            release(response)
+
+
+@lru_cache(maxsize=1024)
+def match_of_api(resolver: URLResolver, language: str | None, path: str) -> ResolverMatch | None:
+    """Resolve a path. Only the gateway's own view is remembered: any other may be looked up by what changes."""
+    match = resolver.resolve(path)
+    return match if match.func is api else None
+
+
+def copied(match: ResolverMatch) -> ResolverMatch:
+    """Copy a match for one more request, whose middleware may change the arguments of the view. By hand: Django has
+    this class refuse to be copied."""
+    copy = object.__new__(ResolverMatch)
+    copy.__dict__.update(match.__dict__, kwargs=dict(match.kwargs))
+    return copy
+
+
+def release(response: HttpResponseBase) -> None:
+    """Close a response whose request was in no thread, so that it has no database connection to give back. Its URLconf
+    ends with its task."""
+    for close in response._resource_closers:  # type: ignore[attr-defined]
+        with suppress(Exception):  # As Django has it: what fails must not keep the others open.
+            close()
+    response._resource_closers.clear()  # type: ignore[attr-defined]
+    response.closed = True
+    close_caches()

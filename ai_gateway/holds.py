@@ -50,23 +50,20 @@ class Taken(msgspec.Struct, frozen=True):
         )
 
 
-class Hold:
+class Hold(msgspec.Struct):
     """What one call has taken of its limits."""
 
-    __slots__ = ("_caller", "_store", "call", "is_settled", "taken", "warnings")
-
-    def __init__(self, call: str, caller: Caller, store: LimitStore) -> None:
-        self.call = call
-        self.taken: list[Taken] = []
-        self.warnings: list[tuple[LimitRule, State]] = []
-        self.is_settled = False
-        self._caller = caller
-        self._store = store
+    call: str
+    caller: Caller
+    store: LimitStore
+    taken: list[Taken] = []
+    warnings: list[tuple[LimitRule, State]] = []
+    is_settled: bool = False
 
     async def take(self, dues: Dues, amounts: Sequence[int], now: float, ttl: float) -> None:
         """Take these amounts, all or none. Raises RateLimited, BudgetExceeded or StoreUnavailable."""
         charges = Charges(self.call, dues.counters(now), amounts)
-        verdict = self._store.admit_now(charges) or await self._store.admit(charges, ttl)
+        verdict = self.store.admit_now(charges) or await self.store.admit(charges, ttl)
         if not verdict.is_admitted:
             raise self._refusal(dues, charges, verdict)
         taken = Taken(dues, charges, verdict.states)
@@ -79,14 +76,14 @@ class Hold:
     def _refusal(self, dues: Dues, charges: Charges, verdict: Verdict) -> LimitReached:
         assert verdict.refused is not None
         due = dues.dues[verdict.refused]
-        notices.refuse(due.rule, charges.counters[verdict.refused], self._caller)
+        notices.refuse(due.rule, charges.counters[verdict.refused], self.caller)
         return refusal(due, verdict.retry_after)
 
     def _warn(self, taken: Taken) -> None:
         for due, counter, state in taken.each():
             if due.warns and is_warning(due.rule, state):
                 self.warnings.append((due.rule, state))
-                notices.warn(due.rule, counter, state, self._caller)
+                notices.warn(due.rule, counter, state, self.caller)
 
     def _note_balance(self) -> None:
         """Tell how much is left of the caller's budget that has the least left."""
@@ -97,7 +94,7 @@ class Hold:
             if counter.algorithm is Algorithm.QUOTA and due.rule.scope in CALLER_SCOPES
         ]
         if found:
-            balances.note(self._caller, *min(found))
+            balances.note(self.caller, *min(found))
 
     def leave_target(self, consumption: Consumption | None = None, cost_nanos: int | None = None) -> None:
         """Settle what was taken for a target by what it used: nothing, if it failed before it answered."""
@@ -116,7 +113,7 @@ class Hold:
         self.taken = [part for _, part in parts if part.states]
         for taken in over:
             actual = used(taken.dues, consumption, cost_nanos) if consumption is not None else [0] * len(taken.states)
-            self._store.settle(taken.charges, actual)
+            self.store.settle(taken.charges, actual)
         return [due for taken in over for due in taken.dues.dues]
 
     def settle(self, consumption: Consumption | None, cost_nanos: int | None) -> None:
@@ -125,7 +122,7 @@ class Hold:
             return
         self.is_settled = True
         for taken in self.taken:
-            self._store.settle(taken.charges, used(taken.dues, consumption, cost_nanos))
+            self.store.settle(taken.charges, used(taken.dues, consumption, cost_nanos))
 
 
 def used(dues: Dues, consumption: Consumption | None, cost_nanos: int | None) -> list[int]:

@@ -23,6 +23,8 @@ from ai_gateway.holds import Hold
 
 WORDS = (b"limit", b"remaining", b"reset")
 
+WARNING = b"x-gateway-limit-warning"
+
 PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
 
 
@@ -54,7 +56,7 @@ def refusal_headers(error: LimitReached, family: str) -> Headers:
 
 def put(headers: Headers, own: Headers) -> None:
     """Put our headers among those of an answer, in place of a provider's of the same kind, if there are any."""
-    if own and own[0][0].startswith(PREFIXES):  # They come first.
+    if own and own[0][0] != WARNING:  # Which comes last.
         headers[:] = [header for header in headers if not header[0].startswith(PREFIXES)]
     headers += own
 
@@ -66,7 +68,7 @@ def warning(warnings: Sequence[tuple[LimitRule, State]]) -> Headers:
         percent = state.used * 100 // rule.amount if rule.amount else 100
         name = rule.name.encode("ascii", "replace").decode().replace('"', "'")
         told.append(f'"{name}"; used={percent}%')
-    return [(b"x-gateway-limit-warning", ", ".join(told).encode())] if told else []
+    return [(WARNING, ", ".join(told).encode())] if told else []
 
 
 NAMES = {
@@ -90,7 +92,7 @@ def _written(measure: str, amount: int, state: State, family: str) -> Headers:
 def duration(seconds: float) -> bytes:
     """Write seconds as OpenAI does, which is as Go does: "120ms", "1.5s", "6m0s"."""
     if seconds < 1:
-        return b"%dms" % round(seconds * 1e3)
+        return b"%dms" % (seconds * 1e3 + 0.5)
     if seconds < 60:
         return f"{seconds:.3f}".rstrip("0").rstrip(".").encode() + b"s"
     minutes, rest = divmod(round(seconds), 60)

@@ -8,7 +8,6 @@ without which a browser would hide it. Every error that Django or a middleware a
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
 from typing import Any
 
 from ai_gateway import gateway, intake, registry
@@ -26,7 +25,7 @@ from ai_gateway.errors import (
 from ai_gateway.guard import Guard, Message, too_slow
 from ai_gateway.intake import too_large
 from ai_gateway.refusals import refuse_request
-from ai_gateway.views import ARRIVAL, BODY, CLEANUP, ENTRANT, REFUSAL
+from ai_gateway.views import ARRIVAL, BODIES, CALLER, ENTRANT, REFUSAL
 
 REQUEST_IDS = (b"x-request-id", b"request-id")
 
@@ -50,11 +49,12 @@ def error_for(status: int) -> GatewayError:
 class SiteExchange:
     """One request on a gateway path that goes through Django."""
 
-    def __init__(self, scope: dict[str, Any], arrival: Arrival, guard: Guard) -> None:
+    def __init__(self, scope: dict[str, Any], arrival: Arrival, guard: Guard, loop: asyncio.AbstractEventLoop) -> None:
         self._arrival = arrival
         self._guard = guard
-        self._cleanup = AsyncExitStack()
-        self.scope = {**scope, ARRIVAL: arrival, CLEANUP: self._cleanup, ENTRANT: guard}
+        self._loop = loop
+        self._bodies: list[ReplyBody] = []
+        self.scope = {**scope, ARRIVAL: arrival, BODIES: self._bodies, ENTRANT: guard}
         self._is_withheld = False
         self._is_replaced = False
         self._must_linger = False
@@ -63,19 +63,23 @@ class SiteExchange:
 
     async def run(self, site: Any) -> None:
         """Let Django answer."""
-        refusal = await gateway.refusal(self._arrival, self._guard)
-        self._is_withheld = refusal is not None
-        if isinstance(refusal, Overloaded):
-            self.scope[REFUSAL] = refusal
-        self._deadline = asyncio.get_running_loop().time() + registry.snapshot().body_timeout
-        # A caller that leaves between view and stream, inside a middleware, makes Django lose the response without
-        # closing it. What the view registers for clean-up is closed all the same.
-        async with self._cleanup:
-            try:
-                await site(self.scope, self.receive, self.send)
-            except GatewayError as error:
-                if not self._guard.has_begun:
-                    await self._guard.reply(refuse_request(error, self._arrival), self._arrival)
+        try:
+            self.scope[CALLER] = await gateway.admit(self._arrival, self._guard)
+        except GatewayError as refusal:
+            self._is_withheld = True
+            if isinstance(refusal, Overloaded):
+                self.scope[REFUSAL] = refusal
+        self._deadline = self._loop.time() + registry.snapshot().body_timeout
+        try:
+            await site(self.scope, self.receive, self.send)
+        except GatewayError as error:
+            if not self._guard.has_begun:
+                await self._guard.reply(refuse_request(error, self._arrival), self._arrival)
+        finally:
+            # A caller that leaves between view and stream, inside a middleware, makes Django lose the response without
+            # closing it.
+            for body in self._bodies:
+                await body.aclose()
 
     # What Django receives.
 
@@ -91,16 +95,18 @@ class SiteExchange:
     async def _next(self) -> Message:
         snapshot = registry.snapshot()
         is_json, limit = intake.limits(self._arrival, snapshot)
+        self._guard.read_until = self._deadline
         try:
-            async with asyncio.timeout_at(self._deadline):
-                piece = await self._guard.next()
+            piece = await self._guard.next()
         except TimeoutError:
             raise too_slow(snapshot.body_timeout) from None
+        finally:
+            self._guard.read_until = None
         self._received += len(piece)
         if self._received > limit:
             raise too_large(limit)
         if not is_json:
-            self._deadline = asyncio.get_running_loop().time() + snapshot.body_timeout
+            self._deadline = self._loop.time() + snapshot.body_timeout
         return {"type": "http.request", "body": piece, "more_body": not self._guard.is_finished}
 
     # What Django sends.
@@ -138,8 +144,7 @@ class SiteExchange:
         await self._finish({"type": "http.response.body", "body": reply.body})
 
     async def _finish(self, message: Message) -> None:
-        body: ReplyBody | None = self.scope.get(BODY)
-        if body is not None and body.is_broken:
+        if self._bodies and self._bodies[-1].is_broken:
             return
         if self._must_linger:
             await self._guard.send({**message, "more_body": True})

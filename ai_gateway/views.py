@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -21,21 +20,22 @@ from django.views.decorators.csrf import csrf_exempt
 from msgspec.structs import replace
 
 from ai_gateway import gateway, health, scraping
-from ai_gateway.calls import Arrival, Headers, IncomingBody, Reply
+from ai_gateway.calls import Arrival, Caller, IncomingBody, Reply, ReplyBody
 from ai_gateway.errors import ClientDisconnected, GatewayError, InternalError, MethodNotAllowed, PermissionDenied
 from ai_gateway.intake import client_of, read_arrival, request_id, too_large
 from ai_gateway.protocols import DIALECTS
 from ai_gateway.refusals import refuse, refuse_request
-from ai_gateway.responses import EventStreamResponse
+from ai_gateway.responses import EventStreamResponse, WholeResponse
 
-CLEANUP = "ai_gateway.cleanup"
-"""Where `ai_gateway.asgi` puts an AsyncExitStack into the ASGI scope, closed when the request is over in any way."""
-
-BODY = "ai_gateway.body"
-"""Where the ASGI scope holds the body of the reply, for `ai_gateway.asgi` to see whether it ended whole."""
+BODIES = "ai_gateway.bodies"
+"""Where `ai_gateway.asgi` puts a list into the ASGI scope, for the bodies of replies: it sees by them whether an answer
+ended whole, and closes them when the request is over in any way. The scope of a request that nobody guards has none."""
 
 ARRIVAL = "ai_gateway.arrival"
 """Where `ai_gateway.asgi` puts the request as it has read it, its body aside: that is Django's by then."""
+
+CALLER = "ai_gateway.caller"
+"""Where `ai_gateway.asgi` puts who is calling, if that is known by then."""
 
 ENTRANT = "ai_gateway.entrant"
 """Where the ASGI scope holds the request as one that may need a place among the calls under way. Under Django's own
@@ -64,7 +64,8 @@ async def api(request: HttpRequest, path: str) -> HttpResponseBase:
     loop = asyncio.get_running_loop()
     transport = gateway.transport_of(loop)
     try:
-        reply = await gateway.handle(arrival, transport, entrant=request.scope.get(ENTRANT), loop=loop)
+        caller: Caller | None = request.scope.get(CALLER)
+        reply = await gateway.handle(arrival, transport, caller, request.scope.get(ENTRANT), loop)
     except ClientDisconnected:
         return HttpResponse(status=499)
     return await _respond(request, reply)
@@ -158,34 +159,18 @@ def _read(request: ASGIRequest, path: str) -> Arrival:
 
 
 async def _respond(request: HttpRequest, reply: Reply) -> HttpResponseBase:
-    response: HttpResponseBase
-    headers = joined(reply.headers)
     if isinstance(reply.body, bytes):
-        response = HttpResponse(reply.body, status=reply.status, headers=headers)
+        return WholeResponse(reply.body, status=reply.status, headers=reply.headers)
+    bodies: list[ReplyBody] | None = getattr(request, "scope", {}).get(BODIES)
+    if bodies is not None:
+        bodies.append(reply.body)
     else:
-        cleanup: AsyncExitStack | None = getattr(request, "scope", {}).get(CLEANUP)
-        if cleanup is not None:
-            cleanup.push_async_callback(reply.body.aclose)
-        else:
-            # Django's own handler: a thread and whatever database connections it holds belong to this request until the
-            # stream ends. The connections at least can go back now.
-            await sync_to_async(close_connections)()
-        # GZipMiddleware buffers a stream or makes it undecodable, by version. It looks at what the client accepts.
-        request.META.pop("HTTP_ACCEPT_ENCODING", None)
-        response = EventStreamResponse(reply.body, status=reply.status, headers=headers)
-        request.scope[BODY] = reply.body  # type: ignore[attr-defined]
-    if "content-type" not in headers:
-        del response.headers["Content-Type"]
-    return response
-
-
-def joined(headers: Headers) -> dict[str, str]:
-    """Give headers as Django keeps them: text, and one of each name."""
-    found: dict[str, str] = {}
-    for name, value in headers:
-        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
-        found[key] = f"{found[key]}, {text}" if key in found else text
-    return found
+        # Django's own handler: a thread and whatever database connections it holds belong to this request until the
+        # stream ends. The connections at least can go back now.
+        await sync_to_async(close_connections)()
+    # GZipMiddleware buffers a stream or makes it undecodable, by version. It looks at what the client accepts.
+    request.META.pop("HTTP_ACCEPT_ENCODING", None)
+    return EventStreamResponse(reply.body, status=reply.status, headers=reply.headers)
 
 
 def close_connections() -> None:

@@ -247,6 +247,23 @@ def test_the_end_of_an_answer_without_a_proof_of_it_is_waited_for_too(
         assert books.committed[-1].bytes_out == 100_000
 
 
+@pytest.mark.parametrize(("where", "is_written"), [("keys.identify", False), ("routing.resolve", True)])
+def test_a_bug_of_the_gateways_is_an_error_in_the_callers_format_and_in_the_log(
+    books: AllBooks, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, where: str, is_written: bool
+) -> None:
+    def fails(*_: Any) -> Any:
+        raise RuntimeError("a secret of the operator's")
+
+    monkeypatch.setattr(f"ai_gateway.gateway.{where}", fails)
+    reply = ask()
+    assert isinstance(reply.body, bytes)
+    assert (reply.status, json.loads(reply.body)["error"]["code"]) == (500, "internal_error")
+    assert b"secret" not in reply.body
+    assert dict(reply.headers)[b"x-request-id"].decode() in caplog.text
+    assert "a secret of the operator's" in caplog.text
+    assert [(entry.outcome, entry.error_code) for entry in books] == [("failed", "internal_error")] * is_written
+
+
 def test_sound_is_told_apart_from_text(books: AllBooks) -> None:
     details = {"prompt_tokens_details": {"audio_tokens": 4}, "completion_tokens_details": {"audio_tokens": 2}}
     ask(plain({"usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15, **details}}))

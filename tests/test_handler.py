@@ -15,15 +15,16 @@ from django.db import close_old_connections
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.test import override_settings
 from django.urls import path
+from django.utils.decorators import async_only_middleware
 
 from ai_gateway.handler import SharedThreadsHandler
-from ai_gateway.views import CLEANUP
+from ai_gateway.views import BODIES
 
 SCOPE = {
     "type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": [], "http_version": "1.1",
     "client": ("127.0.0.1", 1), "server": ("testserver", 80),
 }  # fmt: skip
-GUARDED = {**SCOPE, CLEANUP: None}
+GUARDED = {**SCOPE, BODIES: []}
 
 View = Callable[[HttpRequest], Any]
 urlpatterns: list[Any] = []
@@ -177,6 +178,66 @@ def test_a_request_that_is_cancelled_ends_as_one_that_is_answered_does() -> None
     with site(view), heard(signals.request_finished, finished):
         asyncio.run(main())
     assert sorted(told) == ["request finished", "stream closed"]
+
+
+def asked(path: str, middleware: list[str]) -> list[dict[str, Any]]:
+    """Ask the gateway for something that it refuses, twice, and give what was sent the second time."""
+
+    async def main() -> list[dict[str, Any]]:
+        handler = SharedThreadsHandler()
+        for _ in range(2):
+            exchange = Exchange()
+            await handler({**GUARDED, "path": path, "raw_path": path.encode()}, exchange.receive, exchange.send)
+        return exchange.sent
+
+    with override_settings(ROOT_URLCONF="ai_gateway.urls", MIDDLEWARE=middleware, ALLOWED_HOSTS=["*"]):
+        return asyncio.run(main())
+
+
+@async_only_middleware
+def renaming(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
+    """A middleware that changes what the view is given, and a header of its answer."""
+
+    async def middleware(request: HttpRequest) -> HttpResponseBase:
+        response: HttpResponseBase = await get_response(request)
+        assert request.resolver_match is not None
+        request.resolver_match.kwargs["path"] = "changed"
+        response.headers["X-Seen"] = request.resolver_match.view_name
+        return response
+
+    return middleware
+
+
+def test_a_reply_that_nobody_touched_leaves_as_it_came() -> None:
+    start, body = asked("/v1/chat/completions", [])
+    assert (b"content-type", b"application/json") in start["headers"]
+    assert (start["status"], b'"error"' in body["body"]) == (400, True)
+
+
+def test_what_a_middleware_changes_is_sent_and_changes_no_other_request() -> None:
+    start, body = asked("/v1/chat/completions", [f"{__name__}.renaming"])
+    assert (b"X-Seen", b"api") in start["headers"]
+    assert (start["status"], b'"error"' in body["body"]) == (400, True)
+
+
+@pytest.mark.parametrize("path", ["/v1/nothing%", "/nowhere"])
+def test_a_path_that_leads_nowhere_does_so_again(path: str) -> None:
+    assert asked(path, [])[0]["status"] == 404
+
+
+def test_what_fails_to_close_keeps_nothing_else_open() -> None:
+    closed: list[str] = []
+
+    def fail() -> None:
+        raise RuntimeError
+
+    async def view(request: HttpRequest) -> HttpResponseBase:
+        response = await hello(request)
+        response._resource_closers += [fail, lambda: closed.append("closed")]  # type: ignore[attr-defined]
+        return response
+
+    served(view)
+    assert closed == ["closed"]
 
 
 def test_a_caller_that_leaves_within_its_body_is_not_answered() -> None:

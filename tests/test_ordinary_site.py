@@ -21,6 +21,9 @@ SITE = ROOT / "tests" / "ordinary_site"
 ECHO = {"model": "echo/echo-1", "messages": [{"role": "user", "content": "one two three four five"}]}
 JSON = {"content-type": "application/json"}
 
+PATIENCE = 120.0
+"""Seconds for a server to start, which on a busy machine takes longer than it should."""
+
 CREATE_USER = f"""
 import django
 django.setup()
@@ -67,7 +70,7 @@ def run_python(*arguments: str, environment: dict[str, str]) -> str:
 
 
 def wait_for_port(process: subprocess.Popen[bytes], log: Path) -> int:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and process.poll() is None:
         if found := re.search(r"running on http://127\.0\.0\.1:(\d+)", log.read_text()):
             return int(found[1])

@@ -36,6 +36,7 @@ class Exchange(UpstreamResponse):
         "_silent",
         "_waiter",
         "expects_no_body",
+        "is_over",
         "max_body",
     )
 
@@ -54,6 +55,8 @@ class Exchange(UpstreamResponse):
         self._idle_timeout = idle_timeout
         self._silent = 0.0
         self._deadline = 0.0
+        self.is_over = False
+        """Whether nothing more will come."""
         self.expects_no_body = expects_no_body
         self.max_body = max_body
         self.status = 0
@@ -104,15 +107,11 @@ class Exchange(UpstreamResponse):
         self._held = 0
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    async def wait(self, seconds: float) -> bool:
-        """Wait until anything happens. False if nothing did for so many seconds."""
+    def wait(self, seconds: float) -> asyncio.Future[bool]:
+        """Give what is done as soon as anything happens: with False if nothing did for so many seconds."""
         waiter = self._waiter = self._loop.create_future()
         self._deadline = self._loop.time() + seconds
-        try:
-            happened: bool = await waiter
-            return happened
-        finally:
-            self._waiter = None
+        return waiter
 
     def look_at_clock(self, now: float) -> None:
         """End a wait whose time is over. The pool calls this for all its exchanges a few times a second: one timer for
@@ -134,11 +133,6 @@ class Exchange(UpstreamResponse):
         return not self._chunks and not self.is_over
 
     @property
-    def is_over(self) -> bool:
-        """Whether nothing more will come."""
-        return self._complete or self._error is not None
-
-    @property
     def error(self) -> GatewayError | ClientDisconnected | None:
         """What the exchange failed with, if it did."""
         return self._error
@@ -155,7 +149,7 @@ class Exchange(UpstreamResponse):
 
     def finish(self) -> None:
         """The response is whole: let go of the connection, keep what was not read yet."""
-        self._complete = True
+        self._complete = self.is_over = True
         self._connection = None
         if self._pump is not None:
             self._pump.cancel()
@@ -165,6 +159,7 @@ class Exchange(UpstreamResponse):
         if self.is_over:
             return
         self._error = error
+        self.is_over = True
         self.abandon()
         self.wake()
 

@@ -9,6 +9,7 @@ import shlex
 import signal
 import subprocess
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,12 @@ def curl(line: str, port: str, key: str) -> Any:
     return json.loads(subprocess.run(words, capture_output=True, check=True, timeout=PATIENCE).stdout)
 
 
+def read(port: str, path: str) -> str:
+    """Read a page of the site, or what belongs to it."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=PATIENCE) as answer:
+        return str(answer.read().decode())
+
+
 def test_the_tutorial_leads_to_an_answer_and_to_its_row(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     call_command(*typed("gateway_rotate_secrets"))
     site.environment["AI_GATEWAY_ENCRYPTION_KEYS"] = capsys.readouterr().out.strip()
@@ -99,7 +106,11 @@ def test_the_tutorial_leads_to_an_answer_and_to_its_row(site: Site, capsys: pyte
     key = printed.strip().rpartition("\n")[2]
     server, output = site.start([*typed("rungateway"), "--port", "0", "--no-migrate"])
     try:
-        answer = curl(next(line for line in COMMANDS if line.startswith("curl")), port_of(output), key)
+        port = port_of(output)
+        answer = curl(next(line for line in COMMANDS if line.startswith("curl")), port, key)
+        page = read(port, "/admin/login/")
+        (stylesheet,) = re.findall(r'href="(/static/admin/css/base\.css)"', page)
+        assert "--body-bg" in read(port, stylesheet)
     finally:
         os.kill(server.pid, signal.SIGTERM)
         server.wait(PATIENCE)

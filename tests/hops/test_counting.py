@@ -6,10 +6,24 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from ai_gateway.errors import BadRequest, ProviderError
-from ai_gateway.protocols.conversation import File, Image, Message, Request, Text, ToolCall
+from ai_gateway.protocols.conversation import (
+    Audio,
+    CustomTool,
+    File,
+    FunctionTool,
+    HostedTool,
+    Image,
+    Message,
+    Opaque,
+    Request,
+    Text,
+    ToolCall,
+    ToolResult,
+)
 from ai_gateway.protocols.counting import estimate, text_tokens
 from tests.factories import JSON, Answer
 from tests.hops.conftest import Exchange
@@ -94,6 +108,23 @@ def test_an_estimate_grows_with_what_is_said() -> None:
     assert estimate(prompt(Image(url="https://example.org/a.png"))) > 1000
     assert estimate(prompt(File(data="A" * 40_000))) > estimate(prompt(File(data="A" * 4_000)))
     assert estimate(prompt(ToolCall(id="c", name="f", arguments='{"a":"' + "x" * 4000 + '"}'))) > 900
+
+
+def test_all_that_is_sent_counts() -> None:
+    heard = prompt(Audio(data="A" * 40_000, format="wav"))
+    assert estimate(heard) > estimate(prompt(Audio(data="A" * 4_000, format="wav")))
+    result = ToolResult(call_id="c", parts=[Text(text="word " * 1000)])
+    assert estimate(prompt(result)) == pytest.approx(1250, rel=0.1)
+    assert estimate(prompt(Opaque(format="gemini", value={"code": "x" * 4000}))) == pytest.approx(1000, rel=0.1)
+    alone = estimate(prompt(Text(text="Hello")))
+    tools: list[Any] = [
+        FunctionTool(name="f", description="word " * 1000, schema={"type": "object"}),
+        CustomTool(name="f", description="word " * 1000),
+        HostedTool(format="openai_responses", type="web_search", value={"filter": "x" * 4000}),
+    ]
+    for tool in tools:
+        offered = msgspec.structs.replace(prompt(Text(text="Hello")), tools=[tool])
+        assert estimate(offered) - alone > 900
 
 
 def test_an_estimate_is_never_nothing() -> None:

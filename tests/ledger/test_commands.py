@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from datetime import UTC, date, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -37,6 +38,12 @@ def days() -> list[int]:
     zone = Days("Europe/Berlin")
     moments = UsageRecord.objects.order_by("started_at").values_list("started_at", flat=True)
     return [zone.of(moment.timestamp()).day for moment in moments]
+
+
+@pytest.fixture(autouse=True)
+def nothing_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands tell of how far they are after a second, which on a busy machine is soon over."""
+    monkeypatch.setattr(progress, "BEGINS", math.inf)
 
 
 class TestPrune:

@@ -78,7 +78,8 @@ class MemoryStore(LimitStore):
             taken: dict[str, Taken] = {}
             states: list[State] = []
             for counter, amount in zip(counters, charges.amounts, strict=True):
-                tally = self._tallies.get(counter.name) or self._begun(counter, now, date)
+                name = counter.name
+                tally = self._tallies[name] if name in self._tallies else self._begun(counter, now, date)
                 state = tally.take(counter, amount, now, date) if tally is not None else None
                 if tally is None or state is None:
                     self._give_back(taken)
@@ -87,7 +88,7 @@ class MemoryStore(LimitStore):
                     wait = tally.retry_after(counter, amount, now, date)
                     return Verdict(False, self._states(counters, now, date), len(taken), wait)
                 states.append(state)
-                taken[counter.name] = (tally, counter, amount, tally.arrival, now)
+                taken[name] = (tally, counter, amount, tally.arrival, now)
             if charges.call in self._held:
                 self._held[charges.call] |= taken
             elif taken:
@@ -106,13 +107,13 @@ class MemoryStore(LimitStore):
         """See LimitStore.settle()."""
         now = self._clock() // 1000
         with self._lock:
-            held = self._held.get(charges.call)
-            if held is None:
+            if charges.call not in self._held:
                 return
+            held = self._held[charges.call]
             for counter, actual in zip(charges.counters, used, strict=True):
-                taken = held.pop(counter.name, None)
-                if taken is not None:
-                    tally, _, amount, until, _ = taken
+                if counter.name in held:
+                    tally, _, amount, until, _ = held[counter.name]
+                    del held[counter.name]
                     tally.settle(counter, amount, actual, until, now)
             if not held:
                 del self._held[charges.call]

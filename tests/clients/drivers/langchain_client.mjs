@@ -28,7 +28,7 @@ const models = {
 
 const modelOf = (job) => models[job.api](job);
 
-const of = ({ text, usage_metadata: usage }) => ({ text, usage: [usage.input_tokens, usage.output_tokens] });
+const of = ({ text, usage_metadata: usage }) => ({ text, usage: [usage?.input_tokens, usage?.output_tokens] });
 
 const scenarios = {
   answer: async (job) => of(await modelOf(job).invoke(job.prompt)),

@@ -108,6 +108,38 @@ def test_a_model_may_take_both() -> None:
     assert reasoning(Reasoning(effort="max"), both)[:2] == ({"type": "enabled", "budget_tokens": 32768}, "high")
 
 
+OFF = {"type": "disabled"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "facts", "expected"),
+    [
+        (Reasoning(effort="none"), {"reasons_by_default": True}, (OFF, None, [])),
+        (Reasoning(effort="none"), {}, (None, None, [])),
+        (Reasoning(mode="disabled"), {}, (OFF, None, [])),
+        (Reasoning(mode="disabled"), {"can_disable_reasoning": False}, (None, None, ["reasoning_effort"])),
+    ],
+)
+def test_thinking_is_switched_off_where_it_would_be_on(
+    wanted: Reasoning, facts: dict[str, Any], expected: tuple[Any, Any, list[str]]
+) -> None:
+    assert reasoning(wanted, destination(reasoning="budget", max_output_tokens=64000, **facts)) == expected
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (Reasoning(effort="high"), (None, "high", [])),
+        (Reasoning(budget=9000), (None, "medium", [])),
+        (Reasoning(effort="none"), (OFF, None, [])),
+    ],
+)
+def test_a_model_of_another_house_is_told_an_effort_alone(
+    wanted: Reasoning, expected: tuple[Any, Any, list[str]]
+) -> None:
+    assert reasoning(wanted, destination(reasoning="effort", max_output_tokens=64000)) == expected
+
+
 def test_a_model_that_cannot_think_is_not_asked_to() -> None:
     assert reasoning(Reasoning(effort="high"), DESTINATION) == (None, None, ["reasoning_effort"])
     assert reasoning(Reasoning(effort="none"), DESTINATION) == (None, None, [])

@@ -573,3 +573,21 @@ def test_nothing_that_is_given_is_changed() -> None:
 def test_where_a_request_goes() -> None:
     assert PROTOCOL.target("gemini-x", False) == ("/v1beta/models/gemini-x:generateContent", b"")
     assert PROTOCOL.target("gemini-x", True) == ("/v1beta/models/gemini-x:streamGenerateContent", b"alt=sse")
+
+
+@pytest.mark.parametrize(
+    ("facts", "reasoning", "is_taken"),
+    [
+        ({"reasoning": "none"}, None, True),
+        ({"reasoning": "level"}, None, True),
+        ({"reasoning": "level", "reasons_by_default": True}, None, False),
+        ({"reasoning": "level", "reasons_by_default": True}, Reasoning(effort="none"), True),
+        ({"reasoning": "level", "can_disable_reasoning": False}, Reasoning(mode="disabled"), False),
+        ({"reasoning": "budget"}, Reasoning(budget=2000), False),
+    ],
+)
+def test_a_model_that_samples_only_without_thinking_is_asked_to_if_it_will_not_think(
+    facts: dict[str, Any], reasoning: Reasoning | None, is_taken: bool
+) -> None:
+    outgoing = written(asked(temperature=0.5, reasoning=reasoning), sampling="without_reasoning", **facts)
+    assert ("temperature" in outgoing.body.get("generationConfig", {})) is is_taken

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from ai_gateway.protocols.conversation import (
     ToolChoice,
     ToolResult,
 )
+from ai_gateway.protocols.openai_chat.content_reader import read_part, read_thinking_parts
 from tests.protocols.openai_chat.helpers import (
     CALL,
     CARRIER,
@@ -252,3 +254,32 @@ class TestReadingMessages:
     def test_sound_that_was_said(self) -> None:
         (part,) = parts({"role": "assistant", "audio": {"id": "audio_1"}})
         assert part == Opaque(format="openai_chat", value={"audio": {"id": "audio_1"}}, at="messages[0].audio")
+
+
+@pytest.mark.parametrize(
+    "thinking",
+    ["So they greet me.", [{"type": "text", "text": "So they "}, {"type": "text", "text": "greet me."}]],
+    ids=["text", "pieces"],
+)
+def test_reasoning_within_the_content_is_none_of_the_text(thinking: Any) -> None:
+    """Mistral writes it there, and its clients send it back."""
+    content: list[dict[str, Any]] = [{"type": "thinking", "thinking": thinking}, {"type": "text", "text": "Hi"}]
+    assert read_thinking_parts({"role": "assistant", "content": content}, "messages[0]") == "So they greet me."
+    assert [part for each in content for part in read_part(each, "messages[0]")] == [Text(text="Hi", at="messages[0]")]
+
+
+def test_there_is_no_reasoning_within_a_content_that_is_text() -> None:
+    assert read_thinking_parts({"role": "assistant", "content": "Hi"}, "messages[0]") == ""
+
+
+@pytest.mark.parametrize("file", [{"filename": "a.pdf"}, {"file_data": "https://example.org/a.pdf"}])
+def test_a_file_has_to_be_there(file: dict[str, str]) -> None:
+    with pytest.raises(BadRequest):
+        read_part({"type": "file", "file": file}, "messages[0].content[0]")
+
+
+def test_a_document_in_place_of_an_image_is_a_file() -> None:
+    url = "data:application/pdf;base64," + base64.b64encode(b"%PDF-1.7 ...").decode()
+    (part,) = read_part({"type": "image_url", "image_url": {"url": url}}, "messages[0].content[0]")
+    assert isinstance(part, File)
+    assert part.media_type == "application/pdf"

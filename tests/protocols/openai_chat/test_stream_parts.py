@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ai_gateway.protocols.conversation import (
+    Citation,
     Stop,
     Text,
     Thinking,
@@ -240,3 +241,27 @@ class TestReasoning:
         extra = {"extra_content": {"google": {"thought_signature": "S"}}}
         answer = answer_of(chunk({"content": "42"}), chunk({"content": "", **extra}))
         assert answer.parts == [Text(text="42", state=signature("S", "openai_chat"))]
+
+
+def cited(start: int | None, end: int | None) -> dict[str, Any]:
+    page = {"url": "https://example.org", "title": "Example", "start_index": start, "end_index": end}
+    return {"annotations": [{"type": "url_citation", "url_citation": page}, "odd"]}
+
+
+class TestCitations:
+    def test_their_places_count_from_the_beginning_of_their_own_text(self) -> None:
+        calls_between = pieces(call("{}", index=0, id="a", name="f"))
+        answer = answer_of(
+            chunk({"content": "Hello. "}), calls_between, chunk({"content": "It is so."}), chunk(cited(7, 16))
+        )
+        *_, text = answer.parts
+        assert isinstance(text, Text)
+        assert text.citations == [Citation(url="https://example.org", title="Example", start=0, end=9)]
+
+    def test_one_without_a_place_has_none(self) -> None:
+        (text,) = answer_of(chunk({"content": "It is so."}), chunk(cited(None, None))).parts
+        assert isinstance(text, Text)
+        assert text.citations == [Citation(url="https://example.org", title="Example")]
+
+    def test_one_without_a_text_is_passed_over(self) -> None:
+        assert answer_of(chunk(cited(0, 1)), chunk({"content": "Hi"})).parts == [Text(text="Hi")]
