@@ -69,7 +69,7 @@ class Gateway:
 
     def wait_until_it_answers(self) -> None:
         """Wait until /health does."""
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline and self.process.poll() is None:
             if found := re.search(r"AI gateway \S+ at http://127\.0\.0\.1:(\d+)", self.printed()):
                 self.port = int(found[1])
