@@ -220,7 +220,7 @@ def test_nothing_is_logged_of_a_websocket_but_what_goes_wrong(caplog: pytest.Log
 
     async def main() -> None:
         config = uvicorn.Config("ai_gateway.asgi:application", interface="asgi3", log_config=None)
-        config.loaded, config.loaded_app = True, None  # type: ignore[attr-defined]
+        config.loaded, config.loaded_app = True, None
         protocol = DrainingSocket(config, uvicorn.server.ServerState(), {})
         for logger in (protocol.logger, protocol.conn.logger):
             logger.info("canary")
