@@ -19,6 +19,7 @@ from typing import Any
 import django
 from django.apps import apps
 from django.conf import settings as django_settings
+from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connection
@@ -56,7 +57,7 @@ def application() -> Any:
     site = named_application() or get_asgi_application()
     if os.environ.get(DEVELOPMENT_KEY):
         add_development_key()
-    return with_static_files(site) if serves_static_files() else site
+    return ASGIStaticFilesHandler(site) if serves_static_files() else site
 
 
 def named_application() -> Any:
@@ -69,13 +70,6 @@ def serves_static_files() -> bool:
     """Whether the static files of pages are served, as Django's `runserver` does it: in development."""
     has_files = bool(django_settings.STATIC_URL) and apps.is_installed("django.contrib.staticfiles")
     return django_settings.DEBUG and has_files
-
-
-def with_static_files(site: Any) -> Any:
-    """Put static files in front of an application."""
-    from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
-
-    return ASGIStaticFilesHandler(site)
 
 
 def add_development_key() -> None:
