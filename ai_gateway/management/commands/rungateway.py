@@ -54,7 +54,7 @@ KEEP_ALIVE_SECONDS = 75
 def application() -> Any:
     """Make the site's ASGI application, in each worker: `ASGI_APPLICATION` if the settings name one."""
     django.setup(set_prefix=False)
-    site = named_application() or get_asgi_application()
+    site: Any = named_application() or get_asgi_application()
     if os.environ.get(DEVELOPMENT_KEY):
         add_development_key()
     return ASGIStaticFilesHandler(site) if serves_static_files() else site
