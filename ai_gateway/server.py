@@ -32,6 +32,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from uvicorn.supervisors import Multiprocess
 
 from ai_gateway.sockets import DRAINS
+from ai_gateway.transports.websocket import library_log
 
 PATIENCE = 60.0
 """Seconds in which a caller must take something of what is left when its connection is being closed."""
@@ -39,7 +40,6 @@ PATIENCE = 60.0
 LINGER = 1.0
 """Seconds for which an idle connection stays open when the server stops. By then the other side has found the port
 closed, or had been about to send a request, which has arrived."""
-
 
 AT_THE_DOOR = 0.02
 """Seconds in which who has connected is accepted, when nobody new is and before the port is closed."""
@@ -163,7 +163,14 @@ class DrainingSocket(WebSocketsSansIOProtocol):
     says why and a code, are left to that.
 
     And which it takes for forgotten, and says so in the log, if they were refused with an answer of their own.
+
+    And of which it logs the query and, at the level of debugging, the headers and messages: here only what goes wrong.
+    The gateway has a line of its own for each session.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.logger = self.conn.logger = library_log
 
     async def send(self, message: ASGISendEvent) -> None:
         """Called by the application."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import sys
 import threading
@@ -13,7 +14,7 @@ import pytest
 import uvicorn
 
 from ai_gateway import server
-from ai_gateway.server import GatheringProtocol, GatheringTransport, Server, Supervisor
+from ai_gateway.server import DrainingSocket, GatheringProtocol, GatheringTransport, Server, Supervisor
 from tests.raw_client import RawConnection
 
 HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
@@ -211,3 +212,20 @@ def test_the_port_of_several_workers_is_closed_before_they_are_told(monkeypatch:
         supervisor.terminate_all()
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(address, 5)
+
+
+def test_nothing_is_logged_of_a_websocket_but_what_goes_wrong(caplog: pytest.LogCaptureFixture) -> None:
+    """uvicorn logs its query, and at the level of debugging its headers and messages, as the library does."""
+    caplog.set_level(logging.DEBUG)
+
+    async def main() -> None:
+        config = uvicorn.Config("ai_gateway.asgi:application", interface="asgi3", log_config=None)
+        config.loaded, config.loaded_app = True, None
+        protocol = DrainingSocket(config, uvicorn.server.ServerState(), {})
+        for logger in (protocol.logger, protocol.conn.logger):
+            logger.info("canary")
+            logger.warning("something is wrong")
+
+    asyncio.run(main())
+    assert {record.getMessage() for record in caplog.records} >= {"something is wrong"}
+    assert "canary" not in caplog.text

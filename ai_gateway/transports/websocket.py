@@ -9,6 +9,7 @@ Nothing is compressed: sound does not get smaller, and each compressor holds 300
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from websockets.asyncio.client import ClientConnection
@@ -57,6 +58,12 @@ BUFFERED_BYTES = 64 * 1024
 
 FAREWELL = 2.0
 """Seconds that an upstream has to answer that a session is over."""
+
+library_log = logging.Logger("ai_gateway.websockets", logging.WARNING)
+"""The library's. Below this level it writes down headers, credentials among them, and messages: so it is none of those
+that a site configures, or configures by the way."""
+
+library_log.parent = logging.getLogger("ai_gateway")
 
 PROTOCOL_ERRORS = frozenset((1002, 1003, 1007, 1009, 1010))
 """Codes by which this side closes a connection whose other side broke the protocol."""
@@ -108,6 +115,7 @@ def new_connection(request: UpstreamRequest) -> Connection:
         WebSocketURI(origin.scheme == "https", origin.host, origin.port, path, query),
         subprotocols=names or None,
         max_size=LONGEST_MESSAGE,
+        logger=library_log,
     )
     return Connection(protocol, max_queue=QUEUED_FRAMES, write_limit=BUFFERED_BYTES, close_timeout=FAREWELL)
 

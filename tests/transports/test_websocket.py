@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -31,10 +32,10 @@ QUICK = Timeouts(connect=5, first_byte=5, write=0.2)
 Handler = Callable[[ServerConnection], Any]
 
 
-def request_to(port: int, *, allow_private: bool = True, **facts: Any) -> UpstreamRequest:
+def request_to(port: int, *headers: tuple[bytes, bytes], allow_private: bool = True) -> UpstreamRequest:
     """Write a handshake."""
     origin = Origin("http", "127.0.0.1", port, allow_private)
-    return UpstreamRequest(method="GET", origin=origin, target=b"/v1/realtime?model=m", headers=[], **facts)
+    return UpstreamRequest(method="GET", origin=origin, target=b"/v1/realtime?model=m", headers=[*headers])
 
 
 @asynccontextmanager
@@ -104,6 +105,29 @@ def test_a_refusal_is_an_answer() -> None:
     response = run(attempt())
     assert (response.status, response.socket, response.take_rest()) == (429, None, b"{}")
     assert (b"retry-after", b"7") in response.headers
+
+
+def test_neither_credentials_nor_messages_are_logged_even_at_the_level_of_debugging(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+
+    async def answer(other: ServerConnection) -> None:
+        await other.send(f"canary: {await other.recv()!r}")
+
+    async def attempt() -> None:
+        async with serve(answer, "127.0.0.1", 0) as server:
+            port = next(iter(server.sockets)).getsockname()[1]
+            credential = (b"authorization", b"Bearer canary-stored")
+            response = await PooledTransport().sockets().send(request_to(port, credential), QUICK)
+            assert response.socket is not None
+            await response.socket.send("canary")
+            assert await response.socket.receive() == "canary: 'canary'"
+            await response.aclose()
+
+    run(attempt())
+    ours = [record.getMessage() for record in caplog.records if record.name != "websockets.server"]
+    assert not [line for line in ours if "canary" in line]
 
 
 def test_a_private_address_is_not_dialed() -> None:
