@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 
 from tests.benchmarks.bars import BARS, Bar, Results, Samples, least
-from tests.benchmarks.lineup import BARE, OBVIOUS, PEERS
+from tests.benchmarks.lineup import BARE, EVERYTHING, OBVIOUS, PEERS, TWO_WORKERS
 from tests.benchmarks.peers import Installed
 from tests.benchmarks.scenarios import Sample, Scenario
 from tests.benchmarks.suite import SCENARIOS
@@ -150,7 +150,7 @@ def _cell(results: Results, failures: Failures, name: str, scenario: str, figure
 
 
 def _workers(samples: Samples) -> str:
-    told = (f"{number(least(samples[name], 'cpu'))} µs" for name in samples if samples[name])
+    told = (f"{number(least(samples[name], 'cpu'))} µs" for name in (EVERYTHING, TWO_WORKERS) if samples.get(name))
     return f"CPU per request with everything on, by one worker and by two: {' and '.join(told)}."
 
 
