@@ -21,6 +21,8 @@ PEOPLE = (
 """Whom the pages speak of."""
 
 LISTENING = re.compile(r"AI gateway \S+ at http://127\.0\.0\.1:(\d+)")
+STARTED = "Uvicorn running"
+"""What the server says when it takes connections, a moment after the address."""
 
 
 class DocumentedGateway:
@@ -58,8 +60,9 @@ class DocumentedGateway:
     def _wait_until_it_listens(self) -> str:
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline and self.process.poll() is None:
-            found = LISTENING.search(self._log.read_text(encoding="utf-8"))
-            if found:
+            told = self._log.read_text(encoding="utf-8")
+            found = LISTENING.search(told)
+            if found and STARTED in told:
                 return found[1]
             time.sleep(0.02)
         self.process.kill()
