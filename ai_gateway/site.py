@@ -25,9 +25,8 @@ from ai_gateway.errors import (
 from ai_gateway.guard import Guard, Message, too_slow
 from ai_gateway.intake import too_large
 from ai_gateway.refusals import refuse_request
+from ai_gateway.replies import request_ids
 from ai_gateway.views import ARRIVAL, BODIES, CALLER, ENTRANT, REFUSAL
-
-REQUEST_IDS = (b"x-request-id", b"request-id")
 
 KINDS: dict[int, type[GatewayError]] = {403: PermissionDenied, 404: NotFound, 405: MethodNotAllowed}
 
@@ -132,7 +131,7 @@ class SiteExchange:
         # The gateway's views put a request id on whatever they answer; what has none is the site's.
         is_ours = any(name.lower() == b"x-request-id" for name, _ in headers)
         if is_ours or message["status"] < 400:
-            ids = [] if is_ours else [(name, self._arrival.request_id.encode()) for name in REQUEST_IDS]
+            ids = [] if is_ours else request_ids(self._arrival.request_id)
             await self._guard.send({**message, "headers": [*headers, *ids]})
             return
         self._is_replaced = True

@@ -28,6 +28,7 @@ from ai_gateway.credentials import Secret
 from ai_gateway.management.commands import rungateway
 from ai_gateway.server import GatheringProtocol
 from tests.control.rows import make_key, make_user
+from tests.docs.gateway import LISTENING
 from tests.raw_client import RawConnection
 from tests.upstream import Upstream, event_stream
 from tests.wire.samples import CHAT_DIALECT, CHAT_PATH, JSON
@@ -71,7 +72,7 @@ class Gateway:
         """Wait until /health does."""
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline and self.process.poll() is None:
-            if found := re.search(r"AI gateway \S+ at http://127\.0\.0\.1:(\d+)", self.printed()):
+            if found := LISTENING.search(self.printed()):
                 self.port = int(found[1])
                 try:
                     assert self.ask("GET", "/health")[0] == 200

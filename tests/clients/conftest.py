@@ -14,7 +14,7 @@ from tests.clients.models.gemini import Gemini
 from tests.clients.models.model import Format, Model
 from tests.clients.models.openai_chat import OpenAIChat
 from tests.clients.models.openai_responses import OpenAIResponses
-from tests.clients.models.turns import Brain
+from tests.clients.models.turns import Brain, Turn
 from tests.clients.packages import installed
 from tests.clients.sandbox import Sandbox
 from tests.conftest import StartGateway, default_settings
@@ -124,6 +124,17 @@ def start_model(upstream: Upstream) -> Iterator[StartModel]:
 
     yield start
     assert [complaint for model in models for complaint in model.complaints] == []
+
+
+SAID = "Pears and figs and nothing else."
+
+
+def start_breaking(start_model: StartModel, format: str, *, is_once: bool) -> Model:
+    """Put a model behind the gateway that says what is in SAID, and whose stream breaks in the middle of it: the first
+    one, or each."""
+    model = start_model(format, lambda seen: Turn(text=SAID))
+    model.breaks_after, model.breaks_once = 4, is_once
+    return model
 
 
 @pytest.fixture(scope="session")

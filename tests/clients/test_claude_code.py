@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.clients.conftest import StartModel, by_both_doors
+from tests.clients.conftest import SAID, StartModel, by_both_doors, start_breaking
 from tests.clients.errand import DOT, FOLLOW_UP, PROMPT, SIZE, Errand, check
 from tests.clients.models.turns import Call, Seen, Turn
 from tests.clients.sandbox import Run, Sandbox
@@ -95,9 +95,8 @@ def test_a_provider_without_capacity(claude: Claude, upstream: Upstream, format:
 @by_both_doors("format", MODELS)
 def test_a_stream_that_breaks(claude: Claude, start_model: StartModel, format: str) -> None:
     """What came so far is not taken for the answer: Claude Code asks again."""
-    model = start_model(format, lambda seen: Turn(text="Pears and figs and nothing else."))
-    model.breaks_after, model.breaks_once = 4, True
-    assert result(claude("Hello", MODELS[format]))["result"] == "Pears and figs and nothing else."
+    model = start_breaking(start_model, format, is_once=True)
+    assert result(claude("Hello", MODELS[format]))["result"] == SAID
     assert len(model.seen) == 2
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.clients.conftest import StartModel, by_both_doors
+from tests.clients.conftest import SAID, StartModel, by_both_doors, start_breaking
 from tests.clients.errand import ANNOUNCEMENT, DOT, FOLLOW_UP, PROMPT, SIZE, Errand, check
 from tests.clients.models.turns import Turn
 from tests.clients.sandbox import Run, Sandbox
@@ -135,10 +135,9 @@ def test_an_image(codex: Codex, start_model: StartModel, format: str) -> None:
 @by_both_doors("format", MODELS)
 def test_a_stream_that_breaks(codex: Codex, start_model: StartModel, format: str) -> None:
     """What came so far is not taken for the answer: Codex asks again."""
-    model = start_model(format, lambda seen: Turn(text="Pears and figs and nothing else."))
-    model.breaks_after, model.breaks_once = 4, True
+    model = start_breaking(start_model, format, is_once=True)
     *_, answer = items(codex("Hello", model=MODELS[format]), "agent_message")
-    assert answer["text"] == "Pears and figs and nothing else."
+    assert answer["text"] == SAID
     assert len(model.seen) == 2
 
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.clients.conftest import StartModel, by_both_doors
+from tests.clients.conftest import SAID, StartModel, by_both_doors, start_breaking
 from tests.clients.errand import PROMPT, SIZE, Errand, check
 from tests.clients.matrix import only_in_a_run_of_everything
 from tests.clients.models.turns import Turn
@@ -88,9 +88,8 @@ def test_the_models_reasoning_comes_back(gemini_cli: GeminiCLI, start_model: Sta
 @by_both_doors("format", MODELS)
 def test_a_stream_that_breaks(gemini_cli: GeminiCLI, start_model: StartModel, format: str) -> None:
     """What came so far is not taken for the answer: it asks again. But it prints what it had besides."""
-    model = start_model(format, lambda seen: Turn(text="Pears and figs and nothing else."))
-    model.breaks_after, model.breaks_once = 4, True
-    assert gemini_cli("Hello", MODELS[format]).json()["response"].endswith("Pears and figs and nothing else.")
+    model = start_breaking(start_model, format, is_once=True)
+    assert gemini_cli("Hello", MODELS[format]).json()["response"].endswith(SAID)
     assert len(model.seen) == 2
 
 

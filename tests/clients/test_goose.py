@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients.catalogue import Format
-from tests.clients.conftest import TARGETS, StartModel, by_both_doors
+from tests.clients.conftest import TARGETS, StartModel, by_both_doors, start_breaking
 from tests.clients.errand import PROMPT, SIZE, Errand, check
 from tests.clients.matrix import only_in_a_run_of_everything
 from tests.clients.models.turns import Turn
@@ -81,8 +81,7 @@ def test_its_prompt_arrives(goose: Goose, start_model: StartModel, format: Forma
 @pytest.mark.shows("goose", "broken")
 @by_both_doors("format", FORMATS[1:])
 def test_a_stream_that_breaks(goose: Goose, start_model: StartModel, format: Format) -> None:
-    model = start_model(format, lambda seen: Turn(text="Pears and figs and nothing else."))
-    model.breaks_after = 4
+    start_breaking(start_model, format, is_once=False)
     run = goose("Hello", TARGETS[format])
     assert "nothing else." not in run.output
     assert "error" in (run.output + run.errors).lower()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.clients.catalogue import Format
-from tests.clients.conftest import TARGETS, StartModel, by_both_doors
+from tests.clients.conftest import TARGETS, StartModel, by_both_doors, start_breaking
 from tests.clients.errand import DOT, FOLLOW_UP, PROMPT, SIZE, Errand, check
 from tests.clients.matrix import only_in_a_run_of_everything
 from tests.clients.models.turns import Turn
@@ -119,8 +119,7 @@ def test_an_image(opencode: OpenCode, start_model: StartModel, spoken: Format, f
 @by_both_doors("spoken,format", PAIRS[1:])
 def test_a_stream_that_breaks(opencode: OpenCode, start_model: StartModel, spoken: Format, format: Format) -> None:
     """What came so far is not taken for the answer."""
-    model = start_model(format, lambda seen: Turn(text="Pears and figs and nothing else."))
-    model.breaks_after = 4
+    start_breaking(start_model, format, is_once=False)
     run = opencode("Hello", spoken, TARGETS[format])
     assert "error" in {event["type"] for event in map(json.loads, run.output.splitlines())}, run
 

@@ -10,7 +10,7 @@ import json
 
 import pytest
 
-from tests.clients.conftest import TARGETS, StartModel, by_both_doors
+from tests.clients.conftest import SAID, TARGETS, StartModel, by_both_doors, start_breaking
 from tests.clients.errand import FOLLOW_UP, PROMPT, SIZE, Errand, check
 from tests.clients.matrix import only_in_a_run_of_everything
 from tests.clients.models.turns import Turn
@@ -82,10 +82,9 @@ def test_its_prompt_arrives(qwen: QwenCode, start_model: StartModel, format: str
 @by_both_doors("format", FORMATS)
 def test_a_stream_that_breaks(qwen: QwenCode, start_model: StartModel, format: str) -> None:
     """What came so far is not taken for the answer: it asks again. But it prints what it had besides."""
-    model = start_model(format, lambda seen: Turn(text="Pears and figs and nothing else."))
-    model.breaks_after, model.breaks_once = 4, True
+    model = start_breaking(start_model, format, is_once=True)
     *_, answer = qwen("Hello", TARGETS[format]).json()
-    assert answer["result"].endswith("Pears and figs and nothing else.")
+    assert answer["result"].endswith(SAID)
     assert len(model.seen) >= 2
 
 

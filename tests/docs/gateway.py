@@ -21,6 +21,8 @@ PEOPLE = (
 """Whom the pages speak of."""
 
 LISTENING = re.compile(r"AI gateway \S+ at http://127\.0\.0\.1:(\d+)")
+"""Where `rungateway` says that it will be."""
+
 STARTED = "Uvicorn running"
 """What the server says when it takes connections, a moment after the address."""
 

@@ -17,12 +17,12 @@ import pytest
 from django.core.management import call_command
 
 from tests import nursery
+from tests.docs.gateway import LISTENING
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "tutorial-site.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"^```python\n# (mysite/\S+)\n(.*?)^```$", PAGE, re.M | re.S))
 COMMANDS = re.findall(r"^\$ (.+)$", PAGE, re.M)
-LISTENING = re.compile(r"AI gateway \S+ at http://127\.0\.0\.1:(\d+)")
 PATIENCE = 40.0
 
 

@@ -54,10 +54,10 @@ KEEP_ALIVE_SECONDS = 75
 def application() -> Any:
     """Make the site's ASGI application, in each worker: `ASGI_APPLICATION` if the settings name one."""
     django.setup(set_prefix=False)
-    site = named_application() or get_asgi_application()
+    site: Any = named_application() or get_asgi_application()
     if os.environ.get(DEVELOPMENT_KEY):
         add_development_key()
-    return with_static_files(site) if serves_static_files() else site
+    return ASGIStaticFilesHandler(site) if serves_static_files() else site
 
 
 def named_application() -> Any:
@@ -70,11 +70,6 @@ def serves_static_files() -> bool:
     """Whether the static files of pages are served, as Django's `runserver` does it: in development."""
     has_files = bool(django_settings.STATIC_URL) and apps.is_installed("django.contrib.staticfiles")
     return django_settings.DEBUG and has_files
-
-
-def with_static_files(site: Any) -> Any:
-    """Put static files in front of an application."""
-    return ASGIStaticFilesHandler(site)
 
 
 def add_development_key() -> None:
