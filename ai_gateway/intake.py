@@ -6,7 +6,6 @@ a path that needs cleaning is refused, because the provider's server might clean
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import AsyncIterator, Mapping
 from functools import lru_cache
@@ -18,6 +17,7 @@ from ai_gateway import deadlines
 from ai_gateway.bodies import Routing, read_routing
 from ai_gateway.calls import Arrival, Call, Headers, IncomingBody
 from ai_gateway.errors import BadRequest, BodyTooLarge, InvalidBody, NotFound
+from ai_gateway.ids import new_request_id
 from ai_gateway.protocols import Dialect, dialect_of, model_in
 from ai_gateway.registry import Snapshot
 
@@ -100,28 +100,6 @@ def client_of(scope: Mapping[str, Any]) -> str | None:
     """Tell a caller's address from an ASGI scope. Behind a proxy the server knows it, if it trusts the proxy."""
     client = scope.get("client")
     return client[0] if client else None
-
-
-def new_request_id() -> str:
-    """Make an id for a request: `req_` and 96 random bits."""
-    try:
-        return _request_ids.pop()
-    except IndexError:
-        _request_ids.extend(_some_request_ids())
-        return _request_ids.pop()
-
-
-def _some_request_ids() -> list[str]:
-    digits = os.urandom(12 * REQUEST_IDS).hex()
-    return [f"req_{digits[start : start + 24]}" for start in range(0, len(digits), 24)]
-
-
-REQUEST_IDS = 256
-"""How many ids are made at a time: one by one they cost four times as much."""
-
-_request_ids: list[str] = []
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_request_ids.clear)  # Or two processes would give the same ones.
 
 
 def check_head(arrival: Arrival) -> None:

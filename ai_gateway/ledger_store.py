@@ -32,8 +32,9 @@ from django.db.backends.utils import CursorWrapper
 
 from ai_gateway import labels
 from ai_gateway.conf import settings
+from ai_gateway.ids import new_id
 from ai_gateway.ledger_writer import Refused, Unavailable
-from ai_gateway.meter import NOT_COLUMNS, Entry, new_id
+from ai_gateway.meter import NOT_COLUMNS, Entry
 from ai_gateway.models import UsageRecord
 from ai_gateway.models.base import as_stored
 from ai_gateway.rollup_store import LABELS, NO_CONSTANTS, adder, conversion, insert_sql

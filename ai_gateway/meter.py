@@ -7,8 +7,6 @@ becomes exactly one `Entry`, the line that the ledger writes. Nothing here waits
 from __future__ import annotations
 
 import asyncio
-import os
-import time
 from enum import Enum
 from functools import lru_cache
 from time import perf_counter
@@ -22,6 +20,7 @@ from ai_gateway.consumption import Consumption, Listener
 from ai_gateway.errors import Cancelled, GatewayError, GuardrailBlocked, Kind, LimitReached, Overloaded
 from ai_gateway.facts import Facts
 from ai_gateway.holds import Hold
+from ai_gateway.ids import new_id
 from ai_gateway.traces import Trace
 
 LONGEST = 200
@@ -281,28 +280,3 @@ def cut(value: str | None) -> str:
     """Shorten a name that somebody made up, without characters that databases refuse. Remembered, because most calls
     have the same few."""
     return value[:LONGEST].replace("\0", "") if value else ""
-
-
-def new_id() -> str:
-    """Make an id: UUID version 7 (RFC 9562, 5.7), milliseconds since 1970 first, as 32 hexadecimal digits."""
-    try:
-        random = _random.pop()
-    except IndexError:
-        _random.extend(_some_random())
-        random = _random.pop()
-    return f"{time.time_ns() // 1_000_000:012x}{random}"
-
-
-def _some_random() -> list[str]:
-    """The last 20 digits of some ids: version 7, 12 random bits, variant 10, 62 random bits."""
-    digits = os.urandom(10 * RANDOM).hex()
-    parts = (digits[start : start + 20] for start in range(0, len(digits), 20))
-    return [f"7{part[1:4]}{'89ab'[int(part[4], 16) & 3]}{part[5:]}" for part in parts]
-
-
-RANDOM = 256
-"""How many ids' random parts are made at a time: one by one they cost four times as much."""
-
-_random: list[str] = []
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_random.clear)  # Or two processes would give the same ones.

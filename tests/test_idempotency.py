@@ -9,7 +9,7 @@ import pytest
 from ai_gateway import idempotency
 from ai_gateway.calls import Origin, Target, UpstreamRequest
 from ai_gateway.credentials import Secret
-from ai_gateway.meter import new_id
+from ai_gateway.ids import new_id
 from ai_gateway.providers import CATALOG, Credential
 
 KNOWING = CATALOG["groq"].with_options({"idempotency_header": "Idempotency-Key"})

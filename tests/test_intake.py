@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
 from django.test import override_settings
 
 from ai_gateway import registry
 from ai_gateway.calls import Call
 from ai_gateway.errors import BadRequest, BodyTooLarge, GatewayError, InvalidBody, NotFound
-from ai_gateway.intake import check_head, has_body, new_request_id, read_arrival, read_call
+from ai_gateway.intake import check_head, has_body, read_arrival, read_call
 from tests.factories import JSON, Body, make_arrival, run
 
 FORM = (b"content-type", b"application/x-www-form-urlencoded")
@@ -115,30 +111,6 @@ def test_a_caller_may_choose_the_request_id() -> None:
 @pytest.mark.parametrize("given", [b"short", b"with space1", b"x" * 200, b"line\r\nbreak", b""])
 def test_an_odd_request_id_is_replaced(given: bytes) -> None:
     assert make_arrival("/v1/x", (b"x-request-id", given)).request_id.startswith("req_")
-
-
-def test_no_request_id_is_given_twice() -> None:
-    assert len({new_request_id() for _ in range(2000)}) == 2000
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
-def test_a_forked_process_gives_other_request_ids() -> None:
-    """As under a server that loads the site before it forks its workers."""
-    program = """
-import os
-from ai_gateway.intake import new_request_id
-new_request_id()
-child = os.fork()
-os.write(1, (new_request_id() + chr(10)).encode())
-if child:
-    os.wait()
-"""
-    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
-    printed = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True
-    )
-    ids = printed.stdout.split()
-    assert len(ids) == len(set(ids)) == 2, printed.stderr
 
 
 def test_a_json_body_is_read_whole_and_its_routing_members_decoded() -> None:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ai_gateway"
 LAYERS = (
     "errors calls sse protocols credentials crypto cors bodies charges finishing cooldowns deadlines traffic "
-    "money spans signals edits texts patterns bulkheads open_files histograms redaction server_timing watching "
+    "ids money spans signals edits texts patterns bulkheads open_files histograms redaction server_timing watching "
     "balances replies __version__",
     "guardrails traces overload consumption conversations estimates allowances model_names breakers failures "
     "cache_policy fingerprints",
@@ -117,6 +117,7 @@ NO_DJANGO = [
     "refusals",
     "replies",
     "charges",
+    "ids",
     "consumption",
     "conversations",
     "listeners",

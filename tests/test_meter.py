@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
-
 import pytest
 
 from ai_gateway.calls import Target
@@ -17,18 +15,8 @@ from ai_gateway.errors import (
     UpstreamClosed,
     UpstreamTimeout,
 )
-from ai_gateway.meter import LONGEST, Meter, Outcome, cut, new_id, outcome_of
+from ai_gateway.meter import LONGEST, Meter, Outcome, cut, outcome_of
 from tests.factories import HOLDER, make_arrival
-
-
-def test_ids_are_uuids_of_version_7_in_the_order_of_time() -> None:
-    ids = [new_id() for _ in range(1000)]
-    parsed = [uuid.UUID(each) for each in ids]
-    assert {(each.version, each.variant) for each in parsed} == {(7, uuid.RFC_4122)}
-    assert len(set(ids)) == len(ids)
-    times = [each.int >> 80 for each in parsed]
-    assert times == sorted(times)
-
 
 LIMIT = {"limit": "Team A", "measure": "requests", "amount": 60}
 

@@ -9,7 +9,8 @@ from ai_gateway import accounting, registry, traces
 from ai_gateway.attempts import ask
 from ai_gateway.calls import Target
 from ai_gateway.errors import ConnectFailed
-from ai_gateway.meter import Entry, Meter, new_id
+from ai_gateway.ids import new_id
+from ai_gateway.meter import Entry, Meter
 from ai_gateway.traces import Trace
 from tests.factories import JSON, Answer, Scripted, make_call, make_meter, run
 

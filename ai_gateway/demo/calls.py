@@ -159,7 +159,7 @@ class Calls:
         dialect, endpoint = wording(key, models[0])
         entry = Entry(
             id=self._id(at),
-            request_id=f"req_{self._random.getrandbits(96):024x}",
+            request_id=self._request_id(at),
             started_at=at,
             outcome="answered",
             status=200,
@@ -316,6 +316,11 @@ class Calls:
         return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
     def _id(self, at: float) -> str:
-        """Make an id of a moment, as `meter.new_id` makes one of the present."""
+        """Make an id of a moment, as `ids.new_id` makes one of the present."""
         digits = f"{self._random.getrandbits(72):018x}"
         return f"{int(at * 1000):012x}7{digits[:3]}a{digits[3:]}"
+
+    def _request_id(self, at: float) -> str:
+        """Make a request id of a moment, as `ids.new_request_id` makes one of the present."""
+        digits = self._id(at)
+        return f"req_{digits[:12]}{digits[20:]}"

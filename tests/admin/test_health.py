@@ -9,7 +9,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client
 
-from ai_gateway import breakers, cooldowns, gossip, notices, peers
+from ai_gateway import breakers, cooldowns, gossip, peers
 from ai_gateway.breakers import BreakerPolicy
 from ai_gateway.calls import Target
 from ai_gateway.models import BreakerEvent, Provider
@@ -83,10 +83,7 @@ def test_what_several_processes_say_alike_is_one_row(boss: Client, several: None
     assert ">25<" in page
 
 
-def test_a_breaker_is_closed_in_all_processes_and_who_did_is_noted(
-    boss: Client, several: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    breakers.listeners.append(notices.tell_of_breaker)
+def test_a_breaker_is_closed_in_all_processes_and_who_did_is_noted(boss: Client, several: None) -> None:
     heard: list[Any] = []
     breakers.listeners.append(heard.append)
     provider = Provider.objects.create(alias="openai", backend="openai")

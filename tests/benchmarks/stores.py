@@ -26,7 +26,7 @@ import psycopg
 from django.conf import settings
 
 from ai_gateway.charges import Algorithm, Charges, Counter
-from ai_gateway.meter import new_id
+from ai_gateway.ids import new_id
 from tests import databases
 from tests.conftest import GATEWAY_KEY
 from tests.gateway_process import GatewayProcess, site_environment

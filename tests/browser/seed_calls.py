@@ -6,7 +6,7 @@ from datetime import timedelta
 from uuid import UUID
 from django.utils import timezone
 from ai_gateway import recorded
-from ai_gateway.meter import new_id
+from ai_gateway.ids import new_id
 from ai_gateway.models import UsageRecord
 from ai_gateway.recorder import Body, Recording
 

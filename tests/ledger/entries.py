@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ai_gateway.meter import Entry, new_id
+from ai_gateway.ids import new_id
+from ai_gateway.meter import Entry
 
 STARTED_AT = 1_790_000_000.0
 

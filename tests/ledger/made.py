@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from ai_gateway.meter import Entry, new_id
+from ai_gateway.ids import new_id
+from ai_gateway.meter import Entry
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()
 DAY = 86_400.0

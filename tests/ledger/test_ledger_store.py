@@ -14,7 +14,8 @@ import pytest
 from pytest_django import Settings
 
 from ai_gateway import ledger_store
-from ai_gateway.meter import NOT_COLUMNS, Entry, new_id
+from ai_gateway.ids import new_id
+from ai_gateway.meter import NOT_COLUMNS, Entry
 from ai_gateway.models import UsageDaily, UsageRecord
 from ai_gateway.rollups import MEASURES, WHO, Days, roll_up, row_of
 from tests.ledger.made import DAY, NOON, made

@@ -7,9 +7,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from ai_gateway.ids import new_id
 from ai_gateway.journal import REJECTED, Journal
 from ai_gateway.ledger_writer import Refused, Writer
-from ai_gateway.meter import Entry, new_id
+from ai_gateway.meter import Entry
 from ai_gateway.spool import Spool
 
 HALF = "\ud800"

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from ai_gateway.charges import Algorithm, Charges, Counter, State, Verdict
+from ai_gateway.ids import new_id
 from ai_gateway.limits import LimitStore
-from ai_gateway.meter import new_id
 
 TTL = 300.0
 """Seconds after which reservations of a dead process expire."""

@@ -15,7 +15,7 @@ if __name__ == "__main__":
 
 from ai_gateway import limits
 from ai_gateway.charges import Algorithm, Charges, Counter
-from ai_gateway.meter import new_id
+from ai_gateway.ids import new_id
 
 
 async def flood(calls: int, counter: str, ceiling: int) -> int:

@@ -7,8 +7,8 @@ import asyncio
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
+from ai_gateway.ids import new_id
 from ai_gateway.limits import LimitStore
-from ai_gateway.meter import new_id
 from tests.limits.contract import TTL, Backend, Charge, SharedBackend, end, quota, rate, slot, states, take
 from tests.limits.model import Model
 

@@ -16,11 +16,11 @@ from hypothesis.stateful import run_state_machine_as_test
 from pytest_django.plugin import DjangoDbBlocker
 
 from ai_gateway.charges import State
+from ai_gateway.ids import new_id
 from ai_gateway.limits import LimitStore, StoreUnavailable
 from ai_gateway.limits.database import DatabaseStore, clerk, rows
 from ai_gateway.limits.database import store as database_module
 from ai_gateway.limits.database.clock import DatabaseClock
-from ai_gateway.meter import new_id
 from ai_gateway.models import LimitCounter, Reservation
 from tests import databases
 from tests.effort import times

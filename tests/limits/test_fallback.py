@@ -10,10 +10,10 @@ import pytest
 
 from ai_gateway import limits
 from ai_gateway.charges import Charges, Counter, State, Verdict
+from ai_gateway.ids import new_id
 from ai_gateway.limits import BACKENDS, LimitStore, StoreUnavailable
 from ai_gateway.limits.fallback import HANGS, RETRY, Fallback
 from ai_gateway.limits.memory import MemoryStore
-from ai_gateway.meter import new_id
 from tests.factories import run
 from tests.limits.contract import Clock, admits, quota, settle, state, take
 

@@ -12,13 +12,13 @@ from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from ai_gateway.charges import Counter
+from ai_gateway.ids import new_id
 from ai_gateway.limits import StoreUnavailable
 from ai_gateway.limits.redis import RedisStore
 from ai_gateway.limits.redis.batches import Wanted
 from ai_gateway.limits.redis.client import Client
 from ai_gateway.limits.redis.link import Link
 from ai_gateway.limits.redis.script import TAKE
-from ai_gateway.meter import new_id
 from tests.effort import times
 from tests.limits.contract import (
     TTL,

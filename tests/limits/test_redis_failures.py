@@ -12,9 +12,9 @@ import time
 import pytest
 
 from ai_gateway.charges import Verdict
+from ai_gateway.ids import new_id
 from ai_gateway.limits import StoreUnavailable
 from ai_gateway.limits.redis import RedisStore
-from ai_gateway.meter import new_id
 from tests.databases import ROOT
 from tests.limits.contract import (
     TTL,

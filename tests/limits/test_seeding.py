@@ -15,9 +15,9 @@ from django.contrib.auth.models import User
 from ai_gateway import registry, seeding
 from ai_gateway.allowances import Due
 from ai_gateway.charges import Counter, State
+from ai_gateway.ids import new_id
 from ai_gateway.limits import sowing
 from ai_gateway.limits.memory.store import FEW, UNTOUCHED, MemoryStore
-from ai_gateway.meter import new_id
 from ai_gateway.models import UsageDaily, UsageRecord
 from tests.factories import run
 from tests.limits.contract import Clock, admits, end, of_call, quota, rate, settle, slot, state, take

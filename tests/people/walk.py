@@ -13,9 +13,10 @@ from django.core.management import call_command  # noqa: E402
 
 from ai_gateway import interchange, ledger_store, registry  # noqa: E402
 from ai_gateway.crypto import public_id_of  # noqa: E402
+from ai_gateway.ids import new_id  # noqa: E402
 from ai_gateway.journal import read_line, write_line  # noqa: E402
 from ai_gateway.key_store import caller_of, read_keys  # noqa: E402
-from ai_gateway.meter import Entry, new_id  # noqa: E402
+from ai_gateway.meter import Entry  # noqa: E402
 from ai_gateway.models import ConfigurationVersion, Route, UsageDaily, UsageRecord  # noqa: E402
 
 call_command("migrate", run_syncdb=True, verbosity=0)

@@ -11,7 +11,8 @@ from ai_gateway import recording, registry
 from ai_gateway.calls import Caller, Target
 from ai_gateway.conf import settings
 from ai_gateway.configuration import RouteRule
-from ai_gateway.meter import Meter, new_id
+from ai_gateway.ids import new_id
+from ai_gateway.meter import Meter
 from ai_gateway.recording_policy import RecordingPolicy
 from ai_gateway.registry import Snapshot
 from tests.factories import make_arrival

@@ -10,7 +10,7 @@ import pytest
 
 from ai_gateway import recorder as recorders
 from ai_gateway.calls import Headers
-from ai_gateway.meter import new_id
+from ai_gateway.ids import new_id
 from ai_gateway.recorder import Body, Recorder, Recording, Unavailable
 
 PATIENCE = 10.0
