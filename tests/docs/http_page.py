@@ -88,7 +88,8 @@ REQUEST_HEADERS = {
     "x-gateway-cache": "What the call wants of the cache: [cache](cache.md)",
     "x-gateway-timeout": "Seconds for the whole call: [routing](routing.md)",
     "x-server-timeout": "The same, as Google's SDK sends it",
-    "x-request-id": "The id of the request, if it is to be the caller's",
+    "x-request-id": "The id of the request, if it is to be the caller's. Best begin it with the time, as the gateway's "
+    "own begin: records are indexed by it, and random ones cost the database more",
     "x-project-id": "What the call is accounted to; goes no further, like the three below: [usage](usage.md)",
     "x-organization-id": "The organization; `x-organisation-id` is the same",
     "x-user-id": "The user",
