@@ -10,6 +10,7 @@ out. A stream is held back for a little (`guarded_stream.py`). What is no text, 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -93,7 +94,8 @@ class Guarding:
         if not guards or reply.status >= 300 or not reply.body:
             return reply
         fields = dict(reply.headers)
-        kind = fields.get(b"content-type", b"").partition(b";")[0].strip()
+        # What does not say what it is, is looked into as what it should be.
+        kind = fields.get(b"content-type", b"application/json").partition(b";")[0].strip()
         if b"json" not in kind and not kind.startswith(b"text/"):
             return reply
         if b"content-encoding" in fields:  # Nobody is asked for one, but some send it all the same.
@@ -129,8 +131,9 @@ class Guarding:
     async def _reviewed(self, stage: str, body: bytes) -> bytes:
         """Give a JSON document as the guardrails want it."""
         try:
+            json.loads(body)  # What is none has text beside its strings, which nobody would see.
             texts = texts_in(body)
-        except (ValueError, IndexError) as error:
+        except (ValueError, IndexError, RecursionError) as error:
             raise GuardrailFailed("What is to be looked into is not the JSON that it should be.") from error
         edits = await self.review(stage, texts, body)
         return _changed(body, texts, edits) if edits else body

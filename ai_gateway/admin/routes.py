@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import count
 from typing import Any
 from urllib.parse import quote
 
 from django.contrib import admin
 from django.db.models import Prefetch, QuerySet
+from django.forms import BaseInlineFormSet
 from django.http import HttpRequest
 from django.urls import path, reverse
 from django.utils.translation import gettext_lazy as _
@@ -24,10 +26,25 @@ from ai_gateway.playground import may_use
 SHOWN_TARGETS = 4
 
 
+class TargetFormSet(BaseInlineFormSet):  # type: ignore[type-arg]
+    """The targets of a route. One that is given no position comes behind all others."""
+
+    def clean(self) -> None:
+        """Give positions to those that have none, in the order of the form."""
+        super().clean()
+        kept = [form for form in self.forms if form not in self.deleted_forms and getattr(form, "cleaned_data", None)]
+        positions = [form.cleaned_data.get("position") for form in kept]
+        following = count(max((position for position in positions if position is not None), default=-1) + 1)
+        for form, position in zip(kept, positions, strict=True):
+            if position is None:
+                form.instance.position = next(following)
+
+
 class TargetInline(FormMixin, theme.StackedInline):  # type: ignore[type-arg]
     """Where a route leads. What few targets have is folded up below what all have."""
 
     model = RouteTarget
+    formset = TargetFormSet
     fieldsets = (
         (None, {"fields": (("provider", "model"), ("position", "weight", "is_enabled"))}),
         (
@@ -41,7 +58,9 @@ class TargetInline(FormMixin, theme.StackedInline):  # type: ignore[type-arg]
         return 1 if obj is None else 0
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Suggest the providers that there are, asked for once a page."""
+        """Suggest the providers that there are, asked for once a page; want no position."""
+        if db_field.name == "position":
+            kwargs |= {"required": False, "initial": None, "help_text": _("Lower ones are tried first. Empty: last.")}
         if db_field.name == "provider":
             kwargs["widget"] = formfields.SuggestingInput(lambda: suggestions(request), {"class": "vTextField"})
         return super().formfield_for_dbfield(db_field, request, **kwargs)

@@ -25,6 +25,26 @@ def test_add__with_a_target(boss: Client) -> None:
     assert [str(target) for target in Route.objects.get().targets.all()] == ["echo/echo-1"]
 
 
+def test_add__targets_without_a_position_come_last_in_their_order(boss: Client) -> None:
+    make_provider("echo")
+    fields = {"targets__TOTAL_FORMS": "4"}
+    for number, (model, position) in enumerate((("third", ""), ("second", "7"), ("fourth", ""), ("first", "0"))):
+        fields |= {f"targets__{number}__provider": "echo", f"targets__{number}__model": model}
+        fields |= {f"targets__{number}__position": position, f"targets__{number}__weight": "1"}
+        fields |= {f"targets__{number}__part": "serve", f"targets__{number}__percent": "0"}
+        fields |= {f"targets__{number}__conditions": "{}", f"targets__{number}__timeouts": "{}"}
+    assert send(boss, "ai_gateway_route_add", name="fast", **fields).status_code == 302
+    found = Route.objects.get().targets.values_list("model", "position")
+    assert list(found) == [("first", 0), ("second", 7), ("third", 8), ("fourth", 9)]
+
+
+def test_change__a_target_whose_position_is_emptied_goes_to_the_end(boss: Client) -> None:
+    route = make_route("fast", "echo/a", "echo/b")
+    first, second = route.targets.all()
+    assert send(boss, "ai_gateway_route_change", route.pk, targets__0__position="").status_code == 302
+    assert list(route.targets.all()) == [second, first]
+
+
 def test_add__an_unknown_provider_is_refused(boss: Client) -> None:
     response = send(boss, "ai_gateway_route_add", name="fast", targets__0__provider="nowhere", targets__0__model="m")
     assert "There is no provider nowhere." in response.content.decode()

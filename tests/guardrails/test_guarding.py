@@ -310,6 +310,14 @@ def test_an_answer_that_is_no_text_passes() -> None:
     assert ask({"pii": REDACTION}, request(), audio, path="/v1/audio/speech").body == b"\x00" * 9
 
 
+def test_an_answer_that_does_not_say_what_it_is_is_looked_into_as_json() -> None:
+    document = {"choices": [{"index": 0, "message": {"role": "assistant", "content": f"Ask {MAIL}"}}]}
+    found = ask({"pii": REDACTION}, request(), Answer(json.dumps(document).encode()))
+    assert json.loads(found.body)["choices"][0]["message"]["content"] == "Ask [EMAIL_1]"
+    found = ask({"pii": REDACTION}, request(), Answer(f"Ask {MAIL}".encode()))
+    assert (found.status, MAIL in found.body.decode()) == (503, False)
+
+
 @pytest.mark.parametrize(("text", "expected"), [(f"Ask {MAIL}", "Ask [EMAIL_1]"), ("Ask nobody", "Ask nobody")])
 def test_an_answer_that_is_plain_text_is_looked_into(text: str, expected: str) -> None:
     upload: dict[str, Any] = {
@@ -346,8 +354,10 @@ LONG = {"choices": [{"index": 0, "message": {"role": "assistant", "content": f"{
         ([json.dumps(LONG).encode()[:-20], UpstreamClosed("gone")], 502, "hung up before its answer was whole"),
         ([json.dumps(LONG).encode()] * 2, 503, "longer than the 150000 bytes"),
         ([b'{"choices": ["no'], 503, "not the JSON that it should be"),
+        ([f"Ask {MAIL}".encode()], 503, "not the JSON that it should be"),
+        ([b"[" * 50_000 + b"]" * 50_000], 503, "not the JSON that it should be"),
     ],
-    ids=["long", "broken", "too long", "no JSON"],
+    ids=["long", "broken", "too long", "cut", "no JSON", "too deep"],
 )
 def test_an_answer_that_flows_is_read_before_any_of_it_goes_out(
     steps: list[Any], status: int, said: str, monkeypatch: pytest.MonkeyPatch
