@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from asgiref.sync import SyncToAsync
+from django.db import connections
 from hypothesis import settings as hypothesis
 
 from ai_gateway import crypto, ledger, peers, registry
@@ -57,6 +59,14 @@ def _isolated(request: pytest.FixtureRequest) -> Iterator[None]:
     with isolated(database=request.node.get_closest_marker("django_db") is not None):
         yield
         peers.stop()
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> Iterator[None]:
+    """The test database, which PostgreSQL does not delete while a connection to it is open: asgiref's own thread, in
+    which synchronous code of async tests runs, lives as long as the process."""
+    yield
+    SyncToAsync.single_thread_executor.submit(connections.close_all).result(30)
 
 
 @pytest.fixture
