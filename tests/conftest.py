@@ -53,12 +53,15 @@ loop (6), what watches the configuration and what looks keys up (2), the ledger'
 
 
 @pytest.fixture(autouse=True)
-def _isolated(request: pytest.FixtureRequest) -> Iterator[None]:
+def _isolated(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Tests that have no database read no configuration from it. None has it watched, and none has its calls written
     down there, or its breakers told of, unless it says so."""
     with isolated(database=request.node.get_closest_marker("django_db") is not None):
         yield
         peers.stop()
+        # pytest-django has asked for it before, so it would be undone behind this: what a test put in the place of what
+        # is isolated would stay for all that follow.
+        monkeypatch.undo()
 
 
 @pytest.fixture(scope="session")
