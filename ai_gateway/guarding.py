@@ -131,7 +131,7 @@ class Guarding:
     async def _reviewed(self, stage: str, body: bytes) -> bytes:
         """Give a JSON document as the guardrails want it."""
         try:
-            json.loads(body)  # What is none has text beside its strings, which nobody would see.
+            json.loads(body.decode())  # What is none, or not in UTF-8, has text that nobody would see.
             texts = texts_in(body)
         except (ValueError, IndexError, RecursionError) as error:
             raise GuardrailFailed("What is to be looked into is not the JSON that it should be.") from error

@@ -355,9 +355,10 @@ LONG = {"choices": [{"index": 0, "message": {"role": "assistant", "content": f"{
         ([json.dumps(LONG).encode()] * 2, 503, "longer than the 150000 bytes"),
         ([b'{"choices": ["no'], 503, "not the JSON that it should be"),
         ([f"Ask {MAIL}".encode()], 503, "not the JSON that it should be"),
+        ([json.dumps({"text": MAIL}).encode("utf-16")], 503, "not the JSON that it should be"),
         ([b"[" * 50_000 + b"]" * 50_000], 503, "not the JSON that it should be"),
     ],
-    ids=["long", "broken", "too long", "cut", "no JSON", "too deep"],
+    ids=["long", "broken", "too long", "cut", "no JSON", "not UTF-8", "too deep"],
 )
 def test_an_answer_that_flows_is_read_before_any_of_it_goes_out(
     steps: list[Any], status: int, said: str, monkeypatch: pytest.MonkeyPatch
