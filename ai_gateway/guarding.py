@@ -37,6 +37,8 @@ logger = logging.getLogger("ai_gateway")
 MAX_ANSWER = 64 * 1024 * 1024
 """Bytes of a whole answer that are held to be read."""
 
+NO_JSON = "What is to be looked into is not the JSON that it should be."
+
 GATEWAY = Caller(key_name="")
 """Who calls when a guardrail asks a provider: nobody whose limits would count it."""
 
@@ -104,7 +106,7 @@ class Guarding:
             return self._guarded_stream(reply, reply.body, guards)
         try:
             body = await _whole(reply)
-            changed = await self._reviewed(ANSWER, body) if b"json" in kind else await self._reviewed_text(body)
+            changed = await self._reviewed_answer(body) if b"json" in kind else await self._reviewed_text(body)
         finally:
             await reply.aclose()
         headers = [header for header in reply.headers if header[0] != b"content-length"]
@@ -128,13 +130,21 @@ class Guarding:
             reply, headers=headers, body=GuardedStream(body, self.review_answer, self._meter, window, delay)
         )
 
+    async def _reviewed_answer(self, body: bytes) -> bytes:
+        """Give an answer as the guardrails want it. Unlike a request's, its JSON has not been read by anybody yet: what
+        is none, or not in UTF-8, has text that nobody would see."""
+        try:
+            json.loads(body.decode())
+        except (ValueError, RecursionError) as error:
+            raise GuardrailFailed(NO_JSON) from error
+        return await self._reviewed(ANSWER, body)
+
     async def _reviewed(self, stage: str, body: bytes) -> bytes:
         """Give a JSON document as the guardrails want it."""
         try:
-            json.loads(body.decode())  # What is none, or not in UTF-8, has text that nobody would see.
             texts = texts_in(body)
         except (ValueError, IndexError, RecursionError) as error:
-            raise GuardrailFailed("What is to be looked into is not the JSON that it should be.") from error
+            raise GuardrailFailed(NO_JSON) from error
         edits = await self.review(stage, texts, body)
         return _changed(body, texts, edits) if edits else body
 

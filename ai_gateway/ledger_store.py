@@ -28,16 +28,16 @@ from django.db import (
     router,
     transaction,
 )
-from django.db.backends.utils import CursorWrapper
 
 from ai_gateway import labels
+from ai_gateway.bulk_insert import NO_CONSTANTS, conversion, inserter
 from ai_gateway.conf import settings
 from ai_gateway.ids import new_id
 from ai_gateway.ledger_writer import Refused, Unavailable
 from ai_gateway.meter import NOT_COLUMNS, Entry
 from ai_gateway.models import UsageRecord
 from ai_gateway.models.base import as_stored
-from ai_gateway.rollup_store import LABELS, NO_CONSTANTS, adder, conversion, insert_sql
+from ai_gateway.rollup_store import LABELS, adder
 from ai_gateway.rollups import Days, roll_up, row_of
 
 MYSQL_INCORRECT_STRING = 1366
@@ -162,8 +162,7 @@ def _insert(entries: Sequence[Entry], plan: Plan, alias: str) -> None:
     if not entries:
         return
     with transaction.atomic(using=alias):
-        with connections[alias].cursor() as cursor:
-            plan.insert(cursor, entries)
+        plan.insert(entries)
         # Last, so that rows which many processes want to change are locked for as short as can be.
         plan.add(roll_up(map(row_of, entries), plan.days))
         if labelled := labels.roll_up(entries, plan.days, bound):
@@ -180,7 +179,7 @@ class Plan:
         self.insert = as_json(alias) if connections[alias].vendor == "postgresql" else as_rows(alias)
 
 
-Insert = Callable[[CursorWrapper, Sequence[Entry]], None]
+Insert = Callable[[Sequence[Entry]], None]
 """Inserts entries."""
 
 
@@ -193,27 +192,31 @@ def as_rows(alias: str) -> Insert:
     whole, plain = _Rows(alias, FIELDS), _Rows(alias, [name for name in FIELDS if name not in RARE], NOTHING_RARE)
     rare_of, nothing_rare = attrgetter(*NOTHING_RARE), tuple(NOTHING_RARE.values())
 
-    def insert(cursor: CursorWrapper, entries: Sequence[Entry]) -> None:
+    def insert(entries: Sequence[Entry]) -> None:
         found: tuple[list[Entry], list[Entry]] = [], []
         for entry in entries:
             found[rare_of(entry) == nothing_rare].append(entry)
         for rows, members in zip((whole, plain), found, strict=True):
             if members:
-                cursor.executemany(rows.sql, list(map(rows.of, members)))
+                rows.insert(members)
 
     return insert
 
 
 class _Rows:
-    """The statement that inserts entries with parameters for these fields, and constants for some others."""
+    """Inserts entries with parameters for these fields, and constants for some others."""
 
     def __init__(self, alias: str, names: Sequence[str], constants: Mapping[str, Any] = NO_CONSTANTS) -> None:
-        self.sql = insert_sql(UsageRecord, names, alias, constants)
+        self._insert = inserter(UsageRecord, names, alias, constants)
         self._values = attrgetter(*names)
         conversions = (conversion(COLUMNS[name], alias) for name in names)
         self._conversions = [(place, convert) for place, convert in enumerate(conversions) if convert is not None]
 
-    def of(self, entry: Entry) -> list[Any]:
+    def insert(self, entries: Sequence[Entry]) -> None:
+        """Insert entries."""
+        self._insert([self._of(entry) for entry in entries])
+
+    def _of(self, entry: Entry) -> list[Any]:
         """Give the parameters of an entry."""
         row = list(self._values(entry))
         for place, convert in self._conversions:
@@ -236,8 +239,9 @@ def as_json(alias: str) -> Insert:
         f"FROM json_to_recordset(%s::json) AS entry({', '.join(f'{quote(name)} {types[name]}' for name in FIELDS)})"
     )
 
-    def insert(cursor: CursorWrapper, entries: Sequence[Entry]) -> None:
-        cursor.execute(sql, [msgspec.json.encode(entries).decode()])
+    def insert(entries: Sequence[Entry]) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(sql, [msgspec.json.encode(entries).decode()])
 
     return insert
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from ai_gateway.journal import Journal
 from ai_gateway.meter import Entry
-from ai_gateway.signals import call_finished
+from ai_gateway.signals import call_finished, calls_finished
 
 logger = logging.getLogger("ai_gateway")
 
@@ -82,7 +82,11 @@ class Writer:
 
 
 def announce(entries: Sequence[Entry]) -> None:
-    """Send the signal of finished calls, if there is anybody who receives it."""
+    """Send the signals of finished calls, if there is anybody who receives them."""
+    if not entries:
+        return
+    if calls_finished.has_listeners(Entry):
+        calls_finished.send_robust(Entry, entries=entries)
     if call_finished.has_listeners(Entry):
         for entry in entries:
             call_finished.send_robust(Entry, entry=entry)

@@ -1,4 +1,4 @@
-"""Adds to the rows of sums, one statement for all of a table, and puts values into the form that a database takes.
+"""Adds to the rows of sums.
 
 PostgreSQL, SQLite and MySQL can add to a row while they insert it. Any other database is asked by way of the ORM: an
 update, or an insert where there is nothing to update yet.
@@ -6,18 +6,14 @@ update, or an insert where there is nothing to update yet.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
-from functools import lru_cache
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from django.db import IntegrityError, connections, models, transaction
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F
-from django.utils import timezone
 
 from ai_gateway import labels, rollups
+from ai_gateway.bulk_insert import conversion, inserter
 from ai_gateway.models import UsageDaily, UsageLabelDaily
 from ai_gateway.rollups import Rollup
 
@@ -40,9 +36,6 @@ ON_CONFLICT = {
 }
 """How a statement goes on that adds to a row which is there already, by Django's name of the database."""
 
-REMEMBERED = 1024
-"""Converted keys that are kept in memory: the same few callers come again and again."""
-
 Add = Callable[[Iterable[Rollup]], None]
 
 
@@ -50,53 +43,6 @@ def adder(alias: str, table: Table = DAYS) -> Add:
     """Give what adds rollups to what a database holds. It must be called in a transaction."""
     vendor = connections[alias].vendor
     return _Upsert(alias, table, *ON_CONFLICT[vendor]) if vendor in ON_CONFLICT else _ByModel(alias, table)
-
-
-NO_CONSTANTS: Mapping[str, object] = MappingProxyType({})
-
-LITERALS = {None: "NULL", "": "''", 0: "0"}
-"""How SQL writes the constants that rows have, False among them."""
-
-
-def insert_sql(
-    model: type[models.Model], names: Sequence[str], alias: str, constants: Mapping[str, Any] = NO_CONSTANTS
-) -> str:
-    """Write the statement that inserts a row of these fields, named as the attributes of an instance are, with a
-    parameter for each; and of some others, whose values are known."""
-    quote = connections[alias].ops.quote_name
-    columns = {field.attname: quote(str(field.column)) for field in model._meta.concrete_fields}
-    into = ", ".join(columns[name] for name in (*names, *constants))
-    values = ", ".join((*["%s"] * len(names), *(LITERALS[value] for value in constants.values())))
-    return f"INSERT INTO {quote(model._meta.db_table)} ({into}) VALUES ({values})"
-
-
-def conversion(field: models.Field[Any, Any], alias: str) -> Callable[[Any], Any] | None:
-    """Give what turns a value into what the database's driver takes, for those fields that need it.
-
-    A moment comes in seconds since 1970, a key in any form of its type, and an id as 32 hexadecimal digits: databases
-    with a type for ids take them as well.
-    """
-    connection = connections[alias]
-    if isinstance(field, models.DateTimeField):
-        return _moment(connection)
-    if isinstance(field, models.DateField):
-        return connection.ops.adapt_datefield_value
-    if isinstance(field, models.JSONField):
-        return lambda value: connection.ops.adapt_json_value(value, None)
-    if isinstance(field, models.ForeignKey):
-        return lru_cache(REMEMBERED, typed=True)(lambda key: field.get_db_prep_save(key, connection))
-    return None
-
-
-def _moment(connection: BaseDatabaseWrapper) -> Callable[[float], Any]:
-    # Without USE_TZ, moments are stored as the clock of the site's own time zone shows them.
-    zone = timezone.now().tzinfo
-    if connection.vendor in ("sqlite", "mysql"):
-        # What Django's adaptation comes to, for a third of its cost: every entry has a moment.
-        stored = connection.timezone if zone is not None else None
-        return lambda seconds: str(datetime.fromtimestamp(seconds, stored).replace(tzinfo=None))
-    adapt = connection.ops.adapt_datetimefield_value
-    return lambda seconds: adapt(datetime.fromtimestamp(seconds, zone))
 
 
 class _Upsert:
@@ -110,8 +56,9 @@ class _Upsert:
         additions = (addition.format(column=column, table=name_of_table) for column in columns)
         names = ("day", "slot", *table.who)
         conflict = conflict.format(unique=f"{quote('day')}, {quote('slot')}")
-        self._alias = alias
-        self._sql = f"{insert_sql(table.model, (*names, *table.measures), alias)} {conflict} {', '.join(additions)}"
+        self._insert = inserter(
+            table.model, (*names, *table.measures), alias, conflict=f"{conflict} {', '.join(additions)}"
+        )
         self._conversions = [conversion(fields[name], alias) for name in names]
 
     def __call__(self, rollups: Iterable[Rollup]) -> None:
@@ -120,8 +67,7 @@ class _Upsert:
             values = zip(self._conversions, (rollup.day, rollup.slot, *rollup.who), strict=True)
             names = [convert(value) if convert and value is not None else value for convert, value in values]
             rows.append([*names, *rollup.sums])
-        with connections[self._alias].cursor() as cursor:
-            cursor.executemany(self._sql, rows)
+        self._insert(rows)
 
 
 class _ByModel:

@@ -13,6 +13,11 @@ call_finished = Signal(use_caching=True)
 `ai_gateway.meter.Entry`, `entry` the entry: the columns of `UsageRecord` in plain values. Receivers must not change it.
 """
 
+calls_finished = Signal(use_caching=True)
+"""Some finished calls were written down in one transaction: for receivers that do better with many at once. Sent in the
+ledger's thread, before `call_finished`, with the same `sender`. `entries` are theirs, in the order in which they ended.
+"""
+
 process_ends = Signal()
 """The process is about to end, and all its calls are written down: what a receiver still holds has to go now. Sent once
 by a server that speaks ASGI's lifespan protocol, and that waits for the receivers. `sender` is None.

@@ -27,6 +27,7 @@ LAYERS = (
     "models",
     "stored declared key_store issuing limits rollups recorded",
     "labels",
+    "bulk_insert",
     "rollup_store",
     "notices peers",
     "holds spending standings exports gossip breaker_events",

@@ -17,16 +17,18 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import groupby
 from typing import Any
 
 import msgspec
 
 from ai_gateway.meter import Entry, Outcome
 from ai_gateway.money import NANOS_IN_A_DOLLAR
-from ai_gateway.signals import call_finished
+from ai_gateway.signals import calls_finished
+from ai_gateway.telemetry.log_batches import hand_out
 
 logger = logging.getLogger("ai_gateway.calls")
 
@@ -48,16 +50,35 @@ class Fields(dict[str, Any]):
 
 def connect() -> None:
     """Listen. Which lines are written is decided by the levels in the site's LOGGING."""
-    call_finished.connect(write, Entry, dispatch_uid="ai_gateway.telemetry.logs")
+    calls_finished.connect(write, Entry, dispatch_uid="ai_gateway.telemetry.logs")
 
 
-def write(entry: Entry, **_: object) -> None:
-    """Write the line of a call."""
-    level = level_of(entry)
-    if logger.isEnabledFor(level):
-        call = fields_of(entry)
-        # What `logger.log` does, but for the search of the stack for who calls it: that is always here.
-        logger.handle(logger.makeRecord(logger.name, level, __file__, 0, call, (), None, "write", {"call": call}))
+def write(entries: Sequence[Entry], **_: object) -> None:
+    """Write the lines of calls."""
+    for level, members in groupby(entries, level_of):
+        if logger.isEnabledFor(level):
+            hand_out(logger, records_of(members, level))
+
+
+def records_of(entries: Iterable[Entry], level: int) -> list[logging.LogRecord]:
+    """Make the records of calls.
+
+    Most of what a record has is the same for all that are made by one thread in one moment. So one is made, and others
+    after it; unless the site makes records in its own way.
+    """
+    # What `logger.log` does, but for the search of the stack for who calls it: that is always here.
+    make = partial(logger.makeRecord, logger.name, level, __file__, 0, args=(), exc_info=None, func="write")
+    calls = map(fields_of, entries)
+    if logging.getLogRecordFactory() is not logging.LogRecord:
+        return [make(msg=call, extra={"call": call}) for call in calls]
+    common = vars(make(msg=""))
+    return [_record(common | {"msg": call, "call": call}) for call in calls]
+
+
+def _record(attributes: Mapping[str, Any]) -> logging.LogRecord:
+    record = logging.LogRecord.__new__(logging.LogRecord)
+    vars(record).update(attributes)
+    return record
 
 
 def level_of(entry: Entry) -> int:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tests.benchmarks.lineup import (
+    ACCOUNTING,
+    ACCOUNTING_IN_REDIS,
     BARE,
     DIRECT,
     DJANGO,
@@ -76,6 +78,18 @@ def worst(figure: str) -> Callable[[Samples], float]:
 
 
 BARS = (
+    Bar(
+        scenario="request",
+        text="usage, prices, limits in memory: µs CPU beyond the same without, per request",
+        limit=60,
+        value=beyond("cpu", ACCOUNTING, DIRECT),
+    ),
+    Bar(
+        scenario="request",
+        text="usage, prices, limits in Redis: µs CPU beyond the same without, per request",
+        limit=150,
+        value=beyond("cpu", ACCOUNTING_IN_REDIS, DIRECT),
+    ),
     Bar(
         scenario="request",
         text="everything on: x CPU of the bare passthrough",

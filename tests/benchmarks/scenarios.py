@@ -14,7 +14,17 @@ from dataclasses import dataclass
 from functools import partial
 
 from tests.benchmarks import load
-from tests.benchmarks.lineup import BARE, DIRECT, DJANGO, EVERYTHING, PEERS, PLAIN_UVICORN, TWO_WORKERS
+from tests.benchmarks.lineup import (
+    ACCOUNTING,
+    ACCOUNTING_IN_REDIS,
+    BARE,
+    DIRECT,
+    DJANGO,
+    EVERYTHING,
+    PEERS,
+    PLAIN_UVICORN,
+    TWO_WORKERS,
+)
 from tests.benchmarks.servers import Running
 from tests.benchmarks.wire import (
     BURST,
@@ -30,6 +40,9 @@ from tests.benchmarks.wire import (
     request_body,
     request_bytes,
 )
+
+SPECIAL = frozenset((TWO_WORKERS, PLAIN_UVICORN, ACCOUNTING, ACCOUNTING_IN_REDIS))
+"""Servers that only some scenarios are about."""
 
 MEBIBYTE = 1 << 20
 MICRO, MILLI = 1e6, 1e3
@@ -64,7 +77,7 @@ class Scenario(ABC):
     name: str
     title: str
     units: Mapping[str, str]
-    peers: Sequence[str] = tuple(name for name in PEERS if name not in (TWO_WORKERS, PLAIN_UVICORN))
+    peers: Sequence[str] = tuple(name for name in PEERS if name not in SPECIAL)
     is_own = False
     """Whether it is about the gateway's own doors, and no comparison."""
     rounds: int | None = None
@@ -140,6 +153,7 @@ class Request(Scenario):
         "cpu": "µs CPU/request", "core": "requests/s of a core", "rate": "requests/s", "p50": "p50 ms",
         "p99": "p99 ms", "memory": "MiB"
     }  # fmt: skip
+    peers: Sequence[str] = tuple(name for name in PEERS if name != TWO_WORKERS)
 
     async def measure(self, server: Running, upstream: int, effort: Effort) -> Sample:
         """Measure the CPU time per request, and how many there are in a second."""

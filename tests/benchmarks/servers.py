@@ -27,7 +27,8 @@ OWN_CODE = {"PYTHONPATH": os.pathsep.join(filter(None, (str(PROJECT), os.environ
 SECONDS_TO_START = 90.0
 
 
-EVERYTHING = frozenset(("key", "route", "usage", "prices", "limits", "log"))
+ACCOUNTED = frozenset(("usage", "prices", "limits"))
+EVERYTHING = ACCOUNTED | {"key", "route", "log"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,14 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
 
 from ai_gateway.journal import REJECTED, Journal
 from ai_gateway.ledger_writer import Refused, Unavailable, Writer, announce
 from ai_gateway.meter import Entry
-from ai_gateway.signals import call_finished
+from ai_gateway.signals import call_finished, calls_finished
 from tests.ledger.entries import entry
 from tests.ledger.stores import Table
 
@@ -151,23 +152,43 @@ class TestSignal:
         announce(entries)
         assert heard == entries
 
+    def test_another_is_sent_for_all_calls_of_a_transaction(self) -> None:
+        heard: list[Any] = []
+
+        def receive(entries: Sequence[Entry], **_: object) -> None:
+            heard.append(list(entries))
+
+        calls_finished.connect(receive, sender=Entry)
+        try:
+            entries = [entry(), entry()]
+            announce(entries)
+            announce([])
+        finally:
+            calls_finished.disconnect(receive, sender=Entry)
+        assert heard == [entries]
+
     def test_a_receiver_that_fails_harms_nobody(self, heard: list[Any]) -> None:
         def fail(**_: object) -> None:
             raise RuntimeError("not mine")
 
-        call_finished.connect(fail, sender=Entry)
+        for signal in (call_finished, calls_finished):
+            signal.connect(fail, sender=Entry)
         try:
             announce([entry(), entry()])
         finally:
-            call_finished.disconnect(fail, sender=Entry)
+            for signal in (call_finished, calls_finished):
+                signal.disconnect(fail, sender=Entry)
         assert len(heard) == 2
 
     def test_nothing_is_sent_if_nobody_listens(self, monkeypatch: pytest.MonkeyPatch) -> None:
         sent: list[object] = []
-        monkeypatch.setattr(call_finished, "receivers", [])
-        call_finished.sender_receivers_cache.clear()
-        monkeypatch.setattr(call_finished, "send_robust", lambda *what, **more: sent.append(what))
-        announce([entry()])
+        with monkeypatch.context() as patch:
+            for signal in (call_finished, calls_finished):
+                patch.setattr(signal, "receivers", [])
+                # What is remembered of the receivers belongs to the real ones.
+                patch.setattr(signal, "sender_receivers_cache", WeakKeyDictionary())
+                patch.setattr(signal, "send_robust", lambda *what, **more: sent.append(what))
+            announce([entry()])
         assert sent == []
 
     def test_it_is_sent_for_what_was_written_before_an_outage_began(self, heard: list[Any], tmp_path: Path) -> None:

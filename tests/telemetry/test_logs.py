@@ -135,8 +135,46 @@ def test_what_the_level_leaves_out_is_not_even_put_together(
 ) -> None:
     monkeypatch.delattr(logs, "fields_of")
     with caplog.at_level(logging.WARNING, "ai_gateway.calls"):
-        logs.write(entry())
+        logs.write([entry()])
     assert not caplog.records
+
+
+def test_the_calls_of_a_batch_have_lines_in_its_order_whatever_their_levels(caplog: pytest.LogCaptureFixture) -> None:
+    calls = [entry(request_id=f"req_{number}", status=500 if number == 2 else 200) for number in range(4)]
+    calls[2].outcome = "failed"
+    with caplog.at_level(logging.INFO, "ai_gateway.calls"):
+        announce(calls)
+    told = [
+        (record.levelname, json.loads(logs.JsonFormatter().format(record))["request_id"]) for record in caplog.records
+    ]
+    assert told == [("INFO", "req_0"), ("INFO", "req_1"), ("WARNING", "req_2"), ("INFO", "req_3")]
+
+
+def test_a_record_has_all_that_python_gives_to_one() -> None:
+    (record,) = logs.records_of([entry(**CALL)], logging.INFO)
+    usual = logging.getLogger("ai_gateway.calls").makeRecord("ai_gateway.calls", 20, "", 0, "", (), None)
+    assert type(record) is logging.LogRecord
+    assert vars(record).keys() == vars(usual).keys() | {"call"}
+    assert (record.name, record.levelname, record.module, record.funcName) == (
+        "ai_gateway.calls", "INFO", "logs", "write"
+    )  # fmt: skip
+    assert (record.process, record.threadName) == (usual.process, usual.threadName)
+
+
+def test_records_of_the_sites_own_make_are_made_for_each_call(request: pytest.FixtureRequest) -> None:
+    class Numbered(logging.LogRecord):
+        count = 0
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            Numbered.count += 1
+            self.number = Numbered.count
+
+    request.addfinalizer(lambda: logging.setLogRecordFactory(logging.LogRecord))
+    logging.setLogRecordFactory(Numbered)
+    found = logs.records_of([entry(), entry()], logging.INFO)
+    assert [vars(record)["number"] for record in found] == [1, 2]
+    assert all(str(vars(record)["call"]) == record.getMessage() for record in found)
 
 
 def test_other_records_have_the_same_form() -> None:
