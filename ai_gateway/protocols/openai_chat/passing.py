@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from ai_gateway.protocols.openai_chat.stream_reader import DONE
 from ai_gateway.protocols.openai_chat.usage import read_usage
 from ai_gateway.protocols.passing import Passing, decoded
 
@@ -71,6 +72,8 @@ class ChatPassing(Passing):
 
     def event(self, data: bytes) -> None:
         """See Passing.event()."""
+        if data == DONE:
+            return  # Which is no JSON, and would be tried by one decoder after the other.
         chunk = decoded(_chunk, data)
         if chunk is None:
             head = decoded(_head, data)
