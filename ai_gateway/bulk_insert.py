@@ -53,9 +53,17 @@ def inserter(
     into = ", ".join(columns[name] for name in (*names, *constants))
     values = ", ".join((*["%s"] * len(names), *(LITERALS[value] for value in constants.values())))
     head = f"INSERT INTO {quote(model._meta.db_table)} ({into}) VALUES"
-    if connection.vendor == "sqlite":
+    if _speaks_sqlite(connection):
         return _InSQLite(alias, len(names), head, f"({values.replace('%s', '?')})", conflict)
     return _ByDriver(alias, f"{head} ({values}) {conflict}")
+
+
+def _speaks_sqlite(connection: BaseDatabaseWrapper) -> bool:
+    """Whether it is Python's own driver that is asked: other backends that are SQLite to Django have other ones."""
+    if connection.vendor != "sqlite":
+        return False
+    connection.ensure_connection()
+    return isinstance(connection.connection, sqlite3.Connection)
 
 
 class _ByDriver:
@@ -79,9 +87,7 @@ class _InSQLite:
 
     def __init__(self, alias: str, parameters: int, head: str, row: str, conflict: str) -> None:
         self._alias = alias
-        connection = connections[alias]
-        connection.ensure_connection()
-        most = connection.connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER) // parameters
+        most = connections[alias].connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER) // parameters
         self._statements = [
             (size, f"{head} {', '.join([row] * size)} {conflict}") for size in AT_ONCE if size <= max(1, most)
         ]

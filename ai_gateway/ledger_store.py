@@ -240,7 +240,7 @@ def as_json(alias: str) -> Insert:
     )
 
     def insert(entries: Sequence[Entry]) -> None:
-        with connection.cursor() as cursor:
+        with connections[alias].cursor() as cursor:
             cursor.execute(sql, [msgspec.json.encode(entries).decode()])
 
     return insert

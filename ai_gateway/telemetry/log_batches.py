@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from types import FunctionType
+from typing import Any, TypeGuard
 
 MOST = 4096
 """Bytes that are written at once. What several processes write to one pipe is not mixed up to that (`PIPE_BUF`)."""
@@ -17,22 +18,43 @@ IN_TOGETHER = (logging.StreamHandler, logging.FileHandler)
 """Handlers that do no more than write to a stream. What is derived from them may do anything for each record."""
 
 
+OWN_FILE = logging.addLevelName.__code__.co_filename
+"""Where Python's own code of `logging` comes from."""
+
+
 def hand_out(logger: logging.Logger, records: Sequence[logging.LogRecord]) -> None:
     """Do for each record what `logger.handle` does; but one handler after the other, as each has all records at once.
 
     The records are of one level.
     """
+    if not _is_ordinary(logger, "handle", "callHandlers"):
+        for record in records:
+            logger.handle(record)
+        return
     if logger.disabled:
         return
     passed = list(_passed(logger, records))
     handlers = [handler for handler in _handlers(logger) if passed and passed[0].levelno >= handler.level]
     for handler in handlers:
-        # A file that is opened by its first record has no stream before it.
-        if isinstance(handler, logging.StreamHandler) and type(handler) in IN_TOGETHER and handler.stream is not None:
+        if _writes_to_stream(handler):
             _write(handler, passed)
         else:
             for record in passed:
                 handler.handle(record)
+
+
+def _writes_to_stream(handler: logging.Handler) -> TypeGuard[logging.StreamHandler[Any]]:
+    """Whether it does no more than that. A file that is opened by its first record has no stream before it."""
+    if not isinstance(handler, logging.StreamHandler) or type(handler) not in IN_TOGETHER:
+        return False
+    return handler.stream is not None and _is_ordinary(handler, "handle", "emit")
+
+
+def _is_ordinary(object: logging.Filterer, *methods: str) -> bool:
+    """Whether methods are Python's own. Agents that watch a process put theirs in the place of these, to see every
+    record."""
+    found = (getattr(type(object), name) for name in methods)
+    return all(isinstance(each, FunctionType) and each.__code__.co_filename == OWN_FILE for each in found)
 
 
 def _handlers(logger: logging.Logger) -> Iterator[logging.Handler]:

@@ -92,6 +92,14 @@ class TestSQLite:
             driver.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, before)
         assert len(stored()) == 100
 
+    def test_another_driver_than_pythons_is_told_in_its_own_way(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Other:
+            """What a connection of another driver is an instance of."""
+
+        monkeypatch.setattr(sqlite3, "Connection", Other)
+        assert inserts(rows(3)) == 3
+        assert len(stored()) == 3
+
     def test_it_goes_on_over_another_connection(self) -> None:
         add = inserter(UsageDaily, NAMES, ALIAS, constants())
         connections[ALIAS].close()

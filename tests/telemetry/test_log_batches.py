@@ -169,6 +169,33 @@ class TestLogger:
         hand_out(logger, records("line"))
         assert pipe.written == []
 
+    @pytest.mark.parametrize("method", ["handle", "callHandlers"])
+    def test_agents_that_watch_for_every_record_see_every_record(
+        self, logger: logging.Logger, pipe: Pipe, monkeypatch: pytest.MonkeyPatch, method: str
+    ) -> None:
+        seen, usual = [], getattr(logging.Logger, method)
+
+        def watched(self: logging.Logger, record: logging.LogRecord) -> None:
+            seen.append(record.getMessage())
+            usual(self, record)
+
+        monkeypatch.setattr(logging.Logger, method, watched)
+        hand_out(logger, records("one", "two"))
+        assert seen == ["one", "two"] == pipe.getvalue().split()
+
+    def test_and_so_do_those_that_watch_handlers(
+        self, logger: logging.Logger, pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        seen, usual = [], logging.StreamHandler.emit
+
+        def watched(self: logging.StreamHandler[Any], record: logging.LogRecord) -> None:
+            seen.append(record.getMessage())
+            usual(self, record)
+
+        monkeypatch.setattr(logging.StreamHandler, "emit", watched)
+        hand_out(logger, records("one", "two"))
+        assert seen == ["one", "two"] == pipe.getvalue().split()
+
     @pytest.mark.parametrize(("level", "told"), [(logging.INFO, ""), (logging.WARNING, "line\n")])
     def test_warnings_go_to_stderr_where_nobody_handles_them(
         self, logger: logging.Logger, capsys: pytest.CaptureFixture[str], level: int, told: str
