@@ -101,12 +101,13 @@ class EncryptedField(models.TextField):  # type: ignore[type-arg]
         return Secret(value) if isinstance(value, str) and value else value
 
     def get_prep_value(self, value: Any) -> Any:
-        """Give the ciphertext. A plain text never gets into a query."""
+        """Give the ciphertext, which save() has made; nothing stays nothing. Raises FieldError for all else: a plain
+        text never gets into a query."""
         if isinstance(value, Sealed):
             return value.ciphertext
-        if isinstance(value, Secret):
-            raise FieldError(f"{self.name} cannot be written by a query: save() encrypts it.")
-        return value
+        if value is None or value == "" or (type(value) is str and is_ciphertext(value)):
+            return value
+        raise FieldError(f"{self.name} cannot be written or searched by a query: assign it to a row and save() that.")
 
     def value_to_string(self, obj: models.Model) -> str:
         """Write the ciphertext into a fixture."""
@@ -128,7 +129,8 @@ class EncryptedField(models.TextField):  # type: ignore[type-arg]
         return ""
 
     def get_lookup(self, lookup_name: str) -> Any:
-        """Refuse to search, except for whether there is something."""
+        """Refuse to search, except for whether there is something, and for a ciphertext: get_prep_value() takes no
+        other text."""
         return super().get_lookup(lookup_name) if lookup_name in ("exact", "isnull", "in") else None
 
     def clean(self, value: Any, model_instance: models.Model | None) -> Any:

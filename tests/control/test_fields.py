@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import FieldError
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, transaction
 from django.forms import modelform_factory
 
 from ai_gateway import crypto
@@ -110,11 +110,38 @@ def test_dumpdata_and_loaddata_carry_the_ciphertext(credential: ProviderCredenti
 
 
 def test_a_plain_text_never_gets_into_a_query(credential: ProviderCredential) -> None:
-    with pytest.raises(FieldError):
-        ProviderCredential.objects.update(secret=Secret(SECRET))
+    rows = ProviderCredential.objects
+    for secret in (SECRET, Secret(SECRET), 7, SECRET.encode()):
+        with pytest.raises(FieldError) as caught:
+            rows.update(secret=secret)
+        assert SECRET not in str(caught.value)
+        with pytest.raises(FieldError):
+            rows.filter(secret=secret).exists()
+        with pytest.raises(FieldError):
+            rows.filter(secret__in=[secret]).exists()
     for lookup in ("contains", "startswith", "gt", "regex"):
         with pytest.raises(FieldError):
             ProviderCredential.objects.filter(**{f"secret__{lookup}": "sk"}).exists()
+
+
+def test_a_ciphertext_and_nothing_may_be_in_a_query(credential: ProviderCredential) -> None:
+    rows = ProviderCredential.objects
+    assert rows.filter(secret=credential.secret).exists()
+    assert rows.filter(secret__in=[column()]).exists()
+    assert not rows.filter(secret="").exists()
+    rows.update(secret=column())
+    assert opened(rows.get()) == SECRET
+    rows.update(secret="")
+    assert rows.filter(secret="").exists()
+
+
+def test_many_rows_are_written_encrypted(credential: ProviderCredential) -> None:
+    credential.secret = "sk-other-0123456789abcdef"
+    with pytest.raises(FieldError), transaction.atomic():  # Django asks for no pre_save() here.
+        ProviderCredential.objects.bulk_update([credential], ["secret"])
+    made = ProviderCredential(provider=credential.provider, name="other", secret=SECRET)
+    ProviderCredential.objects.bulk_create([made])
+    assert opened(ProviderCredential.objects.get(name="other")) == SECRET
 
 
 def test_a_form_shows_nothing_and_keeps_what_is_stored(credential: ProviderCredential) -> None:
