@@ -5,7 +5,8 @@
 Names stand for everything: of providers, users, groups, and of keys their public ids. Of prices, those that people
 entered are meant: the others are synchronised. Amounts of money are texts, which are exact. A secret that is encrypted
 in the database stays there: the document says that there is one, by `"stored": true`, and a reference is written as it
-is. Reading a document twice changes nothing the second time; what it does not mention stays, unless it is pruned.
+is. Reading a document twice changes nothing the second time; what it does not mention stays, unless it is pruned. Even
+then a part that it has no member for, which is not the same as an empty one, stays as it is.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def export(watch: Watch = unwatched) -> Document:
     routes = Route.objects.order_by("name").prefetch_related("targets", "users", "groups")
     limits = Limit.objects.order_by("name").select_related("key", "user", "group")
     prices = Price.objects.filter(source=Price.Source.MANUAL).order_by(*PRICE_NAME)
-    document = {
+    return {
         "version": VERSION,
         "providers": {
             provider.alias: _write_provider(provider) for provider in watch(list(providers), "providers written")
@@ -83,7 +84,6 @@ def export(watch: Watch = unwatched) -> Document:
         "limits": {limit.name: _write_limit(limit) for limit in watch(list(limits), "limits written")},
         "prices": [_write_price(price) for price in watch(list(prices), "prices written")],
     }
-    return {name: part for name, part in document.items() if part or name not in ("limits", "prices")}
 
 
 def _write_provider(provider: Provider) -> Document:
@@ -155,12 +155,11 @@ def _default(model: type[models.Model], name: str) -> Any:
 
 def read(document: Mapping[str, Any], *, prune: bool = False, watch: Watch = unwatched) -> list[str]:
     """Read a document into the database, in the transaction that the caller has open, and tell what has to be done by
-    hand. Raises InvalidDocument."""
+    hand. `prune` deletes what is not in the parts that the document has. Raises InvalidDocument."""
     if document.get("version") != VERSION:
         raise InvalidDocument(f'The document must say "version": {VERSION}.')
     _only(document, {"version", "providers", "routes", "limits", "prices"}, "document")
-    providers, routes = document.get("providers", {}), document.get("routes", {})
-    limits, prices = document.get("limits", {}), document.get("prices", [])
+    providers, routes, limits = _providers(document), _entries(document, "routes"), _entries(document, "limits")
     notes: list[str] = []
     for alias, entry in watch(providers.items(), "providers read"):
         notes += _read_provider(alias, entry, prune=prune)
@@ -168,15 +167,41 @@ def read(document: Mapping[str, Any], *, prune: bool = False, watch: Watch = unw
         _read_route(name, entry)
     for name, entry in watch(limits.items(), "limits read"):
         _read_limit(name, entry)
-    kept = [_read_price(entry).pk for entry in watch(prices, "prices read")]
+    prices = [_read_price(entry).pk for entry in watch(_prices(document), "prices read")]
     if prune:
-        _prune(
-            Provider.objects.exclude(alias__in=providers),
-            Route.objects.exclude(name__in=routes),
-            Limit.objects.exclude(name__in=limits),
-            Price.objects.filter(source=Price.Source.MANUAL).exclude(pk__in=kept),
-        )
+        stale = {
+            "providers": Provider.objects.exclude(alias__in=providers),
+            "routes": Route.objects.exclude(name__in=routes),
+            "limits": Limit.objects.exclude(name__in=limits),
+            "prices": Price.objects.filter(source=Price.Source.MANUAL).exclude(pk__in=prices),
+        }
+        _prune(*(rows for part, rows in stale.items() if part in document))
     return notes
+
+
+def _entries(document: Mapping[str, Any], part: str) -> Mapping[str, Any]:
+    """Give what a part of the document says of each name."""
+    entries = document.get(part, {})
+    if not isinstance(entries, Mapping) or not all(isinstance(name, str) for name in entries):
+        raise InvalidDocument(f'"{part}" must be an object with a member for each name.')
+    return entries
+
+
+def _providers(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give the entries of providers by alias, which is written small in the database."""
+    providers: dict[str, Any] = {}
+    for alias, entry in _entries(document, "providers").items():
+        if alias.lower() in providers:
+            raise InvalidDocument(f"The provider {alias!r} is in the document twice: capitals make no difference.")
+        providers[alias.lower()] = entry
+    return providers
+
+
+def _prices(document: Mapping[str, Any]) -> list[Any]:
+    prices = document.get("prices", [])
+    if not isinstance(prices, list):
+        raise InvalidDocument('"prices" must be an array of objects.')
+    return prices
 
 
 def _prune(*stale: models.QuerySet[Any]) -> None:
@@ -189,7 +214,7 @@ def _prune(*stale: models.QuerySet[Any]) -> None:
 def _read_provider(alias: str, entry: Mapping[str, Any], *, prune: bool) -> list[str]:
     where = f"provider {alias!r}"
     _only(entry, {*PROVIDER_FIELDS, "credentials"}, where)
-    provider = Provider.objects.filter(alias=alias.lower()).first() or Provider(alias=alias.lower())
+    provider = Provider.objects.filter(alias=alias).first() or Provider(alias=alias)
     _assign(provider, PROVIDER_FIELDS, {"backend": alias, **entry}, where)
     notes: list[str] = []
     credentials = entry.get("credentials", {})
@@ -231,11 +256,11 @@ def _read_target(target: Any, where: str) -> Document:
     """Take a target that is written out, or as "provider/model"."""
     if isinstance(target, str):
         provider, _, model = target.partition("/")
-        return {"provider": provider.lower(), "model": model}
+        target = {"provider": provider, "model": model}
     if not isinstance(target, Mapping):
         raise InvalidDocument(f"A target of the {where} must be a text or an object.")
     _only(target, set(TARGET_FIELDS), f"target of the {where}")
-    return dict(target)
+    return {**target, "provider": str(target.get("provider", "")).lower()}
 
 
 def _read_limit(name: str, entry: Mapping[str, Any]) -> None:

@@ -73,8 +73,9 @@ class Conversion:
 
     @property
     def document(self) -> Document:
-        """The document, complete."""
-        return {"version": VERSION, "providers": self.providers, "routes": self.routes, "limits": self.limits}
+        """The document, complete. What LiteLLM's configuration has none of, it does not speak of."""
+        document = {"version": VERSION, "providers": self.providers, "routes": self.routes}
+        return {**document, "limits": self.limits} if self.limits else document
 
 
 def convert(config: Mapping[str, Any]) -> Conversion:

@@ -19,7 +19,7 @@ from ai_gateway.credentials import Secret
 from ai_gateway.crypto import Keyring
 from ai_gateway.key_store import read_keys
 from ai_gateway.management.commands import gateway_reload
-from ai_gateway.models import Limit, Price, Provider, ProviderCredential, Route, VirtualKey
+from ai_gateway.models import Limit, Price, Provider, ProviderCredential, Route, RouteTarget, VirtualKey
 from ai_gateway.stored import SECRET as FIELD
 from ai_gateway.stored import read_version
 from tests.commands import failing, run
@@ -289,6 +289,41 @@ def test_import__prune_deletes_what_is_not_mentioned(document: str) -> None:
     assert not Provider.objects.filter(alias="groq").exists()
 
 
+@pytest.mark.parametrize("part", ["providers", "routes", "limits", "prices"])
+def test_import__prune_leaves_a_part_alone_that_the_document_has_no_member_for(document: str, part: str) -> None:
+    run("gateway_import", document)
+    before = json.loads(run("gateway_export")[0])
+    Path(document).write_text(json.dumps({"version": 1, **({"routes": {}} if part != "routes" else {})}))
+    run("gateway_import", document, "--prune")
+    after = json.loads(run("gateway_export")[0])
+    assert after[part] == before[part]
+    assert part == "routes" or after["routes"] == {}
+
+
+def test_import__prune_deletes_a_part_that_is_empty_in_the_document(document: str) -> None:
+    run("gateway_import", document)
+    empty = {"version": 1, "providers": {}, "routes": {}, "limits": {}, "prices": []}
+    Path(document).write_text(json.dumps(empty))
+    run("gateway_import", document, "--prune")
+    assert json.loads(run("gateway_export")[0]) == empty
+
+
+def test_import__an_alias_may_be_written_in_capitals(document: str) -> None:
+    targets = [{"provider": "GPU", "model": "llama"}, "OpenAI/gpt-5"]
+    written = {
+        "version": 1,
+        "providers": {"OpenAI": {}, "GPU": {"backend": "vllm"}},
+        "routes": {"fast": {"targets": targets}},
+    }
+    Path(document).write_text(json.dumps(written))
+    run("gateway_import", document, "--prune")
+    assert set(Provider.objects.values_list("alias", "backend")) == {("openai", "openai"), ("gpu", "vllm")}
+    targets_before = list(RouteTarget.objects.values_list("pk", "provider", "model"))
+    assert [target[1:] for target in targets_before] == [("gpu", "llama"), ("openai", "gpt-5")]
+    assert run("gateway_import", document, "--prune")[0] == "No changes.\n"
+    assert list(RouteTarget.objects.values_list("pk", "provider", "model")) == targets_before
+
+
 def test_import__prune_leaves_synchronised_prices_alone(document: str) -> None:
     for source in Price.Source:
         Price.objects.create(provider="x", model=source, source=source)
@@ -354,6 +389,10 @@ def test_export_and_import__as_yaml(tmp_path: Path, document: str) -> None:
         ({"routes": {"x": {"targets": ["nobody/m"]}}}, "no provider nobody"),
         ({"routes": {"x": {"users": ["eve"], "targets": []}}}, "'eve'"),
         ({"routes": {"x": []}}, "must be an object"),
+        ({"routes": []}, '"routes" must be an object'),
+        ({"limits": None}, '"limits" must be an object'),
+        ({"prices": {}}, '"prices" must be an array'),
+        ({"providers": {"gpu": {}, "GPU": {}}}, "'GPU' is in the document twice"),
         ({"routes": {"x": {"targets": [5]}}}, "text or an object"),
     ],
 )

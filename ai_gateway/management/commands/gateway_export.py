@@ -1,4 +1,4 @@
-"""`manage.py gateway_export`: write the providers and routes of the database as JSON or YAML."""
+"""`manage.py gateway_export`: write the configuration of the database as JSON or YAML."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from ai_gateway.management.progress import Progress
 class Command(BaseCommand):
     """Print the document."""
 
-    help = "Write providers and routes of the database as a document. Encrypted secrets are not in it."
+    help = (
+        "Write providers, routes, limits and entered prices of the database as a document. Encrypted secrets are not "
+        "in it."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Add the option."""

@@ -1,4 +1,5 @@
-"""`manage.py gateway_import FILE`: read providers and routes into the database, from a document or from LiteLLM."""
+"""`manage.py gateway_import FILE`: read providers, routes, limits and prices into the database, from a document of
+`gateway_export` or from LiteLLM's configuration."""
 
 from __future__ import annotations
 
@@ -14,18 +15,26 @@ from django.db import transaction
 from ai_gateway import interchange, litellm
 from ai_gateway.management.progress import Progress
 
+PRUNE = (
+    "delete what the document does not mention: providers and their credentials, routes, limits and entered prices. A "
+    "part that it has no member for is left alone"
+)
+
 
 class Command(BaseCommand):
     """Read a document, and print what it changed."""
 
-    help = "Read providers and routes into the database. Prints the changes as a diff; a second time there are none."
+    help = (
+        "Read providers, routes, limits and entered prices into the database. Prints the changes as a diff; a second "
+        "time there are none."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Add the options."""
         parser.add_argument("file", help="JSON or YAML; - for the standard input")
         parser.add_argument("--from", dest="origin", choices=("litellm",), help="a configuration of another gateway")
         parser.add_argument("--dry-run", action="store_true", help="print the changes and make none")
-        parser.add_argument("--prune", action="store_true", help="delete what the document does not mention")
+        parser.add_argument("--prune", action="store_true", help=PRUNE)
 
     def handle(self, *args: Any, file: str, origin: str | None, dry_run: bool, prune: bool, **options: Any) -> None:
         """Run the command."""
