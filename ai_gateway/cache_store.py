@@ -15,13 +15,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import os
 import secrets
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
@@ -33,6 +33,7 @@ from ai_gateway.conf import settings
 from ai_gateway.crypto import CryptoError
 from ai_gateway.kept_answers import Kept, now, pack, unpack
 from ai_gateway.keyring import keyring
+from ai_gateway.thread_pools import Full, ThreadPool
 
 logger = logging.getLogger("ai_gateway")
 
@@ -45,8 +46,10 @@ MARK_PREFIX = "ai_gateway.mark:"
 EVERYTHING = "everything"
 
 THREADS = 4
+"""For looking, and as many for keeping: a call that looks waits for none that was answered."""
+
 MOST_WAITING = 64
-"""Answers that wait to be kept. More than that are not."""
+"""Answers that are being kept, or wait for it. More than that are not."""
 
 FRESH = 2.0
 """Seconds for which an answer in memory is good without a look at the marks."""
@@ -114,10 +117,8 @@ class AnswerStore:
     def __init__(self, policy: CachePolicy) -> None:
         self._policy = policy
         self._memory = Memory(policy.memory)
-        self._executor: ThreadPoolExecutor | None = None
-        self._process = 0
-        self._waiting: set[Future[None]] = set()
-        """What is being kept."""
+        self._looking = ThreadPool("ai-gateway-cache", size=THREADS)
+        self._keeping = ThreadPool("ai-gateway-cache-keep", size=THREADS, most=MOST_WAITING)
         self._is_failing = False
         self._retry_at = 0.0
 
@@ -137,18 +138,17 @@ class AnswerStore:
     def keep(self, name: str, kept: Kept) -> None:
         """Keep an answer, beside the calls."""
         self._memory.put(name, kept)
-        if self._rests or len(self._waiting) >= MOST_WAITING:
+        if self._rests:
             return
-        work = self._threads().submit(self._in_thread, lambda: self._keep(name, kept))
-        self._waiting.add(work)
-        work.add_done_callback(self._kept)
+        with suppress(Full):
+            self._keeping.submit(self._in_thread, lambda: self._keep(name, kept)).add_done_callback(self._kept)
 
     async def _ask(self, work: Callable[[], T]) -> T:
         if self._rests:
             raise Unavailable
         try:
             async with asyncio.timeout(self._policy.timeout):
-                result = await asyncio.wrap_future(self._threads().submit(self._in_thread, work))
+                result = await asyncio.wrap_future(self._looking.submit(self._in_thread, work))
         except TimeoutError:
             self._fail(f"no answer within {self._policy.timeout:g} s")
             raise Unavailable from None
@@ -172,17 +172,9 @@ class AnswerStore:
         self._retry_at = time.monotonic() + RETRY
 
     def _kept(self, done: Future[None]) -> None:
-        self._waiting.discard(done)
         error = done.exception()
         if error is not None and not self._is_failing:
             logger.error("An answer is not kept: %s: %s", type(error).__name__, error)
-
-    def _threads(self) -> ThreadPoolExecutor:
-        if self._executor is None or self._process != os.getpid():
-            self._process = os.getpid()  # A forked process has none of its parent's threads.
-            self._waiting.clear()
-            self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="ai-gateway-cache")
-        return self._executor
 
     # In a thread.
 

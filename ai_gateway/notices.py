@@ -8,11 +8,8 @@ run in a thread of their own, one after the other; it is started when there is s
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from typing import Any
 
 from django.db import close_old_connections
@@ -24,6 +21,7 @@ from ai_gateway.calls import Caller
 from ai_gateway.charges import Counter, State
 from ai_gateway.guardrails.base import Guardrail
 from ai_gateway.signals import breaker_closed, breaker_opened, guardrail_acted, limit_reached, limit_warning
+from ai_gateway.thread_pools import Full, ThreadPool
 
 logger = logging.getLogger("ai_gateway")
 
@@ -36,7 +34,7 @@ REMEMBERED = 10_000
 MOST_WAITING = 1000
 """Notices that wait for receivers. What is more is not told."""
 
-_waiting = threading.BoundedSemaphore(MOST_WAITING)
+_thread = ThreadPool("ai-gateway-notices", size=1, most=MOST_WAITING)
 _told: dict[tuple[int, str], float] = {}
 
 
@@ -80,15 +78,10 @@ def _is_news(signal: Signal, counter: Counter) -> bool:
 
 
 def _tell(signal: Signal, sender: type, **what: Any) -> None:
-    if _waiting.acquire(blocking=False):
-        _thread().submit(_send, signal, sender, what)
-    else:
+    try:
+        _thread.submit(_send, signal, sender, what)
+    except Full:
         logger.warning("A notice is dropped, for its receivers are %d behind.", MOST_WAITING)
-
-
-@lru_cache(maxsize=1)
-def _thread() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="ai-gateway-notices")
 
 
 def _send(signal: Signal, sender: type, what: dict[str, Any]) -> None:
@@ -96,7 +89,6 @@ def _send(signal: Signal, sender: type, what: dict[str, Any]) -> None:
         signal.send_robust(sender, **what)
     finally:
         close_old_connections()
-        _waiting.release()
 
 
 def forget() -> None:

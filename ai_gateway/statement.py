@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs
@@ -30,6 +28,7 @@ from ai_gateway.registry import Snapshot
 from ai_gateway.replies import UNSTORED, own_reply
 from ai_gateway.spans import Span, read_moment
 from ai_gateway.standings import standings
+from ai_gateway.thread_pools import Full, ThreadPool
 
 logger = logging.getLogger("ai_gateway")
 
@@ -40,7 +39,7 @@ PATIENCE = 5.0
 
 THREADS = 2
 MOST_WAITING = 100
-"""Callers that wait for the threads at once: more are told to come back."""
+"""Callers that wait for the threads at once, or have them: more are told to come back."""
 
 Read = Callable[[Caller, Span | None, str | None], dict[str, Any] | None]
 
@@ -54,30 +53,21 @@ class Reader:
     def __init__(self, read: Read, release: Callable[[], None]) -> None:
         self._read = read
         self._release = release
-        self._executor: ThreadPoolExecutor | None = None
-        self._process = 0
-        self._waiting = 0
+        self._threads = ThreadPool("ai-gateway-usage", size=THREADS, most=MOST_WAITING)
 
     async def ask(self, caller: Caller, span: Span | None, by: str | None) -> dict[str, Any] | None:
         """Give what a caller spent. Raises UsageUnavailable if that cannot be had soon."""
-        if self._waiting >= MOST_WAITING:
-            raise UsageUnavailable("Too many ask what they used at the moment.", retry_after=1)
-        self._waiting += 1
+        try:
+            work = self._threads.submit(self._run, caller, span, by)
+        except Full as error:
+            raise UsageUnavailable("Too many ask what they used at the moment.", retry_after=1) from error
         try:
             # Whoever hangs up or waits too long takes no thread's time if none has begun.
             async with asyncio.timeout(PATIENCE):
-                return await asyncio.wrap_future(self._threads().submit(self._run, caller, span, by))
+                return await asyncio.wrap_future(work)
         except (TimeoutError, SourceUnavailable) as error:
             logger.error("What a key used cannot be read: %s", error or f"no answer within {PATIENCE:g} s")
             raise UsageUnavailable("What was used cannot be read at the moment.", retry_after=1) from error
-        finally:
-            self._waiting -= 1
-
-    def _threads(self) -> ThreadPoolExecutor:
-        if self._executor is None or self._process != os.getpid():
-            self._process = os.getpid()  # A forked process has none of its parent's threads.
-            self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="ai-gateway-usage")
-        return self._executor
 
     def _run(self, caller: Caller, span: Span | None, by: str | None) -> dict[str, Any] | None:
         try:

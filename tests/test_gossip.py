@@ -15,8 +15,8 @@ from ai_gateway.breakers import BreakerPolicy
 from ai_gateway.calls import Target
 from ai_gateway.peers.member import Member
 from tests.factories import states
+from tests.patience import until
 from tests.peers.conftest import Join, _shared, join, members, server  # noqa: F401
-from tests.peers.test_peers import until
 from tests.redis_server import RedisServer
 
 POLICY = BreakerPolicy(consecutive=1, open=30)

@@ -15,7 +15,9 @@ from ai_gateway.breakers import Breaker, BreakerPolicy, Event
 from ai_gateway.calls import Target
 from ai_gateway.charges import Counter, State
 from ai_gateway.signals import breaker_closed, breaker_opened, limit_reached, limit_warning
+from ai_gateway.thread_pools import ThreadPool
 from tests.factories import HOLDER
+from tests.patience import until
 
 
 class Ear:
@@ -33,7 +35,7 @@ class Ear:
 
     def wait(self) -> list[dict[str, Any]]:
         """Give what was heard, once everything was told."""
-        notices._thread().submit(lambda: None).result(10)
+        notices._thread.submit(lambda: None).result(10)
         return self.heard
 
 
@@ -150,11 +152,12 @@ class TestBreakers:
     def test_more_than_receivers_can_take_is_dropped(
         self, heard: Ear, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        monkeypatch.setattr(notices, "_waiting", threading.BoundedSemaphore(2))
+        monkeypatch.setattr(notices, "_thread", ThreadPool("a-few-notices", size=1, most=3))
         is_free = threading.Event()
-        notices._thread().submit(is_free.wait, 10)
+        notices._thread.submit(is_free.wait, 10)
         for _ in range(5):
             notices.tell_of_breaker(Event(Target("a", "m"), "opened", "why", 1.0, NOW))
         is_free.set()
-        assert len(heard.wait()) == 2
+        until(lambda: not notices._thread.pending)
+        assert len(heard.heard) == 2
         assert caplog.text.count("A notice is dropped") == 3

@@ -132,7 +132,7 @@ class Site:
 
 async def settled() -> None:
     """Wait until what is to be kept is kept."""
-    await until(lambda: not cache_store.store()._waiting)
+    await until(lambda: not cache_store.store()._keeping.pending)
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -9,17 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from typing import Any
 
 from ai_gateway.guardrails.base import Guardrail, Verdict, View
+from ai_gateway.thread_pools import Full, ThreadPool
 
 THREADS = 16
 
 Function = Callable[..., Any]
+
+_threads = ThreadPool("ai-gateway-guardrail", size=THREADS, most=THREADS)
 
 
 class Hook(Guardrail):
@@ -35,10 +35,10 @@ class Hook(Guardrail):
         if self._is_async:
             verdict: Verdict = await self._function(view, **self._options)
             return verdict
-        if not _free.acquire(blocking=False):
-            raise RuntimeError(f"all {THREADS} threads for guardrails are busy")
-        work = _threads().submit(contextvars.copy_context().run, self._call, view)
-        work.add_done_callback(lambda _: _free.release())  # When it is really over: a thread cannot be stopped.
+        try:
+            work = _threads.submit(contextvars.copy_context().run, self._call, view)
+        except Full as error:
+            raise RuntimeError(f"all {THREADS} threads for guardrails are busy") from error
         return await asyncio.wrap_future(work)
 
     def _call(self, view: View) -> Verdict:
@@ -51,12 +51,3 @@ class Hook(Guardrail):
             inspect.signature(self._function).bind(None, **self._options)
         except TypeError as error:
             raise ValueError(f"it cannot be called with a view and its options: {error}") from error
-
-
-_free = threading.BoundedSemaphore(THREADS)
-"""The threads that are not taken."""
-
-
-@lru_cache(maxsize=1)
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(THREADS, thread_name_prefix="ai-gateway-guardrail")

@@ -9,7 +9,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -35,18 +35,11 @@ from ai_gateway.models import Alert
 from ai_gateway.signals import breaker_closed, breaker_opened, call_finished, limit_reached, limit_warning
 from tests.alerts.receiver import Receiver
 from tests.control.rows import make_key, make_user
+from tests.patience import PATIENCE, until
 
-PATIENCE = 10.0
 DOWN = News("provider_down", "openai/gpt-5", "openai/gpt-5 is not well.", {"provider": "openai"})
 LETTER = Letter("msg_1", 1_700_000_000.0, DOWN)
 HOUR = 3600.0
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 # How a provider does.

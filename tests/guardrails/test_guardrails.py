@@ -18,6 +18,7 @@ from ai_gateway.guardrails.patterns import Patterns
 from ai_gateway.guardrails.redaction import Redaction
 from ai_gateway.guardrails.size import Size
 from ai_gateway.texts import Text
+from ai_gateway.thread_pools import ThreadPool
 from tests.factories import run
 from tests.guardrails.views import changed, of_body, seen, verdict
 
@@ -216,7 +217,7 @@ def test_functions_of_the_site_are_asked_in_their_way() -> None:
 
 
 def test_functions_that_hang_take_no_more_than_their_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hook, "_free", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(hook, "_threads", ThreadPool("one-guardrail", size=1, most=1))
     goes_on = threading.Event()
     try:
         guardrail = Hook(lambda view: goes_on.wait(30))

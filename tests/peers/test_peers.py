@@ -6,7 +6,6 @@ import asyncio
 import logging
 import queue
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,18 +16,9 @@ from ai_gateway.limits.base import StoreUnavailable
 from ai_gateway.peers import member as members_module
 from ai_gateway.peers.member import Member
 from ai_gateway.peers.messages import LONGEST, VERSION, Message, decode, encode
+from tests.patience import PATIENCE, until
 from tests.peers.conftest import Join
 from tests.redis_server import RedisServer
-
-PATIENCE = 20.0
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    """Wait until something is so."""
-    end = time.monotonic() + PATIENCE
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def ask(member: Member, kind: str, within: float = PATIENCE) -> list[dict[str, Any]]:

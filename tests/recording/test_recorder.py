@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 
@@ -12,8 +11,8 @@ from ai_gateway import recorder as recorders
 from ai_gateway.calls import Headers
 from ai_gateway.ids import new_id
 from ai_gateway.recorder import Body, Recorder, Recording, Unavailable
+from tests.patience import until
 
-PATIENCE = 10.0
 NO_HEADERS: Headers = []
 
 
@@ -54,13 +53,6 @@ class Store:
 def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorders, "INTERVAL", 0.01)
     monkeypatch.setattr(recorders, "RETRY", 0.01)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def test_what_is_put_is_stored_by_another_thread() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.gateway_process import GatewayProcess
+from tests.patience import PATIENCE, until
 from tests.raw_client import RawClient
 from tests.redis_server import RedisServer
 from tests.upstream import Upstream, json_answer
@@ -17,7 +18,6 @@ from tests.wire.samples import BEARER, CHAT, CHAT_PATH
 ANSWERED = json_answer({"choices": [{"message": {"role": "assistant", "content": "Hello"}}]})
 FAILED = json_answer({"error": {"message": "not now"}}, status=500)
 TOKEN = "token-of-who-looks"
-PATIENCE = 20.0
 
 
 class Worker:
@@ -59,13 +59,6 @@ def workers(
     for worker in made:
         worker.raw.close()
         worker.process.assert_log_in_order()
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def test_what_one_learns_spares_the_other(workers: list[Worker], upstream: Upstream, redis_server: RedisServer) -> None:

@@ -1,0 +1,73 @@
+"""Threads for work that blocks: bounded, and there in forked processes, too."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from ai_gateway.thread_pools import Full, ThreadPool
+from tests.patience import until
+
+
+def test_work_is_done_in_threads_of_that_name_and_no_more_than_there_are() -> None:
+    pool, names = ThreadPool("pool-of-two", size=2), set()
+    go_on = threading.Event()
+
+    def work(number: int, *, factor: int) -> int:
+        names.add(threading.current_thread().name)
+        go_on.wait(10)
+        return number * factor
+
+    futures = [pool.submit(work, number, factor=10) for number in range(5)]
+    until(lambda: len(names) == 2)
+    assert pool.pending == 5
+    go_on.set()
+    assert [future.result(10) for future in futures] == [0, 10, 20, 30, 40]
+    assert {name.rpartition("_")[0] for name in names} == {"pool-of-two"}
+    until(lambda: pool.pending == 0)
+
+
+def test_what_fails_tells_whoever_waits_and_is_over() -> None:
+    pool = ThreadPool("failing", size=1, most=1)
+    with pytest.raises(ZeroDivisionError):
+        pool.submit(lambda: 1 / 0).result(10)
+    until(lambda: pool.pending == 0)
+    assert pool.submit(lambda: 7).result(10) == 7
+
+
+def test_more_than_it_takes_on_is_refused_at_once() -> None:
+    pool, go_on = ThreadPool("bounded", size=1, most=2), threading.Event()
+    running, waiting = pool.submit(go_on.wait, 10), pool.submit(go_on.wait, 10)
+    with pytest.raises(Full):
+        pool.submit(lambda: None)
+    assert waiting.cancel()  # Whoever gave up makes room.
+    assert pool.pending == 1
+    last = pool.submit(lambda: 7)
+    go_on.set()
+    assert running.result(10)
+    assert last.result(10) == 7
+
+
+FORKED = """
+import os, threading
+from ai_gateway.thread_pools import ThreadPool
+
+pool, go_on = ThreadPool("forked", size=1, most=1), threading.Event()
+running = pool.submit(go_on.wait, 30)
+child = os.fork()
+if child == 0:
+    print(pool.pending, pool.submit(lambda: "done").result(10), flush=True)
+    os._exit(0)
+os.wait()
+print(pool.pending, go_on.set(), running.result(10), flush=True)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+def test_a_forked_process_has_threads_of_its_own_and_none_of_its_parents_work() -> None:
+    printed = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, check=True, timeout=30)
+    assert printed.stdout.splitlines() == ["0 done", "1 None True"]
