@@ -16,11 +16,12 @@ from collections.abc import Sequence
 
 from ai_gateway import estimates
 from ai_gateway.allowances import Dues, in_order
-from ai_gateway.calls import Target
+from ai_gateway.calls import Call, Target
 from ai_gateway.consumption import Consumption
-from ai_gateway.errors import LimitsUnavailable, PriceUnknown
+from ai_gateway.errors import LimitsUnavailable, PriceUnknown, UsageUnknown
 from ai_gateway.holds import Hold
 from ai_gateway.limits import StoreUnavailable, store
+from ai_gateway.listeners import is_countable
 from ai_gateway.meter import Meter
 from ai_gateway.pricing import Price
 from ai_gateway.protocols.conversation import TokenUsage
@@ -37,7 +38,7 @@ def is_needed(snapshot: Snapshot) -> bool:
 async def admit(meter: Meter, target: Target, snapshot: Snapshot) -> None:
     """Have a call's limits admit it to a target: with its first target those of the call, with every one its own.
 
-    Raises RateLimited, BudgetExceeded, PriceUnknown or LimitsUnavailable.
+    Raises RateLimited, BudgetExceeded, PriceUnknown, UsageUnknown or LimitsUnavailable.
     """
     table, policy, at = snapshot.limits, snapshot.require_price, time.time()
     if meter.hold is not None:
@@ -114,11 +115,26 @@ def _price(target: Target, snapshot: Snapshot, at: float, *, is_needed: bool) ->
     return price
 
 
+def _check_countable(call: Call, dues: Dues) -> None:
+    """Raise UsageUnknown for a call that would pass a limit by, because nobody will tell what it uses."""
+    if is_countable(call):
+        return
+    for due in dues.dues:
+        if due.measure in ("tokens", "cost") and not due.rule.is_soft:
+            raise UsageUnknown(
+                f"What this call uses will be told in no answer, and the limit {due.rule.name!r} has to count it. Do "
+                "without what is worked on later (batches, background responses, fine-tuning). The operator can allow "
+                "it (UNCOUNTED_WORK)."
+            )
+
+
 def _amounts(meter: Meter, dues: Dues, price: Price | None, snapshot: Snapshot) -> list[int]:
     """Guess what a call will use, as its limits measure it."""
     if not dues.has_tokens and not dues.has_costs:
         return dues.amounts(0, 0)
     assert meter.call is not None
+    if not snapshot.allows_uncounted_work:
+        _check_countable(meter.call, dues)
     prompt = estimates.input_tokens(meter.call.body)
     answer = estimates.output_tokens(meter.call, snapshot.reserved_output)
     cost = price.cost(Consumption(tokens=TokenUsage(input=prompt, output=answer))) if price is not None else 0

@@ -71,6 +71,13 @@ class Settings:
         return self._get("CLIENT_SECRETS", False)  # type: ignore[no-any-return]
 
     @property
+    def UNCOUNTED_WORK(self) -> bool:
+        """Whether calls that a limit of tokens or money applies to may order what such a limit cannot count, because no
+        answer that passes here tells what it used: batches, fine-tuning, responses in the background, and whatever is
+        posted to a path that the gateway does not know. Without such a limit they may."""
+        return self._get("UNCOUNTED_WORK", False)  # type: ignore[no-any-return]
+
+    @property
     def PREFIX(self) -> str:
         """Where `ai_gateway.urls` is included, for the direct door: "" or for example "/ai" (no slash at the end)."""
         return self._get("PREFIX", "")  # type: ignore[no-any-return]

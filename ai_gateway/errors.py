@@ -3,7 +3,7 @@
     GatewayError
       BadRequest 400
         InvalidBody 400            UnknownProvider 400         UnsupportedDialect 400
-        PriceUnknown 400           NoSuitableTarget 400
+        PriceUnknown 400           UsageUnknown 400           NoSuitableTarget 400
         GuardrailBlocked 400       what a guardrail does not let pass
         Unsupported 400            what would change the answer cannot be said to this provider
           ThreadUnsupported 400
@@ -265,6 +265,12 @@ class PriceUnknown(BadRequest):
     """Nobody knows what the model costs, and the site wants to know (`REQUIRE_PRICE`)."""
 
     code = "price_unknown"
+
+
+class UsageUnknown(BadRequest):
+    """Nobody will tell what the call uses, and there is a limit of tokens or money for it (`UNCOUNTED_WORK`)."""
+
+    code = "usage_unknown"
 
 
 class Cancelled(GatewayError):

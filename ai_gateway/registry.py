@@ -92,6 +92,8 @@ class Snapshot:
     """Whether a call is written down before its caller sees the end of it."""
     allows_client_secrets: bool
     """Whether holders of a gateway key get what leads to a provider's realtime sessions past the gateway."""
+    allows_uncounted_work: bool
+    """Whether limits of tokens and money let pass what they cannot count."""
     asks_usage: bool
     """Whether providers are asked for the usage of streams whose callers did not ask."""
     metrics_token: Secret | None = field(repr=False)
@@ -226,6 +228,7 @@ def build(configurations: Sequence[Configuration]) -> Snapshot:
         cache=settings.RESPONSE_CACHE,
         is_committed=is_kept and settings.USAGE_DURABILITY == "committed",
         allows_client_secrets=settings.CLIENT_SECRETS,
+        allows_uncounted_work=settings.UNCOUNTED_WORK,
         asks_usage=is_measured and settings.USAGE_STREAM_OPTIONS,
         metrics_token=resolve(settings.METRICS_TOKEN) if settings.METRICS_TOKEN else None,
     )

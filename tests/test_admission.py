@@ -9,10 +9,10 @@ import pytest
 from django.test import override_settings
 
 from ai_gateway import admission, limits, registry
-from ai_gateway.calls import Target
+from ai_gateway.calls import Call, Target
 from ai_gateway.charges import Charges, State, Verdict
 from ai_gateway.consumption import Consumption
-from ai_gateway.errors import BudgetExceeded, LimitsUnavailable, PriceUnknown, RateLimited
+from ai_gateway.errors import BudgetExceeded, LimitsUnavailable, PriceUnknown, RateLimited, UsageUnknown
 from ai_gateway.limits import LimitStore, StoreUnavailable
 from ai_gateway.meter import Meter
 from ai_gateway.protocols.conversation import TokenUsage
@@ -40,9 +40,11 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     return made
 
 
-def admit(*entries: dict[str, Any], targets: Sequence[Target] = (OPENAI,), **settings: Any) -> Meter:
+def admit(
+    *entries: dict[str, Any], targets: Sequence[Target] = (OPENAI,), call: Call | None = None, **settings: Any
+) -> Meter:
     """Have a call admitted to one target after the other."""
-    meter = make_meter(make_call(body=BODY, model="m"))
+    meter = make_meter(call or make_call(body=BODY, model="m"))
     with override_settings(AI_GATEWAY={"LIMITS": entries, "PRICES": PRICES, **settings}):
         for number, target in enumerate(targets):
             if number and meter.hold is not None:
@@ -164,6 +166,36 @@ def test_a_site_may_want_a_price_for_every_call(store: Recorder) -> None:
 def test_a_call_that_no_budget_is_for_needs_no_price(store: Recorder) -> None:
     admit(limit("often"), targets=(GROQ,))
     assert amounts(store) == {"often": 1}
+
+
+# What no answer will tell.
+
+BACKGROUND = make_call("/v1/responses", body=b'{"model": "m", "background": true}', model="m")
+BATCH = make_call("/v1/batches", body=b"{}")
+LATER = pytest.mark.parametrize("call", [BACKGROUND, BATCH], ids=["background", "batch"])
+
+
+@LATER
+@pytest.mark.parametrize("entry", [TOKENS, MONEY], ids=["tokens", "money"])
+def test_what_no_answer_will_tell_passes_no_limit_that_has_to_count_it(
+    store: Recorder, call: Call, entry: dict[str, Any]
+) -> None:
+    with pytest.raises(UsageUnknown, match=entry["name"]) as caught:
+        admit(entry, call=call)
+    assert "UNCOUNTED_WORK" in str(caught.value)
+    assert store.admitted == []
+
+
+@LATER
+def test_it_passes_where_only_requests_are_counted_or_a_limit_only_warns(store: Recorder, call: Call) -> None:
+    admit(limit("often"), {**TOKENS, "is_soft": True}, call=call)
+    assert amounts(store)["often"] == 1
+
+
+@LATER
+def test_a_site_may_let_it_pass_uncounted(store: Recorder, call: Call) -> None:
+    admit(TOKENS, call=call, UNCOUNTED_WORK=True)
+    assert store.admitted
 
 
 def test_a_limit_that_only_warns_admits_everything(store: Recorder) -> None:

@@ -107,6 +107,7 @@ RULES: dict[str, Rule] = {
     ),
     "PASSTHROUGH": _flag("ai_gateway.E007", "True"),
     "CLIENT_SECRETS": _flag("ai_gateway.E160", "False"),
+    "UNCOUNTED_WORK": _flag("ai_gateway.E161", "False"),
     "PREFIX": Rule(
         id="ai_gateway.E008",
         expected='"" or an ASCII path that starts with a slash and does not end with one',

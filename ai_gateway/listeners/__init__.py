@@ -20,6 +20,7 @@ from ai_gateway.listeners.unasked import UnaskedListener
 from ai_gateway.protocols import PROTOCOLS
 from ai_gateway.protocols.bedrock_converse.framing import CONTENT_TYPE as FRAMES
 from ai_gateway.protocols.endpoints import is_unpaid, passing_of
+from ai_gateway.protocols.openai_responses.passing import is_in_background
 from ai_gateway.protocols.passing import Passing
 
 EVENTS = b"text/event-stream"
@@ -41,6 +42,15 @@ class Known(Listener):
     def consumption(self) -> Consumption | None:
         """See Listener.consumption()."""
         return self._consumption
+
+
+def is_countable(call: Call) -> bool:
+    """Whether the answer to a call tells what the call used, or it can be estimated from it."""
+    if call.method != "POST" or call.dialect.is_session:
+        return True
+    if call.dialect.name == "openai_responses":
+        return not isinstance(call.body, bytes) or not is_in_background(call.body)
+    return call.dialect.is_generation or passing_of(call.path) is not None or is_unpaid(call.path)
 
 
 def listener_of(call: Call, headers: Mapping[bytes, bytes], *, is_unasked: bool = False) -> Listener:
@@ -70,4 +80,12 @@ def _passing(call: Call) -> Passing | None:
     return make(call.body if isinstance(call.body, bytes) else b"") if make is not None else None
 
 
-__all__ = ["BodyListener", "EventListener", "Known", "MeaningListener", "UnaskedListener", "listener_of"]
+__all__ = [
+    "BodyListener",
+    "EventListener",
+    "Known",
+    "MeaningListener",
+    "UnaskedListener",
+    "is_countable",
+    "listener_of",
+]

@@ -24,8 +24,8 @@ HEAD = 16 * 1024
 TAIL = 48 * 1024
 """Bytes of the end that are kept, at least: what stands behind the usage of a response can be long (metadata)."""
 
-NAMES = ("id", "model", "responseId", "modelVersion", "service_tier", "duration")
-"""Members that name the answer, whose values are short."""
+NAMES = ("id", "model", "responseId", "modelVersion", "service_tier", "duration", "status")
+"""Members that name the answer or say how it stands, whose values are short."""
 
 REPORTS = ("usage", "usageMetadata", "usage_info", "meta")
 """Members that say what was used, whose values are objects."""

@@ -18,6 +18,8 @@ from ai_gateway.protocols.passing import Passing
 
 def consumption_of(passing: Passing, call: Call) -> Consumption | None:
     """Tell what an answer used. None if neither the provider says it, nor anything can be estimated."""
+    if passing.is_under_way:
+        return None
     tokens = passing.usage if passing.is_final else None
     if tokens is None and passing.can_be_estimated:
         known = passing.usage or passing.prompt

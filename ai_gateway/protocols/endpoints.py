@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from ai_gateway.calls import below_version
 from ai_gateway.protocols.conversation import TokenUsage
 from ai_gateway.protocols.gemini.usage import read_usage as read_metadata
 from ai_gateway.protocols.openai_chat.passing import ChatPassing
@@ -19,9 +20,15 @@ from ai_gateway.protocols.openai_responses.passing import ResponsePassing
 from ai_gateway.protocols.passing import Passing, count, decoded
 
 COUNTING = ("messages/count_tokens", "responses/input_tokens")
-KEEPING = ("files", "uploads", "batches", "messages/batches", "fine_tuning", "vector_stores", "conversations")
+KEEPING = (
+    *("files", "uploads", "batches", "messages/batches", "fine_tuning", "vector_stores", "cachedContents"),
+    *("assistants", "skills"),
+)
 UNPAID = (*COUNTING, *KEEPING, "moderations", "models")
-"""Paths, with all below them, that use nothing: they count, keep or judge. A batch is paid for when it is done."""
+"""Paths, with all below them, that use nothing: they count, keep or judge."""
+
+DEFERRED = ("batches", "messages/batches", "fine_tuning/jobs", "fine-tuning/jobs")
+"""Paths below those where work is ordered that is done later. What it uses is in no answer that passes."""
 
 UNPAID_BELOW = re.compile(r"responses/[^/]+(?:/(?:cancel|input_items))?")
 """What is asked of a response that is there: it was paid for when it was made."""
@@ -192,9 +199,22 @@ class PagePassing(EndpointPassing):
             self.units = {"pages": pages}
 
 
+class ConversationPassing(EndpointPassing):
+    """Conversations: Mistral's answer, and tell what that used; OpenAI's are only kept, which uses nothing."""
+
+    __slots__ = ()
+
+    def read(self, answer: _Answer) -> None:
+        """See EndpointPassing.read()."""
+        super().read(answer)
+        if self.usage is None:
+            self.report(TokenUsage())
+
+
 ENDPOINTS: Mapping[str, Callable[[bytes], Passing]] = {
     "completions": lambda asked: ChatPassing(),
     "fim/completions": lambda asked: ChatPassing(),
+    "agents/completions": lambda asked: ChatPassing(),
     "responses/compact": lambda asked: ResponsePassing(),
     "embeddings": EmbeddingPassing,
     "embed": EmbeddingPassing,
@@ -214,11 +234,21 @@ def passing_of(path: str) -> Callable[[bytes], Passing] | None:
     """Tell what reads the answers of a path of the gateway's; None if nobody knows what they tell."""
     if path.endswith((":embedContent", ":batchEmbedContents")):
         return EmbeddingPassing
-    return ENDPOINTS.get(path.removeprefix("/v1/"))
+    below = below_version(path)
+    if below.startswith("conversations") and below[13:14] in ("", "/"):
+        return ConversationPassing
+    return ENDPOINTS.get(below)
 
 
 def is_unpaid(path: str) -> bool:
-    """Whether what is asked at a path of the gateway's uses nothing."""
-    below = path.removeprefix("/v1/")
-    is_listed = any(below == unpaid or below.startswith(unpaid + "/") for unpaid in UNPAID)
-    return is_listed or path.endswith(":countTokens") or (UNPAID_BELOW.fullmatch(below) is not None)
+    """Whether what is posted to a path of the gateway's uses nothing."""
+    below = below_version(path)
+    if ":" in below:  # A method of Google's.
+        return below.endswith(":countTokens")
+    if below.rstrip("/") in DEFERRED:
+        return False
+    return _is_listed(below) or UNPAID_BELOW.fullmatch(below) is not None
+
+
+def _is_listed(below: str) -> bool:
+    return any(below == unpaid or below.startswith(unpaid + "/") for unpaid in UNPAID)

@@ -25,10 +25,13 @@ class Passing(ABC):
     `usage` is what the provider reported last; `is_final` says that it is its last word, and not what a stream had used
     when it was cut. `prompt` is what was told of the prompt before the answer began. `units` is what is not counted in
     tokens, as in `Consumption`. `text` and `reasoning` are the bytes of text that came, in UTF-8, and `pieces` the
-    number of deltas that they came in.
+    number of deltas that they came in. `is_under_way` says that what passed is no answer: whoever asks later gets it.
     """
 
-    __slots__ = ("id", "is_final", "model", "pieces", "prompt", "reasoning", "text", "tier", "units", "usage")
+    __slots__ = (
+        *("id", "model", "tier", "usage", "prompt", "is_final", "is_under_way"),
+        *("units", "text", "reasoning", "pieces"),
+    )
 
     marker: ClassVar[bytes]
     """A byte string that is in every event which reports usage, and hardly in any other."""
@@ -43,6 +46,7 @@ class Passing(ABC):
         self.usage: TokenUsage | None = None
         self.prompt: TokenUsage | None = None
         self.is_final = False
+        self.is_under_way = False
         self.units: dict[str, float] = {}
         self.text = 0
         self.reasoning = 0

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ai_gateway.consumption import UNUSED, Consumption
-from ai_gateway.listeners import listener_of
+from ai_gateway.listeners import is_countable, listener_of
 from ai_gateway.listeners.bodies import HEAD, TAIL, BodyListener
 from ai_gateway.protocols.conversation import TokenUsage
 from tests.consumption.hearing import PATHS, SSE, WHOLE, asking, consumption_of, usage
@@ -198,11 +198,12 @@ def test_streams_of_other_endpoints_report_at_their_end(path: str, last: Any, to
         "/v1beta/models/m:countTokens",
         "/v1/moderations",
         "/v1/files",
-        "/v1/batches",
         "/v1/batches/batch_1/cancel",
+        "/v1/fine_tuning/jobs/job_1/cancel",
+        "/v1beta/cachedContents",
         "/v1/responses/resp_1/cancel",
         "/v1/vector_stores/vs_1/files",
-        "/v1/messages/batches",
+        "/v1/messages/batches/batch_1/cancel",
     ],
 )
 def test_what_uses_nothing(path: str) -> None:
@@ -214,9 +215,61 @@ def test_asking_for_what_is_there_uses_nothing() -> None:
     assert consumption_of(call, b'{"usage":{"input_tokens":9,"output_tokens":5}}') == UNUSED
 
 
-@pytest.mark.parametrize("path", ["/v1/something/new", "/v1/audio/transcriptions", "/v1/rerank"])
+DEFERRED = (
+    *("/v1/batches", "/v1/batches/", "/v1/messages/batches", "/v1/fine_tuning/jobs"),
+    "/v1beta/models/m:batchGenerateContent",
+)
+
+
+@pytest.mark.parametrize("path", ["/v1/something/new", "/v1/audio/transcriptions", "/v1/rerank", *DEFERRED])
 def test_what_nobody_tells_is_not_known(path: str) -> None:
     assert answered(path, {"text": "x"}) is None
+
+
+@pytest.mark.parametrize("status", ["queued", "in_progress"])
+def test_a_response_in_the_background_has_not_told_yet_what_it_uses(status: str) -> None:
+    made = {"id": "resp_1", "status": status, "background": True, "usage": None, "output": []}
+    assert answered("/v1/responses", made) is None
+    assert answered("/v1/responses", {**made, "instructions": "x" * 200_000}) is None
+    told = answered("/v1/responses", {**made, "status": "completed", "usage": {"input_tokens": 3, "output_tokens": 5}})
+    assert told is not None
+    assert told.tokens == TokenUsage(input=3, output=5)
+
+
+@pytest.mark.parametrize("path", ["/v1/conversations", "/v1/conversations/conv_1"])
+def test_conversations_use_what_they_tell_and_those_that_are_only_kept_nothing(path: str) -> None:
+    answer = {"usage": {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8}}
+    assert answered(path, answer) == Consumption(tokens=TokenUsage(input=3, output=5))
+    assert answered(path, {"id": "conv_1"}) == Consumption(tokens=TokenUsage(), upstream_id="conv_1")
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        *((path, b"{}") for path in (*DEFERRED, "/v1/something/new")),
+        ("/v1/responses", b'{"background": true}'),
+        ("/v1/responses", b'{"b\\u0061ckground": true}'),
+    ],
+)
+def test_countable__not_what_is_told_elsewhere(path: str, body: bytes) -> None:
+    assert not is_countable(make_call(path, body=body))
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/responses", b'{"input": "background"}'),
+        ("/v1/responses", b'{"background": false}'),
+        ("/v1/responses", b'{"background": '),  # The provider will say what is wrong with it.
+        ("/v1/chat/completions", b'{"background": true}'),
+        ("/v1/embeddings", b"{}"),
+        ("/v1/files", b"{}"),
+        ("/v1/conversations", b"{}"),
+    ],
+)
+def test_countable__what_answers_tell_or_uses_nothing(path: str, body: bytes) -> None:
+    assert is_countable(make_call(path, body=body))
+    assert is_countable(make_call("/v1/batches", method="GET"))
 
 
 def test_sound_has_no_report() -> None:

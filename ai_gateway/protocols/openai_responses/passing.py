@@ -9,6 +9,9 @@ import msgspec
 from ai_gateway.protocols.openai_responses.usage import read_usage
 from ai_gateway.protocols.passing import Passing, decoded
 
+UNDER_WAY = ("queued", "in_progress")
+"""How a response stands that is made in the background."""
+
 SEARCH = "web_search_call"
 """The type of an item that was a search of the web, which OpenAI counts apart."""
 
@@ -33,6 +36,7 @@ class _Response(msgspec.Struct):
     id: Any = None
     model: Any = None
     service_tier: Any = None
+    status: Any = None
     usage: Any = None
     output: list[_Item] | None = None
 
@@ -43,6 +47,10 @@ class _Event(msgspec.Struct):
     response: _Response | None = None
 
 
+class _Asked(msgspec.Struct):
+    background: Any = None
+
+
 class _Whole(msgspec.Struct):
     output: list[_Spoken] | None = None
 
@@ -50,6 +58,15 @@ class _Whole(msgspec.Struct):
 _response = msgspec.json.Decoder(_Response)
 _event = msgspec.json.Decoder(_Event)
 _whole = msgspec.json.Decoder(_Whole)
+_asked = msgspec.json.Decoder(_Asked)
+
+
+def is_in_background(body: bytes) -> bool:
+    """Whether a request wants its response made in the background, and told when somebody asks for it."""
+    if b"background" not in body and b"\\u" not in body:  # Names may be written with escapes, too.
+        return False
+    asked = decoded(_asked, body)
+    return asked is not None and bool(asked.background)
 
 
 class ResponsePassing(Passing):
@@ -77,6 +94,7 @@ class ResponsePassing(Passing):
         response = decoded(_response, body)
         if response is not None:
             self._head(response)
+            self.is_under_way = response.status in UNDER_WAY
         if self.usage is None:
             whole = decoded(_whole, body)
             for item in (whole.output if whole is not None else None) or ():
