@@ -21,7 +21,7 @@ from ai_gateway.consumption import Consumption
 from ai_gateway.errors import LimitsUnavailable, PriceUnknown, UsageUnknown
 from ai_gateway.holds import Hold
 from ai_gateway.limits import StoreUnavailable, store
-from ai_gateway.listeners import is_countable
+from ai_gateway.listeners import is_countable, is_paid
 from ai_gateway.meter import Meter
 from ai_gateway.pricing import Price
 from ai_gateway.protocols.conversation import TokenUsage
@@ -48,7 +48,8 @@ async def admit(meter: Meter, target: Target, snapshot: Snapshot) -> None:
         dues = table.of_first(meter.call, meter.caller, meter.route, target.provider, target.model or "")
     price = None
     if dues.has_costs or policy == "always":
-        price = _price(target, snapshot, at, is_needed=policy != "never")
+        assert meter.call is not None
+        price = _price(target, snapshot, at, is_needed=policy != "never", is_paid=is_paid(meter.call))
     if dues.dues:
         await _begin(meter, dues, _amounts(meter, dues, price, snapshot), at, snapshot)
 
@@ -101,8 +102,14 @@ def _unavailable(meter: Meter, error: StoreUnavailable) -> LimitsUnavailable:
     )
 
 
-def _price(target: Target, snapshot: Snapshot, at: float, *, is_needed: bool) -> Price | None:
+def _price(target: Target, snapshot: Snapshot, at: float, *, is_needed: bool, is_paid: bool = False) -> Price | None:
     if not target.model:
+        if is_needed and is_paid:
+            raise PriceUnknown(
+                "This call names no model, so this gateway does not know what it costs and cannot keep a budget. Name "
+                "one; in a form, in front of the file.",
+                param="model",
+            )
         return None  # Files, lists and the like, which are for no model.
     provider = snapshot.providers[target.provider]
     price = snapshot.prices.of(target.provider, provider.row, target.model, at)
@@ -135,7 +142,12 @@ def _amounts(meter: Meter, dues: Dues, price: Price | None, snapshot: Snapshot) 
     assert meter.call is not None
     if not snapshot.allows_uncounted_work:
         _check_countable(meter.call, dues)
-    prompt = estimates.input_tokens(meter.call.body)
-    answer = estimates.output_tokens(meter.call, snapshot.reserved_output)
-    cost = price.cost(Consumption(tokens=TokenUsage(input=prompt, output=answer))) if price is not None else 0
+    call = meter.call
+    is_upload = not isinstance(call.body, bytes) and is_paid(call)
+    prompt = estimates.TOKENS_OF_A_FILE if is_upload else estimates.input_tokens(call.body)
+    answer = estimates.output_tokens(call, snapshot.reserved_output)
+    cost = 0
+    if price is not None:
+        units = {} if call.dialect.is_generation else dict.fromkeys(price.standard.units, 1)
+        cost = price.cost(Consumption(tokens=TokenUsage(input=prompt, output=answer), units=units))
     return dues.amounts(prompt + answer, cost)

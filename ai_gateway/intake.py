@@ -19,7 +19,9 @@ from ai_gateway.calls import Arrival, Call, Headers, IncomingBody
 from ai_gateway.errors import BadRequest, BodyTooLarge, InvalidBody, NotFound
 from ai_gateway.ids import new_request_id
 from ai_gateway.protocols import Dialect, dialect_of, model_in
+from ai_gateway.protocols.endpoints import takes_form
 from ai_gateway.registry import Snapshot
+from ai_gateway.uploads import Form, read_form
 
 MODEL_PATHS = ("/v1/models/", "/v1beta/models/", "/v1/model/")
 """Where a path goes on with the id of a model, which may have a slash in it."""
@@ -159,7 +161,11 @@ async def read_call(arrival: Arrival, snapshot: Snapshot) -> Call:
         routing = read_routing(body)
     else:
         body = arrival.body.pieces(limit, snapshot.body_timeout)
+        if takes_form(arrival.path):
+            body = await read_form(arrival.fields.get(b"content-type", b""), body, snapshot.max_body_bytes)
     model, stream = routing.model, routing.stream is True
+    if isinstance(body, Form):
+        model = body.model
     if arrival.dialect.family in MODEL_IN_PATH:
         model, stream = model_in(arrival.path) or (model, stream)
     return Call(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 from django.test import override_settings
 
@@ -13,6 +14,7 @@ from ai_gateway.calls import Call, Target
 from ai_gateway.charges import Charges, State, Verdict
 from ai_gateway.consumption import Consumption
 from ai_gateway.errors import BudgetExceeded, LimitsUnavailable, PriceUnknown, RateLimited, UsageUnknown
+from ai_gateway.estimates import TOKENS_OF_A_FILE
 from ai_gateway.limits import LimitStore, StoreUnavailable
 from ai_gateway.meter import Meter
 from ai_gateway.protocols.conversation import TokenUsage
@@ -51,6 +53,12 @@ def admit(
                 meter.hold.leave_target()
             run(admission.admit(meter, target, registry.snapshot()))
     return meter
+
+
+async def aiter_of(*pieces: bytes) -> AsyncIterator[bytes]:
+    """A body on its way."""
+    for piece in pieces:
+        yield piece
 
 
 def amounts(store: Recorder) -> dict[str, int]:
@@ -166,6 +174,40 @@ def test_a_site_may_want_a_price_for_every_call(store: Recorder) -> None:
 def test_a_call_that_no_budget_is_for_needs_no_price(store: Recorder) -> None:
     admit(limit("often"), targets=(GROQ,))
     assert amounts(store) == {"often": 1}
+
+
+NAMELESS = [
+    make_call("/v1/audio/transcriptions", method="POST", body=b"--x--"),
+    make_call("/v1/images/generations", body=b'{"prompt": "a cat"}'),
+    make_call("/v1/responses", body=b'{"prompt": {"id": "pmpt_1"}}'),
+]
+
+
+@pytest.mark.parametrize("call", NAMELESS, ids=["upload", "image", "stored prompt"])
+def test_a_budget_cannot_be_kept_for_work_that_names_no_model(store: Recorder, call: Call) -> None:
+    with pytest.raises(PriceUnknown, match="names no model"):
+        admit(MONEY, targets=(Target("openai", None),), call=call)
+    admit(MONEY, targets=(Target("openai", None),), call=call, REQUIRE_PRICE="never")
+
+
+def test_what_is_only_kept_or_asked_for_needs_no_price(store: Recorder) -> None:
+    for path, method in (("/v1/files", "POST"), ("/v1/responses/resp_1", "GET"), ("/v1/models", "GET")):
+        admit(MONEY, targets=(Target("openai", None),), call=make_call(path, method=method, body=b"{}"))
+    assert amounts(store) == {"money": 0}
+
+
+def test_what_is_paid_by_the_piece_reserves_one(store: Recorder) -> None:
+    prices = [{"model": "m", "units": {"images": "0.04", "audio_seconds": "0.0001"}}]
+    call = make_call("/v1/images/generations", body=b'{"model": "m"}', model="m")
+    admit(MONEY, call=call, PRICES=prices)
+    assert amounts(store) == {"money": 40_100_000}
+
+
+def test_an_upload_reserves_the_tokens_of_a_file(store: Recorder) -> None:
+    call = make_call("/v1/audio/transcriptions", body=b"", model="m")
+    call = msgspec.structs.replace(call, body=aiter_of(b"--x--"))
+    admit(TOKENS | {"amount": 10**6}, MONEY, call=call)
+    assert amounts(store) == {"tokens": TOKENS_OF_A_FILE, "money": TOKENS_OF_A_FILE * 1000}
 
 
 # What no answer will tell.

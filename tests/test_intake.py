@@ -132,6 +132,14 @@ def test_any_other_body_is_carried_through_unread() -> None:
     assert call.model is None
 
 
+@pytest.mark.parametrize("path", ["/v1/audio/transcriptions", "/v1/images/edits"])
+def test_a_form_may_name_the_model(path: str) -> None:
+    form = b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\ngroq/whisper-1\r\n--x--\r\n'
+    call = read((b"content-type", b"multipart/form-data; boundary=x"), path=path, body=form)
+    assert not isinstance(call.body, bytes)
+    assert call.model == "groq/whisper-1"
+
+
 def test_a_call_for_generation_needs_a_body() -> None:
     with pytest.raises(InvalidBody):
         read(JSON)

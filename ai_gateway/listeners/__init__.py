@@ -44,6 +44,11 @@ class Known(Listener):
         return self._consumption
 
 
+def is_paid(call: Call) -> bool:
+    """Whether a call is for work that a provider wants to be paid for, as far as its path tells."""
+    return call.method == "POST" and not is_unpaid(call.path)
+
+
 def is_countable(call: Call) -> bool:
     """Whether the answer to a call tells what the call used, or it can be estimated from it."""
     if call.method != "POST" or call.dialect.is_session:
@@ -87,5 +92,6 @@ __all__ = [
     "MeaningListener",
     "UnaskedListener",
     "is_countable",
+    "is_paid",
     "listener_of",
 ]

@@ -230,6 +230,18 @@ ENDPOINTS: Mapping[str, Callable[[bytes], Passing]] = {
 """By the path below `/v1/`, what makes the reader of an answer of a request with this body."""
 
 
+FORMS = (
+    *("audio/transcriptions", "audio/translations", "images/edits", "images/variations", "videos"),
+    "images/generations",
+)
+"""Paths below the version that take a form which names the model."""
+
+
+def takes_form(path: str) -> bool:
+    """Whether what is posted to a path of the gateway's may be a form that names the model."""
+    return below_version(path) in FORMS
+
+
 def passing_of(path: str) -> Callable[[bytes], Passing] | None:
     """Tell what reads the answers of a path of the gateway's; None if nobody knows what they tell."""
     if path.endswith((":embedContent", ":batchEmbedContents")):

@@ -21,6 +21,7 @@ from ai_gateway.bulkheads import Queue
 from ai_gateway.calls import BaseURL, Call, Caller, Headers, Origin, Phases, UpstreamRequest, UpstreamResponse
 from ai_gateway.credentials import Secret
 from ai_gateway.errors import InvalidCredential, ModelNotFound, ProviderNotConfigured, UnsupportedDialect
+from ai_gateway.uploads import Form
 
 
 class Auth(Enum):
@@ -214,13 +215,14 @@ class Provider:
         if not self.is_set_up:
             raise self.not_configured("is not set up in this gateway", {"base_url": "https://..."})
         self.check_dialect(call)
+        body = self.body(call, model)
         return UpstreamRequest(
             method=call.method,
             origin=self.origin(call, caller),
             target=self.target(call, model),
             headers=self.write_headers(call, caller),
-            body=self.body(call, model),
-            body_length=None if isinstance(call.body, bytes) else content_length(call),
+            body=body,
+            body_length=None if isinstance(body, bytes) else upload_length(call, body),
         )
 
     def origin(self, call: Call, caller: Caller) -> Origin:
@@ -229,8 +231,11 @@ class Provider:
 
     def body(self, call: Call, model: str | None) -> bytes | AsyncIterator[bytes]:
         """Give the request body: the caller's, with another model name where one is asked for."""
-        if isinstance(call.body, bytes) and call.model is not None and model is not None and model != call.model:
-            return replace_model(call.body, model)
+        if call.model is not None and model is not None and model != call.model:
+            if isinstance(call.body, bytes):
+                return replace_model(call.body, model)
+            if isinstance(call.body, Form):
+                return call.body.renamed(model)
         return call.body
 
     def target(self, call: Call, model: str | None) -> bytes:
@@ -349,10 +354,14 @@ def bare_credential(name: bytes, value: bytes) -> str:
     return bare.strip().decode("latin-1")
 
 
-def content_length(call: Call) -> int | None:
-    """Read the caller's content-length, which an upload keeps. The server has checked its syntax."""
+def upload_length(call: Call, body: AsyncIterator[bytes]) -> int | None:
+    """Tell the length of an upload: the caller's content-length, and what another name of the model adds to it. The
+    server has checked its syntax."""
     value = call.fields.get(b"content-length")
-    return int(value) if value is not None and value.isdigit() else None
+    if value is None or not value.isdigit():
+        return None
+    longer = body.longer_than(call.body) if isinstance(body, Form) and isinstance(call.body, Form) else 0
+    return int(value) + longer
 
 
 def forwarded_headers(call: Call) -> Headers:

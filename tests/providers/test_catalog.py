@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from ai_gateway.calls import Caller
@@ -9,6 +10,8 @@ from ai_gateway.errors import InvalidCredential, ModelNotFound, ProviderNotConfi
 from ai_gateway.protocols import DIALECTS
 from ai_gateway.providers import CATALOG, Auth, Provider, build_provider
 from ai_gateway.providers.base import exchange_prefix, forwarded_query, path_segment
+from ai_gateway.uploads import read_form
+from tests.factories import run
 from tests.providers.samples import (
     GATEWAY_KEY,
     GENERATION,
@@ -261,6 +264,22 @@ def test_an_upload_is_passed_on_as_it_comes() -> None:
     assert request.body is body
     assert request.body_length == 6
     assert header(request, "content-type") == "multipart/form-data; boundary=x"
+
+
+def test_a_form_gets_the_name_of_the_model_that_is_asked() -> None:
+    form = b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\nspeech\r\n--x--\r\n'
+    headers = [("content-type", "multipart/form-data; boundary=x"), ("content-length", str(len(form)))]
+
+    async def upload(model: str) -> tuple[int | None, bytes]:
+        body = await read_form(b"multipart/form-data; boundary=x", pieces(form), 1000)
+        call = make_call("/v1/audio/transcriptions", body, headers=headers)
+        call = msgspec.structs.replace(call, model="speech")
+        request = configured("openai").build(call, TEAM, model)
+        assert not isinstance(request.body, bytes)
+        return request.body_length, b"".join([piece async for piece in request.body])
+
+    assert run(upload("speech")) == (len(form), form)
+    assert run(upload("whisper-1")) == (len(form) + 3, form.replace(b"speech", b"whisper-1"))
 
 
 def test_anthropic_gets_a_version_unless_the_caller_sent_one() -> None:

@@ -195,6 +195,17 @@ def test_audio_is_uploaded_and_transcribed(openai_client: openai.OpenAI, upstrea
     assert sound.getvalue() in bytes(upstream.request.body)
 
 
+def test_an_upload_is_routed_by_its_model(openai_client: openai.OpenAI, upstream: Upstream) -> None:
+    upstream.answer(json_answer({"text": "spoken words"}))
+    sound = io.BytesIO(bytes(range(256)) * 4000)
+    sound.name = "speech.mp3"
+    openai_client.audio.transcriptions.create(model="openai/whisper-1", file=sound)
+    body = bytes(upstream.request.body)
+    assert b'name="model"\r\n\r\nwhisper-1\r\n' in body
+    assert sound.getvalue() in body
+    assert upstream.request.header("content-length") in (None, str(len(body)))
+
+
 def test_speech_comes_back_byte_for_byte(openai_client: openai.OpenAI, upstream: Upstream) -> None:
     sound = bytes(range(256)) * 2000
     upstream.answer(plain_answer(sound, "audio/mpeg"))
