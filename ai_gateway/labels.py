@@ -13,7 +13,7 @@ from datetime import date
 from operator import add, attrgetter
 from typing import Any
 
-from ai_gateway.models.usage import TOKEN_BUCKETS
+from ai_gateway.models.usage_queries import BUCKETS
 from ai_gateway.rollups import ERRORS, Days, Rollup, digest
 
 KINDS = ("session", "agent", "project", "end_user")
@@ -32,7 +32,7 @@ MOST_DAYS = 3
 OTHERS = ""
 
 _labels_of = attrgetter("tags", *KINDS)
-_tokens_of = attrgetter(*TOKEN_BUCKETS)
+_tokens_of = attrgetter(*BUCKETS)
 
 
 class Bound:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
@@ -27,6 +28,8 @@ from ai_gateway.playground import LONGEST_PROMPT, MOST_MODELS, as_explained, as_
 from ai_gateway.prompts import FORMATS, Prompt, Turn
 from ai_gateway.protocols.conversation import BUCKETS
 from ai_gateway.protocols.efforts import EFFORTS
+
+logger = logging.getLogger("ai_gateway")
 
 PATIENCE = 120.0
 """Seconds for an answer where scripts are off: a person waits, and so does a thread."""
@@ -124,7 +127,8 @@ def recorded_prompt(record: str, user: Any) -> tuple[Prompt | None, str]:
         found = recorded.request_of(UUID(record), user)
     except ValueError:  # That is nobody's id.
         found = None
-    except CryptoError:
+    except CryptoError as error:
+        logger.error("What was said in the call %s does not open: %s", record, error)
         return None, translate("The request of this call cannot be opened: its encryption key is missing.")
     if found is None:
         return None, translate("Of this call no request was kept, or you may not read it.")

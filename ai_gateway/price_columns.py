@@ -24,7 +24,8 @@ from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from ai_gateway.tariff import BUCKETS, Price, Rates, Schedule
+from ai_gateway.protocols.conversation import BUCKETS
+from ai_gateway.tariff import Price, Rates, Schedule
 
 FALLBACKS = {
     "cache_read": "input",

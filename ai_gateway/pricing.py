@@ -20,7 +20,8 @@ import msgspec
 
 from ai_gateway.model_names import names_of
 from ai_gateway.price_columns import read_price
-from ai_gateway.tariff import BUCKETS, FREE, Price
+from ai_gateway.protocols.conversation import BUCKETS
+from ai_gateway.tariff import FREE, Price
 
 MAX_REMEMBERED = 4096
 """Models whose price is remembered. Callers may make up names; when it is full it begins anew."""

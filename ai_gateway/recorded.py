@@ -183,12 +183,9 @@ def _note(row: RecordedCall, user: Any) -> None:
 
 def request_of(record_id: UUID, user: Any) -> Document | None:
     """Give the request of a recorded call to somebody who may read it: its `dialect`, its `path` and its JSON `body`.
-    None if there is none, it does not open, it was cut, or it is no JSON object. Noted as reading is."""
-    try:
-        document = document_of(record_id, user)
-    except CryptoError as error:
-        logger.error("What was said in the call %s does not open: %s", record_id, error)
-        return None
+    None if there is none, it was cut, or it is no JSON object. Noted as reading is. Raises CryptoError if it does not
+    open."""
+    document = document_of(record_id, user)
     if document is None:
         return None
     try:

@@ -90,6 +90,17 @@ def own_seconds(entry: Entry) -> float:
     return max(entry.overhead_us - entry.queued_ms * 1000, 0) / 1e6
 
 
+def prompt_of(entry: Entry) -> int:
+    """Count all tokens of a prompt."""
+    cached = entry.cache_read_tokens + entry.cache_write_tokens + entry.cache_write_1h_tokens
+    return entry.input_tokens + cached + entry.input_audio_tokens + entry.input_image_tokens
+
+
+def output_of(entry: Entry) -> int:
+    """Count all tokens of an answer."""
+    return entry.output_tokens + entry.reasoning_tokens + entry.output_audio_tokens + entry.output_image_tokens
+
+
 def attempts_of(entry: Entry) -> list[Attempted]:
     """Tell the attempts of a call one after the other. One that no trail tells of was the last, and did well."""
     found: list[Attempted] = []

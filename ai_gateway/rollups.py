@@ -17,8 +17,7 @@ from zoneinfo import ZoneInfo
 
 from ai_gateway import histograms
 from ai_gateway.histograms import DURATION_BOUNDS, FIRST_TOKEN_BOUNDS, tally
-from ai_gateway.models.usage import TOKEN_BUCKETS
-from ai_gateway.models.usage_queries import FAILURES
+from ai_gateway.models.usage_queries import BUCKETS, FAILURES
 
 ERRORS = frozenset(FAILURES)
 """The outcomes that are counted as errors: the caller got one. What a limit refused has a column of its own, and a
@@ -28,7 +27,7 @@ WHO = ("key_id", "key_name", "user_id", "group_id", "provider", "served_model", 
 """What is summed up together. Of a key that the database knows the name is only a label, and the first of a day stays;
 a key of the settings has nothing but its name."""
 
-SUMMED = ("duration_ms", "bytes_out", "saved_nanos", *TOKEN_BUCKETS)
+SUMMED = ("duration_ms", "bytes_out", "saved_nanos", *BUCKETS)
 """Columns that are sums of the column of the same name, which is never null."""
 
 COLUMNS = ("started_at", *WHO, "outcome", "is_estimated", "cost_nanos", "first_token_ms", *SUMMED)

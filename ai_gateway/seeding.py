@@ -27,7 +27,7 @@ from ai_gateway.conf import settings
 from ai_gateway.holds import TARGET_SCOPES
 from ai_gateway.meter import TRACKED
 from ai_gateway.models import UsageDaily, UsageRecord
-from ai_gateway.models.usage import TOKEN_BUCKETS
+from ai_gateway.models.usage_queries import BUCKETS
 
 logger = logging.getLogger("ai_gateway")
 
@@ -125,7 +125,7 @@ def _summed(rows: QuerySet[Any], rule: LimitRule, *columns: str) -> Iterable[Any
     if rule.measure == "cost":
         amount: Any = Sum("cost_nanos")
     elif rule.measure == "tokens":
-        amount = Sum(functools.reduce(operator.add, map(F, TOKEN_BUCKETS)))
+        amount = Sum(functools.reduce(operator.add, map(F, BUCKETS)))
     elif is_daily:
         amount = Sum(F("requests") - F("limited") - (F("cached") if is_of_target else Value(0)))
     else:

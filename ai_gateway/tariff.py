@@ -14,21 +14,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from ai_gateway.consumption import Consumption
-from ai_gateway.protocols.conversation import TokenUsage
-
-BUCKETS = (
-    "input",
-    "cache_read",
-    "cache_write",
-    "cache_write_1h",
-    "output",
-    "reasoning",
-    "input_audio",
-    "input_image",
-    "output_audio",
-    "output_image",
-)
-"""The kinds of tokens, by the names of the fields of `TokenUsage`."""
+from ai_gateway.protocols.conversation import BUCKETS, TokenUsage
 
 Rates = tuple[int, ...]
 """Pico-dollars a token, in the order of `BUCKETS`."""
@@ -51,7 +37,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
         """Give the cost of what was used, in pico-dollars."""
         tokens = consumption.tokens
         rates = self.rates_of(tokens) if self.levels else self.rates
-        cost: int | Fraction = sum(map(mul, astuple(tokens), rates))  # The buckets are its first fields.
+        cost: int | Fraction = sum(map(mul, astuple(tokens), rates))  # Its first fields are the buckets.
         total = self.request + (cost if self.factor is None else cost * self.factor)
         if consumption.units and self.units:
             for name, count in consumption.units.items():

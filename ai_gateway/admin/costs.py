@@ -17,8 +17,8 @@ from ai_gateway.models import UsageRecord
 from ai_gateway.models.usage_queries import BUCKETS
 from ai_gateway.money import exact
 from ai_gateway.pricing import Price
+from ai_gateway.protocols.conversation import BUCKETS as RATES
 from ai_gateway.protocols.conversation import TokenUsage
-from ai_gateway.tariff import BUCKETS as RATES
 from ai_gateway.tariff import Schedule
 
 COLUMNS = {field.attname: field for field in UsageRecord._meta.concrete_fields}

@@ -203,11 +203,6 @@ class PriceAdmin(ChangesAdmin):
         return found
 
 
-def suggested_providers() -> list[str]:
-    """Suggest the providers that there are, and all of them."""
-    return ["*", *sorted(known_aliases())]
-
-
 def day(value: datetime) -> str:
     """Write the day of a point in time as the site does."""
     return date_format(timezone.localtime(value), "SHORT_DATE_FORMAT")

@@ -13,14 +13,14 @@ from django.apps import apps
 IS_UNFOLD = apps.is_installed("unfold")
 
 if TYPE_CHECKING or not IS_UNFOLD:
-    from django.contrib.admin import ModelAdmin, StackedInline, TabularInline
+    from django.contrib.admin import ModelAdmin, StackedInline
     from django.contrib.admin.widgets import AdminTextareaWidget as Textarea
     from django.contrib.admin.widgets import AdminTextInputWidget as TextInput
     from django.contrib.admin.widgets import ForeignKeyRawIdWidget as RawIdInput
     from django.forms import CheckboxSelectMultiple as Checkboxes
     from django.forms import PasswordInput, Select
 else:
-    from unfold.admin import ModelAdmin, StackedInline, TabularInline
+    from unfold.admin import ModelAdmin, StackedInline
     from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget as Checkboxes
     from unfold.widgets import UnfoldAdminPasswordWidget as PasswordInput
     from unfold.widgets import UnfoldAdminSelectWidget as Select
@@ -40,7 +40,6 @@ __all__ = [
     "RawIdInput",
     "Select",
     "StackedInline",
-    "TabularInline",
     "TextInput",
     "Textarea",
 ]

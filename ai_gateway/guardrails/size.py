@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from ai_gateway import estimates
 from ai_gateway.guardrails.base import REQUEST, Block, Guardrail, Verdict, View
+from ai_gateway.protocols.passing import size
 
 MESSAGES = ("messages", "contents", "input")
 """Members that hold the turns of a conversation."""
@@ -43,9 +44,8 @@ class Size(Guardrail):
         return None
 
     def _counts(self, view: View) -> Iterator[int]:
-        characters = sum(len(text.value) for text in view.texts)
-        yield characters
-        yield estimates.text_tokens(characters)
+        yield sum(len(text.value) for text in view.texts)
+        yield estimates.text_tokens(sum(size(text.value) for text in view.texts))
         yield 0 if self._limits["messages"] is None else _messages(view)
         yield 0 if self._limits["images"] is None else sum(1 for _ in _IMAGE.finditer(view.body))
 

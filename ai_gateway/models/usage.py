@@ -3,7 +3,7 @@
 Neither is ever written on the path of a call: `ledger.py` writes both, in one transaction. Rows outlive the keys, users
 and groups that they name, so there are no constraints to those; `key_name` keeps the name that a key had.
 
-Tokens are in disjoint buckets (`calls.TokenUsage`), money in nano-dollars: integers, which sum up exactly.
+Tokens are in disjoint buckets (`conversation.TokenUsage`), money in nano-dollars: integers, which sum up exactly.
 """
 
 from __future__ import annotations
@@ -23,20 +23,6 @@ from ai_gateway.money import dollars
 
 NAME = 200
 """The longest name that is kept; a longer one is cut."""
-
-TOKEN_BUCKETS = (
-    "input_tokens",
-    "cache_read_tokens",
-    "cache_write_tokens",
-    "cache_write_1h_tokens",
-    "output_tokens",
-    "reasoning_tokens",
-    "input_audio_tokens",
-    "input_image_tokens",
-    "output_audio_tokens",
-    "output_image_tokens",
-)
-"""The columns of both tables that count tokens."""
 
 
 def reference(to: Any, name: Any) -> models.ForeignKey[Any, Any]:

@@ -339,6 +339,7 @@ class TokenUsage(Node, frozen=True, kw_only=True):
 
 
 BUCKETS = tuple(name for name in TokenUsage.__struct_fields__ if name != "is_estimated")
+"""The kinds of tokens, which are disjoint, in the order of the first fields of `TokenUsage`: prices rely on it."""
 
 
 def total(usages: Iterable[TokenUsage]) -> TokenUsage:

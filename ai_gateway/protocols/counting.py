@@ -90,7 +90,7 @@ def estimate(request: Request) -> int:
     return max(1, round(tokens))
 
 
-def text_tokens(text: str) -> float:
+def tokens_of(text: str) -> float:
     """Estimate the tokens of a text."""
     if text.isascii():
         return len(text) / 4
@@ -100,15 +100,15 @@ def text_tokens(text: str) -> float:
 
 def _part(part: Part) -> float:
     if isinstance(part, Text | Refusal | Thinking):
-        return text_tokens(part.text)
+        return tokens_of(part.text)
     if isinstance(part, ToolCall):
-        return text_tokens(part.name) + text_tokens(part.arguments) + TURN_TOKENS
+        return tokens_of(part.name) + tokens_of(part.arguments) + TURN_TOKENS
     if isinstance(part, ToolResult):
         return sum(map(_part, part.parts)) + TURN_TOKENS
     if isinstance(part, Image):
         return IMAGE_TOKENS
     if isinstance(part, File):
-        return text_tokens(part.text) if part.text is not None else _bytes(part.data) / FILE_BYTES_PER_TOKEN
+        return tokens_of(part.text) if part.text is not None else _bytes(part.data) / FILE_BYTES_PER_TOKEN
     if isinstance(part, Audio):
         return _bytes(part.data) / AUDIO_BYTES_PER_TOKEN
     return len(dumps(part.value)) / 4 if isinstance(part, Opaque) else 0
@@ -127,4 +127,4 @@ def _tool(tool: Tool) -> float:
 
 
 def _words(texts: Iterable[str]) -> float:
-    return sum(map(text_tokens, texts))
+    return sum(map(tokens_of, texts))

@@ -44,7 +44,7 @@ from ai_gateway import __version__, registry, traces
 from ai_gateway.cardinality import Names
 from ai_gateway.meter import Entry
 from ai_gateway.money import dollars
-from ai_gateway.retelling import Attempted, attempts_of, operation_of, own_seconds
+from ai_gateway.retelling import Attempted, attempts_of, operation_of, output_of, own_seconds, prompt_of
 from ai_gateway.signals import call_finished, process_ends
 from ai_gateway.traces import Trace
 
@@ -260,17 +260,6 @@ def failure_of(entry: Entry) -> str | None:
     if entry.outcome in ("answered", "cached", "disconnected"):
         return None
     return entry.error_code or (str(entry.status) if entry.status >= 400 else entry.outcome)
-
-
-def prompt_of(entry: Entry) -> int:
-    """Count all tokens of a prompt."""
-    cached = entry.cache_read_tokens + entry.cache_write_tokens + entry.cache_write_1h_tokens
-    return entry.input_tokens + cached + entry.input_audio_tokens + entry.input_image_tokens
-
-
-def output_of(entry: Entry) -> int:
-    """Count all tokens of an answer."""
-    return entry.output_tokens + entry.reasoning_tokens + entry.output_audio_tokens + entry.output_image_tokens
 
 
 def first_chunk_of(entry: Entry) -> float | None:

@@ -31,7 +31,7 @@ from ai_gateway.calls import Target
 from ai_gateway.cardinality import Names
 from ai_gateway.meter import Entry
 from ai_gateway.money import dollars
-from ai_gateway.retelling import attempts_of, endpoint_of, own_seconds
+from ai_gateway.retelling import attempts_of, endpoint_of, output_of, own_seconds
 from ai_gateway.signals import call_finished, limit_reached
 
 SAMPLE = 5.0
@@ -187,7 +187,7 @@ def _count_request(entry: Entry, model: tuple[str, str]) -> None:
         OVERHEAD.observe(own_seconds(entry))
     if entry.first_token_ms is not None:
         FIRST_TOKEN.labels(*model).observe(entry.first_token_ms / 1e3)
-        behind = entry.output_tokens + entry.reasoning_tokens - 1
+        behind = output_of(entry) - 1
         if behind > 0:
             OUTPUT_TOKEN.labels(*model).observe((entry.duration_ms - entry.first_token_ms) / 1e3 / behind)
 

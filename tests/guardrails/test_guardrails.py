@@ -44,6 +44,12 @@ def test_what_is_too_large_is_blocked(limit: dict[str, int], is_blocked: bool) -
     assert isinstance(verdict(Size(**limit), of_body(TURNS)), Block) == is_blocked
 
 
+def test_tokens_are_estimated_from_bytes_so_that_every_script_counts() -> None:
+    text = "今日は世界" * 20  # 100 characters, 300 bytes.
+    assert verdict(Size(max_tokens=75), seen(text)) is None
+    assert isinstance(verdict(Size(max_tokens=74), seen(text)), Block)
+
+
 def test_images_of_every_format_are_counted() -> None:
     google = b'{"contents": [{"parts": [{"inlineData": {"mimeType": "image/png", "data": "x"}}]}]}'
     anthropic = b'{"messages": [{"content": [{"type": "image", "source": {"media_type": "x"}}]}]}'

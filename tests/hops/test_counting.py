@@ -24,7 +24,7 @@ from ai_gateway.protocols.conversation import (
     ToolCall,
     ToolResult,
 )
-from ai_gateway.protocols.counting import estimate, text_tokens
+from ai_gateway.protocols.counting import estimate, tokens_of
 from tests.factories import JSON, Answer
 from tests.hops.conftest import Exchange
 
@@ -104,7 +104,7 @@ def prompt(*parts: Any) -> Request:
 
 def test_an_estimate_grows_with_what_is_said() -> None:
     assert estimate(prompt(Text(text="word " * 1000))) == pytest.approx(1250, rel=0.1)
-    assert text_tokens("漢字かな" * 100) == pytest.approx(400, rel=0.1)
+    assert tokens_of("漢字かな" * 100) == pytest.approx(400, rel=0.1)
     assert estimate(prompt(Image(url="https://example.org/a.png"))) > 1000
     assert estimate(prompt(File(data="A" * 40_000))) > estimate(prompt(File(data="A" * 4_000)))
     assert estimate(prompt(ToolCall(id="c", name="f", arguments='{"a":"' + "x" * 4000 + '"}'))) > 900

@@ -11,7 +11,7 @@ import pytest
 from ai_gateway import rollups
 from ai_gateway.meter import Entry, Outcome
 from ai_gateway.models import UsageDaily
-from ai_gateway.models.usage import TOKEN_BUCKETS
+from ai_gateway.models.usage_queries import BUCKETS
 from ai_gateway.rollups import COLUMNS, MEASURES, WHO, Days, Rollup, roll_up, row_of, slot_of
 from tests.ledger.made import DAY, NOON, made
 
@@ -60,9 +60,9 @@ class TestColumns:
         found = measures(made(first_token_ms=None), made(first_token_ms=0), made(first_token_ms=400))
         assert (found["first_tokens"], found["first_token_ms"]) == (2, 400)
 
-    @pytest.mark.parametrize("column", ["duration_ms", "bytes_out", *TOKEN_BUCKETS])
+    @pytest.mark.parametrize("column", ["duration_ms", "bytes_out", *BUCKETS])
     def test_all_others_are_sums(self, column: str) -> None:
-        zero = dict.fromkeys(("duration_ms", "bytes_out", *TOKEN_BUCKETS), 0)
+        zero = dict.fromkeys(("duration_ms", "bytes_out", *BUCKETS), 0)
         found = measures(made(**{**zero, column: 5}), made(**{**zero, column: 6}))
         assert {name: value for name, value in found.items() if name in zero} == {**zero, column: 11}
 

@@ -15,6 +15,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from ai_gateway import recorded
+from ai_gateway.crypto import CryptoError
 from ai_gateway.models import RecordedCall
 from ai_gateway.recorder import Body, Recording, Unavailable
 from tests.commands import run
@@ -184,12 +185,12 @@ def test_what_is_no_whole_request_is_not_given(fields: dict[str, Any]) -> None:
     assert recorded.request_of(uuid.UUID(call.id), reader("view_recordedcall", "view_usage")) is None
 
 
-def test_what_does_not_open_is_not_given(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_does_not_open_is_told_apart_from_what_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     call = made()
     recorded.store([call])
     monkeypatch.setenv("AI_GATEWAY_ENCRYPTION_KEYS", "")
-    assert recorded.request_of(uuid.UUID(call.id), reader("view_recordedcall", "view_usage")) is None
-    assert "does not open" in caplog.text
+    with pytest.raises(CryptoError):
+        recorded.request_of(uuid.UUID(call.id), reader("view_recordedcall", "view_usage"))
 
 
 # In the end.

@@ -17,11 +17,13 @@ def read_usage(usage: Any) -> TokenUsage | None:
         return None
     details = _details(usage, "input_tokens_details")
     total_input, output = _count(usage, "input_tokens"), _count(usage, "output_tokens")
-    read, written = _count(details, "cached_tokens"), _count(details, "cache_write_tokens")
+    # As with chat completions: servers were seen telling more cached tokens than the prompt has.
+    read = min(_count(details, "cached_tokens"), total_input)
+    written = min(_count(details, "cache_write_tokens"), total_input - read)
     long = _count(_details(details, "cache_write_tokens_details"), "ttl_12h_tokens")
     reasoning = _count(_details(usage, "output_tokens_details"), "reasoning_tokens")
     return TokenUsage(
-        input=max(0, total_input - read - written),
+        input=total_input - read - written,
         cache_read=read,
         cache_write=max(0, written - long),
         cache_write_1h=min(long, written),
