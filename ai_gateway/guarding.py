@@ -22,7 +22,7 @@ from ai_gateway import accounting, attempts, live, notices
 from ai_gateway.calls import Call, Caller, Reply, ReplyBody, Target
 from ai_gateway.configuration import PLAIN
 from ai_gateway.edits import Edit, applied, followed_by, in_order
-from ai_gateway.errors import GuardrailBlocked, GuardrailFailed, UpstreamClosed, UpstreamProtocolError
+from ai_gateway.errors import GatewayError, GuardrailBlocked, GuardrailFailed, UpstreamClosed, UpstreamProtocolError
 from ai_gateway.guarded_stream import GuardedStream
 from ai_gateway.guardrails.base import ANSWER, REQUEST, Block, Change, Verdict, View
 from ai_gateway.guardrails.register import Guard
@@ -250,6 +250,10 @@ class Guarding:
         try:
             reply = await attempts.ask(meter, [Target(provider, model)], self._snapshot, self._transport)
             answer = await _whole(await accounting.account(reply, meter, self._snapshot))
+        except GatewayError as error:
+            meter.fail(error)
+            meter.status = error.status
+            raise
         finally:
             accounting.finish(meter, self._snapshot)
         if reply.status != 200:

@@ -13,7 +13,7 @@ from django.test import override_settings
 from ai_gateway import gateway, guarding, registry
 from ai_gateway.calls import Caller, Reply, ReplyBody
 from ai_gateway.edits import Edit
-from ai_gateway.errors import GuardrailBlocked, UpstreamClosed
+from ai_gateway.errors import GuardrailBlocked, UpstreamClosed, UpstreamTimeout
 from ai_gateway.guarding import Guarding
 from ai_gateway.guardrails.base import Block, Change, Verdict, View
 from ai_gateway.test.providers import Books
@@ -286,6 +286,16 @@ def test_a_provider_is_asked_by_the_way_of_all_calls(books: Books) -> None:
     assert [(each.endpoint, each.key_name, each.outcome) for each in books] == [
         ("moderations", "", "answered"),
         ("chat/completions", "team", "blocked"),
+    ]
+
+
+def test_a_provider_that_fails_a_guardrail_is_written_down_as_failed(books: Books) -> None:
+    guardrails = {"moderation": {"BACKEND": "moderation", "EVERYWHERE": True, "STAGES": ["request"]}}
+    found = ask(guardrails, request(), UpstreamTimeout("It took too long."), RETRIES={"attempts": 1})
+    assert found.status == 503
+    assert [(each.endpoint, each.outcome, each.status, each.error_code) for each in books] == [
+        ("moderations", "timed_out", 504, "upstream_timeout"),
+        ("chat/completions", "failed", 503, "guardrail_failed"),
     ]
 
 
