@@ -14,6 +14,7 @@ process that has no peers, or cannot reach them, decides for itself.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from math import isfinite
 from typing import Any
@@ -24,6 +25,8 @@ from ai_gateway.calls import Target
 from ai_gateway.conf import settings
 from ai_gateway.limits.base import StoreUnavailable
 from ai_gateway.peers.member import Member
+
+logger = logging.getLogger("ai_gateway")
 
 LEASE = 4.0
 """Seconds for which one process may find out."""
@@ -173,8 +176,10 @@ class Turns:
     async def _seek(self, target: Target) -> None:
         try:
             is_ours = await self.member.lease(f"{target.provider}/{target.model}", LEASE)
-        except StoreUnavailable:
-            self._watched.discard(target)
+        except Exception as error:
+            self._watched.discard(target)  # Or nobody would ever look at it again.
+            if not isinstance(error, StoreUnavailable):
+                logger.exception("Whose turn it is to ask %s/%s cannot be found out", target.provider, target.model)
             return
         if is_ours:
             self.member.call_later(LEASE - LEAD, lambda: self._end_of_turn(target))

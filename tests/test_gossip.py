@@ -236,6 +236,21 @@ class TestTurns:
         breakers.note(TARGET, self.SHORT, is_good=True)
         assert states() == {}
 
+    def test_one_that_cannot_be_found_out_is_looked_at_again(
+        self, ours: Member, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        sought: list[str] = []
+
+        async def fail(what: str, seconds: float) -> bool:
+            sought.append(what)
+            raise ValueError("an answer that is none")
+
+        monkeypatch.setattr(ours, "lease", fail)
+        breakers.note(TARGET, self.SHORT, is_good=False)
+        until(lambda: sought == ["openai/gpt-5"])
+        until(lambda: TARGET not in gossip.Turns.of(ours)._watched)
+        assert "Whose turn it is" in caplog.text
+
     def test_without_redis_each_finds_out_for_itself(self, ours: Member, monkeypatch: pytest.MonkeyPatch) -> None:
         breakers.note(TARGET, self.SHORT, is_good=False)
         monkeypatch.setattr(ours, "_wire", None)
