@@ -21,6 +21,7 @@ from ai_gateway.calls import Reply, ReplyBody, Target, below_version
 from ai_gateway.consumption import NOTHING, UNUSED, Consumption, together
 from ai_gateway.errors import LimitReached
 from ai_gateway.finishing import read_on
+from ai_gateway.holds import Hold
 from ai_gateway.meter import LONGEST, TRACKED, Entry, Meter, Outcome, Piece, cut
 from ai_gateway.protocols.conversation import BUCKETS, TokenUsage
 from ai_gateway.registry import Snapshot
@@ -35,15 +36,13 @@ def close(meter: Meter, snapshot: Snapshot) -> Entry | None:
     if meter.is_closed:
         return None
     meter.is_closed = True
-    meter.end_attempt()
     try:
+        meter.end_attempt()
         return _close(meter, snapshot)
     except Exception:
-        # A bug here must not take an answer from its caller. What was reserved counts as spent when it expires.
+        # A bug here must not take an answer from its caller, and must not make it free.
         logger.exception("%s: the call could not be accounted for", meter.arrival.request_id)
-        if meter.hold is not None:
-            meter.hold.settle(None, None)
-        return None
+        return _close_anyhow(meter)
 
 
 def _close(meter: Meter, snapshot: Snapshot) -> Entry | None:
@@ -52,10 +51,39 @@ def _close(meter: Meter, snapshot: Snapshot) -> Entry | None:
     if meter.pieces:
         consumption, cost = _with_pieces(meter, consumption, cost)
     if meter.hold is not None:
-        meter.hold.settle(consumption, cost)
-    if not meter.attempts and not meter.caller.is_authenticated:
-        return None  # A stranger whose call led nowhere: anybody could fill the ledger with these.
-    return _entry(meter, consumption, cost)
+        try:
+            meter.hold.settle(consumption, cost)
+        except Exception:
+            logger.exception("%s: what was used could not be settled", meter.arrival.request_id)
+            _settle_as_reserved(meter.hold, meter)
+    return _entry(meter, consumption, cost) if _is_written_down(meter) else None
+
+
+def _is_written_down(meter: Meter) -> bool:
+    """Whether a call is to be written down. A stranger's that led nowhere is not: anybody could fill the ledger."""
+    return bool(meter.attempts or meter.caller.is_authenticated)
+
+
+def _settle_as_reserved(hold: Hold, meter: Meter) -> None:
+    try:
+        hold.settle_as_reserved()
+    except Exception:
+        logger.exception("%s: the limits could not be settled", meter.arrival.request_id)
+
+
+def _close_anyhow(meter: Meter) -> Entry | None:
+    """End the measure of a call after that failed: what it had reserved counts as used, and what is known of it is
+    written down, without a cost, as of a call that has no price."""
+    if meter.hold is not None:
+        _settle_as_reserved(meter.hold, meter)
+    if not _is_written_down(meter):
+        return None
+    for consumption in (meter.consumption, None):  # Which may be what it failed for.
+        try:
+            return _entry(meter, consumption, None)
+        except Exception:
+            logger.exception("%s: the call could not be written down", meter.arrival.request_id)
+    return None
 
 
 def close_piece(meter: Meter, snapshot: Snapshot, characters: int) -> TokenUsage:
@@ -260,7 +288,22 @@ async def finish_durably(meter: Meter, snapshot: Snapshot) -> Entry | None:
 
 
 async def account(reply: Reply, meter: Meter, snapshot: Snapshot) -> Reply:
-    """Take a reply into account: a whole one now, one that is sent while it is made when it ends."""
+    """Take a reply into account: a whole one now, one that is sent while it is made when it ends.
+
+    If that fails, the call is over all the same, and the reply is closed."""
+    try:
+        return await _account(reply, meter, snapshot)
+    except BaseException as error:
+        if isinstance(error, Exception):
+            meter.outcome = meter.outcome or Outcome.FAILED
+        try:
+            await reply.aclose()
+        finally:
+            finish(meter, snapshot)
+        raise
+
+
+async def _account(reply: Reply, meter: Meter, snapshot: Snapshot) -> Reply:
     meter.status = reply.status
     tell_limits(reply, meter)
     body = reply.body
@@ -279,11 +322,15 @@ async def account(reply: Reply, meter: Meter, snapshot: Snapshot) -> Reply:
 
 
 def tell_limits(reply: Reply, meter: Meter) -> None:
-    """Tell the caller in the headers of a reply where its limits stand."""
-    if isinstance(meter.error, LimitReached):
-        ratelimits.put(reply.headers, ratelimits.refusal_headers(meter.error, meter.arrival.dialect.family))
-    elif meter.hold is not None:
-        ratelimits.put(reply.headers, ratelimits.headers(meter.hold, meter.arrival.dialect.family))
+    """Tell the caller in the headers of a reply where its limits stand. An answer is worth more than these."""
+    family = meter.arrival.dialect.family
+    try:
+        if isinstance(meter.error, LimitReached):
+            ratelimits.put(reply.headers, ratelimits.refusal_headers(meter.error, family))
+        elif meter.hold is not None:
+            ratelimits.put(reply.headers, ratelimits.headers(meter.hold, family))
+    except Exception:
+        logger.exception("%s: where the limits stand could not be told", meter.arrival.request_id)
 
 
 class Accounted(live.Followed):

@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from ai_gateway.calls import Call, Caller
-from ai_gateway.charges import Algorithm, Counter
+from ai_gateway.charges import MOST, Algorithm, Counter
 
 SCOPES = ("everyone", "key", "user", "group", "route", "provider", "model", "header")
 MEASURES = ("requests", "tokens", "cost", "concurrency")
@@ -185,7 +185,9 @@ class Dues:
 
     def amounts(self, tokens: int, cost: int) -> list[int]:
         """Write a call of so many tokens, and of such a cost in nano-dollars, as each of the rules measures it. It is
-        one request, and one of the calls at once."""
+        one request, and one of the calls at once. What is beyond all measure is written as the most there is."""
+        if tokens > MOST or cost > MOST:
+            tokens, cost = min(tokens, MOST), min(cost, MOST)
         amounts = {"requests": 1, "concurrency": 1, "tokens": tokens, "cost": cost}
         return list(map(amounts.__getitem__, self.measures))
 
@@ -355,11 +357,19 @@ def _amount(value: object, measure: str) -> int:
         raise ValueError(f"amount is {value!r}, and not a number") from None
     if not amount.is_finite() or amount < 0:
         raise ValueError(f"amount is {value!r}, and must be 0 or more")
+    most = most_of(measure)
+    if amount > most:
+        raise ValueError(f"amount is {value!r}, and must be at most {most}")
     if measure == "cost":
         return int(amount * NANOS)
     if amount % 1:
         raise ValueError("only money has a fraction")
     return int(amount)
+
+
+def most_of(measure: str) -> int:
+    """Tell the most that a limit may allow, as people write it: in dollars, tokens, requests or calls."""
+    return MOST // NANOS if measure == "cost" else MOST
 
 
 def now() -> float:

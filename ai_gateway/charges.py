@@ -14,6 +14,10 @@ from enum import Enum
 
 import msgspec
 
+MOST = 9 * 10**15
+"""The most that a limit allows and a charge takes, of whatever it is; of nano-dollars it is nine million dollars. Up to
+there every store counts exactly: Redis counts in doubles."""
+
 
 class Algorithm(Enum):
     """How a counter counts."""
@@ -45,8 +49,8 @@ class Counter(msgspec.Struct, frozen=True, gc=False):
 
 
 class Charges(msgspec.Struct, frozen=True, gc=False):
-    """What a call wants to take, all or none: of each counter its amount, in requests, tokens or nano-dollars. `call`
-    names it."""
+    """What a call wants to take, all or none: of each counter its amount, in requests, tokens or nano-dollars, which is
+    0 to MOST. `call` names it."""
 
     call: str
     counters: Sequence[Counter]

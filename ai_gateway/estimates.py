@@ -28,6 +28,12 @@ FAIR_BYTES_PER_TOKEN = 4
 TOKENS_OF_A_FILE = 1600
 """What a large image costs with most providers."""
 
+LONGEST_ANSWER = 10_000_000
+"""Tokens of an answer, at most: no model gives as many, whatever its caller allows."""
+
+MOST_ANSWERS = 128
+"""Answers to one call, at most: what OpenAI allows."""
+
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_=-]{1024,}")
 """A run of letters that no text has, but a file in base64."""
 
@@ -79,7 +85,9 @@ def text_tokens(size: float, pieces: float = 0) -> int:
 
 
 def output_tokens(call: Call, default: int) -> int:
-    """Tell how many tokens an answer may have: what the caller allows, else `default`. 0 for a call for no text."""
+    """Tell how many tokens an answer may have: what the caller allows, else `default`. 0 for a call for no text.
+
+    Whatever a caller writes, an answer is taken to have LONGEST_ANSWER at most, and a call MOST_ANSWERS."""
     if not call.dialect.is_generation or not isinstance(call.body, bytes):
         return default if call.dialect.is_session else 0
     try:
@@ -92,5 +100,5 @@ def output_tokens(call: Call, default: int) -> int:
         if bounds is not None:
             most = most or bounds.maxOutputTokens or bounds.maxTokens
             answers = bounds.candidateCount or answers
-    tokens = max(0, default if most is None else most)
-    return tokens if answers == 1 else tokens * max(1, min(answers, 128))
+    tokens = max(0, min(default if most is None else most, LONGEST_ANSWER))
+    return tokens if answers == 1 else tokens * max(1, min(answers, MOST_ANSWERS))

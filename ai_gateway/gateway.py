@@ -178,9 +178,11 @@ async def _measured(meter: Meter, snapshot: Snapshot, transport: Transport) -> R
 
 def _leave(meter: Meter, snapshot: Snapshot) -> None:
     """Take a call into account whose caller has left before it was answered."""
-    if snapshot.recording is not None and recording.is_wanted(meter, snapshot):
-        recording.keep(meter, snapshot.recording)
-    accounting.finish(meter, snapshot)
+    try:
+        if snapshot.recording is not None and recording.is_wanted(meter, snapshot):
+            recording.keep(meter, snapshot.recording)
+    finally:
+        accounting.finish(meter, snapshot)
 
 
 async def _serve(meter: Meter, snapshot: Snapshot, transport: Transport) -> Reply:

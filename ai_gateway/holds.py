@@ -124,6 +124,13 @@ class Hold(msgspec.Struct):
         for taken in self.taken:
             self.store.settle(taken.charges, used(taken.dues, consumption, cost_nanos))
 
+    def settle_as_reserved(self) -> None:
+        """Have what was reserved count as used, for nobody knows what was. What was settled stays so: stores settle
+        nothing twice."""
+        self.is_settled = True
+        for taken in self.taken:
+            self.store.settle(taken.charges, taken.charges.amounts)
+
 
 def used(dues: Dues, consumption: Consumption | None, cost_nanos: int | None) -> list[int]:
     """Tell what a call used, as its rules measure it."""

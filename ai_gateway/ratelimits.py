@@ -23,6 +23,9 @@ from ai_gateway.holds import Hold
 
 WORDS = (b"limit", b"remaining", b"reset")
 
+FARTHEST = 365 * 24 * 3600.0
+"""Seconds to a reset, at most, as they are told: a time has to have a year that can be written."""
+
 WARNING = b"x-gateway-limit-warning"
 
 PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
@@ -79,13 +82,14 @@ NAMES = {
 
 
 def _written(measure: str, amount: int, state: State, family: str) -> Headers:
+    resets_in = min(state.resets_in, FARTHEST)
     if family == "anthropic":
-        at = datetime.now(UTC) + timedelta(seconds=state.resets_in)
+        at = datetime.now(UTC) + timedelta(seconds=resets_in)
         limit, left, reset = NAMES[family][measure]
         resets = at.strftime("%Y-%m-%dT%H:%M:%SZ").encode()
     else:
         limit, left, reset = NAMES["openai"][measure]
-        resets = duration(state.resets_in)
+        resets = duration(resets_in)
     return [(limit, b"%d" % amount), (left, b"%d" % state.remaining), (reset, resets)]
 
 

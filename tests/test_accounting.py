@@ -203,7 +203,52 @@ def test_a_call_that_ends_with_the_process(books: AllBooks, monkeypatch: pytest.
 def test_a_broken_store_takes_no_answer_from_its_caller(books: AllBooks) -> None:
     admission.store().fails = True  # type: ignore[attr-defined]
     assert ask(good()).status == 200
-    assert not books
+    (entry,) = books
+    assert (entry.cost_nanos, books.settled) == (60_000, [15, books.settled[1]])
+    assert books.settled[1] > 1000, "what was reserved"
+
+
+@pytest.mark.parametrize(("where", "tokens"), [("cost_of", 15), ("consumption_of", 0)])
+def test_a_call_that_cannot_be_priced_for_a_bug_is_not_free(
+    books: AllBooks, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, where: str, tokens: int
+) -> None:
+    """What it had reserved counts as used, and it is written down without a cost."""
+    monkeypatch.setattr(accounting, where, fails)
+    assert ask(good()).status == 200
+    (entry,) = books
+    assert (entry.outcome, entry.input_tokens + entry.output_tokens, entry.cost_nanos) == ("answered", tokens, None)
+    (settled,) = books.settled
+    assert settled > 1000
+    assert "could not be accounted for" in caplog.text
+
+
+def test_a_consumption_that_cannot_be_written_down_leaves_an_entry(
+    books: AllBooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accounting, "_add_what_is_rare", fails)
+    assert ask(good()).status == 200
+    (entry,) = books
+    assert (entry.outcome, entry.output_tokens, books.settled) == ("answered", 0, [15, books.settled[1]])
+
+
+@pytest.mark.parametrize("body", [BODY, STREAMED], ids=["whole", "streamed"])
+@pytest.mark.parametrize("where", ["tell_limits", "ratelimits.headers"])
+def test_nothing_between_an_answer_and_its_account_loses_either(
+    books: AllBooks, monkeypatch: pytest.MonkeyPatch, where: str, body: bytes
+) -> None:
+    monkeypatch.setattr(f"ai_gateway.accounting.{where}", fails)
+    answer = good() if body is BODY else Answer(DONE, headers=[SSE])
+    if where == "tell_limits":
+        with pytest.raises(RuntimeError, match="a bug"):
+            ask(answer, body=body)
+    else:
+        assert ask(answer, body=body).status == 200
+    assert [entry.attempts for entry in books] == [1]
+    assert len(books.settled) == 1
+
+
+def fails(*_: Any) -> Any:
+    raise RuntimeError("a bug")
 
 
 def test_a_stranger_whose_call_leads_nowhere_leaves_no_entry(books: AllBooks) -> None:

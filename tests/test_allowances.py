@@ -11,7 +11,7 @@ import pytest
 
 from ai_gateway.allowances import NANOS, Due, LimitRule, LimitTable, in_order, period, read_limit
 from ai_gateway.calls import Call, Caller
-from ai_gateway.charges import Algorithm
+from ai_gateway.charges import MOST, Algorithm
 from tests.factories import make_call
 
 VIENNA = "Europe/Vienna"
@@ -136,6 +136,9 @@ def test_each_model_by_itself_is_counted_apart() -> None:
         ({"amount": -1}, "must be 0 or more"),
         ({"amount": "plenty"}, "not a number"),
         ({"amount": "nan"}, "must be 0 or more"),
+        ({"amount": 9 * 10**15 + 1}, "must be at most 9000000000000000"),
+        ({"amount": "1e999999"}, "must be at most"),
+        ({"amount": "9000000.01", "measure": "cost", "window": "total"}, "must be at most 9000000"),
         ({"amount": 1.5}, "only money has a fraction"),
         ({"scope": "header"}, "a header belongs to the scope header"),
         ({"header": "x-user-id"}, "a header belongs to the scope header"),
@@ -212,6 +215,8 @@ def test_a_call_is_written_as_each_rule_measures_it() -> None:
     ]
     dues = in_order(Due(rule, "7") for rule in rules)
     assert dues.amounts(30, 400) == [400, 1, 1, 30]
+    assert dues.amounts(10**320, 400) == [400, 1, 1, MOST]
+    assert dues.amounts(30, 10**320) == [MOST, 1, 1, 30]
     assert (dues.has_costs, dues.has_tokens, dues.warns) == (True, True, False)
     assert dues.rates == [("requests", 2), ("tokens", 3)]
 

@@ -463,6 +463,7 @@ def test_what_is_said_of_the_database_is_tried_out_with_one() -> None:
         ({"scope": "key"}, "amount is None"),
         ({"amount": 1, "measure": "cost"}, "money is counted by the hour or longer"),
         ({"amount": 1, "time_zone": "Mars/Olympus"}, "is not a time zone"),
+        ({"amount": "10000000", "measure": "cost", "window": "month"}, "must be at most 9000000"),
     ],
 )
 def test_a_limit_that_cannot_be_kept(site: Site, entry: dict[str, Any], problem: str) -> None:

@@ -116,3 +116,8 @@ def test_a_providers_own_headers_give_way_to_ours() -> None:
     answer = [*upstream]
     put(answer, [])
     assert answer == upstream
+
+
+@pytest.mark.parametrize("family", ["openai", "anthropic"])
+def test_a_reset_in_another_millennium_can_be_told(family: str) -> None:
+    assert headers(hold(taken(10**30, 0, 1e24)), family)

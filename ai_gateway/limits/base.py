@@ -16,6 +16,10 @@ class StoreUnavailable(Exception):
     """The store does not answer. The message is for the operator."""
 
 
+class Uncountable(StoreUnavailable):
+    """The store answers, but what it was asked it cannot count. That concerns nobody else."""
+
+
 class LimitStore(ABC):
     """Keeps counters."""
 

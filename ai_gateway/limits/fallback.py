@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from ai_gateway.charges import Charges, Counter, State, Verdict
-from ai_gateway.limits.base import LimitStore, StoreUnavailable
+from ai_gateway.limits.base import LimitStore, StoreUnavailable, Uncountable
 from ai_gateway.limits.memory import MemoryStore
 from ai_gateway.limits.patience import Patience
 
@@ -111,15 +111,22 @@ class Fallback(LimitStore):
             problem = StoreUnavailable(f"the store of the limits does not answer within {self._timeout:g} s")
             self._fail(problem, is_away=self._hangs >= HANGS)
             raise problem from None
+        except Uncountable:
+            self._note_answer()
+            raise
         except StoreUnavailable as problem:
             self._fail(problem, is_away=True)
             raise
+        self._note_answer()
+        return answer
+
+    def _note_answer(self) -> None:
+        """The store is there."""
         if self._problem is not None:
             logger.warning("The store of the limits answers again.")
             self._problem = None
         self._ask_at = 0.0
         self._hangs = 0
-        return answer
 
     def _patience_of(self, loop: asyncio.AbstractEventLoop) -> Patience:
         self._patience = {known: patience for known, patience in self._patience.items() if not known.is_closed()}

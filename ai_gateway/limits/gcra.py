@@ -6,6 +6,7 @@ most a window ahead of now. So a window's worth can be taken at once, and no mor
 window begins.
 
 What a charge takes is rounded down, by less than a microsecond: a ceiling that does not divide its window is reached.
+No charge takes more than MOST_WINDOWS: whoever asks for a million times the ceiling takes no rate away for years.
 """
 
 from __future__ import annotations
@@ -14,10 +15,14 @@ from ai_gateway.charges import Counter, State
 
 MICROSECONDS = 1_000_000
 
+MOST_WINDOWS = 24 * 60
+"""For so many windows a charge is a debt at most: with a minute, for a day."""
+
 
 def cost(counter: Counter, amount: int) -> int:
     """Tell in which time so much flows back, in microseconds. A ceiling of 0, where nothing does, is taken for 1."""
-    return amount * counter.window * MICROSECONDS // (counter.ceiling or 1)
+    window = counter.window * MICROSECONDS
+    return min(amount * window // (counter.ceiling or 1), MOST_WINDOWS * window)
 
 
 def latest(counter: Counter, amount: int, now: int) -> int:
@@ -31,6 +36,8 @@ def taken(counter: Counter, amount: int, arrival: int, now: int) -> int | None:
     """Give the arrival time of a counter after so much was taken of it. None: there is no room for that."""
     ceiling, window = counter.ceiling, counter.window * MICROSECONDS
     moved = amount * window // (ceiling or 1)
+    if moved > window:
+        moved = min(moved, MOST_WINDOWS * window)
     begin = arrival if arrival > now else now
     if not counter.is_soft and (not ceiling or begin - now + (moved if moved < window else window) > window):
         return None
@@ -42,8 +49,7 @@ def correction(counter: Counter, amount: int, actual: int, taken_until: int, now
 
     What was not used comes back as far as it has not flowed back by itself since: else it would come back twice.
     """
-    window, ceiling = counter.window * MICROSECONDS, counter.ceiling or 1
-    moved = actual * window // ceiling - amount * window // ceiling
+    moved = cost(counter, actual) - cost(counter, amount)
     return moved if moved >= 0 else max(moved, min(0, now - taken_until))
 
 

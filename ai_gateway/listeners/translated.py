@@ -10,7 +10,7 @@ from ai_gateway.consumption import Consumption, Listener
 from ai_gateway.listeners.reckoning import estimated
 from ai_gateway.protocols.conversation import Answer, Refusal, Text, Thinking, TokenUsage, ToolCall
 from ai_gateway.protocols.events import Event, Finished, Grown, Opened, Started
-from ai_gateway.protocols.passing import size
+from ai_gateway.protocols.passing import believed, size
 from ai_gateway.protocols.transcript import replay
 
 
@@ -70,7 +70,9 @@ class MeaningListener(Listener):
 
     def consumption(self) -> Consumption:
         """See Listener.consumption()."""
-        tokens = self._usage or estimated(self._prompt, self._call, self._text, self._reasoning, self._pieces)
+        tokens = believed(self._usage) or estimated(
+            believed(self._prompt), self._call, self._text, self._reasoning, self._pieces
+        )
         return Consumption(tokens=tokens, model=self.model, upstream_id=self.id, service_tier=self.tier)
 
     def _open(self, event: Opened) -> None:

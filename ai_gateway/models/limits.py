@@ -12,6 +12,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from ai_gateway.allowances import most_of
 from ai_gateway.models.base import LIMIT_OF_A_NAME, TimeStamped
 from ai_gateway.models.keys import VirtualKey
 
@@ -130,6 +131,8 @@ class Limit(TimeStamped):
             problems["window"] = _("Money is counted by the hour or longer.")
         if self.measure != self.Measure.COST and self.amount is not None and self.amount % 1:
             problems["amount"] = _("Only dollars have a fraction.")
+        if self.measure in self.Measure.values and self.amount is not None and self.amount > most_of(self.measure):
+            problems["amount"] = _("At most %(most)s can be counted.") % {"most": f"{most_of(self.measure):,}"}
         for name in ("key", "user", "group"):
             if getattr(self, f"{name}_id") is not None and self.scope != name:
                 problems[name] = _("The scope is another one.")

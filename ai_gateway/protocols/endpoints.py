@@ -17,7 +17,7 @@ from ai_gateway.protocols.conversation import TokenUsage
 from ai_gateway.protocols.gemini.usage import read_usage as read_metadata
 from ai_gateway.protocols.openai_chat.passing import ChatPassing
 from ai_gateway.protocols.openai_responses.passing import ResponsePassing
-from ai_gateway.protocols.passing import Passing, count, decoded
+from ai_gateway.protocols.passing import Passing, believed, count, decoded
 
 COUNTING = ("messages/count_tokens", "responses/input_tokens")
 KEEPING = (
@@ -93,7 +93,7 @@ class EndpointPassing(Passing):
 
     def report(self, usage: TokenUsage) -> None:
         """Note what the provider reported."""
-        self.usage, self.is_final = usage, True
+        self.usage, self.is_final = believed(usage), True
 
 
 class EmbeddingPassing(EndpointPassing):

@@ -12,11 +12,15 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
+from msgspec.structs import astuple
 
 from ai_gateway.protocols.conversation import TokenUsage
 from ai_gateway.protocols.jsontext import loads
 
 T = TypeVar("T")
+
+UNBELIEVABLE = 10**9
+"""So many tokens no answer uses: a provider that counts them is broken."""
 
 
 class Passing(ABC):
@@ -98,6 +102,13 @@ def decoded(decoder: msgspec.json.Decoder[T], data: bytes) -> T | None:
 
 
 def count(members: object, name: str) -> int:
-    """Take a number out of an object; 0 if there is none."""
+    """Take a number out of an object; 0 if there is none, and UNBELIEVABLE at most."""
     value = members.get(name) if isinstance(members, Mapping) else None
-    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else 0
+    if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
+        return int(min(value, UNBELIEVABLE))
+    return 0
+
+
+def believed(usage: TokenUsage | None) -> TokenUsage | None:
+    """Give what a provider reported, or None if that cannot be: it has said nothing then."""
+    return None if usage is not None and sum(astuple(usage)) >= UNBELIEVABLE else usage

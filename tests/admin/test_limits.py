@@ -98,6 +98,7 @@ def test_add__what_the_scope_has_no_use_for_is_left_out(boss: Client) -> None:
         ({"window": ""}, "Choose in which time they are counted."),
         ({"amount": "1.5"}, "Only dollars have a fraction."),
         ({"amount": "-1"}, "greater than or equal to 0"),
+        ({"amount": "9000001", "measure": "cost", "window": "month"}, "At most 9,000,000 can be counted."),
         ({"scope": "header"}, "The header belongs to the scope of a header"),
         ({"time_zone": "Mars/Olympus"}, "There is no such time zone."),
     ],

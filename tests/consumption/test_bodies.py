@@ -276,3 +276,60 @@ def test_sound_has_no_report() -> None:
     call = asking("/v1/audio/speech", {"input": "Hello"})
     got = consumption_of(call, b"\xff\xfb" * 100_000, headers={b"content-type": b"audio/mpeg"})
     assert got == Consumption(units={"characters": 5.0})
+
+
+MANY = [b"1000000000", b"1" + b"0" * 30, b"1" + b"0" * 320]
+WORDS = "word " * 8
+COUNTED = {
+    "openai_chat": {"choices": [{"message": {"content": WORDS}}], "usage": {"completion_tokens": 1234}},
+    "openai_responses": {
+        "output": [{"type": "message", "content": [{"type": "output_text", "text": WORDS}]}],
+        "usage": {"input_tokens": 9, "output_tokens": 1234},
+    },
+    "anthropic_messages": {
+        "content": [{"type": "text", "text": WORDS}],
+        "usage": {"input_tokens": 9, "output_tokens": 1234},
+    },
+    "gemini": {
+        "candidates": [{"content": {"parts": [{"text": WORDS}]}}],
+        "usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 1234},
+    },
+    "bedrock_converse": {
+        "output": {"message": {"content": [{"text": WORDS}]}},
+        "usage": {"inputTokens": 9, "outputTokens": 1234},
+    },
+}
+
+
+@pytest.mark.parametrize("count", [*MANY, b"1e300", b"1e400"])
+@pytest.mark.parametrize("format", PATHS)
+def test_a_number_of_tokens_that_cannot_be_was_not_said(format: str, count: bytes) -> None:
+    call, body = asking(PATHS[format], {"text": "x" * 80}), json.dumps(COUNTED[format]).encode()
+    if b"e" not in count:
+        counted = consumption_of(call, body)
+        assert counted is not None
+        assert (counted.tokens.total_output, counted.tokens.is_estimated) == (1234, False)
+        assert_estimated(consumption_of(call, body.replace(b"1234", count)))
+    else:
+        found = consumption_of(call, body.replace(b"1234", count))
+        assert found is not None
+        assert found.tokens.total_output < 100
+
+
+def assert_estimated(got: Consumption | None) -> None:
+    assert got is not None
+    assert got.tokens.is_estimated
+    assert 0 < got.tokens.total_input < 100
+    assert 0 < got.tokens.total_output < 100
+
+
+def test_nor_is_one_at_the_end_of_a_stream() -> None:
+    start = b'event: message_start\ndata: {"type":"message_start","message":{"id":"m","usage":{"input_tokens":9}}}\n\n'
+    text = b'data: {"type":"content_block_delta","delta":{"type":"text_delta","text":"%s"}}\n\n' % WORDS.encode()
+    end = b'data: {"type":"message_delta","usage":{"output_tokens":1%s}}\n\n' % (b"0" * 30)
+    assert_estimated(consumption_of(asking(PATHS["anthropic_messages"], stream=True), start, text, end, headers=SSE))
+
+
+@pytest.mark.parametrize("count", [*MANY, b"1e300"])
+def test_nor_is_one_of_an_endpoint_that_cannot_be_estimated(count: bytes) -> None:
+    assert consumption_of(asking("/v1/rerank"), b'{"usage":{"total_tokens":%s}}' % count) is None

@@ -63,3 +63,11 @@ def test_a_whole_answer_says_the_same() -> None:
     answer = Answer(id="a", model="gpt-x", parts=[Text(text="x" * 40)], stop=Stop.END, usage=TokenUsage(input=9))
     listener.take_answer(answer)
     assert listener.consumption().tokens == TokenUsage(input=9)
+
+
+def test_a_number_that_cannot_be_was_not_said() -> None:
+    listener = MeaningListener(CALL, "m")
+    listener.take([*BEGUN, Finished(stop=Stop.END, usage=TokenUsage(input=9, output=10**30))])
+    tokens = listener.consumption().tokens
+    assert tokens.is_estimated
+    assert tokens.total_output < 1000

@@ -18,6 +18,10 @@ import pytest
 from ai_gateway.charges import Algorithm, Charges, Counter, State, Verdict
 from ai_gateway.ids import new_id
 from ai_gateway.limits import LimitStore
+from ai_gateway.limits.base import Uncountable
+
+BEYOND = [2**53 + 1, 10**17, 2**63 - 1, 2**64, 10**30, 10**320]
+"""More than a store can count, in one or the other way."""
 
 TTL = 300.0
 """Seconds after which reservations of a dead process expire."""
@@ -74,21 +78,21 @@ class SharedBackend(Backend):
         """End a store as the death of its process does: it renews nothing any more."""
 
 
-Scenario = Callable[[Any, Any], Coroutine[Any, Any, None]]
+Scenario = Callable[..., Coroutine[Any, Any, None]]
 
 
-def scenario(steps: Scenario) -> Callable[[Any, Any], None]:
+def scenario(steps: Scenario) -> Callable[..., None]:
     """Run a test that awaits, in an event loop of its own."""
 
-    async def play(self: Any, backend: Backend) -> None:
+    async def play(self: Any, backend: Backend, **parameters: Any) -> None:
         try:
-            await steps(self, backend)
+            await steps(self, backend, **parameters)
         finally:
             await backend.close()
 
     @functools.wraps(steps)
-    def test(self: Any, backend: Any) -> None:
-        asyncio.run(play(self, backend))
+    def test(self: Any, backend: Any, **parameters: Any) -> None:
+        asyncio.run(play(self, backend, **parameters))
 
     return test
 
@@ -416,6 +420,52 @@ class StoreContract:
         await take(store, quota(10, name="b"), call=call)
         await settle(store, call, (quota(10, name="a"), 1), (quota(10, name="b"), 2))
         assert [each.used for each in await states(store, quota(name="a"), quota(name="b"))] == [1, 2]
+
+    @scenario
+    @pytest.mark.parametrize("amount", BEYOND)
+    async def test_a_charge_beyond_all_measure_harms_no_other(self, backend: Backend, amount: int) -> None:
+        """It is taken, refused or an error of its own. Others are counted as before."""
+        store, call = backend.open(), new_id()
+        await take(store, quota(10), slot(), call=call)
+        beyond: list[Charge] = [
+            rate(amount, name="beyond"),
+            quota(amount, name="beyond"),
+            quota(amount, name="beyond", is_soft=True),
+            rate(amount, name="soft", is_soft=True),
+        ]
+        verdicts = await asyncio.gather(
+            take(store, quota(20), rate(20), slot()),
+            *(take(store, charge) for charge in beyond),
+            take(store, quota(10), rate(10), slot(4)),
+            return_exceptions=True,
+        )
+        assert all(isinstance(each, Verdict | Uncountable) for each in verdicts)
+        for each in (verdicts[0], verdicts[-1], await take(store, quota(10), rate(10), slot(4))):
+            assert isinstance(each, Verdict)
+            assert each.is_admitted
+        await settle(store, call, (quota(10), 7), (slot(), 1))
+        assert [each.used for each in await states(store, quota(), rate(), slot())] == [47, 40, 3]
+
+    @scenario
+    @pytest.mark.parametrize("amount", BEYOND)
+    async def test_nor_does_what_was_used_beyond_all_measure(self, backend: Backend, amount: int) -> None:
+        store, call, other = backend.open(), new_id(), new_id()
+        await take(store, rate(10, name="beyond"), quota(10, name="beyond"), call=call)
+        await take(store, quota(10), slot(), call=other)
+        end(store, call, (rate(10, name="beyond"), amount), (quota(10, name="beyond"), amount))
+        await settle(store, other, (quota(10), 7), (slot(), 1))
+        assert await admits(store, quota(10), rate(10))
+        assert [each.used for each in await states(store, quota(), rate(), slot())] == [17, 10, 0]
+
+    @scenario
+    async def test_a_rate_owes_a_day_at_most(self, backend: Backend) -> None:
+        """A process that died with a charge of a million ceilings takes a rate away for a day, and not for years."""
+        store, call = backend.open(), new_id()
+        assert await admits(store, rate(10**9))
+        assert (await take(store, rate())).retry_after == about(86_400 - 59)
+        await take(store, rate(10**9, name="other"), call=call)
+        await settle(store, call, (rate(10**9, name="other"), 0))
+        assert (await state(store, rate(name="other"))).used == 0
 
     @scenario
     async def test_no_charges_are_admitted(self, backend: Backend) -> None:

@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError, InterfaceError, connections, router
+from django.db import DatabaseError, DataError, InterfaceError, connections, router
 
 from ai_gateway.charges import Charges, Counter, State, Verdict
-from ai_gateway.limits.base import LimitStore, StoreUnavailable
+from ai_gateway.limits.base import LimitStore, StoreUnavailable, Uncountable
 from ai_gateway.limits.database import rows
 from ai_gateway.limits.database.clerk import Clerk
 from ai_gateway.limits.database.clock import DatabaseClock, microseconds
@@ -121,5 +121,7 @@ async def _result(future: Future[Result]) -> Result:
     """Wait for what a thread does. Raises StoreUnavailable."""
     try:
         return await asyncio.wrap_future(future)
+    except (DataError, OverflowError) as error:  # A number that no column holds. SQLite's driver says so itself.
+        raise Uncountable(f"the database of the limits: {error}") from error
     except (DatabaseError, InterfaceError, ImproperlyConfigured) as error:
         raise StoreUnavailable(f"the database of the limits: {error}") from error

@@ -26,8 +26,9 @@ class Tally:
             arrival = gcra.taken(counter, amount, self.arrival, now)
             if arrival is None:
                 return None
+            state = gcra.state(counter, arrival, now)  # First: if it fails, nothing was taken.
             self.arrival, self.touched_at = arrival, now
-            return gcra.state(counter, arrival, now)
+            return state
         if self.spent + self.reserved + amount > counter.ceiling and not counter.is_soft:
             return None
         self.reserved += amount

@@ -21,10 +21,13 @@ CODES = {Algorithm.RATE: RATE, Algorithm.QUOTA: QUOTA, Algorithm.CONCURRENCY: CO
 
 
 class Settled(NamedTuple):
-    """What a call settles, and what it used."""
+    """What a call settles, and what it used. `known_at` is when Redis was known to have each of the charges, 0 for
+    never, and `ended_at` when they were settled, in microseconds by Redis's clock."""
 
     charges: Charges
     used: Sequence[int]
+    known_at: Sequence[int] = ()
+    ended_at: int = 0
 
 
 def nothing_of(charges: Charges) -> Settled:
@@ -36,7 +39,8 @@ class Wanted(msgspec.Struct, eq=False):
     """What a call wants to take, or whoever looks to know: `mode` is one of the script's, `ttl` in microseconds.
 
     `seeds` are what quotas begin with that Redis does not have, by the names of the counters. `answered` gets the
-    answer. What is renewed has none, for nobody waits for it.
+    answer. What is renewed has none, for nobody waits for it. `is_doubtful` says that it was sent before, and that
+    nobody knows what became of that.
     """
 
     mode: int
@@ -44,6 +48,7 @@ class Wanted(msgspec.Struct, eq=False):
     ttl: int = 0
     answered: asyncio.Future[Answer] | None = None
     seeds: dict[str, int] = {}
+    is_doubtful: bool = False
 
 
 class Answer(msgspec.Struct, array_like=True, frozen=True):
@@ -63,7 +68,7 @@ class Answer(msgspec.Struct, array_like=True, frozen=True):
 
 class Answers(msgspec.Struct, array_like=True, frozen=True):
     """The answers to a batch. `time` is that of Redis, in microseconds since 1970. A late batch was not looked at.
-    `broken` has the errors of what could not be done, for its keys hold something else."""
+    `broken` has the errors of what could not be done, and is nobody else's concern."""
 
     time: int
     is_late: bool
@@ -109,7 +114,10 @@ class Writer:
                 found.append(place)
             return found
 
-        endings = [(each.call, places_of(each.counters), each.amounts, used) for each, used in settled]
+        endings = [
+            (each.call, places_of(each.counters), each.amounts, used, known_at, ended_at)
+            for each, used, known_at, ended_at in settled
+        ]
         beginnings = []
         for each in wanted:
             charges, seeds = each.charges, each.seeds

@@ -31,6 +31,10 @@ class ScriptFailed(StoreUnavailable):
     """The script cannot do what it was sent, now or later."""
 
 
+class Unwritable(ScriptFailed):
+    """What there is to send cannot even be written."""
+
+
 class Unanswered(StoreUnavailable):
     """There was no answer in time."""
 

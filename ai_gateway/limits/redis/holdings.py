@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -15,11 +15,15 @@ LOOKS = 6
 look but one is: so a reservation lives on for two thirds of its time, whatever goes wrong with one renewal."""
 
 
+NOT_RESERVED = (0,)
+
+
 class Held(msgspec.Struct, eq=False):
     """What one call has reserved. Times are in seconds of one clock, whichever."""
 
-    reserved: dict[str, tuple[Counter, int]]
-    """By the names of the counters: which one, and how much."""
+    reserved: dict[str, tuple[Counter, int, int]]
+    """By the names of the counters: which one, how much, and when Redis was known to have it, in microseconds by its
+    clock."""
     ttl: float
     since: float
     renewed_at: float
@@ -37,10 +41,10 @@ class Holdings:
     def __contains__(self, call: str) -> bool:
         return call in self._held
 
-    def add(self, charges: Charges, ttl: float, now: float) -> None:
+    def add(self, charges: Charges, ttl: float, now: float, known_at: int) -> None:
         """Note what a call has reserved now. Rates reserve nothing: what they have let through flows off by itself."""
         reserved = {
-            counter.name: (counter, amount)
+            counter.name: (counter, amount, known_at)
             for counter, amount in zip(charges.counters, charges.amounts, strict=True)
             if counter.algorithm is not Algorithm.RATE
         }
@@ -52,15 +56,23 @@ class Holdings:
         else:
             held.reserved |= reserved
 
-    def drop(self, charges: Charges) -> None:
-        """Note what a call has reserved no more."""
+    def confirm(self, charges: Charges, known_at: int) -> None:
+        """Note that Redis has what was renewed."""
+        held = self._held.get(charges.call)
+        if held is not None:
+            for counter, amount in zip(charges.counters, charges.amounts, strict=True):
+                if counter.name in held.reserved:
+                    held.reserved[counter.name] = (counter, amount, known_at)
+
+    def drop(self, charges: Charges) -> Sequence[int]:
+        """Note what a call has reserved no more. Gives when Redis was known to have each of it; 0: it was not held."""
         held = self._held.get(charges.call)
         if held is None:
-            return
-        for counter in charges.counters:
-            held.reserved.pop(counter.name, None)
+            return ()
+        dropped = [held.reserved.pop(counter.name, NOT_RESERVED)[-1] for counter in charges.counters]
         if not held.reserved:
             self._held.pop(charges.call, None)
+        return dropped
 
     def clear(self) -> None:
         """Forget everything."""
@@ -86,5 +98,5 @@ class Holdings:
                 yield Wanted(RENEW, _charges(call, held.reserved), round(held.ttl * MICROS))
 
 
-def _charges(call: str, reserved: Mapping[str, tuple[Counter, int]]) -> Charges:
-    return Charges(call, [counter for counter, _ in reserved.values()], [amount for _, amount in reserved.values()])
+def _charges(call: str, reserved: Mapping[str, tuple[Counter, int, int]]) -> Charges:
+    return Charges(call, [each[0] for each in reserved.values()], [each[1] for each in reserved.values()])

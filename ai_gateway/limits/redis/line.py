@@ -7,7 +7,7 @@ Only the line's own task talks to Redis. A caller that hangs up leaves the answe
 is given back at once; so no caller can get another one's answer, whoever is cancelled when.
 
 While Redis fails, all who wait are told so, and what ended is kept and sent when it answers. Should it have forgotten,
-it is told again what calls under way have reserved.
+it is told again what calls under way have reserved. What cannot be done together is sent one by one.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 
 from ai_gateway.charges import Charges
-from ai_gateway.limits.base import StoreUnavailable
+from ai_gateway.limits.base import StoreUnavailable, Uncountable
 from ai_gateway.limits.redis.batches import MICROS, Answer, Settled, Wanted, nothing_of
-from ai_gateway.limits.redis.client import ScriptFailed
+from ai_gateway.limits.redis.client import ScriptFailed, Unwritable
 from ai_gateway.limits.redis.holdings import LOOKS, Holdings
 from ai_gateway.limits.redis.link import Link, Stale
 from ai_gateway.limits.redis.script import ADMITTED, BROKEN, MISSING, RENEW, TAKE
@@ -71,6 +71,8 @@ class Line:
         self._ttl = 0.0
         self._failure = ""
         self._forgotten = 0
+        self._singly = 0
+        """How much of what failed together is still to be sent one by one."""
 
     async def ask(self, mode: int, charges: Charges, ttl: float = 0.0) -> Answer:
         """Have Redis take charges, or look at them. Raises StoreUnavailable."""
@@ -86,10 +88,14 @@ class Line:
                 self._give_back(wanted, answered.result())
             raise
 
+    def ended(self, settled: Settled) -> Settled:
+        """Note that charges are not held any more, and write down when Redis was known to have those held here."""
+        known_at = self.holdings.drop(settled.charges)
+        return Settled(settled.charges, settled.used, known_at, self._link.now()) if known_at else settled
+
     def settle(self, settled: Settled) -> None:
         """Send soon what ended."""
-        self.holdings.drop(settled.charges)
-        self._settled.append(settled)
+        self._settled.append(self.ended(settled))
         if len(self._settled) > MOST_KEPT:
             self._settled.popleft()
             self._forgotten += 1
@@ -193,6 +199,7 @@ class Line:
             self._rest(error)
         finally:
             self._task = None
+            self._abandon([each for each in self._wanted if each.is_doubtful], failure)
             self._refuse(self._wanted, failure)
             self._wanted.clear()
 
@@ -208,12 +215,10 @@ class Line:
         try:
             answers = await self._link.send(settled, wanted)
         except Stale:
-            self._settled.extendleft(reversed(settled))
-            self._wanted.extendleft(reversed(wanted))
+            self._put_back(settled, wanted)
             return
         except ScriptFailed as error:
-            logger.error("What %d ended calls had reserved will count as spent. %s", len(settled), error)
-            self._refuse(wanted, error)
+            self._take_apart(settled, wanted, error)
             return
         except BaseException as error:
             self._settled.extendleft(reversed(settled))
@@ -225,14 +230,20 @@ class Line:
 
     def _next_batch(self) -> tuple[list[Settled], list[Wanted]]:
         settled: list[Settled] = []
+        most_settled, most_wanted = (1, 1) if self._singly else (MOST_SETTLED, MOST_WANTED)
         for queue in (self._settled, self._left):
-            while queue and len(settled) < MOST_SETTLED:
+            while queue and len(settled) < most_settled:
                 settled.append(queue.popleft())
         wanted: list[Wanted] = []
-        while self._wanted and len(wanted) < MOST_WANTED:
+        if self._singly:
+            self._singly -= 1
+            most_wanted -= len(settled)
+        while self._wanted and len(wanted) < most_wanted:
             each = self._wanted.popleft()
             if self._is_wanted(each):
                 wanted.append(each)
+            elif each.is_doubtful and each.mode == TAKE:
+                self.settle(nothing_of(each.charges))
         return settled, wanted
 
     def _is_wanted(self, each: Wanted) -> bool:
@@ -247,9 +258,10 @@ class Line:
             self._seeders.add(task)
             task.add_done_callback(self._seeders.discard)
         elif wanted.answered is None:
-            return
+            if answer.code == ADMITTED:
+                self.holdings.confirm(wanted.charges, self._link.answered_at)
         elif answer.code == BROKEN:
-            self._refuse([wanted], StoreUnavailable("A key of the limits in Redis holds something else"))
+            self._abandon([wanted], Uncountable("A counter of the limits in Redis cannot be used"))
         elif wanted.answered.done():  # Whoever asked hung up.
             self._give_back(wanted, answer)
         else:
@@ -259,7 +271,7 @@ class Line:
 
     def _hold(self, wanted: Wanted) -> None:
         self._ttl = wanted.ttl / MICROS
-        self.holdings.add(wanted.charges, self._ttl, self._loop.time())
+        self.holdings.add(wanted.charges, self._ttl, self._loop.time(), self._link.answered_at)
         if self.holdings:
             self._later(self._ttl / LOOKS, self.renew)
 
@@ -283,6 +295,26 @@ class Line:
 
     # When Redis fails.
 
+    def _put_back(self, settled: Sequence[Settled], wanted: Sequence[Wanted]) -> None:
+        """Send again what may have been done, which does no harm."""
+        for each in wanted:
+            each.is_doubtful = True
+        self._settled.extendleft(reversed(settled))
+        self._wanted.extendleft(reversed(wanted))
+
+    def _take_apart(self, settled: Sequence[Settled], wanted: Sequence[Wanted], error: ScriptFailed) -> None:
+        """Send one by one what cannot be done together: only what is at fault is to fail."""
+        if len(settled) + len(wanted) > 1:
+            self._put_back(settled, wanted)
+            self._singly = len(settled) + len(wanted)
+        elif settled:
+            call = settled[0].charges.call
+            logger.error("%s: what the call had reserved will count as spent. %s", call, error)
+        elif isinstance(error, Unwritable):
+            self._refuse(wanted, Uncountable(str(error)))
+        else:
+            self._abandon(wanted, error)
+
     def _abandon(self, wanted: Iterable[Wanted], error: BaseException) -> None:
         """Refuse what was sent. It may have been taken all the same: in that case it is given back."""
         self._refuse(wanted, error)
@@ -293,7 +325,8 @@ class Line:
     def _refuse(self, wanted: Iterable[Wanted], error: BaseException) -> None:
         for each in wanted:
             if each.answered is not None and not each.answered.done():
-                each.answered.set_exception(StoreUnavailable(str(error)))
+                kind = Uncountable if isinstance(error, Uncountable) else StoreUnavailable
+                each.answered.set_exception(kind(str(error)))
 
     def _rest(self, error: StoreUnavailable) -> None:
         """Try again after a while what is to be settled. Whoever asks meanwhile tries at once."""

@@ -14,7 +14,7 @@ import msgspec
 
 from ai_gateway.limits.base import StoreUnavailable
 from ai_gateway.limits.redis.batches import MICROS, Answer, Answers, Settled, Wanted, Writer, decode
-from ai_gateway.limits.redis.client import Client, ScriptFailed, Unanswered
+from ai_gateway.limits.redis.client import Client, ScriptFailed, Unanswered, Unwritable
 
 logger = logging.getLogger("ai_gateway")
 
@@ -35,12 +35,18 @@ class Link:
         self._clock = clock
         self._ahead = 0
         """How far Redis's clock is ahead of the monotonic one, in microseconds."""
+        self.answered_at = 0
+        """When Redis last answered, in microseconds by its clock; 0 if it never did."""
         self._has_served = False
 
     @property
     def is_open(self) -> bool:
         """Whether there is a connection, as far as anybody knows."""
         return self._client.is_open
+
+    def now(self) -> int:
+        """Tell the time by Redis's clock, in microseconds since 1970; 0 if it never answered."""
+        return _micros() + self._ahead if self.answered_at else 0
 
     async def open(self) -> None:
         """Connect, and learn Redis's time. Raises StoreUnavailable."""
@@ -75,15 +81,18 @@ class Link:
 
     async def _run(self, settled: Sequence[Settled], wanted: Sequence[Wanted], deadline: int) -> Answers:
         time_given = round(self._clock() * MICROS) if self._clock is not None else 0
-        keys, argument = self._writer.write(settled, wanted, deadline=deadline, time=time_given)
+        try:
+            keys, argument = self._writer.write(settled, wanted, deadline=deadline, time=time_given)
+        except Exception as error:
+            raise Unwritable(f"What Redis is to do cannot be written: {error}") from error
         answer = await self._client.run(keys, argument)
         try:
             answers = decode(answer)
         except msgspec.DecodeError as error:
             raise ScriptFailed(f"Redis: what it answers is not understood: {error}") from error
-        self._ahead = answers.time - _micros()
+        self._ahead, self.answered_at = answers.time - _micros(), answers.time
         for message in answers.broken:
-            logger.error("A key of the limits in Redis holds something else. %s", message)
+            logger.error("A counter in Redis cannot be used, others can. %s", message)
         return answers
 
 

@@ -6,13 +6,17 @@ two keys, with the tag of all of them in front:
 * `{tag}:rate:NAME` is the theoretical arrival time of GCRA, in microseconds since 1970. In `{tag}:open-rate:NAME`, a
   sorted set, is for each open charge the arrival time that it led to: so what has come back with time does not come
   back again when the charge is settled.
-* `{tag}:quota:NAME` is a hash of what is `spent` and `reserved`. In `{tag}:open-quota:NAME` is when each open charge
-  expires. It counts as spent then, and is remembered as `late:...` so that it can be settled after all.
+* `{tag}:quota:NAME` is a hash of what is `spent` and `reserved`, and `since` when Redis has it. In
+  `{tag}:open-quota:NAME` is when each open charge expires. It counts as spent then, and is remembered as `late:...` so
+  that it can be settled after all.
 * `{tag}:open-concurrency:NAME` is when each open charge expires. It is free then.
 
 A charge is open if it is in the set, as `CALL:AMOUNT`. So to take or to settle it a second time does nothing, and a
 batch of which nobody knows whether it was run may be sent again. Every key expires: rates a while after their last use,
 quotas a while after their period. A quota that is not there is asked for (`MISSING`), and made with what it is told.
+
+A Redis that lost its data has a quota that was begun anew while calls were under way. What one of them used is in
+nothing that it was told then: it is added when the call ends, once, for which it is remembered as `late:done:...`.
 
 The batch and its answer are in MessagePack, which costs both sides little. Redis's Lua has no other numbers than
 doubles: sums are exact up to 2**53, which is 9 million dollars in nano-dollars. Rates are in whole microseconds, as in
@@ -22,6 +26,8 @@ doubles: sums are exact up to 2**53, which is 9 million dollars in nano-dollars.
 from __future__ import annotations
 
 from hashlib import sha1
+
+from ai_gateway.limits.gcra import MOST_WINDOWS
 
 RATE, QUOTA, CONCURRENCY = 1, 2, 3
 TAKE, RENEW, LOOK = 1, 2, 3
@@ -35,11 +41,14 @@ local RATE, QUOTA, CONCURRENCY = {RATE}, {QUOTA}, {CONCURRENCY}
 local TAKE, RENEW, LOOK = {TAKE}, {RENEW}, {LOOK}
 local REFUSED, ADMITTED, MISSING, BROKEN = {REFUSED}, {ADMITTED}, {MISSING}, {BROKEN}
 local REMEMBERED = {LONGEST_CALL} * 1e6
+local MOST_WINDOWS = {MOST_WINDOWS}
 """
 
 _SCRIPT = """
 local NEVER = 400 * 86400e6
 local LATE = 'late:'
+local DONE = LATE .. 'done:'
+local MOST_TOLD = 1e18  -- What is more does not come back as an integer.
 
 local batch = cmsgpack.unpack(ARGV[1])
 local deadline, given_time, seed, entries, settled, wanted = unpack(batch)
@@ -70,7 +79,7 @@ end
 
 -- The microseconds in which so much of a rate flows back.
 local function cost(charge, amount)
-  return math.floor(amount * charge.window / math.max(charge.ceiling, 1))
+  return math.min(math.floor(amount * charge.window / math.max(charge.ceiling, 1)), MOST_WINDOWS * charge.window)
 end
 
 local function member_of(call, charge)
@@ -122,7 +131,7 @@ local function level_of(charge)
   local fields = redis.call('HMGET', charge.count, 'spent', 'reserved')
   if fields[1] then return fields[1] + (fields[2] or 0) end
   if charge.seed < 0 then return nil end
-  redis.call('HSET', charge.count, 'spent', charge.seed, 'reserved', 0)
+  redis.call('HSET', charge.count, 'spent', charge.seed, 'reserved', 0, 'since', string.format('%.0f', time))
   keep(charge.count, lifetime(charge))
   return charge.seed
 end
@@ -148,7 +157,7 @@ local function state_of(charge, level)
   elseif charge.ends_at > now then
     resets_in = (charge.ends_at - now) / 1e6
   end
-  return {used, math.max(charge.ceiling - used, 0), resets_in}
+  return {math.min(used, MOST_TOLD), math.max(charge.ceiling - used, 0), resets_in}
 end
 
 -- Take a charge that is not open yet, and tell the level after it.
@@ -189,7 +198,13 @@ local function settle_rate(charge, call, actual)
   if arrival and change ~= 0 then set_arrival(charge, arrival + change) end
 end
 
-local function settle(charge, call, actual)
+-- Whether Redis had a charge, at this time, that it knows nothing of now, for its quota was begun anew before it ended.
+local function was_lost(charge, known_at, ended_at)
+  local since = known_at > 0 and tonumber(redis.call('HGET', charge.count, 'since') or 0) or 0
+  return known_at < since and since <= ended_at
+end
+
+local function settle(charge, call, actual, known_at, ended_at)
   if charge.algorithm == RATE then return settle_rate(charge, call, actual) end
   local member = member_of(call, charge)
   local was_open = redis.call('ZREM', charge.open, member) == 1
@@ -199,6 +214,11 @@ local function settle(charge, call, actual)
     redis.call('HINCRBY', charge.count, 'spent', actual)
   elseif redis.call('ZREM', charge.open, LATE .. member) == 1 then
     redis.call('HINCRBY', charge.count, 'spent', actual - charge.amount)
+  elseif was_lost(charge, known_at, ended_at) then
+    if redis.call('ZADD', charge.open, now + REMEMBERED, DONE .. member) == 1 then
+      redis.call('HINCRBY', charge.count, 'spent', actual)
+      keep(charge.open, lifetime(charge))
+    end
   end
 end
 
@@ -235,20 +255,33 @@ local function answer(mode, call, ttl, charges)
   return {ADMITTED, states_of(charges, levels), 0, -1, {}}
 end
 
--- Do a thing. A key that holds something else spoils nothing but that: it is found before anything is changed.
+-- What is in the errors of one thing alone: its keys hold something else, or it has numbers that are none here. All
+-- others come from what Redis is or may, and end the batch.
+local ITS_OWN = {'WRONGTYPE', 'not an integer', 'not a valid float', 'overflow', 'invalid expire', 'attempt to '}
+
+local function is_its_own(message)
+  for _, words in ipairs(ITS_OWN) do
+    if string.find(message, words, 1, true) then return true end
+  end
+  return false
+end
+
+-- Do a thing. One that cannot be done spoils no other. It may be half done: whoever sent it settles it by nothing.
 local broken = {}
 local function attempt(thing, ...)
   local is_done, result = pcall(thing, ...)
   if is_done then return result end
   local message = type(result) == 'table' and result.err or result
-  if not string.find(message, 'WRONGTYPE', 1, true) then error(result, 0) end
+  if not is_its_own(message) then error(result, 0) end
   broken[#broken + 1] = message
   return {BROKEN, {}, 0, -1, {}}
 end
 
 for _, each in ipairs(settled) do
-  local call, places, amounts, used = unpack(each)
-  for number, charge in ipairs(read(places, amounts, {})) do attempt(settle, charge, call, used[number]) end
+  local call, places, amounts, used, known, ended_at = unpack(each)
+  for number, charge in ipairs(read(places, amounts, {})) do
+    attempt(settle, charge, call, used[number], known[number] or 0, ended_at)
+  end
 end
 local answers = {}
 for number, each in ipairs(wanted) do
@@ -264,8 +297,9 @@ time it is (0: as Redis says), and what a quota begins with of which nothing is 
 All times are in microseconds, moments since 1970.
 
 A counter is `[algorithm, ceiling, window, ends_at, is_soft]`, as in `charges.py`. They are in the order of their keys,
-of which each has two, and are named by their places in it. Settled is `[call, counters, amounts, used]`. Wanted is
-`[mode, call, ttl, counters, amounts, seeds]`; a reservation lives `ttl` microseconds, and seeds may be missing or null.
+of which each has two, and are named by their places in it. Settled is `[call, counters, amounts, used, known, ended]`:
+when Redis was known to have each charge (0 or missing: nobody knows), and when the call ended. Wanted is `[mode, call,
+ttl, counters, amounts, seeds]`; a reservation lives `ttl` microseconds, and seeds may be missing or null.
 
 What is answered is `[time, is_late, answers, broken]`. There is an answer for each wanted, `[code, states, refused,
 retry_after, missing]`, and broken are the errors of what could not be done."""

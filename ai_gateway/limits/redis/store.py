@@ -74,11 +74,10 @@ class RedisStore(LimitStore):
 
     def settle(self, charges: Charges, used: Sequence[int]) -> None:
         """See LimitStore.settle(). Outside of an event loop that has called, it is sent by the next one that does."""
-        settled = Settled(charges, used)
         line = self._lines.get(_running_loop())
-        if line is None or charges.call not in line.holdings:
-            for each in list(self._lines.values()):
-                each.holdings.drop(charges)
+        settled = Settled(charges, used)
+        for each in [line] if line is not None and charges.call in line.holdings else list(self._lines.values()):
+            settled = each.ended(settled)
         if line is None:
             self._left.append(settled)
         else:

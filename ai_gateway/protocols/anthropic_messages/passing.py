@@ -12,7 +12,7 @@ import msgspec
 
 from ai_gateway.protocols.anthropic_messages.usage import merge_usage, read_tier, read_usage
 from ai_gateway.protocols.jsontext import dumps_text
-from ai_gateway.protocols.passing import Passing, count, decoded
+from ai_gateway.protocols.passing import Passing, believed, count, decoded
 
 
 class _Delta(msgspec.Struct):
@@ -72,7 +72,7 @@ class MessagePassing(Passing):
             self.prompt = self.usage
         if event.usage:
             self._merge(event.usage)
-            self.is_final = event.type == "message_delta"
+            self.is_final = event.type == "message_delta" and self.usage is not None
         delta = event.delta
         if delta is None:
             return
@@ -98,7 +98,7 @@ class MessagePassing(Passing):
 
     def _merge(self, usage: object) -> None:
         merge_usage(self._known, usage)
-        self.usage = read_usage(self._known)
+        self.usage = believed(read_usage(self._known))
         self.tier = read_tier(self._known) or self.tier
         searches = count(self._known.get("server_tool_use"), "web_search_requests")
         if searches:

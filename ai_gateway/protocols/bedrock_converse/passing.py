@@ -9,7 +9,7 @@ import msgspec
 from ai_gateway.protocols.bedrock_converse.response import read_service_tier
 from ai_gateway.protocols.bedrock_converse.usage import read_usage
 from ai_gateway.protocols.jsontext import dumps_text
-from ai_gateway.protocols.passing import Passing, decoded
+from ai_gateway.protocols.passing import Passing, believed, decoded
 
 
 class _Reasoning(msgspec.Struct):
@@ -75,7 +75,7 @@ class ConversePassing(Passing):
                 self._delta(block)
 
     def _usage(self, event: _Event) -> None:
-        usage = read_usage(event.usage)
+        usage = believed(read_usage(event.usage))
         if usage is not None:
             self.usage, self.is_final = usage, True
             self.tier = read_service_tier(event.serviceTier) or self.tier

@@ -8,7 +8,7 @@ import msgspec
 
 from ai_gateway.protocols.gemini.usage import read_tier, read_usage
 from ai_gateway.protocols.jsontext import dumps_text
-from ai_gateway.protocols.passing import Passing, decoded
+from ai_gateway.protocols.passing import Passing, believed, decoded
 
 
 class _Part(msgspec.Struct):
@@ -74,7 +74,7 @@ class GeminiPassing(Passing):
         metadata = head.usageMetadata
         self.name(head.responseId, head.modelVersion)
         if isinstance(metadata, dict):
-            usage = read_usage(metadata)
+            usage = believed(read_usage(metadata))
             self.tier = read_tier(metadata) or self.tier
             if usage is not None:
                 self.usage, self.is_final = usage, is_last

@@ -12,7 +12,7 @@ import msgspec
 
 from ai_gateway.protocols.openai_chat.stream_reader import DONE
 from ai_gateway.protocols.openai_chat.usage import read_usage
-from ai_gateway.protocols.passing import Passing, decoded
+from ai_gateway.protocols.passing import Passing, believed, decoded
 
 
 class _Function(msgspec.Struct):
@@ -99,7 +99,7 @@ class ChatPassing(Passing):
     def _head(self, head: _Head, *, is_last: bool) -> None:
         self.name(head.id, head.model, head.service_tier)
         if head.usage or head.x_groq:
-            usage = read_usage({"usage": head.usage, "x_groq": head.x_groq})
+            usage = believed(read_usage({"usage": head.usage, "x_groq": head.x_groq}))
             if usage is not None:
                 self.usage, self.is_final = usage, is_last
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from ai_gateway.protocols.openai_responses.usage import read_usage
-from ai_gateway.protocols.passing import Passing, decoded
+from ai_gateway.protocols.passing import Passing, believed, decoded
 
 UNDER_WAY = ("queued", "in_progress")
 """How a response stands that is made in the background."""
@@ -102,7 +102,7 @@ class ResponsePassing(Passing):
 
     def _head(self, response: _Response) -> None:
         self.name(response.id, response.model, response.service_tier)
-        usage = read_usage(response.usage)
+        usage = believed(read_usage(response.usage))
         if usage is not None:
             self.usage, self.is_final = usage, True
             searches = sum(item.type == SEARCH for item in response.output or ())
