@@ -1,8 +1,9 @@
 """What was spent before this process began to count: read from what is written down of finished calls.
 
 A counter's name tells its rule and its subject, and the rule what to sum up. Whole days of the accounting time zone are
-summed up from the days' sums; an hour, the days of another time zone, and what those sums do not know (the value of a
-header) from the records of calls. Of headers that are not recorded nobody can tell: their counters begin at 0.
+summed up from the days' sums; an hour, what a period of another time zone has beside such days, and what those sums do
+not know (the value of a header) from the records of calls, as long as these are kept. Of headers that are not recorded
+nobody can tell: their counters begin at 0.
 """
 
 from __future__ import annotations
@@ -11,10 +12,9 @@ import functools
 import logging
 import operator
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from django.core.exceptions import ValidationError
 from django.db.models import Count, F, Q, QuerySet, Sum, Value
@@ -27,7 +27,9 @@ from ai_gateway.conf import settings
 from ai_gateway.holds import TARGET_SCOPES
 from ai_gateway.meter import TRACKED
 from ai_gateway.models import UsageDaily, UsageRecord
+from ai_gateway.models.base import stored_at
 from ai_gateway.models.usage import TOKEN_BUCKETS
+from ai_gateway.rollups import Days
 
 logger = logging.getLogger("ai_gateway")
 
@@ -47,8 +49,8 @@ def spent(counter: Counter) -> int:
             _reported.add(rule.id)
             logger.warning("The limit %r is of a header that is not recorded, and begins at 0.", rule.name)
         return 0
-    sums = _of_subject(_of_period(rule, counter.ends_at), rule, subject)
-    return sum(row["amount"] for row in sums)
+    parts = _of_period(rule, counter.ends_at)
+    return sum(row["amount"] for rows in parts for row in _of_subject(rows, rule, subject))
 
 
 def find(name: str, rules: Iterable[LimitRule]) -> tuple[LimitRule, str] | None:
@@ -61,21 +63,33 @@ def find(name: str, rules: Iterable[LimitRule]) -> tuple[LimitRule, str] | None:
     return rule, name[len(rule.id) + 1 :]
 
 
-def _of_period(rule: LimitRule, ends_at: float) -> QuerySet[Any]:
-    """Select the rows of a period, the amounts of which are still to be summed up."""
+def _of_period(rule: LimitRule, ends_at: float) -> list[QuerySet[Any]]:
+    """Select the rows of a period, the amounts of which are still to be summed up: as many days as can be, and the
+    records of what is left over."""
     begins_at = period(rule.window, rule.zone, ends_at - 1).begins_at
-    if rule.window in WHOLE_DAYS and rule.zone == settings.TIME_ZONE and rule.scope != "header":
-        days = UsageDaily.objects.order_by()
-        if ends_at:
-            zone = ZoneInfo(rule.zone)
-            first, after = (datetime.fromtimestamp(at, zone).date() for at in (begins_at, ends_at))
-            days = days.filter(day__gte=first, day__lt=after)
-        return days
+    if rule.scope == "header" or rule.window not in WHOLE_DAYS:
+        return [_records(begins_at, ends_at)]
+    days = UsageDaily.objects.order_by()
+    if not ends_at:
+        return [days]
+    zone = Days(settings.TIME_ZONE)
+    first, after = zone.of(begins_at), zone.of(ends_at)
+    if zone.begin(first).timestamp() < begins_at:
+        first += timedelta(days=1)
+    if first >= after:
+        return [_records(begins_at, ends_at)]
+    # Of a limit's own time zone, the hours before the first day that is all of it, and behind the last one.
+    spans = (begins_at, zone.begin(first).timestamp()), (zone.begin(after).timestamp(), ends_at)
+    over = [_records(since, until) for since, until in spans if since < until]
+    return [days.filter(day__gte=first, day__lt=after), *over]
+
+
+def _records(since: float, until: float) -> QuerySet[Any]:
+    """Select the records from between two moments in seconds since 1970; all of them, if there is no end."""
     records = UsageRecord.objects.order_by()
-    if ends_at:
-        first_moment, after_it = (datetime.fromtimestamp(at, UTC) for at in (begins_at, ends_at))
-        records = records.filter(started_at__gte=first_moment, started_at__lt=after_it)
-    return records
+    if not until:
+        return records
+    return records.filter(started_at__gte=stored_at(since), started_at__lt=stored_at(until))
 
 
 def _of_subject(rows: QuerySet[Any], rule: LimitRule, subject: str) -> Iterable[Any]:

@@ -221,6 +221,38 @@ class TestWhatIsWrittenDown:
         day(18, cost_nanos=100)
         assert limits("all", measure="cost", window="day", time_zone="Asia/Tokyo") == 3
 
+    def test_a_total_does_not_depend_on_a_time_zone(self, limits: Any) -> None:
+        day(18, cost_nanos=5)
+        day(28, 2, cost_nanos=100)  # The records of both may be gone.
+        assert limits("all", measure="cost", window="total", time_zone="Asia/Tokyo") == 105
+
+    def test_a_month_of_another_time_zone_is_its_days_and_the_hours_at_its_ends(self, limits: Any) -> None:
+        tokyo = ZoneInfo("Asia/Tokyo")  # March begins there on 28 February at 16:00 in Vienna, and ends at 17:00.
+        for number, month, cost in ((28, 2, 1000), (1, 3, 1), (30, 3, 2), (31, 3, 2000), (1, 4, 4000)):
+            day(number, month, cost_nanos=cost)
+        for moment, cost in (
+            (datetime(2026, 2, 28, 23, 59, tzinfo=tokyo), 8000),
+            (datetime(2026, 3, 1, tzinfo=tokyo), 4),
+            (datetime(2026, 3, 18, tzinfo=tokyo), 16_000),  # One of the day's.
+            (datetime(2026, 3, 31, 23, 59, tzinfo=tokyo), 8),
+            (datetime(2026, 4, 1, tzinfo=tokyo), 32_000),
+        ):
+            record(moment, cost_nanos=cost)
+        assert limits("all", measure="cost", window="month", time_zone="Asia/Tokyo") == 1 + 2 + 4 + 8
+
+    def test_a_time_zone_with_the_same_days_is_no_other(self, limits: Any) -> None:
+        day(18, cost_nanos=5)
+        assert limits("all", measure="cost", window="day", time_zone="Europe/Berlin") == 5
+
+    def test_of_a_site_without_time_zones(self, limits: Any, settings: Any) -> None:
+        settings.USE_TZ, settings.TIME_ZONE = False, "Europe/Berlin"
+        record(datetime(2026, 3, 18, 13, 5), cost_nanos=3, end_user="ann")  # As its clocks show it.
+        record(datetime(2026, 3, 18, 12, 5), cost_nanos=100)
+        assert limits("all", measure="cost", window="hour") == 3
+        assert limits("all", measure="cost", window="day", time_zone="Asia/Tokyo") == 103
+        header = {"scope": "header", "header": "x-user-id", "measure": "cost"}
+        assert [limits("ann", **header, window=window) for window in ("month", "total")] == [3, 3]
+
     def test_of_a_key(self, limits: Any) -> None:
         day(18, key_id=7, key_name="seven", cost_nanos=3)
         day(18, key_id=8, key_name="seven", cost_nanos=100)
