@@ -132,19 +132,29 @@ def _is_of(rows: QuerySet[Any], scope: str, subject: str) -> Q:
 
 
 def _summed(rows: QuerySet[Any], rule: LimitRule, *columns: str) -> Iterable[Any]:
-    """Sum up what a rule measures, for each combination of these columns. Calls that limits refused took nothing, and
-    of a provider and its models those took nothing that were answered from the cache."""
-    is_of_target = rule.scope in TARGET_SCOPES
-    is_daily = rows.model is UsageDaily
+    """Sum up what a rule measures, for each combination of these columns."""
     if rule.measure == "cost":
         amount: Any = Sum("cost_nanos")
     elif rule.measure == "tokens":
         amount = Sum(functools.reduce(operator.add, map(F, TOKEN_BUCKETS)))
-    elif is_daily:
-        amount = Sum(F("requests") - F("limited") - (F("cached") if is_of_target else Value(0)))
     else:
-        took_nothing = [UsageRecord.Outcome.LIMITED, *([UsageRecord.Outcome.CACHED] if is_of_target else [])]
-        amount = Count("pk", filter=~Q(outcome__in=took_nothing))
+        rows, amount = _admitted(rows, rule)
     if not columns:
         return [rows.aggregate(amount=Coalesce(amount, 0))]
     return list(rows.values(*columns).annotate(amount=Coalesce(amount, 0)))
+
+
+def _admitted(rows: QuerySet[Any], rule: LimitRule) -> tuple[QuerySet[Any], Any]:
+    """Select the rows of calls that took something of a limit of requests, and say how these are counted.
+
+    A call that never had a target took nothing: it was refused, blocked or given up before. Nor did one that a limit
+    refused, nor of a provider and its models one that was answered from the cache. What the gateway answered in place
+    of a target, such as an estimated count of tokens, is told apart in records only: of days it counts.
+    """
+    is_of_target = rule.scope in TARGET_SCOPES
+    rows = rows.exclude(provider="")
+    if rows.model is UsageDaily:
+        return rows, Sum(F("requests") - F("limited") - (F("cached") if is_of_target else Value(0)))
+    took_nothing = [UsageRecord.Outcome.LIMITED, *([UsageRecord.Outcome.CACHED] if is_of_target else [])]
+    is_own = Q(outcome=UsageRecord.Outcome.ANSWERED, attempts=0)
+    return rows, Count("pk", filter=~Q(outcome__in=took_nothing) & ~is_own)

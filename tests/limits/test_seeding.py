@@ -168,7 +168,8 @@ def day(number: int, month: int = 3, **columns: Any) -> None:
 
 def record(at: datetime = NOW, **columns: Any) -> None:
     """A call."""
-    UsageRecord.objects.create(id=new_id(), started_at=at, **{"outcome": "answered", **columns})
+    usual = {"outcome": "answered", "provider": "openai", "attempts": 1}
+    UsageRecord.objects.create(id=new_id(), started_at=at, **{**usual, **columns})
 
 
 @pytest.mark.django_db
@@ -191,7 +192,7 @@ class TestWhatIsWrittenDown:
         assert limits("all", measure="tokens", window="day") == 63
 
     def test_requests_are_those_that_no_limit_refused(self, limits: Any) -> None:
-        day(18, requests=10, limited=3)
+        day(18, provider="openai", requests=10, limited=3)
         record()
         record(outcome="limited")
         assert limits("all", measure="requests", window="day") == 7
@@ -205,6 +206,21 @@ class TestWhatIsWrittenDown:
         assert limits("openai", **requests, window="day") == 6
         assert limits("openai", **requests, window="hour") == 1
         assert limits("all", measure="requests", window="day") == 10
+
+    @pytest.mark.parametrize("outcome", ["refused", "blocked", "disconnected", "stopped", "cancelled", "limited"])
+    def test_requests_that_never_had_a_target_took_nothing(self, limits: Any, outcome: str) -> None:
+        day(18, requests=10)
+        day(18, provider="openai", requests=3)
+        record(outcome=outcome, provider="", attempts=0)
+        record(outcome=outcome)
+        assert limits("all", measure="requests", window="day") == 3
+        assert limits("all", measure="requests", window="hour") == (outcome != "limited")
+        assert limits("*", scope="provider", subject="*", measure="requests", window="day") == 3
+
+    def test_requests_that_the_gateway_answers_itself_took_nothing(self, limits: Any) -> None:
+        record(attempts=0)
+        record(attempts=0, outcome="cached")
+        assert limits("all", measure="requests", window="hour") == 1
 
     def test_an_hour_is_summed_up_from_its_calls(self, limits: Any) -> None:
         record(cost_nanos=3)
