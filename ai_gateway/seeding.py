@@ -25,6 +25,7 @@ from ai_gateway.allowances import LimitRule, period
 from ai_gateway.charges import Counter
 from ai_gateway.conf import settings
 from ai_gateway.holds import TARGET_SCOPES
+from ai_gateway.ids import first_id
 from ai_gateway.meter import TRACKED
 from ai_gateway.models import UsageDaily, UsageRecord
 from ai_gateway.models.base import stored_at
@@ -38,8 +39,11 @@ WHOLE_DAYS = ("day", "week", "month", "total")
 _reported: set[str] = set()
 
 
-def spent(counter: Counter) -> int:
-    """Sum up what was spent of a counter in its period, in its unit. Raises DatabaseError."""
+def spent(counter: Counter, since: float | None = None, /) -> int:
+    """Sum up what was spent of a counter in its period, in its unit. Raises DatabaseError.
+
+    Calls that were admitted `since` a time, in seconds since 1970, are left out: who asks has counted them itself.
+    """
     found = find(counter.name, registry.snapshot().limits.rules)
     if found is None or not stored.has_database():
         return 0
@@ -49,7 +53,12 @@ def spent(counter: Counter) -> int:
             _reported.add(rule.id)
             logger.warning("The limit %r is of a header that is not recorded, and begins at 0.", rule.name)
         return 0
-    parts = _of_period(rule, counter.ends_at)
+    # First: what is written in between counts twice rather than not at all.
+    counted = 0 if since is None else _sum([_admitted_since(rule, counter.ends_at, since)], rule, subject)
+    return max(0, _sum(_of_period(rule, counter.ends_at), rule, subject) - counted)
+
+
+def _sum(parts: Iterable[QuerySet[Any]], rule: LimitRule, subject: str) -> int:
     return sum(row["amount"] for rows in parts for row in _of_subject(rows, rule, subject))
 
 
@@ -82,6 +91,12 @@ def _of_period(rule: LimitRule, ends_at: float) -> list[QuerySet[Any]]:
     spans = (begins_at, zone.begin(first).timestamp()), (zone.begin(after).timestamp(), ends_at)
     over = [_records(since, until) for since, until in spans if since < until]
     return [days.filter(day__gte=first, day__lt=after), *over]
+
+
+def _admitted_since(rule: LimitRule, ends_at: float, since: float) -> QuerySet[Any]:
+    """Select the records of a period whose calls were admitted from a time on: that is when they get their ids."""
+    begins_at = period(rule.window, rule.zone, ends_at - 1).begins_at
+    return _records(begins_at, ends_at).filter(pk__gte=first_id(since))
 
 
 def _records(since: float, until: float) -> QuerySet[Any]:

@@ -31,19 +31,22 @@ class Past:
 
     def __init__(self, spent: int = 0) -> None:
         self.spent = spent
+        self.spent_since = 0
         self.asked: list[str] = []
+        self.since: list[float | None] = []
         self.threads: set[str] = set()
         self.error: Exception | None = None
         self.gate = threading.Event()
         self.gate.set()
 
-    def __call__(self, counter: Counter) -> int:
+    def __call__(self, counter: Counter, since: float | None = None, /) -> int:
         self.asked.append(counter.name)
+        self.since.append(since)
         self.threads.add(threading.current_thread().name)
         assert self.gate.wait(10)
         if self.error is not None:
             raise self.error
-        return self.spent
+        return self.spent + (self.spent_since if since is None else 0)
 
 
 class TestSowing:
@@ -113,8 +116,35 @@ class TestSowing:
             return found.used
 
         assert run(calls()) == 65
-        assert len(past.asked) == 1
         assert "not known yet" in caplog.text
+
+    @pytest.mark.parametrize("is_queued", [False, True])
+    def test_what_is_known_late_is_added_without_what_was_counted_meanwhile(
+        self, monkeypatch: pytest.MonkeyPatch, is_queued: bool
+    ) -> None:
+        """Whether the question is put before the counter begins without an answer, or has to wait that long itself."""
+        monkeypatch.setattr(sowing, "PATIENCE", 0.05)
+        monkeypatch.setattr(sowing, "THREADS", 1)
+        past, call, clock = Past(50), new_id(), Clock()
+        store = MemoryStore(past, clock.nanoseconds, clock)
+
+        async def calls() -> int:
+            past.gate.clear()
+            if is_queued:
+                await take(store, quota(1, name="other"))
+            clock.advance(7)
+            await take(store, quota(20), call=call)
+            await settle(store, call, (quota(20), 20))
+            past.spent_since = 20  # The ledger has written it down.
+            past.gate.set()
+            for _ in range(1000):
+                if (found := await state(store, quota())).used != 20:
+                    break
+                await asyncio.sleep(0.001)
+            return found.used
+
+        assert run(calls()) == 70
+        assert past.since[-1] == pytest.approx(clock() - 1)
 
     def test_a_call_that_is_cancelled_does_not_take_the_answer_from_others(self) -> None:
         past = Past(50)
@@ -168,8 +198,8 @@ def day(number: int, month: int = 3, **columns: Any) -> None:
 
 def record(at: datetime = NOW, **columns: Any) -> None:
     """A call."""
-    usual = {"outcome": "answered", "provider": "openai", "attempts": 1}
-    UsageRecord.objects.create(id=new_id(), started_at=at, **{**usual, **columns})
+    usual = {"id": new_id(), "outcome": "answered", "provider": "openai", "attempts": 1}
+    UsageRecord.objects.create(started_at=at, **{**usual, **columns})
 
 
 @pytest.mark.django_db
@@ -332,6 +362,19 @@ class TestWhatIsWrittenDown:
         with caplog.at_level(logging.WARNING):
             assert [limits("a", **entry), limits("b", **entry)] == [0, 0]
         assert caplog.text.count("is of a header that is not recorded") == 1
+
+    @pytest.mark.parametrize("window", ["hour", "day", "month", "total"])
+    def test_calls_that_were_admitted_since_a_time_are_left_out(self, limits: Any, window: str) -> None:
+        """Their ids tell it: the time of a call is that of its arrival, which may be long before."""
+        began_at, entry = NOW.timestamp(), {"scope": "route", "measure": "cost", "window": window}
+        limits("fast", **entry)
+        (rule,) = registry.snapshot().limits.rules
+        for seconds, cost in ((-0.001, 1), (0, 2), (0.5, 4)):
+            admitted = f"{round((began_at + seconds) * 1000):012x}{new_id()[12:]}"
+            record(NOW.replace(minute=10), id=admitted, cost_nanos=cost, route="fast")
+        record(cost_nanos=100, route="slow")
+        day(18, cost_nanos=1 + 2 + 4, route="fast")
+        assert seeding.spent(Due(rule, "fast").counter(began_at), began_at) == 1
 
     def test_a_counter_of_a_limit_that_is_gone(self, limits: Any) -> None:
         limits("all", measure="cost", window="day")
