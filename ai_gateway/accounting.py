@@ -28,6 +28,16 @@ from ai_gateway.registry import Snapshot
 
 logger = logging.getLogger("ai_gateway")
 
+LONGEST_CODE = 100
+LONGEST_TIER = 40
+LONGEST_TIME = 2**31 - 1
+"""What columns hold, in letters and in the units of times. A database refuses all of a call of which one value does not
+fit, its tokens and its cost as well."""
+
+MOST_TOKENS = 10**12
+MOST_NANOS = 2**53
+"""More than any call uses or costs, and so little that the sums of days hold millions of them, and hundreds."""
+
 
 def close(meter: Meter, snapshot: Snapshot) -> Entry | None:
     """End the measure of a call: settle its limits and make its entry. None if that has been done, or there is nothing
@@ -180,7 +190,7 @@ def _entry(meter: Meter, consumption: Consumption | None, cost: int | None) -> E
         outcome=(meter.outcome or Outcome.ANSWERED).value,
         status=meter.status,
         key_id=caller.key_id,
-        key_name=caller.key_name or "",
+        key_name=cut(caller.key_name),
         user_id=caller.user_id,
         group_id=caller.group_id,
         dialect=arrival.dialect.name,
@@ -190,13 +200,13 @@ def _entry(meter: Meter, consumption: Consumption | None, cost: int | None) -> E
         served_model=cut(target.model) if target is not None else "",
         route=meter.route and cut(meter.route),
         is_stream=call is not None and call.stream,
-        variant=meter.variant,
+        variant=meter.variant and cut(meter.variant),
         is_mirror=meter.is_mirror,
         attempts=meter.attempts,
         duration_ms=int(seconds * 1e3),
         first_byte_ms=None if first_byte_at is None else int((first_byte_at - began) * 1e3),
         first_token_ms=None if first_token_at is None else int((first_token_at - began) * 1e3),
-        overhead_us=0 if sent_at is None else int((sent_at - began) * 1e6),
+        overhead_us=0 if sent_at is None else min(int((sent_at - began) * 1e6), LONGEST_TIME),
         queued_ms=int(meter.queued * 1e3),
         bytes_in=len(call.body) if call is not None and isinstance(call.body, bytes) else 0,
         bytes_out=meter.bytes_out,
@@ -212,12 +222,14 @@ def _entry(meter: Meter, consumption: Consumption | None, cost: int | None) -> E
     )
     if consumption is not None:
         _add_what_is_rare(entry, consumption)
+    if tokens.total_input + tokens.total_output > MOST_TOKENS or (cost or 0) > MOST_NANOS:
+        _bound(entry)
     if meter.error is not None or meter.error_code:
-        entry.error_code = (meter.error.code if meter.error is not None else cut(meter.error_code)) or ""
+        entry.error_code = cut(meter.error.code if meter.error is not None else meter.error_code)[:LONGEST_CODE]
     if meter.trail:
-        entry.trail = meter.trail
+        entry.trail = [_harmless(line) for line in meter.trail]
     if caller.tags:
-        entry.tags = list(caller.tags)
+        entry.tags = [cut(tag) for tag in caller.tags]
     if caller.metadata:
         entry.metadata = dict(caller.metadata)
     if not TRACKED.keys().isdisjoint(arrival.fields):
@@ -234,11 +246,25 @@ def _add_what_is_rare(entry: Entry, consumption: Consumption) -> None:
         entry.input_audio_tokens, entry.input_image_tokens = tokens.input_audio, tokens.input_image
         entry.output_audio_tokens, entry.output_image_tokens = tokens.output_audio, tokens.output_image
     if consumption.service_tier:
-        entry.service_tier = consumption.service_tier[:40]
+        entry.service_tier = cut(consumption.service_tier)[:LONGEST_TIER]
     if consumption.units:
         entry.units = dict(consumption.units)
     if not entry.served_model:
         entry.served_model = cut(consumption.model)
+
+
+def _harmless(line: Mapping[str, Any]) -> dict[str, Any]:
+    """Write a line of the trail without what databases refuse: callers make up names of models."""
+    return {name: value.replace("\0", "") if isinstance(value, str) else value for name, value in line.items()}
+
+
+def _bound(entry: Entry) -> None:
+    """Leave as much of what a provider says was used as can be kept and summed up: it is a mistake of its."""
+    logger.error("%s: %s says that this call used more than any call can", entry.request_id, entry.provider)
+    for bucket in BUCKETS:
+        setattr(entry, f"{bucket}_tokens", min(getattr(entry, f"{bucket}_tokens"), MOST_TOKENS))
+    if entry.cost_nanos is not None:
+        entry.cost_nanos = min(entry.cost_nanos, MOST_NANOS)
 
 
 def _add_tracking(entry: Entry, fields: Mapping[bytes, bytes]) -> None:

@@ -28,7 +28,7 @@ from ai_gateway import histograms
 from ai_gateway.conf import settings
 from ai_gateway.histograms import DURATION, DURATION_BOUNDS, FIRST_TOKEN, FIRST_TOKEN_BOUNDS, percentile
 from ai_gateway.models import UsageDaily, UsageLabelDaily, UsageRecord
-from ai_gateway.models.usage_queries import BUCKETS, FAILURES, UsageGroup, UsageTotals, beginning
+from ai_gateway.models.usage_queries import BUCKETS, FAILURES, UsageGroup, UsageTotals, stored_beginning
 from ai_gateway.questions import LABELS, NOBODY, Question
 from ai_gateway.spending import Names
 
@@ -160,7 +160,7 @@ class Rows:
             raise TooMany
 
     def _bound(self, moment: date) -> date:
-        return beginning(moment, settings.TIME_ZONE) if self.is_calls else moment
+        return stored_beginning(moment, settings.TIME_ZONE) if self.is_calls else moment
 
     def _filtered(self, table: Any) -> Any:
         rows = table.objects.between(self.question.before, self.question.until).order_by()

@@ -15,6 +15,11 @@ def new_id() -> str:
     return f"{time.time_ns() // 1_000_000:012x}{_random_part()}"
 
 
+def first_id(seconds: float) -> str:
+    """Give an id that is lower than all that are made from a time on, in seconds since 1970."""
+    return f"{int(seconds * 1000):012x}70008000000000000000"
+
+
 def new_request_id() -> str:
     """Make an id for a request: `req_`, milliseconds since 1970 in 12 hexadecimal digits, and 48 random bits."""
     return f"req_{time.time_ns() // 1_000_000:012x}{_random_part()[8:]}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from ai_gateway.journal import Journal
@@ -11,6 +11,8 @@ from ai_gateway.meter import Entry
 from ai_gateway.signals import call_finished, calls_finished
 
 logger = logging.getLogger("ai_gateway")
+
+_FIELDS = Entry.__struct_fields__
 
 
 class Unavailable(Exception):
@@ -30,6 +32,9 @@ class Store(Protocol):
     def write(self, entries: Sequence[Entry], *, may_be_known: bool = False) -> Sequence[Entry]:
         """Write entries in one transaction, and give those that were not known. Raises Unavailable and Refused."""
 
+    def salvage(self, entry: Entry) -> Iterable[Entry]:
+        """Give what may be taken in place of an entry that is refused, the most that is left of it first."""
+
     def release(self) -> None:
         """Give the database connections of this thread back."""
 
@@ -44,14 +49,14 @@ class Writer:
         """How many entries went into the database, and were refused by it."""
 
     def write(self, entries: Sequence[Entry], *, may_be_known: bool = False) -> list[Entry]:
-        """Write entries that are not known yet, and give those. One that the database refuses is found by halving, put
-        aside and logged. Raises Unavailable; then some of them may be written."""
+        """Write entries that are not known yet, and give those. One that the database refuses is found by halving and
+        logged, and written without what is wrong with it, or put aside. Raises Unavailable; then some of them may be
+        written."""
         try:
             written = self._try(entries, may_be_known=may_be_known)
         except Refused as error:
             if len(entries) == 1:
-                self._put_aside(entries[0], str(error))
-                return []
+                return self._salvage(entries[0], str(error), may_be_known=may_be_known)
             middle = len(entries) // 2
             first = self.write(entries[:middle], may_be_known=may_be_known)
             try:
@@ -70,6 +75,24 @@ class Writer:
             # committed, with only the answer lost.
             self._store.release()
             return self._store.write(entries, may_be_known=True)
+
+    def _salvage(self, entry: Entry, reason: str, *, may_be_known: bool) -> list[Entry]:
+        """Write what the database takes of an entry that it refuses; put it aside if that is nothing. Raises
+        Unavailable."""
+        for version in self._store.salvage(entry):
+            try:
+                written = self._try([version], may_be_known=may_be_known)
+            except Refused:
+                continue
+            changed = ", ".join(name for name in _FIELDS if getattr(version, name) != getattr(entry, name))
+            logger.error(
+                "%s: the database refuses the record of this call (%s), and it is written with other values of: %s",
+                *(entry.request_id, reason, changed),
+            )
+            self.written += len(written)
+            return list(written)
+        self._put_aside(entry, reason)
+        return []
 
     def _put_aside(self, entry: Entry, reason: str) -> None:
         self.rejected += 1

@@ -233,7 +233,7 @@ class Meter(msgspec.Struct):
                 "provider": self.target.provider,
                 "model": self.target.model,
                 "status": status,
-                "error": code,
+                "error": code and cut(code),
                 "at": round((began_at - self.arrival.received_at) * 1e3),
                 "ms": round((perf_counter() - began_at) * 1e3),
             }

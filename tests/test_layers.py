@@ -36,7 +36,7 @@ LAYERS = (
     "meter",
     "retelling kept_answers guarded_stream",
     "cache_store flights",
-    "live journal",
+    "live journal ledger_salvage",
     "spool ledger_writer ledger_store",
     "reconciliation alerts",
     "registry",

@@ -33,7 +33,7 @@ from ai_gateway.budgets import burn
 from ai_gateway.conf import settings
 from ai_gateway.figures import Figures, Share, Step, Sums
 from ai_gateway.models import BreakerEvent, Dashboard, Limit
-from ai_gateway.models.usage_queries import beginning
+from ai_gateway.models.usage_queries import beginning, stored_beginning
 from ai_gateway.money import rounded
 from ai_gateway.questions import BY, FILTERS, NOBODY, PERIODS, Question, read_question
 
@@ -352,7 +352,8 @@ class Page:
         """The breakers that opened and closed: of interest to whoever sees everybody's."""
         if not self.sees_all:
             return []
-        since, until = (beginning(moment, settings.TIME_ZONE) for moment in (self.question.since, self.question.until))
+        span = (self.question.since, self.question.until)
+        since, until = (stored_beginning(moment, settings.TIME_ZONE) for moment in span)
         rows = BreakerEvent.objects.filter(at__gte=since, at__lt=until)
         if provider := self.question.filters.get("provider"):
             rows = rows.filter(provider=provider)

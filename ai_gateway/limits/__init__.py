@@ -16,7 +16,7 @@ from ai_gateway.conf import settings
 from ai_gateway.limits.base import LimitStore, StoreUnavailable
 from ai_gateway.limits.fallback import POLICIES, TIMEOUT, Fallback
 from ai_gateway.limits.memory import MemoryStore
-from ai_gateway.limits.sowing import Seed
+from ai_gateway.limits.sowing import SeedSince
 
 BACKENDS = {
     "memory": "ai_gateway.limits.memory.MemoryStore",
@@ -25,7 +25,7 @@ BACKENDS = {
 }
 """Short names of the backends that come with the app."""
 
-seed: Seed | None = None
+seed: SeedSince | None = None
 """What tells how much was spent before this process began to count; the app's `ready()` puts it here."""
 
 

@@ -1,7 +1,8 @@
 """What was spent before this process began to count: asked for once for each counter, beside the event loop.
 
 A call waits for the answer, for PATIENCE at most: then its counter begins at 0, and what comes late is added when it
-comes. Where nobody can tell, counters begin at 0, which is logged once until somebody can again.
+comes, without what the counter has counted itself by then. Where nobody can tell, counters begin at 0, which is logged
+once until somebody can again.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from typing import Protocol
 
 from ai_gateway.charges import Counter
 from ai_gateway.limits.workers import Workers
@@ -20,6 +22,14 @@ logger = logging.getLogger("ai_gateway")
 Seed = Callable[[Counter], int]
 """Tells what was spent of a counter, in its unit. It runs in a thread, and may raise anything."""
 
+
+class SeedSince(Protocol):
+    """One that can leave out the calls that were admitted `since` a time, in seconds since 1970."""
+
+    def __call__(self, counter: Counter, since: float | None = None, /) -> int:
+        """Tell what was spent of a counter before."""
+
+
 PATIENCE = 2.0
 """Seconds for which a call waits to learn what was spent before it."""
 
@@ -27,12 +37,20 @@ THREADS = 2
 
 
 class Sower:
-    """Asks for seeds, and has them sown. `is_unsown` tells whether a counter wants one, `sow` adds it, in a thread."""
+    """Asks for seeds, and has them sown. `is_unsown` tells whether a counter wants one, `sow` adds it, in a thread;
+    `begun_at` tells when a counter began that did not wait for it, in seconds since 1970."""
 
-    def __init__(self, seed: Seed, is_unsown: Callable[[Counter], bool], sow: Callable[[Counter, int], None]) -> None:
+    def __init__(
+        self,
+        seed: SeedSince,
+        is_unsown: Callable[[Counter], bool],
+        sow: Callable[[Counter, int], None],
+        begun_at: Callable[[Counter], float | None],
+    ) -> None:
         self._seed = seed
         self._is_unsown = is_unsown
         self._sow = sow
+        self._begun_at = begun_at
         self._lock = threading.Lock()
         self._asked: dict[str, Future[None]] = {}
         self._is_failing = False
@@ -63,7 +81,7 @@ class Sower:
 
     def _ask(self, counter: Counter, asked: Future[None]) -> None:
         try:
-            spent = self._seed(counter)
+            spent = self._read(counter)
             self._is_failing = False
         except Exception as error:
             spent = 0
@@ -72,6 +90,14 @@ class Sower:
             self._sow(counter, spent)
             self._asked.pop(counter.name, None)
         asked.set_result(None)
+
+    def _read(self, counter: Counter) -> int:
+        """Read a counter's seed. What one that began before has counted itself may be written down by now."""
+        if self._begun_at(counter) is None:
+            spent = self._seed(counter)
+            if self._begun_at(counter) is None:
+                return spent
+        return self._seed(counter, self._begun_at(counter))
 
     def _note_failure(self, error: Exception) -> None:
         """Log a failure, the first of several: all threads may find out at once."""

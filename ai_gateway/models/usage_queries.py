@@ -27,6 +27,7 @@ from django.db.models.functions import Cast, Coalesce, StrIndex, TruncDate
 
 from ai_gateway import pricing
 from ai_gateway.conf import settings
+from ai_gateway.models.base import as_stored
 from ai_gateway.money import dollars
 
 BUCKETS = tuple(f"{kind}_tokens" for kind in pricing.BUCKETS)
@@ -135,6 +136,12 @@ def beginning(moment: date, zone: str) -> datetime:
     if isinstance(moment, datetime):
         return moment
     return datetime.combine(moment, time(), ZoneInfo(zone))
+
+
+def stored_beginning(moment: date, zone: str) -> datetime:
+    """Give the same as a database is asked for it. A naive moment is one of a site that has no time zones."""
+    found = beginning(moment, zone)
+    return found if found.tzinfo is None else as_stored(found)
 
 
 def day_of(moment: date, zone: str) -> date:
@@ -296,9 +303,9 @@ class UsageRecordQuerySet(UsageQuerySet):
         """Those that arrived in a span of time."""
         found = self
         if since is not None:
-            found = found.filter(started_at__gte=beginning(since, settings.TIME_ZONE))
+            found = found.filter(started_at__gte=stored_beginning(since, settings.TIME_ZONE))
         if until is not None:
-            found = found.filter(started_at__lt=beginning(until, settings.TIME_ZONE))
+            found = found.filter(started_at__lt=stored_beginning(until, settings.TIME_ZONE))
         return found
 
     def failed(self) -> Self:

@@ -29,6 +29,8 @@ class Table:
         """How many entries were to be written each time, and whether they may have been known."""
         self.poison: set[str] = set()
         """Request ids that it refuses."""
+        self.versions: list[Entry] = []
+        """What may be taken in place of an entry."""
         self.is_away = self.loses_answers = False
         self.exists = True
         self.released = 0
@@ -55,6 +57,9 @@ class Table:
             self.loses_answers = False
             raise Unavailable("server closed the connection unexpectedly")
         return fresh
+
+    def salvage(self, entry: Entry) -> Sequence[Entry]:
+        return [version for version in self.versions if version.id == entry.id]
 
     def release(self) -> None:
         self.released += 1

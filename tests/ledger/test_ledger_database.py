@@ -151,7 +151,7 @@ def test_a_server_that_is_restarted(ledger: Ledger, entry: object, postgres_serv
 @pytest.mark.usefixtures("database")
 @pytest.mark.parametrize("entry", ["postgresql"], indirect=True)
 def test_what_a_server_refuses_is_put_aside_and_the_others_are_there(ledger: Ledger, entry: object) -> None:
-    bad = made(bytes_in=2**63)
+    bad = made(key_id="nobody")
     entries = put(ledger, 10)
     ledger.put(bad)
     entries += put(ledger, 10)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import msgspec
 import pytest
 
 from ai_gateway.journal import REJECTED, Journal
@@ -90,6 +91,37 @@ class TestRefusal:
         assert Writer(table, Journal(lambda: no_folder)).write([bad, good]) == [good]
         assert bad.id in caplog.text
         assert "cannot be put aside" in caplog.text
+
+
+class TestSalvage:
+    @pytest.fixture
+    def bad(self, table: Table) -> Entry:
+        """One that is refused, and would be without its request id."""
+        found = entry(request_id="req_bad", key_name="team", cost_nanos=7)
+        table.poison = {"req_bad"}
+        table.versions = [msgspec.structs.replace(found, key_name="te"), msgspec.structs.replace(found, request_id="")]
+        return found
+
+    def test_the_first_version_that_is_taken_is_written(
+        self, writer: Writer, table: Table, bad: Entry, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        before, after = entry(), entry()
+        expected = [before, table.versions[1], after]
+        assert writer.write([before, bad, after]) == list(table.rows.values()) == expected
+        assert (writer.written, writer.rejected, aside(tmp_path)) == (3, 0, [])
+        assert [record.getMessage() for record in caplog.records] == [
+            "req_bad: the database refuses the record of this call (value too long), "
+            "and it is written with other values of: request_id"
+        ]
+
+    def test_what_is_refused_in_every_version_is_put_aside_as_it_was(
+        self, writer: Writer, table: Table, bad: Entry, tmp_path: Path
+    ) -> None:
+        table.versions.pop()
+        assert writer.write([bad]) == []
+        assert aside(tmp_path) == [("req_bad", "value too long")]
+        assert json.loads((tmp_path / REJECTED).read_bytes())["entry"]["key_name"] == "team"
+        assert (writer.written, writer.rejected) == (0, 1)
 
 
 class TestOutage:

@@ -38,6 +38,9 @@ class Encoding:
         self.written += entries
         return entries
 
+    def salvage(self, entry: Entry) -> Sequence[Entry]:
+        return ()
+
     def release(self) -> None:
         pass
 

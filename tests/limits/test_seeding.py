@@ -31,19 +31,22 @@ class Past:
 
     def __init__(self, spent: int = 0) -> None:
         self.spent = spent
+        self.spent_since = 0
         self.asked: list[str] = []
+        self.since: list[float | None] = []
         self.threads: set[str] = set()
         self.error: Exception | None = None
         self.gate = threading.Event()
         self.gate.set()
 
-    def __call__(self, counter: Counter) -> int:
+    def __call__(self, counter: Counter, since: float | None = None, /) -> int:
         self.asked.append(counter.name)
+        self.since.append(since)
         self.threads.add(threading.current_thread().name)
         assert self.gate.wait(10)
         if self.error is not None:
             raise self.error
-        return self.spent
+        return self.spent + (self.spent_since if since is None else 0)
 
 
 class TestSowing:
@@ -113,8 +116,35 @@ class TestSowing:
             return found.used
 
         assert run(calls()) == 65
-        assert len(past.asked) == 1
         assert "not known yet" in caplog.text
+
+    @pytest.mark.parametrize("is_queued", [False, True])
+    def test_what_is_known_late_is_added_without_what_was_counted_meanwhile(
+        self, monkeypatch: pytest.MonkeyPatch, is_queued: bool
+    ) -> None:
+        """Whether the question is put before the counter begins without an answer, or has to wait that long itself."""
+        monkeypatch.setattr(sowing, "PATIENCE", 0.05)
+        monkeypatch.setattr(sowing, "THREADS", 1)
+        past, call, clock = Past(50), new_id(), Clock()
+        store = MemoryStore(past, clock.nanoseconds, clock)
+
+        async def calls() -> int:
+            past.gate.clear()
+            if is_queued:
+                await take(store, quota(1, name="other"))
+            clock.advance(7)
+            await take(store, quota(20), call=call)
+            await settle(store, call, (quota(20), 20))
+            past.spent_since = 20  # The ledger has written it down.
+            past.gate.set()
+            for _ in range(1000):
+                if (found := await state(store, quota())).used != 20:
+                    break
+                await asyncio.sleep(0.001)
+            return found.used
+
+        assert run(calls()) == 70
+        assert past.since[-1] == pytest.approx(clock() - 1)
 
     def test_a_call_that_is_cancelled_does_not_take_the_answer_from_others(self) -> None:
         past = Past(50)
@@ -168,7 +198,8 @@ def day(number: int, month: int = 3, **columns: Any) -> None:
 
 def record(at: datetime = NOW, **columns: Any) -> None:
     """A call."""
-    UsageRecord.objects.create(id=new_id(), started_at=at, **{"outcome": "answered", **columns})
+    usual = {"id": new_id(), "outcome": "answered", "provider": "openai", "attempts": 1}
+    UsageRecord.objects.create(started_at=at, **{**usual, **columns})
 
 
 @pytest.mark.django_db
@@ -191,7 +222,7 @@ class TestWhatIsWrittenDown:
         assert limits("all", measure="tokens", window="day") == 63
 
     def test_requests_are_those_that_no_limit_refused(self, limits: Any) -> None:
-        day(18, requests=10, limited=3)
+        day(18, provider="openai", requests=10, limited=3)
         record()
         record(outcome="limited")
         assert limits("all", measure="requests", window="day") == 7
@@ -205,6 +236,21 @@ class TestWhatIsWrittenDown:
         assert limits("openai", **requests, window="day") == 6
         assert limits("openai", **requests, window="hour") == 1
         assert limits("all", measure="requests", window="day") == 10
+
+    @pytest.mark.parametrize("outcome", ["refused", "blocked", "disconnected", "stopped", "cancelled", "limited"])
+    def test_requests_that_never_had_a_target_took_nothing(self, limits: Any, outcome: str) -> None:
+        day(18, requests=10)
+        day(18, provider="openai", requests=3)
+        record(outcome=outcome, provider="", attempts=0)
+        record(outcome=outcome)
+        assert limits("all", measure="requests", window="day") == 3
+        assert limits("all", measure="requests", window="hour") == (outcome != "limited")
+        assert limits("*", scope="provider", subject="*", measure="requests", window="day") == 3
+
+    def test_requests_that_the_gateway_answers_itself_took_nothing(self, limits: Any) -> None:
+        record(attempts=0)
+        record(attempts=0, outcome="cached")
+        assert limits("all", measure="requests", window="hour") == 1
 
     def test_an_hour_is_summed_up_from_its_calls(self, limits: Any) -> None:
         record(cost_nanos=3)
@@ -220,6 +266,38 @@ class TestWhatIsWrittenDown:
         record(datetime(2026, 3, 17, 23, 59, tzinfo=tokyo), cost_nanos=100)
         day(18, cost_nanos=100)
         assert limits("all", measure="cost", window="day", time_zone="Asia/Tokyo") == 3
+
+    def test_a_total_does_not_depend_on_a_time_zone(self, limits: Any) -> None:
+        day(18, cost_nanos=5)
+        day(28, 2, cost_nanos=100)  # The records of both may be gone.
+        assert limits("all", measure="cost", window="total", time_zone="Asia/Tokyo") == 105
+
+    def test_a_month_of_another_time_zone_is_its_days_and_the_hours_at_its_ends(self, limits: Any) -> None:
+        tokyo = ZoneInfo("Asia/Tokyo")  # March begins there on 28 February at 16:00 in Vienna, and ends at 17:00.
+        for number, month, cost in ((28, 2, 1000), (1, 3, 1), (30, 3, 2), (31, 3, 2000), (1, 4, 4000)):
+            day(number, month, cost_nanos=cost)
+        for moment, cost in (
+            (datetime(2026, 2, 28, 23, 59, tzinfo=tokyo), 8000),
+            (datetime(2026, 3, 1, tzinfo=tokyo), 4),
+            (datetime(2026, 3, 18, tzinfo=tokyo), 16_000),  # One of the day's.
+            (datetime(2026, 3, 31, 23, 59, tzinfo=tokyo), 8),
+            (datetime(2026, 4, 1, tzinfo=tokyo), 32_000),
+        ):
+            record(moment, cost_nanos=cost)
+        assert limits("all", measure="cost", window="month", time_zone="Asia/Tokyo") == 1 + 2 + 4 + 8
+
+    def test_a_time_zone_with_the_same_days_is_no_other(self, limits: Any) -> None:
+        day(18, cost_nanos=5)
+        assert limits("all", measure="cost", window="day", time_zone="Europe/Berlin") == 5
+
+    def test_of_a_site_without_time_zones(self, limits: Any, settings: Any) -> None:
+        settings.USE_TZ, settings.TIME_ZONE = False, "Europe/Berlin"
+        record(datetime(2026, 3, 18, 13, 5), cost_nanos=3, end_user="ann")  # As its clocks show it.
+        record(datetime(2026, 3, 18, 12, 5), cost_nanos=100)
+        assert limits("all", measure="cost", window="hour") == 3
+        assert limits("all", measure="cost", window="day", time_zone="Asia/Tokyo") == 103
+        header = {"scope": "header", "header": "x-user-id", "measure": "cost"}
+        assert [limits("ann", **header, window=window) for window in ("month", "total")] == [3, 3]
 
     def test_of_a_key(self, limits: Any) -> None:
         day(18, key_id=7, key_name="seven", cost_nanos=3)
@@ -284,6 +362,19 @@ class TestWhatIsWrittenDown:
         with caplog.at_level(logging.WARNING):
             assert [limits("a", **entry), limits("b", **entry)] == [0, 0]
         assert caplog.text.count("is of a header that is not recorded") == 1
+
+    @pytest.mark.parametrize("window", ["hour", "day", "month", "total"])
+    def test_calls_that_were_admitted_since_a_time_are_left_out(self, limits: Any, window: str) -> None:
+        """Their ids tell it: the time of a call is that of its arrival, which may be long before."""
+        began_at, entry = NOW.timestamp(), {"scope": "route", "measure": "cost", "window": window}
+        limits("fast", **entry)
+        (rule,) = registry.snapshot().limits.rules
+        for seconds, cost in ((-0.001, 1), (0, 2), (0.5, 4)):
+            admitted = f"{round((began_at + seconds) * 1000):012x}{new_id()[12:]}"
+            record(NOW.replace(minute=10), id=admitted, cost_nanos=cost, route="fast")
+        record(cost_nanos=100, route="slow")
+        day(18, cost_nanos=1 + 2 + 4, route="fast")
+        assert seeding.spent(Due(rule, "fast").counter(began_at), began_at) == 1
 
     def test_a_counter_of_a_limit_that_is_gone(self, limits: Any) -> None:
         limits("all", measure="cost", window="day")

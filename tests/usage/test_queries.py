@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
+from ai_gateway.ids import new_id
 from ai_gateway.models import UsageDaily, UsageRecord
 from ai_gateway.models.usage_queries import UsageTotals
 from tests.control.rows import make_key, make_user
@@ -84,6 +85,16 @@ def test_between__is_half_open(table: Any) -> None:
     assert rows.between(date(2026, 11, 19)).cost() == 2
     assert rows.between(None, date(2026, 11, 17)).cost() == 1
     assert rows.between(None, None).cost() == 5
+
+
+def test_between__asks_a_site_without_time_zones_by_its_own_clock(settings: Any) -> None:
+    settings.USE_TZ, settings.TIME_ZONE = False, "Europe/Berlin"
+    settings.AI_GATEWAY = {"TIME_ZONE": "UTC"}
+    UsageRecord.objects.create(id=new_id(), started_at=datetime(2026, 11, 20, 0, 59), outcome="answered")
+    UsageRecord.objects.create(id=new_id(), started_at=datetime(2026, 11, 20, 1, 0), outcome="answered")
+    for since in (date(2026, 11, 20), datetime(2026, 11, 20, tzinfo=UTC), datetime(2026, 11, 20, 1)):
+        assert UsageRecord.objects.between(since).totals().requests == 1
+        assert UsageRecord.objects.between(None, since).totals().requests == 1
 
 
 def test_between__moments_of_records_are_exact_and_those_of_days_are_widened() -> None:

@@ -19,7 +19,7 @@ from ai_gateway.charges import Algorithm, Charges, Counter, State, Verdict
 from ai_gateway.limits.base import LimitStore
 from ai_gateway.limits.gcra import MICROSECONDS
 from ai_gateway.limits.memory.tally import Tally
-from ai_gateway.limits.sowing import Seed, Sower
+from ai_gateway.limits.sowing import SeedSince, Sower
 
 LONGEST_CALL = 6 * 3600
 """Seconds after which a call is taken for one that was forgotten."""
@@ -32,6 +32,9 @@ UNTOUCHED = 24 * 3600
 
 TIDY = 60
 """Seconds between two looks for what is not needed any more."""
+
+HEAD_START = 1.0
+"""Seconds before which a call has its id at most when it asks its limits."""
 
 FEW = 1000
 """Counters that are not worth a look."""
@@ -51,7 +54,7 @@ class MemoryStore(LimitStore):
 
     def __init__(
         self,
-        seed: Seed | None = None,
+        seed: SeedSince | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
         calendar: Callable[[], float] = time.time,
     ) -> None:
@@ -62,7 +65,8 @@ class MemoryStore(LimitStore):
         self._held: dict[str, dict[str, Taken]] = {}
         self._tidied_at = self._clock() // 1000
         self._most = FEW
-        self._sower = Sower(seed, self._is_unsown, self._add_spent) if seed is not None else None
+        self._unsown_since: dict[str, float] = {}
+        self._sower = Sower(seed, self._is_unsown, self._add_spent, self._begun_at) if seed is not None else None
 
     @property
     def is_idle(self) -> bool:
@@ -159,15 +163,28 @@ class MemoryStore(LimitStore):
         unsown = [counter for counter in counters if self._is_unsown(counter)]
         if unsown:
             assert self._sower is not None
+            asked_at = self._calendar()
             await self._sower.sow(unsown)
             for counter in unsown:
-                self._add_spent(counter, 0)
+                self._begin_without(counter, asked_at - HEAD_START)
+
+    def _begin_without(self, counter: Counter, began_at: float) -> None:
+        """Begin a counter at 0 if its seed is late, and remember since when it counts."""
+        now, date = self._clock() // 1000, self._calendar()
+        with self._lock:
+            if counter.name not in self._tallies:
+                self._add(counter, now, date)
+                self._unsown_since[counter.name] = began_at
+
+    def _begun_at(self, counter: Counter) -> float | None:
+        return self._unsown_since.get(counter.name)
 
     def _add_spent(self, counter: Counter, spent: int) -> None:
         now, date = self._clock() // 1000, self._calendar()
         with self._lock:
             tally = self._tallies.get(counter.name) or self._add(counter, now, date)
             tally.spent += spent
+            self._unsown_since.pop(counter.name, None)
 
     def _tidy(self, now: int) -> None:
         """Forget what is of no use any more. Few counters are left as they are, and many are only gone through when
