@@ -215,7 +215,7 @@ async def leave(meter: Meter, result: Result, snapshot: Snapshot) -> None:
         return
     meter.consumption = meter.listener = None
     meter.sent_at = meter.first_byte_at = meter.response = None
-    meter.finish_within = 0.0
+    meter.finish_within, meter.error_code = 0.0, ""
     if meter.hold is not None:
         meter.hold.leave_target()
 
@@ -247,61 +247,65 @@ class Pursuit:
         """Go on after a failure until somebody answers well, or nobody is left. Gives what came last."""
         target = self._first
         while result.failure is not None:
-            following = await self._following(target, result.failure)
-            if following is None or not self._has_time(following) or not budget.allows(self._policy):
+            following = self._following(target, result.failure)
+            if following is None or not self._has_time(*following) or not budget.allows(self._policy):
                 return self._told(result)
-            await leave(self._meter, result, self._snapshot)
-            target = following
-            self._number += 1
             budget.repetitions += 1
             try:
-                result = await try_target(
-                    self._meter,
-                    target,
-                    self._number,
-                    self._snapshot,
-                    self._transport,
-                    self._planned,
-                    is_last=not self._waiting,
-                )
+                if result.reply is not None:
+                    # Before the wait: it holds a place at its provider, and its caller may leave meanwhile.
+                    await result.reply.aclose()
+                target, wait = following
+                if wait:
+                    await asyncio.sleep(wait)
+                await leave(self._meter, result, self._snapshot)
+                result = await self._try(target)
             finally:
                 budget.repetitions -= 1
         return result
 
-    async def _following(self, target: Target, failure: Failure) -> Target | None:
-        """Choose who is asked next, and wait if need be. None: nobody."""
+    async def _try(self, target: Target) -> Result:
+        self._number += 1
+        return await try_target(
+            self._meter,
+            target,
+            self._number,
+            self._snapshot,
+            self._transport,
+            self._planned,
+            is_last=not self._waiting,
+        )
+
+    def _following(self, target: Target, failure: Failure) -> tuple[Target, float] | None:
+        """Choose who is asked next, and after how many seconds. None: nobody."""
         # An upload's body may have begun to flow; it cannot be sent a second time.
         is_given = self._meter.call is not None and isinstance(self._meter.call.body, bytes)
         if not is_given or self._number >= self._policy.attempts:
             return None
         if failure.phase is Phase.AMBIGUOUS and self._is_done_once(target):
             self._repeated.add(target)
-            return await self._waited(target, failure)
+            return self._later(target, failure)
         if not self._policy.is_worth_it(failure):
             return None
         if failure.is_of_credential and self._has_another_credential(target):
-            return target
+            return target, 0.0
         if self._policy.is_repeatable(failure) and not breakers.is_open(target):  # Who is not well is not waited for.
             self._again.append(target)
         if failure.code == "context_length_exceeded":
             self._waiting = suitability.roomier(self._waiting, target, self._snapshot)
         if self._waiting:
-            return self._waiting.pop(0)
+            return self._waiting.pop(0), 0.0
         if not self._again or self._rounds >= self._policy.rounds:
             return None
-        following = await self._waited(self._again[0], failure)
-        if following is not None:
-            self._rounds += 1
-            self._waiting, self._again = self._again[1:], []
+        following = self._later(self._again[0], failure)
+        self._rounds += 1
+        self._waiting, self._again = self._again[1:], []
         return following
 
-    async def _waited(self, target: Target, failure: Failure) -> Target | None:
-        """Give a target back when it is time to ask it again. None, at once: that would take too long."""
+    def _later(self, target: Target, failure: Failure) -> tuple[Target, float] | None:
+        """Have a target asked again after a wait. None: that would be too long."""
         wait = self._policy.wait(failure, self._rounds)
-        if wait is None or not self._has_time(target, wait):
-            return None
-        await asyncio.sleep(wait)
-        return target
+        return None if wait is None else (target, wait)
 
     def _has_time(self, target: Target, wait: float = 0.0) -> bool:
         return has_time(self._meter, target, self._snapshot, wait)

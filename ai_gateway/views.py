@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from weakref import finalize
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -19,8 +21,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 from msgspec.structs import replace
 
-from ai_gateway import gateway, health, scraping
-from ai_gateway.calls import Arrival, Caller, IncomingBody, Reply, ReplyBody
+from ai_gateway import finishing, gateway, health, scraping
+from ai_gateway.calls import Arrival, BodyAround, Caller, IncomingBody, Reply, ReplyBody
 from ai_gateway.errors import ClientDisconnected, GatewayError, InternalError, MethodNotAllowed, PermissionDenied
 from ai_gateway.intake import client_of, read_arrival, request_id, too_large
 from ai_gateway.protocols import DIALECTS
@@ -44,6 +46,9 @@ handler nobody gives places back for certain, and calls have no bound."""
 REFUSAL = "ai_gateway.refusal"
 """Where the ASGI scope holds the error of a request that was refused for a reason that may be gone a moment later. Its
 body is withheld by now, so that is not decided again."""
+
+CLOSING = 10.0
+"""Seconds that the end of a body may take that nobody has any more."""
 
 PIECE = 64 * 1024
 """Bytes of a spooled upload that are read at a time."""
@@ -161,16 +166,56 @@ def _read(request: ASGIRequest, path: str) -> Arrival:
 async def _respond(request: HttpRequest, reply: Reply) -> HttpResponseBase:
     if isinstance(reply.body, bytes):
         return WholeResponse(reply.body, status=reply.status, headers=reply.headers)
+    body: ReplyBody = reply.body
     bodies: list[ReplyBody] | None = getattr(request, "scope", {}).get(BODIES)
     if bodies is not None:
-        bodies.append(reply.body)
+        bodies.append(body)
     else:
-        # Django's own handler: a thread and whatever database connections it holds belong to this request until the
-        # stream ends. The connections at least can go back now.
-        await sync_to_async(close_connections)()
+        body = await _unguarded(body)
     # GZipMiddleware buffers a stream or makes it undecodable, by version. It looks at what the client accepts.
     request.META.pop("HTTP_ACCEPT_ENCODING", None)
-    return EventStreamResponse(reply.body, status=reply.status, headers=reply.headers)
+    return EventStreamResponse(body, status=reply.status, headers=reply.headers)
+
+
+async def _unguarded(body: ReplyBody) -> ReplyBody:
+    """Make a body fit for Django's own handler: a thread and whatever database connections it holds belong to this
+    request until the stream ends. The connections at least can go back now."""
+    try:
+        await sync_to_async(close_connections)()
+    except BaseException:
+        await body.aclose()  # The caller has left: nobody will stream it.
+        raise
+    return LeftBody(body)
+
+
+class LeftBody(BodyAround):
+    """A body that is closed at the latest when nobody has it any more. A caller who leaves while a middleware has the
+    response ends the request, and Django's own handler closes nothing then."""
+
+    __slots__ = ("__weakref__", "_forgotten")
+
+    def __init__(self, body: ReplyBody) -> None:
+        super().__init__(body)
+        self._forgotten = finalize(self, _close_soon, body, asyncio.get_running_loop())
+        self._forgotten.atexit = False
+
+    async def __anext__(self) -> bytes:
+        return await self._body.__anext__()
+
+    async def aclose(self) -> None:
+        """See ReplyBody.aclose()."""
+        await self._body.aclose()
+        self._forgotten.detach()
+
+
+def _close_soon(body: ReplyBody, loop: asyncio.AbstractEventLoop) -> None:
+    """Close a body on its event loop. Called in any thread, by the garbage collector."""
+    with suppress(RuntimeError):  # The loop is over, and its connections with it.
+        loop.call_soon_threadsafe(_close, body)
+
+
+def _close(body: ReplyBody) -> None:
+    finishing.go_on(body.aclose(), CLOSING, lambda: None)
 
 
 def close_connections() -> None:

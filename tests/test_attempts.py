@@ -27,8 +27,10 @@ from ai_gateway.errors import (
     UpstreamTimeout,
 )
 from ai_gateway.meter import Meter
+from ai_gateway.overload import at_providers
 from ai_gateway.providers import Credential
 from ai_gateway.relay import Plain, Stream
+from ai_gateway.retries import budget
 from tests.factories import JSON, Answer, Scripted, make_call, make_meter, run, states
 
 HOLDER = Caller(key_name="team")
@@ -371,6 +373,64 @@ def test_a_route_whose_targets_are_all_open_answers_without_waiting(waits: list[
     policy = {"consecutive": 1}
     reply, transport = attempt(*outcomes, targets=BOTH, RETRIES={"rounds": 3}, BREAKERS=policy)
     assert (reply.status, len(transport.requests), waits) == (503, 2, [])
+
+
+class Unfinished(Answer):
+    """A refusal whose body does not end."""
+
+    async def read(self, patience: float | None = None) -> bytes | None:
+        assert patience is not None
+        return self.steps.pop(0) if self.steps else None  # type: ignore[return-value]
+
+
+BUSY = {"PROVIDERS": {"openai": {"OPTIONS": {"api_key": "k", "max_concurrency": 1}}}, "RETRIES": {"rounds": 2}}
+
+
+@pytest.mark.parametrize("kind", [Answer, Unfinished])
+def test_who_leaves_while_the_next_attempt_is_waited_for_leaves_nothing_open(kind: type[Answer]) -> None:
+    refused = kind(b'{"error": {}}', status=429, headers=[JSON, (b"retry-after", b"5")])
+
+    async def leave() -> None:
+        call = make_call(body=b'{"model": "m"}', model="m")
+        asking = asyncio.ensure_future(
+            ask(make_meter(call), [Target("openai", "m")], registry.snapshot(), Scripted(refused))
+        )
+        await asyncio.sleep(0.01)
+        assert refused.is_closed
+        assert (at_providers["openai"].taken, budget.repetitions) == (0, 1)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+    with override_settings(AI_GATEWAY=BUSY):
+        run(leave())
+    assert (at_providers["openai"].taken, budget.repetitions) == (0, 0)
+
+
+def test_a_refusal_whose_body_does_not_end_is_one_all_the_same() -> None:
+    refused = Unfinished(b"{", status=503, headers=[JSON])
+    reply, _ = attempt(refused, good(), targets=BOTH)
+    assert (reply.status, refused.is_closed) == (200, True)
+
+
+def test_a_refusal_that_breaks_is_one_all_the_same() -> None:
+    refused = Answer(b"{", UpstreamClosed("gone"), status=503, headers=[JSON, (b"content-length", b"9")])
+    reply, _ = attempt(refused, good(), targets=BOTH)
+    assert (reply.status, refused.is_closed) == (200, True)
+
+
+def test_what_a_refusal_in_pieces_says_counts() -> None:
+    body = json.dumps({"error": {"message": "no", "code": "context_length_exceeded"}}).encode()
+    reply, _ = attempt(Answer(body[:20], body[20:], status=400, headers=[JSON]), good(), targets=BOTH)
+    assert reply.status == 200
+
+
+def test_the_error_of_an_attempt_is_not_that_of_the_call() -> None:
+    meter = make_meter(make_call(body=b'{"model": "m"}', model="m"))
+    refused = refusal(503, {"error": {"message": "no", "code": "overloaded"}})
+    with override_settings(AI_GATEWAY=OPTIONS):
+        run(ask(meter, [Target(name, "m") for name in BOTH], registry.snapshot(), Scripted(refused, good())))
+    assert meter.error_code == ""
 
 
 def test_a_strangers_limit_is_nobody_elses() -> None:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 import respx
+from asgiref.sync import markcoroutinefunction
 from django.http import StreamingHttpResponse
 from django.test import AsyncClient, Client, override_settings
 
+from ai_gateway import gateway, views
+from ai_gateway.calls import Reply, ReplyBody
 from tests.factories import run
+from tests.patience import PATIENCE
 
 KEY = "gw_0123456789abcdefghij"
 URL = "https://api.openai.com/v1/chat/completions"
@@ -124,3 +131,105 @@ def test_a_site_that_requires_logins_leaves_the_gateway_its_own_credentials(path
     with override_settings(MIDDLEWARE=middleware):
         response = run(AsyncClient().get(path))
     assert (response.status_code, response["content-type"]) == (status, "application/json")
+
+
+class Stream(ReplyBody):
+    """A stream that never ends."""
+
+    is_broken = False
+
+    def __init__(self) -> None:
+        self.closed = 0
+        self.is_closed = asyncio.Event()
+
+    async def __anext__(self) -> bytes:
+        return b"x"
+
+    async def aclose(self) -> None:
+        self.closed += 1
+        self.is_closed.set()
+
+
+class Slow:
+    """A middleware that takes its time for a response, and leaves it be."""
+
+    async_capable, sync_capable = True, False
+
+    def __init__(self, get_response: Any) -> None:
+        self._get_response = markcoroutinefunction(get_response)
+        markcoroutinefunction(self)
+
+    async def __call__(self, request: Any) -> Any:
+        response = await self._get_response(request)
+        await asyncio.Event().wait()
+        return response
+
+
+@pytest.fixture
+def stream(monkeypatch: pytest.MonkeyPatch) -> Stream:
+    """The body of whatever is answered."""
+    body = Stream()
+
+    async def handle(*_: Any) -> Reply:
+        return Reply(status=200, headers=[], body=body)
+
+    monkeypatch.setattr(gateway, "handle", handle)
+    return body
+
+
+async def hang_up() -> None:
+    """Send a request, and hang up when Django has had the time to come to where it waits."""
+    asked = asyncio.ensure_future(AsyncClient().post("/v1/chat/completions", CALL, content_type="application/json"))
+    await asyncio.sleep(0.3)
+    asked.cancel()
+    await asyncio.gather(asked, return_exceptions=True)
+    assert asked.cancelled()
+
+
+def test_a_caller_that_leaves_before_the_stream_begins_closes_it(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leaving = threading.Event()
+    monkeypatch.setattr(views, "close_connections", lambda: leaving.wait(10))
+
+    async def main() -> None:
+        await hang_up()
+        leaving.set()
+
+    run(main())
+    assert stream.closed == 1
+
+
+def test_a_caller_that_leaves_while_a_middleware_has_the_response_closes_the_stream(stream: Stream) -> None:
+    async def main() -> None:
+        await hang_up()
+        gc.collect()
+        async with asyncio.timeout(PATIENCE):
+            await stream.is_closed.wait()
+
+    with override_settings(MIDDLEWARE=[f"{__name__}.Slow"]):
+        run(main())
+
+
+def test_a_stream_that_was_closed_is_not_closed_again(stream: Stream) -> None:
+    async def main() -> None:
+        response: Any = await AsyncClient().post("/v1/chat/completions", CALL, content_type="application/json")
+        parts = aiter(response)
+        assert await anext(parts) == b"x"
+        await parts.aclose()
+        del response, parts
+        gc.collect()
+        await asyncio.sleep(0.01)
+
+    run(main())
+    assert stream.closed == 1
+
+
+def test_what_nobody_has_when_the_loop_is_over_is_no_error(stream: Stream) -> None:
+    async def main() -> views.LeftBody:
+        return views.LeftBody(stream)
+
+    left = run(main())
+    del left
+    gc.collect()
+    assert stream.closed == 0

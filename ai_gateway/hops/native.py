@@ -12,12 +12,14 @@ provider that accepts a call with 200 and sends an error as the first event thus
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 
 from ai_gateway.bodies import ask_usage
 from ai_gateway.calls import Call, Reply, UpstreamRequest, UpstreamResponse
 from ai_gateway.consumption import UNUSED
-from ai_gateway.errors import UpstreamClosed
+from ai_gateway.errors import GatewayError, UpstreamClosed
 from ai_gateway.hops.base import Attempt, Hop, check_status, passed_headers
 from ai_gateway.listeners import listener_of
 from ai_gateway.protocols import PROTOCOLS, with_model
@@ -30,6 +32,10 @@ from ai_gateway.sse import first_event, whole_events
 
 HELD_ANSWER = 64 * 1024
 """Bytes of an answer that are read to the end before the head goes out: a broken one is then a clean 502."""
+
+ERROR_PATIENCE = 1.0
+"""Seconds in which the rest of an error's body comes, or it is passed on piece by piece. Its provider has said what
+matters, and the call may have to go on elsewhere."""
 
 MAX_FIRST_EVENT = 1024 * 1024
 """Bytes in which a stream's first event must end to be judged. A longer one is taken to be good."""
@@ -100,13 +106,16 @@ class Native(Hop):
         if is_stream and status < 300 and b"content-encoding" not in fields:
             return await self._stream(response)
         length = fields.get(b"content-length")
-        body = response.take_rest()
-        if body is None and length is not None and length.isdigit() and int(length) <= HELD_ANSWER:
+        body, begun = response.take_rest(), b""
+        if body is None and status >= 400:
+            body, begun = await self._hold_error(response)
+        elif body is None and length is not None and length.isdigit() and int(length) <= HELD_ANSWER:
             body = await self._hold(response)
+        elif body is None:
+            begun = await response.read() or b""
         if body is None:
-            body = await response.read() or b""
-            self._look_for_refusal(status, body)
-            plain = Plain(call, response, meter, ready=body)
+            self._look_for_refusal(status, begun)
+            plain = Plain(call, response, meter, ready=begun)
             return Reply(status=status, headers=passed_headers(self.attempt, response), body=plain)
         self._look_for_refusal(status, body)
         if meter.listener is not None:
@@ -131,6 +140,23 @@ class Native(Hop):
             parts.append(part)
         await response.aclose()
         return b"".join(parts)
+
+    async def _hold_error(self, response: UpstreamResponse) -> tuple[bytes | None, bytes]:
+        """Read an error to its end: what it says decides who is asked next, and what it takes up is free then. One that
+        is long, slow or broken gives None, and what has come of it."""
+        loop, length = asyncio.get_running_loop(), 0
+        parts: list[bytes] = []
+        ends_at = loop.time() + ERROR_PATIENCE
+        try:
+            while length <= HELD_ANSWER and (part := await response.read(max(0.0, ends_at - loop.time()))) is not None:
+                if not part:
+                    await response.aclose()
+                    return b"".join(parts), b""
+                parts.append(part)
+                length += len(part)
+        except GatewayError:
+            pass  # Whoever reads on is told.
+        return None, b"".join(parts)
 
     async def _without_body(self, response: UpstreamResponse) -> Reply:
         await response.aclose()

@@ -1,7 +1,7 @@
 """How bytes reach an upstream. `pooled` is the gateway's own; `httpx` wraps httpx's, for HTTP/2 and outbound proxies.
 
-`connection`, `exchange` and `dialing` are what `pooled` is made of. A transport is made for one event loop and used
-in no other: sockets belong to their loop, and `asyncio.run` in a command or a test makes a new one.
+`connection`, `exchange`, `dialing` and `lookups` are what `pooled` is made of. A transport is made for one event loop
+and used in no other: sockets belong to their loop, and `asyncio.run` in a command or a test makes a new one.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import socket
 import ssl
 from collections.abc import Callable
 from itertools import zip_longest
@@ -19,7 +18,9 @@ import certifi
 
 from ai_gateway.calls import Origin
 from ai_gateway.errors import ConnectFailed, ConnectTimeout, PrivateAddressRefused, SocketsUnsupported
+from ai_gateway.thread_pools import Full
 from ai_gateway.transports import Transport
+from ai_gateway.transports.lookups import Lookups
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
@@ -32,6 +33,7 @@ class Dialer:
         self._ca_file = ca_file or certifi.where()
         self._tls: ssl.SSLContext | None = None
         self._sockets: Transport | None = None
+        self._lookups = Lookups()
 
     async def dial(self, origin: Origin, factory: Callable[[], P], seconds: float) -> P:
         """Open a connection within so many `seconds` and give its protocol. Raises ConnectFailed or UpstreamTimeout."""
@@ -49,7 +51,7 @@ class Dialer:
         deadline = loop.time() + seconds
         tls = self._context() if origin.scheme == "https" else None
         failure: Exception | None = None
-        addresses = alternate(await resolve(origin))
+        addresses = alternate(await self.resolve(origin))
         for behind, address in zip(range(len(addresses) - 1, -1, -1), addresses, strict=True):
             try:
                 async with asyncio.timeout((deadline - loop.time()) / 2 if behind else None):
@@ -62,6 +64,24 @@ class Dialer:
                 return protocol
         reason = "The TLS handshake with the provider failed." if isinstance(failure, ssl.SSLError) else None
         raise ConnectFailed(reason or "The provider cannot be reached.", detail=f"{origin}: {failure}") from failure
+
+    async def resolve(self, origin: Origin) -> list[str]:
+        """Resolve the host to the addresses that may be called. Raises ConnectFailed; PrivateAddressRefused if there
+        are only others."""
+        try:
+            addresses = await self._lookups.addresses(origin.host, origin.port)
+        except (OSError, UnicodeError) as error:
+            raise ConnectFailed("The provider's host name cannot be resolved.", detail=f"{origin}: {error}") from error
+        except Full as error:
+            raise ConnectFailed("Too many host names are being resolved.", detail=f"{origin}: {error}") from error
+        allowed = addresses if origin.allow_private else [address for address in addresses if is_public(address)]
+        if not allowed:
+            raise PrivateAddressRefused(
+                "The provider's host resolves to a private address, which this gateway does not call. The operator can "
+                "allow it with the provider's option allow_private, or with ALLOW_PRIVATE_UPSTREAMS.",
+                detail=f"{origin}: {', '.join(addresses)}",
+            )
+        return allowed
 
     def sockets(self) -> Transport:
         """Give the transport that opens websockets over connections of this dialer. Raises SocketsUnsupported without
@@ -81,24 +101,6 @@ class Dialer:
             self._tls = ssl.create_default_context(cafile=self._ca_file)
             self._tls.set_alpn_protocols(["http/1.1"])
         return self._tls
-
-
-async def resolve(origin: Origin) -> list[str]:
-    """Resolve the host to the addresses that may be called. Raises PrivateAddressRefused if there are only others."""
-    loop = asyncio.get_running_loop()
-    try:
-        found = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise ConnectFailed("The provider's host name cannot be resolved.", detail=f"{origin}: {error}") from error
-    addresses = [str(entry[4][0]) for entry in found]
-    allowed = addresses if origin.allow_private else [address for address in addresses if is_public(address)]
-    if not allowed:
-        raise PrivateAddressRefused(
-            "The provider's host resolves to a private address, which this gateway does not call. The operator can "
-            "allow it with the provider's option allow_private, or with ALLOW_PRIVATE_UPSTREAMS.",
-            detail=f"{origin}: {', '.join(addresses)}",
-        )
-    return allowed
 
 
 def alternate(addresses: list[str]) -> list[str]:

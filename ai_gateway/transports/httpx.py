@@ -14,7 +14,7 @@ from typing import cast
 import certifi
 import httpx
 
-from ai_gateway.calls import Timeouts, UpstreamRequest, UpstreamResponse
+from ai_gateway.calls import Origin, Timeouts, UpstreamRequest, UpstreamResponse
 from ai_gateway.errors import (
     ConnectFailed,
     ConnectTimeout,
@@ -26,7 +26,7 @@ from ai_gateway.errors import (
     UpstreamTimeout,
 )
 from ai_gateway.transports import Transport, is_status
-from ai_gateway.transports.dialing import Dialer, resolve
+from ai_gateway.transports.dialing import Dialer
 
 GATEWAY_ERRORS: tuple[tuple[type[httpx.TransportError], type[GatewayError], str], ...] = (
     (httpx.PoolTimeout, PoolTimeout, "All connections to the provider are busy. Try again shortly."),
@@ -75,16 +75,15 @@ class HttpxTransport(Transport):
             trust_env=False,
             verify=ssl.create_default_context(cafile=ca_file or certifi.where()),
         )
-        self._checks_addresses = transport is None and not self._proxied
-        # Websockets are HTTP/1.1's, and httpx has none. Past a proxy that is meant to be used nothing is dialed.
-        self._dialer = Dialer(ca_file=ca_file) if self._checks_addresses else None
+        # Checks addresses, and opens websockets, which httpx has none of. Past a proxy that is meant to be used nothing
+        # is dialed.
+        self._dialer = Dialer(ca_file=ca_file) if transport is None and not self._proxied else None
         self._active: set[HttpxResponse] = set()
 
     async def send(self, request: UpstreamRequest, timeouts: Timeouts) -> HttpxResponse:
         """See Transport.send()."""
-        if self._checks_addresses and not request.origin.allow_private:
-            # httpx resolves the name once more when it connects. The transport that pins the address is `pooled`.
-            await resolve(request.origin)
+        if self._dialer is not None and not request.origin.allow_private:
+            await _check_address(self._dialer, request.origin, timeouts.connect)
         try:
             response = await self._transport.handle_async_request(_write_request(request, timeouts))
         except httpx.TransportError as error:
@@ -108,6 +107,15 @@ class HttpxTransport(Transport):
     async def aclose(self) -> None:
         """See Transport.aclose()."""
         await self._transport.aclose()
+
+
+async def _check_address(dialer: Dialer, origin: Origin, seconds: float) -> None:
+    """Resolve a host. httpx does so once more when it connects; the transport that pins the address is `pooled`."""
+    try:
+        async with asyncio.timeout(seconds):
+            await dialer.resolve(origin)
+    except TimeoutError:
+        raise ConnectTimeout("The provider's host name was not resolved in time.", detail=f"{origin}") from None
 
 
 def _write_request(request: UpstreamRequest, timeouts: Timeouts) -> httpx.Request:

@@ -137,7 +137,7 @@ class Pool:
     def _pass_on(self, connection: Connection | None) -> None:
         if connection is None:
             self._free_slot()
-        else:
+        elif connection in self._connections:  # Else it died on the way here, and its slot went to somebody else.
             self._released(connection)
 
     def _first_waiter(self) -> asyncio.Future[Connection | None] | None:
@@ -178,7 +178,7 @@ class Pool:
         """Close what has been idle for too long, and come back when the next one will be."""
         oldest = self._loop.time() - self._keep_alive
         while self._idle and self._idle[0].idle_since <= oldest:
-            self._idle[0].close()
+            self._idle.popleft().close()
         wait = self._idle[0].idle_since - oldest if self._idle else None
         self._reaper = None if wait is None else self._loop.call_later(wait, self._reap)
 

@@ -16,7 +16,6 @@ from websockets.asyncio.client import ClientConnection
 from websockets.client import ClientProtocol
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus, WebSocketException
 from websockets.http11 import Response
-from websockets.protocol import State
 from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI
 
@@ -81,12 +80,17 @@ class WebsocketTransport(Transport):
         connection = await self._dialer.dial(request.origin, lambda: new_connection(request), timeouts.connect)
         try:
             async with asyncio.timeout(min(timeouts.first_byte, LONGEST_HANDSHAKE)):
-                return await shake_hands(connection, request, timeouts)
-        except TimeoutError:
-            raise ConnectTimeout("The provider did not accept a session in time.", detail=f"{request.origin}") from None
-        finally:
-            if connection.state is not State.OPEN:
-                connection.transport.abort()
+                answer = await shake_hands(connection, request, timeouts)
+        except BaseException as error:
+            # Also one that is open by now: who gives up in this very moment never gets to hold it.
+            connection.transport.abort()
+            if isinstance(error, TimeoutError):
+                late = "The provider did not accept a session in time."
+                raise ConnectTimeout(late, detail=f"{request.origin}") from None
+            raise
+        if answer.socket is None:
+            connection.transport.abort()
+        return answer
 
     def interrupt(self, error: GatewayError) -> None:
         """See Transport.interrupt(). Sockets are ended by those who hold them."""

@@ -9,7 +9,6 @@ import pytest
 
 from ai_gateway.calls import Origin
 from ai_gateway.errors import ConnectFailed, ConnectTimeout
-from ai_gateway.transports import dialing
 from ai_gateway.transports.dialing import Dialer, alternate
 from tests.upstream import Upstream
 
@@ -45,7 +44,7 @@ class Caller(asyncio.Protocol):
 def dial(monkeypatch: pytest.MonkeyPatch, port: int, *addresses: str) -> str:
     """Connect to a host that has these addresses, in 20 seconds; tell which answered."""
 
-    async def resolve(origin: Origin) -> list[str]:
+    async def resolve(dialer: Dialer, origin: Origin) -> list[str]:
         return list(addresses)
 
     async def main() -> str:
@@ -54,7 +53,7 @@ def dial(monkeypatch: pytest.MonkeyPatch, port: int, *addresses: str) -> str:
         peer: str = caller.transport.get_extra_info("peername")[0]
         return peer
 
-    monkeypatch.setattr(dialing, "resolve", resolve)
+    monkeypatch.setattr(Dialer, "resolve", resolve)
     with asyncio.Runner(loop_factory=Loop) as runner:
         return runner.run(main())
 

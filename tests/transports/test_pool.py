@@ -214,6 +214,23 @@ def test_who_leaves_when_its_turn_has_come_passes_it_on() -> None:
     asyncio.run(main())
 
 
+def test_a_connection_that_dies_on_its_way_to_who_leaves_is_nobodys() -> None:
+    async def main() -> None:
+        pool = Pool(ORIGIN, FakeDialer(), limit=1, keep_alive=20)
+        connection = await pool.acquire(TIMEOUTS)
+        second = await begun(pool)
+        await answered(connection)
+        connection.data_received(b"stray")
+        assert not connection.is_open
+        assert second.cancel()
+        await turns()
+        assert pool.count() == Connections(0, 0, 0)
+        assert "0 of 1 slots" in repr(pool)
+        pool.close()
+
+    asyncio.run(main())
+
+
 def test_a_connection_that_dies_on_its_way_to_who_waits_for_it_is_replaced() -> None:
     async def main() -> None:
         transport = PooledTransport(max_connections=1)

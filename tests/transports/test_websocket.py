@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.protocol import State
 
 from ai_gateway.calls import Origin, Timeouts, UpstreamRequest, UpstreamResponse, UpstreamSocket
 from ai_gateway.errors import (
@@ -26,6 +27,7 @@ from ai_gateway.transports import Transport, websocket
 from ai_gateway.transports.httpx import HttpxTransport
 from ai_gateway.transports.pooled import PooledTransport
 from tests.factories import run
+from tests.upstream import PATIENCE
 
 QUICK = Timeouts(connect=5, first_byte=5, write=0.2)
 
@@ -92,6 +94,32 @@ def test_a_handshake_that_fails_may_be_tried_elsewhere(answer: bytes | None, err
             with pytest.raises(error) as failed:
                 await PooledTransport().sockets().send(request_to(port), timeouts)
             assert "127.0.0.1" not in str(failed.value)
+
+    run(attempt())
+
+
+def test_who_gives_up_in_the_moment_of_success_leaves_no_session_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    accept = websocket.Connection.data_received
+
+    async def attempt() -> None:
+        def accept_and_leave(connection: websocket.Connection, data: bytes) -> None:
+            accept(connection, data)
+            assert connection.state is State.OPEN
+            sending.cancel()
+
+        async def serve_one(other: ServerConnection) -> None:
+            await other.wait_closed()
+            is_over.set()
+
+        monkeypatch.setattr(websocket.Connection, "data_received", accept_and_leave)
+        is_over = asyncio.Event()
+        async with serve(serve_one, "127.0.0.1", 0) as server:
+            port = next(iter(server.sockets)).getsockname()[1]
+            sending = asyncio.ensure_future(PooledTransport().sockets().send(request_to(port), QUICK))
+            with pytest.raises(asyncio.CancelledError):
+                await sending
+            async with asyncio.timeout(PATIENCE):
+                await is_over.wait()
 
     run(attempt())
 
