@@ -36,6 +36,11 @@ ALLOW_HEADERS = (
     "x-organisation-id",
     "x-user-id",
     "x-experiment-id",
+    "x-session-id",
+    "x-agent-id",
+    # Whose trace it is.
+    "traceparent",
+    "tracestate",
     # Anthropic.
     "anthropic-version",
     "anthropic-beta",

@@ -41,6 +41,8 @@ def from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
     providers = read_providers(environ)
     if providers:
         gateway["PROVIDERS"] = providers
+    if gateway.get("LIMIT_STORE") == {"BACKEND": "redis"} and (url := environ.get("REDIS_URL", "").strip()):
+        gateway["LIMIT_STORE"]["OPTIONS"] = {"url": url}
     return gateway
 
 
@@ -81,7 +83,7 @@ def read_reference(name: str, value: str) -> str:
     return f"env:{name}"
 
 
-def read_backend(name: str, value: str) -> dict[str, str]:
+def read_backend(name: str, value: str) -> dict[str, Any]:
     """Take a value for the name of a backend without options."""
     return {"BACKEND": value}
 

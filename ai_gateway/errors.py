@@ -100,9 +100,10 @@ class GatewayError(Exception):
 
 
 class BadRequest(GatewayError):
-    """The request cannot be understood."""
+    """The request cannot be understood. The message, and `param` in OpenAI's formats, say what of it."""
 
     status = 400
+    code = "invalid_request"
     kind = Kind.BAD_REQUEST
 
 

@@ -142,6 +142,10 @@ USE_TZ = True
 # Log
 
 LOG_LEVEL = text("LOG_LEVEL", "info").upper()
+if LOG_LEVEL not in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
+    raise ImproperlyConfigured(
+        f"LOG_LEVEL is {LOG_LEVEL.lower()!r}; it must be debug, info, warning, error or critical."
+    )
 LOG_FORMAT = text("GATEWAY_LOG_FORMAT", "line")
 if LOG_FORMAT not in ("line", "json", "key-value"):
     raise ImproperlyConfigured(f"GATEWAY_LOG_FORMAT is {LOG_FORMAT!r}; it must be line, json or key-value.")

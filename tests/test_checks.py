@@ -709,6 +709,8 @@ def test_a_credential_that_is_not_set(site: Site, value: str) -> None:
 def test_a_private_address_must_be_allowed(site: Site, url: str) -> None:
     site.provider(BACKEND="custom", OPTIONS={"base_url": url})
     assert site.ids() == {"E035"}
+    assert '"allow_private": True' in site.hint()
+    assert "ALLOW_PRIVATE_UPSTREAMS=true" in site.hint()
     site.provider(BACKEND="custom", OPTIONS={"base_url": url, "allow_private": True})
     assert site.ids() == set()
     site.provider(BACKEND="custom", OPTIONS={"base_url": url})

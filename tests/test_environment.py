@@ -137,6 +137,21 @@ def test_values__that_cannot_be_read__name_the_variable(name: str, value: str) -
         from_environ({name: value})
 
 
+def test_redis__limits_are_counted_where_the_url_says() -> None:
+    environ = {"LIMIT_STORE": "redis", "REDIS_URL": " redis://cache:6379/0 "}
+    assert from_environ(environ)["LIMIT_STORE"] == {"BACKEND": "redis", "OPTIONS": {"url": "redis://cache:6379/0"}}
+
+
+@pytest.mark.parametrize("environ", [{"REDIS_URL": "redis://cache:6379/0"}, {"LIMIT_STORE": "redis", "REDIS_URL": ""}])
+def test_redis__url_alone_or_empty__chooses_nothing(environ: dict[str, str]) -> None:
+    assert "OPTIONS" not in from_environ(environ).get("LIMIT_STORE", {})
+
+
+def test_redis__limits_that_are_counted_elsewhere__stay_there() -> None:
+    environ = {"LIMIT_STORE": "database", "REDIS_URL": "redis://cache:6379/0"}
+    assert from_environ(environ)["LIMIT_STORE"] == {"BACKEND": "database"}
+
+
 def test_variables__stand_for_settings_that_exist() -> None:
     assert {key for key, _ in VARIABLES.values()} <= conf.KEYS
 
@@ -160,6 +175,7 @@ def evaluate_settings(expression: str, environ: dict[str, str]) -> subprocess.Co
     )
 
 
+REDIS = "redis://cache:6379/0"
 ORIGINS = ["https://a.example", "https://b.example"]
 CORS_NAMES = "[s.CORS_ALLOW_ALL_ORIGINS, hasattr(s, 'CORS_ALLOW_CREDENTIALS')]"
 
@@ -176,6 +192,13 @@ CORS_NAMES = "[s.CORS_ALLOW_ALL_ORIGINS, hasattr(s, 'CORS_ALLOW_CREDENTIALS')]"
         (CORS_NAMES, {"CORS_ALLOWED_ORIGINS": "*"}, [True, False]),
         ("s.MIDDLEWARE[0]", {"CORS_ALLOWED_ORIGINS": "*"}, "corsheaders.middleware.CorsMiddleware"),
         ("s.CACHES['default']['LOCATION']", {"REDIS_URL": "redis://cache:6379/0"}, "redis://cache:6379/0"),
+        ("s.AI_GATEWAY['LIMIT_STORE']", {"REDIS_URL": REDIS}, {"BACKEND": "redis", "OPTIONS": {"url": REDIS}}),
+        (
+            "s.AI_GATEWAY['LIMIT_STORE']",
+            {"REDIS_URL": REDIS, "LIMIT_STORE": "redis"},
+            {"BACKEND": "redis", "OPTIONS": {"url": REDIS}},
+        ),
+        ("s.AI_GATEWAY['LIMIT_STORE']", {"REDIS_URL": REDIS, "LIMIT_STORE": "memory"}, {"BACKEND": "memory"}),
         ("s.LOGGING['root']['level']", {"LOG_LEVEL": "debug"}, "DEBUG"),
         ("s.SECURE_SSL_REDIRECT", {"HTTPS": "yes"}, True),
         ("s.AI_GATEWAY['PASSTHROUGH']", {"PASSTHROUGH": "no", "PATH": "/bin"}, False),
@@ -187,9 +210,16 @@ def test_example_settings(expression: str, environ: dict[str, str], value: objec
     assert json.loads(done.stdout) == value
 
 
-def test_example_settings__name_a_variable_that_cannot_be_read() -> None:
-    done = evaluate_settings("s.DEBUG", {"DEBUG": "perhaps"})
-    assert "DEBUG is 'perhaps'; it must be true or false" in done.stderr
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        ({"DEBUG": "perhaps"}, "DEBUG is 'perhaps'; it must be true or false"),
+        ({"LOG_LEVEL": "verbose"}, "LOG_LEVEL is 'verbose'; it must be debug, info, warning, error or critical."),
+        ({"GATEWAY_LOG_FORMAT": "xml"}, "GATEWAY_LOG_FORMAT is 'xml'; it must be line, json or key-value."),
+    ],
+)
+def test_example_settings__name_a_variable_that_cannot_be_read(environ: dict[str, str], message: str) -> None:
+    assert message in evaluate_settings("s.DEBUG", environ).stderr
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_a_code_belongs_to_one_class() -> None:
 
 
 def test_only_those_that_are_not_raised_themselves_have_no_code() -> None:
-    assert [each.__name__ for each in classes() if each.code is None] == ["BadRequest", "LimitReached"]
+    assert [each.__name__ for each in classes() if each.code is None] == ["LimitReached"]
 
 
 @pytest.mark.parametrize("error", list(classes()))

@@ -361,8 +361,17 @@ def test_unknown_host__is_said_clearly() -> None:
 
 @pytest.mark.parametrize("arguments", [("--port", "http"), ("--port", "70000"), ("--workers", "0"), ("--workers", "x")])
 def test_nonsense__is_refused(arguments: tuple[str, str]) -> None:
-    with pytest.raises(CommandError):
+    with pytest.raises(CommandError, match=f"'{arguments[1]}' is not a "):
         call_command("rungateway", *arguments)
+
+
+@pytest.mark.parametrize("arguments", [["--port", "70000"], ["--workers", "0"]])
+def test_nonsense__is_told_in_a_line_and_no_traceback(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        rungateway.Command().run_from_argv(["manage.py", "rungateway", *arguments])
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith("manage.py rungateway: error: ")
+    assert f"'{arguments[1]}' is not a " in told
 
 
 def test_reload__excludes_workers() -> None:

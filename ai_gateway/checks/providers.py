@@ -112,7 +112,8 @@ def _check_address(alias: str, provider: Provider) -> Checks:
     if is_private and not (provider.allow_private or settings.ALLOW_PRIVATE_UPSTREAMS):
         yield Error(
             f"The provider {alias!r} lives at {host}, a private address, which the gateway refuses to call.",
-            hint=f'If that is intended, add "allow_private": True to AI_GATEWAY["PROVIDERS"][{alias!r}]["OPTIONS"].',
+            hint=f'If that is intended, add "allow_private": True to AI_GATEWAY["PROVIDERS"][{alias!r}]["OPTIONS"]. '
+            "Where settings come from the environment: ALLOW_PRIVATE_UPSTREAMS=true, for all providers.",
             id="ai_gateway.E035",
         )
     if scheme == "http" and provider.api_key is not None and not (is_private or "." not in host):

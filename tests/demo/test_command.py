@@ -161,6 +161,11 @@ class TestRefusals:
             run()
         assert not VirtualKey.objects.exists()
 
+    def test_calls_of_the_built_in_echo__and_those_that_reached_nobody__are_no_real_ones(self) -> None:
+        ledger_store.write([made(provider="echo", cost_nanos=0), made(provider="", status=401, outcome="refused")])
+        set_up()
+        assert UsageRecord.objects.count() == 152
+
     def test_there_is_one_demo_at_a_time(self) -> None:
         set_up()
         with pytest.raises(CommandError, match="The demo is there already"):

@@ -67,4 +67,6 @@ def plain(value: Any) -> Any:
     """Turn what was read into what could be given."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return value._asdict()
     return list(value) if isinstance(value, tuple) else value

@@ -28,6 +28,7 @@ DIALECTS = {
     "openai_responses": "responses",
     "anthropic_messages": "messages",
     "gemini": "gemini",
+    "bedrock_converse": "converse",
 }
 
 ADDRESSES = {

@@ -12,7 +12,7 @@ import secrets
 import socket
 import sys
 import tempfile
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterator
 from typing import Any
 
@@ -211,7 +211,7 @@ class Command(BaseCommand):
             "\nNothing is configured yet, so here is a key for trying out. It ends with this process:\n\n"
             f"  export GATEWAY_KEY={key}\n\n"
             "To add a provider, stop this, set its credential and a gateway key of your own, and start again:\n\n"
-            "  export OPENAI_API_KEY=...  GATEWAY_API_KEYS=me=$(openssl rand -hex 24)\n\n"
+            "  export OPENAI_API_KEY=...  GATEWAY_API_KEYS=me=gw_$(openssl rand -hex 24)\n\n"
             "Other providers and AI_GATEWAY['PROVIDERS'] in settings: see README.md."
         )
 
@@ -219,14 +219,14 @@ class Command(BaseCommand):
 def port_number(value: str) -> int:
     """Read a port."""
     if not value.isdigit() or int(value) > 65535:
-        raise CommandError(f"{value!r} is not a port.")
+        raise ArgumentTypeError(f"{value!r} is not a port.")
     return int(value)
 
 
 def worker_count(value: str) -> int:
     """Read a number of workers."""
     if not value.isdigit() or not 1 <= int(value) <= 1024:
-        raise CommandError(f"{value!r} is not a number of workers.")
+        raise ArgumentTypeError(f"{value!r} is not a number of workers.")
     return int(value)
 
 

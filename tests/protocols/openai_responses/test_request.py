@@ -44,7 +44,7 @@ PARAMS: TypeAdapter[Any] = TypeAdapter(response_create_params.ResponseCreatePara
 
 REFUSED = {
     "previous_response_id": "previous_response_not_found",
-    "conversation": None,
+    "conversation": "invalid_request",
     "background": "unsupported_value",
     "prompt": "unsupported_value",
 }
@@ -475,7 +475,7 @@ def test_what_codex_sends() -> None:
 
 
 @pytest.mark.parametrize(("name", "code"), REFUSED.items())
-def test_what_needs_storage_is_refused(name: str, code: str | None) -> None:
+def test_what_needs_storage_is_refused(name: str, code: str) -> None:
     value = True if name == "background" else "resp_123"
     with pytest.raises(BadRequest) as caught:
         asked(**{name: value})
