@@ -239,7 +239,9 @@ def test_functions_that_hang_take_no_more_than_their_threads(monkeypatch: pytest
 
 
 @pytest.fixture
-def _looked_up_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+def _looked_up_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, django_db_blocker: DjangoDbBlocker
+) -> Iterator[None]:
     """A database for what a site looks up, and a thread of its own for that."""
     entry = {**connections.settings["default"], "NAME": str(tmp_path / "site.sqlite3"), "CONN_MAX_AGE": 0}
     entry |= {"ENGINE": "django.db.backends.sqlite3", "OPTIONS": {}}
