@@ -17,14 +17,15 @@ from django.db import models
 
 from ai_gateway.meter import NOT_COLUMNS, Entry
 from ai_gateway.models import UsageRecord
-from ai_gateway.models.usage import NAME, TOKEN_BUCKETS
+from ai_gateway.models.usage import NAME
+from ai_gateway.models.usage_queries import BUCKETS
 from ai_gateway.rollups import WHO
 
 KEPT = frozenset(
     (
         *("id", "request_id", "started_at", "outcome", "status", "is_estimated", "cost_nanos", "saved_nanos"),
         *WHO,
-        *TOKEN_BUCKETS,
+        *BUCKETS,
         *NOT_COLUMNS,
     )
 )

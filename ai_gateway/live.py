@@ -176,13 +176,19 @@ def cancel(id: str, by: str, user_id: str | None = None) -> bool:
     return True
 
 
-def _end(meter: Meter) -> None:
-    """End a call, in its own event loop, unless it is over by now."""
+def _end(meter: Meter, begun: asyncio.Task[Any] | None = None) -> None:
+    """End a call, in its own event loop, unless it is over by now. `begun` is work of the call's that has begun."""
     if meter.number not in _under_way or meter.ended_by is not None:
         return
-    error = meter.ended_by = Cancelled("This call was ended by an operator of the gateway.")
     work = meter.work
-    if work is not None and not work.done():
+    is_working = work is not None and not work.done()
+    if is_working and work is not begun:
+        # What is cancelled before its first step never begins, and gives nothing back. It has that step before this
+        # comes again.
+        asyncio.get_running_loop().call_soon(_end, meter, work)
+        return
+    error = meter.ended_by = Cancelled("This call was ended by an operator of the gateway.")
+    if work is not None and is_working:
         work.cancel()
     elif meter.status or meter.goes_on:
         if meter.response is not None:

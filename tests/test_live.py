@@ -12,6 +12,7 @@ import pytest
 from django.test import override_settings
 
 from ai_gateway import finishing, gateway, live, overload
+from ai_gateway.bulkheads import Bulkhead
 from ai_gateway.calls import Reply, ReplyBody
 from ai_gateway.errors import GatewayError, UpstreamClosed
 from ai_gateway.live import LiveCall
@@ -313,6 +314,29 @@ def test_a_call_whose_provider_finishes_without_its_caller(has_left: bool, books
     with override_settings(AI_GATEWAY={**SETTINGS, "PROVIDERS": {**SETTINGS["PROVIDERS"], "openai": options}}):
         run(main())
     assert [entry.outcome for entry in books] == ["disconnected" if has_left else "cancelled"]
+
+
+class Ending(Bulkhead):
+    """Places at a provider: who takes one is ended in the same turn of the event loop."""
+
+    def enter(self, limit: int) -> bool:
+        cancelled(only().id)
+        return super().enter(limit)
+
+
+def test_a_call_whose_work_has_not_begun_gives_its_place_back(books: Books) -> None:
+    options = {"OPTIONS": {"api_key": "sk-x", "finish_within": 60, "max_concurrency": 5}}
+    places = overload.at_providers["openai"] = Ending()
+
+    async def main() -> None:
+        reply = await ask()
+        assert (reply.status, error_of(reply)["code"]) == (499, "cancelled_by_operator")
+
+    with override_settings(AI_GATEWAY={**SETTINGS, "PROVIDERS": {**SETTINGS["PROVIDERS"], "openai": options}}):
+        run(main())
+    assert [entry.outcome for entry in books] == ["cancelled"]
+    assert overload.at_providers.pop("openai") is places
+    assert places.taken == 0
 
 
 def test_nobody_else_is_ended() -> None:

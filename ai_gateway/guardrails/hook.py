@@ -12,6 +12,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from django.db import close_old_connections
+
 from ai_gateway.guardrails.base import Guardrail, Verdict, View
 from ai_gateway.thread_pools import Full, ThreadPool
 
@@ -42,8 +44,13 @@ class Hook(Guardrail):
         return await asyncio.wrap_future(work)
 
     def _call(self, view: View) -> Verdict:
-        verdict: Verdict = self._function(view, **self._options)
-        return verdict
+        # As Django does around a request: a function may look something up in the database.
+        close_old_connections()
+        try:
+            verdict: Verdict = self._function(view, **self._options)
+            return verdict
+        finally:
+            close_old_connections()
 
     def check(self) -> None:
         """See Guardrail.check()."""

@@ -79,21 +79,37 @@ class HttpxTransport(Transport):
         # is dialed.
         self._dialer = Dialer(ca_file=ca_file) if transport is None and not self._proxied else None
         self._active: set[HttpxResponse] = set()
+        self._leaving: set[asyncio.Task[None]] = set()
+        """What tidies up behind callers that hung up: asyncio itself holds tasks only weakly."""
 
     async def send(self, request: UpstreamRequest, timeouts: Timeouts) -> HttpxResponse:
         """See Transport.send()."""
         if self._dialer is not None and not request.origin.allow_private:
             await _check_address(self._dialer, request.origin, timeouts.connect)
         try:
-            response = await self._transport.handle_async_request(_write_request(request, timeouts))
+            response = await self._ask(_write_request(request, timeouts))
         except httpx.TransportError as error:
             raise gateway_error(error) from error
-        if not is_status(response.status_code):
-            await response.aclose()
-            raise UpstreamProtocolError(f"The provider answered with {response.status_code}, which is no status.")
         answer = HttpxResponse(response, timeouts, self._active.discard)
         self._active.add(answer)
+        if not is_status(answer.status):
+            await answer.aclose()
+            raise UpstreamProtocolError(f"The provider answered with {answer.status}, which is no status.")
         return answer
+
+    async def _ask(self, request: httpx.Request) -> httpx.Response:
+        """Send a request in a task of its own, which is cancelled once at most: httpcore waits while it tidies up, and
+        whoever is cancelled there leaves a slot of its pool taken for ever."""
+        loop = asyncio.get_running_loop()
+        asking = loop.create_task(self._transport.handle_async_request(request))
+        try:
+            return await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            asking.cancel()
+            leaving = loop.create_task(_leave(asking))
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
+            raise
 
     def sockets(self) -> Transport:
         """See Transport.sockets()."""
@@ -116,6 +132,13 @@ async def _check_address(dialer: Dialer, origin: Origin, seconds: float) -> None
             await dialer.resolve(origin)
     except TimeoutError:
         raise ConnectTimeout("The provider's host name was not resolved in time.", detail=f"{origin}") from None
+
+
+async def _leave(asking: asyncio.Task[httpx.Response]) -> None:
+    """Close an answer that came, in spite of all, after its caller had left."""
+    await asyncio.wait([asking])
+    if not asking.cancelled() and asking.exception() is None:
+        await asking.result().aclose()
 
 
 def _write_request(request: UpstreamRequest, timeouts: Timeouts) -> httpx.Request:
@@ -163,6 +186,7 @@ class HttpxResponse(UpstreamResponse):
         self._silent = 0.0
         self._error: GatewayError | None = None
         self._closed = closed
+        self._closing: asyncio.Task[None] | None = None
 
     async def read(self, patience: float | None = None) -> bytes | None:
         """See UpstreamResponse.read(). A task of its own waits for the next chunk, so that impatience loses nothing."""
@@ -196,13 +220,24 @@ class HttpxResponse(UpstreamResponse):
     def interrupt(self, error: GatewayError) -> None:
         """See UpstreamResponse.interrupt()."""
         self._error = error
-        if self._next is not None:
+        self._stop_reading()
+
+    def _stop_reading(self) -> None:
+        # Once: who is cancelled a second time does not tidy up.
+        if self._next is not None and not self._next.cancelling():
             self._next.cancel()
 
     async def aclose(self) -> None:
-        """See UpstreamResponse.aclose()."""
-        if self._next is not None and not self._next.done():
-            self._next.cancel()
-            await asyncio.wait([self._next])
-        await self._stream.aclose()
-        self._closed(self)
+        """See UpstreamResponse.aclose(). A task of its own does it, and to the end if the caller hangs up meanwhile."""
+        if self._closing is None:
+            self._closing = asyncio.get_running_loop().create_task(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        try:
+            if self._next is not None and not self._next.done():
+                self._stop_reading()
+                await asyncio.wait([self._next])
+            await self._stream.aclose()
+        finally:
+            self._closed(self)
