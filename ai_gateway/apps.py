@@ -2,6 +2,7 @@
 
 from django.apps import AppConfig
 from django.core.signals import setting_changed
+from django.db import close_old_connections
 from django.utils.translation import gettext_lazy as _
 
 
@@ -40,6 +41,7 @@ class AIGatewayConfig(AppConfig):
             stored,
             telemetry,
         )
+        from ai_gateway.guardrails import hook
         from ai_gateway.journal import Journal
         from ai_gateway.key_cache import KeyCache
         from ai_gateway.price_catalogue import GenAIPrices
@@ -53,6 +55,7 @@ class AIGatewayConfig(AppConfig):
         recorder.recorder = recorder.Recorder(recorded.store, recorded.release)
         limits.seed = seeding.spent
         statement.reader = statement.Reader(spending.of_caller, stored.release)
+        hook.release = close_old_connections
         changes.connect()
         roster.connect()
         alerts.connect()
