@@ -19,7 +19,7 @@ THREADS = 16
 
 Function = Callable[..., Any]
 
-release: Callable[[], None] = lambda: None
+release: Callable[[], object] = bool
 """Gives back, in a thread, what the last function in it held of the site. The app's `ready()` puts it here."""
 
 _threads = ThreadPool("ai-gateway-guardrail", size=THREADS, most=THREADS)

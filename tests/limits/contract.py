@@ -434,7 +434,7 @@ class StoreContract:
             rate(amount, name="soft", is_soft=True),
         ]
         verdicts = await asyncio.gather(
-            take(store, quota(20), rate(20), slot()),
+            take(store, quota(20), rate(20), slot(4)),
             *(take(store, charge) for charge in beyond),
             take(store, quota(10), rate(10), slot(4)),
             return_exceptions=True,
