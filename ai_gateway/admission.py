@@ -72,9 +72,11 @@ async def _begin(meter: Meter, dues: Dues, amounts: Sequence[int], at: float, sn
     hold = meter.hold or Hold(meter.id, meter.caller, store())
     try:
         await hold.take(dues, amounts, at, snapshot.reservation_ttl)
-        meter.hold = hold
     except StoreUnavailable as error:
         raise _unavailable(meter, error) from error
+    finally:
+        if hold.taken:  # Also if what comes after that fails: it has to be settled.
+            meter.hold = hold
 
 
 async def renew(meter: Meter, used: Consumption, cost_nanos: int | None, snapshot: Snapshot) -> None:

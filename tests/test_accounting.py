@@ -20,6 +20,7 @@ from ai_gateway.errors import (
     UpstreamError,
     UpstreamTimeout,
 )
+from ai_gateway.limits.memory import MemoryStore
 from ai_gateway.meter import Entry
 from ai_gateway.test.providers import Books
 from tests.factories import JSON, Answer, Body, Recorder, Scripted, make_arrival, run
@@ -245,6 +246,45 @@ def test_nothing_between_an_answer_and_its_account_loses_either(
         assert ask(answer, body=body).status == 200
     assert [entry.attempts for entry in books] == [1]
     assert len(books.settled) == 1
+
+
+def test_what_was_taken_is_given_back_if_the_call_fails_right_after(
+    books: AllBooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ai_gateway.notices.warn", fails)
+    limits = [{"name": "tokens", "scope": "key", "measure": "tokens", "amount": 1, "is_soft": True}]
+    with override_settings(AI_GATEWAY={**SETTINGS, "LIMITS": limits}):
+        assert ask(good()).status == 500
+    assert (books.settled, [entry.cost_nanos for entry in books]) == ([0], [0])
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+@pytest.mark.parametrize("most", [10**9, 10**16, 10**22, 10**320])
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_a_caller_allows_beyond_all_measure_harms_no_other(
+    books: AllBooks, monkeypatch: pytest.MonkeyPatch, path: str, most: int, stream: bool
+) -> None:
+    store = MemoryStore()
+    monkeypatch.setattr(admission, "store", lambda: store)
+    limits = [
+        {"name": "tokens", "measure": "tokens", "amount": 1000},
+        {"name": "slots", "measure": "concurrency", "amount": 1},
+    ]
+
+    async def call(most: int) -> int:
+        body = {"model": "openai/m", "max_tokens": most, "stream": stream, "messages": []}
+        arrival = make_arrival(path, JSON, KEY, body=json.dumps(body).encode())
+        reply = await gateway.handle(arrival, Scripted(Answer(DONE, headers=[SSE]) if stream else good()))
+        if isinstance(reply.body, ReplyBody):
+            async for _ in reply.body:
+                pass
+        await reply.aclose()
+        return reply.status
+
+    with override_settings(AI_GATEWAY={**SETTINGS, "LIMITS": limits}):
+        assert [run(call(each)) < 500 for each in (most, 5)] == [True, True]
+    assert len(books) == 2
+    assert store.is_idle
 
 
 def fails(*_: Any) -> Any:

@@ -12,6 +12,7 @@ from ai_gateway import limits
 from ai_gateway.charges import Charges, Counter, State, Verdict
 from ai_gateway.ids import new_id
 from ai_gateway.limits import BACKENDS, LimitStore, StoreUnavailable
+from ai_gateway.limits.base import Uncountable
 from ai_gateway.limits.fallback import HANGS, RETRY, Fallback
 from ai_gateway.limits.memory import MemoryStore
 from tests.factories import run
@@ -69,6 +70,27 @@ def test_closed_admits_nothing(elsewhere: Elsewhere, clock: Clock) -> None:
     for _ in range(2):
         with pytest.raises(StoreUnavailable, match="connection refused"):
             run(take(store, quota()))
+
+
+@pytest.mark.parametrize("policy", ["closed", "open", "local"])
+def test_what_a_store_cannot_count_is_nobody_elses_concern(
+    elsewhere: Elsewhere, clock: Clock, monkeypatch: pytest.MonkeyPatch, policy: str
+) -> None:
+    """The store is there: others are counted by it, whatever the policy."""
+    store = fallback(elsewhere, clock, policy)
+
+    async def fails(charges: Charges, ttl: float) -> Verdict:
+        raise Uncountable("too much")
+
+    run(take(store, quota(60)))
+    with monkeypatch.context() as patch:
+        patch.setattr(elsewhere, "admit", fails)
+        if policy == "closed":
+            with pytest.raises(Uncountable, match="too much"):
+                run(take(store, quota()))
+        else:
+            run(take(store, quota()))
+    assert not run(admits(store, quota()))
 
 
 def test_open_admits_everything(elsewhere: Elsewhere, clock: Clock) -> None:

@@ -8,18 +8,25 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 
 import pytest
 
 from ai_gateway.charges import Verdict
 from ai_gateway.ids import new_id
 from ai_gateway.limits import StoreUnavailable
+from ai_gateway.limits.base import Uncountable
 from ai_gateway.limits.redis import RedisStore
+from ai_gateway.limits.redis.batches import Answer, Settled, Wanted
+from ai_gateway.limits.redis.client import Client, ScriptFailed
+from ai_gateway.limits.redis.link import Link, Stale
+from ai_gateway.limits.redis.script import LOOK, TAKE
 from tests.databases import ROOT
 from tests.limits.contract import (
     TTL,
     admits,
     end,
+    of_call,
     quota,
     rate,
     settle,
@@ -183,6 +190,53 @@ class TestFailures:
 
         play(steps())
 
+    def test_what_a_call_used_is_counted_in_a_quota_that_another_process_began_anew(
+        self, own_server: RedisServer
+    ) -> None:
+        """Redis lost its data, and another process was the first to speak to it: neither Redis nor the seed knew of the
+        call. The end of it is told by a process that has not heard of the loss."""
+
+        async def steps() -> None:
+            slow, first = (open_store(own_server, seed=lambda counter: 5) for _ in range(2))
+            ended, known = new_id(), new_id()
+            await take(slow, quota(50, 1000), call=ended)
+            await take(slow, quota(30, 1000), call=known)
+            own_server.stop()
+            own_server.start()
+            await recovered(first, quota())
+            await take(first, quota(1, 1000))
+            await settle(slow, ended, (quota(50, 1000), 40))
+            # 5 were spent before, 1 is reserved, 40 were used, and 30 are reserved again.
+            assert await used(first, quota(1, 1000)) == [76]
+            await settle(slow, known, (quota(30, 1000), 20))
+            assert await used(first, quota(1, 1000)) == [66]
+
+        play(steps())
+
+    @pytest.mark.parametrize(
+        ("known", "ended", "counted"),
+        [(-10, 10, 30), (-10, -5, 0), (5, 10, 0), (0, 10, 0)],
+        ids=["while it was under way", "after it ended: the seed has it", "before it began", "nobody knows when"],
+    )
+    def test_it_is_counted_once_if_the_quota_was_begun_anew(
+        self, server: RedisServer, known: int, ended: int, counted: int
+    ) -> None:
+        """`known` and `ended` are in seconds, from when the quota was begun; 0 is nobody's knowledge."""
+
+        async def steps() -> None:
+            link = await open_link(server)
+            call = new_id()
+            look = Wanted(LOOK, of_call(call, quota(1)))
+            await link.send((), [look])
+            times = [link.answered_at + seconds * 1_000_000 if seconds else 0 for seconds in (known, ended)]
+            settled = Settled(of_call(call, quota(50)), [30], [times[0]], times[1])
+            for _ in range(2):
+                (answer,) = await link.send([settled], [look])
+                assert answer.states[0].used == counted
+            await link.aclose()
+
+        play(steps())
+
     @pytest.mark.parametrize(
         ("refuse", "error", "accept"),
         [
@@ -207,24 +261,38 @@ class TestFailures:
 
         play(steps())
 
+    @pytest.mark.parametrize(
+        ("words", "error"),
+        [
+            (["SET", "foreign"], "WRONGTYPE"),
+            (["HSET", "spent", "foreign"], "attempt to"),
+            (["HSET", "reserved", "1.5"], "not an integer"),
+            (["HSET", "reserved", str(2**63 - 1)], "overflow"),
+        ],
+        ids=["another type", "no number", "a fraction", "full to the brim"],
+    )
     def test_a_key_that_somebody_else_wrote_ends_no_other_counter(
-        self, server: RedisServer, caplog: pytest.LogCaptureFixture
+        self, server: RedisServer, caplog: pytest.LogCaptureFixture, words: list[str], error: str
     ) -> None:
         async def steps() -> None:
             store, call = open_store(server), new_id()
-            await take(store, quota(10, name="broken"), call=call)
-            server.ask("SET", "{ai_gateway}:quota:broken:all:total", "foreign")
-            end(store, call, (quota(10, name="broken"), 4))
+            await take(store, quota(10, name="broken", is_soft=True), call=call)
+            command, *value = words
+            server.ask(command, "{ai_gateway}:quota:broken:all:total", *value)
             broken, whole = await asyncio.gather(
-                take(store, rate(1), quota(1, name="broken")), take(store, quota(1)), return_exceptions=True
+                take(store, rate(1), slot(), quota(1, name="broken", is_soft=True)),
+                take(store, quota(1)),
+                return_exceptions=True,
             )
-            assert isinstance(broken, StoreUnavailable)
+            end(store, call, (quota(10, name="broken", is_soft=True), 4))
+            await store.flush()
+            assert isinstance(broken, Uncountable)
             assert isinstance(whole, Verdict)
             assert whole.is_admitted
-            assert await used(store, rate(), quota()) == [0, 1]
+            assert await used(store, rate(), slot(), quota()) == [0, 0, 1]
 
         play(steps())
-        assert "WRONGTYPE" in caplog.text
+        assert error in caplog.text
 
     def test_what_cannot_be_sent_at_the_end_is_told(
         self, own_server: RedisServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
@@ -273,3 +341,72 @@ class TestFailures:
 
         play(steps())
         assert "3 ended calls were not settled" in caplog.text
+
+
+async def open_link(server: RedisServer) -> Link:
+    link = Link(Client(server.url, UNHURRIED, options={}), tag="ai_gateway", timeout=UNHURRIED, seed=0, clock=None)
+    await link.open()
+    return link
+
+
+class TestBatchesThatFail:
+    """What cannot be done together is sent one by one, and only what is at fault fails."""
+
+    @pytest.mark.parametrize("is_done", [False, True], ids=["nothing of it is done", "all of it is done"])
+    def test_others_are_admitted_and_settled(
+        self, server: RedisServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, is_done: bool
+    ) -> None:
+        send, guilty, ended = Link.send, new_id(), new_id()
+
+        async def fails(link: Link, settled: Sequence[Settled], wanted: Sequence[Wanted]) -> list[Answer]:
+            calls = {each.charges.call for each in wanted if each.mode == TAKE} | {each[0].call for each in settled}
+            answers = await send(link, settled, wanted) if is_done or guilty not in calls else []
+            if guilty in calls:
+                raise ScriptFailed("Redis: the script was killed")
+            return answers
+
+        async def steps() -> None:
+            store, done = open_store(server), new_id()
+            await take(store, quota(10, 1000), call=done)
+            await take(store, quota(20, 1000), call=ended)
+            monkeypatch.setattr(Link, "send", fails)
+            end(store, done, (quota(10, 1000), 3))
+            verdicts = await asyncio.gather(
+                take(store, quota(100, 1000), slot(1), rate(10)),
+                take(store, quota(500, 1000), slot(1, name="other"), call=guilty),
+                take(store, rate(10), quota(50, 1000)),
+                return_exceptions=True,
+            )
+            assert [type(each) for each in verdicts] == [Verdict, StoreUnavailable, Verdict]
+            monkeypatch.setattr(Link, "send", send)
+            await settle(store, ended, (quota(20, 1000), 4))
+            charges = quota(1, 1000), slot(1), rate(), slot(1, name="other")
+            assert await used(store, *charges) == [3 + 100 + 50 + 4, 1, 20, 0]
+
+        play(steps())
+        assert f"{guilty}: what the call had reserved will count as spent" in caplog.text
+
+    @pytest.mark.parametrize("failure", [ScriptFailed("killed"), Stale()], ids=repr)
+    def test_a_caller_that_hangs_up_before_it_is_sent_again_has_taken_nothing(
+        self, server: RedisServer, monkeypatch: pytest.MonkeyPatch, failure: Exception
+    ) -> None:
+        send = Link.send
+
+        async def steps() -> None:
+            store = open_store(server)
+            await take(store, quota(1))
+            asking = asyncio.create_task(take(store, quota(10), slot()))
+
+            async def fails(link: Link, settled: Sequence[Settled], wanted: Sequence[Wanted]) -> list[Answer]:
+                await send(link, settled, wanted)
+                monkeypatch.setattr(Link, "send", send)
+                asking.cancel()
+                raise failure
+
+            monkeypatch.setattr(Link, "send", fails)
+            await asyncio.wait([asking, asyncio.create_task(take(store, quota(2)))])
+            assert asking.cancelled()
+            await store.flush()
+            assert await used(store, quota(), slot()) == [3, 0]
+
+        play(steps())

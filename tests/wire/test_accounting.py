@@ -474,3 +474,21 @@ def test_four_workers_admit_twenty_of_two_hundred_together(
     code = "from collections import Counter; result = Counter(UsageRecord.objects.values_list('outcome', flat=True))"
     upstream.wait_for("all calls are written down", lambda: sum(gateway.shell.run(code).values()) >= 200)
     assert gateway.shell.run(code) == {"answered": 20, "limited": 180}
+
+
+@pytest.mark.parametrize("door", ["direct"], indirect=True)
+@pytest.mark.parametrize("policy", ["closed", "open"])
+def test_one_call_beyond_all_measure_takes_redis_away_from_nobody(
+    start_gateway: StartGateway, upstream: Upstream, redis_server: RedisServer, policy: str
+) -> None:
+    options = {"url": redis_server.url, "prefix": new_request_id()}
+    store = {"BACKEND": "redis", "OPTIONS": options, "ON_FAILURE": policy, "TIMEOUT": 5}
+    limits = [
+        {"name": "tokens", "measure": "tokens", "window": "minute", "amount": 100_000},
+        {"name": "three", "measure": "requests", "window": "day", "amount": 3},
+    ]
+    upstream.answer(json_answer(ANSWER))
+    raw = RawClient(start_gateway(LIMITS=limits, LIMIT_STORE=store).port)
+    asked = (CHAT, {**CHAT, "max_tokens": 10**30}, CHAT, CHAT)
+    assert [raw.post(CHAT_PATH, body, [BEARER]).status for body in asked] == [200, 429, 200, 200]
+    assert raw.post(CHAT_PATH, CHAT, [BEARER]).status == 429
