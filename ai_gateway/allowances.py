@@ -39,7 +39,7 @@ REMEMBERED = 4096
 
 class LimitRule(msgspec.Struct, frozen=True, kw_only=True):
     """One limit. `amount` is in requests, tokens, nano-dollars or calls; `subject` is whom it is for, with `*` for
-    anything, or empty for each one by itself. `id` names its counters and stays the same when it is changed."""
+    anything, or empty for each one by itself. `id` stays the same when it is changed."""
 
     id: str
     name: str
@@ -59,6 +59,12 @@ class LimitRule(msgspec.Struct, frozen=True, kw_only=True):
         if self.window == "minute":
             return Algorithm.RATE
         return Algorithm.CONCURRENCY if self.measure == "concurrency" else Algorithm.QUOTA
+
+    @property
+    def prefix(self) -> str:
+        """What the names of its counters begin with. What it measures of whom is in it: if that is changed, it has
+        other counters."""
+        return f"{self.id}:{self.measure}:{self.header.decode() or self.scope}:"
 
 
 class Period(NamedTuple):
@@ -126,7 +132,7 @@ class Due:
         self.measure = rule.measure
         self.warns = rule.is_soft or rule.soft_percent is not None
         self.is_rate = rule.window == "minute"
-        self._name = f"{rule.id}:{subject}"
+        self._name = f"{rule.prefix}{subject}"
         self._counted = NO_SPAN
         if rule.algorithm is not QUOTA:
             self._counted = Span((Counter(self._name, rule.algorithm, rule.amount, is_soft=rule.is_soft),))

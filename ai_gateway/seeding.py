@@ -65,11 +65,11 @@ def _sum(parts: Iterable[QuerySet[Any]], rule: LimitRule, subject: str) -> int:
 def find(name: str, rules: Iterable[LimitRule]) -> tuple[LimitRule, str] | None:
     """Find the rule that a counter of a period belongs to, and its subject: `Due` wrote the name."""
     name = name.rpartition(":")[0]
-    found = [rule for rule in rules if name.startswith(f"{rule.id}:")]
+    found = [rule for rule in rules if name.startswith(rule.prefix)]
     if not found:
         return None
-    rule = max(found, key=lambda each: len(each.id))
-    return rule, name[len(rule.id) + 1 :]
+    rule = max(found, key=lambda each: len(each.prefix))
+    return rule, name.removeprefix(rule.prefix)
 
 
 def _of_period(rule: LimitRule, ends_at: float) -> list[QuerySet[Any]]:

@@ -166,7 +166,7 @@ NOW = datetime(2026, 11, 28, 12, 30, tzinfo=UTC).timestamp()
 
 def test_a_minute_is_a_rate() -> None:
     counter = Due(limit(measure="tokens", window="minute"), "7").counter(NOW)
-    assert (counter.name, counter.algorithm, counter.ceiling) == ("l:7", Algorithm.RATE, 10)
+    assert (counter.name, counter.algorithm, counter.ceiling) == ("l:tokens:everyone:7", Algorithm.RATE, 10)
 
 
 def test_calls_at_once_are_counted_one_by_one() -> None:
@@ -178,9 +178,28 @@ def test_every_period_has_a_counter_of_its_own() -> None:
     due = Due(limit(measure="cost", window="day", amount=5), "7")
     today, tomorrow = due.counter(NOW), due.counter(NOW + 86400)
     assert today.algorithm is Algorithm.QUOTA
-    assert (today.name, tomorrow.name) == ("l:7:2026-11-28", "l:7:2026-11-29")
+    assert (today.name, tomorrow.name) == ("l:cost:everyone:7:2026-11-28", "l:cost:everyone:7:2026-11-29")
     assert today.ends_at == datetime(2026, 11, 29, tzinfo=UTC).timestamp()
     assert today.ceiling == 5 * NANOS
+
+
+def test_a_limit_that_is_changed_to_measure_something_else_has_another_counter() -> None:
+    """Dollars that were spent are not tokens, and what a key used is not what the group of the same number did."""
+    changes: list[dict[str, Any]] = [
+        {"measure": "cost", "scope": "key"},
+        {"measure": "tokens", "scope": "key"},
+        {"measure": "tokens", "scope": "group"},
+        {"measure": "tokens", "scope": "header", "header": "x-team"},
+        {"measure": "tokens", "scope": "header", "header": "x-user-id"},
+    ]
+    for window in ("month", "total"):
+        rules = [limit(**change, window=window) for change in changes]
+        assert len({Due(rule, "7").counter(NOW).name for rule in rules}) == len(changes)
+
+
+def test_a_limit_that_is_changed_otherwise_keeps_its_counter() -> None:
+    before, after = limit(window="day"), limit(window="day", amount=99, is_soft=True)
+    assert Due(before, "7").counter(NOW).name == Due(after, "7").counter(NOW).name
 
 
 def test_a_limit_that_only_warns_says_so() -> None:
@@ -196,7 +215,7 @@ def test_counters_are_the_same_until_a_period_ends() -> None:
     day, minute = dues.counters(NOW)
     assert dues.counters(NOW + 3600) is dues.counters(NOW)
     tomorrow, same = dues.counters(NOW + 86400)
-    assert (day.name, tomorrow.name) == ("day:7:2026-11-28", "day:7:2026-11-29")
+    assert (day.name, tomorrow.name) == ("day:requests:everyone:7:2026-11-28", "day:requests:everyone:7:2026-11-29")
     assert same is minute
     assert dues.counters(NOW)[0] == day  # The clock was set back.
 

@@ -88,7 +88,7 @@ def test_the_counters_that_calls_use_are_asked_and_nothing_is_taken() -> None:
     store = Told(State(0, 20, 0.0))
     run(standings([Due(rule(measure="requests", window="day"), "7")], store, NOON))
     (counter,) = store.asked
-    assert counter.name == "1:7:2026-11-20"
+    assert counter.name == "1:requests:everyone:7:2026-11-20"
 
 
 def test_amounts_for_people() -> None:
