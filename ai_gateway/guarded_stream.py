@@ -24,8 +24,21 @@ from ai_gateway.calls import BodyAround, ReplyBody
 from ai_gateway.edits import Edit, applied
 from ai_gateway.errors import GatewayError, GuardrailFailed
 from ai_gateway.meter import Meter
-from ai_gateway.sse import BLANK_LINE, LINE_END, read_events, whole_events
+from ai_gateway.sse import BLANK_LINE, LINE_END, MAX_EVENT, read_events, whole_events
 from ai_gateway.texts import FORMAL, Text, is_text, rewritten, strings_in
+
+MOST_HELD = 16 * 1024 * 1024
+"""Bytes of events that are held. Most are a few hundred bytes long, and held for a few letters each."""
+
+MOST_CHANNELS = 1000
+"""Texts of a stream that are told apart. No answer has so many; what goes on with one that was forgotten is looked at
+without what came before."""
+
+REMEMBERED = 4 << 20
+"""Letters of the texts that are not asked about again."""
+
+EACH = 100
+"""Letters that a text counts in addition, for what remembers it."""
 
 Review = Callable[[Sequence[Text]], Awaitable[Mapping[int, Sequence[Edit]]]]
 
@@ -119,12 +132,14 @@ class GuardedStream(BodyAround):
         "_coming",
         "_delay",
         "_due",
+        "_held",
         "_is_over",
         "_known",
         "_meter",
         "_part",
         "_queue",
         "_ready",
+        "_remembered",
         "_review",
         "_window",
     )
@@ -139,8 +154,10 @@ class GuardedStream(BodyAround):
         self._part = bytearray()
         self._ready = bytearray()
         self._queue: deque[Event] = deque()
+        self._held = 0
         self._channels: dict[Hashable, Channel] = {}
         self._known: dict[tuple[str, bool], Sequence[Edit]] = {}
+        self._remembered = 0
         self._coming: asyncio.Future[bytes] | None = None
         self._is_over = False
 
@@ -187,7 +204,7 @@ class GuardedStream(BodyAround):
         return coming.result()
 
     def _whole(self, chunk: bytes) -> Iterator[bytes]:
-        """Give the events that are whole now."""
+        """Give the events that are whole now. Raises GuardrailFailed if one is too long to be held."""
         start = max(0, len(self._part) - 3)
         self._part += chunk
         events = bytes(self._part[: whole_events(self._part, start)])
@@ -196,6 +213,11 @@ class GuardedStream(BodyAround):
         for blank in BLANK_LINE.finditer(events):
             yield events[place : blank.end()]
             place = blank.end()
+        if len(self._part) > MAX_EVENT:
+            self._part.clear()
+            raise GuardrailFailed(
+                f"An event of the answer is longer than the {MAX_EVENT} bytes that can be looked into."
+            )
 
     async def _take(self, raw: bytes) -> None:
         """Take an event: hold it for its pieces of texts; or let it out, with all that was held before it."""
@@ -213,7 +235,10 @@ class GuardedStream(BodyAround):
             self._ready += event.written()
             return
         self._hold(event, pieces)
-        if sum(len(channel.held) for channel in self._channels.values()) >= self._window:
+        if self._held > MOST_HELD or len(self._channels) > MOST_CHANNELS:
+            await self._let_out()
+            self._channels.clear()
+        elif sum(len(channel.held) for channel in self._channels.values()) >= self._window:
             await self._let_out(kept=self._window // 2)
 
     def _hold(self, event: Event, pieces: Sequence[Text]) -> None:
@@ -225,14 +250,21 @@ class GuardedStream(BodyAround):
         if not self._queue:
             self._due = perf_counter() + self._delay
         self._queue.append(event)
+        self._held += len(event.raw)
 
     async def _changes(self, texts: Sequence[Text]) -> dict[Text, str]:
-        """Ask about texts that come as a whole, about each once: ends of a stream repeat them."""
+        """Ask about texts that come as a whole, about each once as far as it is remembered: ends of a stream repeat
+        them."""
         new = [text for text in texts if (text.value, text.is_json) not in self._known]
         if new:
             edits = await self._review(new)
             self._known |= {(text.value, text.is_json): edits.get(number, ()) for number, text in enumerate(new)}
-        return {text: applied(text.value, self._known[text.value, text.is_json]) for text in texts}
+            self._remembered += sum(len(text.value) + EACH for text in new)
+        changes = {text: applied(text.value, self._known[text.value, text.is_json]) for text in texts}
+        if self._remembered > REMEMBERED:
+            self._known.clear()
+            self._remembered = 0
+        return changes
 
     async def _let_out_late(self) -> None:
         """Let out what was held for long: all but the word at the end, or that too if there is nothing else."""
@@ -252,6 +284,7 @@ class GuardedStream(BodyAround):
         gone: dict[Channel, int] = {}
         while self._queue and _is_free(self._queue[0], gone):
             event = self._queue.popleft()
+            self._held -= len(event.raw)
             for text, channel in event.pieces:
                 start = gone.get(channel, 0)
                 gone[channel] = start + len(text.value)
