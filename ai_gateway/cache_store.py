@@ -33,7 +33,7 @@ from ai_gateway.conf import settings
 from ai_gateway.crypto import CryptoError
 from ai_gateway.kept_answers import Kept, now, pack, unpack
 from ai_gateway.keyring import keyring
-from ai_gateway.thread_pools import Full, ThreadPool
+from ai_gateway.thread_pools import Ended, Full, ThreadPool
 
 logger = logging.getLogger("ai_gateway")
 
@@ -173,7 +173,7 @@ class AnswerStore:
 
     def _kept(self, done: Future[None]) -> None:
         error = done.exception()
-        if error is not None and not self._is_failing:
+        if error is not None and not isinstance(error, Ended) and not self._is_failing:
             logger.error("An answer is not kept: %s: %s", type(error).__name__, error)
 
     # In a thread.

@@ -22,6 +22,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import NamedTuple
 
 from ai_gateway.calls import Caller
+from ai_gateway.daemons import Daemon
 from ai_gateway.errors import KeysUnavailable, Overloaded
 
 logger = logging.getLogger("ai_gateway")
@@ -87,8 +88,15 @@ class Entry(NamedTuple):
     read_at: float
 
 
+class Finding(NamedTuple):
+    """What a read gave, None if there is no such key, and when it began."""
+
+    record: KeyRecord | None
+    read_at: float
+
+
 Read = Callable[[Sequence[str]], Mapping[str, KeyRecord]]
-Waiting = Future[KeyRecord | None]
+Waiting = Future[Finding]
 
 
 class KeyCache:
@@ -100,14 +108,18 @@ class KeyCache:
         self._release = release
         self._found: dict[str, Entry] = {}
         self._unknown: dict[str, float] = {}
+        self._valid_since = 0.0
+        self._is_failing = False
+        self._used: set[object] = set()
+        os.register_at_fork(after_in_child=self._begin)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin to read; in a forked process as well, which has no threads, and nobody who waits."""
         self._waiting: dict[str, Waiting] = {}
         self._lock = threading.Lock()
         self._wake = threading.Event()
-        self._valid_since = 0.0
-        self._is_failing = False
-        self._thread: threading.Thread | None = None
-        self._process = 0
-        self._used: set[object] = set()
+        self._daemon = Daemon("ai-gateway-keys", self._go_on, self._wake.set, self._release)
 
     # On the event loop.
 
@@ -132,18 +144,25 @@ class KeyCache:
         record = self.peek(public_id)
         if record is not None or self._is_unknown(public_id):
             return record
-        waiting = self._ask(public_id)
-        if waiting is None:
-            raise Overloaded("Too many unknown keys are tried at the moment.", retry_after=1)
         try:
             async with asyncio.timeout(PATIENCE):
-                # Others may wait for the same: one that hangs up does not cancel it.
-                return await asyncio.shield(asyncio.wrap_future(waiting))
+                return await self._read_since(self._valid_since, public_id)
         except (TimeoutError, KeysUnavailable) as error:
             entry = self._found.get(public_id)
             if entry is not None and time.monotonic() - entry.read_at < MAX_STALE:
                 return entry.record
             raise KeysUnavailable("Gateway keys cannot be looked up at the moment.", retry_after=1) from error
+
+    async def _read_since(self, moment: float, public_id: str) -> KeyRecord | None:
+        """Wait for a read that began after a moment: the one under way may have begun before."""
+        while True:
+            waiting = self._ask(public_id)
+            if waiting is None:
+                raise Overloaded("Too many unknown keys are tried at the moment.", retry_after=1)
+            # Others may wait for the same: one that hangs up does not cancel it.
+            found = await asyncio.shield(asyncio.wrap_future(waiting))
+            if found.read_at >= moment:
+                return found.record
 
     def note_used(self, key_id: object) -> None:
         """Remember that a key was used, for whoever writes it down."""
@@ -156,13 +175,14 @@ class KeyCache:
     def _ask(self, public_id: str) -> Waiting | None:
         """Have a key read, and give what to wait for; None if too many are being read."""
         waiting = self._waiting.get(public_id)
-        if waiting is not None and self._process == os.getpid():
+        if waiting is not None and self._daemon.is_running:
             return waiting
         with self._lock:
-            self._start()
             if len(self._waiting) >= MAX_WAITING:
                 return None
             waiting = self._waiting.setdefault(public_id, Future())
+        if not self._daemon.start():
+            self._fail([public_id], RuntimeError("there is no thread for it"))
         self._wake.set()
         return waiting
 
@@ -182,34 +202,20 @@ class KeyCache:
 
     def stop(self) -> None:
         """End the thread, and forget everything."""
-        thread, self._thread = self._thread, None
-        self._wake.set()
-        if thread is not None and thread is not threading.current_thread() and self._process == os.getpid():
-            thread.join(LAST_READ)
+        self._daemon.end(LAST_READ)
         self._found.clear()
         self._unknown.clear()
         self._waiting.clear()
 
     # In the thread.
 
-    def _start(self) -> None:
-        if self._thread is not None and self._process == os.getpid():
-            return
-        self._process = os.getpid()  # A forked process has no threads, and nobody who waits.
-        self._waiting.clear()
-        self._thread = threading.Thread(target=self._run, name="ai-gateway-keys", daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        me = threading.current_thread()
-        while self._thread is me:
-            if not self._wake.wait(IDLE):
-                self._release()
-                self._wake.wait()
-            self._wake.clear()
-            while self._thread is me and self._waiting:
-                self._serve()
-        self._release()
+    def _go_on(self) -> None:
+        if not self._waiting and not self._wake.wait(IDLE):
+            self._release()
+            self._wake.wait()
+        self._wake.clear()
+        if self._waiting:
+            self._serve()
 
     def _serve(self) -> None:
         """Read a batch, and pause if that was in vain."""
@@ -242,7 +248,7 @@ class KeyCache:
         with self._lock:
             waiting = self._waiting.pop(public_id, None)
         if waiting is not None and not waiting.done():
-            waiting.set_result(record)
+            waiting.set_result(Finding(record, read_at))
 
     def _fail(self, batch: Sequence[str], error: Exception) -> None:
         if not self._is_failing:

@@ -32,6 +32,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 from ai_gateway.conf import settings
+from ai_gateway.daemons import Daemon
 from ai_gateway.journal import Journal
 from ai_gateway.ledger_writer import Store, Unavailable, Writer, announce
 from ai_gateway.meter import Entry
@@ -71,32 +72,32 @@ class Ledger:
         self.writer = Writer(self._store, self._journal)
         self._start_lock = threading.Lock()
         self._wake, self._keep_wanted = threading.Event(), threading.Event()
-        self._thread: threading.Thread | None = None
-        self._keeper: threading.Thread | None = None
-        self._is_failing = self._is_ending = self._watches_signals = False
+        self._scribe = Daemon("ai-gateway-ledger", self._write_in_time, self._wake.set, self._write_last)
+        self._keeper = Daemon("ai-gateway-keeper", self._keep_in_time, self._keep_wanted.set)
+        self._is_failing = self._is_ending = self._is_alone = self._watches_signals = False
         self._retry_at = self._replay_at = 0.0
 
     @property
     def is_running(self) -> bool:
-        """Whether the threads live."""
-        return self._thread is not None
+        """Whether the thread that writes lives."""
+        return self._scribe.is_running
 
     # What calls do.
 
     def put(self, entry: Entry) -> None:
         """Take an entry, to be written soon. Never waits, never fails."""
-        if self._thread is None and not self._start(is_served=False):
+        if self._scribe.thread is None and not self._start(is_served=False):
             return
         waiting = self.spool.put(entry)
         if waiting >= BATCH and not self._wake.is_set():
             self._wake.set()
-        if waiting > self.spool.room or self._is_ending:
+        if waiting > self.spool.room or self._is_ending or self._is_alone:
             self._overflow()
 
     async def commit(self, entry: Entry) -> None:
         """Take an entry, and wait until it is in the database or on the disk. Never fails: if neither takes it in time,
         that is logged and the call goes on."""
-        if self._thread is None and not self._start(is_served=False):
+        if not self.is_running and not self._start(is_served=False):
             return
         done = self.spool.await_durable(entry, asyncio.get_running_loop())
         self.put(entry)
@@ -117,7 +118,7 @@ class Ledger:
         return batch is not None and time.monotonic() - batch.began_at > PATIENCE
 
     def _overflow(self) -> None:
-        if self._is_ending:
+        if self._is_ending or self._is_alone:
             self.spool.keep()  # Now, even if that takes a moment: there may be nobody left to do it later.
             return
         self._keep_wanted.set()
@@ -133,18 +134,12 @@ class Ledger:
     def _start(self, *, is_served: bool) -> bool:
         """Start the threads, if usage is to be written down at all; tell whether entries are taken."""
         with self._start_lock:
-            if self._thread is not None:
+            if self.is_running:
                 return True
             if not settings.USAGE or not self._store.has_database():
                 return False
             self.spool.room = settings.USAGE_QUEUE
-            self._thread = threading.Thread(target=self._write_on, name="ai-gateway-ledger", daemon=True)
-            self._keeper = threading.Thread(target=self._keep_on, name="ai-gateway-keeper", daemon=True)
-            try:
-                self._thread.start()
-                self._keeper.start()
-            except RuntimeError:
-                self._is_ending = True  # The interpreter ends, and starts no threads any more.
+            self._is_alone = not self._scribe.start()  # Until the next call tries it again.
         atexit.unregister(self.stop)
         atexit.register(self.stop)
         if not is_served:
@@ -168,36 +163,24 @@ class Ledger:
 
     def stop(self) -> None:
         """Write what there is, to the journal what the database does not take in time, and end the threads."""
-        thread, self._thread = self._thread, None
-        keeper, self._keeper = self._keeper, None
-        self._wake.set()
-        if thread is not None and thread.is_alive():
-            thread.join(LAST_WRITE)
+        self._scribe.end(LAST_WRITE)
         if not self.spool.keep():
             self.spool.lose_rest("the process ends, and neither the database nor the journal takes it")
-        self._keep_wanted.set()
-        if keeper is not None and keeper.is_alive():
-            keeper.join(PATIENCE)
+        self._keeper.end(PATIENCE)
         self._journal.close()
 
     # The writer.
 
-    def _write_on(self) -> None:
-        me = threading.current_thread()
-        while self._thread is me:
-            self._wake.wait(settings.USAGE_INTERVAL)
-            self._wake.clear()
-            self._work_safely()
-        if not self._is_failing:
-            self._work_safely()
-        self._store.release()
+    def _write_in_time(self) -> None:
+        self._keeper.start()
+        self._wake.wait(settings.USAGE_INTERVAL)
+        self._wake.clear()
+        self._work()
 
-    def _work_safely(self) -> None:
-        """Work, and outlive whatever happens: a thread that ends would take every later entry with it."""
-        try:
+    def _write_last(self) -> None:
+        if not self._is_failing:
             self._work()
-        except Exception:
-            logger.exception("The ledger fails, and goes on")
+        self._store.release()
 
     def _work(self) -> None:
         """Write what is in the queue, and what is in journals; to the journal if the database fails."""
@@ -251,17 +234,12 @@ class Ledger:
 
     # The keeper.
 
-    def _keep_on(self) -> None:
-        me = threading.current_thread()
-        while self._keeper is me:
-            is_wanted = self._keep_wanted.wait(PATIENCE)
-            self._keep_wanted.clear()
-            if is_wanted or self._hangs:
-                self._replay_at = 0.0  # What goes to the journal now is wanted in the database soon.
-                try:
-                    self.spool.keep()
-                except Exception:
-                    logger.exception("The journal of usage records fails")
+    def _keep_in_time(self) -> None:
+        is_wanted = self._keep_wanted.wait(PATIENCE)
+        self._keep_wanted.clear()
+        if is_wanted or self._hangs:
+            self._replay_at = 0.0  # What goes to the journal now is wanted in the database soon.
+            self.spool.keep()
 
 
 ledger: Ledger | None = None

@@ -30,7 +30,7 @@ from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import Any
 
-from ai_gateway import gateway, health, ledger, open_files, peers, prober, recorder, refresher
+from ai_gateway import gateway, health, ledger, open_files, peers, prober, recorder, refresher, thread_pools
 from ai_gateway.conf import settings
 from ai_gateway.guard import Watch
 from ai_gateway.signals import process_ends
@@ -135,7 +135,7 @@ def _hangup_is_free() -> bool:
 
 
 def _end() -> None:
-    """End the threads, after they have written down what they know."""
+    """End the threads, after they have written down what they know, and what they have to tell has been told."""
     if ledger.ledger is not None:
         ledger.ledger.stop()
     if recorder.recorder is not None:
@@ -145,3 +145,4 @@ def _end() -> None:
     peers.stop()
     for end in on_end:
         end()
+    thread_pools.finish()

@@ -80,8 +80,8 @@ def _is_news(signal: Signal, counter: Counter) -> bool:
 def _tell(signal: Signal, sender: type, **what: Any) -> None:
     try:
         _thread.submit(_send, signal, sender, what)
-    except Full:
-        logger.warning("A notice is dropped, for its receivers are %d behind.", MOST_WAITING)
+    except Full as error:
+        logger.warning("A notice is dropped, for its receivers are behind: %s", error)
 
 
 def _send(signal: Signal, sender: type, what: dict[str, Any]) -> None:

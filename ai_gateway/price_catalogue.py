@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -62,6 +64,12 @@ class Listing(NamedTuple):
     until: float
 
 
+_loading = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    # A process forked amid the import could never import the package: Python's lock for it would stay taken.
+    os.register_at_fork(before=_loading.acquire, after_in_parent=_loading.release, after_in_child=_loading.release)
+
+
 class GenAIPrices:
     """The data of `genai-prices`. Safe to use from several threads."""
 
@@ -69,11 +77,10 @@ class GenAIPrices:
         self._data: Callable[[], DataSnapshot] | None = None
         self._is_missing = False
         self._loader: threading.Thread | None = None
-        self._lock = threading.Lock()
 
     def load(self) -> None:
         """Import the package and its data, once. If it is not installed, or broken, nothing is known."""
-        with self._lock:
+        with _loading:
             if self._data is not None or self._is_missing:
                 return
             try:
@@ -113,10 +120,11 @@ class GenAIPrices:
             return Quote(None)
 
     def _load_elsewhere(self) -> None:
-        with self._lock:
-            if self._loader is None:
-                self._loader = threading.Thread(target=self.load, name="ai-gateway-prices", daemon=True)
-                self._loader.start()
+        if self._loader is not None and self._loader.is_alive():
+            return
+        self._loader = threading.Thread(target=self.load, name="ai-gateway-prices", daemon=True)
+        with suppress(RuntimeError):  # There is no thread to be had: the next call tries it again.
+            self._loader.start()
 
     def listing(self, row: str, model: str, at: float) -> Listing | None:
         """Give the price of a model at a time. None if the package does not know it. It must have been loaded."""

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ai_gateway.calls import Headers
+from ai_gateway.daemons import Daemon
 
 logger = logging.getLogger("ai_gateway")
 
@@ -98,7 +99,7 @@ class Recorder:
         self._wake = threading.Event()
         self._waiting: deque[Recording] = deque()
         self._size = self.dropped = 0
-        self._thread: threading.Thread | None = None
+        self._daemon = Daemon("ai-gateway-recorder", self._go_on, self._wake.set, self._finish)
         self._is_failing = False
 
     def put(self, recording: Recording) -> None:
@@ -113,37 +114,22 @@ class Recorder:
                 self._waiting.append(recording)
         if is_first:
             logger.error("Recordings are dropped: too many wait for the database")
-        if self._thread is None:
-            self._start()
-
-    def _start(self) -> None:
-        with self._lock:
-            if self._thread is not None:
-                return
-            self._thread = threading.Thread(target=self._work_on, name="ai-gateway-recorder", daemon=True)
-        try:
-            self._thread.start()
-        except RuntimeError:
-            self._thread = None  # The interpreter ends, and starts no threads any more.
-            return
-        atexit.unregister(self.stop)
-        atexit.register(self.stop)
+        if not self._daemon.is_running and self._daemon.start():
+            atexit.unregister(self.stop)
+            atexit.register(self.stop)
 
     def stop(self) -> None:
         """Store what waits, and end the thread."""
-        thread, self._thread = self._thread, None
-        self._wake.set()
-        if thread is not None and thread.is_alive():
-            thread.join(LAST_WRITE)
-        self._wake.clear()
+        self._daemon.end(LAST_WRITE)
         if self._waiting:
             logger.error("%d recordings are lost: the process ends", len(self._waiting))
 
-    def _work_on(self) -> None:
-        me = threading.current_thread()
-        while self._thread is me:
-            self._wake.wait(RETRY if self._is_failing else INTERVAL)
-            self._work()
+    def _go_on(self) -> None:
+        self._wake.wait(RETRY if self._is_failing else INTERVAL)
+        self._wake.clear()
+        self._work()
+
+    def _finish(self) -> None:
         if not self._is_failing:
             self._work()
         self._release()

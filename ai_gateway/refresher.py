@@ -25,6 +25,7 @@ from ai_gateway import registry
 from ai_gateway.conf import settings
 from ai_gateway.configuration import SourceUnavailable
 from ai_gateway.credentials import changed_files
+from ai_gateway.daemons import Daemon
 from ai_gateway.registry import Snapshot
 
 logger = logging.getLogger("ai_gateway")
@@ -63,35 +64,37 @@ class Refresher:
         self._read_version = read_version
         self._write_used = write_used
         self._release = release
+        os.register_at_fork(after_in_child=self._begin)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin with nothing; in a forked process as well, which has none of its parent's threads."""
         self._seen: Version | None = None
         self._is_current = False
         self._used_written_at = 0.0
         self._wake = threading.Event()
         self._is_asked = threading.Event()
+        self._start_lock = threading.Lock()
         self._first: Future[None] = Future()
-        self._thread: threading.Thread | None = None
+        self._daemon = Daemon("ai-gateway-refresher", self._go_on, self._wake.set, self._finish)
         self.is_settled = False
         """Whether a first look was taken, or takes too long to wait for it."""
-        os.register_at_fork(after_in_child=self._forget)
-
-    def _forget(self) -> None:
-        """Begin anew in a forked process, which has none of its parent's threads."""
-        self._thread = None
-        self.is_settled = False
 
     @property
     def is_running(self) -> bool:
         """Whether the thread lives."""
-        return self._thread is not None
+        return self._daemon.is_running
 
     def start(self) -> Future[None]:
-        """Start the thread if it does not run yet. What is given back is done after its first look."""
-        if not self.is_running:
-            self._first = Future()
-            self._seen = None
-            self._thread = threading.Thread(target=self._run, name="ai-gateway-refresher", daemon=True)
-            self._thread.start()
-        return self._first
+        """Start the thread if it does not run yet. What is given back is done after its first look, or at once if it
+        cannot be started."""
+        with self._start_lock:
+            if not self.is_running:
+                self._first = Future()
+                self._seen = None
+                if not self._daemon.start():
+                    self._first.set_result(None)
+            return self._first
 
     def look(self) -> None:
         """Look at once, if the thread runs; if not, let the next call build its snapshot anew."""
@@ -109,31 +112,30 @@ class Refresher:
 
     def stop(self) -> None:
         """End the thread, after it has written down what keys were used."""
-        thread, self._thread = self._thread, None
         self.is_settled = False
-        self._wake.set()
-        if thread is not None:
-            thread.join(LAST_LOOK)
+        self._daemon.end(LAST_LOOK)
 
-    def _run(self) -> None:
-        me = threading.current_thread()
+    def _go_on(self) -> None:
         if registry.price_catalogue is not None:
             registry.price_catalogue.load()
-        while self._thread is me:
-            self._wake.clear()
-            self._look()
-            if not self._first.done():
-                self.is_settled = True
-                self._first.set_result(None)
-            self._wake.wait(settings.POLL)
+        self._look()
+        if not self._first.done():
+            self.is_settled = True
+            self._first.set_result(None)
+        self._release()
+        self._wake.wait(settings.POLL)
+        self._wake.clear()
+
+    def _finish(self) -> None:
         self._write_used_keys()
         self._release()
 
     def _look(self) -> None:
-        is_to_reload = self._is_to_reload()
-        if is_to_reload:
-            self._is_current = False
+        is_to_reload = False
         try:
+            is_to_reload = self._is_to_reload()
+            if is_to_reload:
+                self._is_current = False
             # First the version, then what it is the version of: what changes in between is seen again next time.
             version = self._read_version()
             if self._seen is None or version.keys != self._seen.keys:
@@ -150,7 +152,6 @@ class Refresher:
             # A setting, a row or a bug: the snapshot in force stays, and the thread lives to see it put right.
             logger.exception("The configuration cannot be refreshed, and stays as it was")
             self._is_current = False
-        self._release()
 
     def _is_to_reload(self) -> bool:
         """Whether everything has to be read again, though the database knows of no change."""

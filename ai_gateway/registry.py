@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -119,7 +120,12 @@ key_cache: KeyCache | None = None
 """Where virtual keys are looked up; the app's `ready()` puts it here."""
 
 _snapshot: Snapshot | None = None
+_changes = 0
+"""How often what is in force was replaced or dropped."""
 _lock = threading.Lock()
+"""Of who reads the sources to bring them into force, which may take long."""
+_place = threading.Lock()
+"""Of who puts a snapshot in force. Nobody waits for anything who holds it."""
 _last: dict[Source, Configuration] = {}
 _problems: dict[Source, str] = {}
 _reported: dict[str, str] = {}
@@ -131,7 +137,14 @@ def snapshot() -> Snapshot:
     global _snapshot
     found = _snapshot
     if found is None:
-        found = _snapshot = build([_read(source) for source in SOURCES])
+        seen = _changes
+        found = build([_read(source) for source in SOURCES])
+        with _place:
+            # Whatever came into force meanwhile was read later, and knows more.
+            if _snapshot is not None:
+                found = _snapshot
+            elif _changes == seen:
+                _snapshot = found
     return found
 
 
@@ -143,10 +156,13 @@ def is_built() -> bool:
 def refresh() -> Snapshot:
     """Build a snapshot anew and put it in force, one at a time. If that fails the old one stays, and the error is
     raised. Sources may wait for a database; those that do say NotHere on an event loop."""
-    global _snapshot
+    global _snapshot, _changes
     with _lock:
-        _snapshot = build([_read(source) for source in SOURCES])
-        return _snapshot
+        found = build([_read(source) for source in SOURCES])
+        with _place:
+            _snapshot = found
+            _changes += 1
+        return found
 
 
 def _read(source: Source) -> Configuration:
@@ -179,9 +195,21 @@ def has_read_all() -> bool:
 def forget(*, setting: str = "AI_GATEWAY", **_: object) -> None:
     """Drop the snapshot, so that it is built anew when it is next asked for. Receives Django's `setting_changed`, so
     that `override_settings` works."""
-    global _snapshot
+    global _snapshot, _changes
     if setting == "AI_GATEWAY":
-        _snapshot = None
+        with _place:
+            _snapshot = None
+            _changes += 1
+
+
+def _renew_locks() -> None:
+    """Let nobody wait, in a forked process, for a thread of its parent."""
+    global _lock, _place
+    _lock, _place = threading.Lock(), threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)
 
 
 def build(configurations: Sequence[Configuration]) -> Snapshot:

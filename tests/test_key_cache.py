@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 
 import pytest
 
-from ai_gateway import key_cache
+from ai_gateway import daemons, key_cache
 from ai_gateway.calls import Caller
 from ai_gateway.errors import KeysUnavailable
 from ai_gateway.key_cache import KeyCache, KeyRecord
 from tests.factories import run
+from tests.threads import none_can_start
 
 
 class Store:
@@ -143,6 +147,99 @@ def test_what_was_read_before_a_change_does_not_count_as_read_after_it(cache: Ke
 
     run(overtaken())
     assert cache.peek("a") is None
+
+
+def test_a_call_that_comes_after_a_change_does_not_wait_for_a_read_that_began_before(
+    cache: KeyCache, store: Store
+) -> None:
+    store.add("a")
+    store.gate.clear()
+    slow_read = store.read
+
+    def read(public_ids: Sequence[str]) -> dict[str, KeyRecord]:
+        seen = dict(store.records)  # As a query does: what is committed while it takes its time it does not see.
+        slow_read(public_ids)
+        return {each: seen[each] for each in public_ids if each in seen}
+
+    cache._read = read
+
+    async def revoked_meanwhile() -> tuple[KeyRecord | None, KeyRecord | None]:
+        before = asyncio.ensure_future(cache.find("a"))
+        await asyncio.to_thread(wait_until, lambda: bool(store.batches))
+        store.add("a", problem="revoked")
+        cache.invalidate()
+        after = asyncio.ensure_future(cache.find("a"))
+        await asyncio.sleep(0.02)
+        store.gate.set()
+        return await before, await after
+
+    before, after = run(revoked_meanwhile())
+    assert before is not None
+    assert after is not None
+    assert (before.problem, after.problem) == (None, "revoked")
+    assert store.asked == 2
+
+
+def test_without_a_thread_keys_cannot_be_read_until_there_is_one(
+    cache: KeyCache, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.add("a")
+    store.add("b")
+    with none_can_start(), pytest.raises(KeysUnavailable):
+        run(cache.find("a"))
+    assert run(cache.find("a")) == store.records["a"]
+    cache._daemon.end(5)
+    monkeypatch.setattr(key_cache, "FRESH", 0.0)
+    with none_can_start():
+        assert cache.peek("a") == store.records["a"]  # What was known last stays in use.
+        assert run(cache.find("a")) == store.records["a"]
+        with pytest.raises(KeysUnavailable):
+            run(cache.find("b"))
+    assert run(cache.find("b")) == store.records["b"]
+
+
+def test_a_connection_that_cannot_be_closed_ends_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_cache, "IDLE", 0.01)
+    monkeypatch.setattr(daemons, "PAUSE", 0.01)
+
+    def release() -> None:
+        store.releases += 1
+        raise OSError("it cannot be closed")
+
+    cache = KeyCache(store.read, release)
+    store.add("a")
+    store.add("b")
+    run(cache.find("a"))
+    wait_until(lambda: store.releases > 0)
+    assert run(cache.find("b")) == store.records["b"]
+    cache.stop()
+
+
+FORKED = """
+import asyncio, os, threading
+from ai_gateway.key_cache import KeyCache
+go_on, parent = threading.Event(), os.getpid()
+def read(ids):
+    if os.getpid() == parent:
+        go_on.wait(30)
+    return {}
+cache = KeyCache(read, lambda: None)
+cache._ask("a")
+cache._lock.acquire()  # As a thread of the parent may at the moment of the fork.
+child = os.fork()
+if child == 0:
+    print(asyncio.run(cache.find("a")), flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+cache._lock.release()
+go_on.set()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+def test_a_forked_process_reads_for_itself() -> None:
+    printed = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, check=True, timeout=30)
+    assert printed.stdout == "None\n"
 
 
 def test_a_key_in_use_is_read_again_beside_the_calls(

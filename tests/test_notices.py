@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.dispatch import Signal
 
-from ai_gateway import breakers, notices
+from ai_gateway import breakers, lifespan, notices
 from ai_gateway.allowances import Due, LimitRule, read_limit
 from ai_gateway.breakers import Breaker, BreakerPolicy, Event
 from ai_gateway.calls import Target
@@ -126,6 +126,13 @@ def test_the_memory_is_bounded(reached: Ear, monkeypatch: pytest.MonkeyPatch) ->
         notices.refuse(MINUTE, Due(MINUTE, str(number)).counter(0.0), HOLDER)
     assert len(notices._told) <= 3
     assert len(reached.wait()) == 10
+
+
+def test_what_was_told_is_heard_before_the_process_ends(reached: Ear) -> None:
+    for number in range(10):
+        notices.refuse(MINUTE, Due(MINUTE, str(number)).counter(0.0), HOLDER)
+    lifespan._end()
+    assert len(reached.heard) == 10
 
 
 class TestBreakers:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
+import os
+import subprocess
+import sys
+import threading
 
 import pytest
 from django.test import override_settings
 
 from ai_gateway import declared, registry
 from ai_gateway.calls import Caller
-from ai_gateway.configuration import Configuration
+from ai_gateway.configuration import Configuration, NotHere
 from ai_gateway.providers import CATALOG
 
 KEY = "gw_0123456789abcdefghij"
@@ -98,6 +103,82 @@ def test_a_source_that_fails_leaves_the_snapshot_in_force(monkeypatch: pytest.Mo
         with pytest.raises(RuntimeError):
             registry.refresh()
         assert registry.snapshot() is before
+
+
+def test_a_snapshot_that_a_call_builds_does_not_replace_one_that_knows_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database says nothing on an event loop; what is read elsewhere meanwhile must stay in force."""
+    builds, is_refreshed = threading.Event(), threading.Event()
+
+    def database() -> Configuration:
+        if threading.current_thread() is not threading.main_thread():
+            return Configuration(routes={"of-the-database": ["echo/echo-1"]})
+        builds.set()
+        assert is_refreshed.wait(10)
+        raise NotHere
+
+    def refresh() -> None:
+        assert builds.wait(10)
+        registry.refresh()
+        is_refreshed.set()
+
+    monkeypatch.setattr(registry, "SOURCES", [database])
+    with override_settings(AI_GATEWAY={}):
+        thread = threading.Thread(target=refresh)
+        thread.start()
+        found = asyncio.run(on_loop())
+        thread.join()
+        assert set(found.routes) == {"of-the-database"}
+        assert registry.snapshot() is found
+
+
+def test_a_snapshot_of_what_was_dropped_meanwhile_is_not_put_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    routes = [{"old": ["echo/echo-1"]}, {"new": ["echo/echo-1"]}]
+
+    def source() -> Configuration:
+        found = Configuration(routes=routes.pop(0))
+        if routes:
+            registry.forget()
+        return found
+
+    monkeypatch.setattr(registry, "SOURCES", [source])
+    with override_settings(AI_GATEWAY={}):
+        assert set(registry.snapshot().routes) == {"old"}
+        assert set(registry.snapshot().routes) == {"new"}
+        assert set(registry.snapshot().routes) == {"new"}
+
+
+async def on_loop() -> registry.Snapshot:
+    return registry.snapshot()
+
+
+FORKED = """
+import os, threading
+import django
+django.setup()
+from ai_gateway import registry
+from ai_gateway.configuration import Configuration
+reads, go_on, parent = threading.Event(), threading.Event(), os.getpid()
+def database():
+    if os.getpid() == parent:
+        reads.set()
+        go_on.wait(30)
+    return Configuration(routes={"one": ["echo/echo-1"]})
+registry.SOURCES[:] = [database]
+threading.Thread(target=registry.refresh, daemon=True).start()
+reads.wait(10)
+child = os.fork()
+if child == 0:
+    print(list(registry.refresh().routes), flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+go_on.set()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+def test_a_process_that_is_forked_while_the_configuration_is_read_reads_it_itself() -> None:
+    printed = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, check=True, timeout=30)
+    assert printed.stdout == "['one']\n"
 
 
 def test_private_addresses_may_be_allowed_for_all() -> None:

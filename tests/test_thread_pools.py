@@ -1,4 +1,4 @@
-"""Threads for work that blocks: bounded, and there in forked processes, too."""
+"""Threads for work that blocks: bounded, there in forked processes, too, and no hindrance to the end of a process."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
-from ai_gateway.thread_pools import Full, ThreadPool
+from ai_gateway.thread_pools import Ended, Full, ThreadPool
 from tests.patience import until
+from tests.threads import none_can_start
 
 
 def test_work_is_done_in_threads_of_that_name_and_no_more_than_there_are() -> None:
@@ -50,6 +52,74 @@ def test_more_than_it_takes_on_is_refused_at_once() -> None:
     go_on.set()
     assert running.result(10)
     assert last.result(10) == 7
+
+
+def test_where_no_thread_can_be_started_those_that_there_are_do_the_work() -> None:
+    pool, go_on = ThreadPool("few", size=2), threading.Event()
+    with none_can_start(), pytest.raises(Full, match="no thread: can't start new thread"):
+        pool.submit(lambda: 7)
+    assert pool.pending == 0
+    running = pool.submit(go_on.wait, 10)
+    with none_can_start():
+        waiting = pool.submit(lambda: 7)
+    go_on.set()
+    assert running.result(10)
+    assert waiting.result(10) == 7
+
+
+def test_what_nobody_waits_for_any_more_is_not_kept_behind_what_hangs() -> None:
+    pool, go_on = ThreadPool("hanging", size=1), threading.Event()
+    running = pool.submit(go_on.wait, 10)
+    until(lambda: pool._busy)
+    for _ in range(3):
+        assert pool.submit(lambda: None).cancel()
+    assert not pool._waiting
+    go_on.set()
+    assert running.result(10)
+
+
+def test_at_the_end_of_the_process_all_is_done_that_takes_no_time() -> None:
+    pool = ThreadPool("ending", size=1)
+    done: list[int] = []
+    for number in range(10):
+        pool.submit(done.append, number)
+    pool.finish(time.monotonic() + 10)
+    assert done == list(range(10))
+
+
+def test_at_the_end_of_the_process_what_waits_behind_what_hangs_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    pool, go_on = ThreadPool("ending", size=1), threading.Event()
+    running = pool.submit(go_on.wait, 10)
+    waiting = [pool.submit(lambda: 7) for _ in range(2)]
+    pool.finish(time.monotonic())
+    for each in waiting:
+        with pytest.raises(Ended):
+            each.result(0)
+    assert "ending: 2 pieces of work are given up" in caplog.text
+    go_on.set()
+    assert running.result(10)
+    assert pool.submit(lambda: 7).result(10) == 7
+
+
+HANGING = """
+import threading, time
+from ai_gateway import thread_pools
+thread_pools.LAST = 0.2
+pool = thread_pools.ThreadPool("hanging", size=1)
+began = threading.Event()
+def hang():
+    began.set()
+    time.sleep(3600)
+pool.submit(hang)
+waiting = pool.submit(print)
+waiting.add_done_callback(lambda future: print(repr(future.exception()), flush=True))
+began.wait(10)
+"""
+
+
+def test_work_that_never_returns_does_not_keep_a_process_from_ending() -> None:
+    printed = subprocess.run([sys.executable, "-c", HANGING], capture_output=True, text=True, check=True, timeout=30)
+    assert printed.stdout.startswith("Ended(")
 
 
 FORKED = """

@@ -1,10 +1,12 @@
-"""Threads that go on as long as a block lasts."""
+"""Threads that go on as long as a block lasts, and blocks in which there are none to be had."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+
+import pytest
 
 
 @contextmanager
@@ -18,3 +20,15 @@ def going_on(threads: Sequence[threading.Thread], is_over: threading.Event) -> I
         is_over.set()
         for thread in threads:
             thread.join()
+
+
+@contextmanager
+def none_can_start() -> Iterator[None]:
+    """Let no thread be started, as in a container that has as many as it may have."""
+
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        yield

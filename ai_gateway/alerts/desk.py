@@ -17,6 +17,7 @@ from django.db import Error, connections
 
 from ai_gateway.alerts import register
 from ai_gateway.alerts.base import TEST, Channel, Letter, News, Undelivered
+from ai_gateway.daemons import Daemon
 from ai_gateway.stored import has_database
 
 logger = logging.getLogger("ai_gateway")
@@ -50,25 +51,23 @@ class Desk:
         self._waiting: queue.Queue[News | None] = queue.Queue(MOST_WAITING)
         self._seen: dict[tuple[str, str, bool], float] = {}
         self._ended = threading.Event()
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._daemon = Daemon("ai-gateway-alerts", self._go_on, self._wake, connections.close_all)
 
     def start(self) -> None:
         """Start the thread, if it does not run yet."""
-        with self._lock:
-            if self._thread is None and not self._ended.is_set():
-                self._thread = threading.Thread(target=self._run, name="ai-gateway-alerts", daemon=True)
-                self._thread.start()
+        if not self._ended.is_set():
+            self._daemon.start()
 
     def stop(self) -> None:
         """End the thread, with what it has in hand."""
         self._ended.set()
+        self._daemon.end(LAST)
+
+    def _wake(self) -> None:
         try:
             self._waiting.put_nowait(None)
         except queue.Full:
             logger.warning("Alerts that were not sent yet are lost: the process ends.")
-        if self._thread is not None:
-            self._thread.join(LAST)
 
     def tell(self, news: News) -> None:
         """Have something told, unless it was a moment ago. Returns at once; from any thread."""
@@ -91,16 +90,14 @@ class Desk:
         self._seen.pop((news.kind, news.subject, not news.is_over), None)
         return True
 
-    def _run(self) -> None:
-        while not self._ended.is_set():
-            try:
-                news = self._waiting.get(timeout=max(0.0, self._look_at - time.monotonic()))
-            except queue.Empty:
-                self._look_round()
-                continue
-            if news is not None:
-                self._work(lambda news=news: self._handle(news))  # type: ignore[misc]
-        connections.close_all()
+    def _go_on(self) -> None:
+        try:
+            news = self._waiting.get(timeout=max(0.0, self._look_at - time.monotonic()))
+        except queue.Empty:
+            self._look_round()
+            return
+        if news is not None:
+            self._work(lambda: self._handle(news))
 
     def _look_round(self) -> None:
         self._look_at = time.monotonic() + DAY

@@ -75,8 +75,8 @@ class Sower:
                 if not self._is_unsown(counter):
                     asked.set_result(None)
                     return asked
-                self._asked[counter.name] = asked
                 self._workers.submit(lambda: self._ask(counter, asked))
+                self._asked[counter.name] = asked
             return asked
 
     def _ask(self, counter: Counter, asked: Future[None]) -> None:

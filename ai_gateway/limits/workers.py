@@ -15,6 +15,9 @@ from typing import Any, TypeVar
 
 from django.db import connections
 
+from ai_gateway.daemons import outlived
+from ai_gateway.limits.base import StoreUnavailable
+
 IDLE = 1.0
 """Seconds without work after which a thread ends."""
 
@@ -40,16 +43,25 @@ class Workers:
         self._ends: list[Future[None]] = []
 
     def submit(self, job: Callable[[], Result]) -> Future[Result]:
-        """Have a job done in a thread. One that is cancelled before it began is not done."""
+        """Have a job done in a thread. One that is cancelled before it began is not done. Raises StoreUnavailable if no
+        thread can be started, and there is none."""
         future: Future[Result] = Future()
         with self._ready:
+            if self._idle <= len(self._jobs) and self._threads < self._most:
+                self._start_another()
             self._jobs.append((future, job))
-            if self._idle < len(self._jobs) and self._threads < self._most:
-                self._threads += 1
-                self._alive += 1
-                threading.Thread(target=self._run, name=self._name, daemon=True).start()
             self._ready.notify()
         return future
+
+    def _start_another(self) -> None:
+        try:
+            threading.Thread(target=self._run, name=self._name, daemon=True).start()
+        except RuntimeError as error:
+            if not self._threads:
+                raise StoreUnavailable(f"there is no thread for {self._name}: {error}") from error
+        else:
+            self._threads += 1
+            self._alive += 1
 
     def dismiss(self) -> Future[None]:
         """End the threads when they have nothing to do. What is given is done when no connection is open any more."""
@@ -75,7 +87,7 @@ class Workers:
             else:
                 future.set_result(result)
             del future, job, next_job
-        connections.close_all()
+        outlived(connections.close_all)
         with self._ready:
             self._alive -= 1
             ends, self._ends = (self._ends, []) if not self._alive else ([], self._ends)

@@ -16,13 +16,13 @@ import os
 import random
 import secrets
 import socket
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any, Protocol
 
+from ai_gateway.daemons import Daemon
 from ai_gateway.limits.base import StoreUnavailable
 from ai_gateway.peers.messages import VERSION, Message, TooLong, decode, encode
 
@@ -113,23 +113,20 @@ class Member:
         self._first: Future[None] = Future()
         self._is_ending = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
+        self._daemon = Daemon("ai-gateway-peers", self._run, lambda: self._do_soon(self._end.set))
         self._wire: Wire | None = None
         self._news = asyncio.Event()
         self._end = asyncio.Event()
 
     def start(self) -> None:
         """Start the thread if it was not started yet."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="ai-gateway-peers", daemon=True)
-            self._thread.start()
+        if not self._is_ending:
+            self._daemon.start()
 
     def stop(self) -> None:
         """Say goodbye, and end the thread. It is not started again."""
         self._is_ending = True
-        self._do_soon(self._end.set)
-        if self._thread is not None:
-            self._thread.join(LAST)
+        self._daemon.end(LAST)
 
     @property
     def is_connected(self) -> bool:
@@ -155,7 +152,7 @@ class Member:
     async def ask(self, kind: str, body: dict[str, Any], within: float) -> list[dict[str, Any]]:
         """Ask all processes, ours first, and give what they answer in time."""
         until = time.monotonic() + within
-        if self._thread is not None:
+        if self._daemon.is_running:
             await _done(self._first, within)
         own = self.handle(kind, body)
         answers = [] if own is None else [{**own, "process": self.name}]

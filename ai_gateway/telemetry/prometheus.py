@@ -29,6 +29,7 @@ from ai_gateway import __version__, breakers, gateway, ledger, overload, scrapin
 from ai_gateway.allowances import LimitRule
 from ai_gateway.calls import Target
 from ai_gateway.cardinality import Names
+from ai_gateway.daemons import Daemon
 from ai_gateway.meter import Entry
 from ai_gateway.money import dollars
 from ai_gateway.retelling import attempts_of, endpoint_of, output_of, own_seconds
@@ -213,21 +214,24 @@ class Sampler:
     """Looks at what there is at the moment."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
         self._seen: dict[Any, float] = {}
         self._unwell: set[tuple[str, str]] = set()
+        os.register_at_fork(after_in_child=self._begin_anew)
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Begin; in a forked process as well, which has none of its parent's threads."""
+        self._lock = threading.Lock()
+        self._daemon = Daemon("ai-gateway-metrics", self._go_on)
 
     def begin(self) -> None:
         """Look now and then from now on, if others answer for this process."""
-        if self._thread is None and DIRECTORY in os.environ:
-            self._thread = threading.Thread(target=self._go_on, name="ai-gateway-metrics", daemon=True)
-            self._thread.start()
+        if not self._daemon.is_running and DIRECTORY in os.environ:
+            self._daemon.start()
 
     def _go_on(self) -> None:
-        while True:
-            self.look()
-            time.sleep(SAMPLE)
+        self.look()
+        time.sleep(SAMPLE)
 
     def look(self) -> None:
         """Look."""

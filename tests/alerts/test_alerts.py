@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from django.core.management import CommandError, call_command
 from django.test import override_settings
 from django.utils import timezone
 
-from ai_gateway import alerts
+from ai_gateway import alerts, daemons
 from ai_gateway.alerts import desk as desks
 from ai_gateway.alerts import register, sources
 from ai_gateway.alerts.base import Channel, Letter, News, Undelivered
@@ -36,6 +37,7 @@ from ai_gateway.signals import breaker_closed, breaker_opened, call_finished, li
 from tests.alerts.receiver import Receiver
 from tests.control.rows import make_key, make_user
 from tests.patience import PATIENCE, until
+from tests.threads import none_can_start
 
 DOWN = News("provider_down", "openai/gpt-5", "openai/gpt-5 is not well.", {"provider": "openai"})
 LETTER = Letter("msg_1", 1_700_000_000.0, DOWN)
@@ -279,6 +281,32 @@ class TestDesk:
         desk = Desk([looked], HOUR, lambda: [DOWN], first=0.0)
         desk.start()
         until(lambda: len(looked.letters) == 1)
+        desk.stop()
+
+    def test_a_connection_that_cannot_be_closed_ends_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(daemons, "PAUSE", 0.001)
+        channel = Scripted()
+        closed: list[None] = []
+
+        def close_all() -> None:
+            closed.append(None)
+            raise OSError("it cannot be closed")
+
+        monkeypatch.setattr(desks, "connections", SimpleNamespace(close_all=close_all))
+        desk = Desk([channel], HOUR, tuple)
+        desk.tell(DOWN)
+        until(lambda: closed)
+        desk.tell(DOWN._replace(subject="another"))
+        until(lambda: len(channel.letters) == 2)
+        desk.stop()
+
+    def test_what_is_told_while_no_thread_can_be_started_waits_for_one(self) -> None:
+        channel = Scripted()
+        desk = Desk([channel], HOUR, tuple)
+        with none_can_start():
+            desk.tell(DOWN)
+        desk.tell(DOWN._replace(subject="another"))
+        until(lambda: len(channel.letters) == 2)
         desk.stop()
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,11 +15,12 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from ai_gateway import declared, refresher, registry
+from ai_gateway import daemons, declared, refresher, registry
 from ai_gateway.configuration import Configuration, SourceUnavailable
 from ai_gateway.key_cache import KeyCache
 from ai_gateway.refresher import Refresher
 from ai_gateway.stored import Version
+from tests.threads import none_can_start
 
 
 class World:
@@ -30,6 +34,7 @@ class World:
         self.used: list[set[Any]] = []
         self.gate = threading.Event()
         self.gate.set()
+        self.is_stuck = False
 
     def read_version(self) -> Version:
         self.looks += 1
@@ -46,6 +51,10 @@ class World:
     def write_used(self, keys: Any) -> None:
         self.used.append(set(keys))
 
+    def release(self) -> None:
+        if self.is_stuck:
+            raise OSError("the connection cannot be closed")
+
     def change(self, **routes: list[str]) -> None:
         self.routes = routes
         self.version = Version(self.version.configuration + 1, self.version.keys)
@@ -54,7 +63,7 @@ class World:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     world = World()
-    watching = Refresher(world.read_version, world.write_used, lambda: None)
+    watching = Refresher(world.read_version, world.write_used, world.release)
     cache = KeyCache(lambda ids: {}, lambda: None)
     monkeypatch.setattr(registry, "SOURCES", [declared.from_settings, world.source])
     monkeypatch.setattr(registry, "key_cache", cache)
@@ -215,3 +224,56 @@ def test_whoever_asks_has_everything_read_again(world: World, monkeypatch: pytes
         refresher.reload()
         wait_until(lambda: registry.digest("gw_new") in registry.snapshot().keys)
         refresher.end()
+
+
+def test_a_connection_that_cannot_be_closed_ends_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daemons, "PAUSE", 0.01)
+    world.is_stuck = True
+    assert set(asyncio.run(refresher.begin()).routes) == {"zero", "one"}
+    world.change(two=["echo/echo-1"])
+    wait_until(lambda: routes() == {"zero", "two"})
+
+
+def test_files_that_cannot_be_looked_at_end_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asyncio.run(refresher.begin())
+    with monkeypatch.context() as patch:
+        patch.setattr(refresher, "changed_files", lambda: 1 / 0)
+        wait_until(lambda: "The configuration cannot be refreshed" in caplog.text)
+    world.change(two=["echo/echo-1"])
+    wait_until(lambda: routes() == {"zero", "two"})
+
+
+def test_without_a_thread_the_settings_are_served_and_the_next_call_tries_again(world: World) -> None:
+    with none_can_start():
+        assert "zero" in asyncio.run(refresher.begin()).routes
+        assert not refresher.is_settled()
+    world.change(two=["echo/echo-1"])
+    assert set(asyncio.run(refresher.begin()).routes) == {"zero", "two"}
+    assert refresher.is_settled()
+
+
+FORKED = """
+import os
+import django
+django.setup()
+from ai_gateway import registry
+from ai_gateway.refresher import Refresher
+from ai_gateway.stored import Version
+registry.SOURCES[:] = []
+watching = Refresher(lambda: Version(1, 1), lambda used: None, lambda: None)
+watching.start().result(10)
+child = os.fork()
+if child == 0:
+    print(watching.is_running, watching.is_settled, watching.start().result(10), watching.is_settled, flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+print(watching.is_running)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+def test_a_forked_process_watches_for_itself() -> None:
+    printed = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, check=True, timeout=30)
+    assert printed.stdout.splitlines() == ["False False None True", "True"]

@@ -18,6 +18,8 @@ from ai_gateway.journal import REJECTED
 from ai_gateway.ledger import Ledger
 from tests.ledger.entries import entry
 from tests.ledger.stores import PATIENCE, Disk, Table
+from tests.patience import until
+from tests.threads import none_can_start
 
 PROCESS = """
 import signal, sys, threading
@@ -58,9 +60,10 @@ def _pace(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def threads_of(ledger: Ledger) -> list[threading.Thread]:
-    assert ledger._thread is not None
-    assert ledger._keeper is not None
-    return [ledger._thread, ledger._keeper]
+    until(lambda: ledger._keeper.thread is not None and ledger._keeper.thread.is_alive())
+    assert ledger._scribe.thread is not None
+    assert ledger._keeper.thread is not None
+    return [ledger._scribe.thread, ledger._keeper.thread]
 
 
 class TestBeginning:
@@ -103,15 +106,24 @@ class TestBeginning:
         assert (table.asked, disk.files()) == ([], [])
 
     def test_where_no_thread_can_be_started_any_more_the_disk_takes_the_call_at_once(
-        self, ledger: Ledger, disk: Disk, monkeypatch: pytest.MonkeyPatch
+        self, ledger: Ledger, disk: Disk
     ) -> None:
-        def fail(thread: threading.Thread) -> None:
-            raise RuntimeError("can't create new thread at interpreter shutdown")
-
-        monkeypatch.setattr(threading.Thread, "start", fail)
         late = entry()
-        ledger.put(late)
+        with none_can_start():
+            ledger.put(late)
         assert disk.taken == [late]
+
+    def test_where_one_can_be_started_again_the_database_takes_the_calls(
+        self, ledger: Ledger, table: Table, disk: Disk
+    ) -> None:
+        with none_can_start():
+            ledger.put(entry())
+        later = entry()
+        ledger.put(later)
+        assert all(thread.is_alive() for thread in threads_of(ledger))
+        ledger.stop()
+        assert later.id in table.rows
+        assert len(disk.taken) == 1
 
 
 class TestEnd:

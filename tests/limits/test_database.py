@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -40,6 +41,8 @@ from tests.limits.contract import (
     take,
 )
 from tests.limits.machine import StoreMachine
+from tests.patience import until
+from tests.threads import none_can_start
 
 ALIAS = "limits"
 
@@ -285,6 +288,33 @@ class TestFaults:
         assert run(state(store, quota())).used == 1 + 1 + 10 + 10
         assert caplog.text.count("Too much waits to be settled") == 1
 
+    def test_what_calls_used_waits_for_a_thread_that_cannot_be_started(
+        self, store: DatabaseStore, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        calls = [new_id() for _ in range(3)]
+        for call in calls:
+            run(take(store, rate(5), call=call))
+        run(asyncio.wait_for(dismissed(store), 10))
+        with none_can_start():
+            for call in calls:
+                end(store, call, (rate(5), 1))
+        run(store.flush())
+        assert run(state(store, rate())).used == 3
+        assert caplog.text.count("there is no thread to settle it") == 1
+
+    def test_a_connection_that_cannot_be_closed_ends_nothing(
+        self, store: DatabaseStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(clerk, "IDLE", 0.01)
+            patch.setattr(clerk, "connections", SimpleNamespace(close_all=lambda: 1 / 0))
+            call = new_id()
+            run(take(store, quota(10), call=call))
+            until(lambda: "ZeroDivisionError" in caplog.text)
+        end(store, call, (quota(10), 4))
+        run(store.flush())
+        assert run(state(store, quota())).used == 4
+
     def test_a_stopping_process_does_not_wait_for_ever(
         self, store: DatabaseStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -299,6 +329,10 @@ class TestFaults:
         assert "The database does not answer: 1 charges could not be settled." in caplog.text
         monkeypatch.undo()
         run(store.flush())
+
+
+async def dismissed(store: DatabaseStore) -> None:
+    await asyncio.wrap_future(store.clerk.dismiss())
 
 
 class Deadlock(Exception):

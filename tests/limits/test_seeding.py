@@ -16,11 +16,12 @@ from ai_gateway import registry, seeding
 from ai_gateway.allowances import Due
 from ai_gateway.charges import Counter, State
 from ai_gateway.ids import new_id
-from ai_gateway.limits import sowing
+from ai_gateway.limits import StoreUnavailable, sowing
 from ai_gateway.limits.memory.store import FEW, UNTOUCHED, MemoryStore
 from ai_gateway.models import UsageDaily, UsageRecord
 from tests.factories import run
 from tests.limits.contract import Clock, admits, end, of_call, quota, rate, settle, slot, state, take
+from tests.threads import none_can_start
 
 NOW = datetime(2026, 3, 18, 12, 30, tzinfo=UTC)
 """A Wednesday."""
@@ -94,6 +95,12 @@ class TestSowing:
         assert [record.getMessage() for record in caplog.records] == [
             "What was spent before cannot be read, limits begin at 0: no database"
         ]
+
+    def test_what_could_not_be_asked_for_is_asked_for_by_the_next_call(self) -> None:
+        store = MemoryStore(Past(50))
+        with none_can_start(), pytest.raises(StoreUnavailable):
+            run(admits(store, quota(10)))
+        assert run(state(store, quota())) == State(50, 10, 0.0)
 
     def test_what_is_known_late_is_added(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

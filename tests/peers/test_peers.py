@@ -19,6 +19,7 @@ from ai_gateway.peers.messages import LONGEST, VERSION, Message, decode, encode
 from tests.patience import PATIENCE, until
 from tests.peers.conftest import Join
 from tests.redis_server import RedisServer
+from tests.threads import none_can_start
 
 
 def ask(member: Member, kind: str, within: float = PATIENCE) -> list[dict[str, Any]]:
@@ -40,6 +41,27 @@ class TestMessages:
     )
     def test_what_is_none_is_ignored(self, data: object) -> None:
         assert decode(data) is None
+
+
+class TestThread:
+    def test_one_that_cannot_be_started_is_tried_again_and_one_that_was_ended_is_not(self) -> None:
+        tries: list[str] = []
+
+        def new_wire(me: str) -> Any:
+            tries.append(me)
+            raise StoreUnavailable("away")
+
+        member = Member(new_wire, {"who": lambda _: {}}, lambda: None)
+        with none_can_start():
+            member.start()
+        assert ask(member, "who") == [{"process": member.name}]
+        assert not tries
+        member.start()
+        member._first.result(PATIENCE)
+        assert tries == [member.id]
+        member.stop()
+        member.start()
+        assert not member._daemon.is_running
 
 
 class TestSettings:

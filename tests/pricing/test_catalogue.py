@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
+import subprocess
 import sys
+import threading
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
@@ -24,6 +27,7 @@ from ai_gateway.protocols.conversation import TokenUsage
 from ai_gateway.providers import CATALOG
 from ai_gateway.published_prices import PIECES, SERVICE_TIERS
 from ai_gateway.stored import Version
+from tests.threads import none_can_start
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC).timestamp()
 """A moment at which the history of the package is known."""
@@ -247,6 +251,67 @@ def test_a_call_on_an_event_loop_does_not_wait_for_it() -> None:
     early, late = asyncio.run(ask())
     assert early == Quote(None, NOW, NOW)  # An answer for that moment alone: nothing to remember.
     assert late.price is not None
+
+
+def test_no_call_waits_for_a_thread_that_loads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    loads, go_on = threading.Event(), threading.Event()
+    catalogue = GenAIPrices()
+
+    def load() -> object:
+        loads.set()
+        assert go_on.wait(10)
+        return object()
+
+    monkeypatch.setattr("genai_prices.data_snapshot.get_snapshot", load)
+
+    async def ask() -> Quote:
+        catalogue.quote("openai", "gpt-4o", NOW)
+        assert loads.wait(10)
+        return catalogue.quote("openai", "gpt-4o", NOW)
+
+    try:
+        assert asyncio.run(ask()) == Quote(None, NOW, NOW)
+        assert not go_on.is_set()
+    finally:
+        go_on.set()
+        assert catalogue._loader is not None
+        catalogue._loader.join()
+
+
+def test_a_thread_that_cannot_be_started_is_tried_again() -> None:
+    catalogue = GenAIPrices()
+
+    async def ask() -> Quote:
+        with none_can_start():
+            assert catalogue.quote("openai", "gpt-4o", NOW).price is None
+        catalogue.quote("openai", "gpt-4o", NOW)
+        assert catalogue._loader is not None
+        await asyncio.to_thread(catalogue._loader.join)
+        return catalogue.quote("openai", "gpt-4o", NOW)
+
+    assert asyncio.run(ask()).price is not None
+
+
+FORKED = """
+import os, threading, time
+from ai_gateway.price_catalogue import GenAIPrices
+catalogue = GenAIPrices()
+thread = threading.Thread(target=catalogue.load)
+thread.start()
+time.sleep(0.05)
+child = os.fork()
+if child == 0:
+    print(catalogue.quote("openai", "gpt-4o", time.time()).price is not None, flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+thread.join()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+def test_a_process_that_is_forked_while_it_is_loaded_has_it() -> None:
+    printed = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, check=True, timeout=30)
+    assert printed.stdout == "True\n"
 
 
 def test_the_table_asks_again_after_an_early_call() -> None:

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 
 import pytest
 
+from ai_gateway import daemons
 from ai_gateway import recorder as recorders
 from ai_gateway.calls import Headers
 from ai_gateway.ids import new_id
 from ai_gateway.recorder import Body, Recorder, Recording, Unavailable
 from tests.patience import until
+from tests.threads import none_can_start
 
 NO_HEADERS: Headers = []
 
@@ -119,3 +121,30 @@ def test_the_memory_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_a_recording_shows_nothing_of_what_it_holds() -> None:
     assert "xxx" not in repr(recording())
+
+
+def test_a_connection_that_cannot_be_closed_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daemons, "PAUSE", 0.01)
+    store = Store()
+    tries: list[None] = []
+
+    def release() -> None:
+        tries.append(None)
+        raise OSError("it cannot be closed")
+
+    recorder = Recorder(store, release)
+    recorder.put(recording())
+    until(lambda: len(tries) > 1)
+    recorder.put(recording())
+    until(lambda: len(store.stored) == 2)
+    recorder.stop()
+
+
+def test_without_a_thread_they_wait_for_one() -> None:
+    store = Store()
+    recorder = Recorder(store, lambda: None)
+    with none_can_start():
+        recorder.put(recording())
+    recorder.put(recording())
+    until(lambda: len(store.stored) == 2)
+    recorder.stop()

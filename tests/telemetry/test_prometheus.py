@@ -11,7 +11,7 @@ import pytest
 from django.test import override_settings
 from prometheus_client import REGISTRY
 
-from ai_gateway import breakers, overload
+from ai_gateway import breakers, daemons, overload
 from ai_gateway.allowances import LimitRule
 from ai_gateway.breakers import BreakerPolicy
 from ai_gateway.bulkheads import Bulkhead
@@ -22,6 +22,8 @@ from ai_gateway.transports.pooled import PooledTransport
 from tests.factories import run
 from tests.gateway_process import ROOT
 from tests.ledger.entries import entry
+from tests.patience import until
+from tests.threads import none_can_start
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +49,27 @@ def test_what_there_is_at_the_moment_is_looked_at_when_somebody_asks(monkeypatch
     assert value("ai_gateway_calls_waiting") == 2
     assert value("ai_gateway_calls_turned_away_total") >= before
     assert value("ai_gateway_provider_calls_in_flight", provider="openai") == 5
+
+
+def test_a_look_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    looks: list[None] = []
+
+    def look() -> None:
+        looks.append(None)
+        assert len(looks) > 1
+
+    monkeypatch.setattr(daemons, "PAUSE", 0.01)
+    monkeypatch.setattr(prometheus, "SAMPLE", 0.01)
+    sampler = prometheus.Sampler()
+    monkeypatch.setattr(sampler, "look", look)
+    sampler.begin()
+    assert not sampler._daemon.is_running  # It answers for itself.
+    monkeypatch.setenv(prometheus.DIRECTORY, str(tmp_path))
+    with none_can_start():
+        sampler.begin()
+    sampler.begin()
+    until(lambda: len(looks) > 2)
+    sampler._daemon.end(5)
 
 
 def test_a_breaker_that_has_closed_is_told_to_be_closed() -> None:

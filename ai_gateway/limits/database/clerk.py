@@ -25,6 +25,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import InterfaceError, OperationalError, connections
 
 from ai_gateway.charges import Algorithm, Charges, Counter
+from ai_gateway.daemons import outlived
 from ai_gateway.limits import gcra
 from ai_gateway.limits.database import rows
 from ai_gateway.limits.database.clock import microseconds
@@ -91,6 +92,7 @@ class Clerk:
         self._ended: Future[None] | None = None
         self._is_away = False
         self._is_full = False
+        self._is_alone = False
 
     def hold(self, charges: Charges, until: Sequence[int], ttl: float) -> None:
         """Note what a call has taken."""
@@ -151,6 +153,7 @@ class Clerk:
                 future.set_result(None)
             else:
                 self._flushes.append((self._put, future))
+                self._wake()
         return future
 
     @property
@@ -175,7 +178,15 @@ class Clerk:
     def _wake(self) -> None:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="ai-gateway-limits-clerk", daemon=True)
-            self._thread.start()
+            try:
+                self._thread.start()
+            except RuntimeError as error:
+                self._thread = None  # The next call tries it again.
+                if not self._is_alone:
+                    logger.error("What calls used is kept for later, there is no thread to settle it: %s", error)
+                self._is_alone = True
+            else:
+                self._is_alone = False
         else:
             self._ready.notify_all()
 
@@ -185,7 +196,7 @@ class Clerk:
                 self._ready.wait_for(self._has_work, IDLE)
                 batch = list(islice(self._queue, BATCH))
                 if not batch and (self._ended is not None or not (self._reserving or self._is_care_due())):
-                    connections.close_all()
+                    outlived(connections.close_all)
                     self._thread, ended, self._ended = None, self._ended, None
                     break
             if batch:
@@ -199,7 +210,7 @@ class Clerk:
 
     def _rest(self) -> None:
         """Wait without a connection until there is something to settle, or to renew."""
-        connections.close_all()
+        outlived(connections.close_all)
         with self._ready:
             pause = max(0.0, self._care_at - time.monotonic())
             self._ready.wait_for(self._has_work, pause)

@@ -52,10 +52,10 @@ class Seeds:
         with self._lock:
             asked = self._asked.get(counter.name)
             if asked is None or (asked.done() and time.monotonic() - asked.result()[1] > KEPT):
-                asked = self._asked[counter.name] = Future()
+                found = asked = Future()
                 asked.set_running_or_notify_cancel()
-                found = asked
                 self._workers.submit(lambda: found.set_result((self._read(counter), time.monotonic())))
+                self._asked[counter.name] = asked
             return asked
 
     def _read(self, counter: Counter) -> int:
