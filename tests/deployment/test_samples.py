@@ -52,6 +52,15 @@ def test_a_proxy_takes_bodies_that_the_gateway_takes() -> None:
     assert number(r"max_size (\d+)MiB$", "Caddyfile") * 1024**2 == limit
 
 
+@pytest.mark.parametrize("sample", [kind.sample for kind in KINDS.values()])
+def test_a_proxy_keeps_what_is_not_for_everybody_to_itself__with_a_slash_behind_it_too(sample: str) -> None:
+    text = (SAMPLES / sample).read_text(encoding="utf-8")
+    patterns = re.findall(r"^\s*location ~ (\S+) \{$", text, re.MULTILINE)
+    paths = {word for line in re.findall(r"\bpath (/[^}\n]*)", text) for word in line.split()}
+    for path in ("/health/providers", "/metrics", "/health/providers/", "/metrics/"):
+        assert path in paths or any(re.search(pattern, path) for pattern in patterns), path
+
+
 def test_systemd_waits_long_enough() -> None:
     settings = Settings()
     wanted = settings.DRAIN_DELAY + math.ceil(settings.DRAIN_TIMEOUT) + LAST_WORDS

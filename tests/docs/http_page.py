@@ -21,17 +21,17 @@ their owners; what becomes of each member between two of them is in [translation
 
 CALLS = """## Paths of calls
 
-Below `PREFIX`, if it is set. Any method is taken, and the query is kept; that of `/v1/usage` is the gateway's own. A body
-is read as JSON if its `content-type` says so. On the paths that generate text one without a type, with `text/plain` or
-with curl's default will do, too; on all others such a body is an upload, of which no model is read.
+Below `PREFIX`, if it is set. Any method is taken, and the query is kept; that of `/v1/usage` is the gateway's own. A
+body is read as JSON if its `content-type` says so. On the paths that generate text one without a type, with
+`text/plain` or with curl's default will do, too; on all others such a body is an upload, of which no model is read.
 """
 
 OWN_PATHS = "## The gateway's own paths\n"
 
 REQUESTS = """## Headers of requests
 
-These mean something to the gateway. What is not listed goes on to a provider of the same format, except for what concerns
-one connection only.
+These mean something to the gateway. What is not listed goes on to a provider of the same format, except for what
+concerns one connection only.
 """
 
 ANSWERS = """## Headers of answers
@@ -101,14 +101,14 @@ REQUEST_HEADERS = {
     "`x-claude-code-session-id`, `session-id` and `session_id` are the same",
     "x-agent-id": "The agent, in records: [usage](usage.md). `x-claude-code-agent-id` is the same",
     "traceparent": "The caller's trace, with `tracestate`: [telemetry](telemetry.md)",
-    "idempotency-key": "Goes on to the provider. For one with `idempotency_header` the gateway makes one where there is none: "
-    "[routing](routing.md#sending-again-what-was-sent)",
+    "idempotency-key": "Goes on to the provider. For one with `idempotency_header` the gateway makes one where there is "
+    "none: [routing](routing.md#sending-again-what-was-sent)",
     "x-aws-access-key-id": "A caller's own credential for Amazon Bedrock, with `x-aws-secret-access-key`, "
     "`x-aws-session-token` and `x-aws-region`: [providers](providers.md#amazon-bedrock)",
 }
 
 RESPONSE_HEADERS = {
-    "x-request-id": "The id of the request, in the log and in the usage record. Every answer has it",
+    "x-request-id": "The id of the request, in the log and in the usage record. Every answer of the gateway has it",
     "request-id": "The same, where Anthropic's clients look for it",
     "retry-after": "Whole seconds after which the same may work",
     "retry-after-ms": "The same in milliseconds, where seconds would be too coarse",
