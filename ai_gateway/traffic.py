@@ -2,11 +2,16 @@
 
 The time is a peak-sensitive moving average (Finagle's "peak EWMA"): a slower answer counts at once, a faster one bit by
 bit, with DECAY seconds for the past to lose all but a third of its weight. Known to this process only.
+
+Calls run in more than one thread: those of the site's own pages and code have event loops of their own. So a count is
+changed in one step of the interpreter, which costs less than a lock; only to add one takes that.
 """
 
 from __future__ import annotations
 
 import math
+import os
+import threading
 import time
 from dataclasses import dataclass
 
@@ -17,7 +22,19 @@ DECAY = 10.0
 REMEMBERED = 4096
 """Targets that are remembered: callers make up the names of some."""
 
-_under_way: dict[Target, int] = {}
+
+class Count:
+    """How many calls are under way with a target. One that has none stays until there are too many."""
+
+    __slots__ = ("calls",)
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+
+_under_way: dict[Target, Count] = {}
+_lock = threading.Lock()
+"""Held to add a target."""
 
 
 @dataclass(slots=True)
@@ -42,16 +59,24 @@ _paces: dict[Target, Pace] = {}
 
 def begin(target: Target) -> None:
     """Note that a call is under way."""
-    _under_way[target] = _under_way.get(target, 0) + 1
+    count = _under_way.get(target) or _added(target)
+    count.calls += 1
+
+
+def _added(target: Target) -> Count:
+    """Give the count of a target that may be new."""
+    with _lock:
+        if len(_under_way) >= REMEMBERED:
+            for idle in [each for each, count in _under_way.items() if not count.calls]:
+                del _under_way[idle]
+        return _under_way.setdefault(target, Count())
 
 
 def end(target: Target, first_token: float | None = None) -> None:
     """Note that a call is over, and how many seconds it took until the first token if one came."""
-    left = _under_way[target] - 1
-    if left:
-        _under_way[target] = left
-    else:
-        del _under_way[target]
+    count = _under_way.get(target)
+    if count is not None and count.calls:  # Else it was forgotten.
+        count.calls -= 1
     if first_token is None:
         return
     now = time.monotonic()
@@ -59,14 +84,16 @@ def end(target: Target, first_token: float | None = None) -> None:
     if pace is not None:
         pace.note(first_token, now)
         return
-    if len(_paces) >= REMEMBERED:
-        del _paces[next(iter(_paces))]
-    _paces[target] = Pace(first_token, now)
+    with _lock:
+        if len(_paces) >= REMEMBERED:
+            del _paces[next(iter(_paces))]
+        _paces[target] = Pace(first_token, now)
 
 
 def under_way(target: Target) -> int:
     """Count the calls under way."""
-    return _under_way.get(target, 0)
+    count = _under_way.get(target)
+    return 0 if count is None else count.calls
 
 
 def expected_wait(target: Target) -> float:
@@ -80,3 +107,13 @@ def forget() -> None:
     """Forget everything."""
     _under_way.clear()
     _paces.clear()
+
+
+def _forked() -> None:
+    """Begin anew: the calls are the parent's, and so is whoever holds the lock."""
+    global _lock
+    _lock = threading.Lock()
+    _under_way.clear()
+
+
+os.register_at_fork(after_in_child=_forked)

@@ -31,7 +31,7 @@ async def inside(request: HttpRequest) -> HttpResponse:
         "calls under way": budget.calls,
         "repetitions under way": budget.repetitions,
         "calls listed": live.count(),
-        "targets asked": sum(traffic._under_way.values()),
+        "targets asked": sum(count.calls for count in traffic._under_way.values()),
         "places taken": overload.calls.taken,
         "calls waiting": overload.calls.waiting,
         "places taken at providers": sum(each.taken for each in overload.at_providers.values()),
