@@ -27,6 +27,9 @@ from ai_gateway.meter import Meter
 from ai_gateway.sse import BLANK_LINE, LINE_END, MAX_EVENT, read_events, whole_events
 from ai_gateway.texts import FORMAL, Text, is_text, rewritten, strings_in
 
+_PING = re.compile(rb'\s*+\{\s*+(?:"type"\s*+:\s*+"ping"\s*+)?\}\s*+')
+"""All that a sign of life may say, which goes out past what is held."""
+
 MOST_HELD = 16 * 1024 * 1024
 """Bytes of events that are held. Most are a few hundred bytes long, and held for a few letters each."""
 
@@ -222,7 +225,7 @@ class GuardedStream(BodyAround):
     async def _take(self, raw: bytes) -> None:
         """Take an event: hold it for its pieces of texts; or let it out, with all that was held before it."""
         name, data = next(read_events(raw), (None, b""))
-        if not data or name == "ping":
+        if not data or (name == "ping" and _PING.fullmatch(data)):
             self._ready += raw
             return
         strings = _strings(data)

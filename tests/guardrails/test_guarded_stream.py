@@ -80,6 +80,14 @@ def test_an_event_that_does_not_end_ends_the_stream(monkeypatch: pytest.MonkeyPa
     assert len(list(pieces)) > 800
 
 
+def test_a_sign_of_life_may_say_nothing_else() -> None:
+    guarded = Guarded()
+    ping = b'event: ping\ndata: {"type": "ping"}\n\n'
+    spoken = b"event: ping\n" + delta(0, "smuggled words")
+    assert guarded.read([ping, spoken, b"event: ping\ndata: {}\n\n"]) == ping + b"event: ping\ndata: {}\n\n" + spoken
+    assert "".join(guarded.asked) == "smuggled words"
+
+
 def test_a_long_event_that_ends_passes_as_it_came() -> None:
     long = delta(0, "word " * 100 * KIB)
     assert Guarded().read([long[: KIB * 100], long[KIB * 100 :]]) == long
