@@ -13,11 +13,13 @@ instructions that come with tools (300 to 500 tokens with Anthropic's models).
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator, Mapping
 from math import ceil
+from typing import Any
 
 import msgspec
 
-from ai_gateway.calls import Call
+from ai_gateway.calls import Call, below_version
 
 BYTES_PER_TOKEN = 3
 """For what is reserved."""
@@ -34,26 +36,33 @@ LONGEST_ANSWER = 10_000_000
 MOST_ANSWERS = 128
 """Answers to one call, at most: what OpenAI allows."""
 
-_BASE64 = re.compile(rb"[A-Za-z0-9+/_=-]{1024,}")
-"""A run of letters that no text has, but a file in base64."""
+_FILE = re.compile(rb';base64,|"(?:data|bytes|file_data|images?|audio)"[ \t\r\n]*:[ \t\r\n]*\[?[ \t\r\n]*"')
+"""What stands before a file in base64 in all formats. Elsewhere letters are text, which may be without a blank."""
+
+BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/_=-\\"
+"""The letters of base64, and how some encoders escape one of them."""
+
+SHORTEST_FILE = 1024
+"""Letters of a file that does not count as text."""
 
 SHORT = 4096
 """A body of so many bytes has no file in it that is worth looking for."""
 
 
-class _Bounds(msgspec.Struct):
-    maxOutputTokens: int | None = None
-    maxTokens: int | None = None
-    candidateCount: int | None = None
+TEXT_FORMAT = dict.fromkeys(("completions", "fim/completions", "agents/completions"), "openai_chat")
+"""What is asked for a text at other paths, below the version, and as which format it says how long that may be."""
 
 
 class _Asked(msgspec.Struct):
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
-    max_output_tokens: int | None = None
-    n: int | None = None
-    generationConfig: _Bounds | None = None
-    inferenceConfig: _Bounds | None = None
+    """The members that may say it, in all formats."""
+
+    max_tokens: Any = None
+    max_completion_tokens: Any = None
+    max_output_tokens: Any = None
+    n: Any = None
+    generationConfig: Any = None
+    generation_config: Any = None
+    inferenceConfig: Any = None
 
 
 _asked = msgspec.json.Decoder(_Asked)
@@ -65,10 +74,23 @@ def input_tokens(body: object, bytes_per_token: int = BYTES_PER_TOKEN) -> int:
         return 0
     length, files = len(body), 0
     if length > SHORT:
-        for found in _BASE64.finditer(body):
+        for size in _files(body):
             files += 1
-            length -= found.end() - found.start()
+            length -= size
     return -(-length // bytes_per_token) + files * TOKENS_OF_A_FILE
+
+
+def _files(body: bytes) -> Iterator[int]:
+    """Give the sizes of the files in a body, in letters. Up to a quotation mark is found much faster than by a pattern.
+    Short ones are no more than text of their length."""
+    place = 0
+    while (found := _FILE.search(body, place)) is not None:
+        start = found.end()
+        place = body.find(b'"', start)
+        if place < 0:
+            return
+        if place - start > SHORTEST_FILE and not body[start:place].translate(None, BASE64):
+            yield place - start
 
 
 def likely_input_tokens(body: object) -> int:
@@ -88,17 +110,55 @@ def output_tokens(call: Call, default: int) -> int:
     """Tell how many tokens an answer may have: what the caller allows, else `default`. 0 for a call for no text.
 
     Whatever a caller writes, an answer is taken to have LONGEST_ANSWER at most, and a call MOST_ANSWERS."""
-    if not call.dialect.is_generation or not isinstance(call.body, bytes):
+    format = call.dialect.name if call.dialect.is_generation else TEXT_FORMAT.get(below_version(call.path))
+    if format is None or not isinstance(call.body, bytes):
         return default if call.dialect.is_session else 0
     try:
         asked = _asked.decode(call.body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return default  # The provider will say what is wrong with it.
-    most = asked.max_completion_tokens or asked.max_tokens or asked.max_output_tokens
-    answers = asked.n or 1
-    for bounds in (asked.generationConfig, asked.inferenceConfig):
-        if bounds is not None:
-            most = most or bounds.maxOutputTokens or bounds.maxTokens
-            answers = bounds.candidateCount or answers
-    tokens = max(0, min(default if most is None else most, LONGEST_ANSWER))
-    return tokens if answers == 1 else tokens * max(1, min(answers, MOST_ANSWERS))
+    most, answers = BOUNDS[format](asked)
+    return min(most or default, LONGEST_ANSWER) * max(1, min(answers, MOST_ANSWERS))
+
+
+def _of_chat(asked: _Asked) -> tuple[int, int]:
+    return max(_number(asked.max_completion_tokens), _number(asked.max_tokens)), _number(asked.n)
+
+
+def _of_google(asked: _Asked) -> tuple[int, int]:
+    """Google's servers know both ways to write names."""
+    most = answers = 0
+    for bounds in (asked.generationConfig, asked.generation_config):
+        if isinstance(bounds, dict):
+            most = max(most, _number(bounds.get("maxOutputTokens")), _number(bounds.get("max_output_tokens")))
+            answers = max(answers, _number(bounds.get("candidateCount")), _number(bounds.get("candidate_count")))
+    return most, answers
+
+
+def _of_bedrock(asked: _Asked) -> tuple[int, int]:
+    bounds = asked.inferenceConfig
+    return _number(bounds.get("maxTokens")) if isinstance(bounds, dict) else 0, 1
+
+
+BOUNDS: Mapping[str, Callable[[_Asked], tuple[int, int]]] = {
+    "openai_chat": _of_chat,
+    "openai_responses": lambda asked: (_number(asked.max_output_tokens), 1),
+    "anthropic_messages": lambda asked: (_number(asked.max_tokens), 1),
+    "gemini": _of_google,
+    "bedrock_converse": _of_bedrock,
+}
+"""By format, how long an answer may be and how many there are to be; 0: that is not said. Members of other formats say
+nothing: who adds them would have less reserved than the call may use."""
+
+
+def _number(value: object) -> int:
+    """Take a number above 0, as a server might that is not strict; 0 for all else."""
+    if value is None:
+        return 0
+    if type(value) is int:
+        return min(value, LONGEST_ANSWER) if value > 0 else 0
+    if isinstance(value, str):
+        value = int(value) if value.isascii() and value.isdigit() and len(value) < 20 else 0
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+        return 0
+    return int(min(value, LONGEST_ANSWER))

@@ -70,8 +70,22 @@ def test_a_text_is_estimated_by_its_bytes_but_no_piece_is_nothing() -> None:
         ("/v1/chat/completions", {}, 500),
         ("/v1/chat/completions", {"max_tokens": 10**30}, estimates.LONGEST_ANSWER),
         ("/v1/chat/completions", {"max_tokens": 10**320, "n": 10**320}, estimates.LONGEST_ANSWER * 128),
-        ("/v1/chat/completions", {"max_tokens": -(10**30)}, 0),
+        ("/v1/chat/completions", {"max_tokens": -(10**30)}, 500),
         ("/v1/chat/completions", {"max_tokens": "seven"}, 500),
+        ("/v1/chat/completions", {"max_tokens": 7.0}, 7),
+        ("/v1/chat/completions", {"max_tokens": "7"}, 7),
+        ("/v1/chat/completions", {"max_tokens": True, "n": True}, 500),
+        ("/v1/messages", {"max_tokens": 7}, 7),
+        ("/v1beta/models/m:generateContent", {"generation_config": {"max_output_tokens": 7, "candidate_count": 2}}, 14),
+        ("/v1/completions", {"max_tokens": 7}, 7),
+        ("/v1/completions", {}, 500),
+        # What is written for another format, or twice, does not make it less.
+        ("/v1/chat/completions", {"max_tokens": 700, "max_completion_tokens": 1}, 700),
+        ("/v1/chat/completions", {"max_output_tokens": 1}, 500),
+        ("/v1/chat/completions", {"n": 5, "generationConfig": {"candidateCount": 1, "maxOutputTokens": 1}}, 2500),
+        ("/v1/chat/completions", {"max_tokens": 700, "generationConfig": 0, "inferenceConfig": []}, 700),
+        ("/v1/messages", {"max_tokens": 700, "max_completion_tokens": 1, "n": 9}, 700),
+        ("/v1/responses", {"max_tokens": 1, "max_output_tokens": 700}, 700),
         ("/v1/embeddings", {"max_tokens": 7}, 0),
     ],
 )
@@ -81,10 +95,24 @@ def test_an_answer_is_as_long_as_its_caller_allows(path: str, body: object, toke
 
 @pytest.mark.parametrize("guess", [estimates.input_tokens, estimates.likely_input_tokens])
 def test_a_file_in_base64_is_not_text(guess: object) -> None:
-    body = json.dumps({"image": "A" * 100_000, "text": "word " * 800}).encode()
     assert callable(guess)
-    assert 2600 < guess(body) < 3000
+    for file in (
+        {"image": "A" * 100_000},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 100_000}},
+        {"source": {"type": "base64", "data": "A" * 100_000}},
+        {"inlineData": {"mimeType": "image/png", "data": "A" * 100_000}},
+        {"image": {"source": {"bytes": "A" * 100_000}}},
+        {"images": ["A/" * 50_000]},
+    ):
+        body = json.dumps({**file, "text": "word " * 800}).encode()
+        assert 2600 < guess(body) < 3050
+        assert guess(body.replace(b"/", b"\\/")) < 3050
     assert guess("no bytes") == 0
+
+
+def test_a_text_without_a_blank_is_no_file() -> None:
+    body = json.dumps({"messages": [{"role": "user", "content": "A" * 30_000}]}).encode()
+    assert estimates.input_tokens(body) > 10_000
 
 
 def test_every_format_can_be_estimated() -> None:
