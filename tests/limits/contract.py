@@ -426,7 +426,7 @@ class StoreContract:
     async def test_a_charge_beyond_all_measure_harms_no_other(self, backend: Backend, amount: int) -> None:
         """It is taken, refused or an error of its own. Others are counted as before."""
         store, call = backend.open(), new_id()
-        await take(store, quota(10), slot(), call=call)
+        await take(store, quota(10), slot(9), call=call)
         beyond: list[Charge] = [
             rate(amount, name="beyond"),
             quota(amount, name="beyond"),
@@ -434,28 +434,28 @@ class StoreContract:
             rate(amount, name="soft", is_soft=True),
         ]
         verdicts = await asyncio.gather(
-            take(store, quota(20), rate(20), slot(4)),
+            take(store, quota(20), rate(20), slot(9)),
             *(take(store, charge) for charge in beyond),
-            take(store, quota(10), rate(10), slot(4)),
+            take(store, quota(10), rate(10), slot(9)),
             return_exceptions=True,
         )
         assert all(isinstance(each, Verdict | Uncountable) for each in verdicts)
-        for each in (verdicts[0], verdicts[-1], await take(store, quota(10), rate(10), slot(4))):
+        for each in (verdicts[0], verdicts[-1], await take(store, quota(10), rate(10), slot(9))):
             assert isinstance(each, Verdict)
             assert each.is_admitted
-        await settle(store, call, (quota(10), 7), (slot(), 1))
-        assert [each.used for each in await states(store, quota(), rate(), slot())] == [47, 40, 3]
+        await settle(store, call, (quota(10), 7), (slot(9), 1))
+        assert [each.used for each in await states(store, quota(), rate(), slot(9))] == [47, 40, 3]
 
     @scenario
     @pytest.mark.parametrize("amount", BEYOND)
     async def test_nor_does_what_was_used_beyond_all_measure(self, backend: Backend, amount: int) -> None:
         store, call, other = backend.open(), new_id(), new_id()
         await take(store, rate(10, name="beyond"), quota(10, name="beyond"), call=call)
-        await take(store, quota(10), slot(), call=other)
+        await take(store, quota(10), slot(9), call=other)
         end(store, call, (rate(10, name="beyond"), amount), (quota(10, name="beyond"), amount))
-        await settle(store, other, (quota(10), 7), (slot(), 1))
+        await settle(store, other, (quota(10), 7), (slot(9), 1))
         assert await admits(store, quota(10), rate(10))
-        assert [each.used for each in await states(store, quota(), rate(), slot())] == [17, 10, 0]
+        assert [each.used for each in await states(store, quota(), rate(), slot(9))] == [17, 10, 0]
 
     @scenario
     async def test_a_rate_owes_a_day_at_most(self, backend: Backend) -> None:
