@@ -6,7 +6,8 @@ hexadecimal digits, a space, and the entry as JSON. `append` returns when the li
 may leave half a line at the end, of an entry that nobody was told is safe.
 
 What can never be written, a line that cannot be read or an entry that the database refuses, is put aside in the file
-`rejected`, with the reason. Names of files say what they are: `*.journal` may be replayed, all others are left alone.
+`rejected`, with the reason; so is an entry of which nobody can tell whether it was written. Names of files say what
+they are: `*.journal` may be replayed, all others are left alone.
 """
 
 from __future__ import annotations

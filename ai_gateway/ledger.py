@@ -220,7 +220,7 @@ class Ledger:
                 logger.error("The journal of usage records cannot be read: %s", error)
 
     def _write_again(self, entries: Sequence[Entry]) -> None:
-        announce(self.writer.write(entries, may_be_known=True))
+        announce(self.writer.write_again(entries))
 
     def _do_without(self, reason: str) -> None:
         if not self._is_failing:

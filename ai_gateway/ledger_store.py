@@ -35,7 +35,7 @@ from ai_gateway.conf import settings
 from ai_gateway.ids import new_id
 from ai_gateway.ledger_writer import Refused, Unavailable
 from ai_gateway.meter import NOT_COLUMNS, Entry
-from ai_gateway.models import UsageRecord
+from ai_gateway.models import UsageDaily, UsageRecord
 from ai_gateway.models.base import as_stored
 from ai_gateway.rollup_store import LABELS, adder
 from ai_gateway.rollups import Days, roll_up, row_of
@@ -160,6 +160,24 @@ def _without_known(entries: Sequence[Entry], alias: str) -> list[Entry]:
     for known in records.values_list("pk", flat=True):
         ids.pop(known.hex, None)
     return list(ids.values())
+
+
+def uncertain(entries: Sequence[Entry]) -> Sequence[Entry]:
+    """Give those of some entries that may have been written, although no record of them is there: records were pruned
+    since. Raises Unavailable."""
+    alias = database()
+    zone = Days(settings.TIME_ZONE)
+    try:
+        oldest = UsageRecord.objects.using(alias).order_by("started_at").values_list("started_at", flat=True).first()
+        first_kept = date.max if oldest is None else zone.of(oldest.timestamp())
+        old = [entry for entry in entries if zone.of(entry.started_at) < first_kept]
+        if not old:
+            return ()
+        pruned = UsageDaily.objects.using(alias).filter(day__lt=first_kept).order_by("-day")
+        last_pruned = pruned.values_list("day", flat=True).first()
+    except (Error, ImproperlyConfigured) as error:
+        raise Unavailable(str(error)) from error
+    return [entry for entry in old if last_pruned is not None and zone.of(entry.started_at) <= last_pruned]
 
 
 def _insert(entries: Sequence[Entry], plan: Plan, alias: str) -> None:

@@ -12,6 +12,10 @@ from ai_gateway.signals import call_finished, calls_finished
 
 logger = logging.getLogger("ai_gateway")
 
+REFUSED = "the database refuses the record of this call ({})"
+PRUNED = "the records of that day are deleted, and nobody can tell whether this call was among them"
+"""What is wrong with an entry that cannot be written."""
+
 _FIELDS = Entry.__struct_fields__
 
 
@@ -31,6 +35,9 @@ class Store(Protocol):
 
     def write(self, entries: Sequence[Entry], *, may_be_known: bool = False) -> Sequence[Entry]:
         """Write entries in one transaction, and give those that were not known. Raises Unavailable and Refused."""
+
+    def uncertain(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """Give those of which nobody can tell whether they were written. Raises Unavailable."""
 
     def salvage(self, entry: Entry) -> Iterable[Entry]:
         """Give what may be taken in place of an entry that is refused, the most that is left of it first."""
@@ -67,6 +74,18 @@ class Writer:
         self.written += len(written)
         return list(written)
 
+    def write_again(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Write entries that may be known, and give those that were not. Those of which nobody can tell any more are
+        put aside: they would be counted twice. Raises Unavailable; then some of them may be written."""
+        uncertain = self._store.uncertain(entries)
+        if not uncertain:
+            return self.write(entries, may_be_known=True)
+        ids = {entry.id for entry in uncertain}
+        written = self.write([entry for entry in entries if entry.id not in ids], may_be_known=True)
+        for entry in uncertain:
+            self._put_aside(entry, PRUNED)
+        return written
+
     def _try(self, entries: Sequence[Entry], *, may_be_known: bool) -> Sequence[Entry]:
         try:
             return self._store.write(entries, may_be_known=may_be_known)
@@ -85,23 +104,21 @@ class Writer:
             except Refused:
                 continue
             changed = ", ".join(name for name in _FIELDS if getattr(version, name) != getattr(entry, name))
-            logger.error(
-                "%s: the database refuses the record of this call (%s), and it is written with other values of: %s",
-                *(entry.request_id, reason, changed),
-            )
+            what = REFUSED.format(reason)
+            logger.error("%s: %s, and it is written with other values of: %s", entry.request_id, what, changed)
             self.written += len(written)
             return list(written)
-        self._put_aside(entry, reason)
+        self._put_aside(entry, REFUSED.format(reason), reason)
         return []
 
-    def _put_aside(self, entry: Entry, reason: str) -> None:
+    def _put_aside(self, entry: Entry, what: str, reason: str = "") -> None:
         self.rejected += 1
         where = "it is put aside"
         try:
-            self._journal.reject(entry, reason)
+            self._journal.reject(entry, reason or what)
         except OSError as error:
             where = f"and it is lost, because it cannot be put aside ({error}): {entry}"
-        logger.error("%s: the database refuses the record of this call (%s), %s", entry.request_id, reason, where)
+        logger.error("%s: %s, %s", entry.request_id, what, where)
 
 
 def announce(entries: Sequence[Entry]) -> None:

@@ -29,6 +29,8 @@ class Table:
         """How many entries were to be written each time, and whether they may have been known."""
         self.poison: set[str] = set()
         """Request ids that it refuses."""
+        self.pruned: set[str] = set()
+        """Request ids that may have been written, and that it knows nothing of any more."""
         self.versions: list[Entry] = []
         """What may be taken in place of an entry."""
         self.is_away = self.loses_answers = False
@@ -57,6 +59,9 @@ class Table:
             self.loses_answers = False
             raise Unavailable("server closed the connection unexpectedly")
         return fresh
+
+    def uncertain(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        return [entry for entry in entries if entry.request_id in self.pruned]
 
     def salvage(self, entry: Entry) -> Sequence[Entry]:
         return [version for version in self.versions if version.id == entry.id]

@@ -96,6 +96,9 @@ class TestTheDatabaseIsAtFault:
             editor.delete_model(missing)
         with pytest.raises(Unavailable):
             ledger_store.write([made(session="s-1")])
+        if missing is not UsageLabelDaily:
+            with pytest.raises(Unavailable):
+                ledger_store.uncertain([made()])
         with connections[ALIAS].schema_editor() as editor:
             editor.create_model(missing)
         assert nothing_is_written()

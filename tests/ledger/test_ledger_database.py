@@ -11,12 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from django.core.management import call_command
 from django.db import connections, transaction
 from pytest_django import Settings
 
 from ai_gateway import ledger as module
 from ai_gateway import ledger_store
-from ai_gateway.journal import Journal
+from ai_gateway.journal import REJECTED, Journal
 from ai_gateway.ledger import Ledger
 from ai_gateway.meter import Entry
 from ai_gateway.models import UsageDaily, UsageRecord
@@ -24,7 +25,7 @@ from ai_gateway.reconciliation import drifts
 from ai_gateway.rollups import Days
 from tests import databases
 from tests.ledger.conftest import ALIAS, TABLES
-from tests.ledger.made import made
+from tests.ledger.made import DAY, NOON, made
 from tests.ledger.stores import PATIENCE
 
 
@@ -175,3 +176,23 @@ def test_what_the_dead_left_is_counted_once_by_however_many_find_it(
         new_ledger().start()
     assert_counted_once(entries)
     eventually(lambda: not list(tmp_path.glob("*.journal")))
+
+
+@pytest.mark.usefixtures("database")
+def test_what_the_dead_left_for_longer_than_records_are_kept_is_not_counted_again(
+    new_ledger: Callable[[], Ledger], tmp_path: Path
+) -> None:
+    """It came through after the keeper had lost patience, and its records were deleted before the journal was found."""
+    old, new = made(started_at=NOON - 10 * DAY), made(started_at=NOON)
+    ledger_store.write([old, new])
+    dead = Journal(lambda: tmp_path)
+    dead.append([old, new])
+    dead.close()
+    call_command("gateway_prune_usage", older_than="2026-11-20", verbosity=0)
+    ledger = new_ledger()
+    ledger.start()
+    eventually(lambda: not list(tmp_path.glob("*.journal")))
+    assert sum(UsageDaily.objects.values_list("requests", flat=True)) == 2
+    assert written() == {new.id}
+    assert ledger.writer.rejected == 1
+    assert old.id in (tmp_path / REJECTED).read_text()

@@ -167,3 +167,27 @@ def in_thread(entries: Sequence[Entry]) -> Sequence[Entry]:
         return ledger_store.write(entries, may_be_known=True)
     finally:
         ledger_store.release()
+
+
+@pytest.mark.usefixtures("database")
+class TestUncertain:
+    """Entries of a journal that was left for longer than records are kept."""
+
+    def test_of_days_whose_records_are_deleted_nobody_can_tell(self) -> None:
+        old, new = batch(), [made(started_at=NOON + 9 * DAY)]
+        ledger_store.write([*old, *new])
+        UsageRecord.objects.filter(started_at__lt=datetime.fromtimestamp(NOON + 8 * DAY, UTC)).delete()
+        unwritten = [made(started_at=NOON + number * DAY) for number in (-1, 0, 5, 9)]
+        assert ledger_store.uncertain([*unwritten, *old, *new]) == [*unwritten[:2], *old]
+
+    def test_of_all_others_the_records_tell(self) -> None:
+        entries = [made(started_at=NOON + number * DAY) for number in range(3)]
+        assert list(ledger_store.uncertain(entries)) == []
+        ledger_store.write(entries[1:])
+        assert list(ledger_store.uncertain(entries)) == []
+
+    def test_without_any_record(self) -> None:
+        entries = batch()
+        ledger_store.write(entries)
+        UsageRecord.objects.all().delete()
+        assert ledger_store.uncertain([*entries, made(started_at=NOON + 9 * DAY)]) == entries

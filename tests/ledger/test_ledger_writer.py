@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from ai_gateway.journal import REJECTED, Journal
-from ai_gateway.ledger_writer import Refused, Unavailable, Writer, announce
+from ai_gateway.ledger_writer import PRUNED, Refused, Unavailable, Writer, announce
 from ai_gateway.meter import Entry
 from ai_gateway.signals import call_finished, calls_finished
 from tests.ledger.entries import entry
@@ -91,6 +91,26 @@ class TestRefusal:
         assert Writer(table, Journal(lambda: no_folder)).write([bad, good]) == [good]
         assert bad.id in caplog.text
         assert "cannot be put aside" in caplog.text
+
+
+class TestPruned:
+    def test_what_may_have_been_counted_long_ago_is_put_aside(
+        self, writer: Writer, table: Table, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        entries = [entry(), entry(request_id="req_old"), entry()]
+        table.pruned = {"req_old"}
+        assert writer.write_again(entries) == list(table.rows.values()) == [entries[0], entries[2]]
+        assert aside(tmp_path) == [("req_old", PRUNED)]
+        assert writer.rejected == 1
+        assert caplog.records[0].getMessage() == f"req_old: {PRUNED}, it is put aside"
+
+    def test_nothing_is_put_aside_before_the_others_are_written(
+        self, writer: Writer, table: Table, tmp_path: Path
+    ) -> None:
+        table.pruned, table.is_away = {"req_old"}, True
+        with pytest.raises(Unavailable):
+            writer.write_again([entry(), entry(request_id="req_old")])
+        assert aside(tmp_path) == []
 
 
 class TestSalvage:

@@ -38,6 +38,9 @@ class Encoding:
         self.written += entries
         return entries
 
+    def uncertain(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        return ()
+
     def salvage(self, entry: Entry) -> Sequence[Entry]:
         return ()
 
