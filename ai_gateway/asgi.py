@@ -26,7 +26,7 @@ from ai_gateway import gateway, health, overload, realtime, scraping
 from ai_gateway.calls import Arrival, Reply, WholeBody
 from ai_gateway.conf import settings
 from ai_gateway.errors import ClientDisconnected, MethodNotAllowed, SocketsUnsupported
-from ai_gateway.guard import Guard, Receive, Send, Watch, unchunked
+from ai_gateway.guard import Guard, Receive, Send, Watch
 from ai_gateway.handler import SharedThreadsHandler
 from ai_gateway.intake import client_of, has_body, is_api_path, read_arrival
 from ai_gateway.lifespan import LOOP, TRANSPORT, WATCH, Lifespan
@@ -76,7 +76,7 @@ class GatewayApplication:
         if path is None:
             await self._site(scope, receive, send)
         elif scope["type"] == "http":
-            await self._serve(path, scope, receive, unchunked(send) if scope["http_version"] == "1.0" else send)
+            await self._serve(path, scope, receive, send)
         elif path.removesuffix("/") == REALTIME:
             await self._serve_socket(path, scope, receive, send)
         else:
@@ -107,6 +107,8 @@ class GatewayApplication:
             guard,
             client_of(scope),
         )
+        if scope["http_version"] == "1.0":
+            guard.give_lengths(lambda error: refuse_request(error, arrival))
         is_direct = self._is_direct and b"origin" not in arrival.fields
         if path in self._site_paths:
             is_direct = is_direct and path in scraping.PATHS and scraping.is_open_to(arrival)

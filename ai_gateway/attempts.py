@@ -31,6 +31,7 @@ from ai_gateway import (
 )
 from ai_gateway.calls import Reply, Target, UpstreamRequest
 from ai_gateway.concurrency import Send, limited
+from ai_gateway.consumption import UNUSED
 from ai_gateway.cooldowns import LIMITED, REFUSED
 from ai_gateway.errors import GatewayError
 from ai_gateway.failures import Failure, Phase
@@ -206,18 +207,28 @@ async def _exchange(attempt: Attempt, hop: Hop, send: Send, request: UpstreamReq
     return reply
 
 
-async def leave(meter: Meter, result: Result, snapshot: Snapshot) -> None:
-    """Let go of a failed attempt."""
+async def leave(meter: Meter, result: Result, snapshot: Snapshot, *, is_repeated: bool = False) -> None:
+    """Let go of a failed attempt. What it will be charged for is counted, unless the same provider is to do the same
+    work, which it knows by its key (`is_repeated`)."""
     if result.reply is not None:
         await result.reply.aclose()
-    if result.failure is not None and result.failure.is_paid:
+    if result.failure is not None and not is_repeated and _is_charged_for(meter, result.failure):
         accounting.close_piece(meter, snapshot, 0)
-        return
-    meter.consumption = meter.listener = None
-    meter.sent_at = meter.first_byte_at = meter.response = None
+    else:
+        meter.consumption = meter.listener = None
+        meter.sent_at = meter.first_byte_at = None
+        if meter.hold is not None:
+            meter.hold.leave_target()
+    meter.response = None
     meter.finish_within, meter.error_code = 0.0, ""
-    if meter.hold is not None:
-        meter.hold.leave_target()
+
+
+def _is_charged_for(meter: Meter, failure: Failure) -> bool:
+    """Whether a failed attempt used something: it is an answer all the same, or nobody knows that it is none."""
+    if failure.is_paid or failure.phase is not Phase.AMBIGUOUS:
+        return failure.is_paid
+    used = accounting.consumption_of(meter)
+    return used is not None and used is not UNUSED
 
 
 def has_time(meter: Meter, target: Target, snapshot: Snapshot, wait: float = 0.0) -> bool:
@@ -247,9 +258,9 @@ class Pursuit:
         """Go on after a failure until somebody answers well, or nobody is left. Gives what came last."""
         target = self._first
         while result.failure is not None:
-            following = self._following(target, result.failure)
+            failed, following = target, self._following(target, result.failure)
             if following is None or not self._has_time(*following) or not budget.allows(self._policy):
-                return self._told(result)
+                return self._last(result)
             budget.repetitions += 1
             try:
                 if result.reply is not None:
@@ -258,11 +269,19 @@ class Pursuit:
                 target, wait = following
                 if wait:
                     await asyncio.sleep(wait)
-                await leave(self._meter, result, self._snapshot)
+                is_repeated = target == failed and self._knows_repetitions(target)
+                await leave(self._meter, result, self._snapshot, is_repeated=is_repeated)
                 result = await self._try(target)
             finally:
                 budget.repetitions -= 1
         return result
+
+    def _last(self, result: Result) -> Result:
+        """Give a failure that is the end of it. If others are counted as pieces of the answer, so is this one."""
+        is_unanswered = result.failure is not None and result.failure.phase is Phase.AMBIGUOUS
+        if self._meter.pieces and is_unanswered:
+            accounting.close_piece(self._meter, self._snapshot, 0)
+        return self._told(result)
 
     async def _try(self, target: Target) -> Result:
         self._number += 1
@@ -312,8 +331,10 @@ class Pursuit:
 
     def _is_done_once(self, target: Target) -> bool:
         """Whether a target may be sent the same once more because it knows it by its key."""
-        provider = self._snapshot.providers[target.provider]
-        return idempotency.is_kept(provider) and target not in self._repeated
+        return self._knows_repetitions(target) and target not in self._repeated
+
+    def _knows_repetitions(self, target: Target) -> bool:
+        return idempotency.is_kept(self._snapshot.providers[target.provider])
 
     def _has_another_credential(self, target: Target) -> bool:
         """Whether a target's provider has a credential that does not rest. The one that failed does."""

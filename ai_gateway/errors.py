@@ -21,6 +21,7 @@
       Cancelled 499                an operator has ended the call
       InternalError 500
       SocketsUnsupported 501
+      LengthUnknown 505            an answer that cannot be written in HTTP/1.0
       ProviderNotConfigured 503
       Overloaded 503
         PoolTimeout 503            Draining 503            KeysUnavailable 503
@@ -202,6 +203,14 @@ class SocketsUnsupported(GatewayError):
     status = 501
     code = "websockets_unsupported"
     kind = Kind.INTERNAL
+
+
+class LengthUnknown(GatewayError):
+    """The answer is long, nobody knows how long, and the request came by HTTP/1.0, which has no other way to tell."""
+
+    status = 505
+    code = "http_version_unsupported"
+    kind = Kind.BAD_REQUEST
 
 
 class RequestTimeout(GatewayError):

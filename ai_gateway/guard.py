@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ai_gateway.calls import Arrival, IncomingBody, Reply
-from ai_gateway.errors import ClientDisconnected, GatewayError, RequestTimeout
+from ai_gateway.errors import ClientDisconnected, GatewayError, LengthUnknown, RequestTimeout
 from ai_gateway.intake import content_length, has_body, too_large
 from ai_gateway.overload import Entrant
 
@@ -35,6 +35,9 @@ closed with unread bytes in it resets the connection, and the answer is lost wit
 
 LINGER_AT_THE_END = 0.5
 """The same in seconds when the process is stopping: a server that loses patience ends the connection in its own way."""
+
+MOST_HELD = 64 * 1024 * 1024
+"""Bytes of an answer without a length that are held for an HTTP/1.0 caller."""
 
 SMALL_REMAINDER = 64 * 1024
 """An unread body up to this many bytes is left to the server, which skips it and keeps the connection."""
@@ -268,6 +271,10 @@ class Guard(IncomingBody, Watched, Entrant):
         await self._send({"type": "http.response.body", "body": body})
         self._sending_since = None
 
+    def give_lengths(self, refusal: Callable[[GatewayError], Reply]) -> None:
+        """Have every answer sent in HTTP/1.0's way. See unchunked()."""
+        self._send = unchunked(self._send, refusal)
+
     # The watch.
 
     def watched(self) -> Guard:
@@ -320,13 +327,20 @@ def too_slow(seconds: float) -> RequestTimeout:
     return RequestTimeout(f"The request body did not arrive within {seconds:g} seconds.")
 
 
-def unchunked(send: Send) -> Send:
+def unchunked(send: Send, refusal: Callable[[GatewayError], Reply]) -> Send:
     """Wrap `send` for an HTTP/1.0 caller, who knows no chunked coding: hold an answer without a length and give it
-    one."""
+    one. In the place of one that is too long to be held goes what `refusal` makes of the error, and then
+    ClientDisconnected is raised: nothing more is of use.
+
+    Such an answer could as well be ended by the end of the connection; but there are servers (uvicorn with httptools)
+    that write chunks in any case.
+    """
     held: list[bytes] = []
     start: Message = {}
+    length = 0
 
     async def hold(message: Message) -> None:
+        nonlocal length
         if message["type"] == "http.response.start" and not _has_length(message):
             start.update(message)
             return
@@ -334,13 +348,30 @@ def unchunked(send: Send) -> Send:
             await send(message)
             return
         held.append(message.get("body", b""))
+        length += len(held[-1])
+        if length > MOST_HELD:
+            held.clear()
+            await _send_whole(send, refusal(too_long()))
+            raise ClientDisconnected
         if not message.get("more_body", False):
-            body = b"".join(held)
-            start["headers"] = [*start["headers"], (b"content-length", b"%d" % len(body))]
+            start["headers"] = [*start["headers"], (b"content-length", b"%d" % length)]
             await send(start)
-            await send({"type": "http.response.body", "body": body})
+            await send({"type": "http.response.body", "body": b"".join(held)})
 
     return hold
+
+
+async def _send_whole(send: Send, reply: Reply) -> None:
+    await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
+    await send({"type": "http.response.body", "body": reply.body})
+
+
+def too_long() -> LengthUnknown:
+    """Make the error for an answer that HTTP/1.0 has no way for."""
+    return LengthUnknown(
+        f"This answer has more than {MOST_HELD} bytes and no length, so it needs HTTP/1.1. A proxy in front of the "
+        "gateway may have to be told: proxy_http_version 1.1."
+    )
 
 
 def _has_length(start: Message) -> bool:

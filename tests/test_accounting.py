@@ -381,3 +381,61 @@ def test_the_callers_own_words_are_in_the_entry(books: AllBooks) -> None:
     (entry,) = books
     assert (entry.end_user, entry.session, entry.project) == ("ann", "s-1", "atlas")
     assert (entry.key_id, entry.tags, entry.metadata) == (7, ["beta"], {"team": 1})
+
+
+# Providers that were asked before the last one.
+
+UNSURE = {
+    **SETTINGS,
+    "PROVIDERS": {
+        "openai": {"OPTIONS": {"api_key": "sk-x", "idempotency_header": "Idempotency-Key"}},
+        "groq": {"OPTIONS": {"api_key": "sk-y"}},
+        "mistral": {"OPTIONS": {"api_key": "sk-z"}},
+    },
+    "ROUTES": {"either": ["groq/m", "mistral/m"]},
+    "RETRIES": {"ambiguous": True},
+}
+TO_ROUTE = json.dumps({"model": "either", "messages": [{"role": "user", "content": "word " * 100}]}).encode()
+TO_GROQ, TO_KNOWING = TO_ROUTE.replace(b"either", b"groq/m"), TO_ROUTE.replace(b"either", b"openai/m")
+
+
+def test_what_a_provider_was_sent_that_did_not_answer_is_counted_though_another_one_answers(books: AllBooks) -> None:
+    with override_settings(AI_GATEWAY=UNSURE):
+        alone = ask(UpstreamTimeout("slow"), body=TO_GROQ)
+        both = ask(UpstreamTimeout("slow"), good(), body=TO_ROUTE)
+    first, entry = books
+    assert (alone.status, both.status, entry.attempts) == (504, 200, 2)
+    assert first.input_tokens > 100
+    assert (entry.input_tokens, entry.output_tokens, entry.is_estimated) == (first.input_tokens + 10, 5, True)
+    assert first.cost_nanos
+    assert entry.cost_nanos == first.cost_nanos + 60_000
+    assert books.settled == [first.input_tokens, first.input_tokens + 15]
+    assert [(each["provider"], each["status"], each["cost_nanos"]) for each in entry.trail or ()] == [
+        ("groq", 504, first.cost_nanos),
+        ("mistral", 200, 60_000),
+    ]
+
+
+def test_what_providers_were_sent_of_which_none_answers_is_counted_of_each(books: AllBooks) -> None:
+    with override_settings(AI_GATEWAY=UNSURE):
+        ask(UpstreamTimeout("slow"), body=TO_GROQ)
+        ask(UpstreamTimeout("slow"), UpstreamClosed("gone"), body=TO_ROUTE)
+    first, entry = books
+    assert (entry.outcome, entry.input_tokens) == ("failed", 2 * first.input_tokens)
+    assert entry.cost_nanos == 2 * (first.cost_nanos or 0)
+    assert [(each["provider"], each["status"]) for each in entry.trail or ()] == [("groq", 504), ("mistral", 502)]
+
+
+def test_a_refusal_after_silence_costs_what_the_silence_did(books: AllBooks) -> None:
+    with override_settings(AI_GATEWAY=UNSURE):
+        ask(UpstreamTimeout("slow"), plain({"error": {}}, 400), body=TO_ROUTE)
+    [entry] = books
+    assert (entry.outcome, entry.status) == ("failed", 400)
+    assert entry.cost_nanos == 1000 * entry.input_tokens > 0
+
+
+def test_work_that_is_done_once_is_counted_once(books: AllBooks) -> None:
+    with override_settings(AI_GATEWAY=UNSURE):
+        ask(UpstreamTimeout("slow"), good(), body=TO_KNOWING)
+    [entry] = books
+    assert (entry.attempts, entry.input_tokens, entry.cost_nanos) == (2, 10, 60_000)

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from ai_gateway import guard as guard_module
 from ai_gateway.calls import Reply, ReplyBody
-from ai_gateway.errors import BodyTooLarge, ClientDisconnected, RequestTimeout
+from ai_gateway.errors import BodyTooLarge, ClientDisconnected, GatewayError, RequestTimeout
 from ai_gateway.guard import WATCH_INTERVAL, Guard, Message, Watch, unchunked
 from tests.factories import make_arrival, run
 
@@ -214,13 +215,17 @@ def test_an_answer_before_the_body_is_read_closes_the_connection_after_reading_o
     assert not server.messages
 
 
+def refused(error: GatewayError) -> Reply:
+    return Reply(status=error.status, headers=[(b"content-length", b"2")], body=b"no")
+
+
 def test_http_1_0_gets_an_answer_with_a_length_as_it_comes() -> None:
     server = Server()
     start: Message = {"type": "http.response.start", "status": 200, "headers": [(b"Content-Length", b"6")]}
     first: Message = {"type": "http.response.body", "body": b"one", "more_body": True}
 
     async def main() -> None:
-        send = unchunked(server.send)
+        send = unchunked(server.send, refused)
         for message in (start, first):
             await send(message)
 
@@ -232,7 +237,7 @@ def test_http_1_0_gets_a_length_in_place_of_chunks() -> None:
     server = Server()
 
     async def main() -> None:
-        send = unchunked(server.send)
+        send = unchunked(server.send, refused)
         await send({"type": "http.response.start", "status": 200, "headers": [(b"x", b"1")]})
         await send({"type": "http.response.body", "body": b"one", "more_body": True})
         assert not server.sent
@@ -241,3 +246,28 @@ def test_http_1_0_gets_a_length_in_place_of_chunks() -> None:
     run(main())
     assert server.sent[0]["headers"] == [(b"x", b"1"), (b"content-length", b"6")]
     assert server.sent[1]["body"] == b"onetwo"
+
+
+def test_an_answer_that_is_too_long_to_be_given_a_length_is_refused_and_read_no_further(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Endless(Empty):
+        """A body that never ends."""
+
+        read = 0
+
+        async def __anext__(self) -> bytes:
+            self.read += 1
+            return b"x" * 100
+
+    async def serve(guard: Guard) -> None:
+        guard.give_lengths(refused)
+        await guard.reply(Reply(status=200, headers=[], body=body), make_arrival())
+
+    monkeypatch.setattr(guard_module, "MOST_HELD", 1000)
+    server, body = Server(), Endless()
+    with pytest.raises(ClientDisconnected):
+        guarded(server, serve)
+    assert body.read == 11
+    assert [message.get("status") for message in server.sent] == [505, None]
+    assert server.sent[1]["body"] == b"no"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.gateway_process import GatewayProcess
 from tests.raw_client import ConnectionEnded, RawClient, write_request
-from tests.upstream import Upstream, event_stream, head, play
+from tests.upstream import End, Upstream, event_stream, head, play
 from tests.wire.samples import BEARER, CHAT, CHAT_DIALECT, CHAT_PATH, check_openai
 
 pytestmark = pytest.mark.usefixtures("quiescent")
@@ -114,6 +116,20 @@ def test_an_http_1_0_caller_gets_no_chunked_body(raw: RawClient, upstream: Upstr
     answer_head, _, body = received.partition(b"\r\n\r\n")
     assert b"transfer-encoding" not in answer_head.lower()
     assert body == b"".join(CHAT_DIALECT.events)
+
+
+def test_an_answer_without_a_length_that_is_too_long_for_http_1_0_is_refused(
+    raw: RawClient, upstream: Upstream
+) -> None:
+    """T72: it would have to be held as a whole."""
+    upstream.answer(play(head(200, [("content-type", "audio/mpeg")]), *(bytes(1 << 20) for _ in range(65)), End.STALL))
+    request = write_request("POST", "/v1/audio/speech", [BEARER], b'{"model": "m"}')
+    received = raw.exchange(request.replace(b" HTTP/1.1\r\n", b" HTTP/1.0\r\n", 1))
+    answer_head, _, body = received.partition(b"\r\n\r\n")
+    assert answer_head.split()[1] == b"505"
+    assert b"transfer-encoding" not in answer_head.lower()
+    assert json.loads(body)["error"]["code"] == "http_version_unsupported"
+    upstream.wait_for("the gateway has left the upstream", lambda: upstream.busy == 0)
 
 
 def test_a_request_that_is_refused_by_its_head_gets_no_100_continue(raw: RawClient) -> None:
