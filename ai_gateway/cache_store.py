@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import os
 import secrets
 import threading
 import time
@@ -232,6 +233,10 @@ class AnswerStore:
 def store() -> AnswerStore:
     """Give the store of this process, made as the settings say when it is first asked for."""
     return AnswerStore(settings.RESPONSE_CACHE or CachePolicy())
+
+
+# A forked process has none of its parent's threads, which may hold the lock of the memory.
+os.register_at_fork(after_in_child=store.cache_clear)
 
 
 def forget(*, setting: str = "AI_GATEWAY", **_: object) -> None:

@@ -6,7 +6,10 @@ import asyncio
 import itertools
 import json
 import logging
+import os
 import random
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -809,3 +812,24 @@ def test_whoever_fails_or_hangs_up_everybody_else_has_an_end_and_a_record(seed: 
 
     serve(script, transport=Moody(moods))
     assert "answered" in {entry.outcome for entry in books}
+
+
+FORKED = """
+import os
+import django
+django.setup()
+from ai_gateway import cache_store
+lock = cache_store.store()._memory._lock
+lock.acquire()  # As a thread of the parent may at the moment of the fork.
+child = os.fork()
+if child == 0:
+    print(cache_store.store().in_memory("a"), flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+def test_a_forked_process_has_a_memory_of_its_own() -> None:
+    printed = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, check=True, timeout=30)
+    assert printed.stdout == "None\n"

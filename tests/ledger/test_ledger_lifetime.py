@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import os
 import signal
@@ -111,6 +112,14 @@ class TestBeginning:
         late = entry()
         with none_can_start():
             ledger.put(late)
+        assert disk.taken == [late]
+
+    def test_without_a_thread_a_call_that_waits_for_its_record_waits_for_the_disk_alone(
+        self, ledger: Ledger, disk: Disk
+    ) -> None:
+        late = entry()
+        with none_can_start():
+            asyncio.run(asyncio.wait_for(ledger.commit(late), PATIENCE))
         assert disk.taken == [late]
 
     def test_where_one_can_be_started_again_the_database_takes_the_calls(
