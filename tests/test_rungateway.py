@@ -186,6 +186,7 @@ def print_of(*arguments: str) -> tuple[str, str]:
 def test_first_run__shows_a_key_that_opens_the_gateway(first: Gateway) -> None:
     printed = first.printed()
     assert len(DEVELOPMENT_KEY.findall(printed)) == 1
+    assert "GATEWAY_API_KEYS=me=gw_$(openssl" in printed  # One that never goes to a provider, however mistyped.
     status, answer = first.ask("POST", "/v1/chat/completions", ECHO, DEVELOPMENT_KEY.findall(printed)[0])
     assert status == 200
     assert answer["choices"][0]["message"]["role"] == "assistant"

@@ -101,8 +101,8 @@ REQUEST_HEADERS = {
     "`x-claude-code-session-id`, `session-id` and `session_id` are the same",
     "x-agent-id": "The agent, in records: [usage](usage.md). `x-claude-code-agent-id` is the same",
     "traceparent": "The caller's trace, with `tracestate`: [telemetry](telemetry.md)",
-    "idempotency-key": "Goes on to the provider. For one with `idempotency_header` the gateway makes one where "
-    "there is none: [routing](routing.md#sending-again-what-was-sent)",
+    "idempotency-key": "Goes on to the provider. For one with `idempotency_header` the gateway makes one where there "
+    "is none: [routing](routing.md#sending-again-what-was-sent)",
     "x-aws-access-key-id": "A caller's own credential for Amazon Bedrock, with `x-aws-secret-access-key`, "
     "`x-aws-session-token` and `x-aws-region`: [providers](providers.md#amazon-bedrock)",
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ai_gateway import conf, errors
+from ai_gateway.keys import KEY_PREFIX
 from ai_gateway.management import commands
 from ai_gateway.models import VirtualKey
 from tests.variables import variable_names
@@ -65,6 +66,13 @@ def test_every_variable_of_the_environment_file_is_one_that_is_read() -> None:
     documented = set(re.findall(r"`([A-Z][A-Z_]+)`", TEXTS["README.md"]))
     for name in re.findall(r"^(\w+)=", block, re.M):
         assert name in {*variable_names(), *documented, "AI_GATEWAY_ENCRYPTION_KEYS"}, name
+
+
+def test_every_key_that_people_are_told_to_make_begins_as_those_do_that_never_go_to_a_provider() -> None:
+    found = named(r"GATEWAY_API_KEYS=[\w-]+=(\S+)")
+    assert len(found) > 1
+    for page, key in found:
+        assert key.startswith(KEY_PREFIX.decode()), f"{page}: {key}"
 
 
 @pytest.mark.parametrize("codename", ["issue_own_keys", "issue_keys"])
