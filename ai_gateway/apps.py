@@ -2,6 +2,7 @@
 
 from django.apps import AppConfig
 from django.core.signals import setting_changed
+from django.db import close_old_connections
 from django.utils.translation import gettext_lazy as _
 
 
@@ -40,6 +41,7 @@ class AIGatewayConfig(AppConfig):
             stored,
             telemetry,
         )
+        from ai_gateway.guardrails import hook
         from ai_gateway.journal import Journal
         from ai_gateway.key_cache import KeyCache
         from ai_gateway.price_catalogue import GenAIPrices
@@ -58,6 +60,7 @@ class AIGatewayConfig(AppConfig):
         alerts.connect()
         lifespan.on_start.append(alerts.start)
         lifespan.on_end.append(alerts.stop)
+        hook.around.append(close_old_connections)
         gossip.connect()
         breakers.listeners.append(notices.tell_of_breaker)
         breaker_events.connect()

@@ -12,8 +12,6 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from django.db import close_old_connections
-
 from ai_gateway.guardrails.base import Guardrail, Verdict, View
 from ai_gateway.thread_pools import Full, ThreadPool
 
@@ -22,6 +20,11 @@ THREADS = 16
 Function = Callable[..., Any]
 
 _threads = ThreadPool("ai-gateway-guardrail", size=THREADS, most=THREADS)
+
+
+around: list[Callable[[], None]] = []
+"""What is called in a function's thread, before it and behind it. The app's `ready()` puts here what gives back the
+connections to databases that a function has used."""
 
 
 class Hook(Guardrail):
@@ -44,13 +47,12 @@ class Hook(Guardrail):
         return await asyncio.wrap_future(work)
 
     def _call(self, view: View) -> Verdict:
-        # As Django does around a request: a function may look something up in the database.
-        close_old_connections()
+        _tidy_up()
         try:
             verdict: Verdict = self._function(view, **self._options)
             return verdict
         finally:
-            close_old_connections()
+            _tidy_up()
 
     def check(self) -> None:
         """See Guardrail.check()."""
@@ -58,3 +60,8 @@ class Hook(Guardrail):
             inspect.signature(self._function).bind(None, **self._options)
         except TypeError as error:
             raise ValueError(f"it cannot be called with a view and its options: {error}") from error
+
+
+def _tidy_up() -> None:
+    for each in around:
+        each()
