@@ -55,12 +55,12 @@ class AIGatewayConfig(AppConfig):
         recorder.recorder = recorder.Recorder(recorded.store, recorded.release)
         limits.seed = seeding.spent
         statement.reader = statement.Reader(spending.of_caller, stored.release)
-        hook.release = close_old_connections
         changes.connect()
         roster.connect()
         alerts.connect()
         lifespan.on_start.append(alerts.start)
         lifespan.on_end.append(alerts.stop)
+        hook.around.append(close_old_connections)
         gossip.connect()
         breakers.listeners.append(notices.tell_of_breaker)
         breaker_events.connect()

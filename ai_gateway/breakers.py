@@ -14,12 +14,15 @@ Whether a provider can be reached at all is learned from the calls, and where so
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ai_gateway.calls import Target
+
+logger = logging.getLogger("ai_gateway")
 
 REMEMBERED = 4096
 """Targets that are remembered: callers make up the names of some."""
@@ -377,7 +380,11 @@ def _tell(target: Target, what: str, reason: str, seconds: float = 0.0) -> None:
     if listeners:
         event = Event(target, what, reason, seconds, time.time())
         for listener in listeners:
-            listener(event)
+            try:
+                listener(event)
+            except Exception:
+                # The call that found this out goes on, to its next target perhaps.
+                logger.exception("What happened to %s/%s could not be told", *target)
 
 
 def forget() -> None:

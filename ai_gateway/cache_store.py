@@ -64,16 +64,20 @@ class Unavailable(Exception):
 
 
 class Found(NamedTuple):
-    """What the cache holds for a name: the answer, if there is one, and how the marks stand."""
+    """What the cache holds for a name: the answer, if there is one, and how the marks stand. `epoch` is the memory's
+    of that time."""
 
     kept: Kept | None
     tokens: tuple[str, ...]
+    epoch: int
 
 
 class Memory:
     """The answers that this process asked for lately, the one that was not asked for longest first. For any thread."""
 
     def __init__(self, room: int) -> None:
+        self.epoch = 0
+        """How often all were let go of. What was known before that is not taken any more."""
         self._room = room
         self._size = 0
         self._lock = threading.Lock()
@@ -88,9 +92,11 @@ class Memory:
             self._answers.move_to_end(name)
             return found[0]
 
-    def put(self, name: str, kept: Kept) -> None:
-        """Take an answer, and let go of others if there is no room."""
+    def put(self, name: str, kept: Kept, epoch: int) -> None:
+        """Take an answer of this epoch, and let go of others if there is no room."""
         with self._lock:
+            if epoch != self.epoch:
+                return
             self._drop(name)
             if kept.size > self._room:
                 return
@@ -106,10 +112,11 @@ class Memory:
             self._size -= found[0].size
 
     def clear(self) -> None:
-        """Let go of all."""
+        """Let go of all, and of those that are on their way."""
         with self._lock:
             self._answers.clear()
             self._size = 0
+            self.epoch += 1
 
 
 class AnswerStore:
@@ -131,14 +138,15 @@ class AnswerStore:
 
     async def find(self, name: str, marks: Sequence[str]) -> Found:
         """Look for an answer under these marks. Raises Unavailable."""
-        found = await self._ask(lambda: self._find(name, marks))
+        epoch = self._memory.epoch
+        found = await self._ask(lambda: self._find(name, marks, epoch))
         if found.kept is not None:
-            self._memory.put(name, found.kept)
+            self._memory.put(name, found.kept, epoch)
         return found
 
-    def keep(self, name: str, kept: Kept) -> None:
-        """Keep an answer, beside the calls."""
-        self._memory.put(name, kept)
+    def keep(self, name: str, kept: Kept, epoch: int) -> None:
+        """Keep an answer, beside the calls. `epoch` is that of what was found when it was asked for."""
+        self._memory.put(name, kept, epoch)
         if self._rests:
             return
         with suppress(Full):
@@ -185,14 +193,14 @@ class AnswerStore:
         finally:
             close_old_connections()  # A cache may be a table of the database.
 
-    def _find(self, name: str, marks: Sequence[str]) -> Found:
+    def _find(self, name: str, marks: Sequence[str], epoch: int) -> Found:
         names = [MARK_PREFIX + mark for mark in marks]
         found = self._cache.get_many([PREFIX + name, *names])
         tokens = tuple(self._token(each, found.get(each)) for each in names)
         data = found.get(PREFIX + name)
         kept = self._opened(name, data) if isinstance(data, bytes) else None
         is_good = kept is not None and kept.tokens == tokens and kept.until > now()
-        return Found(kept if is_good else None, tokens)
+        return Found(kept if is_good else None, tokens, epoch)
 
     def _token(self, name: str, value: Any) -> str:
         """Give the token of a mark, of a new one if the cache has none."""
@@ -224,9 +232,11 @@ class AnswerStore:
     def forget(self, marks: Sequence[str]) -> None:
         """Forget all answers under any of these marks: here at once, in other processes within FRESH seconds. Raises
         what the cache raises."""
-        self._memory.clear()
-        for mark in marks:
-            self._cache.set(MARK_PREFIX + mark, secrets.token_hex(8), timeout=None)
+        try:
+            for mark in marks:
+                self._cache.set(MARK_PREFIX + mark, secrets.token_hex(8), timeout=None)
+        finally:
+            self._memory.clear()  # Not before: who looks meanwhile still finds what is to be forgotten.
 
 
 @lru_cache(maxsize=1)

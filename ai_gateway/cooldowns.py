@@ -6,9 +6,12 @@ provider's credentials rest, the one whose rest ends first is used: somebody has
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
+
+logger = logging.getLogger("ai_gateway")
 
 REFUSED = 300.0
 """Seconds for which a credential rests that was refused (401, 402, 403)."""
@@ -49,7 +52,11 @@ def rest(provider: str, credential: str, seconds: float) -> None:
     _until[provider, credential] = now + seconds
     if now + seconds > max(before, now) + MUCH_LONGER:
         for listener in listeners:
-            listener(provider, credential, seconds)
+            try:
+                listener(provider, credential, seconds)
+            except Exception:
+                # The call that found this out goes on, with another credential perhaps.
+                logger.exception("That the credential %r of %s rests could not be told", credential, provider)
 
 
 def adopt(provider: str, credential: str, seconds: float) -> None:

@@ -11,6 +11,7 @@ import logging
 import msgspec
 
 from ai_gateway import accounting, cache_store, kept_answers
+from ai_gateway.cache_store import Found
 from ai_gateway.calls import BodyAround, Headers, Reply, ReplyBody
 from ai_gateway.flights import Ending, Flight
 from ai_gateway.kept_answers import Kept, is_worth_keeping, kept_headers
@@ -21,17 +22,18 @@ logger = logging.getLogger("ai_gateway")
 
 
 class Keeper:
-    """Keeps the answer to one call, under a name, for so many seconds."""
+    """Keeps the answer to one call, under a name, for so many seconds. `found` is what there was before it was asked
+    for."""
 
     def __init__(
-        self, meter: Meter, snapshot: Snapshot, name: str, tokens: tuple[str, ...], ttl: int, flight: Flight | None
+        self, meter: Meter, snapshot: Snapshot, name: str, found: Found, ttl: int, flight: Flight | None
     ) -> None:
         assert snapshot.cache is not None
         self._meter = meter
         self._snapshot = snapshot
         self._policy = snapshot.cache
         self._name = name
-        self._tokens = tokens
+        self._found = found
         self._ttl = ttl
         self._flight = flight
 
@@ -56,7 +58,7 @@ class Keeper:
         try:
             kept = self._made(headers, chunks, is_stream=is_stream)
             if kept is not None and self._ttl > 0:
-                cache_store.store().keep(self._name, kept)
+                cache_store.store().keep(self._name, kept, self._found.epoch)
         except Exception:
             # A bug here must not take an answer from its caller.
             logger.exception("%s: the answer could not be kept", self._meter.arrival.request_id)
@@ -78,7 +80,7 @@ class Keeper:
         meter.consumption = accounting.consumption_of(meter)
         at = kept_answers.now()
         return Kept(
-            tokens=self._tokens,
+            tokens=self._found.tokens,
             at=at,
             until=at + self._ttl,
             headers=kept_headers(headers),

@@ -21,7 +21,7 @@ from time import perf_counter
 
 from ai_gateway import admission, fallbacks, flights, kept_answers, server_timing
 from ai_gateway.cache_policy import HEADER, CachePolicy, Wishes, owner_of, wishes_of
-from ai_gateway.cache_store import Unavailable, marks, store
+from ai_gateway.cache_store import Found, Unavailable, marks, store
 from ai_gateway.calls import Headers, Reply, Target
 from ai_gateway.configuration import PLAIN
 from ai_gateway.consumption import UNUSED
@@ -106,7 +106,7 @@ class Question:
         self._name = name
         self._wishes = wishes
         self._ask = ask
-        self._tokens: tuple[str, ...] = ()
+        self._found: Found | None = None
         self._waits_until = perf_counter() + self._patience()
         self._is_alone = not self._policy.wait
         """Whether it asks for itself, and for nobody else."""
@@ -118,10 +118,9 @@ class Question:
             return await self._again(kept)
         under = marks(owner_of(self._meter.caller, self._policy.scope), self._meter.route)
         try:
-            found = await store().find(self._name, under)
+            found = self._found = await store().find(self._name, under)
         except Unavailable:
             return told(await self._ask(), BYPASS)
-        self._tokens = found.tokens
         if not self._wishes.reads:
             return told(self._kept(await self._ask()), BYPASS)
         # What was not in the cache when it was asked may be at hand by now.
@@ -165,8 +164,9 @@ class Question:
         """Have an answer kept, if its caller lets us."""
         if not self._wishes.keeps:
             return reply
+        assert self._found is not None
         ttl = seconds_kept(self._meter, self._wishes, self._snapshot)
-        return Keeper(self._meter, self._snapshot, self._name, self._tokens, ttl, flight).take(reply)
+        return Keeper(self._meter, self._snapshot, self._name, self._found, ttl, flight).take(reply)
 
     # What is kept is given again.
 

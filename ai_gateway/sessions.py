@@ -167,11 +167,13 @@ class Session:
 
     async def _settle(self, report: Report) -> None:
         """Take into account what an answer or a transcription used. Raises whatever does not admit the next answer."""
-        snapshot = registry.snapshot()
+        newest = registry.snapshot()
+        # A provider that was taken out since has its price where the session began, which goes on as calls do.
+        snapshot = newest if self._attempt.target.provider in newest.providers else self._snapshot
         used = Consumption(tokens=report.tokens, units=report.units, model=report.model, upstream_id=report.id)
         self._add(used, report.model, snapshot)
         if report.is_answer or self._attempt.call.model is None:
-            await keys.identify(self._meter.arrival, snapshot)
+            await keys.identify(self._meter.arrival, newest)
             await admission.renew(self._meter, *self._take_unsettled(), snapshot)
 
     def _add(self, used: Consumption, model: str, snapshot: Snapshot) -> None:

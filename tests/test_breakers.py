@@ -239,3 +239,16 @@ class TestEvents:
         assert states() == {}
         fail(A, CONSECUTIVE - 1)
         assert states() == {}
+
+
+def test_a_listener_that_fails_keeps_nobody_else_from_hearing(caplog: pytest.LogCaptureFixture) -> None:
+    heard: list[str] = []
+
+    def raising(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    breakers.listeners += [raising, lambda event: heard.append(event.what)]
+    fail(A)
+    assert heard == ["opened"]
+    assert states() == {"a/m": "open"}
+    assert "What happened to a/m could not be told" in caplog.text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ai_gateway import cooldowns
 from ai_gateway.credentials import Secret
 from ai_gateway.providers import Credential
@@ -38,3 +40,16 @@ def test_a_rest_ends() -> None:
     cooldowns.rest("openai", "one", 0)
     assert cooldowns.usable("openai", [ONE, TWO]) == [ONE, TWO]
     assert not cooldowns.is_resting("openai", "one")
+
+
+def test_a_listener_that_fails_keeps_nobody_else_from_hearing(caplog: pytest.LogCaptureFixture) -> None:
+    heard: list[tuple[str, str, float]] = []
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    cooldowns.listeners += [fail, lambda *what: heard.append(what)]
+    cooldowns.rest("openai", "one", 30)
+    assert heard == [("openai", "one", 30)]
+    assert cooldowns.is_resting("openai", "one")
+    assert "'one' of openai rests could not be told" in caplog.text

@@ -349,6 +349,35 @@ def test_each_answer_is_settled_and_the_next_one_admitted(
     assert settled == [[1, 34], [0, 0], [1]]  # The answer, the one that was not asked for, the place.
 
 
+def test_a_session_goes_on_when_its_provider_is_taken_out(
+    providers: Callable[..., Providers], books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget = {"name": "budget", "measure": "cost", "window": "day", "amount": 10}
+    mine = {"mine": {"BACKEND": "openai", "OPTIONS": {"api_key": "stored"}}}
+    prices = [{"provider": "mine", "model": "*", "input": 4, "output": 16}]
+    before = {**SETTINGS, "LIMITS": [budget], "PROVIDERS": mine, "PRICES": prices, "ROUTES": {}}
+
+    async def visit() -> None:
+        provider = Provider(done("resp_1", input_tokens=10))
+        providers(provider)
+        visitor = Visitor("model=mine/gpt-realtime")
+        await accepted(visitor)
+        await visitor.event()
+        with override_settings(AI_GATEWAY={**before, "PROVIDERS": {}, "PRICES": []}):
+            for number in (2, 3):
+                provider.say(done(f"resp_{number}", input_tokens=10))
+                assert (await visitor.event())["response"]["id"] == f"resp_{number}"
+        visitor.leave()
+        await visitor.gone()
+
+    store = Recorder()
+    monkeypatch.setattr("ai_gateway.admission.store", lambda: store)
+    with override_settings(AI_GATEWAY=before):
+        run(visit())
+    assert [(entry.outcome, entry.input_tokens, entry.cost_nanos) for entry in books] == [("answered", 30, 30 * 4000)]
+    assert [actual for _, actual in store.settled[:3]] == [[10 * 4000]] * 3
+
+
 def test_a_limit_ends_the_session(
     providers: Callable[..., Providers], books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -659,7 +659,8 @@ def test_answers_are_forgotten_at_once_all_or_some(mark: str) -> None:
     serve(script, whole(), whole(), ROUTES={"fast": ["openai/m"]}, RESPONSE_CACHE={"memory": 100_000})
 
 
-def test_an_answer_that_was_asked_for_before_all_is_forgotten_is_not_kept_after() -> None:
+@pytest.mark.parametrize("memory", [0, 100_000])
+def test_an_answer_that_was_asked_for_before_all_is_forgotten_is_not_kept_after(memory: int) -> None:
     async def script(site: Site) -> None:
         first = asyncio.create_task(site.ask())
         await until(lambda: bool(paused.requests))
@@ -670,7 +671,30 @@ def test_an_answer_that_was_asked_for_before_all_is_forgotten_is_not_kept_after(
         assert (await site.ask()).cache == b"miss"
 
     paused = Paused(whole(), whole())
-    serve(script, transport=paused)
+    serve(script, transport=paused, RESPONSE_CACHE={"memory": memory})
+
+
+def test_an_answer_that_is_found_while_all_is_forgotten_is_not_held_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_mark = LocMemCache.set
+
+    def set_later(self: LocMemCache, name: str, *rest: Any, **more: Any) -> None:
+        if name.startswith(cache_store.MARK_PREFIX):
+            asyncio.run_coroutine_threadsafe(site.ask(), loop).result(30)
+        set_mark(self, name, *rest, **more)
+
+    async def script(started: Site) -> None:
+        nonlocal site, loop
+        site, loop = started, asyncio.get_running_loop()
+        await site.ask()
+        with monkeypatch.context() as slowly:
+            slowly.setattr(LocMemCache, "set", set_later)
+            slowly.setattr(cache_store, "FRESH", -1.0)  # The cache is asked.
+            await asyncio.to_thread(cache_store.store().forget, [cache_store.EVERYTHING])
+        assert (await site.ask()).cache == b"miss"
+
+    site: Site
+    loop: asyncio.AbstractEventLoop
+    serve(script, whole(), whole(), RESPONSE_CACHE={"memory": 100_000})
 
 
 def test_what_lies_in_the_cache_is_bytes_without_a_name_that_tells_anything() -> None:
@@ -747,14 +771,18 @@ def test_memory_holds_what_was_asked_for_last() -> None:
 
     held = cache_store.Memory(10_000)
     for name in ("a", "b"):
-        held.put(name, kept(3000))
+        held.put(name, kept(3000), 0)
     assert held.get("a") is not None
-    held.put("c", kept(3000))
+    held.put("c", kept(3000), 0)
     assert [held.get(name) is not None for name in ("a", "b", "c")] == [True, False, True]
-    held.put("a", kept(20_000))
+    held.put("a", kept(20_000), 0)
     assert [held.get(name) is not None for name in ("a", "b", "c")] == [False, False, True]
     held.clear()
     assert held.get("c") is None
+    held.put("c", kept(3000), 0)  # It was on its way.
+    assert held.get("c") is None
+    held.put("c", kept(3000), held.epoch)
+    assert held.get("c") is not None
 
 
 class Moody(Scripted):

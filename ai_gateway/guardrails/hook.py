@@ -19,15 +19,12 @@ THREADS = 16
 
 Function = Callable[..., Any]
 
-
-def _nothing() -> None:
-    """Give nothing back: there is no site."""
-
-
-release = _nothing
-"""Gives back, in a thread, what the last function in it held of the site. The app's `ready()` puts it here."""
-
 _threads = ThreadPool("ai-gateway-guardrail", size=THREADS, most=THREADS)
+
+
+around: list[Callable[[], None]] = []
+"""What is called in a function's thread, before it and behind it. The app's `ready()` puts here what gives back the
+connections to databases that a function has used."""
 
 
 class Hook(Guardrail):
@@ -50,12 +47,12 @@ class Hook(Guardrail):
         return await asyncio.wrap_future(work)
 
     def _call(self, view: View) -> Verdict:
-        release()  # As Django does around a request: a function may look something up in the database.
+        _tidy_up()
         try:
             verdict: Verdict = self._function(view, **self._options)
             return verdict
         finally:
-            release()
+            _tidy_up()
 
     def check(self) -> None:
         """See Guardrail.check()."""
@@ -63,3 +60,8 @@ class Hook(Guardrail):
             inspect.signature(self._function).bind(None, **self._options)
         except TypeError as error:
             raise ValueError(f"it cannot be called with a view and its options: {error}") from error
+
+
+def _tidy_up() -> None:
+    for each in around:
+        each()
