@@ -481,14 +481,15 @@ def test_four_workers_admit_twenty_of_two_hundred_together(
 def test_one_call_beyond_all_measure_takes_redis_away_from_nobody(
     start_gateway: StartGateway, upstream: Upstream, redis_server: RedisServer, policy: str
 ) -> None:
-    options = {"url": redis_server.url, "prefix": new_request_id()}
-    store = {"BACKEND": "redis", "OPTIONS": options, "ON_FAILURE": policy, "TIMEOUT": 5}
+    who = ("x-user-id", new_request_id())
+    store = {"BACKEND": "redis", "OPTIONS": {"url": redis_server.url}, "ON_FAILURE": policy, "TIMEOUT": 5}
+    each = {"scope": "header", "header": who[0]}
     limits = [
-        {"name": "tokens", "measure": "tokens", "window": "minute", "amount": 100_000},
-        {"name": "three", "measure": "requests", "window": "day", "amount": 3},
+        {"name": "tokens", "measure": "tokens", "window": "minute", "amount": 100_000, **each},
+        {"name": "three", "measure": "requests", "window": "day", "amount": 3, **each},
     ]
     upstream.answer(json_answer(ANSWER))
     raw = RawClient(start_gateway(LIMITS=limits, LIMIT_STORE=store).port)
-    asked = (CHAT, {**CHAT, "max_tokens": 10**30}, CHAT, CHAT)
-    assert [raw.post(CHAT_PATH, body, [BEARER]).status for body in asked] == [200, 429, 200, 200]
-    assert raw.post(CHAT_PATH, CHAT, [BEARER]).status == 429
+    asked = (CHAT, {**CHAT, "max_tokens": 10**30}, CHAT, CHAT, CHAT)
+    answers = [raw.post(CHAT_PATH, body, [BEARER, who]) for body in asked]
+    assert [answer.status for answer in answers] == [200, 429, 200, 200, 429]
