@@ -90,6 +90,7 @@ def test_at_the_end_of_the_process_all_is_done_that_takes_no_time() -> None:
 def test_at_the_end_of_the_process_what_waits_behind_what_hangs_is_told(caplog: pytest.LogCaptureFixture) -> None:
     pool, go_on = ThreadPool("ending", size=1), threading.Event()
     running = pool.submit(go_on.wait, 10)
+    until(lambda: pool._busy)
     waiting = [pool.submit(lambda: 7) for _ in range(2)]
     pool.finish(time.monotonic())
     for each in waiting:
