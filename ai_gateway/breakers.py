@@ -15,6 +15,7 @@ Whether a provider can be reached at all is learned from the calls, and where so
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -390,3 +391,12 @@ def _tell(target: Target, what: str, reason: str, seconds: float = 0.0) -> None:
 def forget() -> None:
     """Forget everything."""
     _breakers.clear()
+
+
+def _forked() -> None:
+    """Know what the parent knew, but let calls of our own find out what its calls were about to."""
+    for breaker in _breakers.values():
+        breaker.is_probing = False
+
+
+os.register_at_fork(after_in_child=_forked)

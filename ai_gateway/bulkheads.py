@@ -52,6 +52,10 @@ class Bulkhead:
     __slots__ = ("_limit", "_lines", "_lock", "refused", "taken", "waiting")
 
     def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin with all places free; in a forked process as well, which has none of its parent's calls."""
         self.taken = 0
         self.waiting = 0
         self.refused = 0

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 from collections.abc import Sequence
 from functools import partial
@@ -40,6 +41,8 @@ NOBODY = Caller(key_name="")
 
 copies = Bulkhead()
 """Those under way."""
+
+os.register_at_fork(after_in_child=copies.begin)
 
 
 def send(meter: Meter, snapshot: Snapshot, transport: Transport) -> None:

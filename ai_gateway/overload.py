@@ -9,6 +9,7 @@ Providers with a limit of their own have a bulkhead each (`concurrency.py`). Wha
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Hashable, Mapping
@@ -23,6 +24,14 @@ calls = Bulkhead()
 
 at_providers: defaultdict[str, Bulkhead] = defaultdict(Bulkhead)
 """Those with each provider that has a limit, by its name."""
+
+
+def _forked() -> None:
+    calls.begin()
+    at_providers.clear()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 class Entrant(ABC):

@@ -11,6 +11,7 @@ fails gets hardly more calls for it (Envoy's retry budget, with the same default
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -64,6 +65,10 @@ class Budget:
     """How many repetitions are under way beside how many calls, in this process."""
 
     def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin with nothing; in a forked process as well, which has none of its parent's calls."""
         self.calls = 0
         self.repetitions = 0
 
@@ -73,3 +78,5 @@ class Budget:
 
 
 budget = Budget()
+
+os.register_at_fork(after_in_child=budget.begin)
