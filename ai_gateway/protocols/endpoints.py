@@ -17,7 +17,7 @@ from ai_gateway.protocols.conversation import TokenUsage
 from ai_gateway.protocols.gemini.usage import read_usage as read_metadata
 from ai_gateway.protocols.openai_chat.passing import ChatPassing
 from ai_gateway.protocols.openai_responses.passing import ResponsePassing
-from ai_gateway.protocols.passing import Passing, believed, count, decoded
+from ai_gateway.protocols.passing import Passing, believed, count, decoded, sound_of
 
 COUNTING = ("messages/count_tokens", "responses/input_tokens")
 KEEPING = (
@@ -147,11 +147,7 @@ class HearingPassing(EndpointPassing):
             heard = min(count(usage.get("input_token_details"), "audio_tokens"), given)
             self.report(TokenUsage(input=given - heard, input_audio=heard, output=written))
             return
-        seconds = usage.get("seconds", answer.duration)
-        try:
-            self.units = {"audio_seconds": float(seconds)}
-        except (TypeError, ValueError):
-            return  # Plain text says nothing of the sound that it was.
+        self.units = sound_of(usage.get("seconds", answer.duration))  # Plain text says nothing of the sound it was.
 
 
 class SpeakingPassing(EndpointPassing):

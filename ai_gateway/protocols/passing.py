@@ -20,7 +20,7 @@ from ai_gateway.protocols.jsontext import loads
 T = TypeVar("T")
 
 UNBELIEVABLE = 10**9
-"""So many tokens no answer uses: a provider that counts them is broken."""
+"""So many tokens, or seconds of sound, no answer uses: a provider that counts them is broken."""
 
 
 class Passing(ABC):
@@ -112,3 +112,12 @@ def count(members: object, name: str) -> int:
 def believed(usage: TokenUsage | None) -> TokenUsage | None:
     """Give what a provider reported, or None if that cannot be: it has said nothing then."""
     return None if usage is not None and sum(astuple(usage)) >= UNBELIEVABLE else usage
+
+
+def sound_of(seconds: Any) -> dict[str, float]:
+    """Write so many seconds of sound as what is not counted in tokens; nothing for what is no number, or cannot be."""
+    try:
+        found = float(seconds)
+    except (TypeError, ValueError, OverflowError):
+        return {}
+    return {"audio_seconds": found} if 0 <= found < UNBELIEVABLE else {}

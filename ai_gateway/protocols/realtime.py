@@ -22,7 +22,7 @@ from ai_gateway.errors import GatewayError, Kind, UpgradeRequired
 from ai_gateway.protocols.conversation import TokenUsage
 from ai_gateway.protocols.dialect import Dialect, Headers
 from ai_gateway.protocols.openai_errors import error_object, write_error
-from ai_gateway.protocols.passing import count, decoded
+from ai_gateway.protocols.passing import count, decoded, sound_of
 
 PATH = "/v1/realtime"
 
@@ -169,9 +169,7 @@ def read_transcription(usage: object, model: str) -> Report | None:
     tokens = TokenUsage(
         input=max(0, count(usage, "input_tokens") - heard), input_audio=heard, output=count(usage, "output_tokens")
     )
-    seconds = usage.get("seconds")
-    units = {"audio_seconds": float(seconds)} if isinstance(seconds, int | float) else {}
-    return Report(tokens, units, model, "", is_answer=False)
+    return Report(tokens, sound_of(usage.get("seconds")), model, "", is_answer=False)
 
 
 def transcriber_of(session: object) -> str | None:

@@ -333,3 +333,9 @@ def test_nor_is_one_at_the_end_of_a_stream() -> None:
 @pytest.mark.parametrize("count", [*MANY, b"1e300"])
 def test_nor_is_one_of_an_endpoint_that_cannot_be_estimated(count: bytes) -> None:
     assert consumption_of(asking("/v1/rerank"), b'{"usage":{"total_tokens":%s}}' % count) is None
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "1e300", -1, 10**320, 10**9, "long", None])
+def test_sound_that_cannot_be_is_not_counted(seconds: object) -> None:
+    body = json.dumps({"text": "x", "usage": {"type": "duration", "seconds": seconds}}).encode()
+    assert consumption_of(asking("/v1/audio/transcriptions"), body) is None
