@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sqlite3
 import threading
 import time
@@ -217,6 +218,30 @@ class TestFaults:
             assert time.monotonic() < deadline
             time.sleep(0.05)
         run(settle(store, call, (slot(), 1)))
+
+    def test_nobody_waits_for_a_connection_to_be_closed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        is_closing, may_close = threading.Event(), threading.Event()
+
+        class Connections:
+            def close_all(self) -> None:
+                is_closing.set()
+                may_close.wait(10)
+
+        monkeypatch.setattr(clerk, "connections", Connections())
+        monkeypatch.setattr(clerk, "IDLE", 0.01)
+        idle = clerk.Clerk(ALIAS, time.time)
+        idle._care_at = math.inf
+        with idle._ready:
+            idle._wake()
+        try:
+            assert is_closing.wait(10)
+            assert idle._ready.acquire(timeout=5), "event loops would wait"
+            idle._ready.release()
+            ended = idle.dismiss()
+            assert not ended.done()
+        finally:
+            may_close.set()
+        ended.result(10)
 
     def test_others_in_the_way_are_waited_for(self, store: DatabaseStore, monkeypatch: pytest.MonkeyPatch) -> None:
         attempts = iter([sqlite3.OperationalError("database is locked"), Deadlock(), None])

@@ -195,10 +195,14 @@ class Clerk:
             with self._ready:
                 self._ready.wait_for(self._has_work, IDLE)
                 batch = list(islice(self._queue, BATCH))
-                if not batch and (self._ended is not None or not (self._reserving or self._is_care_due())):
-                    outlived(connections.close_all)
-                    self._thread, ended, self._ended = None, self._ended, None
-                    break
+                is_over = self._is_over()
+            if is_over:
+                outlived(connections.close_all)  # Without the lock, which event loops wait for.
+                with self._ready:
+                    if self._is_over():
+                        self._thread, ended, self._ended = None, self._ended, None
+                        break
+                continue
             if batch:
                 self._settle(batch)
             if self._is_care_due():
@@ -207,6 +211,10 @@ class Clerk:
                 self._rest()
         if ended is not None:
             ended.set_result(None)
+
+    def _is_over(self) -> bool:
+        """Whether there is nothing more for the thread to do."""
+        return not self._queue and (self._ended is not None or not (self._reserving or self._is_care_due()))
 
     def _rest(self) -> None:
         """Wait without a connection until there is something to settle, or to renew."""
