@@ -22,9 +22,10 @@ from ai_gateway.consumption import NOTHING, UNUSED, Consumption, together
 from ai_gateway.errors import LimitReached
 from ai_gateway.finishing import read_on
 from ai_gateway.holds import Hold
-from ai_gateway.meter import LONGEST, TRACKED, Entry, Meter, Outcome, Piece, cut
+from ai_gateway.meter import LONGEST, Entry, Meter, Outcome, Piece, cut
 from ai_gateway.protocols.conversation import BUCKETS, TokenUsage
 from ai_gateway.registry import Snapshot
+from ai_gateway.tracking import TRACKED
 
 logger = logging.getLogger("ai_gateway")
 

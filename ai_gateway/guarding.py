@@ -249,7 +249,11 @@ class Guarding:
         live.begin(meter)
         try:
             reply = await attempts.ask(meter, [Target(provider, model)], self._snapshot, self._transport)
-            answer = await _whole(await accounting.account(reply, meter, self._snapshot))
+            reply = await accounting.account(reply, meter, self._snapshot)
+            try:
+                answer = await _whole(reply)
+            finally:
+                await reply.aclose()  # Also if the guardrail's time is over.
         except GatewayError as error:
             meter.fail(error)
             meter.status = error.status

@@ -140,7 +140,8 @@ class KeyCache:
         return None
 
     async def find(self, public_id: str) -> KeyRecord | None:
-        """Give a key's record, read if need be, or None if there is no such key. Raises KeysUnavailable."""
+        """Give a key's record, read if need be, or None if there is no such key. Raises KeysUnavailable, and
+        Overloaded if too many are looked for."""
         record = self.peek(public_id)
         if record is not None or self._is_unknown(public_id):
             return record

@@ -26,22 +26,6 @@ from ai_gateway.traces import Trace
 LONGEST = 200
 """Letters of a name that are kept: callers make some of them up."""
 
-TRACKED = {
-    b"x-project-id": "project",
-    b"x-organization-id": "organization",
-    b"x-organisation-id": "organization",
-    b"x-user-id": "end_user",
-    b"x-experiment-id": "experiment",
-    # Claude Code's own header, and what other coding agents have (Codex: `session_id`).
-    b"x-claude-code-session-id": "session",
-    b"x-session-id": "session",
-    b"session-id": "session",
-    b"session_id": "session",
-    b"x-claude-code-agent-id": "agent",
-    b"x-agent-id": "agent",
-}
-"""Headers by which callers tell what a call belongs to, and the column of each."""
-
 
 class Outcome(Enum):
     """What ended a call. The values are those of `UsageRecord.Outcome`."""

@@ -26,11 +26,11 @@ from ai_gateway.charges import Counter
 from ai_gateway.conf import settings
 from ai_gateway.holds import TARGET_SCOPES
 from ai_gateway.ids import first_id
-from ai_gateway.meter import TRACKED
 from ai_gateway.models import UsageDaily, UsageRecord
 from ai_gateway.models.base import stored_at
 from ai_gateway.models.usage_queries import BUCKETS
 from ai_gateway.rollups import Days
+from ai_gateway.tracking import TRACKED
 
 logger = logging.getLogger("ai_gateway")
 

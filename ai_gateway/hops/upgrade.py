@@ -98,8 +98,11 @@ def _name(pair: bytes) -> str:
 
 
 def check_request(attempt: Attempt) -> None:
-    """Raise for a request that is no websocket, and leads past the gateway: a session by WebRTC, or a provider's key
-    for one, that the holder of a gateway's key would get with the operator's credential."""
+    """Check a request that is no websocket.
+
+    Raises UpgradeRequired for one that has to be, and PermissionDenied for what leads past the gateway: a session by
+    WebRTC, or a provider's key for one, that the holder of a gateway's key would get with the operator's credential.
+    """
     call = attempt.call
     if call.dialect.is_session:
         raise UpgradeRequired(

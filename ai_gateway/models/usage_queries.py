@@ -29,6 +29,7 @@ from ai_gateway import pricing
 from ai_gateway.conf import settings
 from ai_gateway.models.base import as_stored
 from ai_gateway.money import dollars
+from ai_gateway.tracking import TRACKED
 
 BUCKETS = tuple(f"{kind}_tokens" for kind in pricing.BUCKETS)
 """The columns of both tables that count tokens. What they count is disjoint."""
@@ -36,19 +37,7 @@ BUCKETS = tuple(f"{kind}_tokens" for kind in pricing.BUCKETS)
 FAILURES = ("refused", "blocked", "failed", "timed_out", "stopped", "cancelled")
 """The outcomes that are errors: there was no whole answer, and neither a limit nor the caller itself is the reason."""
 
-HEADERS = {
-    "x-project-id": "project",
-    "x-organization-id": "organization",
-    "x-organisation-id": "organization",
-    "x-user-id": "end_user",
-    "x-experiment-id": "experiment",
-    "x-session-id": "session",
-    "session-id": "session",
-    "session_id": "session",
-    "x-claude-code-session-id": "session",
-    "x-agent-id": "agent",
-    "x-claude-code-agent-id": "agent",
-}
+HEADERS = {header.decode(): column for header, column in TRACKED.items()}
 """The headers that callers track their calls by, with the columns that keep them."""
 
 GROUPS: dict[str, tuple[str, ...]] = {

@@ -299,6 +299,14 @@ def test_a_provider_that_fails_a_guardrail_is_written_down_as_failed(books: Book
     ]
 
 
+def test_what_a_provider_tells_a_guardrail_at_too_great_length_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guarding, "MAX_ANSWER", 150_000)
+    answer = Answer(b"x" * 100_000, b"x" * 100_000, b"x" * 100_000, headers=[JSON])
+    guardrails = {"moderation": {"BACKEND": "moderation", "EVERYWHERE": True, "STAGES": ["request"]}}
+    assert ask(guardrails, request(), answer).status == 503
+    assert answer.is_closed
+
+
 # When it is answered.
 
 
