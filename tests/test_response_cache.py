@@ -672,25 +672,23 @@ def test_an_answer_that_was_asked_for_before_all_is_forgotten_is_not_kept_after(
 
 
 def test_an_answer_that_is_found_while_all_is_forgotten_is_not_held_after(monkeypatch: pytest.MonkeyPatch) -> None:
-    set_mark = LocMemCache.set
+    set_in_cache = LocMemCache.set
 
-    def set_later(self: LocMemCache, name: str, *rest: Any, **more: Any) -> None:
-        if name.startswith(cache_store.MARK_PREFIX):
-            asyncio.run_coroutine_threadsafe(site.ask(), loop).result(30)
-        set_mark(self, name, *rest, **more)
+    async def script(site: Site) -> None:
+        loop = asyncio.get_running_loop()
 
-    async def script(started: Site) -> None:
-        nonlocal site, loop
-        site, loop = started, asyncio.get_running_loop()
+        def ask_before(cache: LocMemCache, name: str, *rest: Any, **more: Any) -> None:
+            if name.startswith(cache_store.MARK_PREFIX):
+                asyncio.run_coroutine_threadsafe(site.ask(), loop).result(30)
+            set_in_cache(cache, name, *rest, **more)
+
         await site.ask()
-        with monkeypatch.context() as slowly:
-            slowly.setattr(LocMemCache, "set", set_later)
-            slowly.setattr(cache_store, "FRESH", -1.0)  # The cache is asked.
+        with monkeypatch.context() as meanwhile:
+            meanwhile.setattr(LocMemCache, "set", ask_before)
+            meanwhile.setattr(cache_store, "FRESH", -1.0)  # The cache is asked.
             await asyncio.to_thread(cache_store.store().forget, [cache_store.EVERYTHING])
         assert (await site.ask()).cache == b"miss"
 
-    site: Site
-    loop: asyncio.AbstractEventLoop
     serve(script, whole(), whole(), RESPONSE_CACHE={"memory": 100_000})
 
 
