@@ -299,7 +299,9 @@ def transport_of(loop: asyncio.AbstractEventLoop) -> Transport:
 
 def transports() -> list[Transport]:
     """List the transports of all event loops."""
-    return list(_transports.values())
+    # References are listed in one step: threads with loops of their own come and go meanwhile.
+    loops = [loop for reference in _transports.keyrefs() if (loop := reference()) is not None]
+    return [transport for loop in loops if (transport := _transports.get(loop)) is not None]
 
 
 def new_transport() -> Transport:

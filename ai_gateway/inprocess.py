@@ -89,8 +89,10 @@ async def transport_here() -> Transport:
     """
     loop = asyncio.get_running_loop()
     if loop not in _ends:
-        for other in [other for other in _ends if other.is_closed()]:
-            del _ends[other]
+        # Other threads come and go with loops of their own meanwhile.
+        for other in list(_ends):
+            if other.is_closed():
+                _ends.pop(other, None)
         _ends[loop] = end = _closing_at_the_end()
         await anext(end)
     return gateway.transport_of(loop)

@@ -21,6 +21,7 @@ The threads are started with the gateway (`lifespan.py`). Where no server does t
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import atexit
 import logging
@@ -29,6 +30,7 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType
 
 from ai_gateway.conf import settings
@@ -156,7 +158,9 @@ class Ledger:
 
         def receive(number: int, frame: FrameType | None) -> None:
             self._is_ending = True
-            self._keep_wanted.set()
+            # Not here: the signal may have come within `set`, which waits for itself then, and for ever.
+            with suppress(RuntimeError):
+                _thread.start_new_thread(self._keep_wanted.set, ())
             server(number, frame)
 
         signal.signal(signal.SIGTERM, receive)

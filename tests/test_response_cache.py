@@ -6,10 +6,7 @@ import asyncio
 import itertools
 import json
 import logging
-import os
 import random
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -675,20 +672,20 @@ def test_an_answer_that_was_asked_for_before_all_is_forgotten_is_not_kept_after(
 
 
 def test_an_answer_that_is_found_while_all_is_forgotten_is_not_held_after(monkeypatch: pytest.MonkeyPatch) -> None:
-    set_mark = LocMemCache.set
+    set_in_cache = LocMemCache.set
 
     async def script(site: Site) -> None:
         loop = asyncio.get_running_loop()
 
-        def set_later(self: LocMemCache, name: str, *rest: Any, **more: Any) -> None:
+        def ask_before(cache: LocMemCache, name: str, *rest: Any, **more: Any) -> None:
             if name.startswith(cache_store.MARK_PREFIX):
                 asyncio.run_coroutine_threadsafe(site.ask(), loop).result(30)
-            set_mark(self, name, *rest, **more)
+            set_in_cache(cache, name, *rest, **more)
 
         await site.ask()
-        with monkeypatch.context() as slowly:
-            slowly.setattr(LocMemCache, "set", set_later)
-            slowly.setattr(cache_store, "FRESH", -1.0)  # The cache is asked.
+        with monkeypatch.context() as meanwhile:
+            meanwhile.setattr(LocMemCache, "set", ask_before)
+            meanwhile.setattr(cache_store, "FRESH", -1.0)  # The cache is asked.
             await asyncio.to_thread(cache_store.store().forget, [cache_store.EVERYTHING])
         assert (await site.ask()).cache == b"miss"
 
@@ -838,24 +835,3 @@ def test_whoever_fails_or_hangs_up_everybody_else_has_an_end_and_a_record(seed: 
 
     serve(script, transport=Moody(moods))
     assert "answered" in {entry.outcome for entry in books}
-
-
-FORKED = """
-import os
-import django
-django.setup()
-from ai_gateway import cache_store
-lock = cache_store.store()._memory._lock
-lock.acquire()  # As a thread of the parent may at the moment of the fork.
-child = os.fork()
-if child == 0:
-    print(cache_store.store().in_memory("a"), flush=True)
-    os._exit(0)
-os.waitpid(child, 0)
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
-def test_a_forked_process_has_a_memory_of_its_own() -> None:
-    printed = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, check=True, timeout=30)
-    assert printed.stdout == "None\n"

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,24 @@ class TestBeginning:
         ledger.put(entry())
         assert handlers == [signal.SIGTERM]
         assert registered == [ledger.stop] * 3
+
+    def test_a_signal_that_comes_while_the_keeper_is_told_does_not_wait_for_itself(
+        self, ledger: Ledger, table: Table, disk: Disk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        handlers: list[Callable[..., None]] = []
+        told: list[int] = []
+        monkeypatch.setattr(signal, "getsignal", lambda number: lambda number, frame: told.append(number))
+        monkeypatch.setattr(signal, "signal", lambda number, handler: handlers.append(handler))
+        table.answers.clear()
+        early = entry()
+        ledger.put(early)
+        handled = threading.Thread(target=handlers[0], args=(signal.SIGTERM, None), daemon=True)
+        with vars(ledger._keep_wanted)["_cond"]:  # As who sets it does.
+            handled.start()
+            handled.join(PATIENCE)
+            assert not handled.is_alive()
+        assert told == [signal.SIGTERM]
+        disk.wait([early])
 
     @pytest.mark.parametrize("reason", ["usage is not wanted", "there is no database"])
     def test_nothing_is_begun(self, ledger: Ledger, table: Table, disk: Disk, settings: Settings, reason: str) -> None:
