@@ -15,7 +15,7 @@ import re
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
-from ai_gateway.errors import InvalidBody
+from ai_gateway.errors import BadRequest
 
 FORM = b"multipart/form-data"
 
@@ -53,7 +53,7 @@ class Scanner:
         """Whether the last delimiter has come, or what came is no form."""
 
     def feed(self, piece: bytes) -> list[Place]:
-        """Take a piece. Gives the fields that end in it. Raises InvalidBody for what can be read in two ways."""
+        """Take a piece. Gives the fields that end in it. Raises BadRequest for what can be read in two ways."""
         found: list[Place] = []
         if not self.is_over:
             self._held += piece
@@ -65,7 +65,7 @@ class Scanner:
         """Look for the delimiter behind a part. Whether there is more to be done with what is held."""
         end = self._held.find(self._delimiter)
         if self._is_in_model and (len(self._held) if end < 0 else end) > MAX_MODEL + len(self._delimiter):
-            raise InvalidBody("The model's name is too long.", param="model")
+            raise BadRequest("The model's name is too long.", param="model")
         if end < 0:
             if not self._is_in_model:
                 self._drop(max(0, len(self._held) - len(self._delimiter) + 1))
@@ -87,7 +87,7 @@ class Scanner:
             return False
         head = bytes(self._held[:end])
         if _ODD_NAME.search(head) is not None:
-            raise InvalidBody("The form names a field in an unusual way. Write the name plainly, in quotes.")
+            raise BadRequest("The form names a field in an unusual way. Write the name plainly, in quotes.")
         name = _NAME.search(head)
         self._is_in_model = name is not None and (name[1] or name[2] or b"").lower() == b"model"
         self._is_in_head = False
@@ -116,13 +116,13 @@ class Form(AsyncIterator[bytes]):
 
     @property
     def model(self) -> str | None:
-        """What it names. None: nothing. Raises InvalidBody for a name that is no text."""
+        """What it names. None: nothing. Raises BadRequest for a name that is no text."""
         if self._model is None:
             return None
         try:
             return self._model.value.decode() or None
         except UnicodeDecodeError:
-            raise InvalidBody("The model's name is not valid UTF-8.", param="model") from None
+            raise BadRequest("The model's name is not valid UTF-8.", param="model") from None
 
     def renamed(self, model: str) -> Form:
         """Give the same form with another name for the model, in place of the one that it has."""
@@ -138,7 +138,7 @@ class Form(AsyncIterator[bytes]):
 
 async def read_form(content_type: bytes, pieces: AsyncIterator[bytes], most: int) -> Form | AsyncIterator[bytes]:
     """Read a form up to the end of its model, or `most` bytes of it. Gives `pieces` for what is no form. Raises
-    InvalidBody, and what `pieces` raise."""
+    BadRequest, and what `pieces` raise."""
     boundary = boundary_of(content_type)
     if boundary is None:
         return pieces
@@ -163,13 +163,13 @@ def boundary_of(content_type: bytes) -> bytes | None:
 
 def _only(places: list[Place]) -> Place:
     if len(places) > 1:
-        raise InvalidBody('The form names "model" more than once.', param="model")
+        raise BadRequest('The form names "model" more than once.', param="model")
     return places[0]
 
 
 async def _watched(scanner: Scanner, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Pass the rest of a form on. Raises InvalidBody if it names the model."""
+    """Pass the rest of a form on. Raises BadRequest if it names the model."""
     async for piece in pieces:
         if scanner.feed(piece):
-            raise InvalidBody('The form names "model" more than once, or behind a very long file.', param="model")
+            raise BadRequest('The form names "model" more than once, or behind a very long file.', param="model")
         yield piece

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from ai_gateway.errors import InvalidBody
+from ai_gateway.errors import BadRequest
 from ai_gateway.uploads import MAX_MODEL, MAX_PART_HEAD, Form, boundary_of, read_form
 from tests.factories import run
 
@@ -94,14 +94,14 @@ def test_a_form_is_held_no_longer_than_it_may_be() -> None:
     assert found.model is None
     assert found.left > len(SOUND) - 1200
     assert found.sent == form(FILE, LANGUAGE)
-    with pytest.raises(InvalidBody, match="very long file"):
+    with pytest.raises(BadRequest, match="very long file"):
         passed(form(FILE, MODEL), most=1000)
 
 
 @pytest.mark.parametrize("order", [(MODEL, MODEL), (MODEL, FILE, MODEL)])
 @pytest.mark.parametrize("size", [10, 10**6])
 def test_a_model_that_is_named_twice_is_refused(order: tuple[bytes, ...], size: int) -> None:
-    with pytest.raises(InvalidBody, match="more than once"):
+    with pytest.raises(BadRequest, match="more than once"):
         passed(form(*order), size=size)
 
 
@@ -114,7 +114,7 @@ def test_a_model_that_is_named_twice_is_refused(order: tuple[bytes, ...], size: 
     ],
 )
 def test_a_name_that_can_be_read_in_two_ways_is_refused(head: bytes) -> None:
-    with pytest.raises(InvalidBody, match="unusual way"):
+    with pytest.raises(BadRequest, match="unusual way"):
         passed(form(head + b"\r\n\r\nx"))
 
 
@@ -138,9 +138,9 @@ def test_an_empty_name_is_none_and_a_file_may_be_empty() -> None:
 
 def test_a_name_is_short_and_text() -> None:
     for value in (b"x" * (MAX_MODEL + 100), b"x" * 100_000):
-        with pytest.raises(InvalidBody, match="too long"):
+        with pytest.raises(BadRequest, match="too long"):
             passed(form(b'Content-Disposition: form-data; name="model"\r\n\r\n' + value))
-    with pytest.raises(InvalidBody, match="UTF-8"):
+    with pytest.raises(BadRequest, match="UTF-8"):
         passed(form(b'Content-Disposition: form-data; name="model"\r\n\r\n\xff'))
 
 
