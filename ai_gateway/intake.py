@@ -18,10 +18,10 @@ from ai_gateway.bodies import Routing, read_routing
 from ai_gateway.calls import Arrival, Call, Headers, IncomingBody
 from ai_gateway.errors import BadRequest, BodyTooLarge, InvalidBody, NotFound
 from ai_gateway.ids import new_request_id
-from ai_gateway.protocols import Dialect, dialect_of, model_in
-from ai_gateway.protocols.endpoints import takes_form
+from ai_gateway.protocols import dialect_of, model_in
+from ai_gateway.protocols.endpoints import takes_form, takes_json
 from ai_gateway.registry import Snapshot
-from ai_gateway.uploads import Form, read_form
+from ai_gateway.uploads import FORM, Form, read_form
 
 MODEL_PATHS = ("/v1/models/", "/v1beta/models/", "/v1/model/")
 """Where a path goes on with the id of a model, which may have a slash in it."""
@@ -42,8 +42,13 @@ REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:-]{8,128}")
 
 JSON = b"application/json"
 
-JSON_ANYWAY = (b"", b"application/x-www-form-urlencoded", b"text/plain")
-"""Content types that a JSON endpoint's body has when nobody thought of one; the first ones are curl's and fetch's."""
+SINGLE = frozenset(
+    (
+        *(b"content-type", b"content-encoding", b"content-length", b"transfer-encoding", b"host", b"x-provider"),
+        *(b"authorization", b"x-api-key", b"x-goog-api-key", b"api-key"),
+    )
+)
+"""Headers that a request has once at most: of two, the gateway would go by one and a provider perhaps by the other."""
 
 MODEL_IN_PATH = frozenset(("gemini", "bedrock"))
 """The families whose paths name the model, and say whether the answer is to be streamed."""
@@ -113,8 +118,18 @@ def check_head(arrival: Arrival) -> None:
         raise BadRequest("The query string is too long, or has characters that must be percent-encoded.")
     if len(arrival.headers) > MAX_HEADERS:
         raise BadRequest(f"The request has more than {MAX_HEADERS} headers.")
+    if len(arrival.fields) != len(arrival.headers):
+        _check_repeated(arrival.headers)
     if sum(map(len, chain.from_iterable(arrival.headers))) > MAX_HEADER_BYTES:
         raise BadRequest(f"The request's headers are longer than {MAX_HEADER_BYTES} bytes.")
+
+
+def _check_repeated(headers: Headers) -> None:
+    seen: set[bytes] = set()
+    for name, _ in headers:
+        if name in SINGLE and name in seen:
+            raise BadRequest(f"The request has the header {name.decode()} more than once.")
+        seen.add(name)
 
 
 @lru_cache(maxsize=1024)
@@ -133,7 +148,7 @@ def limits(arrival: Arrival, snapshot: Snapshot) -> tuple[bool, int]:
     """Tell whether the body is JSON, to be read whole, and how many bytes it may have. Raises BodyTooLarge at once
     if it says itself that it has more."""
     content_type = arrival.fields.get(b"content-type", b"")
-    is_json = content_type == JSON or _is_json(content_type, arrival.dialect)
+    is_json = content_type == JSON or _is_json(content_type, arrival)
     limit = snapshot.max_body_bytes if is_json else snapshot.max_upload_bytes
     declared = content_length(arrival.fields)
     if declared is not None and declared > limit:
@@ -141,9 +156,12 @@ def limits(arrival: Arrival, snapshot: Snapshot) -> tuple[bool, int]:
     return is_json, limit
 
 
-def _is_json(content_type: bytes, dialect: Dialect) -> bool:
-    essence = content_type.partition(b";")[0].strip().lower()
-    return b"json" in essence or (dialect.is_generation and essence in JSON_ANYWAY)
+def _is_json(content_type: bytes, arrival: Arrival) -> bool:
+    """Whether a body is JSON: where an endpoint takes nothing else, it is, whatever its type says. Or what is in it
+    would be seen by nobody, and read by the provider all the same."""
+    if b"json" in content_type.partition(b";")[0].lower() or arrival.dialect.is_generation:
+        return True
+    return takes_json(arrival.path) and not (content_type.lower().startswith(FORM) and takes_form(arrival.path))
 
 
 async def read_call(arrival: Arrival, snapshot: Snapshot) -> Call:
@@ -188,7 +206,7 @@ async def read_call(arrival: Arrival, snapshot: Snapshot) -> Call:
 def _with_content_type(arrival: Arrival) -> Headers:
     """Name JSON what is JSON: a provider would not take it under the name that curl gives to any body."""
     content_type = arrival.fields.get(b"content-type", b"")
-    if content_type == JSON or b"json" in content_type.lower():
+    if content_type == JSON or b"json" in content_type.partition(b";")[0].lower():
         return arrival.headers
     others = [header for header in arrival.headers if header[0] != b"content-type"]
     return [*others, (b"content-type", JSON)]

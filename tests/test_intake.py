@@ -126,6 +126,33 @@ def test_json_under_a_wrong_name_is_taken_for_what_it_is(content_type: tuple[byt
     assert content_type not in call.headers
 
 
+OTHER_TYPES = [None, b"text/plain", b"application/octet-stream", b"application/x-www-form-urlencoded", b"a/b; x=json"]
+JSON_PATHS = ["/v1/chat/completions", "/v1/embeddings", "/v1/images/generations", "/v1beta/models/m:embedContent"]
+
+
+@pytest.mark.parametrize("content_type", OTHER_TYPES)
+@pytest.mark.parametrize("path", JSON_PATHS)
+def test_where_only_json_is_taken_it_is_read_whatever_its_type_says(path: str, content_type: bytes | None) -> None:
+    """A provider might read it all the same, and no guardrail would have seen it."""
+    headers = [] if content_type is None else [(b"content-type", content_type)]
+    call = read(*headers, path=path, body=b'{"model": "m"}')
+    assert (call.body, JSON in call.headers) == (b'{"model": "m"}', True)
+    with pytest.raises(InvalidBody):
+        read(*headers, path=path, body=b"--x--")
+
+
+def test_sound_may_come_as_it_is() -> None:
+    call = read((b"content-type", b"audio/mpeg"), path="/v1/audio/transcriptions", body=b"\xff\xfb")
+    assert not isinstance(call.body, bytes)
+
+
+@pytest.mark.parametrize("name", [b"content-type", b"content-encoding", b"x-provider", b"authorization", b"x-api-key"])
+def test_a_header_that_decides_something_is_there_once(name: bytes) -> None:
+    with pytest.raises(BadRequest, match=name.decode()):
+        check_head(make_arrival("/v1/x", (name, b"a"), (b"accept", b"b"), (name, b"a")))
+    check_head(make_arrival("/v1/x", (name, b"a"), (b"accept", b"b"), (b"accept", b"c")))
+
+
 def test_any_other_body_is_carried_through_unread() -> None:
     call = read((b"content-type", b"multipart/form-data; boundary=x"), path="/v1/files", body=b"--x--")
     assert not isinstance(call.body, bytes)

@@ -233,6 +233,21 @@ FORMS = (
 """Paths below the version that take a form which names the model."""
 
 
+JUDGING = ("moderations", "classifications", "chat/moderations", "chat/classifications")
+
+
+HEARING = ("audio/transcriptions", "audio/translations")
+
+
+def takes_json(path: str) -> bool:
+    """Whether what is posted to a path of the gateway's is JSON, or a form where `takes_form` says so."""
+    below = below_version(path)
+    if below in HEARING:
+        return False  # Some servers take the sound itself.
+    is_known = below in ENDPOINTS or below in COUNTING or below in DEFERRED or below in JUDGING
+    return is_known or ":" in below or below.startswith("conversations")
+
+
 def takes_form(path: str) -> bool:
     """Whether what is posted to a path of the gateway's may be a form that names the model."""
     return below_version(path) in FORMS
