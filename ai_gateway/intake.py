@@ -43,12 +43,10 @@ REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:-]{8,128}")
 JSON = b"application/json"
 
 SINGLE = frozenset(
-    (
-        *(b"content-type", b"content-encoding", b"content-length", b"transfer-encoding", b"host", b"x-provider"),
-        *(b"authorization", b"x-api-key", b"x-goog-api-key", b"api-key"),
-    )
+    (b"content-type", b"content-encoding", b"content-length", b"transfer-encoding", b"host", b"x-provider")
 )
-"""Headers that a request has once at most: of two, the gateway would go by one and a provider perhaps by the other."""
+"""Headers that a request has once at most: of two, the gateway would go by one and a provider perhaps by the other.
+Of two credentials `keys.py` knows."""
 
 MODEL_IN_PATH = frozenset(("gemini", "bedrock"))
 """The families whose paths name the model, and say whether the answer is to be streamed."""

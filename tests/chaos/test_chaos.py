@@ -118,7 +118,7 @@ def used_by_limits(gateway: ChaosGateway) -> dict[str, int]:
     """Sum up the counters of these limits."""
     counters = gateway.ledger.query("SELECT name, spent FROM ai_gateway_limitcounter")
     names = ("tokens", "cost", "provider")
-    return {name: sum(row["spent"] for row in counters if f":{name}:" in row["name"]) for name in names}
+    return {name: sum(row["spent"] for row in counters if f":settings:{name}:" in row["name"]) for name in names}
 
 
 def assert_serves(gateway: ChaosGateway, providers: ChaosProviders, seed: int) -> None:

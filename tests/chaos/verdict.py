@@ -225,16 +225,24 @@ def judge_row(got: Got, exchanges: Sequence[Sent], rows: Sequence[dict[str, Any]
     if row["status"] != got.status:
         raise Violation(f"status {row['status']} written down, {got.status} given")
     if got.status == 200:
-        _judge_answer_row(got, _served(got, exchanges), row)
+        served = _served(got, exchanges)
+        others = [
+            sent for sent in exchanges if sent is not served and sent.fault not in (Fault.REFUSAL, Fault.REDIRECT)
+        ]
+        _judge_answer_row(got, served, row, is_alone=not others)
 
 
-def _judge_answer_row(got: Got, sent: Sent, row: dict[str, Any]) -> None:
+def _judge_answer_row(got: Got, sent: Sent, row: dict[str, Any], *, is_alone: bool) -> None:
+    """Judge the row of an answer. The prompt is counted, too, of those who were asked before and perhaps did the work:
+    then it `is_alone` no more."""
     if row["provider"] != sent.provider:
         raise Violation(f"provider {row['provider']} written down, it was {sent.provider}")
     is_good = sent.is_whole and sent.fault is Fault.NONE
     if is_good and sent.longest_wait < SLOW:
         told = (row["outcome"], row["input_tokens"], row["output_tokens"], row["is_estimated"])
-        if told != ("answered", sent.usage.input, sent.usage.output, 0):
+        exact = ("answered", sent.usage.input, sent.usage.output, 0)
+        more = ("answered", max(sent.usage.input, row["input_tokens"]), sent.usage.output, 1)
+        if told != exact and (is_alone or told != more):
             raise Violation(f"{told} written down, it was {sent.usage}")
     if row["outcome"] == "answered" and not got.is_whole:
         raise Violation("an answer that was cut is written down as answered")
