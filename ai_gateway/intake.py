@@ -16,7 +16,7 @@ from typing import Any
 from ai_gateway import deadlines
 from ai_gateway.bodies import Routing, read_routing
 from ai_gateway.calls import Arrival, Call, Headers, IncomingBody
-from ai_gateway.errors import BadRequest, BodyTooLarge, InvalidBody, NotFound
+from ai_gateway.errors import BadRequest, BodyTooLarge, InvalidBody, MethodNotAllowed, NotFound
 from ai_gateway.ids import new_request_id
 from ai_gateway.protocols import dialect_of, model_in
 from ai_gateway.protocols.endpoints import takes_form, takes_json
@@ -42,6 +42,9 @@ REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:-]{8,128}")
 
 JSON = b"application/json"
 
+METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+"""What may be asked of a provider. A server that answers TRACE sends back what it got, credential included."""
+
 SINGLE = frozenset(
     (b"content-type", b"content-encoding", b"content-length", b"transfer-encoding", b"host", b"x-provider")
 )
@@ -50,6 +53,9 @@ Of two credentials `keys.py` knows."""
 
 MODEL_IN_PATH = frozenset(("gemini", "bedrock"))
 """The families whose paths name the model, and say whether the answer is to be streamed."""
+
+MAX_MODEL = 1024
+"""Letters of a model's name, which is remembered and compared with patterns in many places."""
 
 MAX_HEADERS = 256
 MAX_HEADER_BYTES = 64 * 1024
@@ -108,7 +114,10 @@ def client_of(scope: Mapping[str, Any]) -> str | None:
 
 
 def check_head(arrival: Arrival) -> None:
-    """Raise NotFound for a path that is not one of the API's, BadRequest for a head that is too long or odd."""
+    """Raise NotFound for a path that is not one of the API's, MethodNotAllowed for a method that no API has, BadRequest
+    for a head that is too long or odd."""
+    if arrival.method not in METHODS:
+        raise MethodNotAllowed(f"{arrival.method[:32]} is not possible here.")
     if not is_fine(arrival.path):
         raise NotFound(_nothing_at(arrival.path))
     query = arrival.query
@@ -116,6 +125,8 @@ def check_head(arrival: Arrival) -> None:
         raise BadRequest("The query string is too long, or has characters that must be percent-encoded.")
     if len(arrival.headers) > MAX_HEADERS:
         raise BadRequest(f"The request has more than {MAX_HEADERS} headers.")
+    if b"transfer-encoding" in arrival.fields and b"content-length" in arrival.fields:
+        raise BadRequest("The request says how long its body is, and sends it in chunks. Leave one of the two out.")
     if len(arrival.fields) != len(arrival.headers):
         _check_repeated(arrival.headers)
     if sum(map(len, chain.from_iterable(arrival.headers))) > MAX_HEADER_BYTES:
@@ -184,6 +195,8 @@ async def read_call(arrival: Arrival, snapshot: Snapshot) -> Call:
         model = body.model
     if arrival.dialect.family in MODEL_IN_PATH:
         model, stream = model_in(arrival.path) or (model, stream)
+    if model is not None and len(model) > MAX_MODEL:
+        raise BadRequest(f"The name of the model is longer than {MAX_MODEL} letters.", param="model")
     return Call(
         method=arrival.method,
         path=arrival.path,

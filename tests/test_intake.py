@@ -7,7 +7,7 @@ from django.test import override_settings
 
 from ai_gateway import registry
 from ai_gateway.calls import Call
-from ai_gateway.errors import BadRequest, BodyTooLarge, GatewayError, InvalidBody, NotFound
+from ai_gateway.errors import BadRequest, BodyTooLarge, GatewayError, InvalidBody, MethodNotAllowed, NotFound
 from ai_gateway.intake import check_head, has_body, read_arrival, read_call
 from tests.factories import JSON, Body, make_arrival, run
 
@@ -104,6 +104,17 @@ def test_a_head_has_bounds(headers: list[tuple[bytes, bytes]]) -> None:
         check_head(make_arrival("/v1/x", *headers))
 
 
+@pytest.mark.parametrize("method", ["TRACE", "CONNECT", "get", ""])
+def test_a_method_that_no_api_has_is_refused(method: str) -> None:
+    with pytest.raises(MethodNotAllowed):
+        check_head(make_arrival("/v1/x", method=method))
+
+
+def test_a_length_beside_chunks_is_refused() -> None:
+    with pytest.raises(BadRequest, match="in chunks"):
+        check_head(make_arrival("/v1/x", (b"transfer-encoding", b"chunked"), (b"content-length", b"5")))
+
+
 def test_a_caller_may_choose_the_request_id() -> None:
     assert make_arrival("/v1/x", (b"x-request-id", b"job-12345678")).request_id == "job-12345678"
 
@@ -116,6 +127,12 @@ def test_an_odd_request_id_is_replaced(given: bytes) -> None:
 def test_a_json_body_is_read_whole_and_its_routing_members_decoded() -> None:
     call = read(JSON, body=b'{"model": "m", "stream": true}')
     assert (call.model, call.stream, call.body) == ("m", True, b'{"model": "m", "stream": true}')
+
+
+def test_a_models_name_has_bounds() -> None:
+    assert read(JSON, body=b'{"model": "%s"}' % (b"m" * 1024)).model == "m" * 1024
+    with pytest.raises(BadRequest, match="longer than"):
+        read(JSON, body=b'{"model": "%s"}' % (b"m" * 1025))
 
 
 @pytest.mark.parametrize("content_type", [FORM, (b"content-type", b"text/plain")])

@@ -17,6 +17,7 @@ from ai_gateway.protocols import DIALECTS, PROTOCOLS
 from ai_gateway.protocols.endpoints import EmbeddingPassing
 from ai_gateway.protocols.gemini import embeddings
 from ai_gateway.protocols.jsontext import dumps
+from ai_gateway.protocols.segments import path_segments
 
 OPENAI_PATH = "/v1/embeddings"
 ENDPOINT = "embeddings"
@@ -60,7 +61,7 @@ class Embedding(Hop):
         headers = translated_request_headers(attempt.call)
         translated = msgspec.structs.replace(
             attempt.call,
-            path=OPENAI_PATH if to_openai else f"/v1beta/models/{model}:{embeddings.MANY}",
+            path=OPENAI_PATH if to_openai else f"/v1beta/models/{path_segments(model)}:{embeddings.MANY}",
             query=b"",
             headers=headers,
             fields=dict(headers),

@@ -20,6 +20,7 @@ import httptools
 
 from ai_gateway.calls import Headers, Timeouts, UpstreamRequest
 from ai_gateway.errors import (
+    BadRequest,
     ClientDisconnected,
     ConnectFailed,
     GatewayError,
@@ -203,7 +204,7 @@ class Connection(asyncio.Protocol):
         body = request.body
         if not isinstance(body, bytes):
             self._transport.write(write_head(request, request.body_length))
-            pump = self._pump(body, exchange, timeouts, chunked=request.body_length is None)
+            pump = self._pump(body, exchange, timeouts, request.body_length)
             exchange.carry(self.loop.create_task(pump))
             return
         self._transport.write(write_head(request, len(body)))
@@ -225,21 +226,31 @@ class Connection(asyncio.Protocol):
             is_in_time = await exchange.wait(seconds)
         return True
 
-    async def _pump(self, body: AsyncIterator[bytes], exchange: Exchange, timeouts: Timeouts, *, chunked: bool) -> None:
-        """Write a body that is still arriving. Runs beside the reading: an upstream may answer before it has it all."""
+    async def _pump(
+        self, body: AsyncIterator[bytes], exchange: Exchange, timeouts: Timeouts, length: int | None
+    ) -> None:
+        """Write a body that is still arriving. Runs beside the reading: an upstream may answer before it has it all.
+
+        Of one whose length was told neither more nor less is written, or the next request would begin elsewhere."""
+        left = length or 0
         try:
             async for piece in body:
                 if not piece:
                     continue
-                if chunked:
+                if length is None:
                     self._transport.writelines((b"%x\r\n" % len(piece), piece, b"\r\n"))
                 else:
+                    left -= len(piece)
+                    if left < 0:
+                        raise BadRequest("The body of the request is longer than its head says.")
                     self._transport.write(piece)
                 if not exchange.has_head:
                     exchange.wake()  # The time in which the answer must begin counts from the last piece on.
                 await self._room_to_write(timeouts.write)
-            if chunked:
+            if length is None:
                 self._transport.write(b"0\r\n\r\n")
+            elif left:
+                raise BadRequest("The body of the request is shorter than its head says.")
             self._written = True
         except (GatewayError, ClientDisconnected) as error:
             exchange.fail(error)
@@ -395,7 +406,9 @@ class Connection(asyncio.Protocol):
 
 
 def write_head(request: UpstreamRequest, body_length: int | None) -> bytes:
-    """Write the request line and headers. A bodyless GET, HEAD, DELETE or OPTIONS gets no content-length."""
+    """Write the request line and headers. A bodyless GET, HEAD, DELETE or OPTIONS gets no content-length. Raises
+    BadRequest for what would be more lines than these."""
+    lines = len(request.headers) + 3
     parts = [
         request.method.encode("ascii"),
         b" ",
@@ -410,8 +423,13 @@ def write_head(request: UpstreamRequest, body_length: int | None) -> bytes:
         parts.append(b"transfer-encoding: chunked\r\n")
     elif body_length or request.method in ("POST", "PUT", "PATCH"):
         parts.append(b"content-length: %d\r\n" % body_length)
+    else:
+        lines -= 1
     parts.append(b"\r\n")
-    return b"".join(parts)
+    head = b"".join(parts)
+    if head.count(b"\n") != lines + 1 or head.count(b"\r") != lines + 1 or b"\0" in head:
+        raise BadRequest("The request cannot be sent to a provider: there is a line break in one of its headers.")
+    return head
 
 
 def _poller(transport: asyncio.BaseTransport) -> select.poll | None:
