@@ -61,6 +61,8 @@ class Connection(asyncio.Protocol):
         "_headers",
         "_informational",
         "_is_dirty",
+        "_is_trusted",
+        "_is_trusted",
         "_keep_alive",
         "_parser",
         "_paused_reading",
@@ -91,6 +93,7 @@ class Connection(asyncio.Protocol):
         self._paused_writing = False
         self._room: asyncio.Future[None] | None = None
         self.idle_since = 0.0
+        self._is_trusted = True
 
     def __repr__(self) -> str:
         state = "closed" if not self.is_open else "busy" if self._exchange else "idle"
@@ -153,7 +156,7 @@ class Connection(asyncio.Protocol):
         """
         if not self.is_open or self.idle_since < oldest or self._transport.is_closing():
             return False
-        if self._poll is None or self.loop.time() - self.idle_since < TRUSTED:
+        if self._poll is None or (self._is_trusted and self.loop.time() - self.idle_since < TRUSTED):
             return True
         return not self._poll.poll(0)
 
@@ -198,6 +201,7 @@ class Connection(asyncio.Protocol):
         self._is_dirty = False
         self._keep_alive = False
         self._written = False
+        self._is_trusted = True
         return exchange
 
     async def _write(self, request: UpstreamRequest, exchange: Exchange, timeouts: Timeouts) -> None:
@@ -311,9 +315,8 @@ class Connection(asyncio.Protocol):
         """The response is whole (or failed): free the connection if it is as good as new, else close it."""
         if not self.is_open:
             return
-        if exchange.expects_no_body:
-            self._renew_parser()  # The old one still waits for the body that a HEAD's content-length announced.
         if self._keep_alive and self._written and not self._is_dirty and not self._paused_writing:
+            self._is_trusted = exchange.status < 400
             self._exchange = None
             self.resume()
             self._released(self)
@@ -370,6 +373,10 @@ class Connection(asyncio.Protocol):
         self._fields_size = 0
         self._keep_alive = self._parser.should_keep_alive()
         self._note_framing(status, headers)
+        if exchange.expects_no_body or status == 408 or status >= 500:
+            # Some servers send a body to HEAD all the same, a little later; and many close a connection behind an error
+            # without having said so, which may come when the next request is on its way.
+            self._keep_alive = False
         exchange.headers = headers
         exchange.status = status
         if exchange.expects_no_body:
@@ -385,6 +392,8 @@ class Connection(asyncio.Protocol):
         if coding is not None and length is not None:
             self._keep_alive = False
             headers[:] = [header for header in headers if header[0] != b"content-length"]
+        elif status in (204, 304) and (coding is not None or length not in (None, b"0")):
+            self._keep_alive = False  # What is announced here does not come, or should not.
         is_chunked = coding is not None and coding.rpartition(b",")[2].strip().lower() == b"chunked"
         self._until_eof = not is_chunked and (length is None or coding is not None) and status not in (204, 304)
 

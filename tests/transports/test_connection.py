@@ -160,6 +160,58 @@ def test_an_idle_connection_is_used_again_while_it_is_young_open_and_silent() ->
     asyncio.run(main())
 
 
+OK, NONE = b"HTTP/1.1 %d X\r\ncontent-length: 0\r\n\r\n", b"HTTP/1.1 204 No Content\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("method", "answer", "is_reused"),
+    [
+        ("POST", OK % 200, True),
+        ("POST", OK % 404, True),
+        ("POST", OK % 429, True),
+        ("POST", OK % 408, False),
+        ("POST", OK % 500, False),
+        ("POST", OK % 529, False),
+        ("HEAD", OK % 200, False),
+        ("POST", NONE, True),
+        ("POST", b"HTTP/1.1 204 No Content\r\ncontent-length: 5\r\n\r\n", False),
+        ("GET", b"HTTP/1.1 304 Not Modified\r\ntransfer-encoding: chunked\r\n\r\n", False),
+    ],
+)
+def test_a_connection_on_which_more_may_come_or_which_may_end_is_not_used_again(
+    method: str, answer: bytes, is_reused: bool
+) -> None:
+    """A body where none may be would be the next caller's answer; behind an error many servers hang up in silence."""
+
+    async def main() -> None:
+        connection, _ = connected(FakeSocket())
+        sent = UpstreamRequest(method=method, origin=Origin("http", "upstream.test", 80), target=b"/", headers=[])
+        task = asyncio.ensure_future(connection.send(sent, Timeouts()))
+        await turns()
+        connection.data_received(answer)
+        await task
+        assert connection.is_open == is_reused
+
+    asyncio.run(main())
+
+
+def test_behind_a_refusal_a_connection_is_looked_at_before_it_is_used_again() -> None:
+    async def main() -> None:
+        here, there = socket.socketpair()
+        with here, there:
+            sock = FakeSocket()
+            sock._extra = {"socket": here}  # type: ignore[attr-defined]
+            connection, _ = connected(sock)
+            task = await sending(connection, b"{}")
+            connection.data_received(OK % 429)
+            await task
+            assert connection.is_usable(oldest=-1.0)
+            there.close()
+            assert not connection.is_usable(oldest=-1.0)
+
+    asyncio.run(main())
+
+
 def test_a_connection_that_was_closed_takes_no_request() -> None:
     async def main() -> None:
         connection, _ = connected(sock := FakeSocket())
