@@ -189,7 +189,8 @@ async def read_call(arrival: Arrival, snapshot: Snapshot) -> Call:
     else:
         body = arrival.body.pieces(limit, snapshot.body_timeout)
         if takes_form(arrival.path):
-            body = await read_form(arrival.fields.get(b"content-type", b""), body, snapshot.max_body_bytes)
+            content_type = arrival.fields.get(b"content-type", b"")
+            body = await read_form(content_type, body, snapshot.max_body_bytes, snapshot.body_timeout)
     model, stream = routing.model, routing.stream is True
     if isinstance(body, Form):
         model = body.model

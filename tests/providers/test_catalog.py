@@ -272,7 +272,7 @@ def test_a_form_gets_the_name_of_the_model_that_is_asked() -> None:
     headers = [("content-type", "multipart/form-data; boundary=x"), ("content-length", str(len(form)))]
 
     async def upload(model: str) -> tuple[int | None, bytes]:
-        body = await read_form(b"multipart/form-data; boundary=x", pieces(form), 1000)
+        body = await read_form(b"multipart/form-data; boundary=x", pieces(form), 1000, 10)
         call = make_call("/v1/audio/transcriptions", body, headers=headers)
         call = msgspec.structs.replace(call, model="speech")
         request = configured("openai").build(call, TEAM, model)
