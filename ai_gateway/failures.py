@@ -8,6 +8,7 @@ did wrong is wrong everywhere.
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from typing import NamedTuple
 
@@ -71,6 +72,11 @@ PROMPT_REFUSED = Failure(Phase.UNSUITABLE, 200, "content_policy_violation", is_p
 
 OF_CREDENTIAL = frozenset((401, 402, 403, 429))
 
+OF_THE_CALL = re.compile(r"\bflagged\b|request too large|fewer max_tokens", re.IGNORECASE)
+"""Words by which providers say, with a status of OF_CREDENTIAL, that it is this call which they do not want: OpenRouter
+of a prompt that is against its policy (403), and of an answer that is longer than its credits (402); OpenAI of a call
+that is larger than a minute's limit (429). Another credential would do no better, and this one serves others well."""
+
 LONGEST_BODY = 1 << 20
 """Bytes of an error's body that are looked at."""
 
@@ -90,7 +96,7 @@ def of_error(error: GatewayError) -> Failure:
     if isinstance(error, UpstreamRefusedCredential):
         return Failure(Phase.REFUSED, 401, error.code, after, is_of_credential=True)
     if isinstance(error, ProviderError):
-        return of_status(error.status, error.code, after)
+        return of_status(error.status, error.code, after, error.message)
     if isinstance(error, UpstreamRedirect):
         return Failure(Phase.REFUSED, error.status, error.code, is_fault=True)
     if isinstance(error, UpstreamError):
@@ -107,7 +113,7 @@ def of_reply(reply: Reply) -> Failure | None:
     words = " ".join(str(value) for value in (error.get("type"), error.get("code"), message_of(error)) if value)
     given = error.get("code")
     code = code_of_words(words) or (given if isinstance(given, str) else None)
-    return of_status(reply.status, code, retry_after(headers, error))
+    return of_status(reply.status, code, retry_after(headers, error), words)
 
 
 def _error_in(reply: Reply) -> dict[str, object]:
@@ -119,10 +125,11 @@ def _error_in(reply: Reply) -> dict[str, object]:
         return {}
 
 
-def of_status(status: int, code: str | None = None, after: float | None = None) -> Failure:
-    """Judge an answer by its status and code, which say that it is none."""
+def of_status(status: int, code: str | None = None, after: float | None = None, words: str = "") -> Failure:
+    """Judge an answer by its status, code and words, which say that it is none."""
     is_of_credential = status in OF_CREDENTIAL
-    if code in UNSUITABLE_CODES or status == 404:
+    is_of_call = is_of_credential and OF_THE_CALL.search(words) is not None
+    if code in UNSUITABLE_CODES or status == 404 or is_of_call:
         return Failure(Phase.UNSUITABLE, status, code)
     if status in OVERLOADED or is_of_credential:
         is_fault = status >= 500 or status == 408

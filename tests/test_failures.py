@@ -112,6 +112,33 @@ def test_what_another_model_may_take_is_told_by_code_or_words(body: Any, code: s
     assert (failure.phase, failure.code) == (Phase.UNSUITABLE, code)
 
 
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (
+            403,
+            'Your chosen model requires moderation and your input was flagged for "violence". No credits were charged.',
+        ),
+        (
+            402,
+            "This request requires more credits, or fewer max_tokens. You can only afford 8.",
+        ),
+        (429, "Request too large for gpt-4o on tokens per min (TPM): Limit 30000, Requested 500000."),
+    ],
+)
+def test_what_is_the_calls_own_doing_is_not_the_credentials(status: int, message: str) -> None:
+    """Or one call would take a credential from everybody, and be sent with each of the others as well."""
+    for failure in (
+        of_reply(answer(status, {"error": {"message": message, "code": status}})),
+        of_error(ProviderError(message, status=status, kind=Kind.UPSTREAM)),
+    ):
+        assert failure is not None
+        assert (failure.phase, failure.is_of_credential) == (Phase.UNSUITABLE, False)
+    others = of_reply(answer(status, {"error": {"message": "Rate limit reached", "code": status}}))
+    assert others is not None
+    assert others.is_of_credential
+
+
 def test_only_the_providers_own_failures_are_faults() -> None:
     faults = {
         status for status in (400, 401, 404, 408, 429, 500, 503) if (f := of_reply(answer(status, {}))) and f.is_fault
