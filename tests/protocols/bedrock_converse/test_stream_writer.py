@@ -96,11 +96,12 @@ STOPS = st.sampled_from([each for each in Stop if each is not Stop.PAUSED])
 @st.composite
 def streams(draw: st.DrawFn) -> tuple[list[Event], Answer]:
     """Events of any answer: pieces of its parts in any mixture, states that come late; and the answer."""
+    parts: list[Part] = [*draw(st.lists(PARTS, max_size=4))]
     answer = Answer(
         id="a",
         model="m",
-        parts=draw(st.lists(PARTS, max_size=4)),
-        stop=draw(STOPS),
+        parts=parts,
+        stop=draw(STOPS).given(any(isinstance(part, ToolCall) for part in parts)),
         stop_sequence=draw(st.none() | WORDS),
         usage=draw(USAGES),
     )
