@@ -208,6 +208,16 @@ def test_a_call_without_arguments_has_an_empty_object() -> None:
     assert accumulated(parsed_stream(write(events)))["calls"] == [("c", "f", "{}")]
 
 
+@pytest.mark.parametrize(
+    ("pieces", "expected"), [((" ", '{"a":1}'), '{"a":1}'), ((" ", "\n"), "{}"), (("nu", "ll"), "{}")]
+)
+def test_blanks_and_null_are_no_arguments(pieces: tuple[str, ...], expected: str) -> None:
+    grown = [Grown(key=0, text=piece) for piece in pieces]
+    call = Opened(key=0, part=ToolCall(id="c", name="f"))
+    events = [Started(id="a", model="m"), call, *grown, Closed(key=0), Finished(stop=Stop.TOOL_USE)]
+    assert accumulated(parsed_stream(write(events)))["calls"] == [("c", "f", expected)]
+
+
 def test_half_a_surrogate_pair_is_written_and_read_back() -> None:
     events = replay(Answer(id="a", model="m", parts=[Text(text="\ud83d")], stop=Stop.END))
     assert collected(read(write(events))).parts == [Text(text="\ud83d")]
