@@ -11,7 +11,14 @@ import msgspec
 from ai_gateway.calls import Reply, UpstreamRequest, UpstreamResponse
 from ai_gateway.errors import BadRequest
 from ai_gateway.hops.base import Attempt, Hop, check_status, read_whole, translated_headers
-from ai_gateway.hops.generation import MAX_ANSWER, dropped_header, read_answer, read_object, translated_request_headers
+from ai_gateway.hops.generation import (
+    MAX_ANSWER,
+    dropped_header,
+    read_answer,
+    read_object,
+    told_error,
+    translated_request_headers,
+)
 from ai_gateway.listeners import BodyListener
 from ai_gateway.protocols import DIALECTS, PROTOCOLS
 from ai_gateway.protocols.endpoints import EmbeddingPassing
@@ -78,7 +85,7 @@ class Embedding(Hop):
         body = await read_whole(response, MAX_ANSWER)
         if response.status != 200:
             format = "openai_chat" if self._method else "gemini"
-            raise PROTOCOLS[format].read_error(response.status, dict(response.headers), body)
+            raise told_error(attempt, PROTOCOLS[format].read_error(response.status, dict(response.headers), body))
         document = read_answer(body)
         listener = BodyListener(attempt.call, EmbeddingPassing())
         listener.hear(body)

@@ -151,10 +151,11 @@ def _text(value: object) -> str:
 
 
 def shown(message: str, status: int | None, mark: str = "[redacted]") -> str:
-    """Give a message that may be told: of bounded length, no page, and with a mark for what may be of a key."""
+    """Give a message that may be told: of bounded length, no page, and with a mark for what may be of a key. Half of a
+    character, as of one that was cut in the middle, becomes a question mark: no log could be written with it."""
     if not message or _MARKUP.search(message):
         return "The provider reported an error." if status is None else f"The provider answered with status {status}."
-    return without_secrets(message, mark)[:MAX_MESSAGE]
+    return without_secrets(message, mark)[:MAX_MESSAGE].encode(errors="replace").decode()
 
 
 def without_secrets(text: str, mark: str = "[redacted]") -> str:

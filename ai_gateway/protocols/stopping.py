@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from ai_gateway.protocols.conversation import Answer, Part, Stop, Text
+from ai_gateway.protocols.conversation import Answer, Part, Stop, Text, ToolCall
 from ai_gateway.protocols.events import Closed, Event, Failed, Finished, Grown, Opened, Started
 
 
@@ -24,7 +24,9 @@ def stopped(answer: Answer, sequences: Sequence[str]) -> Answer:
         if isinstance(part, Text) and found is not None:
             if part.text[: found.start()]:
                 parts.append(msgspec.structs.replace(part, text=part.text[: found.start()]))
-            return msgspec.structs.replace(answer, parts=parts, stop=Stop.STOP_SEQUENCE, stop_sequence=found[0])
+            stop = Stop.STOP_SEQUENCE.given(any(isinstance(each, ToolCall) for each in parts))
+            sequence = found[0] if stop is Stop.STOP_SEQUENCE else None
+            return msgspec.structs.replace(answer, parts=parts, stop=stop, stop_sequence=sequence)
         parts.append(part)
     return answer
 
@@ -43,6 +45,7 @@ class Stopping:
         self._held: dict[int, str] = {}
         self._open: dict[int, None] = {}
         self._found: str | None = None
+        self._is_calling = False
 
     def feed(self, event: Event) -> Iterable[Event]:
         """Take an event; give what the caller gets of it."""
@@ -62,6 +65,7 @@ class Stopping:
         self._open[event.key] = None
         part = event.part
         if not isinstance(part, Text):
+            self._is_calling |= isinstance(part, ToolCall)
             return (event,)
         self._held[event.key] = ""
         empty = msgspec.structs.replace(event, part=msgspec.structs.replace(part, text=""))
@@ -94,8 +98,10 @@ class Stopping:
 
     def _end(self, event: Event, sequence: str) -> Iterable[Event]:
         """The caller's answer is over; what is still to come is how many tokens it had."""
+        if not isinstance(event, Finished | Failed):
+            return (event,) if isinstance(event, Started) else ()
+        stop = Stop.STOP_SEQUENCE.given(self._is_calling)
+        end = Finished(stop=stop, stop_sequence=sequence if stop is Stop.STOP_SEQUENCE else None)
         if isinstance(event, Finished):
-            return (msgspec.structs.replace(event, stop=Stop.STOP_SEQUENCE, stop_sequence=sequence, explanation=None),)
-        if isinstance(event, Failed):
-            return (Finished(stop=Stop.STOP_SEQUENCE, stop_sequence=sequence),)
-        return (event,) if isinstance(event, Started) else ()
+            end = msgspec.structs.replace(end, usage=event.usage, service_tier=event.service_tier)
+        return (end,)

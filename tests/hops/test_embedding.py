@@ -13,7 +13,7 @@ from django.test import override_settings
 
 from ai_gateway import registry
 from ai_gateway.calls import Target
-from ai_gateway.errors import BadRequest, ProviderError, Unsupported
+from ai_gateway.errors import BadRequest, ProviderError, Unsupported, UpstreamRefusedCredential
 from ai_gateway.hops import Attempt, plan
 from ai_gateway.hops.native import Native
 from tests.factories import JSON, Answer, make_meter, run
@@ -70,6 +70,18 @@ def test_an_error_of_openais_is_read(exchange: Ask) -> None:
     with pytest.raises(ProviderError) as raised:
         exchange("/v1beta/models/m:embedContent", {"content": CONTENT}, "openai/e", answer(error, 404))
     assert raised.value.status == 404
+
+
+def test_a_credential_of_the_gateways_that_is_refused_is_not_the_callers_fault() -> None:
+    """Google refuses a key with the status of a bad request."""
+    error = {"error": {"code": 400, "message": "API key not valid.", "details": [{"reason": "API_KEY_INVALID"}]}}
+    with override_settings(AI_GATEWAY={"PROVIDERS": {"google": GOOGLE_ONLY}}):
+        call = call_to("/v1/embeddings", {"model": "m", "input": "Hello"})
+        hop = plan(Attempt(call, make_meter(call, HOLDER), registry.snapshot(), Target("google", "m"), 1))
+        hop.request()
+        with pytest.raises(UpstreamRefusedCredential) as raised:
+            run(hop.judge(answer(error, 400)))
+    assert "API key" not in str(raised.value)
 
 
 def test_openais_client_on_googles_native_api() -> None:

@@ -64,6 +64,13 @@ def test_what_comes_behind_is_not_shown_and_is_counted() -> None:
     assert collected(stream) == expected
 
 
+def test_calls_that_came_before_it_wait_for_their_results() -> None:
+    call = ToolCall(id="c", name="f", arguments="{}")
+    assert undo(answer(call, Text(text="END")), EMULATION) == answer(call, stop=Stop.TOOL_USE)
+    stream = streamed((ToolCall(id="c", name="f"), ["{}"]), (Text(), ["END"]))
+    assert [collected(stream).stop, collected(stream).stop_sequence] == [Stop.TOOL_USE, None]
+
+
 @given(text=st.text(alphabet="EN D\n", max_size=30), cuts=st.lists(st.integers(0, 30), max_size=6))
 def test_however_the_text_is_cut_the_stream_says_what_the_answer_says(text: str, cuts: list[int]) -> None:
     bounds = sorted({0, len(text), *(min(cut, len(text)) for cut in cuts)})

@@ -41,13 +41,14 @@ def read_answer(body: dict[str, Any]) -> Answer:
         raise UpstreamProtocolError("The provider's answer is no message: it has no content.")
     usage = body.get("usage")
     counts: dict[str, Any] = usage if isinstance(usage, dict) else {}
-    stop_sequence = body.get("stop_sequence")
+    parts = [part for block in content if isinstance(block, dict) for part in read_block(block)]
+    stop = read_stop(body.get("stop_reason")).given(any(isinstance(part, ToolCall) for part in parts))
     return Answer(
         id=string(body.get("id")),
         model=string(body.get("model")),
-        parts=[part for block in content if isinstance(block, dict) for part in read_block(block)],
-        stop=read_stop(body.get("stop_reason")),
-        stop_sequence=stop_sequence if isinstance(stop_sequence, str) else None,
+        parts=parts,
+        stop=stop,
+        stop_sequence=string(body.get("stop_sequence")) or None if stop is Stop.STOP_SEQUENCE else None,
         explanation=read_explanation(body.get("stop_details")),
         usage=read_usage(counts),
         service_tier=read_tier(counts),

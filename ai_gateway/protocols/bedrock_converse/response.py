@@ -74,7 +74,7 @@ def read_stop(reason: Any, is_calling: bool) -> Stop:
         raise ProviderError(
             f"The model wrote something that the provider could not read ({reason}).", status=502, kind=Kind.UPSTREAM
         )
-    return STOPS.get(reason) or (Stop.TOOL_USE if is_calling else Stop.END)
+    return STOPS.get(reason, Stop.END).given(is_calling)
 
 
 def read_stop_sequence(fields: Any) -> str | None:

@@ -112,6 +112,25 @@ def test_every_reason_to_stop_is_understood(reason: str | None, stop: Stop) -> N
     assert PROTOCOL.read_answer(message(stop_reason=reason)).stop is stop
 
 
+CALL = {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}
+
+
+@pytest.mark.parametrize(
+    ("reason", "stop"),
+    [
+        ("end_turn", Stop.TOOL_USE),
+        ("stop_sequence", Stop.TOOL_USE),
+        ("pause_turn", Stop.TOOL_USE),
+        ("max_tokens", Stop.MAX_TOKENS),
+        ("refusal", Stop.FILTERED),
+    ],
+)
+def test_an_end_with_calls_waits_for_their_results(reason: str, stop: Stop) -> None:
+    """Compatible servers end so: an agent of another format would not run the tools."""
+    given = PROTOCOL.read_answer(message(content=[CALL], stop_reason=reason, stop_sequence="x"))
+    assert (given.stop, given.stop_sequence) == (stop, None)
+
+
 def test_the_buckets_of_the_usage_are_disjoint() -> None:
     usage = {
         "input_tokens": 1,
