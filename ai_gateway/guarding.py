@@ -12,13 +12,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from ai_gateway import accounting, attempts, live, notices
+from ai_gateway import accounting, attempts, live, logprobs, notices
 from ai_gateway.calls import Call, Caller, Reply, ReplyBody, Target
 from ai_gateway.configuration import PLAIN
 from ai_gateway.edits import Edit, applied, followed_by, in_order
@@ -42,8 +42,6 @@ NO_JSON = "What is to be looked into is not the JSON that it should be."
 GATEWAY = Caller(key_name="")
 """Who calls when a guardrail asks a provider: nobody whose limits would count it."""
 
-_LOGPROBS = re.compile(rb'"(?:top_)?logprobs"\s*+:\s*+(?:true|[1-9])|"responseLogprobs"\s*+:\s*+true|text\.logprobs')
-
 
 class Guarding:
     """The guardrails of one call, and what they keep."""
@@ -59,6 +57,7 @@ class Guarding:
 
     async def check_request(self, call: Call) -> Call:
         """Ask about the request. Gives the call as it may go on. Raises GuardrailBlocked and GuardrailFailed."""
+        self._check_readable(call)
         if isinstance(call.body, bytes):
             return await self._check_document(call, call.body) if call.body else call
         for guard in self._asked(REQUEST):
@@ -68,20 +67,25 @@ class Guarding:
         return call
 
     async def _check_document(self, call: Call, body: bytes) -> Call:
-        self._check_readable(call, body)
         reviewed = await self._reviewed(REQUEST, body)
         if reviewed != body:
             call = self._meter.call = msgspec.structs.replace(call, body=reviewed)
             self._meter.made_facts = None
         return call
 
-    def _check_readable(self, call: Call, body: bytes) -> None:
+    def _check_readable(self, call: Call) -> None:
         """Block a call whose answer could not be looked into, or would repeat what is taken out of it."""
-        for guard in self._asked(ANSWER):
-            if call.stream and call.dialect.name == "bedrock_converse":
-                self._block(guard, ANSWER, "Streams of this format cannot be looked into.")
-            if _LOGPROBS.search(body):
-                self._block(guard, ANSWER, "Log probabilities repeat the answer, token by token.")
+        guards = self._asked(ANSWER)
+        if not guards:
+            return
+        if call.stream and call.dialect.name == "bedrock_converse":
+            self._block_by(guards, "Streams of this format cannot be looked into.")
+        if _asks_for_logprobs(call):
+            self._block_by(guards, "Log probabilities repeat the answer, token by token.")
+
+    def _block_by(self, guards: Sequence[Guard], reason: str) -> None:
+        for guard in guards:
+            self._block(guard, ANSWER, reason)
 
     def check_session(self) -> None:
         """Block a session over a websocket, which nobody looks into. Raises GuardrailBlocked."""
@@ -116,8 +120,7 @@ class Guarding:
     async def _unreadable(self, reply: Reply, guards: Sequence[Guard]) -> Reply:
         """Block an answer that is compressed."""
         try:
-            for guard in guards:
-                self._block(guard, ANSWER, "An answer that is compressed cannot be looked into.")
+            self._block_by(guards, "An answer that is compressed cannot be looked into.")
         except GuardrailBlocked:
             await reply.aclose()
             raise
@@ -269,6 +272,16 @@ def guards_of(meter: Meter, snapshot: Snapshot) -> list[Guard]:
     """List the guardrails that a call has to pass: the site's, its route's and its key's, in this order."""
     of_route = snapshot.rules.get(meter.route, PLAIN).guardrails
     return snapshot.guards.of(*of_route, *meter.caller.guardrails)
+
+
+def _asks_for_logprobs(call: Call) -> bool:
+    """Whether a call asks for log probabilities, in its body or its query. Raises GuardrailFailed for no JSON."""
+    if b"logprobs" in unquote_to_bytes(call.query).lower():
+        return True
+    try:
+        return isinstance(call.body, bytes) and logprobs.are_asked_for(call.body)
+    except (ValueError, RecursionError) as error:
+        raise GuardrailFailed(NO_JSON) from error
 
 
 async def _whole(reply: Reply) -> bytes:

@@ -71,13 +71,16 @@ def ask(
     path: str = CHAT,
     headers: Sequence[tuple[bytes, bytes]] = (JSON,),
     caller: Caller | None = None,
+    method: str = "POST",
+    query: bytes = b"",
     **settings: Any,
 ) -> Conversation:
     """Make a call, and read all of its answer."""
     transport = Scripted(*outcomes)
 
     async def main() -> tuple[Reply, bytes]:
-        reply = await gateway.handle(make_arrival(path, *headers, KEY, body=body), transport, caller)
+        arrival = make_arrival(path, *headers, KEY, body=body, method=method, query=query)
+        reply = await gateway.handle(arrival, transport, caller)
         if not isinstance(reply.body, ReplyBody):
             return reply, reply.body
         try:
@@ -408,7 +411,22 @@ def test_streams_of_converse_are_refused(mode: str) -> None:
 
 def test_log_probabilities_would_repeat_the_answer() -> None:
     assert ask({"pii": REDACTION}, request(logprobs=True)).status == 400
+    assert ask({"pii": REDACTION}, request().replace(b"{", b'{"logprob\\u0073": true, ', 1)).status == 400
+    assert (
+        ask({"pii": REDACTION}, b'{"model": "m", "logprobs": 0, "prompt": "hi"}', path="/v1/completions").status == 400
+    )
+    config = b'{"generationConfig": {"response_logprobs": true}, '
+    assert ask({"pii": REDACTION}, CONTENTS.replace(b"{", config, 1), path=GEMINI).status == 400
     assert ask({"pii": REDACTION}, request("logprobs: true"), chat("ok")).status == 200
+    requests_only = {**REDACTION, "STAGES": ["request"]}
+    assert ask({"pii": requests_only}, request(logprobs=True), chat("ok")).status == 200
+
+
+def test_log_probabilities_of_a_response_that_is_there_would_repeat_it_too() -> None:
+    stored: dict[str, Any] = {"path": "/v1/responses/resp_1", "headers": ((b"x-provider", b"openai"),), "method": "GET"}
+    include = b"include%5B%5D=message.output_text.log%70robs"
+    assert ask({"pii": REDACTION}, b"", query=include, **stored).status == 400
+    assert ask({"pii": REDACTION}, b"", plain({"id": "resp_1"}), **stored).status == 200
 
 
 @pytest.mark.parametrize("name", FORMATS)
