@@ -23,6 +23,7 @@ from ai_gateway.calls import Call, Caller, Reply, ReplyBody, Target
 from ai_gateway.configuration import PLAIN
 from ai_gateway.edits import Edit, applied, followed_by, in_order
 from ai_gateway.errors import GatewayError, GuardrailBlocked, GuardrailFailed, UpstreamClosed, UpstreamProtocolError
+from ai_gateway.escapes import Reading
 from ai_gateway.guarded_stream import GuardedStream
 from ai_gateway.guardrails.base import ANSWER, REQUEST, Block, Change, Verdict, View
 from ai_gateway.guardrails.register import Guard
@@ -167,7 +168,8 @@ class Guarding:
     ) -> dict[int, list[Edit]]:
         """Ask one guardrail after the other; give what is to be changed, by the number of the text."""
         edits: dict[int, list[Edit]] = {}
-        current, document = list(texts), body
+        read = [_read(text) for text in texts]
+        current, document = list(read), body
         for guard in self._asked(stage):
             verdict = await self._verdict(guard, self._view(guard, stage, current, document, is_upload=is_upload))
             if isinstance(verdict, Block):
@@ -177,11 +179,11 @@ class Guarding:
                 if guard.is_monitor:
                     continue
                 for number, more in verdict.edits.items():
-                    text = texts[number]
+                    text = read[number]
                     edits[number] = followed_by(text.value, edits.get(number, ()), in_order(more))
                     current[number] = text._replace(value=applied(text.value, edits[number]))
-                document = _changed(body, texts, edits) if body else body
-        return edits
+                document = _changed(body, texts, _written(texts, edits)) if body else body
+        return _written(texts, edits)
 
     def _asked(self, stage: str) -> list[Guard]:
         return [guard for guard in self._guards if stage in guard.stages]
@@ -299,6 +301,20 @@ async def _whole(reply: Reply) -> bytes:
     if body.is_broken:
         raise UpstreamClosed("The provider hung up before its answer was whole.")
     return b"".join(parts)
+
+
+def _read(text: Text) -> Text:
+    """Give a text as guardrails see it: the escapes of one that is JSON are undone."""
+    reading = text.reading()
+    return text if reading is None else text._replace(value=reading.value)
+
+
+def _written(texts: Sequence[Text], edits: Mapping[int, list[Edit]]) -> dict[int, list[Edit]]:
+    """Make edits of what guardrails see to edits of what is written."""
+    return {
+        number: Reading(texts[number].value).written(each) if texts[number].is_json else each
+        for number, each in edits.items()
+    }
 
 
 def _changed(body: bytes, texts: Sequence[Text], edits: Mapping[int, Sequence[Edit]]) -> bytes:
