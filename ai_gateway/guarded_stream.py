@@ -338,6 +338,26 @@ class GuardedStream(BodyAround):
         await self._body.aclose()
 
 
+class WholeStream(ReplyBody):
+    """A stream that has come as a whole."""
+
+    __slots__ = ("_content",)
+
+    is_broken = False
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    async def __anext__(self) -> bytes:
+        content, self._content = self._content, b""
+        if not content:
+            raise StopAsyncIteration
+        return content
+
+    async def aclose(self) -> None:
+        """See ReplyBody.aclose()."""
+
+
 def _is_free(event: Event, gone: Mapping[Channel, int]) -> bool:
     """Whether all of an event's text may go out, behind what goes before it."""
     needed = dict(gone)

@@ -72,14 +72,14 @@ def ask(
     headers: Sequence[tuple[bytes, bytes]] = (JSON,),
     caller: Caller | None = None,
     method: str = "POST",
-    query: bytes = b"",
     **settings: Any,
 ) -> Conversation:
     """Make a call, and read all of its answer."""
     transport = Scripted(*outcomes)
+    path, _, query = path.partition("?")
 
     async def main() -> tuple[Reply, bytes]:
-        arrival = make_arrival(path, *headers, KEY, body=body, method=method, query=query)
+        arrival = make_arrival(path, *headers, KEY, body=body, method=method, query=query.encode())
         reply = await gateway.handle(arrival, transport, caller)
         if not isinstance(reply.body, ReplyBody):
             return reply, reply.body
@@ -154,7 +154,7 @@ def gemini_events(*texts: str) -> list[bytes]:
     )
 
 
-GEMINI = "/v1beta/models/m:streamGenerateContent"
+GEMINI = "/v1beta/models/m:streamGenerateContent?alt=sse"
 CONTENTS = b'{"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}'
 FORMATS = {
     "chat": (CHAT, request(stream=True), chat_events),
@@ -331,6 +331,63 @@ def test_an_answer_that_is_no_text_passes() -> None:
     assert ask({"pii": REDACTION}, request(), audio, path="/v1/audio/speech").body == b"\x00" * 9
 
 
+@pytest.mark.parametrize(
+    "kind", [b"application/octet-stream", b"application/x-protobuf", b"application/vnd.amazon.eventstream"]
+)
+@pytest.mark.parametrize("path", [CHAT, "/v1/embeddings", "/v1/model/x/invoke", "/v1/unheard/of"])
+def test_an_answer_of_a_kind_that_nobody_can_read_is_blocked(kind: bytes, path: str) -> None:
+    def answer() -> Answer:
+        return Answer(b"\x0a forbidden", headers=[(b"content-type", kind)])
+
+    given: dict[str, Any] = {"path": path, "headers": (JSON, (b"x-provider", b"openai"))}
+    blocked = answer()
+    assert ask({"pii": REDACTION}, request(), blocked, **given).status == 400
+    assert blocked.is_closed
+    assert ask({"pii": {**REDACTION, "MODE": "monitor"}}, request(), answer(), **given).body == b"\x0a forbidden"
+    fetched = ask({"pii": REDACTION}, b"", answer(), path="/v1/files/x/content", headers=given["headers"], method="GET")
+    assert fetched.status == 200
+
+
+@pytest.mark.parametrize("kind", [b"Text/Event-Stream", b" text/event-stream"])
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_a_stream_is_one_however_its_kind_is_written(kind: bytes, is_whole: bool) -> None:
+    content = b"".join(chat_events("Ask ann@mail", ".example"))
+    length = [(b"content-length", b"%d" % len(content))] if is_whole else []
+    answer = Answer(content, headers=[(b"content-type", kind), *length])
+    assert text_of(ask({"pii": REDACTION}, request(stream=True), answer).body) == "Ask [EMAIL_1]"
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("alt=sse", 200),
+        ("%61lt=sse&x=y", 200),
+        ("", 400),
+        ("alt=json", 400),
+        ("alt=sse&alt=proto", 400),
+        ("$alt=proto", 400),
+        ("alt=sse&%24Alt=%70roto", 400),
+    ],
+)
+def test_an_answer_in_a_form_that_nobody_can_read_is_not_asked_for(query: str, status: int) -> None:
+    path = f"/v1beta/models/m:streamGenerateContent?{query}"
+    found = ask({"pii": REDACTION}, CONTENTS, Answer(*gemini_events("hi"), headers=[SSE]), path=path)
+    assert (found.status, len(found.sent)) == (status, 1 if status == 200 else 0)
+    monitored = {"pii": {**REDACTION, "MODE": "monitor"}}
+    assert ask(monitored, CONTENTS, Answer(*gemini_events("hi"), headers=[SSE]), path=path).status == 200
+    whole = plain({"candidates": [{"index": 0, "content": {"parts": [{"text": "hi"}]}}]})
+    path = f"/v1beta/models/m:generateContent?{query}"
+    assert ask({"pii": REDACTION}, CONTENTS, whole, path=path).status == (400 if "roto" in query else 200)
+
+
+def test_a_stream_of_amazon_s_that_is_binary_is_not_asked_for() -> None:
+    given: dict[str, Any] = {
+        "path": "/v1/model/x/invoke-with-response-stream",
+        "headers": (JSON, (b"x-provider", b"openai")),
+    }
+    assert ask({"pii": REDACTION}, b"{}", **given).status == 400
+
+
 def test_an_answer_that_does_not_say_what_it_is_is_looked_into_as_json() -> None:
     document = {"choices": [{"index": 0, "message": {"role": "assistant", "content": f"Ask {MAIL}"}}]}
     found = ask({"pii": REDACTION}, request(), Answer(json.dumps(document).encode()))
@@ -424,9 +481,9 @@ def test_log_probabilities_would_repeat_the_answer() -> None:
 
 def test_log_probabilities_of_a_response_that_is_there_would_repeat_it_too() -> None:
     stored: dict[str, Any] = {"path": "/v1/responses/resp_1", "headers": ((b"x-provider", b"openai"),), "method": "GET"}
-    include = b"include%5B%5D=message.output_text.log%70robs"
-    assert ask({"pii": REDACTION}, b"", query=include, **stored).status == 400
     assert ask({"pii": REDACTION}, b"", plain({"id": "resp_1"}), **stored).status == 200
+    stored["path"] += "?include%5B%5D=message.output_text.log%70robs"
+    assert ask({"pii": REDACTION}, b"", **stored).status == 400
 
 
 @pytest.mark.parametrize("name", FORMATS)
