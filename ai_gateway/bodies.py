@@ -2,8 +2,8 @@
 
 The body that is authorised must be the body that is sent. JSON parsers differ in which of two equal keys they take, so
 a body that names `model` twice is refused. So is one that spells it with capitals: servers written in Go take `Model`
-for `model`, and of both the last. Only `model`, `stream` and `models` are decoded (msgspec skips the other members while
-it checks their syntax: about 1.5 ms for 5 MiB on the reference machine, against 10 ms for `json.loads`).
+for `model`, and of both the last. Only `model`, `stream` and `models` are decoded (msgspec skips the other members
+while it checks their syntax: about 1.5 ms for 5 MiB on the reference machine, against 10 ms for `json.loads`).
 
 The model may get another name, a provider of chat completions may be asked for the usage of a stream, and a member that
 was for the gateway is taken out. Every other value stays as it is, byte for byte.
