@@ -3,7 +3,8 @@
 A pattern is a name with `*` for anything. One for models with a slash in it is compared with `provider/model`, one
 without with the name of the route, or of the model whoever has it. A call by a route is judged by the route's name: the
 models behind it are the operator's choice. A call whose model cannot be read is refused to a key that may use some
-models only: what is authorised is what is sent.
+models only: what is authorised is what is sent. A body's model is believed where the body is known to decide, and not
+at an endpoint that nobody knows, whose path may name another one.
 
 What a caller may not use does not exist for it: the error is the same as for a model that nobody has.
 """
@@ -18,11 +19,24 @@ from urllib.parse import unquote
 from ai_gateway.calls import Arrival, Call, Caller, Target, below_version
 from ai_gateway.errors import ModelNotFound
 from ai_gateway.patterns import fits
+from ai_gateway.protocols import model_in
+from ai_gateway.protocols.endpoints import COUNTING, ENDPOINTS, FORMS, JUDGING
 from ai_gateway.registry import Snapshot
 from ai_gateway.routing import route_of
 
-MODEL_IN_PATH = re.compile(r"/v1[a-z]*/models?/(?P<model>[^/]+?)(?::[A-Za-z]+)?(?:/[a-z-]+)?")
+MODEL_IN_PATH = re.compile(r"/v1[a-z]*/(?:models/(?=[^/]+\Z)|model/)(?P<model>[^/]+?)(?::[A-Za-z]+)?(?:/[a-z-]+)?")
 """Where Google's API and Amazon's have the name of the model."""
+
+AGENTS = "agents/completions"
+"""An endpoint of Mistral's at which an agent decides the model, whatever the body says besides."""
+
+BODY_DECIDES = frozenset(
+    (*ENDPOINTS, *FORMS, *COUNTING, *JUDGING, "chat/completions", "complete", "conversations", "fine_tuning/jobs")
+)
+"""Endpoints below the version, besides those that generate, whose body decides the model."""
+
+COMPATIBLE = "/v1beta/openai/"
+"""Below what Google has OpenAI's endpoints."""
 
 
 def check_arrival(arrival: Arrival, caller: Caller) -> None:
@@ -45,6 +59,10 @@ def permitted(call: Call, caller: Caller, targets: Sequence[Target], snapshot: S
     if not caller.allowed_models and not caller.allowed_providers:
         return targets
     in_path = model_in_path(call.path)
+    if caller.allowed_models and in_path is None and not decides_itself(call):
+        targets = [target for target in targets if may_use_every_model(caller, target.provider)]
+        if not targets:
+            raise not_found(None)
     if route is not None:
         if caller.allowed_models and not fits(route, caller.allowed_models):
             raise not_found(route)
@@ -95,6 +113,11 @@ def may_use_model(caller: Caller, provider: str, model: str | None) -> bool:
     return model is not None and any(fnmatchcase(names["/" in each] or "", each) for each in caller.allowed_models)
 
 
+def may_use_every_model(caller: Caller, provider: str) -> bool:
+    """Whether a caller's key is for all models of a provider."""
+    return not caller.allowed_models or not {"*", f"{provider}/*"}.isdisjoint(caller.allowed_models)
+
+
 def not_found(model: str | None) -> ModelNotFound:
     """Make the error for whatever is not there, or not for this caller."""
     shown = f"The model {model[:128]!r}" if model else "What was asked for"
@@ -105,3 +128,14 @@ def model_in_path(path: str) -> str | None:
     """Name the model that a path is for, if it says."""
     found = MODEL_IN_PATH.fullmatch(path)
     return unquote(found["model"]) if found else None
+
+
+def decides_itself(call: Call) -> bool:
+    """Whether the model that was read of a call is the one that a provider will take."""
+    if call.dialect.is_session or model_in(call.path) is not None:
+        return True
+    if call.dialect.is_generation and call.dialect.family != "gemini":  # Whose paths may name a model otherwise.
+        return True
+    path = call.path
+    below = path.removeprefix(COMPATIBLE) if path.startswith(COMPATIBLE) else below_version(path)
+    return below in BODY_DECIDES and below != AGENTS

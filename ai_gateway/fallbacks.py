@@ -8,7 +8,8 @@ to the caller's key, and a key may be barred from all of this. They come behind 
 and `RETRIES` bounds how many of them are asked.
 
 A call that is addressed to OpenRouter itself keeps its `models`: they are OpenRouter's names. So does a call that is
-passed on with a credential of its caller's own, which is for no other provider.
+passed on with a credential of its caller's own, which is for no other provider. And so do the calls of other endpoints,
+embeddings for example: OpenRouter may heed them there too, so a key that is held to something is held to it there.
 """
 
 from __future__ import annotations
@@ -44,7 +45,10 @@ def taken_from(
 ) -> tuple[Call, list[str]]:
     """Give the names, and the call without those of its body. Raises PermissionDenied, InvalidBody, BadRequest, and
     ModelNotFound for one of OpenRouter's names that is not open to the caller."""
-    if not caller.is_authenticated or not (call.dialect.is_generation or call.dialect.is_session):
+    if not caller.is_authenticated:
+        return call, []
+    if not (call.dialect.is_generation or call.dialect.is_session):
+        _check_left(call, caller, targets)
         return call, []
     names = [name.strip() for name in call.fields.get(HEADER, b"").decode("latin-1").split(",")]
     kept: list[str] = []
@@ -55,14 +59,34 @@ def taken_from(
             names += _read_models(call.models)
             call = _without_models(call)
     wanted = [name for name in dict.fromkeys(names) if name and name != call.model]
-    if (wanted or kept) and not caller.may_choose_fallbacks:
-        raise PermissionDenied("This key may not choose fallbacks (x-gateway-fallbacks, models).")
+    if wanted:
+        _check_permission(caller)
     if len(wanted) > MOST:
         raise BadRequest(f"A call may name {MOST} fallbacks at most.", param="models")
-    for name in kept:
-        if not access.may_use_model(caller, targets[0].provider, name):
-            raise access.not_found(name)
+    _check_kept(kept, caller, targets[:1])
     return call, wanted
+
+
+def _check_left(call: Call, caller: Caller, targets: Sequence[Target]) -> None:
+    """Check names in the body of an endpoint's call, which nobody takes out. For others than OpenRouter they may be
+    anything, and who may use everything may say anything."""
+    if call.models is not None and (caller.allowed_models or not caller.may_choose_fallbacks):
+        _check_kept(_read_models(call.models), caller, targets)
+
+
+def _check_kept(names: Sequence[str], caller: Caller, targets: Sequence[Target]) -> None:
+    """Check names that go on to a provider. Raises PermissionDenied, and ModelNotFound for one that is not open."""
+    if names:
+        _check_permission(caller)
+    for name in names:
+        for target in targets:
+            if not access.may_use_model(caller, target.provider, name):
+                raise access.not_found(name)
+
+
+def _check_permission(caller: Caller) -> None:
+    if not caller.may_choose_fallbacks:
+        raise PermissionDenied("This key may not choose fallbacks (x-gateway-fallbacks, models).")
 
 
 def targets_of(

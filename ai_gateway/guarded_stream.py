@@ -48,6 +48,11 @@ Review = Callable[[Sequence[Text]], Awaitable[Mapping[int, Sequence[Edit]]]]
 _INDEX = re.compile(rb'"\w*index"\s*+:\s*+([0-9]+)')
 """What tells one text of a stream from another that comes at the same time, in all formats."""
 
+_IS_JSON = re.compile(r"response\.[a-z_]*arguments\.delta")
+"""What events are called whose `delta` is a piece of JSON, by the Responses API."""
+
+_PIECE_OF_JSON = ("delta", "arguments")
+
 PIECES = (("choices", "text"), ("completion",), ("candidates", "content", "parts", "text"))
 """Members that hold a piece of a text, besides those of a `delta`."""
 
@@ -71,6 +76,12 @@ class Channel:
         """What guardrails are shown: what is held, behind what went out."""
         return Text(self.tail + self.held, self.path)
 
+    @property
+    def length(self) -> int:
+        """How many letters are held, as they read."""
+        reading = Text(self.held, self.path).reading()
+        return len(self.held) if reading is None else len(reading.value)
+
     def judge(self, edits: Sequence[Edit], kept: int) -> None:
         """Note what may go out: all but the last `kept` letters, and nothing of a change that goes on behind that.
         `edits` are about what was shown. Where one begins in what went out, its text did so too."""
@@ -80,12 +91,20 @@ class Channel:
             for start, end, text in edits
             if end > shown or start >= shown
         ]
-        cut = max(len(self.held) - kept, 0)
+        cut = self._cut(kept)
         for edit in here:
             if edit.start < cut < edit.end:
                 cut = edit.start or edit.end
         self.free = cut
         self.edits = [edit for edit in here if edit.end <= cut]
+
+    def _cut(self, kept: int) -> int:
+        """Count the letters that may go out if the last `kept` stay. Of JSON those count that are read: letters that
+        are written as escapes are six times as long, and none is cut."""
+        reading = self.seen.reading() if kept else None
+        if reading is None:
+            return max(len(self.held) - kept, 0)
+        return max(reading.place(max(len(reading.value) - kept, 0)) - len(self.tail), 0)
 
     def unfinished(self, most: int) -> int:
         """Count the letters of the word at the end, which may still go on."""
@@ -241,7 +260,7 @@ class GuardedStream(BodyAround):
         if self._held > MOST_HELD or len(self._channels) > MOST_CHANNELS:
             await self._let_out()
             self._channels.clear()
-        elif sum(len(channel.held) for channel in self._channels.values()) >= self._window:
+        elif self._is_full():
             await self._let_out(kept=self._window // 2)
 
     def _hold(self, event: Event, pieces: Sequence[Text]) -> None:
@@ -254,6 +273,12 @@ class GuardedStream(BodyAround):
             self._due = perf_counter() + self._delay
         self._queue.append(event)
         self._held += len(event.raw)
+
+    def _is_full(self) -> bool:
+        channels = self._channels.values()
+        if sum(len(channel.held) for channel in channels) < self._window:
+            return False
+        return sum(channel.length for channel in channels) >= self._window
 
     async def _changes(self, texts: Sequence[Text]) -> dict[Text, str]:
         """Ask about texts that come as a whole, about each once as far as it is remembered: ends of a stream repeat
@@ -313,6 +338,26 @@ class GuardedStream(BodyAround):
         await self._body.aclose()
 
 
+class WholeStream(ReplyBody):
+    """A stream that has come as a whole."""
+
+    __slots__ = ("_content",)
+
+    is_broken = False
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    async def __anext__(self) -> bytes:
+        content, self._content = self._content, b""
+        if not content:
+            raise StopAsyncIteration
+        return content
+
+    async def aclose(self) -> None:
+        """See ReplyBody.aclose()."""
+
+
 def _is_free(event: Event, gone: Mapping[Channel, int]) -> bool:
     """Whether all of an event's text may go out, behind what goes before it."""
     needed = dict(gone)
@@ -326,9 +371,14 @@ def _strings(data: bytes) -> list[Text]:
     if data.strip() == b"[DONE]":
         return []
     try:
-        return strings_in(data)
+        strings = strings_in(data)
     except (ValueError, IndexError) as error:
         raise GuardrailFailed("An event of the answer is not the JSON that it should be.") from error
+    if b"arguments.delta" in data and any(
+        text.path == ("type",) and _IS_JSON.fullmatch(text.value) for text in strings
+    ):
+        return [text._replace(path=_PIECE_OF_JSON) if text.path == ("delta",) else text for text in strings]
+    return strings
 
 
 def is_piece(path: tuple[str, ...]) -> bool:

@@ -4,7 +4,8 @@ Several are asked one after the other, and each sees what those before it have l
 redaction sends no secret to anybody. A guardrail that fails blocks the call, unless the settings let it pass.
 
 What a guardrail did is in the trail of the call, never what it found. A whole answer is read before any of it goes
-out. A stream is held back for a little (`guarded_stream.py`). What is no text, such as audio, passes.
+out. A stream is held back for a little (`guarded_stream.py`). Audio, images and files pass; anything else that cannot
+be read does not.
 """
 
 from __future__ import annotations
@@ -12,18 +13,19 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from ai_gateway import accounting, attempts, live, notices
-from ai_gateway.calls import Call, Caller, Reply, ReplyBody, Target
+from ai_gateway import accounting, attempts, live, logprobs, notices
+from ai_gateway.calls import Call, Caller, Reply, ReplyBody, Target, below_version
 from ai_gateway.configuration import PLAIN
 from ai_gateway.edits import Edit, applied, followed_by, in_order
 from ai_gateway.errors import GatewayError, GuardrailBlocked, GuardrailFailed, UpstreamClosed, UpstreamProtocolError
-from ai_gateway.guarded_stream import GuardedStream
+from ai_gateway.escapes import Reading
+from ai_gateway.guarded_stream import GuardedStream, WholeStream
 from ai_gateway.guardrails.base import ANSWER, REQUEST, Block, Change, Verdict, View
 from ai_gateway.guardrails.register import Guard
 from ai_gateway.meter import Meter
@@ -39,10 +41,20 @@ MAX_ANSWER = 64 * 1024 * 1024
 
 NO_JSON = "What is to be looked into is not the JSON that it should be."
 
+MEDIA = (b"audio/", b"image/", b"video/")
+"""How the kinds of answers begin that are no text."""
+
+SPEAKING = "audio/speech"
+"""The path of an endpoint that answers with nothing but sound, by whatever name."""
+
+BINARY_STREAM = "/invoke-with-response-stream"
+"""How a path of Amazon's ends that answers with a stream of no events, whatever the model's format is."""
+
+FORMS = frozenset(("json", "sse", "media"))
+"""Forms of an answer that Google's servers can be asked for. What is fetched as a medium is a file."""
+
 GATEWAY = Caller(key_name="")
 """Who calls when a guardrail asks a provider: nobody whose limits would count it."""
-
-_LOGPROBS = re.compile(rb'"(?:top_)?logprobs"\s*+:\s*+(?:true|[1-9])|"responseLogprobs"\s*+:\s*+true|text\.logprobs')
 
 
 class Guarding:
@@ -59,6 +71,7 @@ class Guarding:
 
     async def check_request(self, call: Call) -> Call:
         """Ask about the request. Gives the call as it may go on. Raises GuardrailBlocked and GuardrailFailed."""
+        self._check_readable(call)
         if isinstance(call.body, bytes):
             return await self._check_document(call, call.body) if call.body else call
         for guard in self._asked(REQUEST):
@@ -68,20 +81,24 @@ class Guarding:
         return call
 
     async def _check_document(self, call: Call, body: bytes) -> Call:
-        self._check_readable(call, body)
         reviewed = await self._reviewed(REQUEST, body)
         if reviewed != body:
             call = self._meter.call = msgspec.structs.replace(call, body=reviewed)
             self._meter.made_facts = None
         return call
 
-    def _check_readable(self, call: Call, body: bytes) -> None:
+    def _check_readable(self, call: Call) -> None:
         """Block a call whose answer could not be looked into, or would repeat what is taken out of it."""
-        for guard in self._asked(ANSWER):
-            if call.stream and call.dialect.name == "bedrock_converse":
-                self._block(guard, ANSWER, "Streams of this format cannot be looked into.")
-            if _LOGPROBS.search(body):
-                self._block(guard, ANSWER, "Log probabilities repeat the answer, token by token.")
+        guards = self._asked(ANSWER)
+        if not guards:
+            return
+        reason = _why_unreadable(call)
+        if reason:
+            self._block_by(guards, reason)
+
+    def _block_by(self, guards: Sequence[Guard], reason: str) -> None:
+        for guard in guards:
+            self._block(guard, ANSWER, reason)
 
     def check_session(self) -> None:
         """Block a session over a websocket, which nobody looks into. Raises GuardrailBlocked."""
@@ -97,13 +114,15 @@ class Guarding:
             return reply
         fields = dict(reply.headers)
         # What does not say what it is, is looked into as what it should be.
-        kind = fields.get(b"content-type", b"application/json").partition(b";")[0].strip()
+        kind = fields.get(b"content-type", b"application/json").partition(b";")[0].strip().lower()
         if b"json" not in kind and not kind.startswith(b"text/"):
-            return reply
+            if self._may_be_no_text(kind):
+                return reply
+            return await self._unreadable(reply, guards, "An answer of this kind cannot be looked into.")
         if b"content-encoding" in fields:  # Nobody is asked for one, but some send it all the same.
-            return await self._unreadable(reply, guards)
-        if kind == b"text/event-stream" and isinstance(reply.body, ReplyBody):
-            return self._guarded_stream(reply, reply.body, guards)
+            return await self._unreadable(reply, guards, "An answer that is compressed cannot be looked into.")
+        if kind == b"text/event-stream":
+            return self._guarded_stream(reply, guards)
         try:
             body = await _whole(reply)
             changed = await self._reviewed_answer(body) if b"json" in kind else await self._reviewed_text(body)
@@ -113,19 +132,27 @@ class Guarding:
         headers.append((b"content-length", b"%d" % len(changed)))
         return msgspec.structs.replace(reply, headers=headers, body=changed)
 
-    async def _unreadable(self, reply: Reply, guards: Sequence[Guard]) -> Reply:
-        """Block an answer that is compressed."""
+    def _may_be_no_text(self, kind: bytes) -> bool:
+        """Whether an answer of this kind holds nothing to be looked into: media, or a file that is fetched."""
+        call = self._meter.call
+        assert call is not None
+        if kind.startswith(MEDIA) or call.method == "GET":
+            return True
+        return below_version(call.path) == SPEAKING
+
+    async def _unreadable(self, reply: Reply, guards: Sequence[Guard], reason: str) -> Reply:
+        """Block an answer that cannot be looked into."""
         try:
-            for guard in guards:
-                self._block(guard, ANSWER, "An answer that is compressed cannot be looked into.")
+            self._block_by(guards, reason)
         except GuardrailBlocked:
             await reply.aclose()
             raise
         return reply
 
-    def _guarded_stream(self, reply: Reply, body: ReplyBody, guards: Sequence[Guard]) -> Reply:
+    def _guarded_stream(self, reply: Reply, guards: Sequence[Guard]) -> Reply:
         window, delay = max(guard.window for guard in guards), min(guard.delay for guard in guards)
         headers = [header for header in reply.headers if header[0] != b"content-length"]
+        body = reply.body if isinstance(reply.body, ReplyBody) else WholeStream(reply.body)
         return msgspec.structs.replace(
             reply, headers=headers, body=GuardedStream(body, self.review_answer, self._meter, window, delay)
         )
@@ -164,7 +191,8 @@ class Guarding:
     ) -> dict[int, list[Edit]]:
         """Ask one guardrail after the other; give what is to be changed, by the number of the text."""
         edits: dict[int, list[Edit]] = {}
-        current, document = list(texts), body
+        read = [_read(text) for text in texts]
+        current, document = list(read), body
         for guard in self._asked(stage):
             verdict = await self._verdict(guard, self._view(guard, stage, current, document, is_upload=is_upload))
             if isinstance(verdict, Block):
@@ -174,11 +202,11 @@ class Guarding:
                 if guard.is_monitor:
                     continue
                 for number, more in verdict.edits.items():
-                    text = texts[number]
+                    text = read[number]
                     edits[number] = followed_by(text.value, edits.get(number, ()), in_order(more))
                     current[number] = text._replace(value=applied(text.value, edits[number]))
-                document = _changed(body, texts, edits) if body else body
-        return edits
+                document = _changed(body, texts, _written(texts, edits)) if body else body
+        return _written(texts, edits)
 
     def _asked(self, stage: str) -> list[Guard]:
         return [guard for guard in self._guards if stage in guard.stages]
@@ -271,6 +299,37 @@ def guards_of(meter: Meter, snapshot: Snapshot) -> list[Guard]:
     return snapshot.guards.of(*of_route, *meter.caller.guardrails)
 
 
+def _why_unreadable(call: Call) -> str:
+    """Say why nobody could look into the answer of a call; "" if one can. Raises GuardrailFailed for no JSON."""
+    if call.path.endswith(BINARY_STREAM) or (call.stream and call.dialect.name == "bedrock_converse"):
+        return "Streams of this format cannot be looked into."
+    forms = set(_forms_asked_for(call.query)) if call.query else set()
+    if not forms <= FORMS:
+        return "An answer in a form that is no JSON (alt) cannot be looked into."
+    if call.stream and call.dialect.name == "gemini" and forms != {"sse"}:
+        return "A stream can be looked into if it is one of server-sent events: ask for it with alt=sse."
+    if _asks_for_logprobs(call):
+        return "Log probabilities repeat the answer, token by token."
+    return ""
+
+
+def _forms_asked_for(query: bytes) -> Iterator[str]:
+    """Tell in which forms Google's servers are asked to answer: by `alt`, or `$alt`."""
+    for pair in query.split(b"&"):
+        name, _, value = (unquote_to_bytes(part.replace(b"+", b" ")).decode("latin-1") for part in pair.partition(b"="))
+        if name.lower().lstrip("$") == "alt":
+            yield value.lower().partition(";")[0]
+
+
+def _asks_for_logprobs(call: Call) -> bool:
+    if b"logprobs" in unquote_to_bytes(call.query).lower():
+        return True
+    try:
+        return isinstance(call.body, bytes) and logprobs.are_asked_for(call.body)
+    except (ValueError, RecursionError) as error:
+        raise GuardrailFailed(NO_JSON) from error
+
+
 async def _whole(reply: Reply) -> bytes:
     """Read a reply to its end. Raises GuardrailFailed for one that is too long, UpstreamClosed for one that breaks."""
     body = reply.body
@@ -286,6 +345,20 @@ async def _whole(reply: Reply) -> bytes:
     if body.is_broken:
         raise UpstreamClosed("The provider hung up before its answer was whole.")
     return b"".join(parts)
+
+
+def _read(text: Text) -> Text:
+    """Give a text as guardrails see it: the escapes of one that is JSON are undone."""
+    reading = text.reading()
+    return text if reading is None else text._replace(value=reading.value)
+
+
+def _written(texts: Sequence[Text], edits: Mapping[int, list[Edit]]) -> dict[int, list[Edit]]:
+    """Make edits of what guardrails see to edits of what is written."""
+    return {
+        number: Reading(texts[number].value).written(each) if texts[number].is_json else each
+        for number, each in edits.items()
+    }
 
 
 def _changed(body: bytes, texts: Sequence[Text], edits: Mapping[int, Sequence[Edit]]) -> bytes:

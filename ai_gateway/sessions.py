@@ -28,6 +28,7 @@ from ai_gateway.errors import (
     Draining,
     GatewayError,
     InternalError,
+    InvalidBody,
     Overloaded,
     SocketClosed,
     UpstreamClosed,
@@ -141,10 +142,14 @@ class Session:
                 await self._settle(report)
 
     def _refusal(self, message: Message) -> GatewayError | None:
-        """Tell whether an event asks for a model that the caller's key is not for."""
+        """Tell whether an event asks for a model that the caller's key is not for, or could."""
         caller, target = self._meter.caller, self._attempt.target
         data = message.encode("utf-8", "surrogatepass") if isinstance(message, str) else message
-        for model in models_asked_for(data):
+        try:
+            models = models_asked_for(data)
+        except InvalidBody as error:
+            return error
+        for model in models:
             if model != target.model and not access.may_use_model(caller, target.provider, model):
                 return access.not_found(model)
         return None

@@ -15,6 +15,8 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from ai_gateway.escapes import Reading
+
 FORMAL = frozenset(
     (
         "type",
@@ -75,7 +77,9 @@ TOOL_DATA = frozenset(["input", "args", "response", "arguments"])
 """Members within which everything is what a tool is told, or says."""
 
 JSON_TEXTS = frozenset(["arguments", "partial_json", "input_json"])
-"""Members whose text is JSON itself."""
+"""Members whose text is JSON itself, or a piece of it."""
+
+_BEGINS_LIKE_JSON = re.compile(r"[ \t\r\n]*+[{\[]")
 
 _BASE64 = re.compile(r"(?:data:[^,\s]{0,200};base64,)?[A-Za-z0-9+/_-]{64,}={0,2}")
 
@@ -92,12 +96,23 @@ class Text(NamedTuple):
 
     @property
     def is_json(self) -> bool:
-        """Whether the text is JSON itself, as the arguments of a tool are in OpenAI's formats."""
-        return bool(self.path) and self.path[-1] in JSON_TEXTS
+        """Whether the text is JSON itself, as the arguments of a tool are in OpenAI's formats, and often what it
+        says."""
+        if self.path and self.path[-1] in JSON_TEXTS:
+            return True
+        return _BEGINS_LIKE_JSON.match(self.value) is not None and _parses(self.value)
 
-    def inserted(self, written: str) -> str:
-        """Write letters as they may stand in this text: in one that is JSON they must not end a string."""
-        return json.dumps(written, ensure_ascii=False)[1:-1] if self.is_json else written
+    def reading(self) -> Reading | None:
+        """Tell how a text that is JSON reads; None if it reads as it is written."""
+        return Reading(self.value) if "\\" in self.value and self.is_json else None
+
+
+def _parses(value: str) -> bool:
+    try:
+        json.loads(value, parse_int=str, parse_float=str)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def texts_in(body: bytes) -> list[Text]:

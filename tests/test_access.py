@@ -113,6 +113,56 @@ def test_a_model_in_the_body_does_not_hide_the_one_in_the_path(snapshot: Snapsho
 
 
 @pytest.mark.parametrize(
+    "path",
+    [
+        "/v1beta/tunedModels/other:generateContent",
+        "/v1beta/dynamic/other:generateContent",
+        "/v1beta/dynamic/other:embedContent",
+        "/v1/projects/p/locations/l/publishers/google/models/other:generateContent",
+        "/v1/engines/other/completions",
+        "/v1/models/allowed/other",
+        "/v1/models/allowed/other/predictions",
+        "/v1/Chat/Completions",
+        "/v1/messages/batches",
+        "/v1/realtime/client_secrets",
+        "/v1/agents/completions",
+        "/v1/threads/x/runs",
+    ],
+)
+def test_a_body_s_model_is_not_believed_where_something_else_may_decide(snapshot: Snapshot, path: str) -> None:
+    for model in ("allowed", "fast"):
+        with pytest.raises(ModelNotFound):
+            ask(model, caller(allowed_models=("allowed", "openai/allowed", "fast")), snapshot, path=path)
+    for patterns in ((), ("*",), ("openai/*", "gemini/*", "anthropic/*")):
+        assert ask("allowed", caller(allowed_models=patterns), snapshot, path=path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/responses",
+        "/v1/messages",
+        "/v1/messages/count_tokens",
+        "/v1/completions",
+        "/v1/embeddings",
+        "/v1/images/edits",
+        "/v1/audio/transcriptions",
+        "/v1/moderations",
+        "/v1/videos",
+        "/v1/fine_tuning/jobs",
+        "/v1beta/openai/chat/completions",
+        "/v1/realtime",
+        "/v1beta/models/allowed:generateContent",
+        "/v1beta/models/allowed:predict",
+    ],
+)
+def test_a_body_s_model_is_believed_where_it_decides(snapshot: Snapshot, path: str) -> None:
+    assert ask("allowed", caller(allowed_models=("allowed",)), snapshot, path=path)
+    with pytest.raises(ModelNotFound):
+        ask("other", caller(allowed_models=("allowed",)), snapshot, path=path)
+
+
+@pytest.mark.parametrize(
     ("patterns", "path", "allowed"),
     [
         (["chat/completions"], "/v1/chat/completions", True),

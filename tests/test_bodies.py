@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ai_gateway import bodies
-from ai_gateway.bodies import Routing, ask_usage, read_routing, replace_model
+from ai_gateway.bodies import ask_usage, read_routing, replace_model
 from ai_gateway.errors import InvalidBody
 
-MEMBER_NAMES = st.text() | st.sampled_from(["model", "stream", "messages", 'a"model', "model\\", "Model"])
+MEMBER_NAMES = st.text() | st.sampled_from(["model", "stream", "messages", 'a"model', "model\\", "Models"])
 TEXTS = st.text() | st.sampled_from(["model", '"model"', '"model": "a"', "a", "\\"])
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
@@ -51,7 +51,8 @@ def test_routing_agrees_with_json_loads(
     body = write(request_body, escaped, indent)
     body = respell(body) if odd else body
     expected = json.loads(body)
-    assert read_routing(body) == Routing(expected["model"], expected["stream"])
+    found = read_routing(body)
+    assert (found.model, found.stream, found.models) == (expected["model"], expected["stream"], None)
 
 
 @given(requests(), TEXTS, st.booleans(), st.none() | st.integers(0, 2), st.booleans())
@@ -144,6 +145,23 @@ def test_a_body_that_names_the_model_twice_is_refused(body: bytes) -> None:
 @pytest.mark.parametrize(
     "body",
     [
+        b'{"model":"a","Model":"b"}',
+        b'{"MODEL":"b","model":"a"}',
+        b'{"model":"a","modEl":{"x":1}}',
+        b'{"model":"a","\\u004dodel":null}',
+        b'{"Model":"a"}',
+    ],
+)
+def test_a_body_that_names_the_model_with_capitals_is_refused(body: bytes) -> None:
+    with pytest.raises(InvalidBody, match="capital letter") as refused:
+        read_routing(body)
+    assert refused.value.param == "model"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model":"a","x":{"Model":"b","MODEL":"c"},"y":"Model","Models":1}',
         b'{"model":"a","x":{"model":"b","model":"c"}}',
         b'{"model":"a","required":["model"],"properties":{"model":{"type":"string"}}}',
         b'{"m\\u006fdel":"a"}',

@@ -122,3 +122,19 @@ def test_openrouters_names_must_be_open_to_the_key_like_any_other(snapshot: Snap
         fallbacks.taken_from(call, Caller(key_name="k", allowed_models=("openrouter/m",)), router, "", snapshot)
     with pytest.raises(PermissionDenied):
         fallbacks.taken_from(call, Caller(key_name="k", may_choose_fallbacks=False), router, "", snapshot)
+
+
+def test_names_in_calls_of_other_endpoints_must_be_open_too(snapshot: Snapshot) -> None:
+    body = b'{"model": "openrouter/m", "models": ["meta/llama"], "prompt": "hi"}'
+    named = make_call("/v1/completions", body=body, model="openrouter/m")
+    call, targets = msgspec.structs.replace(named, models=["meta/llama"]), [Target("openrouter", "m")]
+    for allowed in ((), ("openrouter/*",), ("openrouter/m", "openrouter/meta/*")):
+        caller = Caller(key_name="k", allowed_models=allowed)
+        assert fallbacks.taken_from(call, caller, targets, "", snapshot) == (call, [])
+    with pytest.raises(ModelNotFound):
+        fallbacks.taken_from(call, Caller(key_name="k", allowed_models=("openrouter/m",)), targets, "", snapshot)
+    with pytest.raises(PermissionDenied):
+        fallbacks.taken_from(call, Caller(key_name="k", may_choose_fallbacks=False), targets, "", snapshot)
+    odd = msgspec.structs.replace(call, models={"meta/llama": 1})
+    with pytest.raises(InvalidBody):
+        fallbacks.taken_from(odd, Caller(key_name="k", allowed_models=("openrouter/m",)), targets, "", snapshot)

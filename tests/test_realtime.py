@@ -437,6 +437,8 @@ def test_a_key_for_some_models_gets_no_other_by_an_event(
         wanted = event("session.update", session={"audio": {"input": {"transcription": {"model": "whisper-1"}}}})
         visitor.say(wanted.replace("whisper", "whis\\u0070er"))
         assert (await visitor.event())["error"]["code"] == "model_not_found"
+        visitor.say(wanted.replace('"session.update"', '"session.update", "x": NaN'))
+        assert (await visitor.event())["error"]["code"] == "invalid_json"
         allowed = event("session.update", session={"model": "gpt-realtime", "voice": "alloy"})
         visitor.say(allowed)
         assert await provider.heard.get() == allowed

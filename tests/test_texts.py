@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from ai_gateway.edits import Edit, applied, followed_by, in_order
@@ -51,9 +53,13 @@ def test_both_of_two_equal_keys_are_seen() -> None:
     assert [text.value for text in texts_in(b'{"content": "a", "content": "b"}')] == ["a", "b"]
 
 
-def test_what_goes_into_json_is_escaped() -> None:
+def test_what_is_json_reads_without_its_escapes() -> None:
     arguments = texts_in(CHAT)[2]
-    assert (arguments.is_json, arguments.inserted('a"b')) == (True, 'a\\"b')
+    assert (arguments.is_json, arguments.reading()) == (True, None)
+    texts = {"arguments": r'{"x": "secret\u0077ord', "output": r' ["\u0077ord"]', "content": r"[\u0077ord"}
+    body = json.dumps(texts).encode()
+    values = [(text.is_json, getattr(text.reading(), "value", None)) for text in texts_in(body)]
+    assert values == [(True, '{"x": "secretword'), (True, ' ["word"]'), (False, None)]
 
 
 def test_half_a_surrogate_pair_stays_an_escape() -> None:

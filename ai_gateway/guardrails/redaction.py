@@ -153,7 +153,7 @@ class Redaction(Guardrail):
             for start, end in found(_PLACEHOLDER, text.value):
                 value = values.get(text.value[start:end])
                 if value is not None:
-                    edits.setdefault(number, []).append(Edit(start, end, text.inserted(value)))
+                    edits.setdefault(number, []).append(Edit(start, end, value))
         return Change(edits, "Placeholders were restored.") if edits else None
 
 

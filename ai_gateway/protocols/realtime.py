@@ -13,12 +13,14 @@ Source: "Realtime API with WebSocket", and the client and server events of the R
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import msgspec
 
-from ai_gateway.errors import GatewayError, Kind, UpgradeRequired
+from ai_gateway.errors import GatewayError, InvalidBody, Kind, UpgradeRequired
 from ai_gateway.protocols.conversation import TokenUsage
 from ai_gateway.protocols.dialect import Dialect, Headers
 from ai_gateway.protocols.openai_errors import error_object, write_error
@@ -188,10 +190,58 @@ def transcriber_of(session: object) -> str | None:
 _FORMER_PLACE = "input_audio_transcription"
 
 
+DECIDING = frozenset(("session", "model", "audio", "input", "transcription", _FORMER_PLACE))
+"""Members of an event that say, or lead to, which model a session has."""
+
+MODELESS = frozenset(("tools", "tool_choice", "metadata"))
+"""Members of a session that are the caller's own, whatever they are called within."""
+
+
+class _Members(msgspec.Struct):
+    """Any object."""
+
+
+_members = msgspec.json.Decoder(_Members)
+
+
 def models_asked_for(data: bytes) -> list[str]:
-    """List the models that an event of a caller wants for its session."""
-    event = decoded(_event, data)
-    if event is None or not isinstance(event.session, dict):
-        return []
-    named = (transcriber_of(event.session), event.session.get("model"))
-    return [model for model in named if isinstance(model, str)]
+    """List the models that an event of a caller wants for its session, wherever in it. Raises InvalidBody for an event
+    that a provider could read otherwise: one that is no JSON object, or says twice what decides."""
+    try:
+        if not data.isascii():
+            data.decode()
+        _members.decode(data)
+        if b'session"' not in data.lower() and b"\\u00" not in data:
+            return []
+        event = json.loads(data, object_pairs_hook=_unambiguous)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise InvalidBody(f"The event cannot be read, and this key is for some models only: {error}") from None
+    return list(_models_in(event.get("session")))
+
+
+def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of its members. What decides does so in capitals too, and once."""
+    members: dict[str, Any] = {}
+    for name, value in pairs:
+        lowered = name.lower()
+        if lowered in DECIDING:
+            if lowered in members:
+                raise ValueError(f"it has {lowered!r} twice")
+            name = lowered
+        members[name] = value
+    return members
+
+
+def _models_in(session: Any) -> Iterator[str]:
+    waiting = [session]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            model = value.get("model")
+            if isinstance(model, str):
+                yield model
+            elif model is not None:
+                raise InvalidBody("The event names a model that is no text.", param="session")
+            waiting += [each for name, each in value.items() if name not in MODELESS]
+        elif isinstance(value, list):
+            waiting += value

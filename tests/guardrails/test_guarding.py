@@ -71,13 +71,16 @@ def ask(
     path: str = CHAT,
     headers: Sequence[tuple[bytes, bytes]] = (JSON,),
     caller: Caller | None = None,
+    method: str = "POST",
     **settings: Any,
 ) -> Conversation:
     """Make a call, and read all of its answer."""
     transport = Scripted(*outcomes)
+    path, _, query = path.partition("?")
 
     async def main() -> tuple[Reply, bytes]:
-        reply = await gateway.handle(make_arrival(path, *headers, KEY, body=body), transport, caller)
+        arrival = make_arrival(path, *headers, KEY, body=body, method=method, query=query.encode())
+        reply = await gateway.handle(arrival, transport, caller)
         if not isinstance(reply.body, ReplyBody):
             return reply, reply.body
         try:
@@ -151,7 +154,7 @@ def gemini_events(*texts: str) -> list[bytes]:
     )
 
 
-GEMINI = "/v1beta/models/m:streamGenerateContent"
+GEMINI = "/v1beta/models/m:streamGenerateContent?alt=sse"
 CONTENTS = b'{"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}'
 FORMATS = {
     "chat": (CHAT, request(stream=True), chat_events),
@@ -328,6 +331,63 @@ def test_an_answer_that_is_no_text_passes() -> None:
     assert ask({"pii": REDACTION}, request(), audio, path="/v1/audio/speech").body == b"\x00" * 9
 
 
+@pytest.mark.parametrize(
+    "kind", [b"application/octet-stream", b"application/x-protobuf", b"application/vnd.amazon.eventstream"]
+)
+@pytest.mark.parametrize("path", [CHAT, "/v1/embeddings", "/v1/model/x/invoke", "/v1/unheard/of"])
+def test_an_answer_of_a_kind_that_nobody_can_read_is_blocked(kind: bytes, path: str) -> None:
+    def answer() -> Answer:
+        return Answer(b"\x0a forbidden", headers=[(b"content-type", kind)])
+
+    given: dict[str, Any] = {"path": path, "headers": (JSON, (b"x-provider", b"openai"))}
+    blocked = answer()
+    assert ask({"pii": REDACTION}, request(), blocked, **given).status == 400
+    assert blocked.is_closed
+    assert ask({"pii": {**REDACTION, "MODE": "monitor"}}, request(), answer(), **given).body == b"\x0a forbidden"
+    fetched = ask({"pii": REDACTION}, b"", answer(), path="/v1/files/x/content", headers=given["headers"], method="GET")
+    assert fetched.status == 200
+
+
+@pytest.mark.parametrize("kind", [b"Text/Event-Stream", b" text/event-stream"])
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_a_stream_is_one_however_its_kind_is_written(kind: bytes, is_whole: bool) -> None:
+    content = b"".join(chat_events("Ask ann@mail", ".example"))
+    length = [(b"content-length", b"%d" % len(content))] if is_whole else []
+    answer = Answer(content, headers=[(b"content-type", kind), *length])
+    assert text_of(ask({"pii": REDACTION}, request(stream=True), answer).body) == "Ask [EMAIL_1]"
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("alt=sse", 200),
+        ("%61lt=sse&x=y", 200),
+        ("", 400),
+        ("alt=json", 400),
+        ("alt=sse&alt=proto", 400),
+        ("$alt=proto", 400),
+        ("alt=sse&%24Alt=%70roto", 400),
+    ],
+)
+def test_an_answer_in_a_form_that_nobody_can_read_is_not_asked_for(query: str, status: int) -> None:
+    path = f"/v1beta/models/m:streamGenerateContent?{query}"
+    found = ask({"pii": REDACTION}, CONTENTS, Answer(*gemini_events("hi"), headers=[SSE]), path=path)
+    assert (found.status, len(found.sent)) == (status, 1 if status == 200 else 0)
+    monitored = {"pii": {**REDACTION, "MODE": "monitor"}}
+    assert ask(monitored, CONTENTS, Answer(*gemini_events("hi"), headers=[SSE]), path=path).status == 200
+    whole = plain({"candidates": [{"index": 0, "content": {"parts": [{"text": "hi"}]}}]})
+    path = f"/v1beta/models/m:generateContent?{query}"
+    assert ask({"pii": REDACTION}, CONTENTS, whole, path=path).status == (400 if "roto" in query else 200)
+
+
+def test_a_stream_of_amazon_s_that_is_binary_is_not_asked_for() -> None:
+    given: dict[str, Any] = {
+        "path": "/v1/model/x/invoke-with-response-stream",
+        "headers": (JSON, (b"x-provider", b"openai")),
+    }
+    assert ask({"pii": REDACTION}, b"{}", **given).status == 400
+
+
 def test_an_answer_that_does_not_say_what_it_is_is_looked_into_as_json() -> None:
     document = {"choices": [{"index": 0, "message": {"role": "assistant", "content": f"Ask {MAIL}"}}]}
     found = ask({"pii": REDACTION}, request(), Answer(json.dumps(document).encode()))
@@ -408,7 +468,22 @@ def test_streams_of_converse_are_refused(mode: str) -> None:
 
 def test_log_probabilities_would_repeat_the_answer() -> None:
     assert ask({"pii": REDACTION}, request(logprobs=True)).status == 400
+    assert ask({"pii": REDACTION}, request().replace(b"{", b'{"logprob\\u0073": true, ', 1)).status == 400
+    assert (
+        ask({"pii": REDACTION}, b'{"model": "m", "logprobs": 0, "prompt": "hi"}', path="/v1/completions").status == 400
+    )
+    config = b'{"generationConfig": {"response_logprobs": true}, '
+    assert ask({"pii": REDACTION}, CONTENTS.replace(b"{", config, 1), path=GEMINI).status == 400
     assert ask({"pii": REDACTION}, request("logprobs: true"), chat("ok")).status == 200
+    requests_only = {**REDACTION, "STAGES": ["request"]}
+    assert ask({"pii": requests_only}, request(logprobs=True), chat("ok")).status == 200
+
+
+def test_log_probabilities_of_a_response_that_is_there_would_repeat_it_too() -> None:
+    stored: dict[str, Any] = {"path": "/v1/responses/resp_1", "headers": ((b"x-provider", b"openai"),), "method": "GET"}
+    assert ask({"pii": REDACTION}, b"", plain({"id": "resp_1"}), **stored).status == 200
+    stored["path"] += "?include%5B%5D=message.output_text.log%70robs"
+    assert ask({"pii": REDACTION}, b"", **stored).status == 400
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -483,6 +558,80 @@ def test_arguments_of_tools_are_looked_into() -> None:
     values = [json.loads(line[6:]) for line in found.body.decode().split("\n") if line.startswith("data: {")]
     arguments = [value["choices"][0]["delta"]["tool_calls"][0]["function"]["arguments"] for value in values]
     assert json.loads("".join(arguments)) == {"to": "[EMAIL_1]"}
+
+
+def test_arguments_are_looked_into_as_they_read() -> None:
+    words = {"words": {**WORDS, "EVERYWHERE": True}}
+    function = {"name": "f", "arguments": r'{"x": "for\u0062idden"}'}
+    turn = {"role": "assistant", "tool_calls": [{"id": "c", "type": "function", "function": function}]}
+    said = [{"role": "user", "content": "hi"}, turn, {"role": "tool", "tool_call_id": "c", "content": "ok"}]
+    assert ask(words, json.dumps({"model": "m", "messages": said}).encode()).status == 400
+    output = {"type": "function_call_output", "call_id": "c", "output": r'{"x": "for\u0062idden"}'}
+    assert ask(words, json.dumps({"model": "m", "input": [output]}).encode(), path="/v1/responses").status == 400
+    answer = plain(
+        {"choices": [{"index": 0, "message": {"role": "assistant", "tool_calls": [{"function": function}]}}]}
+    )
+    assert ask(words, request(), answer).status == 400
+
+
+def test_arguments_stay_json_when_they_are_changed() -> None:
+    values = {"to": f'"Ann"\n{MAIL}', "place": "Köln"}
+    message = {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": json.dumps(values)}}]}
+    found = ask({"pii": REDACTION}, request(), plain({"choices": [{"index": 0, "message": message}]}))
+    (call,) = json.loads(found.body)["choices"][0]["message"]["tool_calls"]
+    assert call["function"]["arguments"] == json.dumps({**values, "to": '"Ann"\n[EMAIL_1]'})
+
+
+def test_what_is_restored_in_arguments_ends_no_string() -> None:
+    entry = {**REDACTION, "OPTIONS": {"restore": True, "patterns": {"QUOTE": '"[a-z]{1,9}"'}}}
+    message = {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": '{"x": "say [QUOTE_1]"}'}}]}
+    answer = plain({"choices": [{"index": 0, "message": message}]})
+    found = ask({"pii": entry}, request('He said "hello".'), answer)
+    (call,) = json.loads(found.body)["choices"][0]["message"]["tool_calls"]
+    assert json.loads(call["function"]["arguments"]) == {"x": 'say "hello"'}
+
+
+def chat_arguments(*pieces: str) -> list[bytes]:
+    calls = [{"tool_calls": [{"index": 0, "function": {"arguments": piece}}]} for piece in pieces]
+    return events(*({"choices": [{"index": 0, "delta": call}]} for call in calls), end=b"data: [DONE]\n\n")
+
+
+def messages_arguments(*pieces: str) -> list[bytes]:
+    deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in pieces]
+    return events(*({"type": "content_block_delta", "index": 1, "delta": delta} for delta in deltas))
+
+
+def responses_arguments(*pieces: str) -> list[bytes]:
+    base = {"type": "response.function_call_arguments.delta", "output_index": 0, "item_id": "i"}
+    return events(*({**base, "delta": piece} for piece in pieces))
+
+
+ARGUMENTS = {"chat": chat_arguments, "messages": messages_arguments, "responses": responses_arguments}
+
+
+def arguments_of(body: bytes) -> str:
+    """The arguments that a client puts together, in whatever format."""
+    found = []
+    for line in body.decode().split("\n"):
+        value = json.loads(line[6:]) if line.startswith("data: {") else {}
+        for choice in value.get("choices", ()):
+            found.append(choice["delta"]["tool_calls"][0]["function"]["arguments"])
+        delta = value.get("delta", "")
+        found.append(delta if isinstance(delta, str) else delta["partial_json"])
+    return "".join(found)
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+@pytest.mark.parametrize("size", [1, 4, 7, 1000])
+def test_arguments_of_a_stream_are_looked_into_as_they_read(name: str, size: int) -> None:
+    path, body, _ = FORMATS[name]
+    escaped = "".join(f"\\u{ord(letter):04x}" for letter in MAIL)
+    values = json.dumps({"place": "Köln, " * 20, "to": "MAIL", "and": f'"x"\n{MAIL}'}).replace("MAIL", escaped)
+    pieces = [values[start : start + size] for start in range(0, len(values), size)]
+    entry = {**REDACTION, "WINDOW": 60}
+    found = ask({"pii": entry}, body, Answer(*ARGUMENTS[name](*pieces), headers=[SSE]), path=path)
+    expected = {"place": "Köln, " * 20, "to": "[EMAIL_1]", "and": '"x"\n[EMAIL_1]'}
+    assert arguments_of(found.body) == json.dumps(expected)
 
 
 def test_placeholders_are_restored_in_a_stream_of_another_format() -> None:

@@ -20,7 +20,6 @@ from ai_gateway.guardrails.moderation import Moderation
 from ai_gateway.guardrails.patterns import Patterns
 from ai_gateway.guardrails.redaction import Redaction
 from ai_gateway.guardrails.size import Size
-from ai_gateway.texts import Text
 from ai_gateway.thread_pools import ThreadPool
 from tests.factories import run
 from tests.guardrails.views import changed, of_body, seen, verdict
@@ -168,14 +167,6 @@ def test_an_equal_value_has_the_same_placeholder_and_is_restored_in_the_answer()
     assert asked == ["[EMAIL_1], [EMAIL_2]", "[EMAIL_1]"]
     answer = seen("Dear [EMAIL_2], [EMAIL_9]", stage=ANSWER, memory=memory)
     assert changed(guardrail, answer) == ["Dear b@x.org, [EMAIL_9]"]
-
-
-def test_what_is_restored_within_json_is_escaped() -> None:
-    guardrail, memory = Redaction(kinds=[], patterns={"QUOTE": '"[a-z]+"'}, restore=True), dict[str, Any]()
-    changed(guardrail, seen('say "yes"', memory=memory))
-    arguments = Text('{"q": "[QUOTE_1]"}', ("choices", "delta", "arguments"))
-    view = seen(texts=[arguments], stage=ANSWER, memory=memory)
-    assert changed(guardrail, view) == ['{"q": "\\"yes\\""}']
 
 
 def test_without_restoring_the_answer_is_redacted_too() -> None:

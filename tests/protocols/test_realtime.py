@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ai_gateway.errors import Draining
+from ai_gateway.errors import Draining, InvalidBody
 from ai_gateway.protocols.conversation import TokenUsage
 from ai_gateway.protocols.realtime import (
     SessionReader,
@@ -107,7 +107,7 @@ def test_a_transcription_is_its_own_models(session: dict[str, Any], kind: str) -
     report = reader.read(data("conversation.item.input_audio_transcription.completed", usage=usage))
     assert report is not None
     assert report.model == "whisper-1"
-    assert models_asked_for(data("session.update", session={"model": "other", **session})) == ["whisper-1", "other"]
+    assert models_asked_for(data("session.update", session={"model": "other", **session})) == ["other", "whisper-1"]
 
 
 def test_an_answer_under_way_is_followed() -> None:
@@ -132,7 +132,53 @@ def test_what_cannot_be_read_was_not_said(odd: bytes) -> None:
     reader = SessionReader()
     assert reader.read(odd) is None
     assert not reader.is_answering
-    assert models_asked_for(odd) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "models"),
+    [
+        (b'{"type": "input_audio_buffer.append", "audio": "AAAA"}', []),
+        (b'{"type": 5}', []),
+        (b'{"type": "session.update", "session": null}', []),
+        (b'{"Session": {"MODEL": "a"}}', ["a"]),
+        (b'{"\\u0073ession": {"mod\\u0065l": "a"}}', ["a"]),
+        (b'{"session": {"unheard": [{"model": "a"}], "tools": [{"parameters": {"model": {}}}]}}', ["a"]),
+        (
+            b'{"session": {"audio": {"input": {"transcription": {"model": "a"}}},'
+            b' "input_audio_transcription": {"model": "b"}}}',
+            ["b", "a"],
+        ),
+        ('{"type": "x", "text": "Käse \\u00e4"}'.encode(), []),
+    ],
+)
+def test_models_are_asked_for_wherever_they_stand(said: bytes, models: list[str]) -> None:
+    assert models_asked_for(said) == models
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"[]",
+        b"null",
+        b'"text"',
+        b"{",
+        b"[" * 5000,
+        b'\xef\xbb\xbf{"session": {"model": "a"}}',
+        '{"session": {"model": "a"}}'.encode("utf-16"),
+        b'{"type": "session.update", "x": NaN, "session": {"model": "a"}}',
+        b'{"session": {"model": "a"}, "session": {}}',
+        b'{"session": {"model": "a"}, "Session": {}}',
+        b'{"session": {"model": "a", "mod\\u0065l": "b"}}',
+        b'{"session": {"audio": {"input": {}}, "audio": {"input": {"transcription": {"model": "a"}}}}}',
+        b'{"session": {"model": ["a"]}}',
+        b'{"text": "\xff"}',
+        b'{"session": ' + b"[" * 500_000 + b"]" * 500_000 + b"}",
+    ],
+)
+def test_what_may_be_read_otherwise_is_not_asked(said: bytes) -> None:
+    with pytest.raises(InvalidBody):
+        models_asked_for(said)
 
 
 @pytest.mark.parametrize("response", [None, 5, [], {"usage": []}, {"id": 5, "usage": {"input_tokens": "many"}}])
