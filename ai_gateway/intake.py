@@ -73,6 +73,7 @@ def read_arrival(
 ) -> Arrival:
     """Take a request's head apart. Never fails: what is wrong with it is found by `check_head`, once errors have a
     dialect."""
+    headers = list(headers)  # uvicorn adds those that come behind a body to its own, after everybody has looked at it.
     fields = dict(headers)
     if b"%" in raw_path:
         # What is decoded from percent signs is not what the provider would get: such a path stays raw, and is refused.

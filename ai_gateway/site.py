@@ -53,7 +53,7 @@ class SiteExchange:
         self._guard = guard
         self._loop = loop
         self._bodies: list[ReplyBody] = []
-        self.scope = {**scope, ARRIVAL: arrival, BODIES: self._bodies, ENTRANT: guard}
+        self.scope = {**scope, "headers": arrival.headers, ARRIVAL: arrival, BODIES: self._bodies, ENTRANT: guard}
         self._is_withheld = False
         self._is_replaced = False
         self._must_linger = False
