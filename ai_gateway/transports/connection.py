@@ -3,7 +3,8 @@
 Rules of this file:
 
 1. A connection carries one exchange at a time. It goes back to its pool the moment the response is whole, and only if
-   the request was written to its end, the parser says keep-alive, and no stray byte followed.
+   the request was written to its end, the parser says keep-alive, and no stray byte followed, nor is one to be expected:
+   a body that comes behind an answer without one (to HEAD, 204, 304) would be the next caller's answer.
 2. After any error, and after any exchange that was given up, the connection is closed and never used again.
 3. Nothing is read ahead of the reader by more than HIGH_WATER bytes: then reading from the socket stops.
 4. Nobody but the reader of an exchange waits on it (`exchange.py`); the pump of an upload has a future of its own.
@@ -71,6 +72,7 @@ class Connection(asyncio.Protocol):
         "_until_eof",
         "_written",
         "idle_since",
+        "is_doubtful",
         "is_open",
         "loop",
     )
@@ -90,6 +92,8 @@ class Connection(asyncio.Protocol):
         self._paused_writing = False
         self._room: asyncio.Future[None] | None = None
         self.idle_since = 0.0
+        self.is_doubtful = False
+        """Whether the last answer was an error: servers that are in trouble close the connection behind one."""
 
     def __repr__(self) -> str:
         state = "closed" if not self.is_open else "busy" if self._exchange else "idle"
@@ -102,7 +106,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=HIGH_WATER)
         self.is_open = True
-        self._renew_parser()
+        self._make_parser()
         self._poll = _poller(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -300,10 +304,9 @@ class Connection(asyncio.Protocol):
         """The response is whole (or failed): free the connection if it is as good as new, else close it."""
         if not self.is_open:
             return
-        if exchange.expects_no_body:
-            self._renew_parser()  # The old one still waits for the body that a HEAD's content-length announced.
         if self._keep_alive and self._written and not self._is_dirty and not self._paused_writing:
             self._exchange = None
+            self.is_doubtful = exchange.status >= 400
             self.resume()
             self._released(self)
         else:
@@ -323,7 +326,7 @@ class Connection(asyncio.Protocol):
 
     # Called by the parser.
 
-    def _renew_parser(self) -> None:
+    def _make_parser(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
         # RFC 9112 6.3: transfer-encoding wins over content-length. Such a connection is not used again, see below.
         self._parser.set_dangerous_leniencies(lenient_chunked_length=True)
@@ -362,6 +365,7 @@ class Connection(asyncio.Protocol):
         exchange.headers = headers
         exchange.status = status
         if exchange.expects_no_body:
+            self._keep_alive = False
             exchange.finish()
 
     def _note_framing(self, status: int, headers: Headers) -> None:
@@ -375,7 +379,10 @@ class Connection(asyncio.Protocol):
             self._keep_alive = False
             headers[:] = [header for header in headers if header[0] != b"content-length"]
         is_chunked = coding is not None and coding.rpartition(b",")[2].strip().lower() == b"chunked"
-        self._until_eof = not is_chunked and (length is None or coding is not None) and status not in (204, 304)
+        if status not in (204, 304):
+            self._until_eof = not is_chunked and (length is None or coding is not None)
+        elif coding is not None or (length is not None and length.strip(b"0")):
+            self._keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body, freed from its chunked coding."""
