@@ -3,8 +3,8 @@
 Rules of this file:
 
 1. A connection carries one exchange at a time. It goes back to its pool the moment the response is whole, and only if
-   the request was written to its end, the parser says keep-alive, and no stray byte followed, nor is one to be expected:
-   a body that comes behind an answer without one (to HEAD, 204, 304) would be the next caller's answer.
+   the request was written to its end, the parser says keep-alive, no stray byte followed, and none is to be expected: a
+   body that comes behind an answer without one (to HEAD, a 204, a 304) would be the next caller's answer.
 2. After any error, and after any exchange that was given up, the connection is closed and never used again.
 3. Nothing is read ahead of the reader by more than HIGH_WATER bytes: then reading from the socket stops.
 4. Nobody but the reader of an exchange waits on it (`exchange.py`); the pump of an upload has a future of its own.
