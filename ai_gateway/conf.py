@@ -79,7 +79,8 @@ class Settings:
 
     @property
     def PREFIX(self) -> str:
-        """Where `ai_gateway.urls` is included, for the direct door: "" or for example "/ai" (no slash at the end)."""
+        """Where `ai_gateway.urls` is included, for the direct door: "" or for example "/ai" (no slash at the end). The
+        path at which the server itself is mounted (uvicorn's `--root-path`) is no part of it."""
         return self._get("PREFIX", "")  # type: ignore[no-any-return]
 
     @property

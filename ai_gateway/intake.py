@@ -51,6 +51,11 @@ SINGLE = frozenset(
 """Headers that a request has once at most: of two, the gateway would go by one and a provider perhaps by the other.
 Of two credentials `keys.py` knows."""
 
+WITH_BODY = frozenset(("POST", "PUT", "PATCH"))
+CHUNKED = (b"transfer-encoding", b"chunked")
+"""Methods of requests that have a body, and what HTTP/1.1 says of one whose length is not known. HTTP/2 says nothing
+then: its frames tell where a body ends, and whether there is one."""
+
 MODEL_IN_PATH = frozenset(("gemini", "bedrock"))
 """The families whose paths name the model, and say whether the answer is to be streamed."""
 
@@ -76,10 +81,15 @@ def read_arrival(
     headers: Headers,
     body: IncomingBody,
     client: str | None = None,
+    version: str = "1.1",
 ) -> Arrival:
     """Take a request's head apart. Never fails: what is wrong with it is found by `check_head`, once errors have a
-    dialect."""
+    dialect. `version` is HTTP's."""
+    headers = list(headers)  # uvicorn adds those that come behind a body to its own, after everybody has looked at it.
     fields = dict(headers)
+    if version >= "2" and method in WITH_BODY and b"content-length" not in fields:
+        headers.append(CHUNKED)
+        fields.update((CHUNKED,))
     if b"%" in raw_path:
         # What is decoded from percent signs is not what the provider would get: such a path stays raw, and is refused.
         # Harmless are the colon of a model id, which Amazon's clients write as %3A, and the slash of one where a path

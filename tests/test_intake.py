@@ -171,6 +171,32 @@ def test_a_header_that_decides_something_is_there_once(name: bytes) -> None:
     check_head(make_arrival("/v1/x", (name, b"a"), (b"accept", b"b"), (b"accept", b"c")))
 
 
+@pytest.mark.parametrize(
+    ("method", "headers", "expected"),
+    [
+        ("POST", [], True),
+        ("POST", [(b"content-length", b"0")], False),
+        ("POST", [(b"content-length", b"5")], True),
+        ("GET", [], False),
+        ("DELETE", [], False),
+    ],
+)
+def test_a_body_whose_length_http_2_does_not_tell_is_one(
+    method: str, headers: list[tuple[bytes, bytes]], expected: bool
+) -> None:
+    for version in ("2", "3"):
+        arrival = read_arrival(method, "/v1/files", b"/v1/files", b"", headers, Body(b"x"), version=version)
+        assert has_body(arrival.fields) is expected
+    assert has_body(read_arrival("POST", "/v1/files", b"/v1/files", b"", [], Body(b"x")).fields) is False
+
+
+def test_what_a_server_adds_to_the_headers_later_is_none_of_them() -> None:
+    headers = [(b"content-type", b"application/json")]
+    arrival = read_arrival("POST", "/v1/x", b"/v1/x", b"", headers, Body(b""))
+    headers.append((b"content-type", b"text/plain"))
+    assert arrival.headers == [(b"content-type", b"application/json")]
+
+
 def test_any_other_body_is_carried_through_unread() -> None:
     call = read((b"content-type", b"multipart/form-data; boundary=x"), path="/v1/files", body=b"--x--")
     assert not isinstance(call.body, bytes)

@@ -102,7 +102,7 @@ class Native(Hop):
         meter = self.attempt.meter
         if status < 300 and self.attempt.snapshot.is_measured:
             meter.listener = listener_of(call, fields, is_unasked=self._is_unasked)
-        is_stream = fields.get(b"content-type", b"").startswith(b"text/event-stream")
+        is_stream = fields.get(b"content-type", b"").lower().startswith(b"text/event-stream")
         if is_stream and status < 300 and b"content-encoding" not in fields:
             return await self._stream(response)
         length = fields.get(b"content-length")

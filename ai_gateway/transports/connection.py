@@ -3,7 +3,8 @@
 Rules of this file:
 
 1. A connection carries one exchange at a time. It goes back to its pool the moment the response is whole, and only if
-   the request was written to its end, the parser says keep-alive, and no stray byte followed.
+   the request was written to its end, the parser says keep-alive, no stray byte followed, and none is to be expected: a
+   body that comes behind an answer without one (to HEAD, a 204, a 304) would be the next caller's answer.
 2. After any error, and after any exchange that was given up, the connection is closed and never used again.
 3. Nothing is read ahead of the reader by more than HIGH_WATER bytes: then reading from the socket stops.
 4. Nobody but the reader of an exchange waits on it (`exchange.py`); the pump of an upload has a future of its own.
@@ -61,8 +62,6 @@ class Connection(asyncio.Protocol):
         "_headers",
         "_informational",
         "_is_dirty",
-        "_is_trusted",
-        "_is_trusted",
         "_keep_alive",
         "_parser",
         "_paused_reading",
@@ -74,6 +73,7 @@ class Connection(asyncio.Protocol):
         "_until_eof",
         "_written",
         "idle_since",
+        "is_doubtful",
         "is_open",
         "loop",
     )
@@ -93,7 +93,8 @@ class Connection(asyncio.Protocol):
         self._paused_writing = False
         self._room: asyncio.Future[None] | None = None
         self.idle_since = 0.0
-        self._is_trusted = True
+        self.is_doubtful = False
+        """Whether the last answer was an error: servers that are in trouble close the connection behind one."""
 
     def __repr__(self) -> str:
         state = "closed" if not self.is_open else "busy" if self._exchange else "idle"
@@ -106,7 +107,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=HIGH_WATER)
         self.is_open = True
-        self._renew_parser()
+        self._make_parser()
         self._poll = _poller(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -156,7 +157,7 @@ class Connection(asyncio.Protocol):
         """
         if not self.is_open or self.idle_since < oldest or self._transport.is_closing():
             return False
-        if self._poll is None or (self._is_trusted and self.loop.time() - self.idle_since < TRUSTED):
+        if self._poll is None or self.loop.time() - self.idle_since < TRUSTED:
             return True
         return not self._poll.poll(0)
 
@@ -201,7 +202,6 @@ class Connection(asyncio.Protocol):
         self._is_dirty = False
         self._keep_alive = False
         self._written = False
-        self._is_trusted = True
         return exchange
 
     async def _write(self, request: UpstreamRequest, exchange: Exchange, timeouts: Timeouts) -> None:
@@ -316,8 +316,8 @@ class Connection(asyncio.Protocol):
         if not self.is_open:
             return
         if self._keep_alive and self._written and not self._is_dirty and not self._paused_writing:
-            self._is_trusted = exchange.status < 400
             self._exchange = None
+            self.is_doubtful = exchange.status >= 400
             self.resume()
             self._released(self)
         else:
@@ -337,7 +337,7 @@ class Connection(asyncio.Protocol):
 
     # Called by the parser.
 
-    def _renew_parser(self) -> None:
+    def _make_parser(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
         # RFC 9112 6.3: transfer-encoding wins over content-length. Such a connection is not used again, see below.
         self._parser.set_dangerous_leniencies(lenient_chunked_length=True)
@@ -373,13 +373,10 @@ class Connection(asyncio.Protocol):
         self._fields_size = 0
         self._keep_alive = self._parser.should_keep_alive()
         self._note_framing(status, headers)
-        if exchange.expects_no_body or status == 408 or status >= 500:
-            # Some servers send a body to HEAD all the same, a little later; and many close a connection behind an error
-            # without having said so, which may come when the next request is on its way.
-            self._keep_alive = False
         exchange.headers = headers
         exchange.status = status
         if exchange.expects_no_body:
+            self._keep_alive = False
             exchange.finish()
 
     def _note_framing(self, status: int, headers: Headers) -> None:
@@ -392,10 +389,11 @@ class Connection(asyncio.Protocol):
         if coding is not None and length is not None:
             self._keep_alive = False
             headers[:] = [header for header in headers if header[0] != b"content-length"]
-        elif status in (204, 304) and (coding is not None or length not in (None, b"0")):
-            self._keep_alive = False  # What is announced here does not come, or should not.
         is_chunked = coding is not None and coding.rpartition(b",")[2].strip().lower() == b"chunked"
-        self._until_eof = not is_chunked and (length is None or coding is not None) and status not in (204, 304)
+        if status not in (204, 304):
+            self._until_eof = not is_chunked and (length is None or coding is not None)
+        elif coding is not None or (length is not None and length.strip(b"0")):
+            self._keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body, freed from its chunked coding."""

@@ -7,6 +7,7 @@ choose it for what `pooled` cannot do. Any `httpx.AsyncBaseTransport` can be wra
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections.abc import AsyncIterator, Callable
 from typing import cast
@@ -27,6 +28,10 @@ from ai_gateway.errors import (
 )
 from ai_gateway.transports import Transport, is_status
 from ai_gateway.transports.dialing import Dialer
+
+NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+VALUE = re.compile(rb"[\t -~\x80-\xff]*")
+"""What a header is made of. httpx passes on more than a server can write, and would break off in the middle of it."""
 
 GATEWAY_ERRORS: tuple[tuple[type[httpx.TransportError], type[GatewayError], str], ...] = (
     (httpx.PoolTimeout, PoolTimeout, "All connections to the provider are busy. Try again shortly."),
@@ -92,9 +97,10 @@ class HttpxTransport(Transport):
             raise gateway_error(error) from error
         answer = HttpxResponse(response, timeouts, self._active.discard)
         self._active.add(answer)
-        if not is_status(answer.status):
+        problem = answer.problem
+        if problem is not None:
             await answer.aclose()
-            raise UpstreamProtocolError(f"The provider answered with {answer.status}, which is no status.")
+            raise UpstreamProtocolError(problem)
         return answer
 
     async def _ask(self, request: httpx.Request) -> httpx.Response:
@@ -179,6 +185,9 @@ class HttpxResponse(UpstreamResponse):
     def __init__(self, response: httpx.Response, timeouts: Timeouts, closed: Callable[[HttpxResponse], None]) -> None:
         self.status = response.status_code
         self.headers = [(name.lower(), value) for name, value in response.headers.raw]
+        if any(name == b"transfer-encoding" for name, _ in self.headers):
+            # It counts, and a length beside it does not.
+            self.headers = [header for header in self.headers if header[0] != b"content-length"]
         self._stream = cast(httpx.AsyncByteStream, response.stream)
         self._chunks = aiter(self._stream)
         self._next: asyncio.Task[bytes | None] | None = None
@@ -187,6 +196,15 @@ class HttpxResponse(UpstreamResponse):
         self._error: GatewayError | None = None
         self._closed = closed
         self._closing: asyncio.Task[None] | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with the head, if it cannot be passed on."""
+        if not is_status(self.status):
+            return f"The provider answered with {self.status}, which is no status."
+        if not all(NAME.fullmatch(name) and VALUE.fullmatch(value) for name, value in self.headers):
+            return "The provider answered with a header that has characters which no header has."
+        return None
 
     async def read(self, patience: float | None = None) -> bytes | None:
         """See UpstreamResponse.read(). A task of its own waits for the next chunk, so that impatience loses nothing."""

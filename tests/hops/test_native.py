@@ -175,6 +175,19 @@ def test_an_error_that_comes_as_the_first_event_used_nothing(serve: Serve) -> No
     assert served.meter.error_code == "server_error"
 
 
+SHOUTED = [(b"content-type", b"Text/Event-Stream; Charset=UTF-8")]
+
+
+def test_the_type_of_a_stream_may_be_written_in_any_way(serve: Serve) -> None:
+    served = serve("/v1/chat/completions", CHAT, "chat", Answer(*EVENTS, headers=SHOUTED))
+    assert served.body == b"".join([*EVENTS[:2], DONE])
+    assert served.consumption == Consumption(
+        tokens=TokenUsage(input=9, output=5), model="gpt-x", upstream_id="chatcmpl-1"
+    )
+    cut = serve("/v1/chat/completions", CHAT, "chat", Answer(EVENTS[0], headers=SHOUTED))
+    assert b"ended before the answer was complete" in cut.body
+
+
 def test_an_answer_without_a_body_used_nothing(serve: Serve) -> None:
     served = serve("/v1/files/f", {"model": "m"}, "chat", Answer(status=204))
     assert served.consumption == UNUSED

@@ -164,22 +164,19 @@ OK, NONE = b"HTTP/1.1 %d X\r\ncontent-length: 0\r\n\r\n", b"HTTP/1.1 204 No Cont
 
 
 @pytest.mark.parametrize(
-    ("method", "answer", "is_reused"),
+    ("method", "answer", "is_open", "is_doubtful"),
     [
-        ("POST", OK % 200, True),
-        ("POST", OK % 404, True),
-        ("POST", OK % 429, True),
-        ("POST", OK % 408, False),
-        ("POST", OK % 500, False),
-        ("POST", OK % 529, False),
-        ("HEAD", OK % 200, False),
-        ("POST", NONE, True),
-        ("POST", b"HTTP/1.1 204 No Content\r\ncontent-length: 5\r\n\r\n", False),
-        ("GET", b"HTTP/1.1 304 Not Modified\r\ntransfer-encoding: chunked\r\n\r\n", False),
+        ("POST", OK % 200, True, False),
+        ("POST", OK % 404, True, True),
+        ("POST", OK % 503, True, True),
+        ("POST", NONE, True, False),
+        ("HEAD", OK % 200, False, False),
+        ("POST", b"HTTP/1.1 204 No Content\r\ncontent-length: 5\r\n\r\n", False, False),
+        ("GET", b"HTTP/1.1 304 Not Modified\r\ntransfer-encoding: chunked\r\n\r\n", False, False),
     ],
 )
-def test_a_connection_on_which_more_may_come_or_which_may_end_is_not_used_again(
-    method: str, answer: bytes, is_reused: bool
+def test_a_connection_on_which_more_may_come_is_not_used_again_and_one_behind_an_error_not_at_once(
+    method: str, answer: bytes, is_open: bool, is_doubtful: bool
 ) -> None:
     """A body where none may be would be the next caller's answer; behind an error many servers hang up in silence."""
 
@@ -190,24 +187,7 @@ def test_a_connection_on_which_more_may_come_or_which_may_end_is_not_used_again(
         await turns()
         connection.data_received(answer)
         await task
-        assert connection.is_open == is_reused
-
-    asyncio.run(main())
-
-
-def test_behind_a_refusal_a_connection_is_looked_at_before_it_is_used_again() -> None:
-    async def main() -> None:
-        here, there = socket.socketpair()
-        with here, there:
-            sock = FakeSocket()
-            sock._extra = {"socket": here}  # type: ignore[attr-defined]
-            connection, _ = connected(sock)
-            task = await sending(connection, b"{}")
-            connection.data_received(OK % 429)
-            await task
-            assert connection.is_usable(oldest=-1.0)
-            there.close()
-            assert not connection.is_usable(oldest=-1.0)
+        assert (connection.is_open, connection.is_doubtful) == (is_open, is_doubtful)
 
     asyncio.run(main())
 
