@@ -636,7 +636,7 @@ def test_a_cache_that_hangs_delays_one_call_for_a_moment_and_no_other(monkeypatc
         assert [(await site.ask()).cache for _ in range(3)] == [b"bypass"] * 3
         go_on.set()
 
-    assert serve(script, whole(), whole(), whole(), RESPONSE_CACHE={"timeout": 0.01}).asked == 3
+    assert serve(script, whole(), whole(), whole(), RESPONSE_CACHE={"timeout": 0.2}).asked == 3
     assert len(looks) == 1
 
 
