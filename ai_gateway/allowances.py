@@ -315,8 +315,8 @@ class LimitTable:
 
 
 def compared(rule: LimitRule) -> str:
-    """Give the subject of a rule as it is compared. Some providers serve a model by any spelling of its name, and prices
-    know it by any: so do limits."""
+    """Give the subject of a rule as it is compared. Some providers serve a model by any spelling of its name, and
+    prices know it by any: so do limits."""
     return rule.subject.lower() if rule.scope == "model" else rule.subject
 
 
