@@ -216,7 +216,7 @@ class LimitTable:
         self.headers = tuple({rule.header for rule in self.rules if rule.scope == "header"})
         for rule in self.rules:
             if rule.subject and "*" not in rule.subject:
-                self._by_subject[rule.scope, rule.subject].append(rule)
+                self._by_subject[rule.scope, compared(rule)].append(rule)
             else:
                 self._by_pattern[rule.scope].append(rule)
         self._targets: dict[tuple[str, str], Dues] = {}
@@ -283,10 +283,10 @@ class LimitTable:
         return found
 
     def _of_target(self, provider: str, model: str) -> Sequence[Due]:
-        found = self._of("provider", provider)
+        found, model = self._of("provider", provider), model.lower()
         if model:
             found += [due for due in self._of("model", model) if "/" not in due.rule.subject or "/" in model]
-            qualified = f"{provider}/{model}"
+            qualified = f"{provider.lower()}/{model}"
             found += [due for due in self._of("model", qualified) if "/" in due.rule.subject]
         unique = {due.rule.id: due for due in found}
         return tuple(unique.values())
@@ -296,11 +296,11 @@ class LimitTable:
             found += self._of(scope, subject)
 
     def _of(self, scope: str, subject: str) -> list[Due]:
-        found = [self._due(rule, subject) for rule in self._by_subject.get((scope, subject), ())]
+        found = [self._due(rule, rule.subject) for rule in self._by_subject.get((scope, subject), ())]
         for rule in self._by_pattern.get(scope, ()):
             if not rule.subject:
                 found.append(self._due(rule, subject))
-            elif fnmatchcase(subject, rule.subject):
+            elif fnmatchcase(subject, compared(rule)):
                 found.append(self._due(rule, rule.subject))  # Whatever fits the pattern is counted together.
         return found
 
@@ -312,6 +312,12 @@ class LimitTable:
                 self._dues.clear()
             found = self._dues[rule.id, subject] = Due(rule, subject)
         return found
+
+
+def compared(rule: LimitRule) -> str:
+    """Give the subject of a rule as it is compared. Some providers serve a model by any spelling of its name, and
+    prices know it by any: so do limits."""
+    return rule.subject.lower() if rule.scope == "model" else rule.subject
 
 
 def read_limit(entry: Mapping[str, Any], *, id: str, zone: str) -> LimitRule:

@@ -115,13 +115,23 @@ def _of_subject(rows: QuerySet[Any], rule: LimitRule, subject: str) -> Iterable[
     if rule.scope in ("key", "user", "group"):
         return _summed(rows.filter(_is_of(rows, rule.scope, subject)), rule)
     if "*" not in subject:
-        is_it = Q(**{columns[-1]: subject})
-        if rule.scope == "model" and "/" in subject:
-            provider, _, model = subject.partition("/")
-            is_it |= Q(provider=provider, served_model=model)
-        return _summed(rows.filter(is_it), rule)
+        return _summed(rows.filter(_is_named(rule.scope, columns[-1], subject)), rule)
     summed = _summed(rows, rule, *columns)
+    if rule.scope == "model":
+        subject = subject.lower()
+        return [row for row in summed if _fits(subject, [str(row[column]).lower() for column in columns])]
     return [row for row in summed if _fits(subject, [str(row[column]) for column in columns])]
+
+
+def _is_named(scope: str, column: str, subject: str) -> Q:
+    """Say whose rows are meant: what has a name, or a model, which has it in any case, alone or with its provider."""
+    if scope != "model":
+        return Q(**{column: subject})
+    is_it = Q(served_model__iexact=subject)
+    if "/" in subject:
+        provider, _, model = subject.partition("/")
+        is_it |= Q(provider__iexact=provider, served_model__iexact=model)
+    return is_it
 
 
 def _columns(rule: LimitRule) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from ai_gateway.escapes import Reading
@@ -60,18 +60,23 @@ FORMAL = frozenset(
 )
 """Members that give a document its form."""
 
-MEDIA = frozenset(
-    (
-        "data",
-        "file_data",
-        "b64_json",
-        "bytes",
-        "url",
-        "image_url",
-        "file_url",
-    )
-)
-"""Members that may hold media in base64."""
+ADDRESSES = frozenset(("url", "image_url", "file_url"))
+"""Members that hold media in an address (`data:`), or where media are."""
+
+MEDIA = frozenset(("file_data", "b64_json", "bytes"))
+"""Members that hold media in base64, and nothing else."""
+
+DATA = "data"
+"""The member that holds media in base64 if what stands beside it, or the member that it is within, says so: in a
+document of Anthropic's it is the text itself."""
+
+MEDIA_PARTS = frozenset(("audio", "input_audio", "inlineData", "inline_data"))
+"""Members whose `data` are media."""
+
+MEDIA_TYPES = frozenset(("base64", "image", "audio", "redacted_thinking", "reasoning.encrypted"))
+"""What the `type` beside `data` is if they are media, or sealed."""
+
+_KINDS = frozenset(("media_type", "mime_type", "mimeType"))
 
 TOOL_DATA = frozenset(["input", "args", "response", "arguments"])
 """Members within which everything is what a tool is told, or says."""
@@ -81,18 +86,20 @@ JSON_TEXTS = frozenset(["arguments", "partial_json", "input_json"])
 
 _BEGINS_LIKE_JSON = re.compile(r"[ \t\r\n]*+[{\[]")
 
-_BASE64 = re.compile(r"(?:data:[^,\s]{0,200};base64,)?[A-Za-z0-9+/_-]{64,}={0,2}")
+_BASE64 = re.compile(r"(?P<address>data:[^,\s]{0,200};base64,)?[A-Za-z0-9+/_-]{64,}={0,2}")
 
 _TOKEN = re.compile(rb'("(?:[^"\\]++|\\.)*+")([ \t\r\n]*+:)?|[\[\]{}]', re.DOTALL)
 
 
 class Text(NamedTuple):
-    """A text of a document: how it reads, the members that lead to it, and where its bytes are."""
+    """A text of a document: how it reads, the members that lead to it, where its bytes are, and whether these are of an
+    image or the like."""
 
     value: str
     path: tuple[str, ...] = ()
     start: int = 0
     end: int = 0
+    is_media: bool = False
 
     @property
     def is_json(self) -> bool:
@@ -124,20 +131,63 @@ def strings_in(body: bytes) -> list[Text]:
     """List all strings of a JSON document that are values, in their order. Raises ValueError or IndexError for what
     ends in the middle, or has more ends than beginnings."""
     found: list[Text] = []
+    owners: list[int] = []
     path: list[str] = []
+    objects: list[int] = []
     for token in _TOKEN.finditer(body):
         string, colon = token[1], token[2]
         if colon is not None:
             path[-1] = json.loads(string)
         elif string is not None:
             found.append(Text(json.loads(string), tuple(filter(None, path)), *token.span(1)))
+            owners.append(objects[-1] if objects else -1)
         elif token[0] in b"{[":
             path.append("")
+            objects.append(token.start())
         else:
             path.pop()
+            objects.pop()
     if path:
         raise ValueError("the document ends in the middle")
+    _mark_media(found, owners)
     return found
+
+
+def _mark_media(found: list[Text], owners: Sequence[int]) -> None:
+    """Mark strings that are media. `owners` tells which object each of them stands in."""
+    unsure = []
+    for number, text in enumerate(found):
+        member = text.path[-1] if text.path else ""
+        if member == DATA or member in MEDIA or member in ADDRESSES:
+            match = _BASE64.fullmatch(text.value)
+            if match is None:
+                continue
+            if match["address"] or member in MEDIA:
+                found[number] = text._replace(is_media=True)
+            elif member == DATA:
+                unsure.append(number)
+    said = _said_beside(found, owners, {owners[number] for number in unsure})
+    for number in unsure:
+        text = found[number]
+        types, kinds = said[owners[number]]
+        is_part = len(text.path) > 1 and text.path[-2] in MEDIA_PARTS
+        if "text" not in types and (is_part or kinds or not MEDIA_TYPES.isdisjoint(types)):
+            found[number] = text._replace(is_media=True)
+
+
+def _said_beside(
+    found: Sequence[Text], owners: Sequence[int], wanted: Collection[int]
+) -> dict[int, tuple[set[str], set[str]]]:
+    """Tell of some objects their types, and the kinds of media that they say they hold."""
+    said: dict[int, tuple[set[str], set[str]]] = {owner: (set(), set()) for owner in wanted}
+    for text, owner in zip(found, owners, strict=True) if wanted else ():
+        if owner in said and text.path:
+            types, kinds = said[owner]
+            if text.path[-1] == "type":
+                types.add(text.value)
+            elif text.path[-1] in _KINDS and not text.value.startswith("text/"):
+                kinds.add(text.value)
+    return said
 
 
 def is_text(found: Text) -> bool:
@@ -147,7 +197,7 @@ def is_text(found: Text) -> bool:
     *outer, member = found.path
     if not TOOL_DATA.isdisjoint(outer[1:]):
         return True
-    return member not in FORMAL and not (member in MEDIA and _BASE64.fullmatch(found.value))
+    return member not in FORMAL and not found.is_media
 
 
 def rewritten(body: bytes, changes: Mapping[Text, str]) -> bytes:

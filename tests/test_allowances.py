@@ -100,6 +100,14 @@ def test_a_model_is_named_alone_or_with_its_provider_or_by_a_pattern(subject: st
     assert of_target(limit(scope="model", subject=subject)) == ["l"]
 
 
+@pytest.mark.parametrize("subject", ["gpt-5.5-mini", "GPT-*", "openai/Gpt-5.5-mini", "OpenAI/*", ""])
+def test_a_model_is_the_same_by_every_spelling_of_its_name(subject: str) -> None:
+    table = LimitTable([limit(scope="model", subject=subject)])
+    spelled = [table.of_target("openai", model).dues for model in ("gpt-5.5-mini", "GPT-5.5-Mini", "gpt-5.5-MINI")]
+    assert [len(dues) for dues in spelled] == [1, 1, 1]
+    assert {due.subject for dues in spelled for due in dues} == {subject or "gpt-5.5-mini"}
+
+
 @pytest.mark.parametrize("subject", ["gpt-5.5", "azure/gpt-5.5-mini", "claude-*", "groq/*"])
 def test_another_model_is_not(subject: str) -> None:
     assert of_target(limit(scope="model", subject=subject)) == []

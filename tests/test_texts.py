@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -41,6 +42,59 @@ RESPONSES = b"""{"model": "m", "instructions": "I", "input": [{"type": "message"
 )
 def test_every_string_is_a_text_but_for_those_of_the_form(body: bytes, expected: list[str]) -> None:
     assert [text.value for text in texts_in(body)] == expected
+
+
+B64 = "secretword" + "A" * 62
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": B64}},
+        {"type": "document", "source": {"data": B64 + "==", "media_type": "application/pdf", "type": "base64"}},
+        {"type": "input_audio", "input_audio": {"data": B64, "format": "wav"}},
+        {"inlineData": {"mimeType": "image/png", "data": B64}},
+        {"inline_data": {"mime_type": "text/plain", "data": B64}},
+        {"audio": {"id": "a", "data": B64}},
+        {"type": "redacted_thinking", "data": B64},
+        {"type": "image", "mimeType": "image/png", "data": B64},
+        {"image": {"format": "png", "source": {"bytes": B64}}},
+        {"b64_json": B64},
+        {"type": "input_image", "image_url": f"data:image/png;base64,{B64}"},
+        {"file": {"file_data": f"data:application/pdf;base64,{B64}"}},
+    ],
+)
+def test_media_are_no_text(part: dict[str, Any]) -> None:
+    assert texts_in(json.dumps({"messages": [{"content": [part]}]}).encode()) == []
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": B64}},
+        {"type": "document", "source": {"type": "text", "media_type": "image/png", "data": B64}},
+        {"type": "input_text", "data": B64},
+        {"data": B64},
+        {"media_type": "text/plain", "data": B64},
+        {"image_url": {"url": B64}},
+        {"image_url": B64},
+        {"file_url": B64},
+        {"bytes": "short secretword"},
+    ],
+)
+def test_what_is_spelled_like_media_and_is_none_is_text(part: dict[str, Any]) -> None:
+    (text,) = texts_in(json.dumps({"messages": [{"content": [part]}]}).encode())
+    assert "secretword" in text.value
+
+
+def test_who_says_that_it_is_media_and_that_it_is_text_says_it_is_text() -> None:
+    body = f'{{"source": {{"type": "base64", "type": "text", "data": "{B64}"}}}}'.encode()
+    assert [text.value for text in texts_in(body)] == [B64]
+
+
+def test_media_in_great_number_are_told_apart_in_time() -> None:
+    body = b'{"content": {"type": "base64", %s"x": ""}}' % (b'"data": "%s", ' % B64.encode() * 20_000)
+    assert texts_in(body) == []
 
 
 def test_only_a_changed_text_is_written_anew() -> None:

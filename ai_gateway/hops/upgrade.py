@@ -109,7 +109,7 @@ def check_request(attempt: Attempt) -> None:
             "Realtime sessions are websockets here. Connect with ws:// or wss://, to a server that speaks them with "
             "the gateway's direct door."
         )
-    is_way_past = call.path.startswith(realtime.BELOW) and attempt.caller.is_authenticated
+    is_way_past = attempt.caller.is_authenticated and realtime.leads_past(call.path)
     if is_way_past and not attempt.snapshot.allows_client_secrets:
         raise PermissionDenied(
             "This gateway gives out no keys of its providers, and no sessions that go past it. Connect to /v1/realtime "

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from ai_gateway.calls import below_version
 from ai_gateway.errors import GatewayError, InvalidBody, Kind, UpgradeRequired
 from ai_gateway.protocols.conversation import TokenUsage
 from ai_gateway.protocols.dialect import Dialect, Headers
@@ -28,9 +29,10 @@ from ai_gateway.protocols.passing import count, decoded, sound_of
 
 PATH = "/v1/realtime"
 
-BELOW = ("/v1/realtime/", "/v1/realtimeapi/")
-"""Where a provider's own keys for browsers are made (`client_secrets`, `sessions`), and calls by WebRTC and telephone
-(`calls`): ways to the provider that no gateway sees. The second is Azure's, in its older style."""
+WAYS_PAST = ("realtime/", "realtimeapi/", "chatkit/sessions", "auth_tokens")
+"""How paths below the version begin where a provider's own keys for browsers are made (`client_secrets`, `sessions`,
+those of ChatKit, Google's tokens for its Live API), and calls by WebRTC and telephone (`calls`): ways to the provider
+that no gateway sees. The second is Azure's, in its older style."""
 
 KEY_SUBPROTOCOL = "openai-insecure-api-key."
 """How the subprotocol begins by which a browser sends its key: its websockets have no headers."""
@@ -63,6 +65,11 @@ DIALECT = Dialect(
     error_headers=_error_headers,
     statuses={Kind.QUOTA: 429},
 )
+
+
+def leads_past(path: str) -> bool:
+    """Whether a path leads to the provider past the gateway. Some servers heed no case in paths."""
+    return below_version(path.lower()).startswith(WAYS_PAST)
 
 
 class Report(NamedTuple):

@@ -44,6 +44,8 @@ NOT_FORWARDED = frozenset(
     # Hop by hop (RFC 9110 7.6.1), and the framing that the transport writes itself.
     b"connection keep-alive proxy-connection proxy-authenticate te trailer transfer-encoding upgrade http2-settings "
     b"host content-length expect accept-encoding "
+    # What makes another request of it than the one that was looked at.
+    b"x-http-method-override x-http-method x-method-override "
     # The caller's relation to this site.
     b"cookie forwarded via x-real-ip x-client-ip true-client-ip cf-connecting-ip origin referer "
     # The gateway's own.
@@ -57,6 +59,15 @@ NOT_FORWARDED = frozenset(
 headers with new body fields every month, and half a pair is an error."""
 
 NOT_FORWARDED_PREFIXES = (b"x-forwarded-", b"x-gateway-", b"sec-", b"proxy-")
+
+ACCOUNT = frozenset((b"openai-organization", b"openai-project", b"x-goog-user-project"))
+"""Request headers that say on whose account within the credential's own a call is. With a stored credential that is the
+operator's to say."""
+
+NEGOTIATED = frozenset((b"anthropic-version", b"anthropic-beta", b"openai-beta", b"user-agent", b"accept"))
+"""Request headers that go with the caller's body, or its program, whatever a provider has for those who send none."""
+
+NONE_FIXED: frozenset[bytes] = frozenset()
 
 NOT_ENCODED = (b"accept-encoding", b"identity")
 """Asked of every provider: the gateway reads what passes, and a caller gets what the provider sends."""
@@ -125,7 +136,8 @@ class Provider:
     Who asks for a count of tokens or for embeddings in another format is translated to what stands here."""
 
     headers: tuple[tuple[str, str], ...] = ()
-    """Headers set on every request unless the caller sent them."""
+    """Headers set on every request. A caller with a credential of its own may send others, and anybody those that go
+    with its body (NEGOTIATED)."""
 
     models: tuple[str, ...] = ()
     """Models to list besides those that the provider lists itself."""
@@ -274,9 +286,12 @@ class Provider:
     def write_headers(self, call: Call, caller: Caller) -> Headers:
         """Write the request headers: the caller's that may pass, this provider's own, and the credential."""
         headers = forwarded_headers(call)
-        for name, value in self._own_headers:
-            if name not in call.fields:
-                headers.append((name, value))
+        fixed = self._fixed_headers if caller.is_authenticated else NONE_FIXED
+        if not fixed.isdisjoint(call.fields):
+            headers = [header for header in headers if header[0] not in fixed]
+        for header in self._own_headers:
+            if header[0] in fixed or header[0] not in call.fields:
+                headers.append(header)
         headers.append(NOT_ENCODED)
         headers.extend(self.authorize(call, caller))
         return headers
@@ -284,6 +299,12 @@ class Provider:
     @cached_property
     def _own_headers(self) -> Headers:
         return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in self.headers]
+
+    @cached_property
+    def _fixed_headers(self) -> frozenset[bytes]:
+        """Names of headers that a holder of a gateway key does not choose: what the operator has written, and whose
+        account it is."""
+        return ACCOUNT | {name for name, _ in self._own_headers} - NEGOTIATED
 
     def authorize(self, call: Call, caller: Caller) -> Headers:
         """Choose the credential: the stored one for a holder of a gateway key, else the caller's own."""

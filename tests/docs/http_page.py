@@ -31,7 +31,9 @@ OWN_PATHS = "## The gateway's own paths\n"
 REQUESTS = """## Headers of requests
 
 These mean something to the gateway. What is not listed goes on to a provider of the same format, except for what
-concerns one connection only.
+concerns one connection only, and what makes another method of a request (`x-http-method-override`). With a gateway key,
+whose account a call is on is the operator's to say: `openai-organization`, `openai-project` and `x-goog-user-project`
+do not go on.
 """
 
 ANSWERS = """## Headers of answers

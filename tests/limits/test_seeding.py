@@ -342,6 +342,8 @@ class TestWhatIsWrittenDown:
             ("gpt-5", 3 + 8),
             ("openai/gpt-5", 3),
             ("gpt-*", 3 + 4 + 8),
+            ("GPT-*", 3 + 4 + 8),
+            ("openai/GPT-5", 3),
             ("openai/*", 3 + 4),
             ("meta/llama-4", 16),
             ("meta/*", 16),
@@ -351,7 +353,7 @@ class TestWhatIsWrittenDown:
         for provider, model, cost in (
             ("openai", "gpt-5", 3),
             ("openai", "gpt-5-mini", 4),
-            ("azure", "gpt-5", 8),
+            ("azure", "GPT-5", 8),
             ("openrouter", "meta/llama-4", 16),
         ):
             day(18, provider=provider, served_model=model, cost_nanos=cost)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ai_gateway.bulkheads import Queue
+from ai_gateway.calls import Caller
 from ai_gateway.credentials import Secret
 from ai_gateway.providers import CATALOG, Auth, Provider, build_provider
 from tests.providers.samples import TEAM, header, make_call, url
@@ -107,10 +108,22 @@ def test_options_take_the_forms_that_people_write() -> None:
     assert header(request, "x-api-key") == "k"
 
 
-def test_a_callers_header_comes_before_the_configured_one() -> None:
-    provider = build_provider("openai", {"OPTIONS": {"api_key": "k", "headers": {"X-Team": "blue"}}})
-    request = provider.build(make_call(body={"model": "m"}, headers=[("x-team", "red")]), TEAM, None)
-    assert header(request, "x-team") == "red"
+def test_headers_of_the_operator_s_come_before_those_of_a_gateway_key_s_holder() -> None:
+    configured = {"X-Team": "blue", "OpenAI-Project": "proj_limited", "User-Agent": "gateway"}
+    provider = build_provider("openai", {"OPTIONS": {"api_key": "k", "headers": configured}})
+    sent = [("x-team", "red"), ("openai-project", "proj_other"), ("user-agent", "sdk"), ("x-mine", "1")]
+    request = provider.build(make_call(body={"model": "m"}, headers=sent), TEAM, None)
+    names = [name for name, _ in request.headers]
+    assert len(names) == len(set(names))
+    assert [header(request, name) for name, _ in sent] == ["blue", "proj_limited", "sdk", "1"]
+
+
+def test_who_has_a_credential_of_its_own_says_itself_what_it_is_for() -> None:
+    provider = build_provider("openai", {"OPTIONS": {"headers": {"X-Team": "blue"}}})
+    stranger = Caller(credential=(b"authorization", b"Bearer sk-own"))
+    sent = [("x-team", "red"), ("openai-organization", "org-own")]
+    request = provider.build(make_call(body={"model": "m"}, headers=sent), stranger, None)
+    assert [header(request, name) for name, _ in sent] == ["red", "org-own"]
 
 
 @pytest.mark.parametrize("name", ["INSTANCE", "make_instance"])

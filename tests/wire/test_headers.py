@@ -35,12 +35,14 @@ DROPPED = [
     ("x-user-id", "u"),
     ("x-experiment-id", "e"),
     ("x-provider", "openai"),
+    ("openai-organization", "org-1"),
+    ("openai-project", "proj-1"),
+    ("x-goog-user-project", "p"),
+    ("x-http-method-override", "GET"),
     ("sec-fetch-mode", "cors"),
 ]
 KEPT = [
     ("openai-beta", "assistants=v2"),
-    ("openai-organization", "org-1"),
-    ("openai-project", "proj-1"),
     ("x-stainless-lang", "python"),
     ("user-agent", "tests/1.0"),
     ("accept", "application/json"),
