@@ -11,7 +11,7 @@ import asyncio
 import re
 import ssl
 from collections.abc import AsyncIterator, Callable
-from typing import cast
+from typing import Any, cast
 
 import certifi
 import httpx
@@ -110,9 +110,9 @@ class HttpxTransport(Transport):
         seconds after the request's body: httpx has one timeout for that and for every read after it."""
         loop = asyncio.get_running_loop()
         asking = loop.create_task(self._transport.handle_async_request(request))
-        sent = cast(SentStream, request.stream).sent
+        first: list[asyncio.Future[Any]] = [asking, cast(SentStream, request.stream).sent]
         try:
-            await asyncio.wait([asking, sent], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
             if not asking.done():
                 await asyncio.wait([asking], timeout=seconds)
         except asyncio.CancelledError:
