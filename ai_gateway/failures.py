@@ -8,7 +8,6 @@ did wrong is wrong everywhere.
 
 from __future__ import annotations
 
-import re
 from enum import Enum
 from typing import NamedTuple
 
@@ -30,7 +29,7 @@ from ai_gateway.errors import (
     UpstreamRefusedCredential,
 )
 from ai_gateway.protocols.jsontext import loads
-from ai_gateway.protocols.provider_errors import code_of_words, error_members, message_of, retry_after
+from ai_gateway.protocols.provider_errors import code_of_words, error_members, is_beyond, message_of, retry_after
 
 
 class Phase(Enum):
@@ -71,11 +70,6 @@ PROMPT_REFUSED = Failure(Phase.UNSUITABLE, 200, "content_policy_violation", is_p
 """An answer without a word, because the prompt is against the provider's policy."""
 
 OF_CREDENTIAL = frozenset((401, 402, 403, 429))
-
-OF_THE_CALL = re.compile(r"\bflagged\b|request too large|fewer max_tokens", re.IGNORECASE)
-"""Words by which providers say, with a status of OF_CREDENTIAL, that it is this call which they do not want: OpenRouter
-of a prompt that is against its policy (403), and of an answer that is longer than its credits (402); OpenAI of a call
-that is larger than a minute's limit (429). Another credential would do no better, and this one serves others well."""
 
 LONGEST_BODY = 1 << 20
 """Bytes of an error's body that are looked at."""
@@ -126,12 +120,16 @@ def _error_in(reply: Reply) -> dict[str, object]:
 
 
 def of_status(status: int, code: str | None = None, after: float | None = None, words: str = "") -> Failure:
-    """Judge an answer by its status, code and words, which say that it is none."""
-    is_of_credential = status in OF_CREDENTIAL
-    is_of_call = is_of_credential and OF_THE_CALL.search(words) is not None
-    if code in UNSUITABLE_CODES or status == 404 or is_of_call:
+    """Judge an answer by its status, code and words, which say that it is none. What is wrong with the call alone is no
+    reason to let the credential rest, by which others are served."""
+    is_of_credential = status in OF_CREDENTIAL and not _is_of_call(words)
+    if code in UNSUITABLE_CODES or status == 404 or (status in OF_CREDENTIAL and not is_of_credential):
         return Failure(Phase.UNSUITABLE, status, code)
     if status in OVERLOADED or is_of_credential:
         is_fault = status >= 500 or status == 408
         return Failure(Phase.REFUSED, status, code, after, is_fault=is_fault, is_of_credential=is_of_credential)
     return Failure(Phase.FINAL, status, code)
+
+
+def _is_of_call(words: str) -> bool:
+    return is_beyond(words) or code_of_words(words) == PROMPT_REFUSED.code

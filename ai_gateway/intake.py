@@ -51,6 +51,11 @@ SINGLE = frozenset(
 """Headers that a request has once at most: of two, the gateway would go by one and a provider perhaps by the other.
 Of two credentials `keys.py` knows."""
 
+LOST = (
+    "The server has lost the body of this request, because it offers another protocol (the header upgrade). Have the "
+    "client speak HTTP/1.1, or serve the gateway with rungateway."
+)
+
 WITH_BODY = frozenset(("POST", "PUT", "PATCH"))
 CHUNKED = (b"transfer-encoding", b"chunked")
 """Methods of requests that have a body, and what HTTP/1.1 says of one whose length is not known. HTTP/2 says nothing
@@ -195,6 +200,8 @@ async def read_call(arrival: Arrival, snapshot: Snapshot) -> Call:
             raise InvalidBody("The request has no body. Send a JSON object.")
     elif is_json:
         body = await arrival.body.read(limit, snapshot.body_timeout)
+        if not body and b"upgrade" in arrival.fields:
+            raise BadRequest(LOST)
         routing = read_routing(body)
     else:
         body = arrival.body.pieces(limit, snapshot.body_timeout)

@@ -115,28 +115,22 @@ def test_what_another_model_may_take_is_told_by_code_or_words(body: Any, code: s
 @pytest.mark.parametrize(
     ("status", "message"),
     [
-        (
-            403,
-            'Your chosen model requires moderation and your input was flagged for "violence". No credits were charged.',
-        ),
-        (
-            402,
-            "This request requires more credits, or fewer max_tokens. You can only afford 8.",
-        ),
-        (429, "Request too large for gpt-4o on tokens per min (TPM): Limit 30000, Requested 500000."),
+        (403, 'openai/gpt-4 requires moderation on OpenAI. Your input was flagged for "violence".'),
+        (402, "This request requires more credits, or fewer max_tokens. You requested up to 9, but can only afford 3."),
+        (429, "Request too large for gpt-4 in organization o on tokens per min (TPM): Limit 30000, Requested 500000."),
     ],
 )
-def test_what_is_the_calls_own_doing_is_not_the_credentials(status: int, message: str) -> None:
-    """Or one call would take a credential from everybody, and be sent with each of the others as well."""
+def test_what_is_wrong_with_a_call_alone_is_not_of_the_credential(status: int, message: str) -> None:
+    """OpenRouter's and OpenAI's. With a short word in its place, the status says that it is."""
     for failure in (
         of_reply(answer(status, {"error": {"message": message, "code": status}})),
         of_error(ProviderError(message, status=status, kind=Kind.UPSTREAM)),
     ):
         assert failure is not None
         assert (failure.phase, failure.is_of_credential) == (Phase.UNSUITABLE, False)
-    others = of_reply(answer(status, {"error": {"message": "Rate limit reached", "code": status}}))
-    assert others is not None
-    assert others.is_of_credential
+    other = of_reply(answer(status, {"error": {"message": "no", "code": status}}))
+    assert other is not None
+    assert (other.phase, other.is_of_credential) == (Phase.REFUSED, True)
 
 
 def test_only_the_providers_own_failures_are_faults() -> None:

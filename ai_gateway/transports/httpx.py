@@ -1,7 +1,8 @@
 """httpx's own transport in the gateway's place: for HTTP/2, outbound proxies and SOCKS.
 
 Slower by an order of magnitude than `pooled`, and its pool can lose slots when callers hang up (encode/httpcore#1093):
-choose it for what `pooled` cannot do. Any `httpx.AsyncBaseTransport` can be wrapped, a mock in a test among them.
+choose it for what `pooled` cannot do. A provider that refuses an upload without reading it is heard only when the time
+to write is over, and so is not. Any `httpx.AsyncBaseTransport` can be wrapped, a mock in a test among them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import re
 import ssl
 from collections.abc import AsyncIterator, Callable
-from typing import cast
+from typing import Any, cast
 
 import certifi
 import httpx
@@ -92,7 +93,7 @@ class HttpxTransport(Transport):
         if self._dialer is not None and not request.origin.allow_private:
             await _check_address(self._dialer, request.origin, timeouts.connect)
         try:
-            response = await self._ask(_write_request(request, timeouts))
+            response = await self._ask(_write_request(request, timeouts), timeouts.first_byte)
         except httpx.TransportError as error:
             raise gateway_error(error) from error
         answer = HttpxResponse(response, timeouts, self._active.discard)
@@ -103,19 +104,30 @@ class HttpxTransport(Transport):
             raise UpstreamProtocolError(problem)
         return answer
 
-    async def _ask(self, request: httpx.Request) -> httpx.Response:
+    async def _ask(self, request: httpx.Request, seconds: float) -> httpx.Response:
         """Send a request in a task of its own, which is cancelled once at most: httpcore waits while it tidies up, and
-        whoever is cancelled there leaves a slot of its pool taken for ever."""
+        whoever is cancelled there leaves a slot of its pool taken for ever. The answer must begin within so many
+        seconds after the request's body: httpx has one timeout for that and for every read after it."""
         loop = asyncio.get_running_loop()
         asking = loop.create_task(self._transport.handle_async_request(request))
+        first: list[asyncio.Future[Any]] = [asking, cast(SentStream, request.stream).sent]
         try:
-            return await asyncio.shield(asking)
+            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+            if not asking.done():
+                await asyncio.wait([asking], timeout=seconds)
         except asyncio.CancelledError:
-            asking.cancel()
-            leaving = loop.create_task(_leave(asking))
-            self._leaving.add(leaving)
-            leaving.add_done_callback(self._leaving.discard)
+            self._give_up(asking)
             raise
+        if not asking.done():
+            self._give_up(asking)
+            raise UpstreamTimeout("The provider did not answer in time.")
+        return asking.result()
+
+    def _give_up(self, asking: asyncio.Task[httpx.Response]) -> None:
+        asking.cancel()
+        leaving = asyncio.get_running_loop().create_task(_leave(asking))
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
 
     def sockets(self) -> Transport:
         """See Transport.sockets()."""
@@ -154,29 +166,40 @@ def _write_request(request: UpstreamRequest, timeouts: Timeouts) -> httpx.Reques
     if isinstance(request.body, bytes):
         if request.body or request.method in ("POST", "PUT", "PATCH"):
             headers.append((b"content-length", b"%d" % len(request.body)))
-        stream: httpx.AsyncByteStream = httpx.ByteStream(request.body)
+        pieces = _single(request.body)
     else:
         length = request.body_length
         framing = (b"transfer-encoding", b"chunked") if length is None else (b"content-length", b"%d" % length)
         headers.append(framing)
-        stream = UploadStream(request.body)
+        pieces = request.body
     seconds = {
         "connect": timeouts.connect,
         "pool": timeouts.pool,
         "write": timeouts.write,
         "read": max(timeouts.first_byte, timeouts.idle),
     }
-    return httpx.Request(request.method, url, headers=headers, stream=stream, extensions={"timeout": seconds})
+    return httpx.Request(
+        request.method, url, headers=headers, stream=SentStream(pieces), extensions={"timeout": seconds}
+    )
 
 
-class UploadStream(httpx.AsyncByteStream):
-    """A request body that is still arriving, for httpx."""
+async def _single(body: bytes) -> AsyncIterator[bytes]:
+    if body:
+        yield body
+
+
+class SentStream(httpx.AsyncByteStream):
+    """A request's body for httpx, whole or still arriving, that tells when all of it was sent."""
 
     def __init__(self, pieces: AsyncIterator[bytes]) -> None:
         self._pieces = pieces
+        self.sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._pieces
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for piece in self._pieces:
+            yield piece
+        if not self.sent.done():
+            self.sent.set_result(None)
 
 
 class HttpxResponse(UpstreamResponse):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -168,9 +169,11 @@ def test_an_error_used_nothing_and_its_code_is_noted(serve: Serve, error: Any, c
     assert served.meter.error_code == code
 
 
-def test_an_error_that_comes_as_the_first_event_used_nothing(serve: Serve) -> None:
+@pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8])
+def test_an_error_that_comes_as_the_first_event_used_nothing(serve: Serve, mark: bytes) -> None:
     event = b'data: {"error":{"message":"x","code":"server_error","type":"server_error"}}\n\n'
-    served = serve("/v1/chat/completions", CHAT, "chat", stream(event))
+    served = serve("/v1/chat/completions", CHAT, "chat", stream(mark + event))
+    assert json.loads(served.body)["error"]["message"] == "x"
     assert served.consumption is None
     assert served.meter.error_code == "server_error"
 

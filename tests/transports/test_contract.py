@@ -260,6 +260,27 @@ def test_a_silent_upstream_is_given_up_before_its_answer(make: Make, upstream: U
     upstream.wait_for("the connection is closed", lambda: upstream.open == 0)
 
 
+def test_the_time_for_the_first_byte_is_not_that_between_two(make: Make, upstream: Upstream) -> None:
+    hasty = Timeouts(connect=PATIENCE, pool=PATIENCE, write=PATIENCE, first_byte=0.2, idle=PATIENCE)
+    upstream.answer(play(End.STALL))
+    with pytest.raises(UpstreamTimeout):
+        run(make, lambda transport: asyncio.wait_for(exchange(transport, request(upstream), hasty), PATIENCE / 2))
+    upstream.wait_for("the connection is closed", lambda: upstream.open == 0)
+    upstream.answer(play(stream_head(), 0.5, chunk(b"one") + LAST_CHUNK))
+    assert run(make, lambda transport: exchange(transport, request(upstream), hasty)) == (200, b"one")
+
+
+def test_the_time_for_the_first_byte_counts_from_the_end_of_the_request(make: Make, upstream: Upstream) -> None:
+    async def slowly() -> AsyncIterator[bytes]:
+        for _ in range(4):
+            yield b"x"
+            await asyncio.sleep(0.15)
+
+    hasty = Timeouts(connect=PATIENCE, pool=PATIENCE, write=PATIENCE, first_byte=0.4, idle=PATIENCE)
+    upstream.answer(plain_answer(b"ok"))
+    assert run(make, lambda transport: exchange(transport, request(upstream, body=slowly()), hasty)) == (200, b"ok")
+
+
 def test_a_silent_upstream_is_given_up_in_the_middle(make: Make, upstream: Upstream) -> None:
     upstream.answer(play(stream_head() + chunk(b"one"), End.STALL))
     with pytest.raises(UpstreamTimeout):

@@ -131,6 +131,10 @@ def test_headers_of_the_answer_pass_except_hops_cookies_and_addresses(raw: RawCl
         ("Upgrade", "h2c"),
         ("Proxy-Authenticate", "Basic"),
         ("Trailer", "x-sum"),
+        ("Clear-Site-Data", '"*"'),
+        ("Refresh", "0;url=https://canary.example"),
+        ("Content-Security-Policy", "default-src canary"),
+        ("WWW-Authenticate", "Basic"),
     ]
     kept = [("openai-processing-ms", "12"), ("x-ratelimit-remaining-requests", "99"), ("x-anything", "at all")]
     upstream.answer(json_answer({"ok": True}, headers=[*dropped, *kept]))
