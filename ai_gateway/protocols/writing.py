@@ -13,7 +13,8 @@ import msgspec
 
 from ai_gateway.errors import Unsupported
 from ai_gateway.protocols.capabilities import Destination
-from ai_gateway.protocols.conversation import HostedTool, Part, Request, Tool, ToolResult
+from ai_gateway.protocols.conversation import HostedTool, Opaque, Part, Refusal, Request, Text, Tool, ToolResult
+from ai_gateway.protocols.jsontext import dumps_text
 from ai_gateway.protocols.protocol import Outgoing, Protocol
 
 
@@ -35,6 +36,22 @@ def write_request(protocol: Protocol, request: Request, destination: Destination
             request = msgspec.structs.replace(request, tools=tools)
         else:
             return msgspec.structs.replace(outgoing, dropped=[*outgoing.dropped, *dropped])
+
+
+def result_text(part: Part) -> str:
+    """Write a part of a tool's result that is neither a picture nor a file as text; what another format alone knows as
+    JSON, as a tool might have written it. Raises Unsupported for sound."""
+    if isinstance(part, Text | Refusal):
+        return part.text
+    if isinstance(part, Opaque):
+        return dumps_text(part.value)
+    raise untranslatable(part)
+
+
+def untranslatable(part: Part) -> Unsupported:
+    """Make the error for a part of the caller's turn that cannot be said here: to leave it out would change the
+    answer."""
+    return Unsupported("This content cannot be translated for this provider.", param=part.at or None)
 
 
 def refuse_several_answers(request: Request) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ai_gateway.errors import BadRequest
 from ai_gateway.protocols.capabilities import Capabilities, Destination
-from ai_gateway.protocols.conversation import CustomTool, Refusal, Request, Text
+from ai_gateway.protocols.conversation import CustomTool, Opaque, Refusal, Request, Text
 from ai_gateway.protocols.gemini.message_writer import ContentsWriter
 from ai_gateway.protocols.gemini.output_writer import Output, write_output
 from ai_gateway.protocols.gemini.reasoning_writer import is_off, write_thinking
@@ -42,7 +42,7 @@ def write_request(request: Request, destination: Destination) -> Outgoing:
         config["thinkingConfig"] = thinking
     body: dict[str, Any] = {
         "contents": written,
-        **_instruction(request, output),
+        **_instruction(request, output, dropped),
         **_tools(request, destination, names, output, dropped),
         **({"generationConfig": config} if config else {}),
         **_tier(request, dropped),
@@ -140,15 +140,11 @@ def _tier(request: Request, dropped: list[str]) -> dict[str, Any]:
 # Instructions and tools.
 
 
-def _instruction(request: Request, output: Output) -> dict[str, Any]:
+def _instruction(request: Request, output: Output, dropped: list[str]) -> dict[str, Any]:
     """Write `systemInstruction`, which is all that the operator says, wherever it stands, in its order."""
-    texts = [
-        part.text
-        for message in request.messages
-        if message.role == "system"
-        for part in message.parts
-        if isinstance(part, Text | Refusal) and part.text.strip()
-    ]
+    parts = [part for message in request.messages if message.role == "system" for part in message.parts]
+    dropped += (part.at for part in parts if isinstance(part, Opaque))
+    texts = [part.text for part in parts if isinstance(part, Text | Refusal) and part.text.strip()]
     texts += [output.instruction] if output.instruction else []
     return {"systemInstruction": {"parts": [{"text": text} for text in texts]}} if texts else {}
 

@@ -53,6 +53,7 @@ class _Writing:
         self._capabilities: Capabilities = destination.capabilities
         self._tools = ToolSet(request, destination.capabilities)
         self._dropped: list[str] = []
+        self._messages = MessageWriter(request, destination, self._tools)
         self._effort = wanted_effort(request.reasoning, self._capabilities)
         self._choice = request.tool_choice
 
@@ -64,7 +65,7 @@ class _Writing:
         tools = self._tool_members()
         body: dict[str, Any] = {
             "model": self._destination.model,
-            "messages": MessageWriter(self._request, self._destination, self._tools).write(words),
+            "messages": self._messages.write(words),
             **tools,
             **output,
             **self._limits(),
@@ -78,7 +79,8 @@ class _Writing:
         }
         _, kept = self._stop()
         emulation = self._tools.emulation(kept)
-        return Outgoing(body=body, dropped=tuple(dict.fromkeys(self._dropped)), emulation=emulation)
+        dropped = tuple(dict.fromkeys([*self._dropped, *self._messages.dropped]))
+        return Outgoing(body=body, dropped=dropped, emulation=emulation)
 
     def _drop(self, field: str) -> None:
         self._dropped.append(self._request.name_of(field))
