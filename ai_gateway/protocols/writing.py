@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from ai_gateway.errors import Unsupported
-from ai_gateway.protocols.capabilities import Destination
+from ai_gateway.protocols.capabilities import Capabilities, Destination
 from ai_gateway.protocols.conversation import HostedTool, Opaque, Part, Refusal, Request, Text, Tool, ToolResult
 from ai_gateway.protocols.jsontext import dumps_text
 from ai_gateway.protocols.protocol import Outgoing, Protocol
@@ -52,6 +52,22 @@ def untranslatable(part: Part) -> Unsupported:
     """Make the error for a part of the caller's turn that cannot be said here: to leave it out would change the
     answer."""
     return Unsupported("This content cannot be translated for this provider.", param=part.at or None)
+
+
+def shared_stop(
+    request: Request, capabilities: Capabilities, takes_blanks: bool = True
+) -> tuple[list[str], tuple[str, ...]]:
+    """Share out the stop sequences: those that are sent, and those that are looked for in the answer here, because the
+    model takes no more, or no blank ones."""
+    stop = [sequence for sequence in request.stop if sequence]
+    sent = [sequence for sequence in stop if takes_blanks or sequence.strip()][: capabilities.max_stop]
+    return sent, tuple(sequence for sequence in stop if sequence not in sent)
+
+
+def wants_single_calls(request: Request) -> bool:
+    """Whether the caller says that it wants one call at a time. One who knows only OpenAI's older functions has room
+    for no more, and does not say so."""
+    return request.parallel_tool_calls is False and not request.uses_functions
 
 
 def refuse_several_answers(request: Request) -> None:
