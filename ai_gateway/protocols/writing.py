@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 
 from ai_gateway.errors import Unsupported
-from ai_gateway.protocols.capabilities import Destination
-from ai_gateway.protocols.conversation import HostedTool, Part, Request, Tool, ToolResult
+from ai_gateway.protocols.capabilities import Capabilities, Destination
+from ai_gateway.protocols.conversation import HostedTool, Opaque, Part, Refusal, Request, Text, Tool, ToolResult
+from ai_gateway.protocols.jsontext import dumps_text
 from ai_gateway.protocols.protocol import Outgoing, Protocol
 
 
@@ -35,6 +36,38 @@ def write_request(protocol: Protocol, request: Request, destination: Destination
             request = msgspec.structs.replace(request, tools=tools)
         else:
             return msgspec.structs.replace(outgoing, dropped=[*outgoing.dropped, *dropped])
+
+
+def result_text(part: Part) -> str:
+    """Write a part of a tool's result that is neither a picture nor a file as text; what another format alone knows as
+    JSON, as a tool might have written it. Raises Unsupported for sound."""
+    if isinstance(part, Text | Refusal):
+        return part.text
+    if isinstance(part, Opaque):
+        return dumps_text(part.value)
+    raise untranslatable(part)
+
+
+def untranslatable(part: Part) -> Unsupported:
+    """Make the error for a part of the caller's turn that cannot be said here: to leave it out would change the
+    answer."""
+    return Unsupported("This content cannot be translated for this provider.", param=part.at or None)
+
+
+def shared_stop(
+    request: Request, capabilities: Capabilities, takes_blanks: bool = True
+) -> tuple[list[str], tuple[str, ...]]:
+    """Share out the stop sequences: those that are sent, and those that are looked for in the answer here, because the
+    model takes no more, or no blank ones."""
+    stop = [sequence for sequence in request.stop if sequence]
+    sent = [sequence for sequence in stop if takes_blanks or sequence.strip()][: capabilities.max_stop]
+    return sent, tuple(sequence for sequence in stop if sequence not in sent)
+
+
+def wants_single_calls(request: Request) -> bool:
+    """Whether the caller says that it wants one call at a time. One who knows only OpenAI's older functions has room
+    for no more, and does not say so."""
+    return request.parallel_tool_calls is False and not request.uses_functions
 
 
 def refuse_several_answers(request: Request) -> None:

@@ -58,6 +58,25 @@ def test_nothing_is_reported_if_nothing_was_marked() -> None:
     assert list(written("anthropic_messages", body, "openai_chat").dropped) == []
 
 
+OLDER = {"messages": [{"role": "user", "content": "Hi"}], "functions": [{"name": "f"}]}
+
+
+@pytest.mark.parametrize(
+    ("to", "member"),
+    [
+        ("openai_responses", b'"parallel_tool_calls":false'),
+        ("anthropic_messages", b'"disable_parallel_tool_use":true'),
+        ("gemini", b""),
+        ("bedrock_converse", b""),
+    ],
+)
+def test_for_callers_of_the_older_functions_the_model_calls_one_at_a_time(to: str, member: bytes) -> None:
+    """There is no room for more in what they read; and nothing is dropped of what they said."""
+    outgoing = written("openai_chat", OLDER, to)
+    assert member in dumps(outgoing.body)
+    assert list(outgoing.dropped) == []
+
+
 SEARCH = {"input": "Hi", "tools": [{"type": "web_search"}, FUNCTION, {"type": "image_generation"}]}
 
 

@@ -19,6 +19,7 @@ from ai_gateway.protocols.anthropic_messages.reasoning_writer import give_up_thi
 from ai_gateway.protocols.conversation import CustomTool, FunctionTool, HostedTool, Request, Tool, ToolCall, ToolChoice
 from ai_gateway.protocols.emulation import FREE_TEXT, described
 from ai_gateway.protocols.tool_ids import made_id
+from ai_gateway.protocols.writing import wants_single_calls
 
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 """What a tool may be called."""
@@ -157,7 +158,7 @@ def write_choice(draft: Draft) -> None:
     if draft.request.parallel_tool_calls is False and written["type"] != "none" and not draft.json_tool:
         if draft.capabilities.parallel_flag:
             written["disable_parallel_tool_use"] = True
-        else:
+        elif wants_single_calls(draft.request):
             draft.drop("parallel_tool_calls")
     if written["type"] in FORCED and not draft.json_tool:
         _make_forcible(draft)

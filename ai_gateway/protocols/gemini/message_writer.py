@@ -30,6 +30,7 @@ from ai_gateway.protocols.gemini.content_writer import write_media
 from ai_gateway.protocols.gemini.states import BYPASS, FORMAT, needs_signatures, restored
 from ai_gateway.protocols.gemini.tool_names import ToolNames
 from ai_gateway.protocols.jsontext import arguments_object, loads
+from ai_gateway.protocols.writing import result_text, untranslatable
 
 Content = dict[str, Any]
 PartDict = dict[str, Any]
@@ -77,8 +78,11 @@ class ContentsWriter:
             return {"text": part.text} if part.text else None
         if isinstance(part, Thinking):
             return self._thought(part)
+        if isinstance(part, Opaque) and part.format != FORMAT:
+            self.dropped.append(part.at)
+            return None
         if isinstance(part, Opaque):
-            return part.value if part.format == FORMAT else None
+            return part.value
         return write_media(part, self._destination, self.dropped)
 
     def _signed(self, written: PartDict, part: Text | ToolCall) -> PartDict | None:
@@ -124,8 +128,10 @@ class ContentsWriter:
     def _user_part(self, part: Part) -> PartDict | None:
         if isinstance(part, Text | Refusal):
             return {"text": part.text} if part.text else None
+        if isinstance(part, Opaque) and part.format != FORMAT:
+            raise untranslatable(part)
         if isinstance(part, Opaque):
-            return part.value if part.format == FORMAT else None
+            return part.value
         return write_media(part, self._destination, self.dropped)
 
     def _result(self, result: ToolResult) -> tuple[PartDict, list[PartDict]]:
@@ -134,7 +140,7 @@ class ContentsWriter:
         name = result.name or self._called.get(result.call_id, "")
         if not name:
             raise BadRequest(f"The tool result for '{result.call_id}' follows no call of that id.", param=result.at)
-        texts = [part.text for part in result.parts if isinstance(part, Text | Refusal)]
+        texts = [result_text(part) for part in result.parts if not isinstance(part, Image | File | Audio)]
         media = [
             written
             for part in result.parts

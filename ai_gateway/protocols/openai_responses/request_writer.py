@@ -61,7 +61,8 @@ class RequestWriter:
     def write(self) -> Outgoing:
         """Write it."""
         self._refuse()
-        items = InputWriter(self._request, self._destination, self._names).write()
+        conversation = InputWriter(self._request, self._destination, self._names)
+        items = conversation.write()
         text, instructions = self._text()
         body: dict[str, Any] = {"model": self._destination.model, "input": [*instructions, *items]}
         body.update(self._tools.write())
@@ -74,7 +75,7 @@ class RequestWriter:
         body.update(stream=self._request.stream, store=False)
         self._drop_unknown()
         self._hints(body)
-        dropped = [*self._dropped, *self._tools.dropped, *self._reasoning.dropped]
+        dropped = [*self._dropped, *conversation.dropped, *self._tools.dropped, *self._reasoning.dropped]
         stop = tuple(each for each in self._request.stop if each)  # Responses have no member for them.
         return Outgoing(body=body, dropped=list(dict.fromkeys(dropped)), emulation=self._tools.emulation(stop))
 

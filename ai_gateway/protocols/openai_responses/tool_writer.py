@@ -17,6 +17,7 @@ from ai_gateway.protocols.emulation import FREE_TEXT, described
 from ai_gateway.protocols.protocol import Emulation
 from ai_gateway.protocols.schemas import is_strict, object_schema
 from ai_gateway.protocols.tool_ids import made_id
+from ai_gateway.protocols.writing import wants_single_calls
 
 FORMAT = "openai_responses"
 
@@ -80,7 +81,7 @@ class ToolWriter:
         parallel = self._request.parallel_tool_calls
         if parallel is not None and self._capabilities.parallel_flag:
             body["parallel_tool_calls"] = parallel
-        elif parallel is False:
+        elif wants_single_calls(self._request):
             self.dropped.append(self._request.name_of("parallel_tool_calls"))
         return body
 

@@ -32,6 +32,7 @@ from ai_gateway.protocols.conversation import (
 from ai_gateway.protocols.gemini import PROTOCOL
 from ai_gateway.protocols.gemini.states import BYPASS
 from ai_gateway.protocols.jsontext import dumps
+from ai_gateway.protocols.protocol import Emulation
 from tests.protocols.gemini.samples import REQUESTS, asked, destination, read, written
 from tests.protocols.vectors import Vector
 
@@ -504,13 +505,19 @@ def test_what_is_left_out_is_told_by_the_callers_names() -> None:
         "prompt_cache_key",
         "seed",
         "service_tier",
-        "stop",
         "temperature",
         "top_k",
         "user",
         "verbosity",
     ]
     assert outgoing.body["generationConfig"] == {"stopSequences": list("abcd")}
+
+
+def test_stop_sequences_that_are_too_many_are_looked_for_in_the_answer() -> None:
+    outgoing = written(asked(stop=["a", "b", "", "\n\n", "d"]), max_stop=2)
+    assert outgoing.body["generationConfig"] == {"stopSequences": ["a", "b"]}
+    assert outgoing.emulation == Emulation(stop=("\n\n", "d"))
+    assert outgoing.dropped == []
 
 
 def test_values_that_ask_for_nothing_are_not_told() -> None:

@@ -141,6 +141,7 @@ class TestReadingMessages:
         }
         request = read(body)
         assert request.uses_functions
+        assert request.parallel_tool_calls is False
         assert request.tools == [FunctionTool(name="f", schema=SCHEMA, at="functions[0]")]
         assert request.tool_choice == ToolChoice(mode="named", name="f")
         call, result = request.messages[1].parts[0], request.messages[2].parts[0]
