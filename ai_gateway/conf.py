@@ -329,6 +329,12 @@ class Settings:
         return self._get("STORED_REFERENCES", ("env:*_API_KEY", "file:/run/secrets/*"))  # type: ignore[no-any-return]
 
     @property
+    def STORED_BACKENDS(self) -> Sequence[str]:
+        """Which dotted paths the backend of a provider in the database may be, with `*` for anything. Whoever may edit
+        providers could otherwise have any function of the server called. The catalogue's names are always permitted."""
+        return self._get("STORED_BACKENDS", ())  # type: ignore[no-any-return]
+
+    @property
     def ALERTS(self) -> Mapping[str, Any]:
         """Who is told of what goes wrong: `{"email": [...], "webhooks": [{"url": ..., "secret": "env:..."}], "events":
         [...], "every": 3600}`. `every` is in seconds, after which what goes on is told again."""

@@ -25,6 +25,9 @@ from django.views.decorators.debug import sensitive_post_parameters
 from ai_gateway.admin import audit, formfields, theme
 from ai_gateway.fields import EncryptedField
 
+MOST_PAGES = 10**6
+"""Pages of a list that there may be: a database counts rows with 64 bits."""
+
 
 class Tool(NamedTuple):
     """A link beside the title of a page. `icon` is a name of Material Symbols, which unfold shows."""
@@ -39,10 +42,25 @@ class UncountedChangeList(ChangeList):
 
     has_next = False
 
+    def get_filters_params(self, params: Any = None) -> Any:
+        """Refuse numbers that no row has: a database cannot be asked for them."""
+        found: dict[str, Any] = super().get_filters_params(params)
+        for name, values in found.items():
+            if name.partition("__")[0] in self.relations and any(map(is_too_great, values)):
+                raise IncorrectLookupParameters
+        return found
+
+    @property
+    def relations(self) -> set[str]:
+        """The fields that refer to something by its number."""
+        return {field.name for field in self.lookup_opts.concrete_fields if field.is_relation}
+
     def get_results(self, request: HttpRequest) -> None:
         """Read the rows of the page, and one more."""
         size = self.list_per_page
         self.page_num = max(self.page_num, 1)
+        if self.page_num > MOST_PAGES:
+            raise IncorrectLookupParameters
         first = (self.page_num - 1) * size
         rows = list(self.queryset[first : first + size + 1])
         if not rows and self.page_num > 1:
@@ -66,6 +84,12 @@ class UncountedChangeList(ChangeList):
     def next_query(self) -> str:
         """The query string of the next page."""
         return self.get_query_string({"p": self.page_num + 1})
+
+
+def is_too_great(value: object) -> bool:
+    """Whether it is a number of more than 64 bits."""
+    text = str(value)
+    return text.isdecimal() and (len(text) > 19 or int(text) >= 2**63)
 
 
 class FormMixin(BaseModelAdmin):  # type: ignore[type-arg]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from django import forms
+from django.core.exceptions import ValidationError
 from django.db.models import Field
+from django.forms.fields import InvalidJSONInput
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
@@ -59,9 +62,31 @@ class ObjectField(forms.JSONField):
         """Write the object of the model into the form."""
         return "" if value in (None, {}, []) else super().prepare_value(value)
 
+    def to_python(self, value: Any) -> Any:
+        """Read it. Raises ValidationError."""
+        if isinstance(value, str) and value.strip() and not is_readable(value):
+            raise ValidationError(self.error_messages["invalid"], code="invalid", params={"value": value})
+        return super().to_python(value)
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """Show what cannot be read as it was typed."""
+        is_typed = isinstance(data, str) and bool(data.strip())
+        return InvalidJSONInput(data) if is_typed and not is_readable(data) else super().bound_data(data, initial)
+
     def has_changed(self, initial: Any, data: Any) -> bool:
         """Compare the objects."""
         return super().has_changed(initial or None, data or None)
+
+
+def is_readable(text: str) -> bool:
+    """Whether a text is JSON that can be stored and shown: no nest of thousands of lists, no number of thousands of
+    digits or without an end, no half of a character, no null character."""
+    try:
+        written = json.dumps(json.loads(text), ensure_ascii=False, allow_nan=False)
+        written.encode()
+    except (ValueError, RecursionError):
+        return False
+    return "\\u0000" not in written
 
 
 class DialectsField(forms.MultipleChoiceField):

@@ -39,6 +39,7 @@ from ai_gateway.cache_policy import owner_of
 from ai_gateway.calls import Caller
 from ai_gateway.conf import settings
 from ai_gateway.models import VirtualKey
+from ai_gateway.models.base import as_shown
 
 
 class KeyForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -176,7 +177,7 @@ class VirtualKeyAdmin(ChangesAdmin, KeptAnswersAdmin):
     @admin.display(description=_("ends"))
     def ends(self, obj: VirtualKey) -> str:
         """The day on which it ends."""
-        return date_format(timezone.localtime(obj.expires_at), "SHORT_DATE_FORMAT") if obj.expires_at else "—"
+        return date_format(as_shown(obj.expires_at), "SHORT_DATE_FORMAT") if obj.expires_at else "—"
 
     @admin.display(description=_("last used"))
     def last_used(self, obj: VirtualKey) -> str:

@@ -27,6 +27,7 @@ from ai_gateway.admin import formfields
 from ai_gateway.admin.base import Tool
 from ai_gateway.admin.changes import ChangesAdmin
 from ai_gateway.models import Price, UsageDaily, known_aliases
+from ai_gateway.models.base import as_shown
 
 UNPRICED_DAYS = 7
 MOST_UNPRICED = 200
@@ -205,4 +206,4 @@ class PriceAdmin(ChangesAdmin):
 
 def day(value: datetime) -> str:
     """Write the day of a point in time as the site does."""
-    return date_format(timezone.localtime(value), "SHORT_DATE_FORMAT")
+    return date_format(as_shown(value), "SHORT_DATE_FORMAT")

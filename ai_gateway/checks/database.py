@@ -48,7 +48,7 @@ def check_stored_configuration(
     """Check what people configured in the database, once there are tables."""
     if not databases or router.db_for_read(Provider) not in databases:
         return []
-    if not all(map(is_sound, ("PROVIDERS", "ROUTES", "ENCRYPTION_KEYS", "STORED_REFERENCES"))):
+    if not all(map(is_sound, ("PROVIDERS", "ROUTES", "ENCRYPTION_KEYS", "STORED_REFERENCES", "STORED_BACKENDS"))):
         return []
     parts: list[Callable[[], Checks]] = [
         _check_keys,

@@ -100,6 +100,8 @@ def test_add__what_the_scope_has_no_use_for_is_left_out(boss: Client) -> None:
         ({"amount": "-1"}, "greater than or equal to 0"),
         ({"amount": "9000001", "measure": "cost", "window": "month"}, "At most 9,000,000 can be counted."),
         ({"scope": "header"}, "The header belongs to the scope of a header"),
+        ({"scope": "header", "header": "bad header:"}, "No header has such a name."),
+        ({"scope": "header", "header": "é"}, "No header has such a name."),
         ({"time_zone": "Mars/Olympus"}, "There is no such time zone."),
     ],
 )
