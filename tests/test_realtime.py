@@ -10,12 +10,19 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from ai_gateway import gateway, keys, live, overload, realtime
+from ai_gateway import gateway, keys, live, overload, realtime, sessions
 from ai_gateway.asgi import GatewayApplication
 from ai_gateway.calls import Caller, Reply, Timeouts, UpstreamRequest, UpstreamResponse, UpstreamSocket
 from ai_gateway.calls import Message as Said
 from ai_gateway.charges import State, Verdict
-from ai_gateway.errors import BadRequest, ClientDisconnected, ConnectFailed, InvalidCredential, SocketClosed
+from ai_gateway.errors import (
+    BadRequest,
+    ClientDisconnected,
+    ConnectFailed,
+    InvalidCredential,
+    KeysUnavailable,
+    SocketClosed,
+)
 from ai_gateway.guard import Message
 from ai_gateway.hops.upgrade import with_model
 from ai_gateway.sessions import passable
@@ -404,8 +411,60 @@ def test_a_limit_ends_the_session(
     assert [entry.input_tokens for entry in books] == [30]
 
 
-def test_a_key_that_is_revoked_ends_the_session(
+def transcribed(seconds: float) -> str:
+    """Write the event that says what a transcription used."""
+    usage = {"type": "duration", "seconds": seconds}
+    return event("conversation.item.input_audio_transcription.completed", usage=usage)
+
+
+WHISPER = event("session.updated", session={"audio": {"input": {"transcription": {"model": "whisper-1"}}}})
+
+
+def test_a_budget_ends_a_session_that_only_transcribes(
     providers: Callable[..., Providers], books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def visit() -> dict[str, Any]:
+        providers(Provider(WHISPER, *[transcribed(1000)] * 2))
+        visitor = Visitor()
+        await accepted(visitor)
+        for _ in range(3):
+            await visitor.event()
+        told = await visitor.event()
+        await visitor.gone()
+        return told
+
+    budget = {"name": "money", "measure": "cost", "window": "day", "amount": 1}
+    store = Recorder(Verdict(True, [State(0, 0, 0.0)]), Verdict(False, [State(0, 0, 0.0)], refused=0))
+    monkeypatch.setattr("ai_gateway.admission.store", lambda: store)
+    with override_settings(AI_GATEWAY={**SETTINGS, "LIMITS": [budget]}):
+        assert run(visit())["error"]["code"] == "insufficient_quota"
+    assert [actual for _, actual in store.settled] == [[2 * 1000 * 100_000]]
+    assert [(entry.outcome, entry.cost_nanos) for entry in books] == [("limited", 2 * 1000 * 100_000)]
+
+
+def test_a_transcription_and_its_answer_are_one_request(
+    providers: Callable[..., Providers], books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def visit() -> None:
+        turn = (transcribed(1), done("resp_1", input_tokens=30))
+        providers(Provider(WHISPER, *turn, *turn))
+        visitor = Visitor()
+        await accepted(visitor)
+        for _ in range(5):
+            await visitor.event()
+        visitor.leave()
+        await visitor.gone()
+
+    store = Recorder()
+    monkeypatch.setattr("ai_gateway.admission.store", lambda: store)
+    with override_settings(AI_GATEWAY={**SETTINGS, "LIMITS": LIMITS[2:]}):
+        run(visit())
+    assert [charges.amounts for charges in store.admitted] == [[1], [1], [1]]
+
+
+@pytest.mark.parametrize("said", [done("resp_1"), transcribed(1), None], ids=["answered", "transcribed", "in time"])
+def test_a_key_that_is_revoked_ends_the_session(
+    said: str | None, providers: Callable[..., Providers], books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def revoked(*_: object) -> None:
         raise InvalidCredential("This gateway key was revoked.")
@@ -416,14 +475,41 @@ def test_a_key_that_is_revoked_ends_the_session(
         visitor = Visitor()
         await accepted(visitor)
         monkeypatch.setattr(keys, "identify", revoked)
-        provider.say(done("resp_1"))
-        await visitor.event()
+        if said is not None:
+            provider.say(said)
+            await visitor.event()
         told = await visitor.event()
         assert (await visitor.next())["code"] == 1008
         await visitor.gone()
         return told
 
+    monkeypatch.setattr(sessions, "LOOK_AGAIN", 30.0 if said else 0.01)
     assert run(visit())["error"]["code"] == "invalid_api_key"
+
+
+def test_a_session_goes_on_while_nobody_can_tell_whether_its_key_is_valid(
+    providers: Callable[..., Providers], books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def visit() -> None:
+        is_asked = asyncio.Event()
+
+        async def unknown(*_: object) -> None:
+            is_asked.set()
+            raise KeysUnavailable("The database is away.")
+
+        provider = Provider()
+        providers(provider)
+        visitor = Visitor()
+        await accepted(visitor)
+        monkeypatch.setattr(keys, "identify", unknown)
+        await is_asked.wait()
+        provider.say(event("rate_limits.updated"))
+        assert (await visitor.event())["type"] == "rate_limits.updated"
+        visitor.leave()
+        await visitor.gone()
+
+    monkeypatch.setattr(sessions, "LOOK_AGAIN", 0.01)
+    run(visit())
 
 
 def test_a_key_for_some_models_gets_no_other_by_an_event(
