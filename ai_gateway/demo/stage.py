@@ -14,7 +14,7 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
-from django.db import transaction
+from django.db import router, transaction
 from django.db.models import Q, QuerySet
 from django.db.models.fields import EmailField
 from django.utils import timezone
@@ -133,7 +133,7 @@ def taken() -> list[str]:
 def set_up(begins_at: datetime) -> list[Holder]:
     """Make people, teams, keys, providers, routes and prices, as if they had been there from the beginning. Raises
     CryptoError if there is no encryption key."""
-    with transaction.atomic():
+    with transaction.atomic(router.db_for_write(Provider)):
         groups = {name: Group.objects.create(name=name) for name in cast.TEAMS}
         users = {person.name: _make_user(person, groups) for person in cast.PEOPLE}
         for provider in cast.PROVIDERS:
@@ -303,7 +303,7 @@ def remove_usage() -> Iterator[int]:
 
 def remove_the_rest() -> None:
     """Delete everything else of the demo."""
-    with transaction.atomic():
+    with transaction.atomic(router.db_for_write(Provider)):
         counters = [f"{pk}:" for pk in limits().values_list("pk", flat=True)]
         for name in counters:
             LimitCounter.objects.filter(name__startswith=name).delete()

@@ -13,7 +13,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
-from django.db import transaction
+from django.db import router, transaction
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
@@ -92,7 +92,7 @@ class Command(BaseCommand):
             metadata=options["metadata"],
             expires_at=options["expires"],
         )
-        with transaction.atomic():
+        with transaction.atomic(router.db_for_write(VirtualKey)):
             token = self.renew(key)
             for limit in limits_of(key, options):
                 add(limit)
