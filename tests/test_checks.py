@@ -443,7 +443,7 @@ def test_an_encryption_key_that_is_none(site: Site) -> None:
     assert "--generate" in site.hint()
 
 
-STORED = {"E024", "E080", "E081", "W082", "W083", "W084", "W085", "E086"}
+STORED = {"E024", "E080", "E081", "W082", "W083", "W084", "W085", "E086", "E087"}
 """What is said of encryption and of the database; tests/control/test_stored.py tries out the latter."""
 
 

@@ -5,6 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 
+class GatewayApart:
+    """Sends the gateway's tables to `main`, and all others to `default`."""
+
+    def db_for_read(self, model: Any, **hints: Any) -> str | None:
+        return "main" if model._meta.app_label == "ai_gateway" else None
+
+    db_for_write = db_for_read
+
+
 class Router:
     """Sends everything to `main`."""
 
