@@ -102,17 +102,27 @@ def targets_of(
         found = access.permitted(other, caller, routing.resolve(other, snapshot), snapshot)
         route = routing.route_of(other, snapshot)
         if route is not None:
-            if snapshot.limits.are_on_route(route):
-                # They are counted for calls that name it as their model: it must not be had beside them.
-                raise BadRequest(
-                    f"The route {name!r} has limits of its own, and so can be no fallback.", param="models"
-                )
+            _check_route(route, call, caller, snapshot)
             try:
                 found = suitability.meeting(route, found, Facts(other, caller), snapshot)
             except NoSuitableTarget:
                 continue  # It was named in case that it does.
         order.update(dict.fromkeys(found))
     return list(order)
+
+
+def _check_route(route: str, call: Call, caller: Caller, snapshot: Snapshot) -> None:
+    """Raise BadRequest for a route that must not be had beside what is asked of calls that name it as their model."""
+    if snapshot.limits.are_on_route(route):
+        raise BadRequest(f"The route {route!r} has limits of its own, and so can be no fallback.", param="models")
+    rule, own = snapshot.rules.get(route), snapshot.rules.get(routing.route_of(call, snapshot) or "")
+    if rule is None or not rule.guardrails:
+        return
+    asked = {guard.name for guard in snapshot.guards.everywhere}.union(caller.guardrails, own.guardrails if own else ())
+    if not asked.issuperset(rule.guardrails):
+        raise BadRequest(
+            f"The route {route!r} has guardrails that this call has not, and so can be no fallback.", param="models"
+        )
 
 
 def _read_models(value: object) -> list[str]:

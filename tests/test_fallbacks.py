@@ -104,6 +104,28 @@ def test_a_route_with_limits_of_its_own_cannot_be_had_beside_them() -> None:
             chosen(call_with(b"fast"), snapshot)
 
 
+def test_a_route_with_guardrails_cannot_be_had_without_them() -> None:
+    words: dict[str, Any] = {"BACKEND": "patterns", "OPTIONS": {"deny": ["x"]}}
+    routes = {"fast": {"targets": ["groq/llama-4"], "guardrails": ["words"]}, "free": ["groq/llama-4"]}
+
+    def targets(everywhere: bool, route: str = "gpt-5", caller: Caller = HOLDER) -> list[Target]:
+        site = {
+            "ROUTES": {**routes, "same": routes["fast"]},
+            "GUARDRAILS": {"words": {**words, "EVERYWHERE": everywhere}},
+        }
+        with override_settings(AI_GATEWAY=site):
+            call = msgspec.structs.replace(call_with(b"fast"), model=route)
+            return chosen(call, registry.snapshot(), caller)[0]
+
+    for route in ("gpt-5", "free"):
+        with pytest.raises(BadRequest, match="guardrails that this call has not"):
+            targets(everywhere=False, route=route)
+    there = [*OWN, Target("groq", "llama-4")]
+    assert targets(everywhere=True) == there
+    assert targets(everywhere=False, route="same") == there
+    assert targets(everywhere=False, caller=Caller(key_name="k", guardrails=("words",))) == there
+
+
 def test_a_caller_with_a_credential_of_its_own_is_passed_on_untouched(snapshot: Snapshot) -> None:
     call = call_with(b"fast", ["groq/llama-4"])
     assert fallbacks.taken_from(call, Caller(), OWN, "", snapshot) == (call, [])
