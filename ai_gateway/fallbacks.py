@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import msgspec
 
 from ai_gateway import access, routing, suitability
-from ai_gateway.bodies import without
+from ai_gateway.bodies import MAX_MODEL, without
 from ai_gateway.calls import Call, Caller, Target
 from ai_gateway.errors import BadRequest, InvalidBody, NoSuitableTarget, PermissionDenied
 from ai_gateway.facts import Facts
@@ -128,6 +128,8 @@ def _check_route(route: str, call: Call, caller: Caller, snapshot: Snapshot) -> 
 def _read_models(value: object) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
         raise InvalidBody('"models" must be a list of names.', param="models")
+    if any(len(each) > MAX_MODEL for each in value):
+        raise InvalidBody(f'A name in "models" has more than {MAX_MODEL} characters.', param="models")
     return [each.strip() for each in value]
 
 

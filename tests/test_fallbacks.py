@@ -84,6 +84,7 @@ def test_a_route_whose_conditions_do_not_hold_adds_nobody(snapshot: Snapshot) ->
         (call_with(b",".join(b"m%d" % number for number in range(9))), HOLDER, BadRequest),
         (call_with(models="fast"), HOLDER, InvalidBody),
         (call_with(models=[1]), HOLDER, InvalidBody),
+        (call_with(models=["x" * 1025]), HOLDER, InvalidBody),
         (call_with(b"nobody/x, x"), Caller(key_name="k", allowed_providers=("groq",)), ModelNotFound),
     ],
 )

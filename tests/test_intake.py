@@ -202,3 +202,11 @@ def test_bad_json_names_the_member() -> None:
 )
 def test_whether_there_is_a_body_is_told_by_the_framing(fields: dict[bytes, bytes], expected: bool) -> None:
     assert has_body(fields) is expected
+
+
+def test_a_path_names_no_model_that_is_too_long_to_be_remembered() -> None:
+    path = "/v1beta/models/%s:generateContent"
+    body = b'{"contents": []}'
+    assert read(JSON, path=path % ("m" * 1024), body=body).model == "m" * 1024
+    with pytest.raises(BadRequest):
+        read(JSON, path=path % ("m" * 1025), body=body)
