@@ -30,9 +30,7 @@ MODEL_IN_PATH = re.compile(r"/v1[a-z]*/(?:models/(?=[^/]+\Z)|model/)(?P<model>[^
 AGENTS = "agents/completions"
 """An endpoint of Mistral's at which an agent decides the model, whatever the body says besides."""
 
-BODY_DECIDES = frozenset(
-    (*ENDPOINTS, *FORMS, *COUNTING, *JUDGING, "chat/completions", "complete", "conversations", "fine_tuning/jobs")
-)
+BODY_DECIDES = frozenset((*ENDPOINTS, *FORMS, *COUNTING, *JUDGING, "chat/completions", "complete", "conversations"))
 """Endpoints below the version, besides those that generate, whose body decides the model."""
 
 COMPATIBLE = "/v1beta/openai/"
@@ -134,6 +132,8 @@ def decides_itself(call: Call) -> bool:
     """Whether the model that was read of a call is the one that a provider will take."""
     if call.dialect.is_session or model_in(call.path) is not None:
         return True
+    if call.method != "POST":
+        return False  # What is read or deleted is anybody's, and a body says nothing of it.
     if call.dialect.is_generation and call.dialect.family != "gemini":  # Whose paths may name a model otherwise.
         return True
     path = call.path

@@ -126,8 +126,8 @@ async def try_target(
 
 
 def note_failure(attempt: Attempt, failure: Failure, what: str) -> None:
-    """Put a failure of the provider's side into the log, the health record and the breaker; a caller's mistake into
-    none of them."""
+    """Put a failure of the provider's side into the log, the health record and, if the credential was not the caller's
+    own, the breaker; a caller's mistake into none of them."""
     target = attempt.target
     if failure.is_of_credential and attempt.credential is not None:
         seconds = (failure.retry_after or LIMITED) if failure.status == 429 else REFUSED
@@ -136,7 +136,9 @@ def note_failure(attempt: Attempt, failure: Failure, what: str) -> None:
     if failure.is_fault:
         health.note(target.provider, failure.status, failure.code or "error")
         logger.warning("%s: %s: %s", attempt.call.request_id, target.provider, what)
-        is_out_of_reach = failure.phase is Phase.NOT_SENT
+    is_out_of_reach = failure.phase is Phase.NOT_SENT
+    # What fails with a caller's own credential may fail by it, or on purpose. That nobody is there, everybody learns.
+    if failure.is_fault and (is_out_of_reach or attempt.caller.credential is None):
         breakers.note(target, attempt.snapshot.breakers, is_good=False, is_out_of_reach=is_out_of_reach)
     elif attempt.is_probe:
         breakers.end_probe(target)

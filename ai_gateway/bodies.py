@@ -15,11 +15,14 @@ import codecs
 import re
 from collections.abc import Collection
 from itertools import islice, product
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from ai_gateway.errors import InvalidBody
+
+MAX_MODEL = 1024
+"""Characters that the name of a model may have: it is remembered in many places, and compared with many patterns."""
 
 UTF8_PIECE = 1 << 20
 """How much of a body is checked for UTF-8 at a time, in bytes: the check must not hold a second copy of it."""
@@ -49,7 +52,7 @@ _EMPTY_OBJECT = re.compile(rb"[ \t\r\n]*\{[ \t\r\n]*\}")
 class Routing(msgspec.Struct):
     """The members that decide where a call goes and how its answer comes back."""
 
-    model: str | None = None
+    model: Annotated[str, msgspec.Meta(max_length=MAX_MODEL)] | None = None
     stream: bool | None = None
     models: Any = None
 

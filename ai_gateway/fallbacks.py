@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import msgspec
 
 from ai_gateway import access, routing, suitability
-from ai_gateway.bodies import without
+from ai_gateway.bodies import MAX_MODEL, without
 from ai_gateway.calls import Call, Caller, Target
 from ai_gateway.errors import BadRequest, InvalidBody, NoSuitableTarget, PermissionDenied
 from ai_gateway.facts import Facts
@@ -102,11 +102,7 @@ def targets_of(
         found = access.permitted(other, caller, routing.resolve(other, snapshot), snapshot)
         route = routing.route_of(other, snapshot)
         if route is not None:
-            if snapshot.limits.are_on_route(route):
-                # They are counted for calls that name it as their model: it must not be had beside them.
-                raise BadRequest(
-                    f"The route {name!r} has limits of its own, and so can be no fallback.", param="models"
-                )
+            _check_route(route, call, caller, snapshot)
             try:
                 found = suitability.meeting(route, found, Facts(other, caller), snapshot)
             except NoSuitableTarget:
@@ -115,9 +111,25 @@ def targets_of(
     return list(order)
 
 
+def _check_route(route: str, call: Call, caller: Caller, snapshot: Snapshot) -> None:
+    """Raise BadRequest for a route that must not be had beside what is asked of calls that name it as their model."""
+    if snapshot.limits.are_on_route(route):
+        raise BadRequest(f"The route {route!r} has limits of its own, and so can be no fallback.", param="models")
+    rule, own = snapshot.rules.get(route), snapshot.rules.get(routing.route_of(call, snapshot) or "")
+    if rule is None or not rule.guardrails:
+        return
+    asked = {guard.name for guard in snapshot.guards.everywhere}.union(caller.guardrails, own.guardrails if own else ())
+    if not asked.issuperset(rule.guardrails):
+        raise BadRequest(
+            f"The route {route!r} has guardrails that this call has not, and so can be no fallback.", param="models"
+        )
+
+
 def _read_models(value: object) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
         raise InvalidBody('"models" must be a list of names.', param="models")
+    if any(len(each) > MAX_MODEL for each in value):
+        raise InvalidBody(f'A name in "models" has more than {MAX_MODEL} characters.', param="models")
     return [each.strip() for each in value]
 
 

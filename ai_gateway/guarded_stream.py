@@ -24,7 +24,7 @@ from ai_gateway.calls import BodyAround, ReplyBody
 from ai_gateway.edits import Edit, applied
 from ai_gateway.errors import GatewayError, GuardrailFailed
 from ai_gateway.meter import Meter
-from ai_gateway.sse import BLANK_LINE, LINE_END, MAX_EVENT, read_events, whole_events
+from ai_gateway.sse import BLANK_LINE, BOM, LINE_END, MAX_EVENT, read_events, whole_events
 from ai_gateway.texts import FORMAL, Text, is_text, rewritten, strings_in
 
 _PING = re.compile(rb'\s*+\{\s*+(?:"type"\s*+:\s*+"ping"\s*+)?\}\s*+')
@@ -243,6 +243,7 @@ class GuardedStream(BodyAround):
 
     async def _take(self, raw: bytes) -> None:
         """Take an event: hold it for its pieces of texts; or let it out, with all that was held before it."""
+        raw = raw.removeprefix(BOM)
         name, data = next(read_events(raw), (None, b""))
         if not data or (name == "ping" and _PING.fullmatch(data)):
             self._ready += raw

@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import Any
 
 from ai_gateway import deadlines
-from ai_gateway.bodies import Routing, read_routing
+from ai_gateway.bodies import MAX_MODEL, Routing, read_routing
 from ai_gateway.calls import Arrival, Call, Headers, IncomingBody
 from ai_gateway.errors import BadRequest, BodyTooLarge, InvalidBody, MethodNotAllowed, NotFound
 from ai_gateway.ids import new_request_id
@@ -63,9 +63,6 @@ then: its frames tell where a body ends, and whether there is one."""
 
 MODEL_IN_PATH = frozenset(("gemini", "bedrock"))
 """The families whose paths name the model, and say whether the answer is to be streamed."""
-
-MAX_MODEL = 1024
-"""Letters of a model's name, which is remembered and compared with patterns in many places."""
 
 MAX_HEADERS = 256
 MAX_HEADER_BYTES = 64 * 1024
@@ -156,10 +153,15 @@ def _check_repeated(headers: Headers) -> None:
         seen.add(name)
 
 
-@lru_cache(maxsize=1024)
 def is_fine(path: str) -> bool:
-    """Whether a path is one that the gateway passes on. Remembered, because most calls ask for the same few."""
-    return len(path) <= MAX_TARGET_BYTES and PATH.fullmatch(path) is not None and DOUBLED.match(path) is None
+    """Whether a path is one that the gateway passes on."""
+    return len(path) <= MAX_TARGET_BYTES and _is_fine(path)
+
+
+@lru_cache(maxsize=1024)
+def _is_fine(path: str) -> bool:
+    """Remembered, because most calls ask for the same few."""
+    return PATH.fullmatch(path) is not None and DOUBLED.match(path) is None
 
 
 def _nothing_at(path: str) -> str:
@@ -213,8 +215,8 @@ async def read_call(arrival: Arrival, snapshot: Snapshot) -> Call:
         model = body.model
     if arrival.dialect.family in MODEL_IN_PATH:
         model, stream = model_in(arrival.path) or (model, stream)
-    if model is not None and len(model) > MAX_MODEL:
-        raise BadRequest(f"The name of the model is longer than {MAX_MODEL} letters.", param="model")
+        if model is not None and len(model) > MAX_MODEL:
+            raise BadRequest(f"The path names a model with more than {MAX_MODEL} characters.", param="model")
     return Call(
         method=arrival.method,
         path=arrival.path,

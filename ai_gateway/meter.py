@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from enum import Enum
-from functools import lru_cache
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -259,8 +258,6 @@ def outcome_of(error: GatewayError, *, was_sent: bool) -> Outcome:
     return Outcome.FAILED if was_sent or error.status >= 500 else Outcome.REFUSED
 
 
-@lru_cache(maxsize=4096)
 def cut(value: str | None) -> str:
-    """Shorten a name that somebody made up, without characters that databases refuse. Remembered, because most calls
-    have the same few."""
+    """Shorten a name that somebody made up, without characters that databases refuse."""
     return value[:LONGEST].replace("\0", "") if value else ""

@@ -20,6 +20,9 @@ BLANKS = (b"\n\n", b"\n\r\n", b"\r\r")
 
 LINE_END = re.compile(rb"\r\n|\r|\n")
 
+BOM = b"\xef\xbb\xbf"
+"""What a stream may begin with, and whoever reads it leaves out."""
+
 _DATA = re.compile(rb"^data: ?(.*)$", re.MULTILINE)
 
 MAX_EVENT = 64 * 1024 * 1024
@@ -42,7 +45,7 @@ def first_event(buffer: bytes) -> tuple[str | None, bytes] | None:
 def _read(block: bytes) -> tuple[str | None, bytes | None]:
     name: str | None = None
     lines: list[bytes] = []
-    for line in LINE_END.split(block):
+    for line in LINE_END.split(block.removeprefix(BOM)):
         field, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if field == b"data":

@@ -127,6 +127,9 @@ def test_a_model_in_the_body_does_not_hide_the_one_in_the_path(snapshot: Snapsho
         "/v1/realtime/client_secrets",
         "/v1/agents/completions",
         "/v1/threads/x/runs",
+        "/v1/fine_tuning/jobs",
+        "/v1/files",
+        "/v1/batches",
     ],
 )
 def test_a_body_s_model_is_not_believed_where_something_else_may_decide(snapshot: Snapshot, path: str) -> None:
@@ -135,6 +138,16 @@ def test_a_body_s_model_is_not_believed_where_something_else_may_decide(snapshot
             ask(model, caller(allowed_models=("allowed", "openai/allowed", "fast")), snapshot, path=path)
     for patterns in ((), ("*",), ("openai/*", "gemini/*", "anthropic/*")):
         assert ask("allowed", caller(allowed_models=patterns), snapshot, path=path)
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE", "PUT"])
+@pytest.mark.parametrize("path", ["/v1/files/x/content", "/v1/responses/resp_1", "/v1/chat/completions"])
+def test_a_body_does_not_open_what_is_there(snapshot: Snapshot, method: str, path: str) -> None:
+    call = make_call(path, model="allowed", method=method)
+    targets = routing.resolve(call, snapshot)
+    with pytest.raises(ModelNotFound):
+        access.permitted(call, caller(allowed_models=("allowed",)), targets, snapshot)
+    assert access.permitted(call, caller(), targets, snapshot) == targets
 
 
 @pytest.mark.parametrize(
@@ -149,7 +162,6 @@ def test_a_body_s_model_is_not_believed_where_something_else_may_decide(snapshot
         "/v1/audio/transcriptions",
         "/v1/moderations",
         "/v1/videos",
-        "/v1/fine_tuning/jobs",
         "/v1beta/openai/chat/completions",
         "/v1/realtime",
         "/v1beta/models/allowed:generateContent",

@@ -441,6 +441,27 @@ def test_a_strangers_limit_is_nobody_elses() -> None:
     assert states() == {"openai/m": "resting"}
 
 
+def test_what_fails_with_a_credential_of_the_caller_s_own_opens_no_breaker_for_others() -> None:
+    fast: dict[str, Any] = {"RETRIES": {"attempts": 1}, "BREAKERS": {"consecutive": 2}}
+    for _ in range(3):
+        attempt(refusal(500), caller=STRANGER, **fast)
+        with pytest.raises(UpstreamClosed):
+            attempt(UpstreamClosed("gone"), caller=STRANGER, **fast)
+    assert states() == {}
+    for _ in range(2):
+        with pytest.raises(ConnectFailed):
+            attempt(ConnectFailed("nobody there"), caller=STRANGER, **fast)
+    assert states() == {"openai/m": "open"}
+
+
+def test_a_caller_s_own_credential_leaves_the_probe_to_others() -> None:
+    target = Target("openai", "m")
+    breakers.note(target, breakers.BreakerPolicy(consecutive=1), is_good=False)
+    breakers._breakers[target].open_until = 0.0
+    attempt(refusal(500), caller=STRANGER, RETRIES={"attempts": 1})
+    assert (states(), breakers.is_probed(target)) == ({"openai/m": "half-open"}, False)
+
+
 def test_there_is_an_end_to_it(waits: list[float]) -> None:
     outcomes = [refusal(503) for _ in range(20)]
     _, transport = attempt(*outcomes, targets=BOTH, RETRIES={"rounds": 9, "attempts": 4})

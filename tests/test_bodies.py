@@ -173,6 +173,14 @@ def test_inner_members_called_model_are_nobodys_business(body: bytes) -> None:
     assert read_routing(body).model == "a"
 
 
+def test_a_model_has_a_name_that_can_be_remembered() -> None:
+    name = "é" * bodies.MAX_MODEL
+    assert read_routing(json.dumps({"model": name}).encode()).model == name
+    with pytest.raises(InvalidBody) as refused:
+        read_routing(json.dumps({"model": name + "x"}).encode())
+    assert refused.value.param == "model"
+
+
 def nested(depth: int, inner: bytes) -> bytes:
     return b'{"model":"a",' + inner + b'"x":' + b"[" * depth + b"]" * depth + b"}"
 

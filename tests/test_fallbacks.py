@@ -84,6 +84,7 @@ def test_a_route_whose_conditions_do_not_hold_adds_nobody(snapshot: Snapshot) ->
         (call_with(b",".join(b"m%d" % number for number in range(9))), HOLDER, BadRequest),
         (call_with(models="fast"), HOLDER, InvalidBody),
         (call_with(models=[1]), HOLDER, InvalidBody),
+        (call_with(models=["x" * 1025]), HOLDER, InvalidBody),
         (call_with(b"nobody/x, x"), Caller(key_name="k", allowed_providers=("groq",)), ModelNotFound),
     ],
 )
@@ -102,6 +103,28 @@ def test_a_route_with_limits_of_its_own_cannot_be_had_beside_them() -> None:
         assert chosen(call_with(b"free"), snapshot)[0] == [*OWN, Target("groq", "llama-4")]
         with pytest.raises(BadRequest, match="limits of its own"):
             chosen(call_with(b"fast"), snapshot)
+
+
+def test_a_route_with_guardrails_cannot_be_had_without_them() -> None:
+    words: dict[str, Any] = {"BACKEND": "patterns", "OPTIONS": {"deny": ["x"]}}
+    routes = {"fast": {"targets": ["groq/llama-4"], "guardrails": ["words"]}, "free": ["groq/llama-4"]}
+
+    def targets(everywhere: bool, route: str = "gpt-5", caller: Caller = HOLDER) -> list[Target]:
+        site = {
+            "ROUTES": {**routes, "same": routes["fast"]},
+            "GUARDRAILS": {"words": {**words, "EVERYWHERE": everywhere}},
+        }
+        with override_settings(AI_GATEWAY=site):
+            call = msgspec.structs.replace(call_with(b"fast"), model=route)
+            return chosen(call, registry.snapshot(), caller)[0]
+
+    for route in ("gpt-5", "free"):
+        with pytest.raises(BadRequest, match="guardrails that this call has not"):
+            targets(everywhere=False, route=route)
+    there = [*OWN, Target("groq", "llama-4")]
+    assert targets(everywhere=True) == there
+    assert targets(everywhere=False, route="same") == there
+    assert targets(everywhere=False, caller=Caller(key_name="k", guardrails=("words",))) == there
 
 
 def test_a_caller_with_a_credential_of_its_own_is_passed_on_untouched(snapshot: Snapshot) -> None:

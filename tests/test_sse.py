@@ -37,6 +37,8 @@ def test_only_what_comes_after_the_start_is_looked_at() -> None:
         (b"event: ping\r\ndata: {}\r\n\r\n", ("ping", b"{}")),
         (b": comment\n\n", None),
         (b"id: 7\n\n", None),
+        (b"\xef\xbb\xbfdata: one\n\n", (None, b"one")),
+        (b"\xef\xbb\xbfevent: error\ndata: {}\n\n", ("error", b"{}")),
         ("data: a\u2028b\n\n".encode(), (None, "a\u2028b".encode())),
     ],
 )

@@ -532,6 +532,15 @@ def test_an_event_of_several_lines_is_changed_as_one() -> None:
     assert found.body.startswith(b"event: x\ndata: {")
 
 
+@pytest.mark.parametrize("start", [b"data: {", b"data: {\ndata: "])
+def test_a_mark_at_the_beginning_of_a_stream_hides_no_event(start: bytes) -> None:
+    first, *others = chat_events(f"Ask {MAIL}")
+    answer = Answer(b"\xef\xbb\xbf" + first.replace(b"data: {", start), *others, headers=[SSE])
+    found = ask({"pii": REDACTION}, request(stream=True), answer)
+    assert text_of(found.body) == "Ask [EMAIL_1]"
+    assert MAIL.encode() not in found.body
+
+
 def test_a_last_event_whose_blank_line_was_left_out_is_looked_into() -> None:
     *first, last = chat_events(f"Ask {MAIL}")[:1]
     answer = Answer(b"data: [DONE]\n\n", last.rstrip(b"\n"), headers=[SSE])
