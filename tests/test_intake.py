@@ -212,7 +212,7 @@ def test_a_body_that_says_it_is_too_long_is_not_read(headers: list[tuple[bytes, 
 
 def test_a_body_that_was_lost_over_an_offer_is_not_called_bad_json() -> None:
     """As uvicorn loses it, with httptools."""
-    with pytest.raises(BadRequest, match="HTTP/1.1"):
+    with pytest.raises(BadRequest, match=r"HTTP/1\.1"):
         read(JSON, (b"upgrade", b"h2c"), (b"content-length", b"20"))
 
 
