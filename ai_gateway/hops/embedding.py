@@ -6,10 +6,12 @@ OpenAI's. Everything else that embeds (Cohere's own path, say) is carried throug
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from ai_gateway.calls import Reply, UpstreamRequest, UpstreamResponse
-from ai_gateway.errors import BadRequest
+from ai_gateway.errors import BadRequest, UpstreamProtocolError
 from ai_gateway.hops.base import Attempt, Hop, check_status, read_whole, translated_headers
 from ai_gateway.hops.generation import (
     MAX_ANSWER,
@@ -90,12 +92,16 @@ class Embedding(Hop):
         listener = BodyListener(attempt.call, EmbeddingPassing())
         listener.hear(body)
         attempt.meter.listener = listener
-        if self._method:
-            vectors = embeddings.read_openai_vectors(document)
-            written = embeddings.write_vectors(vectors, self._method)
-        else:
-            written = embeddings.write_openai_vectors(embeddings.read_vectors(document), self._asked)
-        content = dumps(written)
+        content = dumps(self._translated(document))
         headers = translated_headers(attempt, response, b"application/json")
         headers += [*dropped_header(self._asked.dropped), (b"content-length", b"%d" % len(content))]
         return Reply(status=200, headers=headers, body=content)
+
+    def _translated(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Write the provider's answer for the caller, who finds the vectors by the places of the texts."""
+        vectors = (embeddings.read_openai_vectors if self._method else embeddings.read_vectors)(document)
+        if len(vectors.vectors) != len(self._asked.texts):
+            raise UpstreamProtocolError("The provider's answer has not as many embeddings as there are texts.")
+        if self._method:
+            return embeddings.write_vectors(vectors, self._method)
+        return embeddings.write_openai_vectors(vectors, self._asked)

@@ -83,13 +83,13 @@ class MessageReader:
     def _result(self, value: dict[str, Any], role: str, at: str) -> Message:
         name = text(value, "name", at) or ""
         call_id = self._functions.get(name, "") if role == "function" else self._call_id(value, at)
-        if call_id not in self._unanswered:
+        if not self._unanswered.get(call_id):
             raise BadRequest(
                 f"Invalid parameter: messages with role '{role}' must be a response to a preceding message with "
                 "'tool_calls'.",
                 param=path(at, "role"),
             )
-        self._unanswered[call_id] = max(0, self._unanswered[call_id] - 1)
+        self._unanswered[call_id] -= 1
         result = ToolResult(
             call_id=call_id,
             name=name,

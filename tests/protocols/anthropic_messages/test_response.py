@@ -10,7 +10,6 @@ from anthropic.types.beta import BetaMessage
 
 from ai_gateway.errors import Kind, ProviderError, UpstreamProtocolError
 from ai_gateway.protocols.anthropic_messages import PROTOCOL
-from ai_gateway.protocols.anthropic_messages.partial import whole_members
 from ai_gateway.protocols.conversation import (
     Answer,
     Citation,
@@ -23,6 +22,7 @@ from ai_gateway.protocols.conversation import (
     TokenUsage,
     ToolCall,
 )
+from ai_gateway.protocols.partial import whole_members
 from tests.protocols.anthropic_messages.helpers import (
     ASKED,
     CARRIER,

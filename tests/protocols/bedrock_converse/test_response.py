@@ -228,6 +228,11 @@ def test_arguments_that_are_no_object_are_kept() -> None:
     assert content(ToolCall(id="c", name="f", arguments="ls", is_custom=True))[0]["toolUse"]["input"] == {"input": "ls"}
 
 
+def test_of_arguments_that_a_limit_cut_off_the_members_that_came_whole_are_told() -> None:
+    body = written(ToolCall(id="c", name="f", arguments='{"a":1,"b":"x'), stop=Stop.MAX_TOKENS)
+    assert body["output"]["message"]["content"][0]["toolUse"]["input"] == {"a": 1}
+
+
 def test_a_refusal_is_a_text() -> None:
     assert content(Refusal(text="No.")) == [{"text": "No."}]
 

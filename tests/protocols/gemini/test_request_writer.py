@@ -118,6 +118,26 @@ def test_all_results_of_a_turn_stand_alone_in_one_content_in_the_order_of_the_ca
     assert rest == {"role": "user", "parts": [{"text": "Thanks."}]}
 
 
+@pytest.mark.parametrize("id", ["", "call_0"])
+def test_results_of_calls_that_have_one_id_are_of_the_function_in_their_place(id: str) -> None:
+    """Google's own OpenAI-compatible endpoint gives calls no ids."""
+    _, model, results = contents(
+        USER,
+        turn("assistant", ToolCall(id=id, name="get_a"), ToolCall(id=id, name="get_b")),
+        turn("user", ToolResult(call_id=id, parts=[Text(text="of a")])),
+        turn("user", ToolResult(call_id=id, parts=[Text(text="of b")])),
+    )
+    called = [part["functionCall"] for part in model["parts"]]
+    answered = [part["functionResponse"] for part in results["parts"]]
+    assert [(each["name"], each["response"]) for each in answered] == [
+        ("get_a", {"result": "of a"}),
+        ("get_b", {"result": "of b"}),
+    ]
+    ids = [each.get("id") for each in called]
+    assert ids == [each.get("id") for each in answered]
+    assert ids == [None, None] if not id else ids[0] == id and len(set(ids)) == 2
+
+
 @pytest.mark.parametrize(
     ("text", "is_error", "response"),
     [

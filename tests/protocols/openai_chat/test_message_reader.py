@@ -239,6 +239,13 @@ class TestReadingMessages:
         spoken = [part.text if isinstance(part, Text | Thinking) else getattr(part, "id", "") for part in found]
         assert spoken == ["AB", "one", "CDE", "a", "two", "b"]
 
+    def test_a_call_is_answered_once(self) -> None:
+        call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+        result = {"role": "tool", "tool_call_id": "c", "content": "r"}
+        with pytest.raises(BadRequest) as raised:
+            read({"messages": [*HELLO, {"role": "assistant", "tool_calls": [call]}, result, result]})
+        assert raised.value.param == f"messages[{len(HELLO) + 2}].role"
+
     def test_a_calls_sealed_state(self) -> None:
         extra = {"google": {"thought_signature": CARRIER.seal(signature("S", "gemini"))}}
         turn = {"role": "assistant", "tool_calls": [{**CALL, "extra_content": extra}]}
