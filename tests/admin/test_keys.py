@@ -69,6 +69,27 @@ def test_add__a_key_that_has_ended_already_is_refused(boss: Client) -> None:
     assert not VirtualKey.objects.exists()
 
 
+def test_change__texts_with_a_comma_stay_whole(boss: Client) -> None:
+    key, _ = make_key(make_user("ann"), tags=["team a, b", "c"])
+    assert send(boss, "ai_gateway_virtualkey_change", key.pk, name="renamed").status_code == 302
+    key.refresh_from_db()
+    assert (key.name, key.tags) == ("renamed", ["team a, b", "c"])
+
+
+def test_change__several_models_on_a_line_are_refused(boss: Client) -> None:
+    key, _ = make_key(make_user("ann"))
+    response = send(boss, "ai_gateway_virtualkey_change", key.pk, allowed_models="fast, slow")
+    assert "Write one a line, without commas." in response.content.decode()
+
+
+def test_list__those_that_work_have_an_owner_who_is_active(boss: Client) -> None:
+    works, _ = make_key(make_user("ann"))
+    idle, _ = make_key(make_user("bob", is_active=False))
+    for state, wanted in (("active", works), ("idle", idle)):
+        page = boss.get(url("ai_gateway_virtualkey_changelist"), {"state": state})
+        assert list(page.context["cl"].result_list) == [wanted]
+
+
 def test_change__a_key_may_be_ended(boss: Client) -> None:
     key, _ = make_key(make_user("ann"))
     ends = {"expires_at_0": "2020-01-01", "expires_at_1": "00:00:00"}
