@@ -328,6 +328,45 @@ def test_a_session_is_one_call_with_the_sum_of_its_answers(providers: Callable[.
     assert entry.cost_nanos == 1500 * 4000 + 10 * 16000 + 30 * 100_000  # Each by its own model's price.
 
 
+@pytest.mark.parametrize("end", [{"usage": None}, {"status": "cancelled"}, {"usage": {}}])
+def test_an_answer_that_does_not_say_what_it_used_is_estimated(
+    end: dict[str, Any], providers: Callable[..., Providers], books: Books
+) -> None:
+    async def visit() -> None:
+        said = event("response.created"), event("response.output_text.delta", delta="x" * 4000)
+        providers(Provider(*said, event("response.done", response={"id": "resp_1", **end})))
+        visitor = Visitor()
+        await accepted(visitor)
+        for _ in range(3):
+            await visitor.event()
+        visitor.leave()
+        await visitor.gone()
+
+    run(visit())
+    (entry,) = books
+    assert (entry.outcome, entry.output_tokens, entry.is_estimated) == ("answered", 1000, True)
+    assert entry.cost_nanos == 1000 * 16_000
+
+
+def test_an_answer_is_paid_although_another_one_ends_beside_it(
+    providers: Callable[..., Providers], books: Books
+) -> None:
+    async def visit() -> None:
+        begun = [event("response.created", response={"id": id}) for id in ("long", "short")]
+        said = event("response.output_text.delta", response_id="long", delta="x" * 4000)
+        providers(Provider(*begun, said, done("short", input_tokens=1, output_tokens=1)))
+        visitor = Visitor()
+        await accepted(visitor)
+        for _ in range(4):
+            await visitor.event()
+        visitor.leave()
+        await visitor.gone()
+
+    run(visit())
+    (entry,) = books
+    assert (entry.outcome, entry.output_tokens, entry.is_estimated) == ("disconnected", 1001, True)
+
+
 LIMITS = [
     {"name": "places", "measure": "concurrency", "amount": 5},
     {"name": "tokens", "measure": "tokens", "window": "day", "amount": 1000},
