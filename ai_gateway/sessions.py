@@ -145,6 +145,8 @@ class Session:
                 meter.first_token_at = perf_counter()
             meter.bytes_out += len(data)
             report = listener.report
+            if report is not None:
+                self._count(report)  # Before the caller has it, who may hang up instead of taking it.
             await self._caller.send(message)
             if report is not None:
                 await self._settle(report)
@@ -183,14 +185,16 @@ class Session:
 
     # What it uses.
 
-    async def _settle(self, report: Report) -> None:
-        """Take into account what an answer or a transcription used. Raises whatever does not admit what comes next."""
-        snapshot = self._pricing()
+    def _count(self, report: Report) -> None:
+        """Note what an answer or a transcription used."""
         used = Consumption(tokens=report.tokens, units=report.units, model=report.model, upstream_id=report.id)
-        self._add(used, report.model, snapshot)
+        self._add(used, report.model, self._pricing())
+
+    async def _settle(self, report: Report) -> None:
+        """Take into account what was used. Raises whatever does not admit what comes next."""
         await self._look_again()
         if self._is_turn(report):
-            await admission.renew(self._meter, *self._take_unsettled(), snapshot)
+            await admission.renew(self._meter, *self._take_unsettled(), self._pricing())
 
     def _pricing(self) -> Snapshot:
         """Give the newest snapshot, for its prices. A provider that was taken out since has its price where the session

@@ -108,6 +108,7 @@ class Visitor:
         self._says: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._gets: asyncio.Queue[Message] = asyncio.Queue()
         self.is_stuck = False
+        self.sticks = asyncio.Event()
         self._says.put_nowait({"type": "websocket.connect"})
         self.task: asyncio.Task[None] | None = None
 
@@ -117,6 +118,7 @@ class Visitor:
 
     async def _send(self, message: Message) -> None:
         if self.is_stuck:
+            self.sticks.set()
             await asyncio.Event().wait()
         self._gets.put_nowait(message)
 
@@ -365,6 +367,29 @@ def test_an_answer_is_paid_although_another_one_ends_beside_it(
     run(visit())
     (entry,) = books
     assert (entry.outcome, entry.output_tokens, entry.is_estimated) == ("disconnected", 1001, True)
+
+
+def test_an_answer_is_paid_although_its_caller_does_not_take_the_end_of_it(
+    providers: Callable[..., Providers], books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def visit() -> None:
+        provider = Provider()
+        providers(provider)
+        visitor = Visitor()
+        await accepted(visitor)
+        visitor.is_stuck = True
+        provider.say(done("resp_1", input_tokens=30, output_tokens=4))
+        async with asyncio.timeout(PATIENCE):
+            await visitor.sticks.wait()
+        visitor.leave()
+        await visitor.gone()
+
+    store = Recorder()
+    monkeypatch.setattr("ai_gateway.admission.store", lambda: store)
+    with override_settings(AI_GATEWAY={**SETTINGS, "LIMITS": LIMITS[1:2]}):
+        run(visit())
+    assert [(entry.input_tokens, entry.output_tokens, entry.is_estimated) for entry in books] == [(30, 4, False)]
+    assert [actual for _, actual in store.settled] == [[34]]
 
 
 LIMITS = [
