@@ -21,7 +21,7 @@ from contextlib import suppress
 from time import perf_counter
 from typing import Any, NoReturn
 
-from ai_gateway import access, accounting, admission, keys, registry
+from ai_gateway import access, accounting, admission, fallbacks, keys, registry
 from ai_gateway.calls import Message, Target
 from ai_gateway.consumption import Consumption, together
 from ai_gateway.errors import (
@@ -32,6 +32,7 @@ from ai_gateway.errors import (
     InternalError,
     InvalidBody,
     KeysUnavailable,
+    ModelNotFound,
     Overloaded,
     SocketClosed,
     UpstreamClosed,
@@ -209,8 +210,26 @@ class Session:
         return report.is_answer or was_heard or self._attempt.call.model is None
 
     async def _look_again(self) -> None:
-        """Look at the caller's key again. Raises InvalidCredential for one that is not valid any more."""
-        await keys.identify(self._meter.arrival, registry.snapshot())
+        """Look at the caller's key again, and at what it is for. Raises InvalidCredential for one that is not valid any
+        more, and ModelNotFound for one that would not be let in now."""
+        meter, newest = self._meter, registry.snapshot()
+        meter.caller = await keys.identify(meter.arrival, newest)
+        access.check_arrival(meter.arrival, meter.caller)
+        # A route that was taken out since is what it was when the session began.
+        self._check_target(newest if meter.route in newest.routes else self._snapshot)
+
+    def _check_target(self, snapshot: Snapshot) -> None:
+        """Raise ModelNotFound if the target is open to the caller neither by the name that was asked for nor by that of
+        a fallback."""
+        call, caller, target = self._meter.call, self._meter.caller, self._attempt.target
+        assert call is not None
+        try:
+            access.permitted(call, caller, [target], snapshot)
+        except ModelNotFound:
+            _, names = fallbacks.taken_from(call, caller, [target], self._meter.route, snapshot)
+            routes = [name for name in names if target in snapshot.routes.get(name, ())]
+            if not any(access.may_list(caller, route, snapshot) for route in routes):
+                raise
 
     def _add(self, used: Consumption, model: str, snapshot: Snapshot) -> None:
         """Note what was used, of this model if it is not the session's."""

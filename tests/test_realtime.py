@@ -604,6 +604,108 @@ def test_a_key_for_some_models_gets_no_other_by_an_event(
     run(visit())
 
 
+@pytest.mark.parametrize(
+    ("query", "now", "goes_on"),
+    [
+        ("model=gpt-realtime", {"allowed_models": ("gpt-*",), "allowed_endpoints": ("realtime",)}, True),
+        ("model=gpt-realtime", {"allowed_models": ("other",)}, False),
+        ("model=gpt-realtime", {"allowed_providers": ("groq",)}, False),
+        ("model=gpt-realtime", {"allowed_endpoints": ("chat/*",)}, False),
+        ("model=talk", {"allowed_models": ("talk",)}, True),
+        ("model=talk", {"allowed_models": ("first",)}, False),
+    ],
+)
+def test_a_session_ends_when_its_key_would_not_be_let_in(
+    query: str,
+    now: dict[str, Any],
+    goes_on: bool,
+    providers: Callable[..., Providers],
+    books: Books,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    holder = Caller(key_name="team")
+
+    async def identify(*_: object) -> Caller:
+        return holder
+
+    async def visit() -> str:
+        nonlocal holder
+        provider = Provider()
+        providers(provider)
+        visitor = Visitor(query)
+        await accepted(visitor)
+        holder = Caller(key_name="team", **now)
+        for number in (1, 2):
+            provider.say(done(f"resp_{number}"))
+        await visitor.event()
+        told = await visitor.event()
+        visitor.leave()
+        await visitor.gone()
+        return "" if told["type"] == "response.done" else told["error"]["code"]
+
+    monkeypatch.setattr(keys, "identify", identify)
+    assert run(visit()) == ("" if goes_on else "model_not_found")
+
+
+@pytest.mark.parametrize(("now", "goes_on"), [(("first", "talk"), True), (("first",), False)])
+def test_a_session_by_a_fallback_goes_on_while_that_is_open_to_its_key(
+    now: tuple[str, ...],
+    goes_on: bool,
+    providers: Callable[..., Providers],
+    books: Books,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    holder = Caller(key_name="team", allowed_models=("third", "talk"))
+
+    async def identify(*_: object) -> Caller:
+        return holder
+
+    async def visit() -> str:
+        nonlocal holder
+        provider = Provider()
+        providers(Answer(b"{}", status=503), Answer(b"{}", status=503), provider)
+        visitor = Visitor("model=openai/third", KEY, (b"x-gateway-fallbacks", b"talk"))
+        await accepted(visitor)
+        holder = Caller(key_name="team", allowed_models=now)
+        for number in (1, 2):
+            provider.say(done(f"resp_{number}"))
+        await visitor.event()
+        told = await visitor.event()
+        visitor.leave()
+        await visitor.gone()
+        return "" if told["type"] == "response.done" else told["error"]["code"]
+
+    monkeypatch.setattr(keys, "identify", identify)
+    assert run(visit()) == ("" if goes_on else "model_not_found")
+
+
+def test_what_a_key_is_for_now_decides_on_events(
+    providers: Callable[..., Providers], books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder = Caller(key_name="team")
+
+    async def identify(*_: object) -> Caller:
+        return holder
+
+    async def visit() -> None:
+        nonlocal holder
+        provider = Provider()
+        providers(provider)
+        visitor = Visitor()
+        await accepted(visitor)
+        holder = Caller(key_name="team", allowed_models=("gpt-realtime",))
+        for number in (1, 2):  # When the second one is there the first one is settled.
+            provider.say(done(f"resp_{number}"))
+            await visitor.event()
+        visitor.say(event("session.update", session={"audio": {"input": {"transcription": {"model": "whisper-1"}}}}))
+        assert (await visitor.event())["error"]["code"] == "model_not_found"
+        visitor.leave()
+        await visitor.gone()
+
+    monkeypatch.setattr(keys, "identify", identify)
+    run(visit())
+
+
 # What ends it.
 
 
