@@ -21,7 +21,7 @@ from contextlib import suppress
 from time import perf_counter
 from typing import Any, NoReturn
 
-from ai_gateway import access, accounting, admission, keys, registry
+from ai_gateway import access, accounting, admission, fallbacks, keys, registry
 from ai_gateway.calls import Message, Target
 from ai_gateway.consumption import Consumption, together
 from ai_gateway.errors import (
@@ -32,6 +32,7 @@ from ai_gateway.errors import (
     InternalError,
     InvalidBody,
     KeysUnavailable,
+    ModelNotFound,
     Overloaded,
     SocketClosed,
     UpstreamClosed,
@@ -145,6 +146,8 @@ class Session:
                 meter.first_token_at = perf_counter()
             meter.bytes_out += len(data)
             report = listener.report
+            if report is not None:
+                self._count(report)  # Before the caller has it, who may hang up instead of taking it.
             await self._caller.send(message)
             if report is not None:
                 await self._settle(report)
@@ -183,14 +186,16 @@ class Session:
 
     # What it uses.
 
-    async def _settle(self, report: Report) -> None:
-        """Take into account what an answer or a transcription used. Raises whatever does not admit what comes next."""
-        snapshot = self._pricing()
+    def _count(self, report: Report) -> None:
+        """Note what an answer or a transcription used."""
         used = Consumption(tokens=report.tokens, units=report.units, model=report.model, upstream_id=report.id)
-        self._add(used, report.model, snapshot)
+        self._add(used, report.model, self._pricing())
+
+    async def _settle(self, report: Report) -> None:
+        """Take into account what was used. Raises whatever does not admit what comes next."""
         await self._look_again()
         if self._is_turn(report):
-            await admission.renew(self._meter, *self._take_unsettled(), snapshot)
+            await admission.renew(self._meter, *self._take_unsettled(), self._pricing())
 
     def _pricing(self) -> Snapshot:
         """Give the newest snapshot, for its prices. A provider that was taken out since has its price where the session
@@ -205,8 +210,26 @@ class Session:
         return report.is_answer or was_heard or self._attempt.call.model is None
 
     async def _look_again(self) -> None:
-        """Look at the caller's key again. Raises InvalidCredential for one that is not valid any more."""
-        await keys.identify(self._meter.arrival, registry.snapshot())
+        """Look at the caller's key again, and at what it is for. Raises InvalidCredential for one that is not valid any
+        more, and ModelNotFound for one that would not be let in now."""
+        meter, newest = self._meter, registry.snapshot()
+        meter.caller = await keys.identify(meter.arrival, newest)
+        access.check_arrival(meter.arrival, meter.caller)
+        # A route that was taken out since is what it was when the session began.
+        self._check_target(newest if meter.route in newest.routes else self._snapshot)
+
+    def _check_target(self, snapshot: Snapshot) -> None:
+        """Raise ModelNotFound if the target is open to the caller neither by the name that was asked for nor by that of
+        a fallback."""
+        call, caller, target = self._meter.call, self._meter.caller, self._attempt.target
+        assert call is not None
+        try:
+            access.permitted(call, caller, [target], snapshot)
+        except ModelNotFound:
+            _, names = fallbacks.taken_from(call, caller, [target], self._meter.route, snapshot)
+            routes = [name for name in names if target in snapshot.routes.get(name, ())]
+            if not any(access.may_list(caller, route, snapshot) for route in routes):
+                raise
 
     def _add(self, used: Consumption, model: str, snapshot: Snapshot) -> None:
         """Note what was used, of this model if it is not the session's."""

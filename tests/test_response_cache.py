@@ -302,6 +302,51 @@ def test_a_route_that_leads_elsewhere_has_other_answers() -> None:
     assert with_one.asked == with_two.asked == 1
 
 
+REGIONS = [
+    {"target": "openai/a", "conditions": {"headers": {"x-region": "us"}}},
+    {"target": "groq/b", "conditions": {"headers": {"x-region": "eu"}}},
+]
+
+
+def test_calls_that_are_for_other_targets_have_other_answers() -> None:
+    async def script(site: Site) -> None:
+        asked = [await site.ask({**CHAT, "model": "near"}, (b"x-region", each)) for each in (b"us", b"eu", b"us")]
+        assert [got.cache for got in asked] == [b"miss", b"miss", b"hit"]
+        assert [got.headers[b"x-gateway-provider"] for got in asked] == [b"openai", b"groq", b"openai"]
+        nowhere = await site.ask({**CHAT, "model": "near"}, (b"x-region", b"cn"))
+        assert (nowhere.status, nowhere.cache) == (400, None)
+        assert json.loads(nowhere.body)["error"]["code"] == "no_suitable_target"
+
+    assert serve(script, whole({"n": 1}), whole({"n": 2}), ROUTES={"near": {"targets": REGIONS}}).asked == 2
+
+
+def test_calls_whose_fallbacks_are_not_there_for_the_same_have_other_answers() -> None:
+    async def script(site: Site) -> None:
+        for region in (b"us", b"eu", b"us"):
+            await site.ask(CHAT, (b"x-gateway-fallbacks", b"near"), (b"x-region", region))
+
+    assert serve(script, whole(), whole(), ROUTES={"near": {"targets": REGIONS}}).asked == 2
+
+
+@pytest.mark.parametrize("where", ["header", "body"])
+def test_calls_that_name_fallbacks_are_the_same_if_they_name_the_same(where: str) -> None:
+    async def script(site: Site) -> None:
+        for name in ("groq/x", "groq/y", "groq/x"):
+            headers = [(b"x-gateway-fallbacks", name.encode())] if where == "header" else []
+            await site.ask(CHAT if where == "header" else {**CHAT, "models": [name]}, *headers)
+
+    assert serve(script, whole(), whole()).asked == 2
+
+
+def test_calls_that_are_not_drawn_for_the_same_have_other_answers() -> None:
+    async def script(site: Site) -> None:
+        for region in (b"us", b"eu", b"us"):
+            await site.ask({**CHAT, "model": "near"}, (b"x-region", region))
+
+    trial = {"targets": ["groq/b", {**REGIONS[0], "part": "experiment", "percent": 100}]}
+    assert serve(script, whole(), whole(), ROUTES={"near": trial}).asked == 2
+
+
 def test_a_route_has_a_switch_and_a_time_of_its_own() -> None:
     async def script(site: Site) -> None:
         assert (await site.ask({**CHAT, "model": "off"})).cache is None
