@@ -403,6 +403,8 @@ def forwarded_headers(call: Call) -> Headers:
     """Select the caller's headers that go on to a provider."""
     headers = [header for header in call.headers if is_forwarded(header[0])]
     connection = call.fields.get(b"connection")
+    if connection is not None and len(call.fields) != len(call.headers):  # There may be several lines of it.
+        connection = b",".join(value for name, value in call.headers if name == b"connection")
     if connection is not None and connection not in (b"keep-alive", b"close"):
         dropped = {name.strip().lower() for name in connection.split(b",")}
         headers = [header for header in headers if header[0] not in dropped]
