@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -30,15 +31,18 @@ DOLLARS = {"cost_nanos": "cost", "saved_nanos": "saved"}
 
 COLUMNS = [DOLLARS.get(name, name) for name in FIELDS]
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+FORMULA = "=+\\-@\\t\\r\\n\uff1d\uff0b\uff0d\uff20"
 """How a text begins that a spreadsheet takes for a formula (OWASP, "CSV Injection"), the full-width signs included."""
+
+_BEGINS = re.compile(rf"(?:^|(?<=[;\t]))(?=[{FORMULA}])")
+"""Where a cell begins with one. Some spreadsheets take a semicolon or a tab for what separates cells."""
 
 Row = Mapping[str, Any]
 
 
 def safe(text: str) -> str:
     """Keep a spreadsheet from running a text: callers make some of the names up."""
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return _BEGINS.sub("'", text)
 
 
 def as_csv(rows: Sequence[Row], *, is_first: bool) -> str:

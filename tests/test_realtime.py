@@ -182,6 +182,7 @@ async def accepted(visitor: Visitor) -> Message:
     [
         (b"model=gpt-realtime", "m", b"model=m"),
         (b"a=1&model=x&b=2&mod%65l=y&deployment=z", "voice/1 2", b"model=voice%2F1%202&a=1&b=2"),
+        (b"a=1&Model=x&DEPLOYMENT=z&mod%45l=y", "m", b"model=m&a=1"),
         (b"intent=transcription&model=x", None, b"intent=transcription"),
         (b"", None, b""),
     ],

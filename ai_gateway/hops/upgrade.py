@@ -31,7 +31,7 @@ OF_THE_HANDSHAKE = (b"sec-websocket-", b"content-")
 """How the headers of an answer to a handshake begin that are for the two at its ends."""
 
 DECIDED_HERE = frozenset(("model", "deployment"))
-"""Query parameters that say which model is asked: what is authorised is what is sent."""
+"""Query parameters, in any case, that say which model is asked: what is authorised is what is sent."""
 
 
 class Upgrade(Hop):
@@ -94,7 +94,7 @@ def with_model(query: bytes, model: str | None) -> bytes:
 
 
 def _name(pair: bytes) -> str:
-    return unquote_plus(pair.partition(b"=")[0].decode("latin-1"))
+    return unquote_plus(pair.partition(b"=")[0].decode("latin-1")).lower()
 
 
 def check_request(attempt: Attempt) -> None:

@@ -229,6 +229,16 @@ def test_export__no_text_is_a_formula(name: str) -> None:
     assert row["model"] == f"'{name}"
 
 
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [("a;=1+1", "a;'=1+1"), ("a\t@x", "a\t'@x"), ("a;;-1", "a;;'-1"), ("a;b-c=d", "a;b-c=d"), ("a-b", "a-b")],
+)
+def test_export__nor_is_one_behind_another_separator(name: str, written: str) -> None:
+    save(record(model=name))
+    (row,) = in_csv(usage("export", *SINCE))
+    assert row["model"] == written
+
+
 def test_csv_of_a_report__no_name_is_a_formula() -> None:
     save(record(served_model="=cmd|' /C calc'!A0"))
     assert in_csv(report("--format", "csv"))[0]["model"].startswith("'=")
