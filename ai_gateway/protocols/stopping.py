@@ -96,8 +96,9 @@ class Stopping:
     """Does the same to the events of one stream."""
 
     def __init__(self, sequences: Sequence[str]) -> None:
-        self._sequences = sequences
         self._pattern = pattern_of(sequences)
+        self._beginnings = {sequence[:length] for sequence in sequences for length in range(1, len(sequence))}
+        self._longest = max(map(len, sequences)) - 1
         self._held: dict[int, _Held] = {}
         self._open: dict[int, None] = {}
         self._found: str | None = None
@@ -145,15 +146,8 @@ class Stopping:
 
     def _beginning(self, text: str) -> int:
         """Count the characters at the end of a text that may be the beginning of a sequence."""
-        longest = max(map(len, self._sequences)) - 1
-        return next(
-            (
-                length
-                for length in range(min(longest, len(text)), 0, -1)
-                if any(sequence.startswith(text[-length:]) for sequence in self._sequences)
-            ),
-            0,
-        )
+        lengths = range(min(self._longest, len(text)), 0, -1)
+        return next((length for length in lengths if text[-length:] in self._beginnings), 0)
 
     def _end(self, event: Event, sequence: str) -> Iterable[Event]:
         """The caller's answer is over; what is still to come is how many tokens it had."""

@@ -7,6 +7,7 @@ format but the caller's own can ask for is refused by the writers with the same 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -54,6 +55,23 @@ def untranslatable(part: Part) -> Unsupported:
     return Unsupported("This content cannot be translated for this provider.", param=part.at or None)
 
 
+def location(given: object) -> dict[str, Any]:
+    """Write where a search is to be made, as Responses and Messages have it: chat completions have the place inside
+    `approximate`, the others beside its type."""
+    place = given if isinstance(given, dict) else {}
+    inner = place.get("approximate")
+    members = inner if isinstance(inner, dict) else place
+    known = {name: members[name] for name in ("city", "region", "country", "timezone") if members.get(name)}
+    return {"type": "approximate", **known}
+
+
+MAX_SOUGHT = 64
+"""Stop sequences that are looked for here: each costs something with every piece of every answer."""
+
+LONGEST_SOUGHT = 256
+"""Characters of one of them."""
+
+
 def shared_stop(
     request: Request, capabilities: Capabilities, takes_blanks: bool = True
 ) -> tuple[list[str], tuple[str, ...]]:
@@ -61,7 +79,17 @@ def shared_stop(
     model takes no more, or no blank ones."""
     stop = [sequence for sequence in request.stop if sequence]
     sent = [sequence for sequence in stop if takes_blanks or sequence.strip()][: capabilities.max_stop]
-    return sent, tuple(sequence for sequence in stop if sequence not in sent)
+    known = frozenset(sent)
+    return sent, sought_stop(request, [sequence for sequence in stop if sequence not in known])
+
+
+def sought_stop(request: Request, stop: Iterable[str]) -> tuple[str, ...]:
+    """Give stop sequences that are looked for here. Raises Unsupported if there are too many, or one is too long."""
+    sought = tuple(dict.fromkeys(sequence for sequence in stop if sequence))
+    if len(sought) > MAX_SOUGHT or any(len(sequence) > LONGEST_SOUGHT for sequence in sought):
+        message = f"This model takes no more than {MAX_SOUGHT} stop sequences of {LONGEST_SOUGHT} characters."
+        raise Unsupported(message, param=request.name_of("stop"))
+    return sought
 
 
 def wants_single_calls(request: Request) -> bool:

@@ -77,6 +77,29 @@ def test_for_callers_of_the_older_functions_the_model_calls_one_at_a_time(to: st
     assert list(outgoing.dropped) == []
 
 
+def test_stop_sequences_that_are_looked_for_here_have_a_limit() -> None:
+    for stop in ([f"s{number}" for number in range(65)], ["x" * 257]):
+        body = {"max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}], "stop_sequences": stop}
+        with pytest.raises(Unsupported) as raised:
+            written("anthropic_messages", body, "openai_responses")
+        assert raised.value.param == "stop_sequences"
+
+
+def test_a_place_to_search_at_is_written_as_responses_have_it() -> None:
+    place = {"type": "approximate", "approximate": {"city": "Bern", "country": "CH"}}
+    options = {"user_location": place, "search_context_size": "low", "something_new": 1}
+    body = {"messages": [{"role": "user", "content": "Hi"}], "web_search_options": options}
+    outgoing = written("openai_chat", body, "openai_responses", openai_hints=True)
+    assert outgoing.body["tools"] == [
+        {
+            "type": "web_search",
+            "user_location": {"type": "approximate", "city": "Bern", "country": "CH"},
+            "search_context_size": "low",
+        }
+    ]
+    assert list(outgoing.dropped) == ["web_search_options.something_new"]
+
+
 SEARCH = {"input": "Hi", "tools": [{"type": "web_search"}, FUNCTION, {"type": "image_generation"}]}
 
 

@@ -20,7 +20,7 @@ from ai_gateway.protocols.openai_tiers import WORDS
 from ai_gateway.protocols.protocol import Outgoing
 from ai_gateway.protocols.schemas import object_schema
 from ai_gateway.protocols.tool_ids import made_id
-from ai_gateway.protocols.writing import refuse_logprobs, refuse_several_answers
+from ai_gateway.protocols.writing import refuse_logprobs, refuse_several_answers, sought_stop
 
 LOGPROBS = "message.output_text.logprobs"
 ENCRYPTED = "reasoning.encrypted_content"
@@ -76,7 +76,7 @@ class RequestWriter:
         self._drop_unknown()
         self._hints(body)
         dropped = [*self._dropped, *conversation.dropped, *self._tools.dropped, *self._reasoning.dropped]
-        stop = tuple(each for each in self._request.stop if each)  # Responses have no member for them.
+        stop = sought_stop(self._request, self._request.stop)  # Responses have no member for them.
         return Outgoing(body=body, dropped=list(dict.fromkeys(dropped)), emulation=self._tools.emulation(stop))
 
     def _refuse(self) -> None:
