@@ -35,6 +35,7 @@ ANSWERED = {
     "choices": [{"message": {"content": "Ho"}, "finish_reason": "stop"}],
     "usage": {"prompt_tokens": 10, "completion_tokens": 5},
 }
+NEWER = {**ANSWERED, "id": "newer"}
 COST = 10 * 1_000 + 5 * 10_000
 EVENTS = (
     b'data: {"choices":[{"delta":{"content":"H"}}]}\n\n',
@@ -317,7 +318,7 @@ def test_calls_that_are_for_other_targets_have_other_answers() -> None:
         assert (nowhere.status, nowhere.cache) == (400, None)
         assert json.loads(nowhere.body)["error"]["code"] == "no_suitable_target"
 
-    assert serve(script, whole({"n": 1}), whole({"n": 2}), ROUTES={"near": {"targets": REGIONS}}).asked == 2
+    assert serve(script, whole(), whole(NEWER), ROUTES={"near": {"targets": REGIONS}}).asked == 2
 
 
 def test_calls_whose_fallbacks_are_not_there_for_the_same_have_other_answers() -> None:
@@ -370,9 +371,9 @@ def test_a_caller_may_want_a_new_answer_which_is_kept_in_place_of_the_old() -> N
         await site.ask()
         fresh = await site.ask(CHAT, (b"x-gateway-cache", b"no-cache"))
         again = await site.ask()
-        assert (fresh.cache, again.cache, again.body) == (b"bypass", b"hit", b'{"n": 2}')
+        assert (fresh.cache, again.cache, again.body) == (b"bypass", b"hit", json.dumps(NEWER).encode())
 
-    assert serve(script, whole({"n": 1}), whole({"n": 2})).asked == 2
+    assert serve(script, whole(), whole(NEWER)).asked == 2
 
 
 def test_a_caller_may_want_nothing_kept() -> None:
@@ -466,7 +467,11 @@ def test_nothing_long_is_kept(body: Any) -> None:
         assert (await site.ask({**CHAT, "user": "x" * 200})).cache == b"bypass"
 
     def long() -> Answer:
-        return stream(b"data: " + b"x" * 200 + b"\n\n", *EVENTS) if "stream" in body else whole({"n": "x" * 200})
+        return (
+            stream(b"data: " + b"x" * 200 + b"\n\n", *EVENTS)
+            if "stream" in body
+            else whole({**ANSWERED, "n": "x" * 200})
+        )
 
     assert serve(script, long(), long(), whole(), RESPONSE_CACHE={"max_bytes": 100}).asked == 3
 
