@@ -51,7 +51,7 @@ class AIGatewayConfig(AppConfig):
         registry.writes_usage = stored.has_database
         registry.price_catalogue = GenAIPrices()
         refresher.refresher = refresher.Refresher(stored.read_version, key_store.write_used, stored.release)
-        ledger.ledger = ledger.Ledger(ledger_store, Journal())
+        ledger.ledger = ledger.Ledger(ledger_store, Journal(find_mark=ledger_store.mark))
         recorder.recorder = recorder.Recorder(recorded.store, recorded.release)
         limits.seed = seeding.spent
         statement.reader = statement.Reader(spending.of_caller, stored.release)

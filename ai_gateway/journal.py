@@ -5,6 +5,9 @@ taken has no living owner, and whoever finds it writes it into the database and 
 hexadecimal digits, a space, and the entry as JSON. `append` returns when the lines are on the disk (`fsync`). A crash
 may leave half a line at the end, of an entry that nobody was told is safe.
 
+A file's name ends in the mark of the database that it is for, if there is one. What is for another one is left alone: a
+test run of a site beside the real one, or another project in the same folder, must not take its calls.
+
 What can never be written, a line that cannot be read or an entry that the database refuses, is put aside in the file
 `rejected`, with the reason; so is an entry of which nobody can tell whether it was written. Names of files say what
 they are: `*.journal` may be replayed, all others are left alone.
@@ -87,8 +90,13 @@ def read_line(line: bytes) -> Entry:
 class Journal:
     """The journal of this process. Every method may be called in any thread, and waits for the disk."""
 
-    def __init__(self, find_directory: Callable[[], Path] = directory) -> None:
+    def __init__(
+        self, find_directory: Callable[[], Path] = directory, find_mark: Callable[[], str] = lambda: ""
+    ) -> None:
+        """`find_mark` gives the mark of the database, letters and digits alone; "" for none."""
         self._find_directory = find_directory
+        self._find_mark = find_mark
+        self._strange: set[str] = set()
         self._file: IO[bytes] | None = None
         self._lock = threading.Lock()
 
@@ -104,7 +112,7 @@ class Journal:
         data = b"".join(map(write_line, entries))
         with self._lock:
             if self._file is None:
-                self._file = _new_file(self._folder())
+                self._file = _new_file(self._folder(), self._find_mark())
             file = self._file
             length = os.fstat(file.fileno()).st_size
             try:
@@ -126,12 +134,28 @@ class Journal:
         return sum(self._replay(path, write) for path in self.files())
 
     def files(self) -> list[Path]:
-        """Give the files that there are, the oldest first."""
+        """Give the files that there are for this database, the oldest first."""
         folder = self._find_directory()
         if not folder.exists():
             return []
         _check(folder)
-        return sorted(folder.glob(f"*{SUFFIX}"), key=_modified)
+        mark = self._find_mark()
+        found = sorted(folder.glob(f"*{SUFFIX}"), key=_modified)
+        return [path for path in found if self._is_for(path, mark)]
+
+    def _is_for(self, path: Path, mark: str) -> bool:
+        named = _mark_of(path)
+        if not mark or named in ("", mark):
+            return True
+        if path.name not in self._strange:
+            self._strange.add(path.name)
+            logger.warning(
+                "The journal %s is for another database, and stays. If it is for this one, which has another name now: "
+                "rename it to %s",
+                path,
+                path.name.replace(named, mark),
+            )
+        return False
 
     def reject(self, what: Entry | bytes, reason: str) -> None:
         """Put aside what can never be written. Raises OSError."""
@@ -219,9 +243,15 @@ def _is_anybodys(folder: Path) -> bool:
     return bool(stat.S_IMODE(folder.stat().st_mode) & 0o002)
 
 
-def _new_file(folder: Path) -> IO[bytes]:
+def _mark_of(path: Path) -> str:
+    """Read the mark out of a name: process, random letters, mark."""
+    parts = path.name.removesuffix(SUFFIX).split("-")
+    return parts[2] if len(parts) == 3 else ""
+
+
+def _new_file(folder: Path, mark: str) -> IO[bytes]:
     """Begin a file. It gets its final name when it is locked, or another process could take it for an orphan."""
-    name = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
+    name = "-".join(filter(None, (str(os.getpid()), uuid.uuid4().hex[:12], mark)))
     draft = folder / f"{name}.new"
     file = open(draft, "xb", buffering=0, opener=_private)  # noqa: SIM115 - it stays open while the process lives
     try:

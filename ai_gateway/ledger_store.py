@@ -10,11 +10,13 @@ end. The statement and the conversions are worked out once for a connection.
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from operator import attrgetter
+from pathlib import PurePath
 from typing import Any
 
 import msgspec
@@ -93,6 +95,15 @@ def begin_of(day: date, zone: Days) -> datetime:
 def has_database() -> bool:
     """Whether this site has a database at all."""
     return connections[database()].vendor != "unknown"
+
+
+def mark() -> str:
+    """Mark the database that usage is written to, by its name and what it is. Where it is served may change, and a file
+    of SQLite's may be moved with its folder."""
+    connection = connections[database()]
+    name = str(connection.settings_dict.get("NAME", ""))
+    name = name if "://" in name or ":" in name else PurePath(name).name
+    return hashlib.sha256(f"{connection.vendor} {name}".encode()).hexdigest()[:8] if name else ""
 
 
 salvage = ledger_salvage.versions

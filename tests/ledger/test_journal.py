@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
+from django.db import connections
 
 from ai_gateway import journal as module
+from ai_gateway import ledger_store
 from ai_gateway.journal import BATCH, REJECTED, BadLine, Journal, read_line, write_line
 from ai_gateway.meter import Entry
 from tests.ledger.entries import entry
@@ -178,3 +180,53 @@ class TestFailingDisk:
                 with pytest.raises(OSError, match="No space left"):
                     journal.append([entry()])
         assert list(tmp_path.iterdir()) == []
+
+
+def of_two(folder: Path) -> tuple[Journal, Journal]:
+    """The journals of two databases in one folder."""
+    return Journal(lambda: folder, lambda: "aaaa"), Journal(lambda: folder, lambda: "bbbb")
+
+
+class TestMarks:
+    """A file belongs to one database."""
+
+    def test_what_is_for_another_database_stays(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        real, tests = of_two(tmp_path)
+        call = entry()
+        real.append([call])
+        real.close()
+        for _ in range(2):
+            assert replay(tests) == []
+        assert caplog.text.count("is for another database") == 1
+        assert replay(real) == [call]
+
+    def test_it_may_be_renamed_where_the_database_was(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        old, new = of_two(tmp_path)
+        old.append([entry()])
+        old.close()
+        assert replay(new) == []
+        (path,) = tmp_path.iterdir()
+        path.rename(tmp_path / caplog.text.split("rename it to ")[1].split()[0])
+        assert len(replay(new)) == 1
+
+    def test_a_file_without_a_mark_is_for_everybody(self, journal: Journal, tmp_path: Path) -> None:
+        journal.append([entry()])
+        journal.close()
+        assert len(replay(Journal(lambda: tmp_path, lambda: "bbbb"))) == 1
+
+    @pytest.mark.django_db
+    def test_the_tests_own_database_has_another_mark_than_the_sites(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        settings = connections[ledger_store.database()].settings_dict
+        marks = set()
+        for name in (
+            "site",
+            "test_site",
+            "/srv/site.sqlite3",
+            "/srv/test_site.sqlite3",
+            "file:memorydb_default?mode=memory",
+        ):
+            monkeypatch.setitem(settings, "NAME", name)
+            marks.add(ledger_store.mark())
+        assert len(marks) == 5
+        monkeypatch.setitem(settings, "NAME", "/elsewhere/site.sqlite3")
+        assert ledger_store.mark() in marks
