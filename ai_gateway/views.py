@@ -60,8 +60,7 @@ PIECE = 64 * 1024
 async def api(request: HttpRequest, path: str) -> HttpResponseBase:
     """Everything below /v1 and /v1beta."""
     if not isinstance(request, ASGIRequest):
-        error = InternalError("This site runs under WSGI. The gateway needs ASGI: start it with uvicorn.")
-        return await _respond(request, refuse(error, DIALECTS["openai"], _request_id(request)))
+        return await _refuse_wsgi(request)
     arrival = _read(request, f"/{path}")
     refusal: GatewayError | None = request.scope.get(REFUSAL)
     if refusal is not None:
@@ -89,6 +88,8 @@ async def alive(request: HttpRequest) -> HttpResponseBase:
 @non_atomic_requests
 async def ready(request: HttpRequest) -> HttpResponseBase:
     """`/health/ready`: should calls be sent here?"""
+    if not isinstance(request, ASGIRequest):
+        return await _refuse_wsgi(request)
     return await _respond(request, _only_get(request) or await health.ready(_request_id(request)))
 
 
@@ -111,8 +112,7 @@ async def providers(request: HttpRequest) -> HttpResponseBase:
 async def metrics(request: HttpRequest) -> HttpResponseBase:
     """`/metrics`: for Prometheus. For staff, with the metrics token, or from a network that METRICS names."""
     if not isinstance(request, ASGIRequest):
-        error = InternalError("This site runs under WSGI. The gateway needs ASGI: start it with uvicorn.")
-        return await _respond(request, refuse(error, DIALECTS["openai"], _request_id(request)))
+        return await _refuse_wsgi(request)
     arrival = _read(request, "/metrics")
     if not (scraping.is_open_to(arrival) or await _is_staff(request)):
         denied = PermissionDenied("Only staff users and the metrics token may read the metrics.")
@@ -126,6 +126,11 @@ async def metrics(request: HttpRequest) -> HttpResponseBase:
 async def hello(request: HttpRequest) -> HttpResponseBase:
     """`/api/hello`: what Claude Code asks for (HEAD) to see whether there is anybody."""
     return await _respond(request, _only_get(request) or health.hello(_request_id(request)))
+
+
+async def _refuse_wsgi(request: HttpRequest) -> HttpResponseBase:
+    error = InternalError("This site runs under WSGI. The gateway needs ASGI: start it with uvicorn.")
+    return await _respond(request, refuse(error, DIALECTS["openai"], _request_id(request)))
 
 
 def _only_get(request: HttpRequest) -> Reply | None:

@@ -94,6 +94,12 @@ def test_errors_are_json_in_the_callers_dialect() -> None:
     assert response["x-should-retry"] == "false"
 
 
+def test_under_wsgi_it_is_not_ready() -> None:
+    response = Client().get("/health/ready")
+    assert response.status_code == 500
+    assert b"runs under WSGI" in response.content
+
+
 def test_under_wsgi_the_api_says_what_is_wrong() -> None:
     response = Client().post("/v1/chat/completions", CALL, content_type="application/json")
     assert response.status_code == 500
