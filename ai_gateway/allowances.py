@@ -21,6 +21,9 @@ import msgspec
 from ai_gateway.calls import Call, Caller
 from ai_gateway.charges import MOST, Algorithm, Counter
 
+SECRET_HEADERS = frozenset(("authorization", "proxy-authorization", "x-api-key", "x-goog-api-key", "api-key", "cookie"))
+"""Headers by whose values nothing is counted: the names of counters are written down in clear."""
+
 SCOPES = ("everyone", "key", "user", "group", "route", "provider", "model", "header")
 MEASURES = ("requests", "tokens", "cost", "concurrency")
 WINDOWS = ("minute", "hour", "day", "week", "month", "total", "")
@@ -337,6 +340,8 @@ def read_limit(entry: Mapping[str, Any], *, id: str, zone: str) -> LimitRule:
     header = str(entry.get("header", "")).lower()
     if bool(header) != (scope == "header"):
         raise ValueError("a header belongs to the scope header, and to no other")
+    if header in SECRET_HEADERS:
+        raise ValueError(f"the header {header!r} holds a secret, which a counter would be named by: use the scope key")
     zone = entry.get("time_zone") or zone
     try:
         ZoneInfo(zone)

@@ -87,25 +87,29 @@ class GatewayApplication:
     def _own_path(self, scope: Scope) -> str | None:
         """Give the path relative to the gateway's mount if it is the gateway's, else None."""
         path: str = scope["path"]
-        if self._prefix:
-            if not path.startswith(self._prefix + "/"):
+        prefix = self._prefix
+        root: str | None = scope.get("root_path")
+        if root and path.startswith(f"{root}{prefix}/"):
+            prefix = root + prefix  # Where the server itself is mounted, which Django takes away, too.
+        if prefix:
+            if not path.startswith(prefix + "/"):
                 return None
-            path = path[len(self._prefix) :]
+            path = path[len(prefix) :]
         return path if is_api_path(path) or path in LOCAL_PATHS or path in self._site_paths else None
 
     async def _serve(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         state = scope.get("state", NO_STATE)
         loop = state.get(LOOP) or asyncio.get_running_loop()
         guard = Guard(receive, send, loop, send_timeout=self._send_timeout)
-        raw_path = scope.get("raw_path") or scope["path"].encode()
         arrival = read_arrival(
             scope["method"],
             path,
-            raw_path[len(self._prefix) :],
+            _raw_path(scope, path),
             scope["query_string"],
             scope["headers"],
             guard,
             client_of(scope),
+            scope["http_version"],
         )
         if scope["http_version"] == "1.0":
             guard.give_lengths(lambda error: refuse_request(error, arrival))
@@ -147,10 +151,9 @@ class GatewayApplication:
         state = scope.get("state", NO_STATE)
         loop = state.get(LOOP) or asyncio.get_running_loop()
         caller = CallerSocket(scope, receive, send, loop, self._send_timeout)
-        raw_path = scope.get("raw_path") or scope["path"].encode()
         headers = realtime.with_credential(scope["headers"], scope.get("subprotocols", []))
         query, client = scope["query_string"], client_of(scope)
-        arrival = read_arrival("GET", path, raw_path[len(self._prefix) :], query, headers, NO_BODY, client)
+        arrival = read_arrival("GET", path, _raw_path(scope, path), query, headers, NO_BODY, client)
         watch = state.get(WATCH) or Watch(loop)
         watch.begin(caller)
         try:
@@ -163,6 +166,13 @@ class GatewayApplication:
             watch.end(caller)
             if caller.has_place:
                 overload.calls.leave()
+
+
+def _raw_path(scope: Scope, path: str) -> bytes:
+    """Give the end of the path that is the gateway's as it was sent."""
+    full: str = scope["path"]
+    raw: bytes = scope.get("raw_path") or full.encode()
+    return raw[len(full) - len(path) :]
 
 
 async def _answer(arrival: Arrival) -> Reply:

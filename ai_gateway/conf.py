@@ -79,7 +79,8 @@ class Settings:
 
     @property
     def PREFIX(self) -> str:
-        """Where `ai_gateway.urls` is included, for the direct door: "" or for example "/ai" (no slash at the end)."""
+        """Where `ai_gateway.urls` is included, for the direct door: "" or for example "/ai" (no slash at the end). The
+        path at which the server itself is mounted (uvicorn's `--root-path`) is no part of it."""
         return self._get("PREFIX", "")  # type: ignore[no-any-return]
 
     @property
@@ -326,6 +327,12 @@ class Settings:
         """Which references a credential in the database may hold, with `*` for anything. Whoever may edit providers
         could otherwise have any variable or file of the server sent to an address of their choice."""
         return self._get("STORED_REFERENCES", ("env:*_API_KEY", "file:/run/secrets/*"))  # type: ignore[no-any-return]
+
+    @property
+    def STORED_BACKENDS(self) -> Sequence[str]:
+        """Which dotted paths the backend of a provider in the database may be, with `*` for anything. Whoever may edit
+        providers could otherwise have any function of the server called. The catalogue's names are always permitted."""
+        return self._get("STORED_BACKENDS", ())  # type: ignore[no-any-return]
 
     @property
     def ALERTS(self) -> Mapping[str, Any]:

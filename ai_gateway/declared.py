@@ -39,7 +39,10 @@ def read_routes(
     rules: dict[str, RouteRule] = {}
     for name, entry in entries.items():
         if not isinstance(entry, Mapping):
-            routes[name] = read_targets(entry)
+            if all(isinstance(each, str) for each in entry):
+                routes[name] = read_targets(entry)
+            else:
+                logger.error('The route %r is left out: details of targets stand in {"targets": [...]}', name)
             continue
         facts = {ROUTE_KEYS[key]: value for key, value in entry.items() if key in ROUTE_KEYS}
         if "guardrails" in entry:

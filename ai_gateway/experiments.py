@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from ai_gateway import access, suitability
 from ai_gateway.calls import Call, Target
-from ai_gateway.configuration import RouteRule
+from ai_gateway.configuration import PLAIN, RouteRule
 from ai_gateway.meter import Meter
 from ai_gateway.registry import Snapshot
 from ai_gateway.strategies import subject_of, unit
@@ -45,6 +45,12 @@ def drawn(name: str, rule: RouteRule, call: Call) -> Target | None:
         if point < bound:
             return target
     return None
+
+
+def on_trial(meter: Meter, snapshot: Snapshot) -> list[Target]:
+    """List the targets that a call might be drawn for."""
+    rule = snapshot.rules.get(meter.route, PLAIN)
+    return [share.target for share in rule.variants if _is_open(share.target, meter, snapshot)]
 
 
 def _point(name: str, call: Call) -> float:

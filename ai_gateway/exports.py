@@ -17,6 +17,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 
 from ai_gateway.models import UsageRecord
+from ai_gateway.models.base import as_told
 from ai_gateway.models.usage_queries import UsageRecordQuerySet
 from ai_gateway.money import exact
 
@@ -84,7 +85,7 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
         if name in DOLLARS:
             plain[DOLLARS[name]] = None if value is None else exact(value)
         elif isinstance(value, datetime):
-            plain[name] = value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+            plain[name] = as_told(value).astimezone(UTC).isoformat().replace("+00:00", "Z")
         else:
             plain[name] = str(value) if name == "id" else value
     return plain

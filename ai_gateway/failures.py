@@ -29,7 +29,7 @@ from ai_gateway.errors import (
     UpstreamRefusedCredential,
 )
 from ai_gateway.protocols.jsontext import loads
-from ai_gateway.protocols.provider_errors import code_of_words, error_members, message_of, retry_after
+from ai_gateway.protocols.provider_errors import code_of_words, error_members, is_beyond, message_of, retry_after
 
 
 class Phase(Enum):
@@ -90,7 +90,7 @@ def of_error(error: GatewayError) -> Failure:
     if isinstance(error, UpstreamRefusedCredential):
         return Failure(Phase.REFUSED, 401, error.code, after, is_of_credential=True)
     if isinstance(error, ProviderError):
-        return of_status(error.status, error.code, after)
+        return of_status(error.status, error.code, after, error.message)
     if isinstance(error, UpstreamRedirect):
         return Failure(Phase.REFUSED, error.status, error.code, is_fault=True)
     if isinstance(error, UpstreamError):
@@ -107,7 +107,7 @@ def of_reply(reply: Reply) -> Failure | None:
     words = " ".join(str(value) for value in (error.get("type"), error.get("code"), message_of(error)) if value)
     given = error.get("code")
     code = code_of_words(words) or (given if isinstance(given, str) else None)
-    return of_status(reply.status, code, retry_after(headers, error))
+    return of_status(reply.status, code, retry_after(headers, error), words)
 
 
 def _error_in(reply: Reply) -> dict[str, object]:
@@ -119,12 +119,17 @@ def _error_in(reply: Reply) -> dict[str, object]:
         return {}
 
 
-def of_status(status: int, code: str | None = None, after: float | None = None) -> Failure:
-    """Judge an answer by its status and code, which say that it is none."""
-    is_of_credential = status in OF_CREDENTIAL
-    if code in UNSUITABLE_CODES or status == 404:
+def of_status(status: int, code: str | None = None, after: float | None = None, words: str = "") -> Failure:
+    """Judge an answer by its status, code and words, which say that it is none. What is wrong with the call alone is no
+    reason to let the credential rest, by which others are served."""
+    is_of_credential = status in OF_CREDENTIAL and not _is_of_call(words)
+    if code in UNSUITABLE_CODES or status == 404 or (status in OF_CREDENTIAL and not is_of_credential):
         return Failure(Phase.UNSUITABLE, status, code)
     if status in OVERLOADED or is_of_credential:
         is_fault = status >= 500 or status == 408
         return Failure(Phase.REFUSED, status, code, after, is_fault=is_fault, is_of_credential=is_of_credential)
     return Failure(Phase.FINAL, status, code)
+
+
+def _is_of_call(words: str) -> bool:
+    return is_beyond(words) or code_of_words(words) == PROMPT_REFUSED.code

@@ -15,19 +15,22 @@ import operator
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, date
+from datetime import UTC, date, datetime, timedelta
 from functools import reduce
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from django.conf import settings as site
 from django.core.exceptions import ValidationError
-from django.db.models import Count, F, Q, Sum
+from django.db.models import Count, DateTimeField, DurationField, ExpressionWrapper, F, Q, Sum, Value
 from django.db.models.functions import TruncDate, TruncHour
+from django.utils.timezone import get_default_timezone, is_naive
 
 from ai_gateway import histograms
 from ai_gateway.conf import settings
 from ai_gateway.histograms import DURATION, DURATION_BOUNDS, FIRST_TOKEN, FIRST_TOKEN_BOUNDS, percentile
 from ai_gateway.models import UsageDaily, UsageLabelDaily, UsageRecord
+from ai_gateway.models.base import as_told
 from ai_gateway.models.usage_queries import BUCKETS, FAILURES, UsageGroup, UsageTotals, stored_beginning
 from ai_gateway.questions import LABELS, NOBODY, Question
 from ai_gateway.spending import Names
@@ -49,6 +52,8 @@ MOST_NAMED = 500
 LISTED = 8
 
 MOVERS = 5
+
+HOUR = timedelta(hours=1)
 
 COMBINED = ("provider", "served_model", "key_id", "key_name", "user_id", "group_id", "route")
 
@@ -153,6 +158,8 @@ class Rows:
         of_labels = question.by in LABELS and not set(question.filters) <= {"key", "user"}
         self.is_calls = question.is_hourly or of_labels or bool({"tag", "session"} & set(question.filters))
         self.step = "hour" if question.is_hourly else "day"
+        offset = datetime.now(UTC if site.USE_TZ else get_default_timezone()).utcoffset() or timedelta()
+        self._past = offset % HOUR
         self._time = "started_at" if self.is_calls else "day"
         self.rows = self._stepped(self._filtered(UsageRecord if self.is_calls else UsageDaily))
         self.since = Q(**{f"{self._time}__gte": self._bound(question.since)})
@@ -172,10 +179,23 @@ class Rows:
 
     def _stepped(self, rows: Any) -> Any:
         if self.question.is_hourly:
-            return rows.annotate(hour=TruncHour("started_at", tzinfo=UTC))
+            return rows.annotate(hour=TruncHour(self._started_at(), tzinfo=UTC))
         if self.is_calls:
             return rows.annotate(day=TruncDate("started_at", tzinfo=ZoneInfo(settings.TIME_ZONE)))
         return rows
+
+    def _started_at(self) -> Any:
+        """When a call began, by a clock whose hours begin with those of UTC."""
+        if not self._past:
+            return F("started_at")
+        return ExpressionWrapper(F("started_at") - Value(self._past, DurationField()), DateTimeField())
+
+    def _moment(self, row: Mapping[str, Any]) -> date:
+        """Give the step that a row is of. Without USE_TZ a database tells hours by the site's own clock."""
+        step: date = row[self.step]
+        if isinstance(step, datetime) and is_naive(step):
+            return as_told(step + self._past).astimezone(UTC)
+        return step
 
     # How a sum is made.
 
@@ -188,7 +208,7 @@ class Rows:
     def timeline(self) -> dict[date, Step]:
         """Sum each step of both spans up."""
         rows = self.rows.values(self.step).annotate(**self._sums((*SUMMED, *MORE, *histograms.COLUMNS)))
-        return {row[self.step]: _read_step(row) for row in rows}
+        return {self._moment(row): _read_step(row) for row in rows}
 
     def combinations(self) -> Found:
         """Sum each combination up that days tell apart: those of the span, and those of the one before."""
@@ -205,7 +225,7 @@ class Rows:
         """Sum each step of each provider up, in the span."""
         rows = self.rows.filter(self.since).exclude(provider="").values("provider", self.step)
         names = ("requests", "errors")
-        return {(row["provider"], row[self.step]): _read(row, names) for row in rows.annotate(**self._sums(names))}
+        return {(row["provider"], self._moment(row)): _read(row, names) for row in rows.annotate(**self._sums(names))}
 
     def labelled(self, kind: str) -> list[Share]:
         """Sum each label of a kind up, the most expensive first."""
@@ -226,7 +246,7 @@ class Rows:
         found: dict[tuple[Any, date], Sums] = defaultdict(Sums)
         for row in rows.filter(self.since).values(self.step, *columns).annotate(**self._sums(SUMMED, by=by)):
             for value in _labels_of(row) if by in LABELS else (value_of(row, by),):
-                found[value, row[self.step]].add(_read(row))
+                found[value, self._moment(row)].add(_read(row))
         return found
 
     def _labels(self, kind: str) -> Any:
@@ -339,7 +359,8 @@ def _narrowed_to(rows: Any, name: str, value: str) -> Any:
             ids = [target._meta.pk.to_python(value)]
         except ValidationError:
             return rows.none()
-    return rows.filter(**{f"{name}_id__in": ids})
+    # No row has a number of more than 64 bits, and no database can be asked for one.
+    return rows.filter(**{f"{name}_id__in": [id for id in ids if not isinstance(id, int) or abs(id) < 2**63]})
 
 
 def _read(row: Mapping[str, Any], names: Sequence[str] = SUMMED) -> Sums:

@@ -202,25 +202,22 @@ async def _serve(meter: Meter, snapshot: Snapshot, transport: Transport) -> Repl
     if snapshot.guards.everywhere or caller.guardrails or (rule is not None and rule.guardrails):
         guarding = Guarding(meter, snapshot, transport)
         call = await guarding.check_request(call)
+    if rule is not None or fallbacks.are_named(call):
+        targets = open_to(meter, call, targets, snapshot)
     if snapshot.cache is not None and response_cache.is_for(meter, snapshot):
-        ask = partial(_ask, meter, call, targets, rule, snapshot, transport)
-        reply = await response_cache.answer(meter, targets, snapshot, ask)
+        ask = partial(_ask, meter, targets, rule, snapshot, transport)
+        reply = await response_cache.answer(meter, call, targets, snapshot, ask)
     else:
-        reply = await _ask(meter, call, targets, rule, snapshot, transport)
+        reply = await _ask(meter, targets, rule, snapshot, transport)
     return reply if guarding is None else await guarding.guarded(reply)
 
 
 def _ask(
-    meter: Meter,
-    call: Call,
-    targets: Sequence[Target],
-    rule: RouteRule | None,
-    snapshot: Snapshot,
-    transport: Transport,
+    meter: Meter, targets: Sequence[Target], rule: RouteRule | None, snapshot: Snapshot, transport: Transport
 ) -> Coroutine[Any, Any, Reply]:
     """Ask the providers. What is raised before anybody is waited for is raised at once."""
-    if rule is not None or len(targets) > 1 or fallbacks.are_named(call):
-        targets = chosen(meter, call, targets, snapshot)
+    if rule is not None or len(targets) > 1:
+        targets = drawn_for(meter, targets, snapshot)
         mirrors.send(meter, snapshot, transport)
     if rule is not None and rule.continues_streams:
         return continuation.ask(meter, targets, snapshot, transport)
@@ -235,9 +232,12 @@ def _timed(reply: Reply, meter: Meter) -> Reply:
 
 def chosen(meter: Meter, call: Call, targets: Sequence[Target], snapshot: Snapshot) -> Sequence[Target]:
     """Leave out the targets that are not for such a call, and add those that it names itself or is drawn for."""
-    targets = open_to(meter, call, targets, snapshot)
-    targets = experiments.take_part(meter, targets, snapshot)
-    return able(meter, targets, snapshot)
+    return drawn_for(meter, open_to(meter, call, targets, snapshot), snapshot)
+
+
+def drawn_for(meter: Meter, targets: Sequence[Target], snapshot: Snapshot) -> Sequence[Target]:
+    """Add the target that a call is drawn for, and leave out those whose models lack what it needs."""
+    return able(meter, experiments.take_part(meter, targets, snapshot), snapshot)
 
 
 def open_to(meter: Meter, call: Call, targets: Sequence[Target], snapshot: Snapshot) -> Sequence[Target]:

@@ -36,6 +36,10 @@ closed with unread bytes in it resets the connection, and the answer is lost wit
 LINGER_AT_THE_END = 0.5
 """The same in seconds when the process is stopping: a server that loses patience ends the connection in its own way."""
 
+STUCK_AT_THE_END = 0.3
+"""Seconds in which a caller must take something of an answer that is ended. Its end, an error, waits behind what is
+not taken."""
+
 MOST_HELD = 64 * 1024 * 1024
 """Bytes of an answer without a length that are held for an HTTP/1.0 caller."""
 
@@ -81,7 +85,8 @@ class Watch:
         guard.unwatched()
 
     def end_calls(self, error: GatewayError) -> None:
-        """End every call whose answer has not begun. One that has is ended by the transport, through its stream."""
+        """End every call whose answer has not begun. One that has is ended by the transport, through its stream, if
+        its caller takes what comes."""
         for guard in list(self._guards):
             guard.end(error)
 
@@ -296,7 +301,8 @@ class Guard(IncomingBody, Watched, Entrant):
         if self.read_until is not None and now > self.read_until and self._task is not None:
             self._is_slow = True
             self._task.cancel()
-        is_stuck = self._sending_since is not None and now - self._sending_since > self._send_timeout
+        patience = self._send_timeout if self.ended_by is None else min(self._send_timeout, STUCK_AT_THE_END)
+        is_stuck = self._sending_since is not None and now - self._sending_since > patience
         if is_stuck and not self.is_gone:
             self.is_gone = True
             self._break_off()

@@ -12,10 +12,13 @@ from uuid import UUID, uuid5
 from ai_gateway.calls import Target, UpstreamRequest
 from ai_gateway.providers import Provider
 
+HEADER = b"idempotency-key"
+"""What it is called nearly everywhere."""
+
 
 def mark(request: UpstreamRequest, provider: Provider, call_id: str, target: Target) -> None:
     """Put a key into a request that asks for work, if it has none. `call_id` is a UUID in hexadecimal digits."""
-    name = _header_of(provider)
+    name = header_of(provider)
     if request.method == "POST" and not any(given == name for given, _ in request.headers):
         key = uuid5(UUID(call_id), f"{target.provider}/{target.model}")
         request.headers.append((name, str(key).encode()))
@@ -23,12 +26,13 @@ def mark(request: UpstreamRequest, provider: Provider, call_id: str, target: Tar
 
 def mark_anew(request: UpstreamRequest, provider: Provider, call_id: str, target: Target) -> None:
     """Put a key into a request in place of the one that it has, for other work."""
-    name = _header_of(provider)
+    name = header_of(provider)
     request.headers[:] = [header for header in request.headers if header[0] != name]
     mark(request, provider, call_id, target)
 
 
-def _header_of(provider: Provider) -> bytes:
+def header_of(provider: Provider) -> bytes:
+    """Tell the name of the header with a provider's key, in lower case; empty if it has none."""
     return provider.idempotency_header.lower().encode("latin-1")
 
 

@@ -9,16 +9,18 @@ is one more way in, for the site's own code.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
+from weakref import WeakValueDictionary, finalize
 
 import msgspec
 from asgiref.sync import async_to_sync
 
-from ai_gateway import gateway, registry
+from ai_gateway import finishing, gateway, registry
 from ai_gateway.calls import Arrival, Caller, Headers, Reply, ReplyBody, WholeBody
 from ai_gateway.errors import ClientDisconnected
 from ai_gateway.intake import read_arrival
@@ -104,7 +106,46 @@ async def _closing_at_the_end() -> AsyncGenerator[None]:
     finally:
         loop = asyncio.get_running_loop()
         _ends.pop(loop, None)
+        left = [held.end() for held in all_held() if held.loop is loop]
+        await asyncio.gather(*left, return_exceptions=True)
         await gateway.close_transport(loop)
+
+
+class Held:
+    """A reply's body in the hands of the site's own code, which may lose it: it is closed when nobody has it any more,
+    and when its event loop ends."""
+
+    def __init__(self, body: ReplyBody, loop: asyncio.AbstractEventLoop) -> None:
+        self.body = body
+        self.loop = loop
+        self.let_go = finalize(self, _close_soon, body, loop, os.getpid())
+        self.let_go.atexit = False
+        _held[id(self)] = self
+
+    async def end(self) -> None:
+        """Close it, on its event loop."""
+        self.let_go.detach()
+        await self.body.aclose()
+
+
+_held: WeakValueDictionary[int, Held] = WeakValueDictionary()
+
+
+def all_held() -> list[Held]:
+    """List the bodies that somebody has. Those that are closed may be among them."""
+    # References are listed in one step: other threads come and go meanwhile.
+    return [held for reference in _held.valuerefs() if (held := reference()) is not None]
+
+
+def _close_soon(body: ReplyBody, loop: asyncio.AbstractEventLoop, process: int) -> None:
+    """Have a body closed on its event loop. Called in whatever thread finds that nobody has it."""
+    if os.getpid() == process and not loop.is_closed():
+        with suppress(RuntimeError):  # The loop was closed in this moment, and has ended its calls.
+            loop.call_soon_threadsafe(_close_now, body)
+
+
+def _close_now(body: ReplyBody) -> None:
+    finishing.go_on(body.aclose(), PATIENCE, lambda: None)
 
 
 @asynccontextmanager

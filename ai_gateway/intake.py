@@ -16,7 +16,7 @@ from typing import Any
 from ai_gateway import deadlines
 from ai_gateway.bodies import MAX_MODEL, Routing, read_routing
 from ai_gateway.calls import Arrival, Call, Headers, IncomingBody
-from ai_gateway.errors import BadRequest, BodyTooLarge, InvalidBody, NotFound
+from ai_gateway.errors import BadRequest, BodyTooLarge, InvalidBody, MethodNotAllowed, NotFound
 from ai_gateway.ids import new_request_id
 from ai_gateway.protocols import dialect_of, model_in
 from ai_gateway.protocols.endpoints import takes_form, takes_json
@@ -42,11 +42,24 @@ REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:-]{8,128}")
 
 JSON = b"application/json"
 
+METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+"""What may be asked of a provider. A server that answers TRACE sends back what it got, credential included."""
+
 SINGLE = frozenset(
     (b"content-type", b"content-encoding", b"content-length", b"transfer-encoding", b"host", b"x-provider")
 )
 """Headers that a request has once at most: of two, the gateway would go by one and a provider perhaps by the other.
 Of two credentials `keys.py` knows."""
+
+LOST = (
+    "The server has lost the body of this request, because it offers another protocol (the header upgrade). Have the "
+    "client speak HTTP/1.1, or serve the gateway with rungateway."
+)
+
+WITH_BODY = frozenset(("POST", "PUT", "PATCH"))
+CHUNKED = (b"transfer-encoding", b"chunked")
+"""Methods of requests that have a body, and what HTTP/1.1 says of one whose length is not known. HTTP/2 says nothing
+then: its frames tell where a body ends, and whether there is one."""
 
 MODEL_IN_PATH = frozenset(("gemini", "bedrock"))
 """The families whose paths name the model, and say whether the answer is to be streamed."""
@@ -70,10 +83,15 @@ def read_arrival(
     headers: Headers,
     body: IncomingBody,
     client: str | None = None,
+    version: str = "1.1",
 ) -> Arrival:
     """Take a request's head apart. Never fails: what is wrong with it is found by `check_head`, once errors have a
-    dialect."""
+    dialect. `version` is HTTP's."""
+    headers = list(headers)  # uvicorn adds those that come behind a body to its own, after everybody has looked at it.
     fields = dict(headers)
+    if version >= "2" and method in WITH_BODY and b"content-length" not in fields:
+        headers.append(CHUNKED)
+        fields.update((CHUNKED,))
     if b"%" in raw_path:
         # What is decoded from percent signs is not what the provider would get: such a path stays raw, and is refused.
         # Harmless are the colon of a model id, which Amazon's clients write as %3A, and the slash of one where a path
@@ -108,7 +126,10 @@ def client_of(scope: Mapping[str, Any]) -> str | None:
 
 
 def check_head(arrival: Arrival) -> None:
-    """Raise NotFound for a path that is not one of the API's, BadRequest for a head that is too long or odd."""
+    """Raise NotFound for a path that is not one of the API's, MethodNotAllowed for a method that no API has, BadRequest
+    for a head that is too long or odd."""
+    if arrival.method not in METHODS:
+        raise MethodNotAllowed(f"{arrival.method[:32]} is not possible here.")
     if not is_fine(arrival.path):
         raise NotFound(_nothing_at(arrival.path))
     query = arrival.query
@@ -116,6 +137,8 @@ def check_head(arrival: Arrival) -> None:
         raise BadRequest("The query string is too long, or has characters that must be percent-encoded.")
     if len(arrival.headers) > MAX_HEADERS:
         raise BadRequest(f"The request has more than {MAX_HEADERS} headers.")
+    if b"transfer-encoding" in arrival.fields and b"content-length" in arrival.fields:
+        raise BadRequest("The request says how long its body is, and sends it in chunks. Leave one of the two out.")
     if len(arrival.fields) != len(arrival.headers):
         _check_repeated(arrival.headers)
     if sum(map(len, chain.from_iterable(arrival.headers))) > MAX_HEADER_BYTES:
@@ -179,11 +202,14 @@ async def read_call(arrival: Arrival, snapshot: Snapshot) -> Call:
             raise InvalidBody("The request has no body. Send a JSON object.")
     elif is_json:
         body = await arrival.body.read(limit, snapshot.body_timeout)
+        if not body and b"upgrade" in arrival.fields:
+            raise BadRequest(LOST)
         routing = read_routing(body)
     else:
         body = arrival.body.pieces(limit, snapshot.body_timeout)
         if takes_form(arrival.path):
-            body = await read_form(arrival.fields.get(b"content-type", b""), body, snapshot.max_body_bytes)
+            content_type = arrival.fields.get(b"content-type", b"")
+            body = await read_form(content_type, body, snapshot.max_body_bytes, snapshot.body_timeout)
     model, stream = routing.model, routing.stream is True
     if isinstance(body, Form):
         model = body.model

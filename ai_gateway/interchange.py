@@ -22,9 +22,9 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.utils import timezone
 
 from ai_gateway.models import Limit, Price, Provider, ProviderCredential, Route, RouteTarget, VirtualKey
+from ai_gateway.models.base import as_stored, as_told
 from ai_gateway.pricing import BUCKETS
 from ai_gateway.stored import FACTS
 from ai_gateway.watching import Watch, unwatched
@@ -134,7 +134,7 @@ def _plain(document: Document) -> Document:
         if isinstance(value, Decimal):
             written[name] = f"{value.normalize():f}"
         elif isinstance(value, datetime):
-            written[name] = value.isoformat()
+            written[name] = as_told(value).isoformat()
     return written
 
 
@@ -306,7 +306,7 @@ def _moment(value: Any, where: str) -> datetime:
         raise InvalidDocument(
             f"The {where} has {value!r} for a time. Write it as 2026-01-31T00:00:00+00:00."
         ) from error
-    return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
+    return as_stored(as_told(moment))
 
 
 def _link(relation: Any, manager: Any, field: str, names: list[str], where: str) -> None:

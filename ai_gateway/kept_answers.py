@@ -4,8 +4,9 @@ Kept is what the caller saw: the bytes, in the caller's format, of a stream in t
 given again in the same pieces, without the pauses between them. Of the head only the names below are kept: everything
 else was about that one call, and the answer to this one has its own.
 
-Not kept is an answer that is none: an error, one that was cut off by anything but the length that its caller set, one
-that a filter or the model itself refused. Nor, unless the operator wants it, one that calls a tool.
+Kept is only what is known to be an answer: it has what answers of its format have, and ended as they do, at its end or
+at the length that its caller set. Not one that a filter or the model itself refused, nor, unless the operator wants it,
+one that calls a tool. What is wrongly taken for none costs a call to the provider, and not an hour of wrong answers.
 """
 
 from __future__ import annotations
@@ -30,14 +31,26 @@ BREATH = 32
 
 _NO_ANSWER = re.compile(
     rb'"(?:'
-    rb'finish_reason"\s*:\s*"(?:content_filter|error)"'
-    rb'|stop_reason"\s*:\s*"(?:refusal|pause_turn)"'
-    rb'|stopReason"\s*:\s*"(?:guardrail_intervened|content_filtered)"'
-    rb'|finishReason"\s*:\s*"(?!STOP|MAX_TOKENS|FINISH_REASON_UNSPECIFIED)'
+    rb'error"\s*:(?!\s*null)|object"\s*:\s*"error"|type"\s*:\s*"error"'
     rb'|blockReason"|reason"\s*:\s*"content_filter"|refusal"\s*:\s*"|type"\s*:\s*"refusal"'
     rb")"
 )
 """What stands in an answer that is none. No text of a model looks like it: in a string, quotes are escaped."""
+
+_REASON = re.compile(rb'"(?:finish_reason|stop_reason|stopReason|finishReason)"\s*:\s*(null|"[^"]*")')
+"""How an answer says why it ended."""
+
+_GOOD = frozenset(
+    b'"%b"' % reason
+    for reason in (
+        b"stop length tool_calls function_call eos eos_token end_turn max_tokens stop_sequence tool_use "
+        b"model_context_window_exceeded STOP MAX_TOKENS"
+    ).split()
+)
+"""Why answers end that are whole, or as long as their callers wanted them."""
+
+_NOT_YET = frozenset((b"null", b'""', b'"FINISH_REASON_UNSPECIFIED"'))
+"""What pieces of a stream say that are not the last."""
 
 _TOOLS = re.compile(
     rb'"(?:'
@@ -75,26 +88,63 @@ class Kept(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _Head(msgspec.Struct):
+    """The members that tell an answer, of all formats and endpoints."""
+
     error: Any = None
     status: Any = None
+    choices: Any = None
+    candidates: Any = None
+    content: Any = None
+    output: Any = None
+    data: Any = None
+    results: Any = None
+    embedding: Any = None
+    embeddings: Any = None
+
+
+_MEMBERS = {
+    "openai_chat": ("choices",),
+    "gemini": ("candidates",),
+    "bedrock_converse": ("output",),
+}
+_OTHERS = ("choices", "data", "results", "embedding", "embeddings")
+"""What an answer has in it, by the name of the dialect and at other endpoints. Responses tell by their status."""
 
 
 def is_worth_keeping(call: Call, body: bytes, *, is_stream: bool, tools: bool) -> bool:
     """Whether the body of an answer that ended well is an answer that may be given again."""
-    if not is_stream:
-        try:
-            head = msgspec.json.decode(body, type=_Head)
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
-            return False  # No object, and so nothing that these endpoints answer.
-        if head.error is not None:
-            return False
-        if call.dialect.name == "openai_responses" and head.status not in (None, "completed", "incomplete"):
-            return False
-    if not call.dialect.is_generation:
-        return True
-    if is_stream and call.dialect.name == "openai_responses" and _RESPONSE_ENDED.search(body) is None:
+    if not is_stream and not _is_answer(call, body):
         return False
-    return _NO_ANSWER.search(body) is None and (tools or _TOOLS.search(body) is None)
+    if not _has_ended(call, body, is_stream=is_stream) or _NO_ANSWER.search(body) is not None:
+        return False
+    return not call.dialect.is_generation or tools or _TOOLS.search(body) is None
+
+
+def _is_answer(call: Call, body: bytes) -> bool:
+    """Whether a whole body has in it what answers have."""
+    try:
+        head = msgspec.json.decode(body, type=_Head)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return False  # No object, and so nothing that these endpoints answer.
+    if head.error is not None:
+        return False
+    name = call.dialect.name
+    if name == "openai_responses":
+        return head.status in ("completed", "incomplete")
+    if name == "anthropic_messages":
+        return isinstance(head.content, list)  # Which may be empty, if there was nothing more to say.
+    return any(bool(getattr(head, member)) for member in _MEMBERS.get(name, _OTHERS))
+
+
+def _has_ended(call: Call, body: bytes, *, is_stream: bool) -> bool:
+    """Whether an answer ended as one that is whole does, by what it says itself. A stream has to say it."""
+    if call.dialect.name == "openai_responses":
+        return not is_stream or _RESPONSE_ENDED.search(body) is not None
+    reasons = set(_REASON.findall(body))
+    if not is_stream:
+        return reasons <= _GOOD
+    reasons -= _NOT_YET
+    return bool(reasons) and reasons <= _GOOD
 
 
 def kept_headers(headers: Iterable[tuple[bytes, bytes]]) -> Headers:

@@ -5,8 +5,9 @@ or as soon as a batch is full, and writes it in one transaction. What the databa
 journal on disk, and from there into the database when it answers again:
 
 - a batch that failed twice, and from then on everything, until the database answers;
-- what is still being written after PATIENCE seconds, and all that waits behind it. The writer itself hangs then, so the
-  keeper, a second thread, sees to that. A batch that comes through after all is known when the journal is replayed;
+- what is still being written after PATIENCE seconds, and all that waits behind it: behind a batch, a piece of a journal
+  that is replayed, or somebody who is told of finished calls. The writer itself hangs then, so the keeper, a second
+  thread, sees to that. A batch that comes through after all is known when the journal is replayed;
 - what does not fit into the queue (USAGE_QUEUE).
 
 So a process that is killed (`kill -9`) loses at most what ended within USAGE_INTERVAL before that, and the transaction
@@ -38,7 +39,7 @@ from ai_gateway.daemons import Daemon
 from ai_gateway.journal import Journal
 from ai_gateway.ledger_writer import Store, Unavailable, Writer, announce
 from ai_gateway.meter import Entry
-from ai_gateway.spool import Spool
+from ai_gateway.spool import Batch, Spool
 
 logger = logging.getLogger("ai_gateway")
 
@@ -78,6 +79,8 @@ class Ledger:
         self._keeper = Daemon("ai-gateway-keeper", self._keep_in_time, self._keep_wanted.set)
         self._is_failing = self._is_ending = self._is_alone = self._watches_signals = False
         self._retry_at = self._replay_at = 0.0
+        self._busy_since: float | None = None
+        """When the writer last looked into the queue, if it is at something."""
 
     @property
     def is_running(self) -> bool:
@@ -115,9 +118,9 @@ class Ledger:
 
     @property
     def _hangs(self) -> bool:
-        """Whether the database has been at a batch for longer than anybody waits for it."""
-        batch = self.spool.batch
-        return batch is not None and time.monotonic() - batch.began_at > PATIENCE
+        """Whether the writer has been at something for longer than anybody waits for it."""
+        since = self._busy_since
+        return since is not None and time.monotonic() - since > PATIENCE
 
     def _overflow(self) -> None:
         if self._is_ending or self._is_alone:
@@ -192,7 +195,8 @@ class Ledger:
             self.spool.keep()
             return
         try:
-            self._write_queue()
+            if not self._write_queue():
+                self._store.release()  # There is nothing to do: let the connection serve somebody else.
             self._replay()
         except Unavailable as error:
             self._do_without(str(error))
@@ -204,16 +208,22 @@ class Ledger:
             if self._is_failing:
                 logger.warning("The database takes usage records again.")
             self._is_failing = False
+        finally:
+            self._busy_since = None
 
-    def _write_queue(self) -> None:
-        batch = self.spool.take(BATCH)
-        if batch is None:
-            self._store.release()  # There is nothing to do: let the connection serve somebody else.
-        while batch is not None:
+    def _write_queue(self) -> bool:
+        """Write what waits. Tell whether there was anything."""
+        count = 0
+        while (batch := self._take()) is not None:
             written = self.writer.write(batch.entries)
             self.spool.settle(batch)
             announce(written)
-            batch = self.spool.take(BATCH)
+            count += 1
+        return count > 0
+
+    def _take(self) -> Batch | None:
+        self._busy_since = time.monotonic()
+        return self.spool.take(BATCH)
 
     def _replay(self) -> None:
         if self.is_running and time.monotonic() >= self._replay_at:
@@ -224,6 +234,8 @@ class Ledger:
                 logger.error("The journal of usage records cannot be read: %s", error)
 
     def _write_again(self, entries: Sequence[Entry]) -> None:
+        """Write a piece of a journal, after what came in the meantime: a journal may be long, and calls wait."""
+        self._write_queue()
         announce(self.writer.write_again(entries))
 
     def _do_without(self, reason: str) -> None:

@@ -19,7 +19,7 @@ from functools import partial
 
 import msgspec
 
-from ai_gateway import accounting, attempts, finishing, health, live, suitability
+from ai_gateway import accounting, attempts, finishing, health, idempotency, live, suitability
 from ai_gateway.bulkheads import Bulkhead
 from ai_gateway.calls import Call, Caller, Target
 from ai_gateway.errors import GatewayError
@@ -70,7 +70,10 @@ def _copy(meter: Meter, call: Call, target: Target, snapshot: Snapshot, transpor
     # What the call belongs to (its project, its user) has limits and reports of its own.
     arrival = msgspec.structs.replace(meter.arrival, fields={})
     fields = {name: value for name, value in call.fields.items() if name not in snapshot.limits.headers}
-    copied = msgspec.structs.replace(call, fields=fields, deadline=None)
+    # Nor has it the call's key, by which a provider of both would do the work only once.
+    keys = (idempotency.HEADER, idempotency.header_of(snapshot.providers[target.provider]))
+    headers = [header for header in call.headers if header[0] not in keys]
+    copied = msgspec.structs.replace(call, headers=headers, fields=fields, deadline=None)
     copy = Meter(arrival, NOBODY, call=copied, route=meter.route, is_mirror=True, made_trace=meter.trace)
     finishing.go_on(_ask(copy, [target], snapshot, transport), LONGEST, partial(_end, copy, snapshot))
 

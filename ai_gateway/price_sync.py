@@ -10,7 +10,7 @@ changes with the hour of the day is left to the catalogue, which is asked for ea
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from math import inf
 from typing import Any, NamedTuple, Protocol
@@ -21,6 +21,7 @@ from django.utils import timezone
 
 from ai_gateway.litellm_prices import LiteLLMPrices
 from ai_gateway.models import Price, UsageDaily
+from ai_gateway.models.base import stored_at
 from ai_gateway.price_catalogue import GenAIPrices
 from ai_gateway.pricing import BUCKETS, read_price
 from ai_gateway.registry import Snapshot
@@ -90,7 +91,7 @@ class CatalogueSource:
         listing = self._catalogue.listing(row, model, self._at)
         if listing is None or listing.until - listing.since < SHORTEST:
             return None
-        return Wanted(listing.columns, None if listing.until == inf else datetime.fromtimestamp(listing.until, UTC))
+        return Wanted(listing.columns, None if listing.until == inf else stored_at(listing.until))
 
     def models(self, row: str) -> list[str]:
         """See Source."""

@@ -304,12 +304,14 @@ def read_json(text: str, field: str) -> Any:
     if not text.strip():
         return None
     try:
-        return json.loads(text)
+        found = json.loads(text)
+        json.dumps(found, ensure_ascii=False).encode()  # Half of a character cannot be sent.
     except json.JSONDecodeError as error:
         message = f"Line {error.lineno}, column {error.colno}: {error.msg}."
         raise BadRequest(message, param=field) from None
     except (ValueError, RecursionError) as error:
         raise BadRequest(f"This is no JSON: {error}.", param=field) from None
+    return found
 
 
 # From a request to a prompt.

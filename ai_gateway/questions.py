@@ -32,7 +32,7 @@ BY = ("model", "provider", "key", "user", "group", "route", *LABELS)
 """What can be told apart."""
 
 NOBODY = "-"
-"""What an address says for no user, no key, no group."""
+"""What an address says for no user, no key, no group, no provider, no route."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +101,9 @@ def _custom(given: Mapping[str, str]) -> tuple[date, date] | None:
     try:
         since, last = date.fromisoformat(given.get("since", "")), date.fromisoformat(given.get("until", ""))
         until = last + timedelta(days=1)
-        since - (until - since)  # There must be a span before it, too.
+        before = since - (until - since)  # There must be a span before it, too, in each time zone.
     except (ValueError, OverflowError):
+        return None
+    if before.year == date.min.year or until.year == date.max.year:
         return None
     return (since, until) if timedelta(0) < until - since <= timedelta(days=MOST_DAYS) else None

@@ -28,6 +28,10 @@ MAX_HELD = 1024 * 1024
 PATIENCE_AT_END = 0.5
 """Seconds to wait, after the last event, for the end of the upstream's body."""
 
+KEPT_BACK = 3
+"""Bytes of such a part that wait for the next: a blank line may begin with them. So something is held until the event
+ends."""
+
 MARKER_BYTES = 32
 """How far back a terminal marker can begin that ends in the next chunk: none is longer."""
 
@@ -42,6 +46,7 @@ class Stream(ReplyBody):
         "_has_ended",
         "_held",
         "_interval",
+        "_is_inside",
         "_is_last",
         "_is_over",
         "_is_proven",
@@ -74,6 +79,7 @@ class Stream(ReplyBody):
         self._tail = b""
         self._has_begun = False
         self._has_ended = False
+        self._is_inside = False
         self.is_broken = False
         self._terminal = call.dialect.terminal
         self._done = call.dialect.done
@@ -100,6 +106,8 @@ class Stream(ReplyBody):
             if chunk is None:
                 if self._is_last:
                     return self._finished()
+                if self._is_inside:
+                    continue  # There is no place for a sign of life.
                 return self._call.dialect.keep_alive if self._has_begun else self._call.dialect.first_sign
             if not chunk:
                 return self._finished()
@@ -115,8 +123,11 @@ class Stream(ReplyBody):
         start = max(0, len(held) - 3)
         held += chunk
         end = whole_events(held, start)
-        if not end and len(held) > MAX_HELD:
-            end = len(held)
+        if end:
+            self._is_inside = False
+        elif len(held) > MAX_HELD:
+            end = len(held) - KEPT_BACK
+            self._is_inside = True
         events = bytes(held[:end])
         del held[:end]
         return events
@@ -129,12 +140,11 @@ class Stream(ReplyBody):
             window = self._tail + events if self._tail else events
             if not self._is_proven:
                 for marker in self._terminal:
-                    if window.rfind(marker) >= 0:  # In half the time that `in` takes for a few hundred bytes.
-                        is_error = b"error" in marker or b"failed" in marker
-                        self._is_proven = not is_error or self._has_error(window)
-                        if self._is_proven:
-                            break
-            if self._is_proven and not self._is_over and self._done in window:
+                    # `rfind` takes half the time that `in` does for a few hundred bytes.
+                    if window.rfind(marker) >= 0 and self._is_proof(marker, window):
+                        self._is_proven = True
+                        break
+            if self._is_proven and not self._is_over and self._done in window and self._is_said(window):
                 self._is_over = True
                 meter.outcome = Outcome.ANSWERED
             elif not events.endswith(b"\n"):
@@ -151,6 +161,16 @@ class Stream(ReplyBody):
             meter.first_token_at = perf_counter()
         meter.bytes_out += len(events)
         return events
+
+    def _is_proof(self, marker: bytes, events: bytes) -> bool:
+        """Whether a marker among events is what it looks like. A text may speak of errors and ends."""
+        if b"error" in marker or b"failed" in marker:
+            return self._has_error(events)
+        return marker != self._done or self._is_said(events)
+
+    def _is_said(self, events: bytes) -> bool:
+        """Whether one of these events says that it is the last, and nothing else. True where none has to."""
+        return not self._done or any(data.strip() == self._done for _, data in read_events(events))
 
     def _has_error(self, events: bytes) -> bool:
         """Whether there is an error of the provider's own among events. It is noted, and the last that it says."""
@@ -176,7 +196,8 @@ class Stream(ReplyBody):
         self._has_ended = True
         self._meter.fail(error)
         logger.warning("%s: stream broken: %s %s", self._call.request_id, error.message, error.detail or "")
-        return self._call.dialect.write_error_event(error, self._call.request_id)
+        event = self._call.dialect.write_error_event(error, self._call.request_id)
+        return b"\n\n" + event if self._is_inside else event
 
     async def aclose(self) -> None:
         """Close the upstream's answer. A caller may leave once the answer is proven to be whole: it has it."""

@@ -19,10 +19,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
 
-from ai_gateway import admission, fallbacks, flights, kept_answers, server_timing
+from ai_gateway import admission, experiments, fallbacks, flights, kept_answers, server_timing
 from ai_gateway.cache_policy import HEADER, CachePolicy, Wishes, owner_of, wishes_of
 from ai_gateway.cache_store import Found, Unavailable, marks, store
-from ai_gateway.calls import Headers, Reply, Target
+from ai_gateway.calls import Call, Headers, Reply, Target
 from ai_gateway.configuration import PLAIN
 from ai_gateway.consumption import UNUSED
 from ai_gateway.fingerprints import Uncacheable, fingerprint, is_question
@@ -48,29 +48,27 @@ def is_for(meter: Meter, snapshot: Snapshot) -> bool:
     return policy.covers(meter.caller, meter.route, rule.caching) and is_question(call)
 
 
-async def answer(meter: Meter, targets: Sequence[Target], snapshot: Snapshot, ask: Ask) -> Reply:
-    """Answer a call from the cache, or ask for it and keep the answer."""
+async def answer(meter: Meter, call: Call, targets: Sequence[Target], snapshot: Snapshot, ask: Ask) -> Reply:
+    """Answer a call from the cache, or ask for it and keep the answer. `call` is as its caller made it, `targets` are
+    those that are there for it."""
     assert snapshot.cache is not None
-    assert meter.call is not None
-    wishes = wishes_of(meter.call.fields)
+    wishes = wishes_of(call.fields)
     try:
-        name = name_of(meter, targets, wishes, snapshot.cache)
+        name = name_of(meter, call, [*targets, *experiments.on_trial(meter, snapshot)], wishes, snapshot.cache)
     except Uncacheable:
         return told(await ask(), BYPASS)
     return await Question(meter, snapshot, name, wishes, ask).answer()
 
 
-def name_of(meter: Meter, targets: Sequence[Target], wishes: Wishes, policy: CachePolicy) -> str:
-    """Name the answer to a call. Raises Uncacheable, saying why nobody looks for one."""
-    call, caller = meter.call, meter.caller
-    assert call is not None
+def name_of(meter: Meter, call: Call, targets: Sequence[Target], wishes: Wishes, policy: CachePolicy) -> str:
+    """Name the answer to a call that may go to these targets. Raises Uncacheable, saying why nobody looks for one."""
     if not wishes.reads and not wishes.keeps:
         raise Uncacheable("its caller does not want it")
     if len(call.body) > policy.max_bytes:  # type: ignore[arg-type]
         raise Uncacheable("its body is too long")
     names_fallbacks = fallbacks.are_named(call)
     # Whom a caller may fall back to is for its own key to say.
-    owner = owner_of(caller, "key" if names_fallbacks else policy.scope)
+    owner = owner_of(meter.caller, "key" if names_fallbacks else policy.scope)
     return fingerprint(
         call,
         owner,

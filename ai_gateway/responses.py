@@ -35,11 +35,11 @@ class ReplyHeaders(ResponseHeaders):
 
 
 def joined(headers: Headers) -> dict[str, str]:
-    """Give headers as text, and one of each name."""
+    """Give headers as text, and one of each name: all that a name has, but only the last type."""
     found: dict[str, str] = {}
     for name, value in headers:
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
-        found[key] = f"{found[key]}, {text}" if key in found else text
+        found[key] = f"{found[key]}, {text}" if key in found and key != "content-type" else text
     return found
 
 

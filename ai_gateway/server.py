@@ -2,8 +2,12 @@
 
 uvicorn writes them one after the other, and uvloop sends each at once: two system calls and two packets where one would
 do. For a small answer that is an eighth of the gateway's whole cost. `manage.py rungateway` serves with this;
-everything works the same with plain uvicorn, with four exceptions:
+everything works the same with plain uvicorn, with six exceptions:
 
+- A client that would rather speak HTTP/2 says so in its first request (`Upgrade: h2c`: Java's own, `curl --http2`).
+  uvicorn loses the body of that request. Here the offer is not taken up, and the request is served.
+- Headers behind a body in chunks are headers of the request to uvicorn, if they come soon enough: what is in front of
+  the gateway has not seen them as such. Here they are not read.
 - A connection that uvicorn closes while its caller takes nothing of what is left would stay open for as long as the
   caller likes. Here it is cut.
 - When it stops, uvicorn closes idle connections at once, and others at the end of their answer, though its head may
@@ -25,9 +29,10 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
+import httptools
 import uvicorn
 from uvicorn._types import ASGISendEvent
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.supervisors import Multiprocess
 
@@ -37,12 +42,18 @@ from ai_gateway.transports.websocket import library_log
 PATIENCE = 60.0
 """Seconds in which a caller must take something of what is left when its connection is being closed."""
 
+HASTE = 0.2
+"""The same when the server stops, and what is left is of an answer that was broken off."""
+
 LINGER = 1.0
 """Seconds for which an idle connection stays open when the server stops. By then the other side has found the port
 closed, or had been about to send a request, which has arrived."""
 
 AT_THE_DOOR = 0.02
 """Seconds in which who has connected is accepted, when nobody new is and before the port is closed."""
+
+UPGRADES = frozenset((b"upgrade", b"http2-settings"))
+"""Headers that offer another protocol, and what they are called in the header `connection`."""
 
 SO_ATTACH_FILTER = 26
 DROP_SYN = (
@@ -60,9 +71,16 @@ class GatheringTransport:
     `write` is the transport's own as soon as the head is out: the chunks of a stream pass with nothing in between.
     """
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        loop: asyncio.AbstractEventLoop,
+        patience: Callable[[], float] = lambda: PATIENCE,
+    ) -> None:
+        """`patience` tells the seconds in which a caller must take something when its connection is being closed."""
         self._transport = transport
         self._loop = loop
+        self._patience = patience
         self._head: bytes | None = None
         self.write: Callable[[bytes], None] = self.gather
 
@@ -107,7 +125,7 @@ class GatheringTransport:
         self._transport.close()
         left = self._transport.get_write_buffer_size()
         if left:
-            self._loop.call_later(PATIENCE, self._insist, left)
+            self._loop.call_later(self._patience(), self._insist, left)
 
     def _insist(self, before: int) -> None:
         """Cut the connection if the caller took nothing since the last look."""
@@ -115,18 +133,52 @@ class GatheringTransport:
         if left == before:
             self._transport.abort()
         elif left:
-            self._loop.call_later(PATIENCE, self._insist, left)
+            self._loop.call_later(self._patience(), self._insist, left)
+
+
+class Nobody:
+    """In the place of a request that the parser is wrong about."""
+
+    response_complete = True
+
+
+NOBODY = Nobody()
 
 
 class GatheringProtocol(HttpToolsProtocol):
     """uvicorn's protocol on httptools, with a transport that gathers."""
 
     _is_leaving = False
+    _declined: tuple[bytes, RequestResponseCycle] | None = None
+    """The head of a request whose offer of another protocol was declined, and the request before it."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Called by the event loop when a caller has connected."""
-        self._gathering = GatheringTransport(transport, self.loop)
+        self._gathering = GatheringTransport(transport, self.loop, self._patience)
         super().connection_made(cast(asyncio.Transport, self._gathering))
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the event loop when bytes have come. As uvicorn's own, but that an offer is declined."""
+        self._unset_keepalive_if_required()
+        while True:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserError:
+                message = "Invalid HTTP request received."
+                self.logger.warning(message)
+                self.send_400_response(message)
+            except httptools.HttpParserUpgrade as end:
+                if self._declined is not None:
+                    (head, self.cycle), self._declined = self._declined, None
+                    data = head + data[end.args[0] :]
+                    self.parser = httptools.HttpRequestParser(self)
+                    self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # As uvicorn has it.
+                    continue
+                if self._should_upgrade():
+                    self.handle_websocket_upgrade()
+                else:
+                    self._unsupported_upgrade_warning()
+            return
 
     def on_message_begin(self) -> None:
         """Called by the parser when a request begins: its answer will have a head."""
@@ -135,9 +187,28 @@ class GatheringProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Called by the parser when the head of a request is there."""
+        is_offer = self.parser.should_upgrade() and any(name == b"upgrade" for name, _ in self.headers)
+        if is_offer and not self._should_upgrade():
+            self._decline()
+            return
         super().on_headers_complete()
+        if is_offer:
+            return
+        self.headers = []  # For trailers, which nobody reads.
         if self._is_leaving and self.cycle is not None:
             self.cycle.keep_alive = False
+
+    def _decline(self) -> None:
+        """Keep the head of a request without the offer of another protocol. The parser thinks that it has no body, and
+        ends it; then another one is told the head once more."""
+        head = [self.parser.get_method(), b" ", self.url, b" HTTP/", self.parser.get_http_version().encode(), b"\r\n"]
+        for name, value in self.headers:
+            if name == b"connection":
+                value = b",".join(each for each in value.split(b",") if each.strip().lower() not in UPGRADES)
+            if name not in UPGRADES:
+                head += (name, b": ", value, b"\r\n")
+        self._declined = b"".join((*head, b"\r\n")), self.cycle
+        self.cycle = cast(RequestResponseCycle, NOBODY)
 
     def shutdown(self) -> None:
         """Called by the server when it stops, and takes no more connections."""
@@ -152,6 +223,10 @@ class GatheringProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self._is_leaving:
             self.loop.call_later(LINGER, self._leave)
+
+    def _patience(self) -> float:
+        is_broken = self.cycle is not None and not self.cycle.response_complete
+        return HASTE if self._is_leaving and is_broken else PATIENCE
 
     def _leave(self) -> None:
         if not self.transport.is_closing():

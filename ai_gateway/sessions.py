@@ -5,8 +5,9 @@ Neither side can be sent more than it takes: a message is received only when the
 session holds is bounded, however slow its ends are. Pings and pongs are each connection's own.
 
 A session is one call, and each of its answers is counted for by itself: what it used is priced and settled when the
-provider says it, and the limits must admit the next one. Then the caller's key is looked at again, too. So a budget
-ends a session that has used it up, and so does who revokes a key.
+provider says it, and the limits must admit the next one. What is transcribed of the caller's speech is settled with its
+answer, or by itself where nobody answers. Then the caller's key is looked at again, and now and then if nothing was
+reported. So a budget ends a session that has used it up, and so does who revokes a key.
 
 Whatever ends a session, each side that is still there is told: by the code and reason of the other side, or by an
 `error` event and a code of the gateway's own.
@@ -16,10 +17,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from time import perf_counter
 from typing import Any, NoReturn
 
-from ai_gateway import access, accounting, admission, keys, registry
+from ai_gateway import access, accounting, admission, fallbacks, keys, registry
 from ai_gateway.calls import Message, Target
 from ai_gateway.consumption import Consumption, together
 from ai_gateway.errors import (
@@ -29,6 +31,8 @@ from ai_gateway.errors import (
     GatewayError,
     InternalError,
     InvalidBody,
+    KeysUnavailable,
+    ModelNotFound,
     Overloaded,
     SocketClosed,
     UpstreamClosed,
@@ -64,6 +68,9 @@ FAREWELL = 0.8
 """Seconds in which the sides of a session take that it is over: less than the one that is left to a process behind
 DRAIN_TIMEOUT."""
 
+LOOK_AGAIN = 30.0
+"""Seconds after which the caller's key is looked at, whether or not the provider has said what was used."""
+
 
 class Session:
     """One session."""
@@ -78,6 +85,8 @@ class Session:
         self._listener = meter.listener
         self._heard_at = perf_counter()
         self._unsettled: list[tuple[Consumption, int | None]] = []
+        self._was_heard = False
+        """Whether the last report was of a transcription."""
 
     async def run(self) -> None:
         """Pass messages until somebody ends it, and account for it."""
@@ -137,6 +146,8 @@ class Session:
                 meter.first_token_at = perf_counter()
             meter.bytes_out += len(data)
             report = listener.report
+            if report is not None:
+                self._count(report)  # Before the caller has it, who may hang up instead of taking it.
             await self._caller.send(message)
             if report is not None:
                 await self._settle(report)
@@ -155,9 +166,10 @@ class Session:
         return None
 
     async def _watch(self) -> NoReturn:
-        """End a session in which nobody says anything, or whose time is over."""
+        """End a session in which nobody says anything, whose time is over, or whose key is not valid any more."""
         timeouts, deadline = self._attempt.timeouts, self._attempt.deadline
         longest = self._heard_at + timeouts.stream if timeouts.stream else None
+        look_at = self._heard_at + LOOK_AGAIN
         while True:
             now, silent_at = perf_counter(), self._heard_at + timeouts.idle
             if now >= silent_at:
@@ -166,20 +178,58 @@ class Session:
                 raise DeadlineExceeded(f"A session may take {timeouts.stream:g} s here.")
             if deadline is not None and now >= deadline:
                 raise DeadlineExceeded("The time that this session was given is over.")
-            await asyncio.sleep(min(each for each in (silent_at, longest, deadline) if each is not None) - now)
+            if now >= look_at:
+                look_at = now + LOOK_AGAIN
+                with suppress(KeysUnavailable):  # Nobody can tell at the moment: that is no reason to hang up.
+                    await self._look_again()
+            await asyncio.sleep(min(each for each in (silent_at, longest, deadline, look_at) if each is not None) - now)
 
     # What it uses.
 
-    async def _settle(self, report: Report) -> None:
-        """Take into account what an answer or a transcription used. Raises whatever does not admit the next answer."""
-        newest = registry.snapshot()
-        # A provider that was taken out since has its price where the session began, which goes on as calls do.
-        snapshot = newest if self._attempt.target.provider in newest.providers else self._snapshot
+    def _count(self, report: Report) -> None:
+        """Note what an answer or a transcription used."""
         used = Consumption(tokens=report.tokens, units=report.units, model=report.model, upstream_id=report.id)
-        self._add(used, report.model, snapshot)
-        if report.is_answer or self._attempt.call.model is None:
-            await keys.identify(self._meter.arrival, newest)
-            await admission.renew(self._meter, *self._take_unsettled(), snapshot)
+        self._add(used, report.model, self._pricing())
+
+    async def _settle(self, report: Report) -> None:
+        """Take into account what was used. Raises whatever does not admit what comes next."""
+        await self._look_again()
+        if self._is_turn(report):
+            await admission.renew(self._meter, *self._take_unsettled(), self._pricing())
+
+    def _pricing(self) -> Snapshot:
+        """Give the newest snapshot, for its prices. A provider that was taken out since has its price where the session
+        began, which goes on as calls do."""
+        newest = registry.snapshot()
+        return newest if self._attempt.target.provider in newest.providers else self._snapshot
+
+    def _is_turn(self, report: Report) -> bool:
+        """Whether a report ends what counts as one request. A transcription does not while an answer may follow, which
+        is settled with it; it does where nobody answers."""
+        was_heard, self._was_heard = self._was_heard, not report.is_answer
+        return report.is_answer or was_heard or self._attempt.call.model is None
+
+    async def _look_again(self) -> None:
+        """Look at the caller's key again, and at what it is for. Raises InvalidCredential for one that is not valid any
+        more, and ModelNotFound for one that would not be let in now."""
+        meter, newest = self._meter, registry.snapshot()
+        meter.caller = await keys.identify(meter.arrival, newest)
+        access.check_arrival(meter.arrival, meter.caller)
+        # A route that was taken out since is what it was when the session began.
+        self._check_target(newest if meter.route in newest.routes else self._snapshot)
+
+    def _check_target(self, snapshot: Snapshot) -> None:
+        """Raise ModelNotFound if the target is open to the caller neither by the name that was asked for nor by that of
+        a fallback."""
+        call, caller, target = self._meter.call, self._meter.caller, self._attempt.target
+        assert call is not None
+        try:
+            access.permitted(call, caller, [target], snapshot)
+        except ModelNotFound:
+            _, names = fallbacks.taken_from(call, caller, [target], self._meter.route, snapshot)
+            routes = [name for name in names if target in snapshot.routes.get(name, ())]
+            if not any(access.may_list(caller, route, snapshot) for route in routes):
+                raise
 
     def _add(self, used: Consumption, model: str, snapshot: Snapshot) -> None:
         """Note what was used, of this model if it is not the session's."""

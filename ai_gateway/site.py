@@ -11,7 +11,7 @@ import asyncio
 from typing import Any
 
 from ai_gateway import gateway, intake, registry
-from ai_gateway.calls import Arrival, ReplyBody
+from ai_gateway.calls import Arrival, Headers, ReplyBody
 from ai_gateway.errors import (
     BadRequest,
     ClientDisconnected,
@@ -45,6 +45,12 @@ def error_for(status: int) -> GatewayError:
     return kind(MESSAGES.get(status, f"The site answered this request with status {status}."))
 
 
+def _without_length_of_nothing(headers: Headers) -> Headers:
+    """Leave out the length that Django's CommonMiddleware gives an answer without a body, which tells of the body that
+    there would be."""
+    return [header for header in headers if (header[0].lower(), header[1]) != (b"content-length", b"0")]
+
+
 class SiteExchange:
     """One request on a gateway path that goes through Django."""
 
@@ -53,7 +59,7 @@ class SiteExchange:
         self._guard = guard
         self._loop = loop
         self._bodies: list[ReplyBody] = []
-        self.scope = {**scope, ARRIVAL: arrival, BODIES: self._bodies, ENTRANT: guard}
+        self.scope = {**scope, "headers": arrival.headers, ARRIVAL: arrival, BODIES: self._bodies, ENTRANT: guard}
         self._is_withheld = False
         self._is_replaced = False
         self._must_linger = False
@@ -125,6 +131,8 @@ class SiteExchange:
 
     async def _start(self, message: Message) -> None:
         headers = message["headers"]
+        if message["status"] in (204, 304) or self._arrival.method == "HEAD":
+            headers = _without_length_of_nothing(headers)
         if self._guard.has_unread(self._arrival.fields):
             self._must_linger = True
             headers = [*headers, (b"connection", b"close")]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import time
 from collections import defaultdict, deque
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -36,11 +35,10 @@ class Waiter(NamedTuple):
 class Batch:
     """Entries on their way into the database."""
 
-    __slots__ = ("began_at", "entries", "is_kept")
+    __slots__ = ("entries", "is_kept")
 
     def __init__(self, entries: list[Entry]) -> None:
         self.entries = entries
-        self.began_at = time.monotonic()
         self.is_kept = False
         """Whether they are in the journal, too."""
 

@@ -111,8 +111,9 @@ def _read() -> Configuration:
             hidden.append(provider.alias)
             continue
         try:
+            provider.check_backend()
             keys, options = open_credentials(provider)
-        except BrokenCredential as error:
+        except (ValueError, BrokenCredential) as error:
             broken[provider.alias] = str(error)
             continue
         entry = provider.entry()

@@ -13,10 +13,11 @@ middle of the upload if that is where it turns out. What clients and SDKs send k
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from time import monotonic
 from typing import NamedTuple
 
-from ai_gateway.errors import BadRequest
+from ai_gateway.errors import BadRequest, RequestTimeout
 
 FORM = b"multipart/form-data"
 
@@ -25,6 +26,12 @@ MAX_PART_HEAD = 16 * 1024
 
 MAX_MODEL = 1024
 """Bytes of a model's name."""
+
+PIECE = 64 * 1024
+"""Bytes of what is held that go out at a time."""
+
+LEAST_RATE = 64 * 1024
+"""Bytes of a form that have to come in a second, beyond the time that a body may take in any case."""
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _PARAMETER = rb'[ \t]*;[ \t]*(%s)=(%s|"[^"\x00-\x1f\x7f]*")' % (_TOKEN, _TOKEN)
@@ -204,19 +211,25 @@ def _odd() -> BadRequest:
 
 
 class Form(AsyncIterator[bytes]):
-    """An upload whose model was looked for: what of it is held, and what is still to come. To be read once."""
+    """An upload whose model was looked for: what of it is held, and what is still to come. To be read once.
 
-    def __init__(self, held: bytes, model: Place | None, rest: AsyncIterator[bytes]) -> None:
+    What is held is shared by a form and one that has another name of the model."""
+
+    def __init__(self, held: Sequence[memoryview], model: Place | None, rest: AsyncIterator[bytes]) -> None:
         self._held = held
         self._model = model
         self._rest = rest
-        self._is_begun = False
+        self._flow = self._pieces()
 
     async def __anext__(self) -> bytes:
-        if self._is_begun:
-            return await anext(self._rest)
-        self._is_begun = True
-        return self._held
+        return await anext(self._flow)
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        for part in self._held:
+            for start in range(0, len(part), PIECE):
+                yield bytes(part[start : start + PIECE])
+        async for piece in self._rest:
+            yield piece
 
     @property
     def model(self) -> str | None:
@@ -231,32 +244,35 @@ class Form(AsyncIterator[bytes]):
     def renamed(self, model: str) -> Form:
         """Give the same form with another name for the model, in place of the one that it has."""
         assert self._model is not None
-        (start, end, _), written = self._model, model.encode()
-        held = b"".join((memoryview(self._held)[:start], written, memoryview(self._held)[end:]))
-        return Form(held, Place(start, start + len(written), written), self._rest)
+        (start, end, _), written, (held,) = self._model, model.encode(), self._held
+        return Form((held[:start], memoryview(written), held[end:]), None, self._rest)
 
     def longer_than(self, other: Form) -> int:
         """By how many bytes this one is longer than another that it was made of."""
-        return len(self._held) - len(other._held)
+        return sum(map(len, self._held)) - sum(map(len, other._held))
 
 
-async def read_form(content_type: bytes, pieces: AsyncIterator[bytes], most: int) -> Form | AsyncIterator[bytes]:
-    """Read a form up to the end of its model, or `most` bytes of it. Gives `pieces` for what is no form. Raises
-    BadRequest, and what `pieces` raise."""
+async def read_form(
+    content_type: bytes, pieces: AsyncIterator[bytes], most: int, seconds: float
+) -> Form | AsyncIterator[bytes]:
+    """Read a form up to the end of its model, or `most` bytes of it, within so many `seconds` and what LEAST_RATE adds
+    to them. Gives `pieces` for what is no form. Raises BadRequest, RequestTimeout, and what `pieces` raise."""
     boundary = boundary_of(content_type)
     if boundary is None:
         return pieces
-    scanner, held = Scanner(boundary), bytearray()
+    scanner, held, began = Scanner(boundary), bytearray(), monotonic()
     rest = _watched(scanner, pieces)
     async for piece in pieces:
         held += piece
         places = scanner.feed(piece)
         if places:
-            return Form(bytes(held), _only(places), rest)
+            return Form((memoryview(bytes(held)),), _only(places), rest)
         if len(held) > most:
-            return Form(bytes(held), None, rest)
+            return Form((memoryview(bytes(held)),), None, rest)
+        if monotonic() - began > seconds + len(held) / LEAST_RATE:
+            raise RequestTimeout("The form arrives too slowly. Put its field model in front of the file.")
     scanner.finish()
-    return Form(bytes(held), None, rest)
+    return Form((memoryview(bytes(held)),), None, rest)
 
 
 def boundary_of(content_type: bytes) -> bytes | None:

@@ -160,6 +160,7 @@ def _read(request: ASGIRequest, path: str) -> Arrival:
         [(bytes(name), bytes(value)) for name, value in scope["headers"]],
         SpooledBody(request),
         client_of(scope),
+        scope["http_version"],
     )
 
 

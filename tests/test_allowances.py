@@ -150,6 +150,8 @@ def test_each_model_by_itself_is_counted_apart() -> None:
         ({"amount": 1.5}, "only money has a fraction"),
         ({"scope": "header"}, "a header belongs to the scope header"),
         ({"header": "x-user-id"}, "a header belongs to the scope header"),
+        ({"scope": "header", "header": "Authorization"}, "holds a secret"),
+        ({"scope": "header", "header": "x-api-key"}, "holds a secret"),
         ({"time_zone": "Mars/Olympus"}, "'Mars/Olympus' is not a time zone"),
         ({"max": 5}, "unknown key 'max'"),
     ],

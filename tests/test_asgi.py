@@ -83,6 +83,24 @@ def test_the_end_of_a_path_that_was_encoded_is_not_taken_for_another() -> None:
     assert found[0]["status"] == 404
 
 
+@pytest.mark.parametrize(
+    ("prefix", "root", "path"),
+    [
+        ("", "/ai", "/ai/v1/models"),
+        ("/x", "/ai", "/ai/x/v1/models"),
+        ("/ai", "/ai", "/ai/v1/models"),
+        ("", "/ai", "/v1/models"),
+    ],
+)
+def test_a_path_may_begin_with_where_the_server_is_mounted(prefix: str, root: str, path: str) -> None:
+    with override_settings(AI_GATEWAY={**SETTINGS, "PREFIX": prefix}):
+        assert body_of(asked(path, root_path=root))["object"] == "list"
+        refused = asked(f"{path}/a/../b", root_path=root, raw_path=f"{path}/a/%2e%2e/b".encode())
+        assert refused[0]["status"] == 404
+        assert is_of_the_site(asked(f"{root}/page", root_path=root))
+        assert is_of_the_site(asked(f"{root}m{path}", root_path=root))
+
+
 @pytest.mark.parametrize("is_direct", [True, False])
 def test_a_websocket_where_http_is_spoken_is_closed_at_once(is_direct: bool) -> None:
     with override_settings(AI_GATEWAY={**SETTINGS, "DIRECT_DOOR": is_direct}):

@@ -240,6 +240,7 @@ WRONG: dict[str, tuple[str, list[Any]]] = {
     "DJANGO_THREADS": ("E020", [*NOT_POSITIVE, 1.5]),
     "ENCRYPTION_KEYS": ("E021", [None, [], "env:KEY", [1], [""], {"env:KEY": 1}]),
     "STORED_REFERENCES": ("E022", [None, "env:*", ["*"], ["OPENAI_API_KEY"], ["file:secrets"], [1]]),
+    "STORED_BACKENDS": ("E055", [None, "mysite.*", ["*"], ["*.x"], ["bedrock"], ["my site.x"], [1]]),
     "LIMITS": ("E090", [None, {}, "60", [60], [["key", 60]]]),
     "LIMIT_STORE": (
         "E091",
@@ -371,6 +372,7 @@ RIGHT: dict[str, list[Any]] = {
     "DJANGO_THREADS": [1, 64],
     "ENCRYPTION_KEYS": [["env:OURS", "file:/run/secrets/gateway"], ("env:OURS",)],
     "STORED_REFERENCES": [[], ["env:*", "file:/run/*"]],
+    "STORED_BACKENDS": [[], ["mysite.providers.*", "acme.AcmeProvider"]],
     "LIMITS": [[], ({"scope": "user", "measure": "cost", "window": "month", "amount": "20.5"},)],
     "LIMIT_STORE": [{}, {"BACKEND": "memory"}, {"ON_FAILURE": "local", "TIMEOUT": 0.2}],
     "PEERS": [{}, {"URL": "rediss://localhost"}, {"URL": "unix:///run/redis.sock", "OPTIONS": {"prefix": "ours"}}],
@@ -441,7 +443,7 @@ def test_an_encryption_key_that_is_none(site: Site) -> None:
     assert "--generate" in site.hint()
 
 
-STORED = {"E024", "E080", "E081", "W082", "W083", "W084", "W085", "E086"}
+STORED = {"E024", "E080", "E081", "W082", "W083", "W084", "W085", "E086", "E087"}
 """What is said of encryption and of the database; tests/control/test_stored.py tries out the latter."""
 
 

@@ -112,6 +112,27 @@ def test_what_another_model_may_take_is_told_by_code_or_words(body: Any, code: s
     assert (failure.phase, failure.code) == (Phase.UNSUITABLE, code)
 
 
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (403, 'openai/gpt-4 requires moderation on OpenAI. Your input was flagged for "violence".'),
+        (402, "This request requires more credits, or fewer max_tokens. You requested up to 9, but can only afford 3."),
+        (429, "Request too large for gpt-4 in organization o on tokens per min (TPM): Limit 30000, Requested 500000."),
+    ],
+)
+def test_what_is_wrong_with_a_call_alone_is_not_of_the_credential(status: int, message: str) -> None:
+    """OpenRouter's and OpenAI's. With a short word in its place, the status says that it is."""
+    for failure in (
+        of_reply(answer(status, {"error": {"message": message, "code": status}})),
+        of_error(ProviderError(message, status=status, kind=Kind.UPSTREAM)),
+    ):
+        assert failure is not None
+        assert (failure.phase, failure.is_of_credential) == (Phase.UNSUITABLE, False)
+    other = of_reply(answer(status, {"error": {"message": "no", "code": status}}))
+    assert other is not None
+    assert (other.phase, other.is_of_credential) == (Phase.REFUSED, True)
+
+
 def test_only_the_providers_own_failures_are_faults() -> None:
     faults = {
         status for status in (400, 401, 404, 408, 429, 500, 503) if (f := of_reply(answer(status, {}))) and f.is_fault

@@ -155,6 +155,27 @@ def test_a_call_that_is_ended_when_its_answer_has_begun_goes_on() -> None:
     assert guarded(Server(), serve)
 
 
+def test_a_caller_that_takes_nothing_when_calls_are_ended_has_no_more_time() -> None:
+    class Full(Server):
+        async def send(self, message: Message) -> None:
+            if "body" in message:
+                await asyncio.Event().wait()
+
+    async def main() -> bool:
+        loop, server = asyncio.get_running_loop(), Full()
+        guard, watch = Guard(server.receive, server.send, loop, send_timeout=60.0), Watch(loop)
+        watch.begin(guard.watched())
+        await guard.send({"type": "http.response.start"})
+        loop.call_soon(watch.end_calls, GatewayError("enough"))
+        with pytest.raises(asyncio.CancelledError):
+            async with asyncio.timeout(5):
+                await guard.send({"type": "http.response.body", "body": b"x"})
+        watch.end(guard)
+        return guard.is_gone
+
+    assert run(main())
+
+
 SHORT = {b"content-length": b"6"}
 
 

@@ -7,7 +7,7 @@ from django.test import override_settings
 
 from ai_gateway import registry
 from ai_gateway.calls import Call
-from ai_gateway.errors import BadRequest, BodyTooLarge, GatewayError, InvalidBody, NotFound
+from ai_gateway.errors import BadRequest, BodyTooLarge, GatewayError, InvalidBody, MethodNotAllowed, NotFound
 from ai_gateway.intake import check_head, has_body, read_arrival, read_call
 from tests.factories import JSON, Body, make_arrival, run
 
@@ -104,6 +104,17 @@ def test_a_head_has_bounds(headers: list[tuple[bytes, bytes]]) -> None:
         check_head(make_arrival("/v1/x", *headers))
 
 
+@pytest.mark.parametrize("method", ["TRACE", "CONNECT", "get", ""])
+def test_a_method_that_no_api_has_is_refused(method: str) -> None:
+    with pytest.raises(MethodNotAllowed):
+        check_head(make_arrival("/v1/x", method=method))
+
+
+def test_a_length_beside_chunks_is_refused() -> None:
+    with pytest.raises(BadRequest, match="in chunks"):
+        check_head(make_arrival("/v1/x", (b"transfer-encoding", b"chunked"), (b"content-length", b"5")))
+
+
 def test_a_caller_may_choose_the_request_id() -> None:
     assert make_arrival("/v1/x", (b"x-request-id", b"job-12345678")).request_id == "job-12345678"
 
@@ -153,6 +164,32 @@ def test_a_header_that_decides_something_is_there_once(name: bytes) -> None:
     check_head(make_arrival("/v1/x", (name, b"a"), (b"accept", b"b"), (b"accept", b"c")))
 
 
+@pytest.mark.parametrize(
+    ("method", "headers", "expected"),
+    [
+        ("POST", [], True),
+        ("POST", [(b"content-length", b"0")], False),
+        ("POST", [(b"content-length", b"5")], True),
+        ("GET", [], False),
+        ("DELETE", [], False),
+    ],
+)
+def test_a_body_whose_length_http_2_does_not_tell_is_one(
+    method: str, headers: list[tuple[bytes, bytes]], expected: bool
+) -> None:
+    for version in ("2", "3"):
+        arrival = read_arrival(method, "/v1/files", b"/v1/files", b"", headers, Body(b"x"), version=version)
+        assert has_body(arrival.fields) is expected
+    assert has_body(read_arrival("POST", "/v1/files", b"/v1/files", b"", [], Body(b"x")).fields) is False
+
+
+def test_what_a_server_adds_to_the_headers_later_is_none_of_them() -> None:
+    headers = [(b"content-type", b"application/json")]
+    arrival = read_arrival("POST", "/v1/x", b"/v1/x", b"", headers, Body(b""))
+    headers.append((b"content-type", b"text/plain"))
+    assert arrival.headers == [(b"content-type", b"application/json")]
+
+
 def test_any_other_body_is_carried_through_unread() -> None:
     call = read((b"content-type", b"multipart/form-data; boundary=x"), path="/v1/files", body=b"--x--")
     assert not isinstance(call.body, bytes)
@@ -182,6 +219,12 @@ def test_a_body_that_says_it_is_too_long_is_not_read(headers: list[tuple[bytes, 
         run(read_call(arrival, registry.snapshot()))
     assert isinstance(arrival.body, Body)
     assert not arrival.body.was_read
+
+
+def test_a_body_that_was_lost_over_an_offer_is_not_called_bad_json() -> None:
+    """As uvicorn loses it, with httptools."""
+    with pytest.raises(BadRequest, match=r"HTTP/1\.1"):
+        read(JSON, (b"upgrade", b"h2c"), (b"content-length", b"20"))
 
 
 def test_bad_json_names_the_member() -> None:

@@ -23,6 +23,7 @@ def choice(**more: Any) -> dict[str, Any]:
 GOOD: list[tuple[str, Any]] = [
     (CHAT, choice()),
     (CHAT, choice(finish_reason="length")),
+    (CHAT, {"choices": [{"message": {"content": "Ho"}}]}),
     (CHAT, choice(message={"content": "x", "tool_calls": [], "function_call": None, "refusal": None})),
     (CHAT, choice(message={"content": 'He said {"finish_reason":"content_filter"} and {"tool_calls":[{"a":1}]}'})),
     (RESPONSES, {"status": "completed", "error": None, "output": [{"type": "message", "status": "completed"}]}),
@@ -31,8 +32,14 @@ GOOD: list[tuple[str, Any]] = [
     (MESSAGES, {"stop_reason": "max_tokens", "content": []}),
     (GEMINI, {"candidates": [{"finishReason": "STOP", "content": {}}]}),
     (GEMINI, {"candidates": [{"finishReason": "MAX_TOKENS", "content": {}}]}),
-    (CONVERSE, {"stopReason": "end_turn", "output": {}}),
+    (CONVERSE, {"stopReason": "end_turn", "output": {"message": {}}}),
     ("/v1/embeddings", {"data": [{"embedding": [0.5]}]}),
+    ("/v1/moderations", {"results": [{"flagged": False}]}),
+    ("/v1/rerank", {"results": [{"index": 0}]}),
+    ("/v1/completions", choice(text="Ho")),
+    ("/v1/completions", {"choices": [{"text": "Ho"}]}),
+    ("/v1beta/models/g:embedContent", {"embedding": {"values": [0.5]}}),
+    ("/v1beta/models/g:batchEmbedContents", {"embeddings": [{"values": [0.5]}]}),
 ]
 NO_ANSWER: list[tuple[str, Any]] = [
     (CHAT, {"error": {"message": "no"}}),
@@ -40,6 +47,23 @@ NO_ANSWER: list[tuple[str, Any]] = [
     (CHAT, choice(finish_reason="content_filter")),
     (CHAT, choice(finish_reason="error")),
     (CHAT, choice(message={"refusal": "No."})),
+    (CHAT, choice(finish_reason="insufficient_system_resource")),
+    (CHAT, choice(finish_reason="abort")),
+    (CHAT, choice(finish_reason=None)),
+    (CHAT, choice(error={"code": 502, "message": "Bad gateway"})),
+    (CHAT, {"choices": [*choice()["choices"], *choice(finish_reason="sensitive")["choices"]]}),
+    (CHAT, {"choices": []}),
+    (CHAT, {"object": "error", "message": "Too long", "code": 40303}),
+    (CHAT, {"detail": "Not found"}),
+    (CHAT, {"code": 1301, "message": "Sensitive"}),
+    (CHAT, {"base_resp": {"status_code": 1002, "status_msg": "rate limit"}, "choices": None}),
+    (CHAT, {"success": False, "errors": [{"message": "no"}]}),
+    ("/v1/embeddings", {"detail": "Not found"}),
+    ("/v1/embeddings", {"object": "error", "data": [], "message": "no"}),
+    ("/v1/completions", choice(finish_reason="abort")),
+    (RESPONSES, {"output": []}),
+    (MESSAGES, {"type": "error", "content": [], "stop_reason": "end_turn"}),
+    (CONVERSE, {"message": "Throttled"}),
     (RESPONSES, {"status": "failed"}),
     (RESPONSES, {"status": "queued"}),
     (RESPONSES, {"status": "incomplete", "incomplete_details": {"reason": "content_filter"}}),
@@ -97,6 +121,32 @@ def test_a_stream_of_responses_must_have_ended(last: str, is_whole: bool) -> Non
     events = b'data: {"type":"response.created","response":{"status":"in_progress"}}\n\ndata: {"type": "%b"}\n\n'
     call = make_call(RESPONSES)
     assert is_worth_keeping(call, events % last.encode(), is_stream=True, tools=False) is is_whole
+
+
+DELTA = {"choices": [{"delta": {"content": "Ho"}, "finish_reason": None}]}
+END = {"choices": [{"delta": {}, "finish_reason": "stop"}]}
+
+
+@pytest.mark.parametrize(
+    ("path", "events", "is_whole"),
+    [
+        (CHAT, [DELTA, END], True),
+        (CHAT, [{"choices": [{"finish_reason": ""}]}, END], True),
+        (CHAT, [DELTA], False),
+        (CHAT, [DELTA, {"object": "error", "message": "boom", "code": 500}], False),
+        (CHAT, [DELTA, {"error": {"message": "boom"}}, END], False),
+        (CHAT, [DELTA, choice(finish_reason="abort")], False),
+        (MESSAGES, [{"message": {"stop_reason": None}}, {"delta": {"stop_reason": "end_turn"}}], True),
+        (MESSAGES, [{"message": {"stop_reason": None}}, {"delta": {"stop_reason": "refusal"}}], False),
+        (GEMINI, [{"candidates": [{"content": {}}]}, {"candidates": [{"finishReason": "STOP"}]}], True),
+        (GEMINI, [{"candidates": [{"finishReason": "FINISH_REASON_UNSPECIFIED"}]}], False),
+        (CONVERSE, [{"delta": {"text": "Ho"}}, {"stopReason": "end_turn"}], True),
+        ("/v1/completions", [{"choices": [{"text": "Ho"}]}, {"choices": [{"finish_reason": "length"}]}], True),
+    ],
+)
+def test_a_stream_must_say_that_it_ended_well(path: str, events: list[Any], is_whole: bool) -> None:
+    body = b"".join(b"data: %b\n\n" % json.dumps(each).encode() for each in events) + b"data: [DONE]\n\n"
+    assert is_worth_keeping(make_call(path), body, is_stream=True, tools=False) is is_whole
 
 
 def kept(*chunks: bytes, is_stream: bool = True, headers: Any = ((b"content-type", b"text/event-stream"),)) -> Kept:

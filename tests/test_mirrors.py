@@ -92,6 +92,13 @@ def test_a_copy_goes_to_the_mirror_with_the_mirrors_model_and_credential() -> No
     assert (b"authorization", b"Bearer stored-groq") in copy.headers
 
 
+def test_a_copy_has_not_the_key_by_which_the_call_is_done_once() -> None:
+    upstreams = Upstreams(good(), good())
+    ask(upstreams, KEY, (b"idempotency-key", b"mine"))
+    keys = {request.origin.host: dict(request.headers).get(b"idempotency-key") for request in upstreams.requests}
+    assert keys == {"api.openai.com": b"mine", "api.groq.com": None}
+
+
 def test_the_call_waits_for_no_copy() -> None:
     (reply,) = ask(Upstreams(good(), good(), stalls=True))
     assert reply.status == 200

@@ -10,12 +10,19 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from ai_gateway import gateway, keys, live, overload, realtime
+from ai_gateway import gateway, keys, live, overload, realtime, sessions
 from ai_gateway.asgi import GatewayApplication
 from ai_gateway.calls import Caller, Reply, Timeouts, UpstreamRequest, UpstreamResponse, UpstreamSocket
 from ai_gateway.calls import Message as Said
 from ai_gateway.charges import State, Verdict
-from ai_gateway.errors import BadRequest, ClientDisconnected, ConnectFailed, InvalidCredential, SocketClosed
+from ai_gateway.errors import (
+    BadRequest,
+    ClientDisconnected,
+    ConnectFailed,
+    InvalidCredential,
+    KeysUnavailable,
+    SocketClosed,
+)
 from ai_gateway.guard import Message
 from ai_gateway.hops.upgrade import with_model
 from ai_gateway.sessions import passable
@@ -101,6 +108,7 @@ class Visitor:
         self._says: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._gets: asyncio.Queue[Message] = asyncio.Queue()
         self.is_stuck = False
+        self.sticks = asyncio.Event()
         self._says.put_nowait({"type": "websocket.connect"})
         self.task: asyncio.Task[None] | None = None
 
@@ -110,6 +118,7 @@ class Visitor:
 
     async def _send(self, message: Message) -> None:
         if self.is_stuck:
+            self.sticks.set()
             await asyncio.Event().wait()
         self._gets.put_nowait(message)
 
@@ -322,6 +331,68 @@ def test_a_session_is_one_call_with_the_sum_of_its_answers(providers: Callable[.
     assert entry.cost_nanos == 1500 * 4000 + 10 * 16000 + 30 * 100_000  # Each by its own model's price.
 
 
+@pytest.mark.parametrize("end", [{"usage": None}, {"status": "cancelled"}, {"usage": {}}])
+def test_an_answer_that_does_not_say_what_it_used_is_estimated(
+    end: dict[str, Any], providers: Callable[..., Providers], books: Books
+) -> None:
+    async def visit() -> None:
+        said = event("response.created"), event("response.output_text.delta", delta="x" * 4000)
+        providers(Provider(*said, event("response.done", response={"id": "resp_1", **end})))
+        visitor = Visitor()
+        await accepted(visitor)
+        for _ in range(3):
+            await visitor.event()
+        visitor.leave()
+        await visitor.gone()
+
+    run(visit())
+    (entry,) = books
+    assert (entry.outcome, entry.output_tokens, entry.is_estimated) == ("answered", 1000, True)
+    assert entry.cost_nanos == 1000 * 16_000
+
+
+def test_an_answer_is_paid_although_another_one_ends_beside_it(
+    providers: Callable[..., Providers], books: Books
+) -> None:
+    async def visit() -> None:
+        begun = [event("response.created", response={"id": id}) for id in ("long", "short")]
+        said = event("response.output_text.delta", response_id="long", delta="x" * 4000)
+        providers(Provider(*begun, said, done("short", input_tokens=1, output_tokens=1)))
+        visitor = Visitor()
+        await accepted(visitor)
+        for _ in range(4):
+            await visitor.event()
+        visitor.leave()
+        await visitor.gone()
+
+    run(visit())
+    (entry,) = books
+    assert (entry.outcome, entry.output_tokens, entry.is_estimated) == ("disconnected", 1001, True)
+
+
+def test_an_answer_is_paid_although_its_caller_does_not_take_the_end_of_it(
+    providers: Callable[..., Providers], books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def visit() -> None:
+        provider = Provider()
+        providers(provider)
+        visitor = Visitor()
+        await accepted(visitor)
+        visitor.is_stuck = True
+        provider.say(done("resp_1", input_tokens=30, output_tokens=4))
+        async with asyncio.timeout(PATIENCE):
+            await visitor.sticks.wait()
+        visitor.leave()
+        await visitor.gone()
+
+    store = Recorder()
+    monkeypatch.setattr("ai_gateway.admission.store", lambda: store)
+    with override_settings(AI_GATEWAY={**SETTINGS, "LIMITS": LIMITS[1:2]}):
+        run(visit())
+    assert [(entry.input_tokens, entry.output_tokens, entry.is_estimated) for entry in books] == [(30, 4, False)]
+    assert [actual for _, actual in store.settled] == [[34]]
+
+
 LIMITS = [
     {"name": "places", "measure": "concurrency", "amount": 5},
     {"name": "tokens", "measure": "tokens", "window": "day", "amount": 1000},
@@ -405,8 +476,60 @@ def test_a_limit_ends_the_session(
     assert [entry.input_tokens for entry in books] == [30]
 
 
-def test_a_key_that_is_revoked_ends_the_session(
+def transcribed(seconds: float) -> str:
+    """Write the event that says what a transcription used."""
+    usage = {"type": "duration", "seconds": seconds}
+    return event("conversation.item.input_audio_transcription.completed", usage=usage)
+
+
+WHISPER = event("session.updated", session={"audio": {"input": {"transcription": {"model": "whisper-1"}}}})
+
+
+def test_a_budget_ends_a_session_that_only_transcribes(
     providers: Callable[..., Providers], books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def visit() -> dict[str, Any]:
+        providers(Provider(WHISPER, *[transcribed(1000)] * 2))
+        visitor = Visitor()
+        await accepted(visitor)
+        for _ in range(3):
+            await visitor.event()
+        told = await visitor.event()
+        await visitor.gone()
+        return told
+
+    budget = {"name": "money", "measure": "cost", "window": "day", "amount": 1}
+    store = Recorder(Verdict(True, [State(0, 0, 0.0)]), Verdict(False, [State(0, 0, 0.0)], refused=0))
+    monkeypatch.setattr("ai_gateway.admission.store", lambda: store)
+    with override_settings(AI_GATEWAY={**SETTINGS, "LIMITS": [budget]}):
+        assert run(visit())["error"]["code"] == "insufficient_quota"
+    assert [actual for _, actual in store.settled] == [[2 * 1000 * 100_000]]
+    assert [(entry.outcome, entry.cost_nanos) for entry in books] == [("limited", 2 * 1000 * 100_000)]
+
+
+def test_a_transcription_and_its_answer_are_one_request(
+    providers: Callable[..., Providers], books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def visit() -> None:
+        turn = (transcribed(1), done("resp_1", input_tokens=30))
+        providers(Provider(WHISPER, *turn, *turn))
+        visitor = Visitor()
+        await accepted(visitor)
+        for _ in range(5):
+            await visitor.event()
+        visitor.leave()
+        await visitor.gone()
+
+    store = Recorder()
+    monkeypatch.setattr("ai_gateway.admission.store", lambda: store)
+    with override_settings(AI_GATEWAY={**SETTINGS, "LIMITS": LIMITS[2:]}):
+        run(visit())
+    assert [charges.amounts for charges in store.admitted] == [[1], [1], [1]]
+
+
+@pytest.mark.parametrize("said", [done("resp_1"), transcribed(1), None], ids=["answered", "transcribed", "in time"])
+def test_a_key_that_is_revoked_ends_the_session(
+    said: str | None, providers: Callable[..., Providers], books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def revoked(*_: object) -> None:
         raise InvalidCredential("This gateway key was revoked.")
@@ -417,14 +540,41 @@ def test_a_key_that_is_revoked_ends_the_session(
         visitor = Visitor()
         await accepted(visitor)
         monkeypatch.setattr(keys, "identify", revoked)
-        provider.say(done("resp_1"))
-        await visitor.event()
+        if said is not None:
+            provider.say(said)
+            await visitor.event()
         told = await visitor.event()
         assert (await visitor.next())["code"] == 1008
         await visitor.gone()
         return told
 
+    monkeypatch.setattr(sessions, "LOOK_AGAIN", 30.0 if said else 0.01)
     assert run(visit())["error"]["code"] == "invalid_api_key"
+
+
+def test_a_session_goes_on_while_nobody_can_tell_whether_its_key_is_valid(
+    providers: Callable[..., Providers], books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def visit() -> None:
+        is_asked = asyncio.Event()
+
+        async def unknown(*_: object) -> None:
+            is_asked.set()
+            raise KeysUnavailable("The database is away.")
+
+        provider = Provider()
+        providers(provider)
+        visitor = Visitor()
+        await accepted(visitor)
+        monkeypatch.setattr(keys, "identify", unknown)
+        await is_asked.wait()
+        provider.say(event("rate_limits.updated"))
+        assert (await visitor.event())["type"] == "rate_limits.updated"
+        visitor.leave()
+        await visitor.gone()
+
+    monkeypatch.setattr(sessions, "LOOK_AGAIN", 0.01)
+    run(visit())
 
 
 def test_a_key_for_some_models_gets_no_other_by_an_event(
@@ -450,6 +600,108 @@ def test_a_key_for_some_models_gets_no_other_by_an_event(
 
     async def identify(*_: object) -> Caller:
         return holder
+
+    monkeypatch.setattr(keys, "identify", identify)
+    run(visit())
+
+
+@pytest.mark.parametrize(
+    ("query", "now", "goes_on"),
+    [
+        ("model=gpt-realtime", {"allowed_models": ("gpt-*",), "allowed_endpoints": ("realtime",)}, True),
+        ("model=gpt-realtime", {"allowed_models": ("other",)}, False),
+        ("model=gpt-realtime", {"allowed_providers": ("groq",)}, False),
+        ("model=gpt-realtime", {"allowed_endpoints": ("chat/*",)}, False),
+        ("model=talk", {"allowed_models": ("talk",)}, True),
+        ("model=talk", {"allowed_models": ("first",)}, False),
+    ],
+)
+def test_a_session_ends_when_its_key_would_not_be_let_in(
+    query: str,
+    now: dict[str, Any],
+    goes_on: bool,
+    providers: Callable[..., Providers],
+    books: Books,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    holder = Caller(key_name="team")
+
+    async def identify(*_: object) -> Caller:
+        return holder
+
+    async def visit() -> str:
+        nonlocal holder
+        provider = Provider()
+        providers(provider)
+        visitor = Visitor(query)
+        await accepted(visitor)
+        holder = Caller(key_name="team", **now)
+        for number in (1, 2):
+            provider.say(done(f"resp_{number}"))
+        await visitor.event()
+        told = await visitor.event()
+        visitor.leave()
+        await visitor.gone()
+        return "" if told["type"] == "response.done" else told["error"]["code"]
+
+    monkeypatch.setattr(keys, "identify", identify)
+    assert run(visit()) == ("" if goes_on else "model_not_found")
+
+
+@pytest.mark.parametrize(("now", "goes_on"), [(("first", "talk"), True), (("first",), False)])
+def test_a_session_by_a_fallback_goes_on_while_that_is_open_to_its_key(
+    now: tuple[str, ...],
+    goes_on: bool,
+    providers: Callable[..., Providers],
+    books: Books,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    holder = Caller(key_name="team", allowed_models=("third", "talk"))
+
+    async def identify(*_: object) -> Caller:
+        return holder
+
+    async def visit() -> str:
+        nonlocal holder
+        provider = Provider()
+        providers(Answer(b"{}", status=503), Answer(b"{}", status=503), provider)
+        visitor = Visitor("model=openai/third", KEY, (b"x-gateway-fallbacks", b"talk"))
+        await accepted(visitor)
+        holder = Caller(key_name="team", allowed_models=now)
+        for number in (1, 2):
+            provider.say(done(f"resp_{number}"))
+        await visitor.event()
+        told = await visitor.event()
+        visitor.leave()
+        await visitor.gone()
+        return "" if told["type"] == "response.done" else told["error"]["code"]
+
+    monkeypatch.setattr(keys, "identify", identify)
+    assert run(visit()) == ("" if goes_on else "model_not_found")
+
+
+def test_what_a_key_is_for_now_decides_on_events(
+    providers: Callable[..., Providers], books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder = Caller(key_name="team")
+
+    async def identify(*_: object) -> Caller:
+        return holder
+
+    async def visit() -> None:
+        nonlocal holder
+        provider = Provider()
+        providers(provider)
+        visitor = Visitor()
+        await accepted(visitor)
+        holder = Caller(key_name="team", allowed_models=("gpt-realtime",))
+        for number in (1, 2):  # When the second one is there the first one is settled.
+            provider.say(done(f"resp_{number}"))
+            await visitor.event()
+        visitor.say(event("session.update", session={"audio": {"input": {"transcription": {"model": "whisper-1"}}}}))
+        assert (await visitor.event())["error"]["code"] == "model_not_found"
+        visitor.leave()
+        await visitor.gone()
 
     monkeypatch.setattr(keys, "identify", identify)
     run(visit())

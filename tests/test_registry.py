@@ -37,6 +37,14 @@ def test_a_change_of_the_settings_is_seen() -> None:
         assert registry.snapshot().passthrough
 
 
+def test_a_route_that_cannot_be_read_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    """A list has no details of its targets: a dict has."""
+    routes = {"odd": [{"target": "openai/x"}], "fast": ["openai/x"], "slow": {"targets": [{"target": "openai/x"}]}}
+    with override_settings(AI_GATEWAY={"ROUTES": routes}):
+        assert set(registry.snapshot().routes) == {"fast", "slow"}
+    assert "'odd' is left out" in caplog.text
+
+
 @pytest.mark.parametrize("form", [KEY, f"sha256:{DIGEST.hex()}", "env:A_KEY"])
 def test_a_key_may_be_written_in_several_ways(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("A_KEY", KEY)

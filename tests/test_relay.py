@@ -112,6 +112,26 @@ def test_nor_does_it_prove_that_a_stream_was_whole(dialect: str) -> None:
     assert (b"".join(passed), b"complete" in error) == (text, True)
 
 
+SAID = [
+    b'data: {"choices":[{"delta":{"content":"It ends with data: [DONE] and"}}]}\n\n',
+    b'data: {"choices":[{"delta":{"content":"[DONE]"}}]}\n\n',
+    b'event: data: [DONE]\ndata: {"choices":[{"delta":{"content":"x"}}]}\n\n',
+    b'data: {"choices":[{"delta":{"content":\ndata: [DONE]\ndata: }}]}\n\n',
+]
+
+
+@pytest.mark.parametrize("text", SAID)
+def test_a_chat_that_speaks_of_its_end_is_not_at_its_end(text: bytes) -> None:
+    *passed, error = relay(text, EVENT)
+    assert (b"".join(passed), b"complete" in error) == (text + EVENT, True)
+
+
+@pytest.mark.parametrize("end", [b"data: [DONE]\n\n", b"data:[DONE]\r\n\r\n", b"data: [DONE]\r\r", b"data: [DONE] "])
+def test_an_event_that_says_only_that_it_is_the_end_is_the_end(end: bytes) -> None:
+    assert b"".join(relay(EVENT, end)) == EVENT + end
+    assert b"".join(relay(EVENT + end)) == EVENT + end
+
+
 def test_a_sign_of_life_never_stands_inside_an_event() -> None:
     got = relay(b"data: on", None, b"e\n\n", ENDS["openai_chat"])
     assert got == [COMMENT, b"data: one\n\n", ENDS["openai_chat"]]
@@ -174,6 +194,21 @@ def test_a_plain_body_that_is_whole_is_not_broken() -> None:
     assert not body.is_broken
 
 
+def test_an_event_that_breaks_off_in_its_parts_does_not_swallow_the_error() -> None:
+    long = b'data: {"b64":"' + b"x" * MAX_HELD
+    got = b"".join(relay(EVENT, long, b"yy", UpstreamClosed("gone")))
+    assert got.startswith(EVENT + long[:MAX_HELD])
+    error = got.rpartition(b"\n\ndata: ")[2]
+    assert json.loads(error)["error"]["message"] == "gone"
+
+
+def test_no_sign_of_life_stands_between_the_parts_of_an_event() -> None:
+    long = b"data: " + b"x" * MAX_HELD
+    stream = (EVENT, long, None, b"yy", None, b"\n", None, b"\n", None, ENDS["openai_chat"])
+    got = relay(*stream)
+    assert b"".join(got) == EVENT + long + b"yy\n\n" + COMMENT + ENDS["openai_chat"]
+
+
 # What is noted of a stream.
 
 FINISH = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n'
@@ -203,6 +238,11 @@ def test_a_caller_that_leaves_before_the_end_was_proven_has_no_answer() -> None:
 def test_a_caller_that_leaves_behind_the_finish_reason_has_an_answer() -> None:
     """It is over only with `[DONE]`, for the usage comes between the two."""
     assert noted(EVENT, FINISH, ENDS["openai_chat"], reads=2).outcome is Outcome.ANSWERED
+
+
+@pytest.mark.parametrize("text", SAID)
+def test_a_caller_that_leaves_in_a_chat_that_speaks_of_its_end_has_no_answer(text: bytes) -> None:
+    assert noted(EVENT, text, EVENT, reads=2).outcome is None
 
 
 def test_an_answer_is_over_with_its_last_event() -> None:

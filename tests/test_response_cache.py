@@ -35,6 +35,7 @@ ANSWERED = {
     "choices": [{"message": {"content": "Ho"}, "finish_reason": "stop"}],
     "usage": {"prompt_tokens": 10, "completion_tokens": 5},
 }
+NEWER = {**ANSWERED, "id": "newer"}
 COST = 10 * 1_000 + 5 * 10_000
 EVENTS = (
     b'data: {"choices":[{"delta":{"content":"H"}}]}\n\n',
@@ -302,6 +303,51 @@ def test_a_route_that_leads_elsewhere_has_other_answers() -> None:
     assert with_one.asked == with_two.asked == 1
 
 
+REGIONS = [
+    {"target": "openai/a", "conditions": {"headers": {"x-region": "us"}}},
+    {"target": "groq/b", "conditions": {"headers": {"x-region": "eu"}}},
+]
+
+
+def test_calls_that_are_for_other_targets_have_other_answers() -> None:
+    async def script(site: Site) -> None:
+        asked = [await site.ask({**CHAT, "model": "near"}, (b"x-region", each)) for each in (b"us", b"eu", b"us")]
+        assert [got.cache for got in asked] == [b"miss", b"miss", b"hit"]
+        assert [got.headers[b"x-gateway-provider"] for got in asked] == [b"openai", b"groq", b"openai"]
+        nowhere = await site.ask({**CHAT, "model": "near"}, (b"x-region", b"cn"))
+        assert (nowhere.status, nowhere.cache) == (400, None)
+        assert json.loads(nowhere.body)["error"]["code"] == "no_suitable_target"
+
+    assert serve(script, whole(), whole(NEWER), ROUTES={"near": {"targets": REGIONS}}).asked == 2
+
+
+def test_calls_whose_fallbacks_are_not_there_for_the_same_have_other_answers() -> None:
+    async def script(site: Site) -> None:
+        for region in (b"us", b"eu", b"us"):
+            await site.ask(CHAT, (b"x-gateway-fallbacks", b"near"), (b"x-region", region))
+
+    assert serve(script, whole(), whole(), ROUTES={"near": {"targets": REGIONS}}).asked == 2
+
+
+@pytest.mark.parametrize("where", ["header", "body"])
+def test_calls_that_name_fallbacks_are_the_same_if_they_name_the_same(where: str) -> None:
+    async def script(site: Site) -> None:
+        for name in ("groq/x", "groq/y", "groq/x"):
+            headers = [(b"x-gateway-fallbacks", name.encode())] if where == "header" else []
+            await site.ask(CHAT if where == "header" else {**CHAT, "models": [name]}, *headers)
+
+    assert serve(script, whole(), whole()).asked == 2
+
+
+def test_calls_that_are_not_drawn_for_the_same_have_other_answers() -> None:
+    async def script(site: Site) -> None:
+        for region in (b"us", b"eu", b"us"):
+            await site.ask({**CHAT, "model": "near"}, (b"x-region", region))
+
+    trial = {"targets": ["groq/b", {**REGIONS[0], "part": "experiment", "percent": 100}]}
+    assert serve(script, whole(), whole(), ROUTES={"near": trial}).asked == 2
+
+
 def test_a_route_has_a_switch_and_a_time_of_its_own() -> None:
     async def script(site: Site) -> None:
         assert (await site.ask({**CHAT, "model": "off"})).cache is None
@@ -325,9 +371,9 @@ def test_a_caller_may_want_a_new_answer_which_is_kept_in_place_of_the_old() -> N
         await site.ask()
         fresh = await site.ask(CHAT, (b"x-gateway-cache", b"no-cache"))
         again = await site.ask()
-        assert (fresh.cache, again.cache, again.body) == (b"bypass", b"hit", b'{"n": 2}')
+        assert (fresh.cache, again.cache, again.body) == (b"bypass", b"hit", json.dumps(NEWER).encode())
 
-    assert serve(script, whole({"n": 1}), whole({"n": 2})).asked == 2
+    assert serve(script, whole(), whole(NEWER)).asked == 2
 
 
 def test_a_caller_may_want_nothing_kept() -> None:
@@ -421,7 +467,11 @@ def test_nothing_long_is_kept(body: Any) -> None:
         assert (await site.ask({**CHAT, "user": "x" * 200})).cache == b"bypass"
 
     def long() -> Answer:
-        return stream(b"data: " + b"x" * 200 + b"\n\n", *EVENTS) if "stream" in body else whole({"n": "x" * 200})
+        return (
+            stream(b"data: " + b"x" * 200 + b"\n\n", *EVENTS)
+            if "stream" in body
+            else whole({**ANSWERED, "n": "x" * 200})
+        )
 
     assert serve(script, long(), long(), whole(), RESPONSE_CACHE={"max_bytes": 100}).asked == 3
 
@@ -636,7 +686,7 @@ def test_a_cache_that_hangs_delays_one_call_for_a_moment_and_no_other(monkeypatc
         assert [(await site.ask()).cache for _ in range(3)] == [b"bypass"] * 3
         go_on.set()
 
-    assert serve(script, whole(), whole(), whole(), RESPONSE_CACHE={"timeout": 0.01}).asked == 3
+    assert serve(script, whole(), whole(), whole(), RESPONSE_CACHE={"timeout": 0.2}).asked == 3
     assert len(looks) == 1
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -126,16 +128,15 @@ def test_everything_else_is_the_transports_own() -> None:
     assert asyncio.run(main()) == ("192.0.2.1", 1)
 
 
-# How it stops.
-
-
 class Serving:
     """A server in a thread. Its application answers, and waits before the end of an answer until it may go on."""
 
-    def __init__(self) -> None:
+    def __init__(self, application: Any = None) -> None:
         self.goes_on = threading.Event()
         options: dict[str, Any] = {"loop": "uvloop", "lifespan": "off", "interface": "asgi3", "log_config": None}
-        self.server = Server(uvicorn.Config(self._application, port=0, http=GatheringProtocol, **options))
+        self.server = Server(
+            uvicorn.Config(application or self._application, port=0, http=GatheringProtocol, **options)
+        )
         self._thread = threading.Thread(target=self.server.run)
         self._thread.start()
         while not self.server.started:
@@ -159,6 +160,80 @@ class Serving:
         self.server.should_exit = True
         self._thread.join(10)
         assert not self._thread.is_alive()
+
+
+# What it makes of requests.
+
+
+async def _tell(scope: Any, receive: Any, send: Any) -> None:
+    """Answer with what the application got."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body, more = body + message["body"], message["more_body"]
+    headers = sorted(f"{name.decode()}: {value.decode()}" for name, value in scope["headers"])
+    told = json.dumps([scope["method"], scope["path"], headers, body.decode()]).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(told))]})
+    await send({"type": "http.response.body", "body": told})
+
+
+@pytest.fixture
+def telling() -> Iterator[Serving]:
+    serving = Serving(_tell)
+    yield serving
+    serving.join()
+
+
+OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAA\r\n"
+LENGTH = b"Content-Length: 4\r\n\r\n"
+CHUNKS = b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.1], ids=["at once", "head first"])
+@pytest.mark.parametrize(
+    ("framing", "body", "told"),
+    [(LENGTH, b"body", "content-length: 4"), (CHUNKS, b"4\r\nbody\r\n0\r\n\r\n", "transfer-encoding: chunked")],
+    ids=["length", "chunks"],
+)
+def test_an_offer_of_another_protocol_is_declined(
+    telling: Serving, framing: bytes, body: bytes, told: str, pause: float
+) -> None:
+    with RawConnection(telling.port) as caller:
+        for path in ("/first", "/second"):
+            caller.send(b"POST %b HTTP/1.1\r\nHost: x\r\n" % path.encode() + OFFER + framing)
+            time.sleep(pause)
+            caller.send(body)
+            expected = ["POST", path, sorted(["connection: ", "host: x", told]), "body"]
+            assert json.loads(caller.read_answer().body) == expected
+
+
+def test_what_else_an_offering_client_says_of_its_connection_is_heard(telling: Serving) -> None:
+    with RawConnection(telling.port) as caller:
+        caller.send(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + OFFER + b"\r\n")
+        assert caller.read_answer().is_last
+        assert caller.read_to_end() == b""
+
+
+def test_offers_are_declined_one_after_the_other(telling: Serving) -> None:
+    """More of them in one piece than functions can call one another."""
+    with RawConnection(telling.port) as caller:
+        caller.send((b"GET /a HTTP/1.1\r\nHost: x\r\n" + OFFER + b"\r\n") * 1200)
+        for _ in range(1200):
+            assert json.loads(caller.read_answer().body)[1] == "/a"
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.1], ids=["at once", "head first"])
+def test_trailers_are_no_headers(telling: Serving, pause: float) -> None:
+    with RawConnection(telling.port) as caller:
+        for _ in range(2):
+            caller.send(b"POST / HTTP/1.1\r\nHost: x\r\n" + CHUNKS)
+            time.sleep(pause)
+            caller.send(b"4\r\nbody\r\n0\r\nX-Provider: y\r\nHost: z\r\n\r\n")
+            expected = ["POST", "/", ["host: x", "transfer-encoding: chunked"], "body"]
+            assert json.loads(caller.read_answer().body) == expected
+
+
+# How it stops.
 
 
 @pytest.fixture

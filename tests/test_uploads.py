@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncIterator, Iterable
 from typing import NamedTuple
 
 import pytest
 
-from ai_gateway.errors import BadRequest
+from ai_gateway.errors import BadRequest, RequestTimeout
 from ai_gateway.uploads import MAX_MODEL, MAX_PART_HEAD, Form, boundary_of, read_form
 from tests.factories import run
 
@@ -48,11 +49,10 @@ def passed(body: bytes, name: str | None = None, *, size: int = 100, most: int =
 
     async def go_on() -> Passed:
         pieces = Pieces(body[start : start + size] for start in range(0, len(body), size))
-        found = await read_form(TYPE, pieces.flow(), most)
+        found = await read_form(TYPE, pieces.flow(), most, 10)
         assert isinstance(found, Form)
         model, left = found.model, len(b"".join(pieces.left))
         form = found if name is None else found.renamed(name)
-        assert name is None or form.model == name
         return Passed(model, left, b"".join([piece async for piece in form]), form.longer_than(found))
 
     return run(go_on())
@@ -230,4 +230,14 @@ def test_boundary__what_is_quoted_is_no_parameter() -> None:
 
 def test_what_is_no_form_is_not_looked_into() -> None:
     flow = Pieces([b"x"]).flow()
-    assert run(read_form(b"audio/mpeg", flow, 10)) is flow
+    assert run(read_form(b"audio/mpeg", flow, 10, 10)) is flow
+
+
+def test_a_form_that_is_trickled_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = itertools.count(0.0, 1.0)
+    monkeypatch.setattr("ai_gateway.uploads.monotonic", lambda: next(now))
+    monkeypatch.setattr("ai_gateway.uploads.LEAST_RATE", 10)
+    assert passed(form(FILE, MODEL), size=100).model == "whisper-1"
+    with pytest.raises(RequestTimeout):
+        passed(form(FILE, MODEL), size=5)
+    assert passed(form(MODEL, FILE), size=100).model == "whisper-1"

@@ -8,13 +8,13 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from ai_gateway.admin.base import ReadOnlyAdmin
 from ai_gateway.models import Alert
+from ai_gateway.models.base import as_shown
 
 FIELDS = ("kind", "subject", "text", "first_at", "last_at", "count", "sent_at", "resolved_at", "problem")
 
@@ -51,7 +51,7 @@ class AlertAdmin(ReadOnlyAdmin):
     @admin.display(description=_("last"))
     def last(self, obj: Alert) -> str:
         """When it was seen last."""
-        return date_format(timezone.localtime(obj.last_at), "M j H:i:s")
+        return date_format(as_shown(obj.last_at), "M j H:i:s")
 
     @admin.display(description=_("state"))
     def state(self, obj: Alert) -> Any:

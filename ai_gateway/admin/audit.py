@@ -12,10 +12,11 @@ from typing import Any
 
 from django import forms
 from django.db.models import Model, QuerySet
-from django.utils import timezone, translation
+from django.utils import translation
 from django.utils.text import Truncator
 
 from ai_gateway.admin.formfields import SecretInput
+from ai_gateway.models.base import as_shown
 
 LONGEST = 120
 """Letters of a value that are shown."""
@@ -79,7 +80,7 @@ def shown(field: forms.Field, value: Any) -> str:
     elif isinstance(value, dict):
         text = json.dumps(value, ensure_ascii=False)
     elif isinstance(value, datetime):
-        text = f"{timezone.localtime(value):%Y-%m-%d %H:%M}" if timezone.is_aware(value) else str(value)
+        text = f"{as_shown(value):%Y-%m-%d %H:%M}"
     else:
         text = str(value)
     return f"“{Truncator(text).chars(LONGEST)}”"

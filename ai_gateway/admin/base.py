@@ -14,16 +14,22 @@ from django.contrib.admin.exceptions import NotRegistered
 from django.contrib.admin.options import BaseModelAdmin, IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.admin.widgets import ManyToManyRawIdWidget
+from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db.models import Field, JSONField, Model
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.decorators import method_decorator
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters
 
 from ai_gateway.admin import audit, formfields, theme
 from ai_gateway.fields import EncryptedField
+from ai_gateway.models.base import TimeStamped
+
+MOST_PAGES = 10**6
+"""Pages of a list that there may be: a database counts rows with 64 bits."""
 
 
 class Tool(NamedTuple):
@@ -39,10 +45,25 @@ class UncountedChangeList(ChangeList):
 
     has_next = False
 
+    def get_filters_params(self, params: Any = None) -> Any:
+        """Refuse numbers that no row has: a database cannot be asked for them."""
+        found: dict[str, Any] = super().get_filters_params(params)
+        for name, values in found.items():
+            if name.partition("__")[0] in self.relations and any(map(is_too_great, values)):
+                raise IncorrectLookupParameters
+        return found
+
+    @property
+    def relations(self) -> set[str]:
+        """The fields that refer to something by its number."""
+        return {field.name for field in self.lookup_opts.concrete_fields if field.is_relation}
+
     def get_results(self, request: HttpRequest) -> None:
         """Read the rows of the page, and one more."""
         size = self.list_per_page
         self.page_num = max(self.page_num, 1)
+        if self.page_num > MOST_PAGES:
+            raise IncorrectLookupParameters
         first = (self.page_num - 1) * size
         rows = list(self.queryset[first : first + size + 1])
         if not rows and self.page_num > 1:
@@ -66,6 +87,12 @@ class UncountedChangeList(ChangeList):
     def next_query(self) -> str:
         """The query string of the next page."""
         return self.get_query_string({"p": self.page_num + 1})
+
+
+def is_too_great(value: object) -> bool:
+    """Whether it is a number of more than 64 bits."""
+    text = str(value)
+    return text.isdecimal() and (len(text) > 19 or int(text) >= 2**63)
 
 
 class FormMixin(BaseModelAdmin):  # type: ignore[type-arg]
@@ -108,6 +135,22 @@ class FormMixin(BaseModelAdmin):  # type: ignore[type-arg]
         return super().formfield_for_manytomany(db_field, request, **kwargs)
 
 
+SEEN = "gateway_seen"
+"""The field of a form that says which state it shows."""
+
+
+class StaleForm:
+    """A form of what was changed since it was opened. It comes back once, to be looked at."""
+
+    def clean(self) -> Any:
+        """Raise ValidationError."""
+        super().clean()  # type: ignore[misc]
+        raise ValidationError(
+            _("Somebody changed this while the form was open. Open it again, or save once more to write over it."),
+            code="stale",
+        )
+
+
 @method_decorator(sensitive_post_parameters(), name="changeform_view")
 class ControlAdmin(FormMixin, theme.ModelAdmin):  # type: ignore[type-arg]
     """The base of the gateway's pages. What a form posts is kept out of error reports: it may be a secret."""
@@ -131,6 +174,18 @@ class ControlAdmin(FormMixin, theme.ModelAdmin):  # type: ignore[type-arg]
         """Note in the history what was changed from what to what."""
         return audit.change_message(form, formsets, add)
 
+    def seen(self, obj: Any) -> str:
+        """Give what a form notes of the state that it shows, to tell whether somebody changed it since."""
+        return obj.updated_at.isoformat() if isinstance(obj, TimeStamped) else ""
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """Refuse a form that would undo what somebody changed while it was open."""
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
+        noted = request.POST.get(SEEN) if change else None
+        if not noted or noted == self.seen(obj):
+            return form
+        return type(form.__name__, (StaleForm, form), {})
+
     def tools(self, request: HttpRequest, obj: Any) -> Iterable[Tool]:
         """Give the links beside the title of an object's page."""
         return ()
@@ -150,7 +205,8 @@ class ControlAdmin(FormMixin, theme.ModelAdmin):  # type: ignore[type-arg]
     ) -> Any:
         """Add the tools."""
         tools = [] if obj is None else list(self.tools(request, obj))
-        context.update(gateway_tools=tools, tool_template=theme.TOOL_TEMPLATE)
+        seen = self.seen(obj) if obj is not None and change else ""
+        context.update(gateway_tools=tools, tool_template=theme.TOOL_TEMPLATE, gateway_seen=seen)
         return super().render_change_form(request, context, add, change, form_url, obj)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:

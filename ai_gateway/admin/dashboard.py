@@ -33,6 +33,7 @@ from ai_gateway.budgets import burn
 from ai_gateway.conf import settings
 from ai_gateway.figures import Figures, Share, Step, Sums
 from ai_gateway.models import BreakerEvent, Dashboard, Limit
+from ai_gateway.models.base import as_told
 from ai_gateway.models.usage_queries import beginning, stored_beginning
 from ai_gateway.money import rounded
 from ai_gateway.questions import BY, FILTERS, NOBODY, PERIODS, Question, read_question
@@ -167,7 +168,8 @@ class Page:
     def shown(self, found: Figures) -> dict[str, Any]:
         """Give the figures."""
         if not (found.now.requests or found.before.requests):
-            return {"empty": True, "providers_url": list_url(self.admin.admin_site, "provider")}
+            may_look = any(self.request.user.has_perm(f"ai_gateway.{each}_provider") for each in ("view", "change"))
+            return {"empty": True, "providers_url": list_url(self.admin.admin_site, "provider") if may_look else ""}
         top = charts.nice(max((sum(parts) for parts in self._measured(found)), default=0))
         return {
             "tiles": self._tiles(found),
@@ -360,7 +362,7 @@ class Page:
         zone = UTC if self.question.is_hourly else ZoneInfo(settings.TIME_ZONE)
         return [
             {
-                "at": date_format(event.at.astimezone(zone), "j M H:i:s"),
+                "at": date_format(as_told(event.at).astimezone(zone), "j M H:i:s"),
                 "target": "/".join(filter(None, (event.provider, event.model))),
                 "event": event.get_event_display(),
                 "reason": event.reason,

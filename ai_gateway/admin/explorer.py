@@ -6,23 +6,29 @@ address says so.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from django import forms
+from django.conf import settings as site
 from django.contrib import admin
 from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, QueryDict
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext_lazy as _
 
 from ai_gateway.admin.keyset import AFTER, BEFORE, KeysetChangeList
 from ai_gateway.admin.usage_base import SpanFilter
 from ai_gateway.models import VirtualKey
+from ai_gateway.models.base import as_shown, as_stored
 from ai_gateway.models.usage_queries import FAILURES, UsageRecordQuerySet
+from ai_gateway.questions import NOBODY
 
 SPAN = "7d"
 """The span that is searched if nobody names one and no index helps."""
@@ -37,9 +43,39 @@ PLACES = frozenset((AFTER, BEFORE, "order", "span", "since", "until", "p", "e"))
 MOST_NAMES = 100
 
 
-def moment_input() -> forms.DateTimeInput:
-    """Ask for a moment with the browser's own calendar."""
-    return forms.DateTimeInput(attrs={"type": "datetime-local", "step": "1"}, format="%Y-%m-%dT%H:%M:%S")
+OFFSET = re.compile(r"(?<=:\d\d)(Z|[+-]\d\d:?\d\d)$")
+"""What stands behind a time of day, and which time zone's it is."""
+
+
+class MomentInput(forms.DateTimeInput):
+    """Asks for a moment with the browser's own calendar, which knows no offsets."""
+
+    def __init__(self) -> None:
+        super().__init__(attrs={"type": "datetime-local", "step": "1"}, format="%Y-%m-%dT%H:%M:%S")
+
+    def format_value(self, value: Any) -> str | None:
+        """Leave the offset out."""
+        return OFFSET.sub("", value) if isinstance(value, str) else super().format_value(value)
+
+
+class MomentField(forms.DateTimeField):
+    """A moment with or without an offset, as the database is asked for it. Django's own field refuses an hour that the
+    clocks show twice or leave out; this one takes it for the first, or for the one that the clocks were put to."""
+
+    widget = MomentInput
+
+    def to_python(self, value: Any) -> datetime | None:
+        """Read it. Raises ValidationError."""
+        try:
+            read = parse_datetime(str(value).strip())
+            if read is None:
+                return super().to_python(value)
+            at = read if timezone.is_aware(read) or not site.USE_TZ else timezone.make_aware(read)
+            if timezone.is_aware(at):
+                at.astimezone(UTC)  # No database has the first or the last day of all.
+            return as_stored(at)
+        except (ValueError, OverflowError) as error:
+            raise ValidationError(self.error_messages["invalid"], code="invalid") from error
 
 
 class CallForm(forms.Form):
@@ -48,15 +84,15 @@ class CallForm(forms.Form):
     key = forms.CharField(label=_("Key"), required=False, help_text=_("Its name."))
     who = forms.CharField(label=_("User"), required=False, help_text=_("The beginning of the name."))
     asked = forms.CharField(label=_("Requested model"), required=False)
-    route = forms.CharField(label=_("Route"), required=False)
+    route = forms.CharField(label=_("Route"), required=False, help_text=_("- for none."))
     code = forms.CharField(label=_("Error code"), required=False)
     session = forms.CharField(label=_("Session"), required=False)
     agent = forms.CharField(label=_("Agent"), required=False)
     tag = forms.CharField(label=_("Tag"), required=False)
     slower = forms.FloatField(label=_("Longer than (s)"), required=False, min_value=0, max_value=1e6)
     dearer = forms.DecimalField(label=_("Dearer than ($)"), required=False, min_value=0, max_value=10**6)
-    since = forms.DateTimeField(label=_("Since"), required=False, widget=moment_input())
-    until = forms.DateTimeField(label=_("Until"), required=False, widget=moment_input())
+    since = MomentField(label=_("Since"), required=False)
+    until = MomentField(label=_("Until"), required=False)
     order = forms.ChoiceField(
         label=_("Order"), required=False, choices=[("", _("newest first")), ("oldest", _("oldest first"))]
     )
@@ -109,7 +145,7 @@ NARROWING: dict[str, Any] = {
     "key": of_key,
     "who": of_user,
     "asked": lambda rows, name: rows.filter(model=name),
-    "route": lambda rows, name: rows.filter(route=name),
+    "route": lambda rows, name: rows.filter(route="" if name == NOBODY else name),
     "code": lambda rows, code: rows.filter(error_code=code),
     "session": lambda rows, name: rows.filter(session=name),
     "agent": lambda rows, name: rows.filter(agent=name),
@@ -153,8 +189,11 @@ class CallList(KeysetChangeList):
 
 
 def written(at: datetime) -> str:
-    """Write a moment as the form reads it, in the time zone that people see."""
-    return f"{timezone.localtime(at) if timezone.is_aware(at) else at:%Y-%m-%dT%H:%M:%S}"
+    """Write a moment as the form reads it, in the time zone that people see; with its offset in an hour that the clocks
+    show twice."""
+    shown = as_shown(at)
+    comes_twice = shown.replace(fold=0).utcoffset() != shown.replace(fold=1).utcoffset()
+    return (shown if comes_twice else shown.replace(tzinfo=None)).isoformat(timespec="seconds")
 
 
 class CallSpanFilter(SpanFilter):

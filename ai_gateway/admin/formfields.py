@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from django import forms
+from django.core.exceptions import ValidationError
 from django.db.models import Field
+from django.forms.fields import InvalidJSONInput
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
@@ -15,7 +18,7 @@ from ai_gateway.admin import theme
 from ai_gateway.conf import settings
 from ai_gateway.protocols import DIALECTS
 
-SEPARATORS = re.compile(r"[\n\r,]+")
+LINE_ENDS = re.compile(r"[\n\r]+")
 
 LINES = {
     "allowed_models": _("Names of routes, models, or provider/model, with * for anything. One a line. Empty: all."),
@@ -28,9 +31,10 @@ LINES = {
 
 
 class LinesField(forms.Field):
-    """A list of texts, written one a line."""
+    """A list of texts, written one a line. A comma belongs to a text, or is a mistake where no text has one."""
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *, takes_commas: bool, **kwargs: Any) -> None:
+        self.takes_commas = takes_commas
         attributes = {"rows": 3, "class": "vLargeTextField gateway-lines", "spellcheck": "false"}
         super().__init__(**{"widget": theme.Textarea(attrs=attributes), **kwargs})
 
@@ -40,8 +44,14 @@ class LinesField(forms.Field):
 
     def to_python(self, value: Any) -> list[str]:
         """Read what was typed."""
-        items = value if isinstance(value, list) else SEPARATORS.split(value or "")
+        items = value if isinstance(value, list) else LINE_ENDS.split(value or "")
         return [item.strip() for item in items if item.strip()]
+
+    def validate(self, value: Any) -> None:
+        """Refuse several on a line. Raises ValidationError."""
+        super().validate(value)
+        if not self.takes_commas and any("," in item for item in value):
+            raise ValidationError(_("Write one a line, without commas."), code="commas")
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         """Compare the items: blanks and empty lines are no change."""
@@ -59,9 +69,31 @@ class ObjectField(forms.JSONField):
         """Write the object of the model into the form."""
         return "" if value in (None, {}, []) else super().prepare_value(value)
 
+    def to_python(self, value: Any) -> Any:
+        """Read it. Raises ValidationError."""
+        if isinstance(value, str) and value.strip() and not is_readable(value):
+            raise ValidationError(self.error_messages["invalid"], code="invalid", params={"value": value})
+        return super().to_python(value)
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """Show what cannot be read as it was typed."""
+        is_typed = isinstance(data, str) and bool(data.strip())
+        return InvalidJSONInput(data) if is_typed and not is_readable(data) else super().bound_data(data, initial)
+
     def has_changed(self, initial: Any, data: Any) -> bool:
         """Compare the objects."""
         return super().has_changed(initial or None, data or None)
+
+
+def is_readable(text: str) -> bool:
+    """Whether a text is JSON that can be stored and shown: no nest of thousands of lists, no number of thousands of
+    digits or without an end, no half of a character, no null character."""
+    try:
+        written = json.dumps(json.loads(text), ensure_ascii=False, allow_nan=False)
+        written.encode()
+    except (ValueError, RecursionError):
+        return False
+    return "\\u0000" not in written
 
 
 class DialectsField(forms.MultipleChoiceField):
@@ -127,7 +159,7 @@ def for_json(field: Field[Any, Any]) -> forms.Field:
     """Give the form field for a JSON field: one that needs no JSON, if there is one."""
     common = {"label": capfirst(field.verbose_name), "required": False, "help_text": field.help_text}
     if field.name in LINES:
-        return LinesField(**{**common, "help_text": LINES[field.name]})
+        return LinesField(takes_commas=field.name == "tags", **{**common, "help_text": LINES[field.name]})
     if field.name == "dialects":
         return DialectsField(**common)
     if field.name == "guardrails":

@@ -14,6 +14,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.formats import date_format
 
+from ai_gateway.models.base import as_shown
 from ai_gateway.models.usage_queries import FAILURES
 
 MOST = 10_000
@@ -122,7 +123,7 @@ def drawn(calls: Sequence[tuple[datetime, str]], link: Link, *, is_part: bool) -
 
 def _floor(at: datetime, width: timedelta) -> datetime:
     """Give the full minute, hour or day that a moment is in, of the time zone that people see."""
-    shown = timezone.localtime(at) if timezone.is_aware(at) else at
+    shown = as_shown(at)
     midnight = shown.replace(hour=0, minute=0, second=0, microsecond=0)
     begin = midnight + (shown - midnight) // width * width
     # Not in a time zone whose clocks are put forward: spans are added to it.
@@ -147,4 +148,4 @@ def _bar(number: int, count: int, failed: int, highest: int, since: datetime, wi
 
 
 def _told(at: datetime) -> str:
-    return date_format(timezone.localtime(at) if timezone.is_aware(at) else at, "M j H:i:s" if at.second else "M j H:i")
+    return date_format(as_shown(at), "M j H:i:s" if at.second else "M j H:i")

@@ -14,9 +14,9 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
 
 from ai_gateway.admin.base import UncountedChangeList
+from ai_gateway.models.base import as_stored, as_told
 
 AFTER, BEFORE = "after", "before"
 """The parameters that name the row which a page begins behind, and the one which it ends in front of."""
@@ -26,16 +26,14 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def cursor_of(row: Any) -> str:
     """Write where a row is in the order of the list."""
-    at: datetime = row.started_at if timezone.is_aware(row.started_at) else timezone.make_aware(row.started_at)
-    return f"{(at - EPOCH) // timedelta(microseconds=1)}.{row.pk.hex}"
+    return f"{(as_told(row.started_at) - EPOCH) // timedelta(microseconds=1)}.{row.pk.hex}"
 
 
 def read_cursor(text: str) -> tuple[datetime, UUID]:
     """Read where a row is. Raises IncorrectLookupParameters."""
     micros, _, id = text.partition(".")
     try:
-        at = EPOCH + timedelta(microseconds=int(micros))
-        return at if timezone.is_aware(timezone.now()) else timezone.make_naive(at), UUID(hex=id)
+        return as_stored(EPOCH + timedelta(microseconds=int(micros))), UUID(hex=id)
     except (ValueError, OverflowError) as error:
         raise IncorrectLookupParameters(str(error)) from error
 

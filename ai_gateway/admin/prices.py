@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Max, Q, QuerySet, Sum
+from django.db.models import Exists, Max, OuterRef, Q, QuerySet, Subquery, Sum
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from django.utils import timezone
@@ -27,6 +27,7 @@ from ai_gateway.admin import formfields
 from ai_gateway.admin.base import Tool
 from ai_gateway.admin.changes import ChangesAdmin
 from ai_gateway.models import Price, UsageDaily, known_aliases
+from ai_gateway.models.base import as_shown
 
 UNPRICED_DAYS = 7
 MOST_UNPRICED = 200
@@ -57,13 +58,22 @@ class InForceFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Price]) -> QuerySet[Price]:
         """See SimpleListFilter."""
         now = timezone.now()
-        conditions = {
-            "now": Q(valid_from__lte=now) & (Q(valid_until=None) | Q(valid_until__gt=now)),
-            "ended": Q(valid_until__lte=now),
-            "later": Q(valid_from__gt=now),
-        }
-        condition = conditions.get(self.value() or "")
-        return queryset if condition is None else queryset.filter(condition)
+        in_force = Q(valid_from__lte=now) & (Q(valid_until=None) | Q(valid_until__gt=now))
+        is_replaced = Exists(rivals().filter(in_force))
+        if self.value() == "now":
+            return queryset.filter(in_force).exclude(is_replaced)
+        if self.value() == "ended":
+            return queryset.filter(Q(valid_until__lte=now) | (in_force & Q(is_replaced)))
+        return queryset.filter(valid_from__gt=now) if self.value() == "later" else queryset
+
+
+def rivals() -> QuerySet[Price]:
+    """Give the rows that win over one, for a question within another: newer ones of its kind, and entered ones over
+    synchronised ones."""
+    same = Price.objects.filter(provider=OuterRef("provider"), model=OuterRef("model"))
+    newer = Q(source=OuterRef("source"), valid_from__gt=OuterRef("valid_from"))
+    entered = Q(source=Price.Source.MANUAL) & ~Q(source=OuterRef("source"))
+    return same.filter(newer | entered).order_by("valid_from")
 
 
 def dollars(name: str, description: Any) -> Any:
@@ -143,8 +153,15 @@ class PriceAdmin(ChangesAdmin):
 
     @admin.display(description=_("valid"), ordering="valid_from")
     def span(self, obj: Price) -> str:
-        """From when to when it counts."""
-        return f"{day(obj.valid_from)} → {day(obj.valid_until) if obj.valid_until else '…'}"
+        """From when to when it counts: until another row takes its place, at the latest."""
+        ends = [moment for moment in (obj.valid_until, getattr(obj, "replaced_at", None)) if moment is not None]
+        return f"{day(obj.valid_from)} → {day(min(ends)) if ends else '…'}"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Price]:
+        """Read along when a newer row takes a row's place."""
+        newer = rivals().filter(source=OuterRef("source")).values("valid_from")[:1]
+        found: QuerySet[Price] = super().get_queryset(request)
+        return found.annotate(replaced_at=Subquery(newer))
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """Suggest the providers that there are."""
@@ -155,7 +172,11 @@ class PriceAdmin(ChangesAdmin):
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Price, form: Any, change: bool) -> None:
-        """Save it as entered by a person, and say what it leaves free."""
+        """Save it as entered by a person, and say what it leaves free. What nobody changed stays as it is."""
+        if change and not form.changed_data:
+            return
+        if change and obj.source == Price.Source.SYNCED:
+            messages.info(request, _("It counts as entered now: no synchronisation changes it any more."))
         obj.source = Price.Source.MANUAL
         super().save_model(request, obj, form, change)
         if obj.input and obj.output is None and not obj.service_tiers:
@@ -205,4 +226,4 @@ class PriceAdmin(ChangesAdmin):
 
 def day(value: datetime) -> str:
     """Write the day of a point in time as the site does."""
-    return date_format(timezone.localtime(value), "SHORT_DATE_FORMAT")
+    return date_format(as_shown(value), "SHORT_DATE_FORMAT")

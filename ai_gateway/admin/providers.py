@@ -18,8 +18,11 @@ from ai_gateway.admin.base import FormMixin, Tool
 from ai_gateway.admin.changes import ChangesAdmin
 from ai_gateway.admin.provider_health import ProviderHealthAdmin
 from ai_gateway.admin.trials import ProviderTrialAdmin
-from ai_gateway.models import Provider, ProviderCredential
+from ai_gateway.models import Limit, Price, Provider, ProviderCredential, RouteTarget, known_aliases
 from ai_gateway.providers import CATALOG
+
+MOST_NAMED = 100
+"""Targets whose routes are named, of a provider that is gone."""
 
 
 def backends() -> list[str]:
@@ -108,6 +111,11 @@ class ProviderAdmin(ProviderHealthAdmin, ProviderTrialAdmin):
         """What this process knows of it."""
         return status_of(obj)
 
+    def seen(self, obj: Provider) -> str:
+        """See ControlAdmin.seen. Credentials are switched on and off in their own list, too."""
+        states = obj.credentials.order_by("pk").values_list("pk", "updated_at")
+        return " ".join([super().seen(obj), *(f"{pk}:{at.isoformat()}" for pk, at in states)])
+
     def tools(self, request: HttpRequest, obj: Provider) -> Iterable[Tool]:
         """See ControlAdmin.tools."""
         if self.has_change_permission(request, obj):
@@ -143,6 +151,24 @@ class ProviderAdmin(ProviderHealthAdmin, ProviderTrialAdmin):
             request.gateway_moved = host_of(before) != host_of(form.instance)  # type: ignore[attr-defined]
         return super().save_form(request, form, change)
 
+    def save_model(self, request: HttpRequest, obj: Provider, form: Any, change: bool) -> None:
+        """Say what a new alias leaves behind."""
+        super().save_model(request, obj, form, change)
+        if change and "alias" in form.changed_data:
+            warn_of_lost(request, form.initial["alias"])
+
+    def delete_model(self, request: HttpRequest, obj: Provider) -> None:
+        """Say what is left behind."""
+        super().delete_model(request, obj)
+        warn_of_lost(request, obj.alias)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Provider]) -> None:
+        """Say what is left behind."""
+        aliases = list(queryset.values_list("alias", flat=True))
+        super().delete_queryset(request, queryset)
+        for alias in aliases:
+            warn_of_lost(request, alias)
+
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """Say so if stored secrets do not open any more, because the provider is at another host now."""
         super().save_related(request, form, formsets, change)
@@ -154,6 +180,22 @@ class ProviderAdmin(ProviderHealthAdmin, ProviderTrialAdmin):
         if names:
             text = _("It is at another host now. Enter these credentials again, which were for the old one: %(names)s")
             messages.warning(request, text % {"names": names})
+
+
+def warn_of_lost(request: HttpRequest, alias: str) -> None:
+    """Say what names a provider that is not there any more by this alias: targets, prices and limits do, as texts."""
+    if alias in known_aliases():
+        return
+    targets = RouteTarget.objects.filter(provider=alias)
+    routes = sorted(set(targets.values_list("route__name", flat=True)[:MOST_NAMED]))
+    prices = Price.objects.filter(provider=alias).count()
+    limits = Limit.objects.filter(scope=Limit.Scope.PROVIDER, subject=alias).count()
+    if routes or prices or limits:
+        text = _(
+            "“%(alias)s” is still named by %(prices)d prices, %(limits)d limits and targets of routes: %(routes)s."
+        )
+        values = {"alias": alias, "prices": prices, "limits": limits, "routes": ", ".join(routes) or "—"}
+        messages.warning(request, text % values)
 
 
 def host_of(provider: Provider) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import count
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.db.models import Prefetch, QuerySet
@@ -130,10 +130,10 @@ class RouteAdmin(ExplainAdmin, RouteTrialAdmin, KeptAnswersAdmin):
         """See ControlAdmin.tools."""
         if self.has_change_permission(request, obj):
             yield Tool(str(_("Test this route")), self.url_of("test", obj), "network_check")
-        yield Tool(str(_("Explain")), f"{self.explain_url()}?model={obj.name}", "help")
+        yield Tool(str(_("Explain")), f"{self.explain_url()}?{urlencode({'model': obj.name})}", "help")
         if self.admin_site.is_registered(Playground) and may_use(request.user):
             url = reverse(f"{self.admin_site.name}:ai_gateway_playground", current_app=self.admin_site.name)
-            yield Tool(str(_("Playground")), f"{url}?route={quote(obj.name)}", "chat")
+            yield Tool(str(_("Playground")), f"{url}?{urlencode({'route': obj.name})}", "chat")
 
     def list_tools(self, request: HttpRequest) -> Iterable[Tool]:
         """See ControlAdmin.list_tools."""

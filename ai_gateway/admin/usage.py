@@ -14,7 +14,6 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import NoReverseMatch, path, reverse
-from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
@@ -33,6 +32,7 @@ from ai_gateway.admin.reading import reading
 from ai_gateway.admin.usage_base import NOTHING, ModelFilter, PriceFilter, ProviderFilter, UsageAdmin, list_url
 from ai_gateway.admin.waterfall import bars, failure, name_of
 from ai_gateway.models import UsageRecord
+from ai_gateway.models.base import as_shown
 from ai_gateway.models.usage_queries import BUCKETS
 from ai_gateway.money import rounded
 
@@ -181,13 +181,13 @@ class UsageRecordAdmin(ExportAdmin, UsageAdmin):
     @admin.display(description=_("time"))
     def when(self, obj: UsageRecord) -> SafeString:
         """When it arrived, for a list of recent ones."""
-        at = timezone.localtime(obj.started_at)
+        at = as_shown(obj.started_at)
         return format_html("{}{}", date_format(at, "H:i:s"), quiet(date_format(at, "M j")))
 
     @admin.display(description=_("time"))
     def when_exactly(self, obj: UsageRecord) -> str:
         """When it arrived, with the year and the time zone."""
-        return date_format(timezone.localtime(obj.started_at), "Y-m-d H:i:s T")
+        return date_format(as_shown(obj.started_at), "Y-m-d H:i:s T")
 
     @admin.display(description=_("outcome"))
     def ended(self, obj: UsageRecord) -> str:

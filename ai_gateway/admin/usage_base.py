@@ -20,6 +20,7 @@ from django.utils.translation import gettext_lazy as _
 from ai_gateway.admin.base import ReadOnlyAdmin, Tool
 from ai_gateway.models import UsageDaily, VirtualKey
 from ai_gateway.models.usage_queries import BUCKETS
+from ai_gateway.questions import NOBODY
 from ai_gateway.spending import today
 
 NOTHING = "—"
@@ -89,12 +90,18 @@ class ChoiceFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         """Name what was used in the last thirty days, by those whose rows are shown."""
-        found = {pair[self.column] for pair in recent_pairs(request) if pair[self.column]}
-        return [(name, name) for name in sorted(found)[:MOST_CHOICES]]
+        found = {pair[self.column] for pair in recent_pairs(request)}
+        nothing = [(NOBODY, NOTHING)] if "" in found else []
+        return [*((name, name) for name in sorted(found - {""})[:MOST_CHOICES]), *nothing]
+
+    def has_output(self) -> bool:
+        """Whether it filters: also by what was not used lately."""
+        return super().has_output() or self.value() is not None
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Filter."""
-        return queryset.filter(**{self.column: self.value()}) if self.value() else queryset
+        value = self.value()
+        return queryset.filter(**{self.column: "" if value == NOBODY else value}) if value else queryset
 
 
 class ProviderFilter(ChoiceFilter):

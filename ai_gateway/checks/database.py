@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, router
@@ -41,6 +43,23 @@ def check_encryption_keys(app_configs: object, **kwargs: object) -> list[CheckMe
     return []
 
 
+@register(TAG)
+def check_routers(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+    """Check that keys are in the database of those who hold them."""
+    ours = router.db_for_write(VirtualKey)
+    for theirs in (get_user_model(), Group):
+        if router.db_for_write(theirs) != ours:
+            return [
+                Error(
+                    f"DATABASE_ROUTERS put the gateway's tables into {ours!r} and {theirs._meta.label} into "
+                    f"{router.db_for_write(theirs)!r}: keys name the users and groups that they belong to.",
+                    hint="Leave the app ai_gateway in the database of the users.",
+                    id="ai_gateway.E087",
+                )
+            ]
+    return []
+
+
 @register(TAG, Tags.database)
 def check_stored_configuration(
     app_configs: object, databases: Collection[str] | None = None, **kwargs: object
@@ -48,7 +67,7 @@ def check_stored_configuration(
     """Check what people configured in the database, once there are tables."""
     if not databases or router.db_for_read(Provider) not in databases:
         return []
-    if not all(map(is_sound, ("PROVIDERS", "ROUTES", "ENCRYPTION_KEYS", "STORED_REFERENCES"))):
+    if not all(map(is_sound, ("PROVIDERS", "ROUTES", "ENCRYPTION_KEYS", "STORED_REFERENCES", "STORED_BACKENDS"))):
         return []
     parts: list[Callable[[], Checks]] = [
         _check_keys,

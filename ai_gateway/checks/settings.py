@@ -29,6 +29,7 @@ from ai_gateway.checks.values import (
     is_mapping,
     is_network,
     is_number,
+    is_path_pattern,
     is_peers,
     is_positive,
     is_prefix,
@@ -179,6 +180,12 @@ RULES: dict[str, Rule] = {
         expected='a list of strings that start with "env:" or "file:/"',
         example='["env:*_API_KEY", "file:/run/secrets/*"]',
         accepts=lambda value: isinstance(value, list | tuple) and all(map(is_reference_pattern, value)),
+    ),
+    "STORED_BACKENDS": Rule(
+        id="ai_gateway.E055",
+        expected="a list of dotted paths, with * for anything behind the first dot",
+        example='["mysite.providers.*"]',
+        accepts=lambda value: isinstance(value, list | tuple) and all(map(is_path_pattern, value)),
     ),
     "LIMITS": Rule(
         id="ai_gateway.E090",

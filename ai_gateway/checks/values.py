@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from ipaddress import ip_network
@@ -225,6 +226,11 @@ def is_queue(value: Any) -> bool:
 def is_reference_pattern(value: Any) -> bool:
     """Whether it says which variables or files may be meant."""
     return isinstance(value, str) and value.startswith(("env:", "file:/"))
+
+
+def is_path_pattern(value: Any) -> bool:
+    """Whether it says which dotted paths may be meant, of one package at least."""
+    return isinstance(value, str) and re.fullmatch(r"[A-Za-z_]\w*\.[\w.*]+", value) is not None
 
 
 def is_network(value: str) -> bool:

@@ -32,7 +32,7 @@ class Background:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run something there, and wait for it. What waits no longer cancels it."""
-        loop = self._running()
+        loop = self.loop()
         if threading.current_thread() is self._thread:
             work.close()
             raise RuntimeError("A synchronous client would wait for itself here. Use async_client().")
@@ -53,7 +53,8 @@ class Background:
             loop.call_soon_threadsafe(self._ended.set)
             thread.join(PATIENCE)
 
-    def _running(self) -> asyncio.AbstractEventLoop:
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Give the loop, started if need be."""
         with self._lock:
             if self._loop is None:
                 self._begin()

@@ -41,7 +41,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
     """Calls the gateway on the event loop that it is used on, which may be another one for each call."""
 
     def __init__(self, library: ModuleType, identity: Identity) -> None:
-        self._library = library
+        self.library = library
         self._identity = identity
 
     async def handle_async_request(self, request: Any) -> Any:
@@ -50,17 +50,28 @@ class AsyncTransport(httpx.AsyncBaseTransport):
         try:
             caller = self._identity.known() or await sync_to_async(self._identity.caller)()
         except GatewayError as error:
-            return response_to(refuse_request(error, arrival), self._library, None)
+            return response_to(refuse_request(error, arrival), self.library)
         patience = patience_of(request)
-        reply = await answered(arrival, caller, self._library, patience)
-        return response_to(reply, self._library, AsyncBody, patience)
+        reply = await answered(arrival, caller, self.library, patience)
+        if isinstance(reply.body, bytes):
+            return response_to(reply, self.library)
+        loop = asyncio.get_running_loop()
+        return response_to(reply, self.library, stream_of(self.library, AsyncBody)(reply.body, self, patience, loop))
+
+    async def aclose(self) -> None:
+        """End the calls whose answers nobody has closed. Those that are being read end with their readers."""
+        for body in left_of(self):
+            if body.loop is asyncio.get_running_loop():
+                await body.end()
+            else:
+                body.let_go()
 
 
 class SyncTransport(httpx.BaseTransport):
     """Calls the gateway on the process's event loop for such calls, and waits for it."""
 
     def __init__(self, library: ModuleType, identity: Identity) -> None:
-        self._library = library
+        self.library = library
         self._identity = identity
 
     def handle_request(self, request: Any) -> Any:
@@ -69,11 +80,25 @@ class SyncTransport(httpx.BaseTransport):
         try:
             caller = self._identity.caller()
         except GatewayError as error:
-            return response_to(refuse_request(error, arrival), self._library, None)
+            return response_to(refuse_request(error, arrival), self.library)
         registry.snapshot()  # Built now if there is none yet: on an event loop the database could not be read.
         patience = patience_of(request)
-        reply = background.run(answered(arrival, caller, self._library, patience, _depth.get()))
-        return response_to(reply, self._library, SyncBody, patience)
+        reply = background.run(answered(arrival, caller, self.library, patience, _depth.get()))
+        if isinstance(reply.body, bytes):
+            return response_to(reply, self.library)
+        body = stream_of(self.library, SyncBody)(reply.body, self, patience, background.loop())
+        return response_to(reply, self.library, body)
+
+    def close(self) -> None:
+        """End the calls whose answers nobody has closed. Those that are being read end with their readers."""
+        for body in left_of(self):
+            background.run(body.end())
+
+
+def left_of(transport: Any) -> list[Body]:
+    """List the bodies of a transport that are open and not being read."""
+    found = (held for held in inprocess.all_held() if isinstance(held, Body))
+    return [body for body in found if body.transport is transport and not body.is_read]
 
 
 def arrival_of(request: Any, content: bytes) -> Arrival:
@@ -124,31 +149,34 @@ def its_errors(library: ModuleType) -> Iterator[None]:
         raise library.ReadError("The call was broken off.") from error
 
 
-def response_to(reply: Reply, library: ModuleType, streamed: Any, patience: float | None = None) -> Any:
-    """Make a library's response of a reply; `streamed` is the class of its body if that is still being made."""
-    body = reply.body
-    if isinstance(body, bytes):
-        stream = library.ByteStream(body)
-    else:
-        stream = stream_of(library, streamed)(body, library, patience)
-    return library.Response(reply.status, headers=reply.headers, stream=stream)
+def response_to(reply: Reply, library: ModuleType, stream: Any = None) -> Any:
+    """Make a library's response of a reply; `stream` is its body if that is still being made."""
+    return library.Response(reply.status, headers=reply.headers, stream=stream or library.ByteStream(reply.body))
 
 
-class Body:
+class Body(inprocess.Held):
     """The body of a response that is made while it is read."""
 
-    def __init__(self, body: ReplyBody, library: ModuleType, patience: float | None) -> None:
-        self._body = body
-        self._library = library
+    def __init__(
+        self, body: ReplyBody, transport: Any, patience: float | None, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        super().__init__(body, loop)
+        self.transport = transport
+        self.is_read = False
+        """Whether somebody waits for a piece."""
         self._patience = patience
 
     async def _next(self) -> bytes | None:
         """Give the next piece, None at the end. Raises the library's errors, also for a body that is not whole."""
-        with its_errors(self._library):
-            async with asyncio.timeout(self._patience):
-                piece = await anext(self._body, None)
-        if piece is None and self._body.is_broken:
-            raise self._library.RemoteProtocolError("The provider's answer broke off.")
+        self.is_read = True
+        try:
+            with its_errors(self.transport.library):
+                async with asyncio.timeout(self._patience):
+                    piece = await anext(self.body, None)
+        finally:
+            self.is_read = False
+        if piece is None and self.body.is_broken:
+            raise self.transport.library.RemoteProtocolError("The provider's answer broke off.")
         return piece
 
 
@@ -161,7 +189,7 @@ class AsyncBody(Body):
 
     async def aclose(self) -> None:
         """End the call, wherever it stands."""
-        await self._body.aclose()
+        await self.end()
 
 
 class SyncBody(Body):
@@ -173,7 +201,7 @@ class SyncBody(Body):
 
     def close(self) -> None:
         """End the call, wherever it stands."""
-        background.run(self._body.aclose())
+        background.run(self.end())
 
 
 @cache

@@ -14,9 +14,10 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
-from django.db import transaction
+from django.db import router, transaction
 from django.db.models import Q, QuerySet
 from django.db.models.fields import EmailField
+from django.utils import timezone
 
 from ai_gateway.allowances import period
 from ai_gateway.breakers import CLOSED, OPENED
@@ -39,7 +40,7 @@ from ai_gateway.models import (
     UsageRecord,
     VirtualKey,
 )
-from ai_gateway.models.base import stored_at
+from ai_gateway.models.base import as_stored, stored_at
 
 BATCH = 500
 """Records that one transaction deletes."""
@@ -132,7 +133,7 @@ def taken() -> list[str]:
 def set_up(begins_at: datetime) -> list[Holder]:
     """Make people, teams, keys, providers, routes and prices, as if they had been there from the beginning. Raises
     CryptoError if there is no encryption key."""
-    with transaction.atomic():
+    with transaction.atomic(router.db_for_write(Provider)):
         groups = {name: Group.objects.create(name=name) for name in cast.TEAMS}
         users = {person.name: _make_user(person, groups) for person in cast.PEOPLE}
         for provider in cast.PROVIDERS:
@@ -185,7 +186,11 @@ def _make_prices(begins_at: datetime) -> None:
     for model in cast.MODELS.values():
         if model.price is not None:
             Price.objects.create(
-                provider=model.provider, model=model.name, valid_from=begins_at, note=cast.MARK, **model.price
+                provider=model.provider,
+                model=model.name,
+                valid_from=as_stored(begins_at),
+                note=cast.MARK,
+                **model.price,
             )
 
 
@@ -198,11 +203,11 @@ def _make_key(key: cast.Key, user: Any, group: Group, begins_at: datetime) -> Ho
         tags=list(key.tags),
         metadata=metadata(key),
         is_active=not key.is_revoked,
-        expires_at=None if expires_in is None else datetime.now(begins_at.tzinfo) + timedelta(days=expires_in),
+        expires_at=None if expires_in is None else timezone.now() + timedelta(days=expires_in),
     )
     made.issue()
     made.save()
-    VirtualKey.objects.filter(pk=made.pk).update(created_at=begins_at)
+    VirtualKey.objects.filter(pk=made.pk).update(created_at=as_stored(begins_at))
     return Holder(key, made.pk, user.pk, group.pk)
 
 
@@ -298,7 +303,7 @@ def remove_usage() -> Iterator[int]:
 
 def remove_the_rest() -> None:
     """Delete everything else of the demo."""
-    with transaction.atomic():
+    with transaction.atomic(router.db_for_write(Provider)):
         counters = [f"{pk}:" for pk in limits().values_list("pk", flat=True)]
         for name in counters:
             LimitCounter.objects.filter(name__startswith=name).delete()

@@ -19,6 +19,9 @@ NOT_RETURNED = frozenset(
     b"upgrade set-cookie set-cookie2 alt-svc strict-transport-security server via date location content-location "
     b"access-control-allow-origin access-control-allow-credentials access-control-expose-headers "
     b"access-control-allow-headers access-control-allow-methods access-control-max-age "
+    # What a browser would take for the will of the gateway's own site.
+    b"clear-site-data refresh content-security-policy content-security-policy-report-only www-authenticate report-to "
+    b"reporting-endpoints nel service-worker-allowed "
     # Written anew.
     b"x-request-id request-id server-timing x-accel-buffering".split()
 )

@@ -14,7 +14,7 @@ from ai_gateway.calls import Headers, Reply, UpstreamRequest, UpstreamResponse
 from ai_gateway.consumption import UNUSED
 from ai_gateway.errors import BadRequest
 from ai_gateway.hops.base import Attempt, Hop, check_status, own_headers, read_whole, translated_headers
-from ai_gateway.hops.generation import MAX_ERROR, read_answer, read_object, translated_request_headers
+from ai_gateway.hops.generation import MAX_ERROR, read_answer, read_object, told_error, translated_request_headers
 from ai_gateway.protocols import COUNTERS, DIALECTS, PROTOCOLS, model_in
 from ai_gateway.protocols.capabilities import Destination
 from ai_gateway.protocols.counting import Counter, estimate
@@ -99,7 +99,8 @@ class Counting(Hop):
         if response.status in NO_COUNTER:
             return self._estimated(headers)
         if response.status != 200:
-            raise PROTOCOLS[theirs.format].read_error(response.status, dict(response.headers), body)
+            error = PROTOCOLS[theirs.format].read_error(response.status, dict(response.headers), body)
+            raise told_error(self.attempt, error)
         return self._reply(theirs.read(read_answer(body)), headers)
 
     def _estimated(self, headers: Headers) -> Reply:

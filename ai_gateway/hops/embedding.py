@@ -6,17 +6,27 @@ OpenAI's. Everything else that embeds (Cohere's own path, say) is carried throug
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from ai_gateway.calls import Reply, UpstreamRequest, UpstreamResponse
-from ai_gateway.errors import BadRequest
+from ai_gateway.errors import BadRequest, UpstreamProtocolError
 from ai_gateway.hops.base import Attempt, Hop, check_status, read_whole, translated_headers
-from ai_gateway.hops.generation import MAX_ANSWER, dropped_header, read_answer, read_object, translated_request_headers
+from ai_gateway.hops.generation import (
+    MAX_ANSWER,
+    dropped_header,
+    read_answer,
+    read_object,
+    told_error,
+    translated_request_headers,
+)
 from ai_gateway.listeners import BodyListener
 from ai_gateway.protocols import DIALECTS, PROTOCOLS
 from ai_gateway.protocols.endpoints import EmbeddingPassing
 from ai_gateway.protocols.gemini import embeddings
 from ai_gateway.protocols.jsontext import dumps
+from ai_gateway.protocols.segments import path_segments
 
 OPENAI_PATH = "/v1/embeddings"
 ENDPOINT = "embeddings"
@@ -60,7 +70,7 @@ class Embedding(Hop):
         headers = translated_request_headers(attempt.call)
         translated = msgspec.structs.replace(
             attempt.call,
-            path=OPENAI_PATH if to_openai else f"/v1beta/models/{model}:{embeddings.MANY}",
+            path=OPENAI_PATH if to_openai else f"/v1beta/models/{path_segments(model)}:{embeddings.MANY}",
             query=b"",
             headers=headers,
             fields=dict(headers),
@@ -77,17 +87,21 @@ class Embedding(Hop):
         body = await read_whole(response, MAX_ANSWER)
         if response.status != 200:
             format = "openai_chat" if self._method else "gemini"
-            raise PROTOCOLS[format].read_error(response.status, dict(response.headers), body)
+            raise told_error(attempt, PROTOCOLS[format].read_error(response.status, dict(response.headers), body))
         document = read_answer(body)
         listener = BodyListener(attempt.call, EmbeddingPassing())
         listener.hear(body)
         attempt.meter.listener = listener
-        if self._method:
-            vectors = embeddings.read_openai_vectors(document)
-            written = embeddings.write_vectors(vectors, self._method)
-        else:
-            written = embeddings.write_openai_vectors(embeddings.read_vectors(document), self._asked)
-        content = dumps(written)
+        content = dumps(self._translated(document))
         headers = translated_headers(attempt, response, b"application/json")
         headers += [*dropped_header(self._asked.dropped), (b"content-length", b"%d" % len(content))]
         return Reply(status=200, headers=headers, body=content)
+
+    def _translated(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Write the provider's answer for the caller, who finds the vectors by the places of the texts."""
+        vectors = (embeddings.read_openai_vectors if self._method else embeddings.read_vectors)(document)
+        if len(vectors.vectors) != len(self._asked.texts):
+            raise UpstreamProtocolError("The provider's answer has not as many embeddings as there are texts.")
+        if self._method:
+            return embeddings.write_vectors(vectors, self._method)
+        return embeddings.write_openai_vectors(vectors, self._asked)

@@ -17,7 +17,7 @@ import msgspec
 from ai_gateway import health
 from ai_gateway.calls import Call, Headers, Reply, UpstreamRequest, UpstreamResponse
 from ai_gateway.consumption import UNUSED
-from ai_gateway.errors import InvalidBody, Kind, ProviderError, UpstreamProtocolError
+from ai_gateway.errors import GatewayError, InvalidBody, Kind, ProviderError, UpstreamProtocolError
 from ai_gateway.hops.base import (
     Attempt,
     Hop,
@@ -136,12 +136,8 @@ class Generation(Hop):
 
     async def _refuse(self, response: UpstreamResponse) -> None:
         fields = dict(response.headers)
-        error = self._theirs.read_error(response.status, fields, await read_whole(response, MAX_ERROR))
-        if error.kind is Kind.AUTHENTICATION and self.attempt.caller.is_authenticated:
-            raise refused_credential(self.attempt)
-        if error.status < 500:
-            health.note(self.attempt.provider.name, error.status)
-        raise error
+        body = await read_whole(response, MAX_ERROR)
+        raise told_error(self.attempt, self._theirs.read_error(response.status, fields, body))
 
     # A whole answer.
 
@@ -223,6 +219,16 @@ async def stream_reply(
     headers += ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
     body = TranslatedStream(attempt.call, response, translation, attempt.meter, ready=ready, interval=interval)
     return Reply(status=200, headers=headers, body=body)
+
+
+def told_error(attempt: Attempt, error: ProviderError) -> GatewayError:
+    """Give the error that the caller is told of a provider's: that the gateway's own credential was refused is not the
+    caller's fault, whatever status it had."""
+    if error.kind is Kind.AUTHENTICATION and attempt.caller.is_authenticated:
+        return refused_credential(attempt)
+    if error.status < 500:
+        health.note(attempt.provider.name, error.status)
+    return error
 
 
 def dropped_header(dropped: Sequence[str]) -> Headers:

@@ -13,6 +13,7 @@ provider that accepts a call with 200 and sends an error as the first event thus
 from __future__ import annotations
 
 import asyncio
+from codecs import BOM_UTF8
 
 import msgspec
 
@@ -102,7 +103,7 @@ class Native(Hop):
         meter = self.attempt.meter
         if status < 300 and self.attempt.snapshot.is_measured:
             meter.listener = listener_of(call, fields, is_unasked=self._is_unasked)
-        is_stream = fields.get(b"content-type", b"").startswith(b"text/event-stream")
+        is_stream = fields.get(b"content-type", b"").lower().startswith(b"text/event-stream")
         if is_stream and status < 300 and b"content-encoding" not in fields:
             return await self._stream(response)
         length = fields.get(b"content-length")
@@ -183,7 +184,7 @@ class Native(Hop):
                 break
             buffer += chunk
             end = whole_events(buffer)
-            event = first_event(buffer[:end]) if end else None
+            event = first_event(buffer[:end].removeprefix(BOM_UTF8)) if end else None
         if event is not None:
             status = call.dialect.read_error(*event)
             if status is not None:

@@ -66,7 +66,7 @@ def listener_of(call: Call, headers: Mapping[bytes, bytes], *, is_unasked: bool 
     passing = _passing(call)
     if passing is None:
         return Known(UNUSED if call.method != "POST" or is_unpaid(call.path) else None)
-    content_type = headers.get(b"content-type", b"")
+    content_type = headers.get(b"content-type", b"").lower()
     if b"content-encoding" in headers:
         return BodyListener(call, passing)
     if content_type.startswith(EVENTS):

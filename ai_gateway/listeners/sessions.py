@@ -22,22 +22,27 @@ class SessionListener(Listener):
 
     def hear(self, data: bytes) -> bytes:
         """See Listener.hear(). Takes the text of one event."""
-        self.report = self.reader.read(data)
+        report = self.reader.read(data)
+        if report is not None and any(report.untold):
+            report = report._replace(tokens=estimated(*report.untold))
+        self.report = report
         self.has_content = self.has_content or self.reader.text > 0 or self.reader.audio > 0
         return data
 
     def tokens_so_far(self) -> int:
         """See Listener.tokens_so_far()."""
-        tokens = self._tokens()
+        tokens = estimated(self.reader.text, self.reader.audio)
         return tokens.output + tokens.output_audio
 
     def consumption(self) -> Consumption | None:
         """See Listener.consumption(). Of an answer that ended before it was done nobody says what it heard."""
-        return Consumption(tokens=self._tokens()) if self.reader.is_answering else None
+        if not self.reader.is_answering:
+            return None
+        return Consumption(tokens=estimated(self.reader.text, self.reader.audio))
 
-    def _tokens(self) -> TokenUsage:
-        return TokenUsage(
-            output=estimates.text_tokens(self.reader.text),
-            output_audio=ceil(self.reader.audio / AUDIO_BYTES_PER_TOKEN),
-            is_estimated=True,
-        )
+
+def estimated(text: int, audio: int) -> TokenUsage:
+    """Estimate what an answer used of which so many bytes of text and of sound came."""
+    return TokenUsage(
+        output=estimates.text_tokens(text), output_audio=ceil(audio / AUDIO_BYTES_PER_TOKEN), is_estimated=True
+    )

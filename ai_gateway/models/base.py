@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings as site
 from django.db import models
-from django.utils.timezone import get_default_timezone, make_naive
+from django.utils.timezone import get_default_timezone, is_naive, localtime, make_aware, make_naive
 from django.utils.translation import gettext_lazy as _
 
 from ai_gateway import validators
@@ -86,11 +86,23 @@ def fill_empty(row: models.Model) -> None:
 
 
 def as_stored(moment: datetime) -> datetime:
-    """Give an aware moment as the database is told of it: without USE_TZ, moments are stored as the clock of the site's
-    own time zone shows them."""
-    return moment if site.USE_TZ else make_naive(moment, get_default_timezone())
+    """Give a moment as the database is told of it: without USE_TZ, moments are stored as the clock of the site's own
+    time zone shows them. A naive moment is one of such a site already."""
+    return moment if site.USE_TZ or is_naive(moment) else make_naive(moment, get_default_timezone())
 
 
 def stored_at(seconds: float) -> datetime:
     """Give a moment in seconds since 1970 as the database is told of it."""
     return as_stored(datetime.fromtimestamp(seconds, UTC))
+
+
+def as_told(moment: datetime) -> datetime:
+    """Give a moment of the database with its time zone, for arithmetic, and for whoever is elsewhere."""
+    return make_aware(moment, get_default_timezone()) if is_naive(moment) else moment
+
+
+def as_shown(moment: datetime) -> datetime:
+    """Give a moment as the clocks of people show it. Without USE_TZ the database has it like that."""
+    stored = as_stored(moment)
+    # By way of UTC: an hour that was left out where it is meant has to become one that was not.
+    return stored if is_naive(stored) else localtime(stored.astimezone(UTC))

@@ -98,8 +98,10 @@ class VirtualKey(TimeStamped):
         return self.name
 
     def clean(self) -> None:
-        """Check that the owner is a member of the group. Raises ValidationError."""
+        """Check that the owner is a member of the group, and that a new key has not ended. Raises ValidationError."""
         super().clean()
+        if self._state.adding and self.is_expired:
+            raise ValidationError({"expires_at": _("This is past: the key would never work.")}, code="expired")
         member_of = getattr(self.user, "groups", None) if self.user_id is not None else None
         if self.group_id is not None and member_of is not None and not member_of.filter(pk=self.group_id).exists():
             raise ValidationError({"group": _("The owner is not a member of this group.")}, code="no_member")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
 from zoneinfo import available_timezones
 
@@ -12,9 +13,12 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from ai_gateway.allowances import most_of
+from ai_gateway.allowances import SECRET_HEADERS, most_of
 from ai_gateway.models.base import LIMIT_OF_A_NAME, TimeStamped
 from ai_gateway.models.keys import VirtualKey
+
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""What the name of a header is made of (RFC 9110, 5.6.2)."""
 
 
 class Limit(TimeStamped):
@@ -145,6 +149,10 @@ class Limit(TimeStamped):
             problems["subject"] = _("The scope says it already.")
         if bool(self.header) != (self.scope == self.Scope.HEADER):
             problems["header"] = _("The header belongs to the scope of a header's values.")
+        elif self.header and not TOKEN.fullmatch(self.header):
+            problems["header"] = _("No header has such a name.")
+        elif self.header.lower() in SECRET_HEADERS:
+            problems["header"] = _("It holds a secret, which would be written down in clear. Use the scope of a key.")
         if self.time_zone and self.time_zone not in available_timezones():
             problems["time_zone"] = _("There is no such time zone.")
         if problems:

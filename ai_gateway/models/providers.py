@@ -16,6 +16,7 @@ from ai_gateway.credentials import Secret, is_permitted
 from ai_gateway.fields import EncryptedField
 from ai_gateway.keyring import keyring
 from ai_gateway.models.base import HINT_LENGTH, LIMIT_OF_A_NAME, SHORTEST_HINTED, TimeStamped
+from ai_gateway.patterns import fits
 
 
 class Provider(TimeStamped):
@@ -121,8 +122,20 @@ class Provider(TimeStamped):
         options = {name: value for name, value in given.items() if value}
         return {"BACKEND": self.backend, "OPTIONS": {**self.options, **options}}
 
+    def check_backend(self) -> None:
+        """Raise ValueError for a dotted path that is not permitted. It must not even be imported: a function that it
+        leads to is called."""
+        if self.backend.lower() in providers.CATALOG or "." not in self.backend:
+            return
+        if not fits(self.backend, settings.STORED_BACKENDS):
+            permitted = ", ".join(settings.STORED_BACKENDS) or "none"
+            raise ValueError(
+                f"The backend {self.backend!r} is not permitted. AI_GATEWAY['STORED_BACKENDS'] permits: {permitted}."
+            )
+
     def build(self) -> providers.Provider:
         """Make what serves calls, without credentials. Raises ValueError, TypeError, ImportError or OSError."""
+        self.check_backend()
         return providers.build_provider(self.alias, self.entry())
 
     @property

@@ -129,8 +129,7 @@ def beginning(moment: date, zone: str) -> datetime:
 
 def stored_beginning(moment: date, zone: str) -> datetime:
     """Give the same as a database is asked for it. A naive moment is one of a site that has no time zones."""
-    found = beginning(moment, zone)
-    return found if found.tzinfo is None else as_stored(found)
+    return as_stored(beginning(moment, zone))
 
 
 def day_of(moment: date, zone: str) -> date:

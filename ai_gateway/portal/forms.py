@@ -8,7 +8,7 @@ from typing import Any
 from django import forms
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import router, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -92,7 +92,7 @@ class KeyForm(forms.Form):
         )
         token = issuing.Token(key.issue())
         key.clean()
-        with transaction.atomic():
+        with transaction.atomic(router.db_for_write(VirtualKey)):
             key.save()
         return key, token
 

@@ -35,6 +35,8 @@ def keys(request: HttpRequest) -> HttpResponse:
     number = page_number(request)
     found = VirtualKey.objects.filter(user=request.user.pk).select_related("group")
     rows = list(found[(number - 1) * PAGE : number * PAGE + 1])
+    if not rows and number > 1:
+        return redirect("ai_gateway_portal:keys")  # That page is not there, which is no sign that there are no keys.
     context = {
         "section": "keys",
         "keys": rows[:PAGE],

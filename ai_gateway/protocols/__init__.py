@@ -38,6 +38,7 @@ from ai_gateway.protocols.dialect import Dialect
 from ai_gateway.protocols.gemini import count as gemini_count
 from ai_gateway.protocols.openai_responses import count as responses_count
 from ai_gateway.protocols.protocol import Protocol
+from ai_gateway.protocols.segments import path_segments
 
 FORMATS = (openai_chat, openai_responses, anthropic_messages, gemini, bedrock_converse)
 
@@ -131,11 +132,12 @@ def model_in(path: str) -> tuple[str, bool] | None:
 
 
 def with_model(path: str, model: str) -> str:
-    """Write a path with another model; a path that names none stays as it is."""
+    """Write a path with another model; a path that names none stays as it is. Raises ModelNotFound for what is no
+    name."""
     for pattern in _MODEL_IN_PATH:
         found = pattern.fullmatch(path)
         if found is not None:
-            return f"{found[1]}{model}{found[3]}"
+            return f"{found[1]}{path_segments(model)}{found[3]}"
     return path
 
 

@@ -5,9 +5,8 @@ Source: the errors page of Anthropic's API documentation. Only its own type name
 
 from __future__ import annotations
 
-import msgspec
-
 from ai_gateway.errors import GatewayError, Kind, LimitReached, ProviderError
+from ai_gateway.protocols.jsontext import dumps, loads
 
 TYPES = {
     Kind.BAD_REQUEST: "invalid_request_error",
@@ -56,7 +55,7 @@ def write_error(error: GatewayError, request_id: str) -> bytes:
     detail: dict[str, object] = {"type": kind, "message": message}
     if error.code is not None and not isinstance(error, ProviderError):
         detail["details"] = {"error_code": error.code}
-    return msgspec.json.encode({"type": "error", "error": detail, "request_id": request_id})
+    return dumps({"type": "error", "error": detail, "request_id": request_id})
 
 
 def write_error_event(error: GatewayError, request_id: str) -> bytes:
@@ -69,8 +68,7 @@ def status_of(name: str | None, data: bytes) -> int | None:
     if name != "error":
         return None
     try:
-        event = msgspec.json.decode(data)
-        kind = event["error"]["type"]
-    except (msgspec.DecodeError, KeyError, TypeError):
+        kind = loads(data)["error"]["type"]
+    except (ValueError, RecursionError, KeyError, TypeError):
         return 502
     return STATUSES.get(kind, 502) if isinstance(kind, str) else 502

@@ -305,6 +305,12 @@ class Stop(Enum):
     FILTERED = "the provider's policy stopped it, or the model refused"
     PAUSED = "the provider paused a long turn of its own tools"
 
+    def given(self, is_calling: bool) -> Stop:
+        """Give why an answer ended, in view of whether there are calls in it. A client runs tools only if it is told
+        to: an upstream that says otherwise (some models on Bedrock, servers that are compatible with Anthropic's) is
+        corrected. An answer that was cut off or refused stays so."""
+        return Stop.TOOL_USE if is_calling and self in (Stop.END, Stop.STOP_SEQUENCE, Stop.PAUSED) else self
+
 
 class TokenUsage(Node, frozen=True, kw_only=True):
     """What an answer used, in tokens. The buckets are disjoint.

@@ -49,7 +49,8 @@ class Dialect:
     """Byte strings one of which is in every stream that ended well. None: the end of the body is the end."""
 
     done: bytes = b""
-    """What ends a stream behind its proof, where more may come between the two (the usage of a chat completion)."""
+    """The data of the event that ends a stream behind its proof, where more may come between the two (the usage of a
+    chat completion). If it is one of `terminal`, it is a proof only as the data of an event, and not within a text."""
 
     last: tuple[bytes, ...] = ()
     """How the last event of a stream ends, in a way that no other event can. None: any event may be the last one."""

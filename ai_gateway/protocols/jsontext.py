@@ -38,6 +38,11 @@ def dumps_text(value: Any) -> str:
     return dumps(value).decode()
 
 
+def objects_in(value: object) -> list[dict[str, Any]]:
+    """Give the objects of a list, where a provider should have sent nothing else."""
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
 def arguments_object(raw: str) -> dict[str, Any]:
     """Read the arguments of a call for a format that wants an object.
 

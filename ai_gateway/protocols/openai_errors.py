@@ -5,9 +5,8 @@ Source: the error objects of OpenAI's API reference; types and codes as recorded
 
 from __future__ import annotations
 
-import msgspec
-
 from ai_gateway.errors import GatewayError, Kind
+from ai_gateway.protocols.jsontext import dumps, loads
 
 TYPES = {
     Kind.BAD_REQUEST: "invalid_request_error",
@@ -46,7 +45,7 @@ def error_object(error: GatewayError) -> dict[str, str | None]:
 
 def write_error(error: GatewayError, request_id: str) -> bytes:
     """Write the body of an error answer."""
-    return msgspec.json.encode({"error": error_object(error)})
+    return dumps({"error": error_object(error)})
 
 
 def write_error_event(error: GatewayError, request_id: str) -> bytes:
@@ -63,8 +62,8 @@ def status_of(data: bytes) -> int | None:
     if b'"error"' not in data:
         return None
     try:
-        chunk = msgspec.json.decode(data)
-    except msgspec.DecodeError:
+        chunk = loads(data)
+    except (ValueError, RecursionError):
         return None
     error = chunk.get("error") if isinstance(chunk, dict) else None
     if not error:

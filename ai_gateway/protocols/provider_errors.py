@@ -73,7 +73,12 @@ _TOO_LONG = re.compile(
     r"|too many (input )?tokens|maximum prompt length|input token count|exceeds the maximum number of tokens",
     re.IGNORECASE,
 )
-_POLICY = re.compile(r"content_filter|content_policy_violation|content management policy", re.IGNORECASE)
+_POLICY = re.compile(
+    r"content_filter|content_policy_violation|content management policy|requires moderation"
+    r"|(input|prompt|content|message) was flagged",
+    re.IGNORECASE,
+)
+_BEYOND = re.compile(r"request too large|can only afford|fewer max_tokens", re.IGNORECASE)
 
 _DURATION = re.compile(
     r"(?:(\d{1,4})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m(?!s))?(?:(\d{1,9}(?:\.\d{1,9})?)s)?(?:(\d{1,9}(?:\.\d{1,9})?)ms)?",
@@ -151,10 +156,11 @@ def _text(value: object) -> str:
 
 
 def shown(message: str, status: int | None, mark: str = "[redacted]") -> str:
-    """Give a message that may be told: of bounded length, no page, and with a mark for what may be of a key."""
+    """Give a message that may be told: of bounded length, no page, and with a mark for what may be of a key. Half of a
+    character, as of one that was cut in the middle, becomes a question mark: no log could be written with it."""
     if not message or _MARKUP.search(message):
         return "The provider reported an error." if status is None else f"The provider answered with status {status}."
-    return without_secrets(message, mark)[:MAX_MESSAGE]
+    return without_secrets(message, mark)[:MAX_MESSAGE].encode(errors="replace").decode()
 
 
 def without_secrets(text: str, mark: str = "[redacted]") -> str:
@@ -177,6 +183,12 @@ def code_of_words(words: str) -> str | None:
     if _TOO_LONG.search(words):
         return "context_length_exceeded"
     return "content_policy_violation" if _POLICY.search(words) else None
+
+
+def is_beyond(words: str) -> bool:
+    """Whether an error about a limit says that this call alone is more than the limit, which a smaller one may not be:
+    OpenAI's (tokens per minute) and OpenRouter's (credits)."""
+    return _BEYOND.search(words) is not None
 
 
 def retry_after(

@@ -44,6 +44,9 @@ AUDIO_BYTES_PER_TOKEN = 2400
 
 _BASE64 = 4 / 3
 
+MOST_ANSWERS = 1000
+"""Answers of a session at once that are told apart, far more than a provider has."""
+
 
 def write_error_event(error: GatewayError, request_id: str) -> bytes:
     """Write an error as the event by which the API tells of one."""
@@ -72,15 +75,23 @@ def leads_past(path: str) -> bool:
     return below_version(path.lower()).startswith(WAYS_PAST)
 
 
+class Came(NamedTuple):
+    """What came of an answer: bytes of text, and of sound."""
+
+    text: int = 0
+    audio: int = 0
+
+
 class Report(NamedTuple):
     """What an event says was used. `model` is the one that transcribed; of an answer it is "", for it is the
-    session's."""
+    session's. `untold` is what came of an answer whose end does not say what it used."""
 
     tokens: TokenUsage
     units: dict[str, float]
     model: str
     id: str
     is_answer: bool
+    untold: Came = Came()
 
 
 class _Event(msgspec.Struct):
@@ -88,6 +99,7 @@ class _Event(msgspec.Struct):
 
     type: str = ""
     delta: Any = None
+    response_id: Any = None
     response: Any = None
     session: Any = None
     usage: Any = None
@@ -105,13 +117,25 @@ class SessionReader:
     """Reads what a provider says in one session. Nothing fails here: what cannot be read was not said."""
 
     def __init__(self) -> None:
-        self.is_answering = False
-        """Whether an answer is under way."""
-        self.text = 0
-        self.audio = 0
-        """Of that answer: the bytes of text that came, and of sound."""
+        self._answers: dict[str, Came] = {}
+        """What came of the answers under way, by their ids. There may be several, beside the conversation's own."""
         self.transcriber = ""
         """The model that transcribes what the caller says."""
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether an answer is under way."""
+        return bool(self._answers)
+
+    @property
+    def text(self) -> int:
+        """How many bytes of text came of the answers under way."""
+        return sum(came.text for came in self._answers.values())
+
+    @property
+    def audio(self) -> int:
+        """How many bytes of sound came of the answers under way."""
+        return sum(came.audio for came in self._answers.values())
 
     def read(self, data: bytes) -> Report | None:
         """Read an event. Gives what it says was used, if it is one that says it."""
@@ -121,7 +145,7 @@ class SessionReader:
         if event.type.endswith(".delta"):
             self._read_delta(event)
         elif event.type == "response.created":
-            self.is_answering = True
+            self._begin(event.response)
         elif event.type == "response.done":
             return self._read_answer(event.response)
         elif event.type == _TRANSCRIBED:
@@ -130,19 +154,41 @@ class SessionReader:
             self.transcriber = transcriber_of(event.session) or ""
         return None
 
+    def _begin(self, response: Any) -> None:
+        if len(self._answers) < MOST_ANSWERS:
+            self._answers.setdefault(_id_of(response), Came())
+
     def _read_delta(self, event: _Event) -> None:
         if not isinstance(event.delta, str):
             return
         if _AUDIO.fullmatch(event.type):
-            self.audio += round(len(event.delta) / _BASE64)
+            self._add(event.response_id, 0, round(len(event.delta) / _BASE64))
         elif _TEXT.fullmatch(event.type):
-            self.text += len(event.delta)
+            self._add(event.response_id, len(event.delta), 0)
+
+    def _add(self, id: Any, text: int, audio: int) -> None:
+        id = self._meant(id)
+        if id is not None:
+            came = self._answers[id]
+            self._answers[id] = Came(came.text + text, came.audio + audio)
+
+    def _meant(self, id: Any) -> str | None:
+        """Tell which answer under way an event is about: the newest, if it does not say. None: there is none."""
+        return id if isinstance(id, str) and id in self._answers else next(reversed(self._answers), None)
 
     def _read_answer(self, response: Any) -> Report:
-        members = response if isinstance(response, dict) else {}
-        self.is_answering, self.text, self.audio = False, 0, 0
-        id = members.get("id")
-        return Report(read_usage(members.get("usage")), {}, "", id if isinstance(id, str) else "", is_answer=True)
+        id = _id_of(response)
+        meant = self._meant(id)
+        came = self._answers.pop(meant) if meant is not None else Came()
+        usage = response.get("usage") if isinstance(response, dict) else None
+        tokens = read_usage(usage)
+        untold = Came() if tokens.total_input or tokens.total_output else came
+        return Report(tokens, {}, "", id, is_answer=True, untold=untold)
+
+
+def _id_of(response: Any) -> str:
+    id = response.get("id") if isinstance(response, dict) else None
+    return id if isinstance(id, str) else ""
 
 
 def read_usage(usage: object) -> TokenUsage:

@@ -7,13 +7,15 @@ format but the caller's own can ask for is refused by the writers with the same 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from ai_gateway.errors import Unsupported
-from ai_gateway.protocols.capabilities import Destination
-from ai_gateway.protocols.conversation import HostedTool, Part, Request, Tool, ToolResult
+from ai_gateway.protocols.capabilities import Capabilities, Destination
+from ai_gateway.protocols.conversation import HostedTool, Opaque, Part, Refusal, Request, Text, Tool, ToolResult
+from ai_gateway.protocols.jsontext import dumps_text
 from ai_gateway.protocols.protocol import Outgoing, Protocol
 
 
@@ -35,6 +37,65 @@ def write_request(protocol: Protocol, request: Request, destination: Destination
             request = msgspec.structs.replace(request, tools=tools)
         else:
             return msgspec.structs.replace(outgoing, dropped=[*outgoing.dropped, *dropped])
+
+
+def result_text(part: Part) -> str:
+    """Write a part of a tool's result that is neither a picture nor a file as text; what another format alone knows as
+    JSON, as a tool might have written it. Raises Unsupported for sound."""
+    if isinstance(part, Text | Refusal):
+        return part.text
+    if isinstance(part, Opaque):
+        return dumps_text(part.value)
+    raise untranslatable(part)
+
+
+def untranslatable(part: Part) -> Unsupported:
+    """Make the error for a part of the caller's turn that cannot be said here: to leave it out would change the
+    answer."""
+    return Unsupported("This content cannot be translated for this provider.", param=part.at or None)
+
+
+def location(given: object) -> dict[str, Any]:
+    """Write where a search is to be made, as Responses and Messages have it: chat completions have the place inside
+    `approximate`, the others beside its type."""
+    place = given if isinstance(given, dict) else {}
+    inner = place.get("approximate")
+    members = inner if isinstance(inner, dict) else place
+    known = {name: members[name] for name in ("city", "region", "country", "timezone") if members.get(name)}
+    return {"type": "approximate", **known}
+
+
+MAX_SOUGHT = 64
+"""Stop sequences that are looked for here: each costs something with every piece of every answer."""
+
+LONGEST_SOUGHT = 256
+"""Characters of one of them."""
+
+
+def shared_stop(
+    request: Request, capabilities: Capabilities, takes_blanks: bool = True
+) -> tuple[list[str], tuple[str, ...]]:
+    """Share out the stop sequences: those that are sent, and those that are looked for in the answer here, because the
+    model takes no more, or no blank ones."""
+    stop = [sequence for sequence in request.stop if sequence]
+    sent = [sequence for sequence in stop if takes_blanks or sequence.strip()][: capabilities.max_stop]
+    known = frozenset(sent)
+    return sent, sought_stop(request, [sequence for sequence in stop if sequence not in known])
+
+
+def sought_stop(request: Request, stop: Iterable[str]) -> tuple[str, ...]:
+    """Give stop sequences that are looked for here. Raises Unsupported if there are too many, or one is too long."""
+    sought = tuple(dict.fromkeys(sequence for sequence in stop if sequence))
+    if len(sought) > MAX_SOUGHT or any(len(sequence) > LONGEST_SOUGHT for sequence in sought):
+        message = f"This model takes no more than {MAX_SOUGHT} stop sequences of {LONGEST_SOUGHT} characters."
+        raise Unsupported(message, param=request.name_of("stop"))
+    return sought
+
+
+def wants_single_calls(request: Request) -> bool:
+    """Whether the caller says that it wants one call at a time. One who knows only OpenAI's older functions has room
+    for no more, and does not say so."""
+    return request.parallel_tool_calls is False and not request.uses_functions
 
 
 def refuse_several_answers(request: Request) -> None:

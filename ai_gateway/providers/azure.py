@@ -19,7 +19,8 @@ from typing import ClassVar
 
 from ai_gateway.calls import BaseURL, Call
 from ai_gateway.errors import ModelNotFound
-from ai_gateway.providers.base import Auth, Provider, forwarded_query, path_segment, with_query
+from ai_gateway.protocols.segments import path_segment
+from ai_gateway.providers.base import Auth, Provider, forwarded_query, with_query
 
 RESOURCE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?", re.ASCII | re.IGNORECASE)
 """The name of a resource, which becomes a part of the host name."""

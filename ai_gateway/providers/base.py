@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property, lru_cache
 from typing import Any, ClassVar, NamedTuple
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import unquote_to_bytes
 
 from ai_gateway import cooldowns
 from ai_gateway.bodies import replace_model
 from ai_gateway.bulkheads import Queue
 from ai_gateway.calls import BaseURL, Call, Caller, Headers, Origin, Phases, UpstreamRequest, UpstreamResponse
 from ai_gateway.credentials import Secret
-from ai_gateway.errors import InvalidCredential, ModelNotFound, ProviderNotConfigured, UnsupportedDialect
+from ai_gateway.errors import BadRequest, InvalidCredential, ProviderNotConfigured, UnsupportedDialect
 from ai_gateway.uploads import Form
 
 
@@ -70,6 +71,11 @@ NONE_FIXED: frozenset[bytes] = frozenset()
 
 NOT_ENCODED = (b"accept-encoding", b"identity")
 """Asked of every provider: the gateway reads what passes, and a caller gets what the provider sends."""
+
+_TARGET = re.compile(rb"/[!\"$-~]*")
+"""A request target: ASCII that can be seen, without a fragment."""
+
+_DOTS = re.compile(rb"/\.{1,2}(?:/|\Z)")
 
 MAX_TARGETS = 256
 """Request targets that a provider remembers. The paths of a caller who makes them up are not worth remembering."""
@@ -227,11 +233,12 @@ class Provider:
         if not self.is_set_up:
             raise self.not_configured("is not set up in this gateway", {"base_url": "https://..."})
         self.check_dialect(call)
-        body = self.body(call, model)
+        body, target = self.body(call, model), self.target(call, model)
+        check_target(target)
         return UpstreamRequest(
             method=call.method,
             origin=self.origin(call, caller),
-            target=self.target(call, model),
+            target=target,
             headers=self.write_headers(call, caller),
             body=body,
             body_length=None if isinstance(body, bytes) else upload_length(call, body),
@@ -375,11 +382,18 @@ def bare_credential(name: bytes, value: bytes) -> str:
     return bare.strip().decode("latin-1")
 
 
+def check_target(target: bytes) -> None:
+    """Raise BadRequest for what is no request target, or would leave the path that it is below. Nothing should come
+    here that is not; of whatever makes a mistake before, a provider must see nothing."""
+    if _TARGET.fullmatch(target) is None or (b"/." in target and _DOTS.search(target.partition(b"?")[0]) is not None):
+        raise BadRequest("The path, or the name of the model in it, cannot be sent to a provider.")
+
+
 def upload_length(call: Call, body: AsyncIterator[bytes]) -> int | None:
-    """Tell the length of an upload: the caller's content-length, and what another name of the model adds to it. The
-    server has checked its syntax."""
+    """Tell the length of an upload: the caller's content-length, and what another name of the model adds to it. None if
+    it came in chunks: what a length says beside these counts for nothing."""
     value = call.fields.get(b"content-length")
-    if value is None or not value.isdigit():
+    if value is None or not value.isdigit() or b"transfer-encoding" in call.fields:
         return None
     longer = body.longer_than(call.body) if isinstance(body, Form) and isinstance(call.body, Form) else 0
     return int(value) + longer
@@ -389,6 +403,8 @@ def forwarded_headers(call: Call) -> Headers:
     """Select the caller's headers that go on to a provider."""
     headers = [header for header in call.headers if is_forwarded(header[0])]
     connection = call.fields.get(b"connection")
+    if connection is not None and len(call.fields) != len(call.headers):  # There may be several lines of it.
+        connection = b",".join(value for name, value in call.headers if name == b"connection")
     if connection is not None and connection not in (b"keep-alive", b"close"):
         dropped = {name.strip().lower() for name in connection.split(b",")}
         headers = [header for header in headers if header[0] not in dropped]
@@ -413,14 +429,3 @@ def forwarded_query(query: bytes) -> bytes:
 def _is_credential(pair: bytes) -> bool:
     name = unquote_to_bytes(pair.partition(b"=")[0])
     return name.decode("latin-1").lower() in CREDENTIAL_PARAMETERS
-
-
-def path_segment(value: str) -> str:
-    """Quote a value (a model or deployment name) so that it is one path segment. Raises ModelNotFound if it cannot
-    be."""
-    if not value or value in (".", "..") or len(value) > 256:
-        raise ModelNotFound(f"{value[:80]!r} is not a model name.", param="model")
-    try:
-        return quote(value, safe=":@!$,~")
-    except UnicodeEncodeError:
-        raise ModelNotFound("The model name is not valid Unicode.", param="model") from None

@@ -8,6 +8,7 @@ of it. What is not written down is not told either: calls of strangers that led 
 
 from __future__ import annotations
 
+import logging
 import os
 from importlib import import_module
 from importlib.util import find_spec
@@ -15,16 +16,32 @@ from importlib.util import find_spec
 from ai_gateway.conf import settings
 from ai_gateway.telemetry import logs
 
+logger = logging.getLogger("ai_gateway")
+
+METRICS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+"""The variable that says where processes which share their metrics keep them."""
+
 
 def connect() -> None:
     """Have those listen that are switched on. What needs packages is imported only then, and only if they are there:
     the checks say so if they are not."""
     logs.connect()
     if settings.METRICS and has_prometheus():
-        import_module("ai_gateway.telemetry.prometheus").connect()
+        _connect_prometheus()
     signals = otlp_signals()
     if signals and has_opentelemetry():
         import_module("ai_gateway.telemetry.opentelemetry").connect(signals)
+
+
+def _connect_prometheus() -> None:
+    """Have metrics collected. Where there is no place for them, calls are served all the same."""
+    directory = os.environ.get(METRICS_DIRECTORY)
+    try:
+        if directory:
+            os.makedirs(directory, exist_ok=True)
+        import_module("ai_gateway.telemetry.prometheus").connect()
+    except OSError as error:
+        logger.error("Process %d collects no metrics, they cannot be kept in %s: %s", os.getpid(), directory, error)
 
 
 def has_prometheus() -> bool:

@@ -15,10 +15,12 @@ There is a bounded number of series: see `cardinality.py`, and `retelling.py` fo
 
 from __future__ import annotations
 
+import logging
+import math
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +36,15 @@ from ai_gateway.meter import Entry
 from ai_gateway.money import dollars
 from ai_gateway.retelling import attempts_of, endpoint_of, output_of, own_seconds
 from ai_gateway.signals import call_finished, limit_reached
+from ai_gateway.telemetry import METRICS_DIRECTORY, prometheus_files
+
+logger = logging.getLogger("ai_gateway")
 
 SAMPLE = 5.0
 """Seconds between two looks at what there is at the moment, in a process that others answer for."""
 
-DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+COMPLAINT = 600.0
+"""Seconds between two lines of the log that say that the disk has no room for metrics."""
 
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640)
 OUTPUT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.25, 0.5, 1)
@@ -64,6 +70,8 @@ TOKENS = {
 """The buckets of tokens, which are disjoint, by their names as labels."""
 
 MODEL = ("provider", "model")
+
+prometheus_files.use()
 
 # What calls were.
 
@@ -155,9 +163,32 @@ def connect() -> None:
     scraping.source = write
 
 
+class Room:
+    """The room for metrics on the disk. What has none is not counted, and everything else goes on."""
+
+    def __init__(self) -> None:
+        self._told_at = -math.inf
+
+    def use(self, count: Callable[[], object]) -> None:
+        """Count something that may need more of it."""
+        try:
+            count()
+        except OSError as error:
+            if time.monotonic() - self._told_at > COMPLAINT:
+                self._told_at = time.monotonic()
+                logger.error("Metrics are incomplete, there is no room for them: %s", error)
+
+
+room = Room()
+
+
 def hear(entry: Entry, **_: object) -> None:
     """Count a finished call."""
     sampler.begin()
+    room.use(lambda: _count(entry))
+
+
+def _count(entry: Entry) -> None:
     model = names.of_call(entry)
     if entry.is_mirror:
         MIRRORED.labels(*model).inc()
@@ -207,7 +238,7 @@ def _count_attempts(entry: Entry) -> None:
 
 def hear_limit(rule: LimitRule, **_: object) -> None:
     """Count that a limit began to refuse."""
-    LIMITS.labels(rule.name).inc()
+    room.use(lambda: LIMITS.labels(rule.name).inc())
 
 
 class Sampler:
@@ -226,7 +257,7 @@ class Sampler:
 
     def begin(self) -> None:
         """Look now and then from now on, if others answer for this process."""
-        if not self._daemon.is_running and DIRECTORY in os.environ:
+        if not self._daemon.is_running and METRICS_DIRECTORY in os.environ:
             self._daemon.start()
 
     def _go_on(self) -> None:
@@ -236,12 +267,15 @@ class Sampler:
     def look(self) -> None:
         """Look."""
         with self._lock:
-            INFO.labels(__version__).set(1)
-            self._look_at_calls()
-            self._look_at_breakers()
-            self._look_at_connections()
-            if ledger.ledger is not None:
-                self._look_at_ledger(ledger.ledger)
+            room.use(self._look)
+
+    def _look(self) -> None:
+        INFO.labels(__version__).set(1)
+        self._look_at_calls()
+        self._look_at_breakers()
+        self._look_at_connections()
+        if ledger.ledger is not None:
+            self._look_at_ledger(ledger.ledger)
 
     def _look_at_calls(self) -> None:
         IN_FLIGHT.set(overload.calls.taken)
@@ -287,7 +321,7 @@ sampler = Sampler()
 def write() -> bytes:
     """Write the metrics of this process; or of all that share its directory."""
     sampler.look()
-    directory = os.environ.get(DIRECTORY)
+    directory = os.environ.get(METRICS_DIRECTORY)
     if directory is None:
         return generate_latest(REGISTRY)
     for pid in dead(Path(directory)):

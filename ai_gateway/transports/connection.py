@@ -3,7 +3,8 @@
 Rules of this file:
 
 1. A connection carries one exchange at a time. It goes back to its pool the moment the response is whole, and only if
-   the request was written to its end, the parser says keep-alive, and no stray byte followed.
+   the request was written to its end, the parser says keep-alive, no stray byte followed, and none is to be expected: a
+   body that comes behind an answer without one (to HEAD, a 204, a 304) would be the next caller's answer.
 2. After any error, and after any exchange that was given up, the connection is closed and never used again.
 3. Nothing is read ahead of the reader by more than HIGH_WATER bytes: then reading from the socket stops.
 4. Nobody but the reader of an exchange waits on it (`exchange.py`); the pump of an upload has a future of its own.
@@ -20,6 +21,7 @@ import httptools
 
 from ai_gateway.calls import Headers, Timeouts, UpstreamRequest
 from ai_gateway.errors import (
+    BadRequest,
     ClientDisconnected,
     ConnectFailed,
     GatewayError,
@@ -71,6 +73,7 @@ class Connection(asyncio.Protocol):
         "_until_eof",
         "_written",
         "idle_since",
+        "is_doubtful",
         "is_open",
         "loop",
     )
@@ -90,6 +93,8 @@ class Connection(asyncio.Protocol):
         self._paused_writing = False
         self._room: asyncio.Future[None] | None = None
         self.idle_since = 0.0
+        self.is_doubtful = False
+        """Whether the last answer was an error: servers that are in trouble close the connection behind one."""
 
     def __repr__(self) -> str:
         state = "closed" if not self.is_open else "busy" if self._exchange else "idle"
@@ -102,7 +107,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=HIGH_WATER)
         self.is_open = True
-        self._renew_parser()
+        self._make_parser()
         self._poll = _poller(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -203,7 +208,7 @@ class Connection(asyncio.Protocol):
         body = request.body
         if not isinstance(body, bytes):
             self._transport.write(write_head(request, request.body_length))
-            pump = self._pump(body, exchange, timeouts, chunked=request.body_length is None)
+            pump = self._pump(body, exchange, timeouts, request.body_length)
             exchange.carry(self.loop.create_task(pump))
             return
         self._transport.write(write_head(request, len(body)))
@@ -225,21 +230,31 @@ class Connection(asyncio.Protocol):
             is_in_time = await exchange.wait(seconds)
         return True
 
-    async def _pump(self, body: AsyncIterator[bytes], exchange: Exchange, timeouts: Timeouts, *, chunked: bool) -> None:
-        """Write a body that is still arriving. Runs beside the reading: an upstream may answer before it has it all."""
+    async def _pump(
+        self, body: AsyncIterator[bytes], exchange: Exchange, timeouts: Timeouts, length: int | None
+    ) -> None:
+        """Write a body that is still arriving. Runs beside the reading: an upstream may answer before it has it all.
+
+        Of one whose length was told neither more nor less is written, or the next request would begin elsewhere."""
+        left = length or 0
         try:
             async for piece in body:
                 if not piece:
                     continue
-                if chunked:
+                if length is None:
                     self._transport.writelines((b"%x\r\n" % len(piece), piece, b"\r\n"))
                 else:
+                    left -= len(piece)
+                    if left < 0:
+                        raise BadRequest("The body of the request is longer than its head says.")
                     self._transport.write(piece)
                 if not exchange.has_head:
                     exchange.wake()  # The time in which the answer must begin counts from the last piece on.
                 await self._room_to_write(timeouts.write)
-            if chunked:
+            if length is None:
                 self._transport.write(b"0\r\n\r\n")
+            elif left:
+                raise BadRequest("The body of the request is shorter than its head says.")
             self._written = True
         except (GatewayError, ClientDisconnected) as error:
             exchange.fail(error)
@@ -300,10 +315,9 @@ class Connection(asyncio.Protocol):
         """The response is whole (or failed): free the connection if it is as good as new, else close it."""
         if not self.is_open:
             return
-        if exchange.expects_no_body:
-            self._renew_parser()  # The old one still waits for the body that a HEAD's content-length announced.
         if self._keep_alive and self._written and not self._is_dirty and not self._paused_writing:
             self._exchange = None
+            self.is_doubtful = exchange.status >= 400
             self.resume()
             self._released(self)
         else:
@@ -323,7 +337,7 @@ class Connection(asyncio.Protocol):
 
     # Called by the parser.
 
-    def _renew_parser(self) -> None:
+    def _make_parser(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
         # RFC 9112 6.3: transfer-encoding wins over content-length. Such a connection is not used again, see below.
         self._parser.set_dangerous_leniencies(lenient_chunked_length=True)
@@ -362,6 +376,7 @@ class Connection(asyncio.Protocol):
         exchange.headers = headers
         exchange.status = status
         if exchange.expects_no_body:
+            self._keep_alive = False
             exchange.finish()
 
     def _note_framing(self, status: int, headers: Headers) -> None:
@@ -375,7 +390,10 @@ class Connection(asyncio.Protocol):
             self._keep_alive = False
             headers[:] = [header for header in headers if header[0] != b"content-length"]
         is_chunked = coding is not None and coding.rpartition(b",")[2].strip().lower() == b"chunked"
-        self._until_eof = not is_chunked and (length is None or coding is not None) and status not in (204, 304)
+        if status not in (204, 304):
+            self._until_eof = not is_chunked and (length is None or coding is not None)
+        elif coding is not None or (length is not None and length.strip(b"0")):
+            self._keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body, freed from its chunked coding."""
@@ -395,7 +413,9 @@ class Connection(asyncio.Protocol):
 
 
 def write_head(request: UpstreamRequest, body_length: int | None) -> bytes:
-    """Write the request line and headers. A bodyless GET, HEAD, DELETE or OPTIONS gets no content-length."""
+    """Write the request line and headers. A bodyless GET, HEAD, DELETE or OPTIONS gets no content-length. Raises
+    BadRequest for what would be more lines than these."""
+    lines = len(request.headers) + 3
     parts = [
         request.method.encode("ascii"),
         b" ",
@@ -410,8 +430,13 @@ def write_head(request: UpstreamRequest, body_length: int | None) -> bytes:
         parts.append(b"transfer-encoding: chunked\r\n")
     elif body_length or request.method in ("POST", "PUT", "PATCH"):
         parts.append(b"content-length: %d\r\n" % body_length)
+    else:
+        lines -= 1
     parts.append(b"\r\n")
-    return b"".join(parts)
+    head = b"".join(parts)
+    if head.count(b"\n") != lines + 1 or head.count(b"\r") != lines + 1 or b"\0" in head:
+        raise BadRequest("The request cannot be sent to a provider: there is a line break in one of its headers.")
+    return head
 
 
 def _poller(transport: asyncio.BaseTransport) -> select.poll | None:

@@ -1,15 +1,17 @@
 """httpx's own transport in the gateway's place: for HTTP/2, outbound proxies and SOCKS.
 
 Slower by an order of magnitude than `pooled`, and its pool can lose slots when callers hang up (encode/httpcore#1093):
-choose it for what `pooled` cannot do. Any `httpx.AsyncBaseTransport` can be wrapped, a mock in a test among them.
+choose it for what `pooled` cannot do. A provider that refuses an upload without reading it is heard only when the time
+to write is over, and so is not. Any `httpx.AsyncBaseTransport` can be wrapped, a mock in a test among them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections.abc import AsyncIterator, Callable
-from typing import cast
+from typing import Any, cast
 
 import certifi
 import httpx
@@ -27,6 +29,10 @@ from ai_gateway.errors import (
 )
 from ai_gateway.transports import Transport, is_status
 from ai_gateway.transports.dialing import Dialer
+
+NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+VALUE = re.compile(rb"[\t -~\x80-\xff]*")
+"""What a header is made of. httpx passes on more than a server can write, and would break off in the middle of it."""
 
 GATEWAY_ERRORS: tuple[tuple[type[httpx.TransportError], type[GatewayError], str], ...] = (
     (httpx.PoolTimeout, PoolTimeout, "All connections to the provider are busy. Try again shortly."),
@@ -87,29 +93,41 @@ class HttpxTransport(Transport):
         if self._dialer is not None and not request.origin.allow_private:
             await _check_address(self._dialer, request.origin, timeouts.connect)
         try:
-            response = await self._ask(_write_request(request, timeouts))
+            response = await self._ask(_write_request(request, timeouts), timeouts.first_byte)
         except httpx.TransportError as error:
             raise gateway_error(error) from error
         answer = HttpxResponse(response, timeouts, self._active.discard)
         self._active.add(answer)
-        if not is_status(answer.status):
+        problem = answer.problem
+        if problem is not None:
             await answer.aclose()
-            raise UpstreamProtocolError(f"The provider answered with {answer.status}, which is no status.")
+            raise UpstreamProtocolError(problem)
         return answer
 
-    async def _ask(self, request: httpx.Request) -> httpx.Response:
+    async def _ask(self, request: httpx.Request, seconds: float) -> httpx.Response:
         """Send a request in a task of its own, which is cancelled once at most: httpcore waits while it tidies up, and
-        whoever is cancelled there leaves a slot of its pool taken for ever."""
+        whoever is cancelled there leaves a slot of its pool taken for ever. The answer must begin within so many
+        seconds after the request's body: httpx has one timeout for that and for every read after it."""
         loop = asyncio.get_running_loop()
         asking = loop.create_task(self._transport.handle_async_request(request))
+        first: list[asyncio.Future[Any]] = [asking, cast(SentStream, request.stream).sent]
         try:
-            return await asyncio.shield(asking)
+            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+            if not asking.done():
+                await asyncio.wait([asking], timeout=seconds)
         except asyncio.CancelledError:
-            asking.cancel()
-            leaving = loop.create_task(_leave(asking))
-            self._leaving.add(leaving)
-            leaving.add_done_callback(self._leaving.discard)
+            self._give_up(asking)
             raise
+        if not asking.done():
+            self._give_up(asking)
+            raise UpstreamTimeout("The provider did not answer in time.")
+        return asking.result()
+
+    def _give_up(self, asking: asyncio.Task[httpx.Response]) -> None:
+        asking.cancel()
+        leaving = asyncio.get_running_loop().create_task(_leave(asking))
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
 
     def sockets(self) -> Transport:
         """See Transport.sockets()."""
@@ -148,29 +166,40 @@ def _write_request(request: UpstreamRequest, timeouts: Timeouts) -> httpx.Reques
     if isinstance(request.body, bytes):
         if request.body or request.method in ("POST", "PUT", "PATCH"):
             headers.append((b"content-length", b"%d" % len(request.body)))
-        stream: httpx.AsyncByteStream = httpx.ByteStream(request.body)
+        pieces = _single(request.body)
     else:
         length = request.body_length
         framing = (b"transfer-encoding", b"chunked") if length is None else (b"content-length", b"%d" % length)
         headers.append(framing)
-        stream = UploadStream(request.body)
+        pieces = request.body
     seconds = {
         "connect": timeouts.connect,
         "pool": timeouts.pool,
         "write": timeouts.write,
         "read": max(timeouts.first_byte, timeouts.idle),
     }
-    return httpx.Request(request.method, url, headers=headers, stream=stream, extensions={"timeout": seconds})
+    return httpx.Request(
+        request.method, url, headers=headers, stream=SentStream(pieces), extensions={"timeout": seconds}
+    )
 
 
-class UploadStream(httpx.AsyncByteStream):
-    """A request body that is still arriving, for httpx."""
+async def _single(body: bytes) -> AsyncIterator[bytes]:
+    if body:
+        yield body
+
+
+class SentStream(httpx.AsyncByteStream):
+    """A request's body for httpx, whole or still arriving, that tells when all of it was sent."""
 
     def __init__(self, pieces: AsyncIterator[bytes]) -> None:
         self._pieces = pieces
+        self.sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._pieces
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for piece in self._pieces:
+            yield piece
+        if not self.sent.done():
+            self.sent.set_result(None)
 
 
 class HttpxResponse(UpstreamResponse):
@@ -179,6 +208,9 @@ class HttpxResponse(UpstreamResponse):
     def __init__(self, response: httpx.Response, timeouts: Timeouts, closed: Callable[[HttpxResponse], None]) -> None:
         self.status = response.status_code
         self.headers = [(name.lower(), value) for name, value in response.headers.raw]
+        if any(name == b"transfer-encoding" for name, _ in self.headers):
+            # It counts, and a length beside it does not.
+            self.headers = [header for header in self.headers if header[0] != b"content-length"]
         self._stream = cast(httpx.AsyncByteStream, response.stream)
         self._chunks = aiter(self._stream)
         self._next: asyncio.Task[bytes | None] | None = None
@@ -187,6 +219,15 @@ class HttpxResponse(UpstreamResponse):
         self._error: GatewayError | None = None
         self._closed = closed
         self._closing: asyncio.Task[None] | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with the head, if it cannot be passed on."""
+        if not is_status(self.status):
+            return f"The provider answered with {self.status}, which is no status."
+        if not all(NAME.fullmatch(name) and VALUE.fullmatch(value) for name, value in self.headers):
+            return "The provider answered with a header that has characters which no header has."
+        return None
 
     async def read(self, patience: float | None = None) -> bytes | None:
         """See UpstreamResponse.read(). A task of its own waits for the next chunk, so that impatience loses nothing."""

@@ -43,6 +43,10 @@ from ai_gateway.transports.exchange import Exchange
 TICK = 0.05
 """Seconds between two looks at the clock: how late a timeout may be noticed."""
 
+DOUBT = 0.1
+"""Seconds for which a connection is lent to nobody behind an error. Who asks the same provider once more does so at
+once, before it is known that the connection is closed, and such a request cannot be sent again safely."""
+
 
 class Pool:
     """The connections to one origin."""
@@ -156,6 +160,9 @@ class Pool:
 
     def _released(self, connection: Connection) -> None:
         self._busy.discard(connection)
+        if connection.is_doubtful:
+            self._doubt(connection)
+            return
         waiter = self._first_waiter()
         if waiter is not None:
             waiter.set_result(connection)
@@ -164,6 +171,18 @@ class Pool:
         self._idle.append(connection)
         if self._reaper is None:
             self._reaper = self._loop.call_later(self._keep_alive, self._reap)
+
+    def _doubt(self, connection: Connection) -> None:
+        """Hold a connection back until the other end would have closed it; or give its slot to who waits for one."""
+        if all(waiter.done() for waiter in self._waiters):
+            self._loop.call_later(DOUBT, self._trust, connection)
+        else:
+            connection.close()
+
+    def _trust(self, connection: Connection) -> None:
+        connection.is_doubtful = False
+        if connection in self._connections:  # Else it was closed.
+            self._released(connection)
 
     def _closed(self, connection: Connection) -> None:
         if connection not in self._connections:

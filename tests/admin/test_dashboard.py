@@ -232,6 +232,17 @@ def test_pictures_are_well_formed_and_lead_to_the_calls(boss: Client) -> None:
     assert boss.get(link[1].replace("&amp;", "&")).status_code == 200
 
 
+@pytest.mark.parametrize("by", ["provider", "route", "user", "key", "group", "model"])
+def test_each_line_leads_to_its_calls(boss: Client, by: str) -> None:
+    save(*a_month(), record(provider="", served_model="", outcome="refused"))
+    lines = boss.get(url(PAGE), {"period": "30d", "by": by}).context["breakdown"]
+    assert any(line["link"] for line in lines)
+    for line in lines:
+        if line["link"]:
+            exported = boss.get(line["link"].replace("usagerecord/?", "usagerecord/export/jsonl/?"))
+            assert str(len(b"".join(exported).splitlines())) == line["requests"], line["name"]
+
+
 def test_the_page_keeps_to_a_strict_policy(boss: Client) -> None:
     save(*a_month())
     content = shown(boss).split('id="content-main"')[1].split("</main>")[0]
@@ -242,6 +253,12 @@ def test_the_first_page_says_what_to_do(boss: Client) -> None:
     page = shown(boss)
     assert "Nothing was used in this span" in page
     assert url("ai_gateway_provider_changelist") in page
+
+
+def test_the_first_page_leads_nobody_where_they_may_not_be(login: Login) -> None:
+    link = url("ai_gateway_provider_changelist")
+    assert f'<a href="{link}">Configure' not in shown(login("view_usagerecord", name="ann"))
+    assert f'<a href="{link}">Configure' in shown(login("change_provider", name="bob"))
 
 
 def test_the_index_leads_to_it(boss: Client) -> None:
@@ -255,6 +272,10 @@ def test_what_makes_no_sense_in_an_address_is_left_out(boss: Client) -> None:
         {"period": "custom"},
         {"period": "custom", "since": "0001-01-01", "until": "0001-01-01"},
         {"period": "custom", "since": "2026-11-20", "until": "2026-11-19"},
+        {"period": "custom", "since": "0001-01-02", "until": "0001-01-02", "tag": "x"},
+        {"period": "custom", "since": "9999-12-30", "until": "9999-12-30", "tag": "x"},
+        {"key": "9" * 23},
+        {"user": "9" * 23, "group": str(2**63)},
         {"user": "\0", "group": "x"},
         {"csv": "x"},
     ):

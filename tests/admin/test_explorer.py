@@ -8,6 +8,7 @@ import re
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import parse_qsl
 
 import msgspec
 import pytest
@@ -201,6 +202,48 @@ def test_histogram__of_days_on_which_clocks_change(settings: Settings) -> None:
         chart = drawn(calls, link, is_part=False)
     assert chart is not None
     assert sum(bar.calls for bar in chart.bars) == 60
+
+
+def test_every_bar_leads_to_its_calls_on_a_day_on_which_clocks_change(boss: Client, settings: Settings) -> None:
+    settings.TIME_ZONE = "America/New_York"
+    begin = datetime(2026, 11, 1, 4, tzinfo=UTC)  # Midnight, of a day whose hour from one o'clock comes twice.
+    save(*(record(begin + timedelta(minutes=number)) for number in range(5, 300, 10)))
+    page = boss.get(url(f"{RECORDS}_changelist"), {"since": "2026-11-01T00:00:00", "until": "2026-11-01T12:00:00"})
+    drawn = page.context["histogram"]
+    assert drawn.calls == 30
+    for bar in drawn.bars:
+        query = dict(parse_qsl(html.unescape(bar.link).lstrip("?")))
+        assert len(found(boss, **query)) == bar.calls
+
+
+@pytest.mark.parametrize(
+    ("zone", "since", "first"),
+    [
+        ("America/New_York", "2026-11-01T01:00:00", datetime(2026, 11, 1, 5, tzinfo=UTC)),
+        ("America/New_York", "2026-11-01T01:00:00-05:00", datetime(2026, 11, 1, 6, tzinfo=UTC)),
+        ("America/New_York", "2026-03-08T02:30:00", datetime(2026, 3, 8, 7, 30, tzinfo=UTC)),
+        ("America/Santiago", "2026-09-06T00:00:00", datetime(2026, 9, 6, 4, tzinfo=UTC)),
+        ("UTC", "2026-11-01T01:00:00+02:00", datetime(2026, 10, 31, 23, tzinfo=UTC)),
+    ],
+)
+def test_an_hour_that_comes_twice_or_never_can_be_asked_for(
+    boss: Client, settings: Settings, zone: str, since: str, first: datetime
+) -> None:
+    settings.TIME_ZONE = zone
+    wanted = record(first)
+    save(record(first - timedelta(seconds=1)), wanted)
+    assert found(boss, since=since) == [wanted.pk]
+    page = get(boss, f"{RECORDS}_changelist", since=since)
+    assert f'value="{since[:19]}"' in page  # As a browser's calendar takes it.
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00", "9999-12-31T23:59:59", "2026-02-31T00:00:00", "x" * 99])
+def test_a_moment_that_there_is_not_is_told(boss: Client, settings: Settings, zone: str, moment: str) -> None:
+    settings.TIME_ZONE = zone
+    save(record())
+    for name in ("since", "until"):
+        assert boss.get(url(f"{RECORDS}_changelist"), {name: moment}).status_code == 200
 
 
 def test_histogram__of_less_than_two_calls_is_none() -> None:

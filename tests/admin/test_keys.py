@@ -11,6 +11,7 @@ from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group
 from django.contrib.sessions.models import Session
 from django.test import Client
+from django.utils.html import escape
 
 from ai_gateway import crypto, issuing, snippets
 from ai_gateway.key_store import read_keys
@@ -59,6 +60,63 @@ def test_add__shows_a_key_that_works_once_and_keeps_it_nowhere(boss: Client) -> 
         assert token not in page
         assert key.digest not in page
         assert "gw1:" not in page
+
+
+def test_add__a_key_that_has_ended_already_is_refused(boss: Client) -> None:
+    ends = {"expires_at_0": "2020-01-01", "expires_at_1": "00:00:00"}
+    response = send(boss, "ai_gateway_virtualkey_add", name="laptop", user=make_user("ann").pk, **ends)
+    assert "This is past" in response.content.decode()
+    assert not VirtualKey.objects.exists()
+
+
+def test_change__texts_with_a_comma_stay_whole(boss: Client) -> None:
+    key, _ = make_key(make_user("ann"), tags=["team a, b", "c"])
+    assert send(boss, "ai_gateway_virtualkey_change", key.pk, name="renamed").status_code == 302
+    key.refresh_from_db()
+    assert (key.name, key.tags) == ("renamed", ["team a, b", "c"])
+
+
+def test_change__several_models_on_a_line_are_refused(boss: Client) -> None:
+    key, _ = make_key(make_user("ann"))
+    response = send(boss, "ai_gateway_virtualkey_change", key.pk, allowed_models="fast, slow")
+    assert "Write one a line, without commas." in response.content.decode()
+
+
+def test_list__those_that_work_have_an_owner_who_is_active(boss: Client) -> None:
+    works, _ = make_key(make_user("ann"))
+    idle, _ = make_key(make_user("bob", is_active=False))
+    for state, wanted in (("active", works), ("idle", idle)):
+        page = boss.get(url("ai_gateway_virtualkey_changelist"), {"state": state})
+        assert list(page.context["cl"].result_list) == [wanted]
+
+
+def test_change__a_key_may_be_ended(boss: Client) -> None:
+    key, _ = make_key(make_user("ann"))
+    ends = {"expires_at_0": "2020-01-01", "expires_at_1": "00:00:00"}
+    assert send(boss, "ai_gateway_virtualkey_change", key.pk, **ends).status_code == 302
+    key.refresh_from_db()
+    assert key.is_expired
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        "[" * 3000,
+        '{"x": ' * 3000,
+        '{"x": %s}' % ("9" * 6000),
+        r'{"x": "\ud800"}',
+        r'{"x": "\u0000"}',
+        '{"x": NaN}',
+        '{"x": 1e999}',
+        "{",
+    ],
+)
+def test_add__json_that_cannot_be_kept_is_refused_and_shown_again(boss: Client, metadata: str) -> None:
+    user = make_user("ann").pk
+    response = send(boss, "ai_gateway_virtualkey_add", name="laptop", user=user, metadata=metadata)
+    assert "Enter a valid JSON." in response.content.decode()
+    assert escape(metadata) in response.content.decode()
+    assert not VirtualKey.objects.exists()
 
 
 def test_add__the_same_form_makes_one_key(boss: Client) -> None:

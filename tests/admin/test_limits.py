@@ -13,7 +13,7 @@ from ai_gateway.charges import Counter, State
 from ai_gateway.limits import StoreUnavailable, store
 from ai_gateway.models import Limit
 from tests.admin.conftest import Login
-from tests.admin.pages import get, send, url
+from tests.admin.pages import filled_in, get, send, url
 from tests.control.rows import make_key, make_route, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("encryption_key")]
@@ -100,6 +100,10 @@ def test_add__what_the_scope_has_no_use_for_is_left_out(boss: Client) -> None:
         ({"amount": "-1"}, "greater than or equal to 0"),
         ({"amount": "9000001", "measure": "cost", "window": "month"}, "At most 9,000,000 can be counted."),
         ({"scope": "header"}, "The header belongs to the scope of a header"),
+        ({"scope": "header", "header": "bad header:"}, "No header has such a name."),
+        ({"scope": "header", "header": "é"}, "No header has such a name."),
+        ({"scope": "header", "header": "Authorization"}, "It holds a secret"),
+        ({"scope": "header", "header": "cookie"}, "It holds a secret"),
         ({"time_zone": "Mars/Olympus"}, "There is no such time zone."),
     ],
 )
@@ -198,3 +202,14 @@ def test_permissions(login: Login) -> None:
     assert "60 requests in a minute" in get(viewer, LIST)
     assert viewer.post(url("ai_gateway_limit_change", limit.pk), NEW).status_code == 403
     assert login(name="nobody").get(url(LIST)).status_code == 403
+
+
+def test_form__does_not_switch_on_again_what_was_switched_off_while_it_was_open(boss: Client) -> None:
+    limit = make_limit()
+    form = {**filled_in(get(boss, "ai_gateway_limit_change", limit.pk)), "soft_percent": "55"}
+    boss.post(url(LIST), {"action": "disable_selected", "_selected_action": [limit.pk]})
+    page = boss.post(url("ai_gateway_limit_change", limit.pk), form).content.decode()
+    assert "Somebody changed this while the form was open" in page
+    limit.refresh_from_db()
+    assert not limit.is_enabled
+    assert send(boss, "ai_gateway_limit_change", limit.pk, soft_percent="55").status_code == 302

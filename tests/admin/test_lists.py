@@ -75,10 +75,17 @@ def test_pages__lead_to_each_other(boss: Client) -> None:
 
 
 @pytest.mark.usefixtures("many")
-@pytest.mark.parametrize("page", ["-3", "0", "999999", "x"])
+@pytest.mark.parametrize("page", ["-3", "0", "999999", "9" * 23, "9" * 5000, "x"])
 def test_pages__that_do_not_exist_are_no_failure(boss: Client, page: str) -> None:
     response = boss.get(url("ai_gateway_virtualkey_changelist"), {"p": page})
     assert response.status_code in (200, 302)
+
+
+@pytest.mark.parametrize("name", ["usagedaily", "usagerecord", "limit", "virtualkey", "providercredential"])
+@pytest.mark.parametrize("field", ["key", "key__id__exact", "user__id__exact", "group", "provider"])
+@pytest.mark.parametrize("number", [str(2**63), "9" * 23, "9" * 5000])
+def test_list__of_what_no_row_can_refer_to_is_no_failure(boss: Client, name: str, field: str, number: str) -> None:
+    assert boss.get(url(f"ai_gateway_{name}_changelist"), {field: number}).status_code in (200, 302)
 
 
 @pytest.mark.usefixtures("many")

@@ -350,3 +350,10 @@ def test_page__writes_what_was_said_as_text(player: Client) -> None:
     page = player.post(url(PAGE), {**FORM, "message": "<img src=x onerror=alert(1)></script>"}).content.decode()
     assert "<img" not in page
     assert "alert(1)></script>" not in page
+
+
+@pytest.mark.parametrize("field", ["extra", "schema"])
+def test_half_of_a_character_is_refused(player: Client, field: str) -> None:
+    page = player.post(url(PAGE), {**FORM, field: r'{"a": "\ud800"}'})
+    assert page.status_code == 200
+    assert "This is no JSON" in page.content.decode()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.messages import get_messages
 from django.test import Client
 from django.utils import timezone
 
@@ -111,6 +112,32 @@ def test_list__shows_dollars_per_million_and_when_they_count(boss: Client) -> No
     page = get(boss, "ai_gateway_price_changelist")
     for text in ("openai/gpt-5.5", "$5<", "$0.5 / —", "$30<", "input, $/M", "units", "→ …", "entered here"):
         assert text.lower() in page.lower(), text
+
+
+def test_change__nothing_changed_leaves_a_synchronised_price_synchronised(boss: Client) -> None:
+    price = make_price(source=Price.Source.SYNCED)
+    send(boss, "ai_gateway_price_change", price.pk)
+    before, price = price, Price.objects.get()
+    assert (price.source, price.valid_from) == (Price.Source.SYNCED, before.valid_from)
+    response = send(boss, "ai_gateway_price_change", price.pk, note="ours")
+    assert Price.objects.get().source == Price.Source.MANUAL
+    assert "counts as entered now" in str(list(get_messages(response.wsgi_request))[-2:])
+
+
+def test_list__a_price_ends_where_a_newer_one_begins(boss: Client) -> None:
+    begins = [datetime(2026, month, 1, 12, tzinfo=UTC) for month in (1, 6)]
+    old, new = (make_price(valid_from=begin) for begin in begins)
+    entered, synced = make_price(model="m"), make_price(model="m", source=Price.Source.SYNCED)
+    ended = make_price(model="n", valid_from=begins[0])
+    make_price(model="n", valid_from=begins[1], valid_until=begins[1] + timedelta(days=1))
+
+    def listed(state: str) -> set[Any]:
+        page = boss.get(url("ai_gateway_price_changelist"), {"in_force": state})
+        return {price.pk for price in page.context["cl"].result_list}
+
+    assert listed("now") == {new.pk, entered.pk, ended.pk}  # What took its place for a day is over.
+    assert {old.pk, synced.pk} < listed("ended")
+    assert "01/01/2026 → 06/01/2026" in get(boss, "ai_gateway_price_changelist")
 
 
 def test_list__filters_by_whether_a_price_counts_now(boss: Client) -> None:

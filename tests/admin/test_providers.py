@@ -9,10 +9,10 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from ai_gateway.models import Provider, ProviderCredential
+from ai_gateway.models import Limit, Price, Provider, ProviderCredential
 from ai_gateway.stored import open_credential
 from tests.admin.conftest import Login
-from tests.admin.pages import get, send, url
+from tests.admin.pages import filled_in, get, send, url
 from tests.control.rows import SECRET, make_credential, make_provider, make_route
 from tests.upstream import Upstream, json_answer
 
@@ -231,3 +231,44 @@ def test_changes__need_their_permission(login: Login) -> None:
     editor = login("view_provider", "change_provider")
     assert editor.get(url("ai_gateway_provider_changes")).status_code == 403
     assert url("ai_gateway_provider_changes") not in get(editor, "ai_gateway_provider_changelist")
+
+
+@pytest.mark.parametrize("how", ["rename", "delete", "delete several"])
+def test_what_names_a_provider_that_is_gone_is_said(boss: Client, how: str) -> None:
+    provider = make_provider("gpu", backend="echo")
+    make_route("fast", "gpu/a", "gpu/b")
+    Price.objects.create(provider="gpu", model="a", input=1)
+    Limit.objects.create(name="l", scope="provider", subject="gpu", measure="requests", window="day", amount=1)
+    if how == "rename":
+        response = send(boss, "ai_gateway_provider_change", provider.pk, alias="gpus")
+    elif how == "delete":
+        response = boss.post(url("ai_gateway_provider_delete", provider.pk), {"post": "yes"})
+    else:
+        data = {"action": "delete_selected", "_selected_action": [provider.pk], "post": "yes"}
+        response = boss.post(url("ai_gateway_provider_changelist"), data)
+    told = " ".join(str(message) for message in get_messages(response.wsgi_request))
+    assert "“gpu” is still named by 1 prices, 1 limits and targets of routes: fast." in told
+
+
+def test_a_provider_of_the_catalogue_is_still_there_without_its_row(boss: Client) -> None:
+    provider = make_provider("groq")
+    make_route("fast", "groq/a")
+    response = boss.post(url("ai_gateway_provider_delete", provider.pk), {"post": "yes"})
+    assert "still named" not in " ".join(str(message) for message in get_messages(response.wsgi_request))
+
+
+def test_a_form_does_not_undo_what_was_changed_while_it_was_open(boss: Client) -> None:
+    provider = make_provider()
+    credential = make_credential(provider)
+    address = url("ai_gateway_provider_change", provider.pk)
+    form = {**filled_in(get(boss, "ai_gateway_provider_change", provider.pk)), "label": "Ours"}
+    boss.post(
+        url("ai_gateway_providercredential_changelist"), {"action": "disable", "_selected_action": [credential.pk]}
+    )
+    page = boss.post(address, form).content.decode()
+    assert "Somebody changed this while the form was open" in page
+    credential.refresh_from_db()
+    assert credential.state == ProviderCredential.State.DISABLED
+    assert boss.post(address, {**filled_in(page), "label": "Ours"}).status_code == 302
+    provider.refresh_from_db()
+    assert provider.label == "Ours"

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
+from urllib.parse import parse_qsl, urlsplit
+
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client, override_settings
@@ -66,6 +70,14 @@ def test_change__conditions_are_kept_and_broken_ones_explained(boss: Client) -> 
     target = route.targets.get()
     assert (target.conditions, target.timeouts) == ({"images": True}, {"first_byte": 5})
     assert Route.objects.get().timeouts == {"idle": 9}
+
+
+@pytest.mark.parametrize("name", ["a&b", "a#b", "a+b", "a%2Fb"])
+def test_change__leads_to_the_explanation_of_this_very_route(boss: Client, name: str) -> None:
+    page = get(boss, "ai_gateway_route_change", make_route(name, "echo/echo-1").pk)
+    links = [unescape(link) for link in re.findall(r'href="([^"]*\?(?:model|route)=[^"]*)"', page)]
+    assert [parse_qsl(urlsplit(link).query)[0][1] for link in links] == [name] * len(links)
+    assert any("explain" in link for link in links)
 
 
 def test_explain__looks_at_a_body(boss: Client) -> None:

@@ -132,6 +132,9 @@ def test_list__counts_nothing_and_asks_little(boss: Client) -> None:
         ({"span": "nonsense"}, 40 + 3),
         ({"outcome__exact": "failed"}, 1),
         ({"provider": "groq"}, 1),
+        ({"provider": "-"}, 1),
+        ({"route": "-", "span": "all"}, 40 + 3),
+        ({"provider": "long-ago", "span": "all"}, 0),
         ({"served_model": "llama"}, 1),
         ({"price": "unknown"}, 1),
         ({"price": "known"}, 42),
@@ -146,9 +149,14 @@ def test_list__filters_and_search(boss: Client, query: dict[str, str], count: in
         *some_days(40),
         record(outcome="failed", request_id="req_wanted"),
         record(provider="groq", served_model="llama", cost_nanos=None),
-        record(is_estimated=True, user=make_user("ann")),
+        record(is_estimated=True, user=make_user("ann"), provider="" if query.get("provider") == "-" else "openai"),
     )
     assert len(exported(boss, **query)) == count
+
+
+def test_list__filters_by_what_was_not_used_lately(boss: Client) -> None:
+    save(record(NOON - timedelta(days=100)))
+    assert [len(exported(boss, provider=name, span="all")) for name in ("openai", "groq")] == [1, 0]
 
 
 def test_list__offers_what_was_used_lately(login: Login) -> None:

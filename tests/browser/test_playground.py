@@ -165,6 +165,21 @@ def test_ask__the_answer_comes_live_and_says_what_it_cost(
     shoot(page, "playground-response")
 
 
+def test_what_is_typed_before_the_script_is_there_stays(open_playground: Open) -> None:
+    page = open_playground(query="")
+    held: list[Route] = []
+    page.route("**/lines*.js", lambda route: held.append(route))
+    page.goto(PATH, wait_until="commit")
+    page.locator("input[name=model]").fill("played/early")
+    page.locator("textarea[name=system]").evaluate("field => { field.value = 'Be brief.'; }")
+    assert held
+    for route in held:
+        route.continue_()
+    page.locator(".play-turn [data-text]").first.wait_for()
+    assert page.locator("input[name=model]").first.input_value() == "played/early"
+    assert page.locator("textarea[name=system]").input_value() == "Be brief."
+
+
 def test_stop__reaches_the_provider(open_playground: Open, upstream: Upstream) -> None:
     answer(upstream, event_stream(chunk(content="Once upon"), End.STALL))
     page = open_playground()

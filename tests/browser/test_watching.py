@@ -104,3 +104,10 @@ def test_live__shows_a_call_and_ends_it(demo_site: Site, open_page: Open, call: 
     page.get_by_text("is ended").first.wait_for()
     assert b"cancelled_by_operator" in call.wait()
     page.get_by_text("Nobody is being served at the moment.").wait_for()
+
+
+def test_live__says_that_one_is_logged_out(demo_site: Site, open_page: Open) -> None:
+    page = open_page(LIVE, "boss", at=demo_site)
+    page.get_by_text("Kept up to date").wait_for()
+    page.context.clear_cookies()
+    page.get_by_text("You are logged out").wait_for()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import subprocess
 import sys
 import threading
@@ -137,6 +138,77 @@ def test_so_does_one_on_an_event_loop(providers: FakeProviders) -> None:
     asyncio.run(call())
     assert providers.usage[0].outcome == "disconnected"
     assert providers.request.was_closed_early
+
+
+def opened(client: Any) -> httpx.Response:
+    """Begin a stream."""
+    found: httpx.Response = client.send(client.build_request("POST", CHAT, json=STREAMED), stream=True)
+    return found
+
+
+@pytest.mark.parametrize("is_begun", [False, True])
+@pytest.mark.parametrize("how", ["lost", "client closed"])
+def test_a_stream_that_nobody_closes_ends_when_nobody_has_it(
+    how: str, is_begun: bool, providers: FakeProviders
+) -> None:
+    providers.answer(says("one two three").stalled_after(3))
+    client = sync_client(key=KEY)
+    response = opened(client)
+    if is_begun:
+        next(response.iter_raw())
+    assert live.count() == 1
+    if how == "lost":
+        del response
+        gc.collect()
+    else:
+        client.close()
+    assert providers.usage.wait_for()[0].outcome == "disconnected"
+    assert providers.request.was_closed_early
+    assert live.count() == 0
+
+
+@pytest.mark.parametrize("how", ["lost", "client closed", "loop ended"])
+def test_so_does_one_of_an_event_loop(how: str, providers: FakeProviders) -> None:
+    async def call() -> httpx.Response | None:
+        client = async_client(key=KEY)
+        response: httpx.Response | None = await opened(client)  # type: ignore[misc]
+        if how == "lost":
+            response = None
+            gc.collect()
+            await asyncio.to_thread(providers.usage.wait_for)
+        elif how == "client closed":
+            await client.aclose()
+            assert len(providers.usage) == 1
+        return response
+
+    providers.answer(says("one two three").stalled_after(3))
+    response = asyncio.run(call())
+    assert [entry.outcome for entry in providers.usage] == ["disconnected"]
+    assert live.count() == 0
+    del response
+    gc.collect()
+
+
+def test_a_client_that_is_closed_leaves_who_reads_alone(providers: FakeProviders) -> None:
+    async def call() -> None:
+        client, begun = async_client(key=KEY), asyncio.Event()
+        response = await opened(client)  # type: ignore[misc]
+
+        async def read() -> bytes:
+            pieces = []
+            async for piece in response.aiter_raw():
+                pieces.append(piece)
+                begun.set()
+            return b"".join(pieces)
+
+        reading = asyncio.ensure_future(read())
+        await begun.wait()
+        await client.aclose()
+        assert b"three" in await reading
+
+    providers.answer(says("one two three").slowly(0.05))
+    asyncio.run(call())
+    assert [entry.outcome for entry in providers.usage] == ["answered"]
 
 
 def test_a_cancelled_task_ends_its_call(providers: FakeProviders) -> None:

@@ -67,6 +67,14 @@ def test_key_create__prints_the_key_alone_and_stores_what_was_said() -> None:
         (("--user", "ann", "--group", "others"), "not a member"),
         (("--user", "ann", "--network", "x"), "no address"),
         (("--user", "ann", "--expires", "soon"), "neither a duration"),
+        (("--user", "ann", "--expires", "99999999999d"), "too far away"),
+        (("--user", "ann", "--expires", "9999999d"), "too far away"),
+        (("--user", "ann", "--expires", "9999-12-31T23:00:00-05:00"), "too far away"),
+        (("--user", "ann", "--expires", "2030-02-31"), "too far away, or is no date"),
+        (("--user", "ann", "--expires", "2020-01-01"), "would never work"),
+        (("--user", "ann", "--rpm", "-1"), "A limit of requests"),
+        (("--user", "ann", "--tpm", "-1"), "A limit of tokens"),
+        (("--user", "ann", "--concurrency", "-1"), "A limit of concurrency"),
     ],
 )
 def test_key_create__says_what_is_wrong(arguments: tuple[str, ...], message: str) -> None:
@@ -163,6 +171,22 @@ def test_check__of_a_site_that_works__ends_well() -> None:
     out, _ = run("gateway_check", "--offline")
     assert "FAIL" not in out
     assert "open to callers with their own only" in out
+
+
+def test_check__of_one_provider_that_there_is_not__fails() -> None:
+    Provider.objects.create(alias="off", backend="echo", is_enabled=False)
+    for name in ("nope", "off", "route"):
+        with pytest.raises(CommandError, match=f"There is no provider '{name}'"):
+            run("gateway_check", "--offline", "--provider", name)
+
+
+def test_check__of_one_provider_says_something_of_it_and_of_no_other() -> None:
+    make_route("groq", "echo/echo-1")
+    make_credential(make_provider())
+    for name, what in (("OpenAI", "not asked"), ("groq", "no credential")):
+        out, _ = run("gateway_check", "--offline", "--provider", name)
+        assert what in out
+        assert len(out.splitlines()) == 1
 
 
 def test_explain__says_where_a_call_would_go_and_why() -> None:

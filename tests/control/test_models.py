@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
 from typing import Any
 
@@ -10,12 +11,14 @@ from django.core.exceptions import ValidationError
 from django.test import override_settings
 from django.utils import timezone
 
-from ai_gateway import crypto
+from ai_gateway import crypto, registry
 from ai_gateway.models import ConfigurationVersion, Provider, ProviderCredential, Route, RouteTarget, VirtualKey
 from ai_gateway.stored import SECRET as FIELD
 from tests.control.rows import SECRET, make_credential, make_key, make_provider, make_route, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("encryption_key")]
+
+BEDROCK = "ai_gateway.providers.bedrock.BedrockProvider"
 
 
 def errors(instance: Any) -> dict[str, list[str]]:
@@ -31,10 +34,11 @@ def errors(instance: Any) -> dict[str, list[str]]:
         {"alias": "our-gpu.2", "backend": "custom", "base_url": "https://gpu.example/v1"},
         {"alias": "az", "backend": "azure", "options": {"resource": "ours"}},
         {"alias": "slow", "backend": "openai", "timeouts": {"first_byte": 60, "total": 0}, "dialects": ["openai_chat"]},
-        {"alias": "own", "backend": "ai_gateway.providers.bedrock.BedrockProvider", "options": {"region": "eu-west-1"}},
+        {"alias": "own", "backend": BEDROCK, "options": {"region": "eu-west-1"}},
         {"alias": "few", "backend": "openai", "max_concurrency": 3, "allow_private": True, "label": "Few"},
     ],
 )
+@override_settings(AI_GATEWAY={"STORED_BACKENDS": ["ai_gateway.providers.bedrock.*"]})
 def test_a_provider_that_can_be_called_is_fine(fields: dict[str, Any]) -> None:
     provider = Provider(**fields)
     provider.full_clean()
@@ -70,6 +74,32 @@ def test_a_provider_that_could_not_be_called_is_refused_where_it_is_wrong(fields
     found = errors(Provider(**{"alias": "x", "backend": "openai", **fields}))
     assert where in found
     assert "canary" not in str(found)
+
+
+called: list[str] = []
+
+
+def call_me() -> None:
+    """What a backend of the database must not be."""
+    called.append("called")
+
+
+@pytest.mark.parametrize("permitted", [(), ["mysite.*"], ["tests.control.test_models"]])
+def test_no_code_is_run_for_a_backend_that_is_not_permitted(permitted: list[str]) -> None:
+    backend = f"{__name__}.call_me"
+    with override_settings(AI_GATEWAY={"STORED_BACKENDS": permitted}):
+        found = str(errors(Provider(alias="x", backend=backend)))
+        Provider.objects.create(alias="x", backend=backend)
+        broken = registry.refresh().broken
+    assert "STORED_BACKENDS" in found
+    assert "STORED_BACKENDS" in broken["x"]
+    assert called == []
+
+
+def test_a_module_that_is_not_permitted_is_not_imported() -> None:
+    sys.modules.pop("this", None)
+    errors(Provider(alias="x", backend="this.s"))
+    assert "this" not in sys.modules
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from django.test import override_settings
 
 from ai_gateway import crypto, registry, routing, stored
 from ai_gateway.calls import Caller, Target
+from ai_gateway.checks.database import check_routers
 from ai_gateway.configuration import NotHere, SourceUnavailable
 from ai_gateway.errors import ProviderNotConfigured
 from ai_gateway.models import Provider, ProviderCredential, Route, RouteTarget
@@ -260,3 +261,14 @@ def checked() -> list[CheckMessage]:
 def ids(messages: list[CheckMessage]) -> set[str | None]:
     ours = {f"ai_gateway.{letter}{number:03}" for letter in "EW" for number in range(80, 100)}
     return {message.id for message in messages} & ours
+
+
+def test_the_gateways_tables_are_where_the_users_are(settings: Any) -> None:
+    def found() -> list[str | None]:
+        return [message.id for message in check_routers(None)]
+
+    assert found() == []
+    settings.DATABASE_ROUTERS = ["tests.control.split_site.Router"]
+    assert found() == []
+    settings.DATABASE_ROUTERS = ["tests.control.split_site.GatewayApart"]
+    assert found() == ["ai_gateway.E087"]

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from ai_gateway.errors import BadRequest, ProviderError
+from ai_gateway.errors import BadRequest, ProviderError, UpstreamRefusedCredential
 from ai_gateway.protocols.conversation import (
     Audio,
     CustomTool,
@@ -90,6 +90,29 @@ def test_any_other_error_of_a_counter_is_an_error(exchange: Ask) -> None:
     with pytest.raises(ProviderError) as raised:
         exchange("/v1/messages/count_tokens", MESSAGES, "google/g", answer(error, 429))
     assert raised.value.status == 429
+
+
+BAD_KEY = {
+    "error": {
+        "code": 400,
+        "message": "API key not valid. Please pass a valid API key.",
+        "status": "INVALID_ARGUMENT",
+        "details": [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}],
+    }
+}
+"""How Google refuses a key: with the status of a bad request."""
+
+
+@pytest.mark.parametrize(
+    ("path", "body"), [("/v1/messages/count_tokens", MESSAGES), ("/v1/responses/input_tokens", INPUT)]
+)
+def test_a_credential_of_the_gateways_that_is_refused_is_not_the_callers_fault(
+    exchange: Ask, path: str, body: Any
+) -> None:
+    """Claude Code takes a 401 for a refusal of its own key, and asks to log in."""
+    with pytest.raises(UpstreamRefusedCredential) as raised:
+        exchange(path, body, "google/g", answer(BAD_KEY, 400))
+    assert "API key" not in str(raised.value)
 
 
 def test_a_request_without_a_model_is_refused(exchange: Ask) -> None:

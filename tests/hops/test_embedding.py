@@ -13,7 +13,7 @@ from django.test import override_settings
 
 from ai_gateway import registry
 from ai_gateway.calls import Target
-from ai_gateway.errors import BadRequest, ProviderError, Unsupported
+from ai_gateway.errors import BadRequest, ProviderError, Unsupported, UpstreamProtocolError, UpstreamRefusedCredential
 from ai_gateway.hops import Attempt, plan
 from ai_gateway.hops.native import Native
 from tests.factories import JSON, Answer, make_meter, run
@@ -21,7 +21,8 @@ from tests.hops.conftest import HOLDER, Exchange, call_to, provider
 
 Ask = Callable[..., Exchange]
 CONTENT = {"parts": [{"text": "Hello"}]}
-OPENAI_ANSWER = {
+BATCH = {"requests": [{"model": "models/m", "content": CONTENT}, {"model": "models/m", "content": CONTENT}]}
+OPENAI_ANSWER: dict[str, Any] = {
     "object": "list",
     "model": "m",
     "data": [{"object": "embedding", "index": 0, "embedding": [0.5, -1.0]}],
@@ -54,6 +55,14 @@ def test_googles_client_asks_for_many_at_once(exchange: Ask) -> None:
     assert done.headers[b"x-gateway-dropped-params"] == b"taskType"
 
 
+@pytest.mark.parametrize(("method", "body"), [("embedContent", {"content": CONTENT}), ("batchEmbedContents", BATCH)])
+def test_an_answer_without_a_vector_for_each_text_is_none(exchange: Ask, method: str, body: Any) -> None:
+    """A caller finds the vectors by the places of its texts."""
+    given = {**OPENAI_ANSWER, "data": OPENAI_ANSWER["data"][1:] if method == "embedContent" else OPENAI_ANSWER["data"]}
+    with pytest.raises(UpstreamProtocolError):
+        exchange(f"/v1beta/models/m:{method}", body, "openai/e", answer(given))
+
+
 GOOGLE_ONLY = provider("gemini", endpoints=["models"])
 
 
@@ -72,6 +81,18 @@ def test_an_error_of_openais_is_read(exchange: Ask) -> None:
     assert raised.value.status == 404
 
 
+def test_a_credential_of_the_gateways_that_is_refused_is_not_the_callers_fault() -> None:
+    """Google refuses a key with the status of a bad request."""
+    error = {"error": {"code": 400, "message": "API key not valid.", "details": [{"reason": "API_KEY_INVALID"}]}}
+    with override_settings(AI_GATEWAY={"PROVIDERS": {"google": GOOGLE_ONLY}}):
+        call = call_to("/v1/embeddings", {"model": "m", "input": "Hello"})
+        hop = plan(Attempt(call, make_meter(call, HOLDER), registry.snapshot(), Target("google", "m"), 1))
+        hop.request()
+        with pytest.raises(UpstreamRefusedCredential) as raised:
+            run(hop.judge(answer(error, 400)))
+    assert "API key" not in str(raised.value)
+
+
 def test_openais_client_on_googles_native_api() -> None:
     """With the encoding that openai-python asks for unless it is told otherwise."""
     with override_settings(AI_GATEWAY={"PROVIDERS": {"google": GOOGLE_ONLY}}):
@@ -88,6 +109,16 @@ def test_openais_client_on_googles_native_api() -> None:
     document = json.loads(reply.body)
     assert struct.unpack("<2f", base64.b64decode(document["data"][0]["embedding"])) == (0.5, -1.0)
     assert document["usage"] == {"prompt_tokens": 3, "total_tokens": 3}
+
+
+@pytest.mark.parametrize("vectors", [[], [[1]], [[1], [10**400]]])
+def test_nor_is_one_of_googles(vectors: list[list[float]]) -> None:
+    with override_settings(AI_GATEWAY={"PROVIDERS": {"google": GOOGLE_ONLY}}):
+        call = call_to("/v1/embeddings", {"model": "m", "input": ["a", "b"], "encoding_format": "base64"})
+        hop = plan(Attempt(call, make_meter(call, HOLDER), registry.snapshot(), Target("google", "m"), 1))
+        hop.request()
+        with pytest.raises(UpstreamProtocolError):
+            run(hop.judge(answer({"embeddings": [{"values": vector} for vector in vectors]})))
 
 
 def test_tokens_in_place_of_text_mean_nothing_to_another_model() -> None:

@@ -245,6 +245,12 @@ def test_a_credential_of_the_gateways_that_is_refused_is_not_the_callers_fault(e
     assert "sk-stored" not in str(raised.value)
 
 
+def test_half_of_a_character_in_a_providers_error_reaches_the_caller(exchange: Ask) -> None:
+    error = event("error", error={"type": "overloaded_error", "message": "busy \ud83d"})
+    done = exchange("/v1/chat/completions", {**CHAT, "stream": True}, "messages", stream(START, OPEN, HELLO, error))
+    assert b'"busy ?"' in done.body
+
+
 def test_a_request_for_no_output_is_answered_here(exchange: Ask) -> None:
     """Anthropic's callers warm their cache with it; nobody else has such a thing."""
     body = {"model": "m", "max_tokens": 0, "messages": CHAT["messages"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -168,11 +169,26 @@ def test_an_error_used_nothing_and_its_code_is_noted(serve: Serve, error: Any, c
     assert served.meter.error_code == code
 
 
-def test_an_error_that_comes_as_the_first_event_used_nothing(serve: Serve) -> None:
+@pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8])
+def test_an_error_that_comes_as_the_first_event_used_nothing(serve: Serve, mark: bytes) -> None:
     event = b'data: {"error":{"message":"x","code":"server_error","type":"server_error"}}\n\n'
-    served = serve("/v1/chat/completions", CHAT, "chat", stream(event))
+    served = serve("/v1/chat/completions", CHAT, "chat", stream(mark + event))
+    assert json.loads(served.body)["error"]["message"] == "x"
     assert served.consumption is None
     assert served.meter.error_code == "server_error"
+
+
+SHOUTED = [(b"content-type", b"Text/Event-Stream; Charset=UTF-8")]
+
+
+def test_the_type_of_a_stream_may_be_written_in_any_way(serve: Serve) -> None:
+    served = serve("/v1/chat/completions", CHAT, "chat", Answer(*EVENTS, headers=SHOUTED))
+    assert served.body == b"".join([*EVENTS[:2], DONE])
+    assert served.consumption == Consumption(
+        tokens=TokenUsage(input=9, output=5), model="gpt-x", upstream_id="chatcmpl-1"
+    )
+    cut = serve("/v1/chat/completions", CHAT, "chat", Answer(EVENTS[0], headers=SHOUTED))
+    assert b"ended before the answer was complete" in cut.body
 
 
 def test_an_answer_without_a_body_used_nothing(serve: Serve) -> None:

@@ -152,6 +152,44 @@ class TestDatabaseThatHangs:
         assert_written_once(ledger, table, disk, heard, entries + later)
 
 
+class TestWriterThatIsKeptElsewhere:
+    """What waits meanwhile is on the disk, in case that the process is killed."""
+
+    def test_by_a_journal_that_the_database_takes_its_time_for(
+        self, ledger: Ledger, table: Table, disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "PATIENCE", 0.01)
+        dead = Disk(tmp_path)
+        dead.append(left := [entry()])
+        dead.close()
+        table.answers.clear()
+        ledger.start()
+        assert table.is_asked.wait(PATIENCE)
+        disk.wait(waiting := put(ledger, 3))
+        table.answers.set()
+        table.wait(left + waiting)
+
+    def test_by_whoever_is_told_of_finished_calls(
+        self, ledger: Ledger, table: Table, disk: Disk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "PATIENCE", 0.01)
+        is_told, goes_on = threading.Event(), threading.Event()
+
+        def receive(**_: object) -> None:
+            is_told.set()
+            assert goes_on.wait(PATIENCE)
+
+        call_finished.connect(receive, sender=Entry)
+        try:
+            put(ledger)
+            assert is_told.wait(PATIENCE)
+            disk.wait(waiting := put(ledger, 3))
+        finally:
+            goes_on.set()
+            call_finished.disconnect(receive, sender=Entry)
+        table.wait(waiting)
+
+
 class TestQueue:
     def test_what_does_not_fit_goes_to_the_disk(
         self, ledger: Ledger, table: Table, disk: Disk, heard: list[str], settings: Settings

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pytest_django import Settings
 
 from ai_gateway import ledger as module
-from ai_gateway.ledger import Ledger
+from ai_gateway.ledger import BATCH, Ledger
+from ai_gateway.meter import Entry
 from tests.factories import run
 from tests.ledger.entries import entry
 from tests.ledger.stores import PATIENCE, Disk, Table
@@ -108,8 +111,8 @@ def test_while_the_database_is_away_the_disk_is_asked_at_once(ledger: Ledger, ta
 def test_while_the_database_hangs_the_disk_is_asked_at_once(ledger: Ledger, table: Table, disk: Disk) -> None:
     async def commit() -> None:
         first = await hang(ledger, table)
-        assert ledger.spool.batch is not None
-        ledger.spool.batch.began_at -= 61  # Longer than anybody waits here.
+        assert ledger._busy_since is not None
+        ledger._busy_since -= 61  # Longer than anybody waits here.
         await ledger.commit(entry())
         assert not ledger._is_failing  # It hangs still, and nobody has given it up.
         await first
@@ -117,6 +120,27 @@ def test_while_the_database_hangs_the_disk_is_asked_at_once(ledger: Ledger, tabl
     run(commit())
     assert table.rows == {}
     assert len(disk.taken) == 2
+
+
+def test_a_long_journal_makes_no_call_wait_for_its_end(ledger: Ledger, table: Table, tmp_path: Path) -> None:
+    dead, left = Disk(tmp_path), [entry() for _ in range(3 * BATCH)]
+    dead.append(left)
+    dead.close()
+    order: list[str] = []
+    write = table.write
+
+    def note(entries: Sequence[Entry], *, may_be_known: bool = False) -> Sequence[Entry]:
+        if may_be_known and not order:
+            ledger.put(call)
+        order.append("journal" if may_be_known else "call")
+        return write(entries, may_be_known=may_be_known)
+
+    call = entry()
+    table.write = note  # type: ignore[method-assign]
+    ledger.start()
+    ledger._wake.set()
+    table.wait([*left, call])
+    assert order == ["journal", "call", "journal", "journal"]
 
 
 def test_what_the_database_refuses_is_settled_too(ledger: Ledger, table: Table) -> None:

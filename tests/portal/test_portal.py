@@ -92,6 +92,12 @@ def test_pages__every_field_has_its_label(ann: Client, name: str) -> None:
             assert field_id in labelled
 
 
+def test_keys__behind_the_last_page_there_is_the_first(ann: Client) -> None:
+    for address in ("?page=9", "?page=99999"):
+        response = ann.get(url("keys") + address)
+        assert (response.status_code, response["Location"]) == (302, url("keys"))
+
+
 def test_new__shows_a_key_that_works_once_and_keeps_it_nowhere(ann: Client) -> None:
     response = make(ann)
     token = token_in(response)

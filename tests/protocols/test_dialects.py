@@ -104,6 +104,24 @@ def test_an_error_event_is_one_whole_event_with_the_message(dialect: Dialect) ->
     assert json.loads(read[1])["error"]["message"] == message_in(dialect)
 
 
+HALF = errors.UpstreamClosed("The provider cut \ud83d", param="tools[\ud83d]")
+"""An error with half of a surrogate pair: providers cut their messages in the middle of a character."""
+
+
+@EVERY_DIALECT
+def test_half_of_a_character_in_an_error_is_written(dialect: Dialect) -> None:
+    body = json.loads(dialect.write_error(HALF, "req_1"))
+    assert body.get("error", body)["message"].endswith("The provider cut \ud83d")
+
+
+@EVENT_STREAMS
+def test_half_of_a_character_in_an_error_event_is_written_and_found(dialect: Dialect) -> None:
+    read = first_event(dialect.write_error_event(HALF, "req_1"))
+    assert read is not None
+    assert json.loads(read[1])["error"]["message"].endswith("The provider cut \ud83d")
+    assert dialect.name not in PROTOCOLS or dialect.read_error(*read) is not None
+
+
 @EVENT_STREAMS
 def test_a_keep_alive_is_whole_and_ends_no_stream(dialect: Dialect) -> None:
     for sign in (dialect.keep_alive, dialect.first_sign):

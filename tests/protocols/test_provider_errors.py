@@ -152,6 +152,7 @@ def test_missing_money_is_told_from_a_rate(words: str) -> None:
         ("The input token count (12) exceeds the maximum number of tokens allowed (1).", "context_length_exceeded"),
         ("Too many input tokens. Max input tokens: 8192", "context_length_exceeded"),
         ("It triggered the content management policy.", "content_policy_violation"),
+        ("openai/x requires moderation on OpenAI. Your input was flagged.", "content_policy_violation"),
         ("Unknown parameter: 'x'.", None),
     ],
 )

@@ -10,6 +10,7 @@ import pytest
 from ai_gateway.errors import Draining, InvalidBody
 from ai_gateway.protocols.conversation import TokenUsage
 from ai_gateway.protocols.realtime import (
+    Came,
     SessionReader,
     models_asked_for,
     read_transcription,
@@ -122,6 +123,31 @@ def test_an_answer_under_way_is_followed() -> None:
     assert report is not None
     assert (report.id, report.tokens.input, report.is_answer) == ("resp_1", 3, True)
     assert (reader.is_answering, reader.audio, reader.text) == (False, 0, 0)
+
+
+def test_answers_at_once_are_told_apart() -> None:
+    reader = SessionReader()
+    for id in ("long", "short"):
+        reader.read(data("response.created", response={"id": id}))
+    reader.read(data("response.output_text.delta", response_id="long", delta="x" * 400))
+    reader.read(data("response.output_text.delta", response_id="short", delta="y"))
+    report = reader.read(data("response.done", response={"id": "short", "usage": {"output_tokens": 1}}))
+    assert report is not None
+    assert (report.id, report.tokens, report.untold) == ("short", TokenUsage(output=1), Came())
+    assert (reader.is_answering, reader.text) == (True, 400)
+
+
+@pytest.mark.parametrize("usage", [None, {}, [], {"input_tokens": 0, "output_tokens": 0}])
+@pytest.mark.parametrize(("created", "done"), [("resp_1", "resp_1"), ("resp_1", None), (None, "resp_1"), (None, None)])
+def test_an_end_that_does_not_say_what_was_used_says_what_came(usage: Any, created: Any, done: Any) -> None:
+    reader = SessionReader()
+    reader.read(data("response.created", response={"id": created}))
+    reader.read(data("response.output_text.delta", delta="x" * 40))
+    reader.read(data("response.output_audio.delta", delta="A" * 4))
+    report = reader.read(data("response.done", response={"id": done, "usage": usage}))
+    assert report is not None
+    assert (report.tokens, report.untold) == (TokenUsage(), Came(text=40, audio=3))
+    assert not reader.is_answering
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ai_gateway.errors import UpstreamClosed
-from ai_gateway.protocols.conversation import Answer, Part, Stop, Text, Thinking, TokenUsage, ToolCall
+from ai_gateway.protocols.conversation import Answer, Citation, Part, Stop, Text, Thinking, TokenUsage, ToolCall
 from ai_gateway.protocols.emulation import Undoing, undo
 from ai_gateway.protocols.events import Closed, Event, Failed, Finished, Grown, Opened, Started
 from ai_gateway.protocols.protocol import Emulation
@@ -64,6 +65,13 @@ def test_what_comes_behind_is_not_shown_and_is_counted() -> None:
     assert collected(stream) == expected
 
 
+def test_calls_that_came_before_it_wait_for_their_results() -> None:
+    call = ToolCall(id="c", name="f", arguments="{}")
+    assert undo(answer(call, Text(text="END")), EMULATION) == answer(call, stop=Stop.TOOL_USE)
+    stream = streamed((ToolCall(id="c", name="f"), ["{}"]), (Text(), ["END"]))
+    assert [collected(stream).stop, collected(stream).stop_sequence] == [Stop.TOOL_USE, None]
+
+
 @given(text=st.text(alphabet="EN D\n", max_size=30), cuts=st.lists(st.integers(0, 30), max_size=6))
 def test_however_the_text_is_cut_the_stream_says_what_the_answer_says(text: str, cuts: list[int]) -> None:
     bounds = sorted({0, len(text), *(min(cut, len(text)) for cut in cuts)})
@@ -74,6 +82,38 @@ def test_however_the_text_is_cut_the_stream_says_what_the_answer_says(text: str,
         part.text for part in whole.parts if isinstance(part, Text)
     )
     assert (stream.stop, stream.stop_sequence, stream.usage) == (whole.stop, whole.stop_sequence, USAGE)
+
+
+def odds(*tokens: str) -> list[dict[str, Any]]:
+    return [{"token": token, "logprob": -1.0} for token in tokens]
+
+
+TOKENS = ["Hello", " E", "at E", "N", "D", " secret"]
+CITED = [Citation(url="https://a.example", start=2, end=17), Citation(url="https://b.example", start=12, end=14)]
+
+
+def test_nothing_is_told_of_what_is_not_shown() -> None:
+    given = answer(Text(text="".join(TOKENS), logprobs=odds(*TOKENS), citations=CITED))
+    [part] = undo(given, EMULATION).parts
+    assert part == Text(
+        text="Hello Eat ",
+        logprobs=odds("Hello", " E"),
+        citations=[Citation(url="https://a.example", start=2, end=10)],
+    )
+
+
+def test_nor_is_it_in_a_stream() -> None:
+    events = streamed((Text(), []))
+    grown = [Grown(key=0, text=token, logprobs=odds(token)) for token in TOKENS]
+    [part] = collected([*events[:2], *grown, *events[2:]]).parts
+    assert part == Text(text="Hello Eat ", logprobs=odds("Hello", " E"))
+
+
+def test_what_was_held_back_is_told_with_its_tokens() -> None:
+    events = streamed((Text(text="Hel", logprobs=odds("Hel")), []))
+    grown = [Grown(key=0, text=token, logprobs=odds(token)) for token in ("lo E", "a", "t E", "N")]
+    [part] = collected([*events[:2], *grown, *events[2:]]).parts
+    assert part == Text(text="Hello Eat EN", logprobs=odds("Hel", "lo E", "a", "t E", "N"))
 
 
 def test_text_passes_at_once_as_far_as_it_can_be_no_beginning() -> None:

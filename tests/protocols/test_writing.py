@@ -58,6 +58,48 @@ def test_nothing_is_reported_if_nothing_was_marked() -> None:
     assert list(written("anthropic_messages", body, "openai_chat").dropped) == []
 
 
+OLDER = {"messages": [{"role": "user", "content": "Hi"}], "functions": [{"name": "f"}]}
+
+
+@pytest.mark.parametrize(
+    ("to", "member"),
+    [
+        ("openai_responses", b'"parallel_tool_calls":false'),
+        ("anthropic_messages", b'"disable_parallel_tool_use":true'),
+        ("gemini", b""),
+        ("bedrock_converse", b""),
+    ],
+)
+def test_for_callers_of_the_older_functions_the_model_calls_one_at_a_time(to: str, member: bytes) -> None:
+    """There is no room for more in what they read; and nothing is dropped of what they said."""
+    outgoing = written("openai_chat", OLDER, to)
+    assert member in dumps(outgoing.body)
+    assert list(outgoing.dropped) == []
+
+
+def test_stop_sequences_that_are_looked_for_here_have_a_limit() -> None:
+    for stop in ([f"s{number}" for number in range(65)], ["x" * 257]):
+        body = {"max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}], "stop_sequences": stop}
+        with pytest.raises(Unsupported) as raised:
+            written("anthropic_messages", body, "openai_responses")
+        assert raised.value.param == "stop_sequences"
+
+
+def test_a_place_to_search_at_is_written_as_responses_have_it() -> None:
+    place = {"type": "approximate", "approximate": {"city": "Bern", "country": "CH"}}
+    options = {"user_location": place, "search_context_size": "low", "something_new": 1}
+    body = {"messages": [{"role": "user", "content": "Hi"}], "web_search_options": options}
+    outgoing = written("openai_chat", body, "openai_responses", openai_hints=True)
+    assert outgoing.body["tools"] == [
+        {
+            "type": "web_search",
+            "user_location": {"type": "approximate", "city": "Bern", "country": "CH"},
+            "search_context_size": "low",
+        }
+    ]
+    assert list(outgoing.dropped) == ["web_search_options.something_new"]
+
+
 SEARCH = {"input": "Hi", "tools": [{"type": "web_search"}, FUNCTION, {"type": "image_generation"}]}
 
 

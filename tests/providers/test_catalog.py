@@ -6,10 +6,11 @@ import msgspec
 import pytest
 
 from ai_gateway.calls import Caller
-from ai_gateway.errors import InvalidCredential, ModelNotFound, ProviderNotConfigured, UnsupportedDialect
+from ai_gateway.errors import BadRequest, InvalidCredential, ModelNotFound, ProviderNotConfigured, UnsupportedDialect
 from ai_gateway.protocols import DIALECTS
+from ai_gateway.protocols.segments import path_segment, path_segments
 from ai_gateway.providers import CATALOG, Auth, Provider, build_provider
-from ai_gateway.providers.base import exchange_prefix, forwarded_query, path_segment
+from ai_gateway.providers.base import check_target, exchange_prefix, forwarded_query
 from ai_gateway.uploads import read_form
 from tests.factories import run
 from tests.providers.samples import (
@@ -271,7 +272,7 @@ def test_a_form_gets_the_name_of_the_model_that_is_asked() -> None:
     headers = [("content-type", "multipart/form-data; boundary=x"), ("content-length", str(len(form)))]
 
     async def upload(model: str) -> tuple[int | None, bytes]:
-        body = await read_form(b"multipart/form-data; boundary=x", pieces(form), 1000)
+        body = await read_form(b"multipart/form-data; boundary=x", pieces(form), 1000, 10)
         call = make_call("/v1/audio/transcriptions", body, headers=headers)
         call = msgspec.structs.replace(call, model="speech")
         request = configured("openai").build(call, TEAM, model)
@@ -395,9 +396,27 @@ def test_exchange_prefix__ends_at_a_segment() -> None:
     assert exchange_prefix("/v1beta/x", rules) is None
 
 
+@pytest.mark.parametrize("target", [b"", b"v1", b"/v1/a b", b"/v1/a#b", b"/v1/\xc3", b"/v1/../x", b"/v1/.", b"/a\r\nb"])
+def test_a_target_that_is_none_goes_to_nobody(target: bytes) -> None:
+    with pytest.raises(BadRequest):
+        check_target(target)
+
+
+def test_a_target_may_have_everything_else() -> None:
+    for target in (b"/", b"/v1/.well/x..y?q=/../z", b"/v1/files/a%20b", b"/v1/models/m:generateContent?alt=sse"):
+        check_target(target)
+
+
+def test_path_segments() -> None:
+    assert path_segments("tunedModels/a b") == "tunedModels/a%20b"
+    for name in ("", "/", "a//b", "a/../b", "../a", "a/"):
+        with pytest.raises(ModelNotFound):
+            path_segments(name)
+
+
 def test_path_segment() -> None:
     assert path_segment("gpt-5:mini") == "gpt-5:mini"
     assert path_segment("a/../b?c#d%2e") == "a%2F..%2Fb%3Fc%23d%252e"
-    for name in ("", ".", "..", "x" * 257, "\ud800"):
+    for name in ("", ".", "..", "x" * 1025, "\ud800"):
         with pytest.raises(ModelNotFound):
             path_segment(name)

@@ -16,7 +16,7 @@ from ai_gateway.allowances import LimitRule
 from ai_gateway.breakers import BreakerPolicy
 from ai_gateway.bulkheads import Bulkhead
 from ai_gateway.calls import Target
-from ai_gateway.telemetry import prometheus
+from ai_gateway.telemetry import METRICS_DIRECTORY, prometheus
 from ai_gateway.transports import Connections
 from ai_gateway.transports.pooled import PooledTransport
 from tests.factories import run
@@ -28,7 +28,7 @@ from tests.threads import none_can_start
 
 @pytest.fixture(autouse=True)
 def routes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.delenv(prometheus.DIRECTORY, raising=False)
+    monkeypatch.delenv(METRICS_DIRECTORY, raising=False)
     with override_settings(AI_GATEWAY={"ROUTES": {"fast": ["openai/of-the-route", "openai/mirrored"]}}):
         yield
 
@@ -64,7 +64,7 @@ def test_a_look_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setattr(sampler, "look", look)
     sampler.begin()
     assert not sampler._daemon.is_running  # It answers for itself.
-    monkeypatch.setenv(prometheus.DIRECTORY, str(tmp_path))
+    monkeypatch.setenv(METRICS_DIRECTORY, str(tmp_path))
     with none_can_start():
         sampler.begin()
     sampler.begin()

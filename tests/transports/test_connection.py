@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from ai_gateway.calls import Origin, Timeouts, UpstreamRequest
-from ai_gateway.errors import UpstreamClosed, UpstreamProtocolError, UpstreamTimeout
-from ai_gateway.transports.connection import MAX_HEAD, SMALL_BODY, Connection, StaleConnection
+from ai_gateway.errors import BadRequest, UpstreamClosed, UpstreamProtocolError, UpstreamTimeout
+from ai_gateway.transports.connection import MAX_HEAD, SMALL_BODY, Connection, StaleConnection, write_head
 from ai_gateway.transports.exchange import Exchange
 from tests.transports.test_fuzz import FakeSocket
 from tests.upstream import PATIENCE
@@ -160,6 +160,38 @@ def test_an_idle_connection_is_used_again_while_it_is_young_open_and_silent() ->
     asyncio.run(main())
 
 
+OK, NONE = b"HTTP/1.1 %d X\r\ncontent-length: 0\r\n\r\n", b"HTTP/1.1 204 No Content\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("method", "answer", "is_open", "is_doubtful"),
+    [
+        ("POST", OK % 200, True, False),
+        ("POST", OK % 404, True, True),
+        ("POST", OK % 503, True, True),
+        ("POST", NONE, True, False),
+        ("HEAD", OK % 200, False, False),
+        ("POST", b"HTTP/1.1 204 No Content\r\ncontent-length: 5\r\n\r\n", False, False),
+        ("GET", b"HTTP/1.1 304 Not Modified\r\ntransfer-encoding: chunked\r\n\r\n", False, False),
+    ],
+)
+def test_a_connection_on_which_more_may_come_is_not_used_again_and_one_behind_an_error_not_at_once(
+    method: str, answer: bytes, is_open: bool, is_doubtful: bool
+) -> None:
+    """A body where none may be would be the next caller's answer; behind an error many servers hang up in silence."""
+
+    async def main() -> None:
+        connection, _ = connected(FakeSocket())
+        sent = UpstreamRequest(method=method, origin=Origin("http", "upstream.test", 80), target=b"/", headers=[])
+        task = asyncio.ensure_future(connection.send(sent, Timeouts()))
+        await turns()
+        connection.data_received(answer)
+        await task
+        assert (connection.is_open, connection.is_doubtful) == (is_open, is_doubtful)
+
+    asyncio.run(main())
+
+
 def test_a_connection_that_was_closed_takes_no_request() -> None:
     async def main() -> None:
         connection, _ = connected(sock := FakeSocket())
@@ -256,6 +288,59 @@ def test_a_body_that_still_arrives_and_finds_no_room_is_given_up() -> None:
         )
         with pytest.raises(UpstreamTimeout, match="did not take the request"):
             await connection.send(sent, Timeouts(write=0))
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(("length", "written"), [(5, b"one"), (100, b"onetwo")], ids=["longer", "shorter"])
+def test_no_more_and_no_less_of_a_body_is_written_than_was_told(length: int, written: bytes) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for piece in (b"one", b"two"):
+            yield piece
+
+    async def main() -> None:
+        connection, _ = connected(sock := FakeSocket())
+        sent = UpstreamRequest(
+            method="POST",
+            origin=Origin("http", "upstream.test", 80),
+            target=b"/",
+            headers=[],
+            body=pieces(),
+            body_length=length,
+        )
+        task = asyncio.ensure_future(connection.send(sent, Timeouts(write=10)))
+        await turns()
+        assert sock.written.endswith(b"\r\n\r\n" + written)
+        with pytest.raises(BadRequest, match="than its head says"):
+            await task
+        assert not connection.is_open
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("target", "headers"),
+    [
+        (b"/ HTTP/1.1\r\nx: y", []),
+        (b"/", [(b"x", b"a\r\ny: b")]),
+        (b"/", [(b"x\ny", b"a")]),
+        (b"/", [(b"x", b"a\0b")]),
+        (b"/", [(b"x", b"a\rb")]),
+    ],
+)
+def test_a_head_has_no_more_lines_than_it_should(target: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    async def main() -> None:
+        connection, _ = connected(sock := FakeSocket())
+        for method, body in (("POST", b"{}"), ("GET", b"")):
+            sent = UpstreamRequest(
+                method=method, origin=Origin("http", "upstream.test", 80), target=target, headers=headers, body=body
+            )
+            with pytest.raises(BadRequest):
+                write_head(sent, len(body))
+        with pytest.raises(BadRequest):
+            await connection.send(sent, Timeouts())
+        assert not sock.written
+        assert not connection.is_open
 
     asyncio.run(main())
 

@@ -8,13 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from ai_gateway.calls import Origin, Timeouts, UpstreamRequest
 from ai_gateway.errors import ConnectFailed, Draining, GatewayError, PoolTimeout, UpstreamTimeout
 from ai_gateway.transports import Connections
 from ai_gateway.transports.connection import Connection
 from ai_gateway.transports.dialing import Dialer
-from ai_gateway.transports.pooled import TICK, Pool, PooledTransport
+from ai_gateway.transports.pooled import DOUBT, TICK, Pool, PooledTransport
 from tests.transports.test_connection import WHOLE, turns
 from tests.transports.test_fuzz import FakeSocket
 from tests.upstream import PATIENCE, End, Upstream, plain_answer, play
@@ -151,6 +152,105 @@ def test_who_waits_too_long_does_not_take_a_slot_later(upstream: Upstream) -> No
         gate.open()
         assert await first == b"ok"
         assert await exchange(transport, upstream) == b"ok"
+        assert "0 busy, 1 idle, 0 waiting, 1 of 1 slots" in repr(transport)
+        await transport.aclose()
+
+    asyncio.run(main())
+
+
+STOLEN = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nstolen"
+NO_CONTENT = b"HTTP/1.1 204 No Content\r\n"
+LENGTH = b"content-length: 51\r\n\r\n"
+CODING = b"transfer-encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("method", "answer"),
+    [
+        ("HEAD", b"HTTP/1.1 200 OK\r\n" + LENGTH),
+        ("DELETE", NO_CONTENT + LENGTH),
+        ("DELETE", NO_CONTENT + CODING),
+        ("GET", b"HTTP/1.1 304 Not Modified\r\n" + LENGTH),
+    ],
+)
+def test_a_body_that_should_not_be_there_is_nobodys_answer(upstream: Upstream, method: str, answer: bytes) -> None:
+    upstream.answer(play(answer, 0.05, STOLEN), play(0.1, b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"))
+
+    async def main() -> bytes:
+        transport = PooledTransport()
+        first = await transport.send(replace(request(upstream), method=method, body=b""), TIMEOUTS)
+        await first.aclose()
+        try:
+            return await exchange(transport, upstream)
+        finally:
+            await transport.aclose()
+
+    assert asyncio.run(main()) == b"ok"
+
+
+def test_a_connection_is_used_again_behind_an_answer_that_can_have_no_body(upstream: Upstream) -> None:
+    upstream.answer(play(NO_CONTENT + b"content-length: 0\r\n\r\n"), play(NO_CONTENT + b"\r\n"), plain_answer(b"ok"))
+
+    async def main() -> None:
+        transport = PooledTransport()
+        for expected in (b"", b"", b"ok"):
+            assert await exchange(transport, upstream) == expected
+        await transport.aclose()
+
+    asyncio.run(main())
+    assert len({arrived.connection for arrived in upstream.requests}) == 1
+
+
+ERROR = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 2\r\n\r\n{}"
+
+
+def test_who_is_asked_once_more_behind_an_error_that_closed_the_connection_is_reached(upstream: Upstream) -> None:
+    async def main() -> None:
+        transport = PooledTransport()
+        for _ in range(20):
+            upstream.answer(play(ERROR, End.CLOSE), plain_answer(b"ok"))
+            assert await exchange(transport, upstream) == b"{}"
+            assert await exchange(transport, upstream) == b"ok"
+        await transport.aclose()
+
+    asyncio.run(main())
+
+
+def test_a_connection_that_stays_open_behind_an_error_is_used_again(upstream: Upstream) -> None:
+    upstream.answer(play(ERROR), plain_answer(b"ok"))
+
+    async def main() -> None:
+        transport = PooledTransport()
+        assert await exchange(transport, upstream) == b"{}"
+        assert transport.connections() == Connections(0, 0, 0)
+        await asyncio.sleep(DOUBT * 1.5)
+        assert transport.connections() == Connections(0, 1, 0)
+        assert await exchange(transport, upstream) == b"ok"
+        await transport.aclose()
+
+    asyncio.run(main())
+    assert len({arrived.connection for arrived in upstream.requests}) == 1
+
+
+def test_who_waits_for_a_place_gets_that_of_a_connection_in_doubt(upstream: Upstream) -> None:
+    upstream.answer(play(0.02, ERROR, End.CLOSE), plain_answer(b"ok"))
+
+    async def main() -> None:
+        transport = PooledTransport(max_connections=1)
+        assert await asyncio.gather(*(exchange(transport, upstream) for _ in range(2))) == [b"{}", b"ok"]
+        await transport.aclose()
+
+    asyncio.run(main())
+
+
+def test_a_connection_that_closes_while_it_is_in_doubt_gives_its_place_back(upstream: Upstream) -> None:
+    upstream.answer(play(ERROR, End.CLOSE), plain_answer(b"ok"))
+
+    async def main() -> None:
+        transport = PooledTransport(max_connections=1)
+        for expected in (b"{}", b"ok"):
+            assert await exchange(transport, upstream) == expected
+        await asyncio.sleep(DOUBT * 1.5)
         assert "0 busy, 1 idle, 0 waiting, 1 of 1 slots" in repr(transport)
         await transport.aclose()
 

@@ -166,6 +166,9 @@ def test_report__of_a_key_of_the_settings() -> None:
     [
         (("report", "--since", "yesterday"), "is not a point in time"),
         (("report", "--until", "x"), "is not a point in time"),
+        (("report", "--since", "2026-11-28", "--until", "2026-11-01"), "--until 2026-11-01 is not after --since"),
+        (("export", "--since", "2026-11-28", "--until", "2026-11-28"), "is not after"),
+        (("report", "--since", "2026-11-28", "--until", "2026-11-27T12:00"), "is not after"),
         (("report", "--user", "nobody"), "There is no user"),
         (("report", "--group", "nobody"), "There is no group"),
         (("report", "--key", "nobody"), "There is no such key"),

@@ -295,7 +295,7 @@ def test_a_provider_that_bills_anyway_is_read_to_the_end(accounting: Accounting,
 
 
 def test_a_call_that_is_refused_for_its_form(caller: Caller) -> None:
-    assert caller.ask(b'{"model": 5}', CHAT_PATH, JSON).status == 400
+    assert caller.ask(b'{"model": 5}').status == 400
     entry = caller.entry()
     assert (entry["outcome"], entry["status"], entry["error_code"]) == ("refused", 400, "invalid_json")
     assert entry["attempts"] == 0

@@ -19,6 +19,12 @@ from tests.wire.samples import BEARER, CHAT, CHAT_DIALECT, CHAT_PATH, DIALECTS, 
 
 ANSWERED = {"choices": [{"message": {"content": "Hi"}}], "usage": {"prompt_tokens": 1_000, "completion_tokens": 100}}
 PRICES = [{"model": "*", "input": 1, "output": 10}]
+ENDS = {
+    "anthropic_messages": (
+        b'event: message_delta\ndata: {"type":"message_delta","delta":{"stop_reason":"end_turn"}}\n\n',
+    ),
+}
+"""What says that a stream ended well, where the samples do not."""
 OWN = ("x-request-id", "date", "server-timing", "age", "x-gateway-cache")
 """Headers that are a call's own."""
 
@@ -38,7 +44,8 @@ def test_every_format_gets_its_own_bytes_again(
 ) -> None:
     names = []
     for dialect in DIALECTS:
-        upstream.answer(event_stream(*dialect.events))
+        events = (*dialect.events[:-1], *ENDS.get(dialect.name, ()), dialect.events[-1])
+        upstream.answer(event_stream(*events))
         found = []
         for _ in range(2):
             names.append(new_request_id())
@@ -46,7 +53,7 @@ def test_every_format_gets_its_own_bytes_again(
             found.append(raw.post(dialect.stream_path, dialect.stream_body, head))
         assert [cached(each) for each in found] == ["miss", "hit"]
         first, again = found
-        assert (again.status, again.body, again.is_chunked) == (200, b"".join(dialect.events), True)
+        assert (again.status, again.body, again.is_chunked) == (200, b"".join(events), True)
         # In the pieces in which they came: each is a chunk of its own.
         assert again.raw_body == first.raw_body
         assert again.header("x-request-id") == names[-1]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
+from urllib.parse import unquote
 
 import pytest
 
 from tests.gateway_process import GatewayProcess
 from tests.raw_client import RawClient, RawConnection
 from tests.upstream import Upstream
-from tests.wire.samples import BEARER, CHAT, CHAT_PATH
+from tests.wire.samples import BEARER, CHAT, CHAT_PATH, JSON
 
 pytestmark = pytest.mark.usefixtures("quiescent")
 
@@ -41,6 +43,49 @@ def test_no_request_is_smuggled_behind_a_doubtful_one(raw: RawClient, upstream: 
     assert received.startswith(b"HTTP/1.1 400")
     assert received.count(b"HTTP/1.1 ") == 1
     assert b"healthy" not in received
+    assert not upstream.requests
+
+
+BEHIND = " HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\nDELETE /v1beta/files/secret HTTP/1.1\r\nhost: a\r\nx: "
+NAMES = [
+    "x" + BEHIND,
+    "x\r\nx-evil: 1\r\ny: ",
+    "../../secret",
+    "a/../b",
+    "x?key=1&y=",
+    "x#y",
+    "a b",
+    "é",
+    ".",
+    "x\x00y",
+]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=ascii)
+@pytest.mark.parametrize("path", [CHAT_PATH, "/v1/responses", "/v1/messages", "/v1/messages/count_tokens"])
+def test_a_models_name_is_no_more_than_a_part_of_the_path(
+    raw: RawClient, upstream: Upstream, path: str, name: str
+) -> None:
+    """A translated call has the model in its path: what is written there ends no request line and begins none."""
+    body = {"model": f"gemini/{name}", "max_tokens": 5, "messages": [{"role": "user", "content": "Hi"}], "input": "Hi"}
+    answer = raw.post(path, json.dumps(body).encode(), [BEARER, JSON])
+    assert 200 <= answer.status < 500 or upstream.requests
+    assert len(upstream.requests) <= 1
+    for request in upstream.requests:
+        assert request.method == "POST"
+        assert request.target.startswith("/v1beta/models/")
+        model, _, method = request.target.removeprefix("/v1beta/models/").rpartition(":")
+        assert unquote(model) == name
+        assert method.partition("?")[0] in ("generateContent", "countTokens")
+        assert not {"x-evil", "x", "y"} & {header.lower() for header, _ in request.headers}
+
+
+@pytest.mark.parametrize("method", ["TRACE", "TRACK", "CONNECT", "PROPFIND"])
+def test_methods_that_no_api_has_reach_no_provider(raw: RawClient, upstream: Upstream, method: str) -> None:
+    """A server that answers TRACE sends back what it got: the stored credential."""
+    with raw.connect() as connection:
+        connection.request(method, CHAT_PATH, [BEARER])
+        assert connection.read_head().status in (400, 405)
     assert not upstream.requests
 
 

@@ -255,6 +255,19 @@ def test_the_process_ends_within_the_drain_timeout(start: Start, upstream: Upstr
         stream.close()
 
 
+def test_a_caller_that_takes_nothing_does_not_keep_the_process(start: Start, upstream: Upstream) -> None:
+    gateway = start(0.5, arguments=LINGERING, SEND_TIMEOUT=60.0)
+    upstream.answer(event_stream(*[CHAT_DIALECT.events[0] * 500] * 500))
+    with RawConnection(gateway.port, receive_buffer=4096) as caller:
+        caller.request("POST", CHAT_PATH, [BEARER, JSON], STREAM_BODY)
+        assert caller.read_head().status == 200
+        upstream.wait_for("the gateway reads no more", lambda: upstream.busy == 1)
+        time.sleep(0.5)
+        gateway.terminate()
+        gateway.wait(5)
+    upstream.wait_for("the upstream was left", lambda: upstream.busy == 0)
+
+
 @pytest.mark.parametrize(("door", "number"), [("direct", signal.SIGTERM), ("django", signal.SIGINT)], indirect=["door"])
 def test_an_idle_process_ends_at_once(start: Start, upstream: Upstream, number: signal.Signals) -> None:
     gateway = start(60.0)

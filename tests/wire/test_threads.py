@@ -13,8 +13,8 @@ from tests.wire.samples import BEARER, CHAT_DIALECT, CHAT_PATH, JSON
 pytestmark = pytest.mark.usefixtures("quiescent")
 
 MOST_THREADS = {"direct": 9, "django": 17}
-"""The loop's and four of uvloop's, the ledger's two, the refresher, one that looks names up; by the Django door its eight
-shared ones."""
+"""The loop's and four of uvloop's, the ledger's two, the refresher, one that looks names up; by the Django door its
+eight shared ones."""
 
 
 def test_two_hundred_idle_streams_share_a_few_threads(

@@ -8,7 +8,7 @@ from argparse import ArgumentParser
 from collections.abc import Iterator
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from ai_gateway import gateway, registry
 from ai_gateway.conf import settings
@@ -17,6 +17,8 @@ from ai_gateway.probe import Finding, probe, variants
 from ai_gateway.registry import Snapshot
 
 Row = tuple[str, str, Finding]
+
+OPEN = Finding(True, "no credential: open to callers with their own only")
 
 
 class Command(BaseCommand):
@@ -32,9 +34,12 @@ class Command(BaseCommand):
     def handle(self, *args: Any, offline: bool, provider: str | None, **options: Any) -> None:
         """Run the command."""
         snapshot = registry.refresh()
+        if provider is not None and provider.lower() not in {*snapshot.providers, *snapshot.broken}:
+            raise CommandError(f"There is no provider {provider!r}.")
         asked = asyncio.run(ask(snapshot, offline=offline))
         rows = [*broken(snapshot), *asked, *without_credential(snapshot), *routes(snapshot)]
-        rows = [row for row in rows if provider is None or row[0].partition(" ")[0] == provider.lower()]
+        if provider is not None:
+            rows = [row for row in rows if row[0] == provider.lower()] or [(provider.lower(), "", OPEN)]
         for problem in registry.problems():
             rows.append(("configuration", "", Finding(False, problem)))
         for name, part, finding in rows:
@@ -56,7 +61,7 @@ def without_credential(snapshot: Snapshot) -> Iterator[Row]:
     stored = Provider.objects.values_list("alias", flat=True)
     for alias in sorted({*map(str.lower, settings.PROVIDERS), *stored} & set(snapshot.providers)):
         if alias not in snapshot.configured:
-            yield alias, "", Finding(True, "no credential: open to callers with their own only")
+            yield alias, "", OPEN
 
 
 async def ask(snapshot: Snapshot, *, offline: bool) -> list[Row]:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import transaction
+from django.db import router, transaction
 
 from ai_gateway import interchange, litellm
 from ai_gateway.management.progress import Progress
+from ai_gateway.models import Provider
 
 PRUNE = (
     "delete what the document does not mention: providers and their credentials, routes, limits and entered prices. A "
@@ -42,12 +43,12 @@ class Command(BaseCommand):
         if origin == "litellm":
             done = litellm.convert(document)
             document, notes = done.document, done.notes
-        before = interchange.export()
+        before, using = interchange.export(), router.db_for_write(Provider)
         try:
-            with Progress(self, verbosity=options["verbosity"]) as progress, transaction.atomic():
+            with Progress(self, verbosity=options["verbosity"]) as progress, transaction.atomic(using):
                 notes += interchange.read(document, prune=prune, watch=progress.over)
                 after = interchange.export()
-                transaction.set_rollback(dry_run)
+                transaction.set_rollback(dry_run, using)
         except interchange.InvalidDocument as error:
             raise CommandError(f"{error} Nothing was changed.") from error
         self.stdout.write(interchange.difference(before, after) or "No changes.\n", ending="")

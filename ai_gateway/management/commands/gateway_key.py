@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from argparse import ArgumentParser, ArgumentTypeError
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -13,13 +13,14 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
-from django.db import transaction
+from django.db import router, transaction
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
 from ai_gateway.crypto import CryptoError, public_id_of
 from ai_gateway.models import Limit, VirtualKey
+from ai_gateway.models.base import as_stored, as_told
 
 DURATION = re.compile(r"([0-9]+)([dhm])")
 BUDGET = re.compile(r"\$?([0-9]+(?:\.[0-9]{1,9})?)/(hour|day|week|month|total)")
@@ -91,11 +92,10 @@ class Command(BaseCommand):
             metadata=options["metadata"],
             expires_at=options["expires"],
         )
-        with transaction.atomic():
+        with transaction.atomic(router.db_for_write(VirtualKey)):
             token = self.renew(key)
             for limit in limits_of(key, options):
-                limit.full_clean()
-                limit.save()
+                add(limit)
         self.show(token, f"Made the key {name!r} of {user}.")
 
     def rotate(self, *, key: str, **options: Any) -> None:
@@ -137,6 +137,15 @@ class Command(BaseCommand):
             keys = keys.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()), is_active=True)
         for key in keys.iterator(chunk_size=1000):
             self.stdout.write(as_json(key) if json else as_line(key))
+
+
+def add(limit: Limit) -> None:
+    """Save a new limit. Raises CommandError."""
+    try:
+        limit.full_clean()
+    except ValidationError as error:
+        raise CommandError(f"A limit of {limit.measure}: {' '.join(error.messages)}") from error
+    limit.save()
 
 
 def limits_of(key: VirtualKey, options: dict[str, Any]) -> list[Limit]:
@@ -186,8 +195,8 @@ def as_json(key: VirtualKey) -> str:
             "user": key.user.get_username(),
             "group": key.group.name if key.group else None,
             "is_active": key.is_active,
-            "expires_at": key.expires_at.isoformat() if key.expires_at else None,
-            "last_used_at": key.last_used_at.isoformat() if key.last_used_at else None,
+            "expires_at": as_told(key.expires_at).isoformat() if key.expires_at else None,
+            "last_used_at": as_told(key.last_used_at).isoformat() if key.last_used_at else None,
             "allowed_models": key.allowed_models,
             "allowed_providers": key.allowed_providers,
             "allowed_endpoints": key.allowed_endpoints,
@@ -226,7 +235,14 @@ def find_group(name: str) -> Group:
 
 
 def read_moment(text: str) -> datetime:
-    """Read a point in time: how far away it is, or a date with or without a time of day."""
+    """Read a point in time: how far away it is, or a date with or without a time of day. Raises CommandError."""
+    try:
+        return _read_moment(text)
+    except (OverflowError, ValueError) as error:
+        raise CommandError(f"{text[:40]!r} is too far away, or is no date.") from error
+
+
+def _read_moment(text: str) -> datetime:
     span = DURATION.fullmatch(text)
     if span:
         return timezone.now() + timedelta(**{UNITS[span[2]]: int(span[1])})
@@ -236,4 +252,5 @@ def read_moment(text: str) -> datetime:
         moment = datetime(day.year, day.month, day.day)
     if moment is None:
         raise CommandError(f"{text!r} is neither a duration (30d, 12h, 45m) nor a date (2030-01-31).")
-    return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
+    # By way of UTC: a database does not take what is no date there.
+    return as_stored(as_told(moment).astimezone(UTC))

@@ -13,6 +13,7 @@ from ai_gateway.crypto import public_id_of
 from ai_gateway.management.commands.gateway_key import find_group, find_user
 from ai_gateway.management.progress import Progress
 from ai_gateway.models import UsageDaily, UsageRecord, VirtualKey
+from ai_gateway.models.usage_queries import beginning
 from ai_gateway.spans import EXAMPLES, Span, read_moment
 
 FILTERS = {
@@ -53,6 +54,7 @@ class Command(BaseCommand):
             )
         except ValueError as error:
             raise CommandError(f"{error}.") from error
+        check_span(span)
         filters = [(f"by_{name}", self.find(name, options[name])) for name in FILTERS if options[name]]
         run: Any = {"report": self.report, "export": self.export}[action]
         run(span, filters, **options)
@@ -90,6 +92,14 @@ class Command(BaseCommand):
         if name == "key":
             return find_spender(text)
         return text
+
+
+def check_span(span: Span) -> None:
+    """Raise CommandError for a span that ends before it begins."""
+    if span.since is None or span.until is None:
+        return
+    if beginning(span.until, settings.TIME_ZONE) <= beginning(span.since, settings.TIME_ZONE):
+        raise CommandError(f"--until {span.until} is not after --since {span.since}.")
 
 
 def find_spender(text: str) -> VirtualKey | str:

@@ -1,9 +1,8 @@
 """Anthropic Messages: `POST /v1/messages`.
 
 Files are named as in every format (see `protocols`). Of its own it has `draft`: a request while it is written, portion
-by portion; `marks`: which cache marks may stay; `client_tools`: tools that a client runs and Anthropic knows by type;
-`partial`: what can be read of arguments that were cut off. How errors are written is in `anthropic_errors.py`, for
-Anthropic's other endpoints have the same.
+by portion; `marks`: which cache marks may stay; `client_tools`: tools that a client runs and Anthropic knows by type.
+How errors are written is in `anthropic_errors.py`, for Anthropic's other endpoints have the same.
 """
 
 from __future__ import annotations

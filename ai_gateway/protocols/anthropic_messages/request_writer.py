@@ -20,7 +20,7 @@ from ai_gateway.protocols.capabilities import Destination
 from ai_gateway.protocols.conversation import CustomTool, Request
 from ai_gateway.protocols.identifiers import identifier
 from ai_gateway.protocols.protocol import Emulation, Outgoing
-from ai_gateway.protocols.writing import refuse_logprobs, refuse_several_answers
+from ai_gateway.protocols.writing import refuse_logprobs, refuse_several_answers, shared_stop
 
 EXTRAS = (
     "thinking",
@@ -118,11 +118,9 @@ def _write_top_p(draft: Draft, top_p: float, is_fixed: bool) -> None:
 
 def _write_stop(draft: Draft) -> None:
     """A stop sequence must not be blank. Those that are, and those that are too many, are looked for in the answer."""
-    usable = [each for each in draft.request.stop if each.strip()]
-    kept = usable[: draft.capabilities.max_stop]
-    if kept:
-        draft.body["stop_sequences"] = kept
-    draft.unsent_stop = tuple(each for each in draft.request.stop if each and each not in kept)
+    sent, draft.unsent_stop = shared_stop(draft.request, draft.capabilities, takes_blanks=False)
+    if sent:
+        draft.body["stop_sequences"] = sent
 
 
 def _write_caller(draft: Draft) -> None:

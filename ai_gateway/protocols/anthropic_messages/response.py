@@ -11,7 +11,6 @@ from typing import Any
 from ai_gateway.errors import UpstreamProtocolError
 from ai_gateway.protocols.anthropic_messages.citations import FORMAT, read_citation, write_citation
 from ai_gateway.protocols.anthropic_messages.errors import is_error, read_error_event
-from ai_gateway.protocols.anthropic_messages.partial import whole_members
 from ai_gateway.protocols.anthropic_messages.states import write_call_state, write_thinking
 from ai_gateway.protocols.anthropic_messages.stops import read_explanation, read_stop, write_details, write_stop
 from ai_gateway.protocols.anthropic_messages.usage import read_tier, read_usage, write_tier, write_usage
@@ -27,7 +26,8 @@ from ai_gateway.protocols.conversation import (
     Thinking,
     ToolCall,
 )
-from ai_gateway.protocols.jsontext import INVALID, arguments_object, dumps_text
+from ai_gateway.protocols.jsontext import dumps_text
+from ai_gateway.protocols.partial import arguments_of
 
 # Reading.
 
@@ -41,13 +41,14 @@ def read_answer(body: dict[str, Any]) -> Answer:
         raise UpstreamProtocolError("The provider's answer is no message: it has no content.")
     usage = body.get("usage")
     counts: dict[str, Any] = usage if isinstance(usage, dict) else {}
-    stop_sequence = body.get("stop_sequence")
+    parts = [part for block in content if isinstance(block, dict) for part in read_block(block)]
+    stop = read_stop(body.get("stop_reason")).given(any(isinstance(part, ToolCall) for part in parts))
     return Answer(
         id=string(body.get("id")),
         model=string(body.get("model")),
-        parts=[part for block in content if isinstance(block, dict) for part in read_block(block)],
-        stop=read_stop(body.get("stop_reason")),
-        stop_sequence=stop_sequence if isinstance(stop_sequence, str) else None,
+        parts=parts,
+        stop=stop,
+        stop_sequence=string(body.get("stop_sequence")) or None if stop is Stop.STOP_SEQUENCE else None,
         explanation=read_explanation(body.get("stop_details")),
         usage=read_usage(counts),
         service_tier=read_tier(counts),
@@ -107,8 +108,7 @@ def signature_state(signature: str) -> State | None:
 
 def write_answer(answer: Answer, request: Request, carrier: Carrier) -> dict[str, Any]:
     """Write a whole answer for a caller of Messages."""
-    is_cut = answer.stop in (Stop.MAX_TOKENS, Stop.CONTEXT_FULL)
-    content = [block for part in answer.parts for block in _blocks(part, carrier, is_cut)]
+    content = [block for part in answer.parts for block in _blocks(part, carrier, answer.stop)]
     is_calling = any(isinstance(part, ToolCall) for part in answer.parts)
     return {
         "id": message_id(answer.id),
@@ -137,20 +137,20 @@ def _refusal(parts: list[Part]) -> str | None:
     return "".join(part.text for part in parts if isinstance(part, Refusal)) or None
 
 
-def _blocks(part: Part, carrier: Carrier, is_cut: bool) -> list[dict[str, Any]]:
+def _blocks(part: Part, carrier: Carrier, stop: Stop) -> list[dict[str, Any]]:
     if isinstance(part, Text | Refusal):
         return _text_blocks(part, carrier)
     if isinstance(part, Thinking):
         block = write_thinking(part, carrier)
         return [block] if block else []
     if isinstance(part, ToolCall):
-        return _call_blocks(part, carrier, is_cut)
+        return _call_blocks(part, carrier, stop)
     return []
 
 
-def _call_blocks(call: ToolCall, carrier: Carrier, is_cut: bool) -> list[dict[str, Any]]:
+def _call_blocks(call: ToolCall, carrier: Carrier, stop: Stop) -> list[dict[str, Any]]:
     id = call_id(call.id)
-    block = {"type": "tool_use", "id": id, "name": call.name, "input": call_input(call, is_cut)}
+    block = {"type": "tool_use", "id": id, "name": call.name, "input": call_input(call, stop)}
     return [block] if call.state is None else [write_call_state(id, call.state, carrier), block]
 
 
@@ -164,9 +164,6 @@ def _text_blocks(part: Text | Refusal, carrier: Carrier) -> list[dict[str, Any]]
     return [block | {"citations": citations}] if citations else [block]
 
 
-def call_input(call: ToolCall, is_cut: bool = False) -> dict[str, Any]:
-    """Give the arguments of a call as an object. Of those that a limit cut off, the members that came whole."""
-    if call.is_custom:
-        return {"input": call.arguments}
-    given = arguments_object(call.arguments)
-    return whole_members(call.arguments) if is_cut and given == {INVALID: call.arguments} else given
+def call_input(call: ToolCall, stop: Stop = Stop.TOOL_USE) -> dict[str, Any]:
+    """Give the arguments of a call as an object. `stop` is how its answer ended."""
+    return {"input": call.arguments} if call.is_custom else arguments_of(call.arguments, stop)

@@ -54,6 +54,7 @@ class MessagesReader(StreamReader):
         self._stop: Stop | None = None
         self._stop_sequence: str | None = None
         self._explanation: str | None = None
+        self._is_calling = False
         self._is_over = False
         self._handlers = {
             "message_start": self._message_start,
@@ -128,6 +129,7 @@ class MessagesReader(StreamReader):
         part = parts[0]
         if isinstance(part, ToolCall):
             part = _begun(part)
+            self._is_calling = True
         if not isinstance(part, Text | Thinking | ToolCall):
             return []
         events = self._close(_index(event))
@@ -185,10 +187,11 @@ class MessagesReader(StreamReader):
     def _finish(self) -> list[Event]:
         self._is_over = True
         events = [event for index in list(self._blocks) for event in self._close(index)]
+        stop = (self._stop or Stop.END).given(self._is_calling)
         events.append(
             Finished(
-                stop=self._stop or Stop.END,
-                stop_sequence=self._stop_sequence,
+                stop=stop,
+                stop_sequence=self._stop_sequence if stop is Stop.STOP_SEQUENCE else None,
                 explanation=self._explanation,
                 usage=read_usage(self._usage),
                 service_tier=read_tier(self._usage),

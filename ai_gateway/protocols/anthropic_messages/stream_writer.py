@@ -22,10 +22,11 @@ from ai_gateway.protocols.anthropic_messages.usage import (
     write_tier,
     write_usage,
 )
+from ai_gateway.protocols.arguments import Arguments
 from ai_gateway.protocols.carrier import Carrier
 from ai_gateway.protocols.conversation import Citation, Refusal, Request, State, Stop, Text, Thinking, ToolCall
 from ai_gateway.protocols.events import Cited, Closed, Event, Failed, Finished, Grown, Opened, Signed, Started
-from ai_gateway.protocols.jsontext import dumps
+from ai_gateway.protocols.jsontext import dumps, dumps_text
 from ai_gateway.protocols.ordering import InOrder
 from ai_gateway.protocols.protocol import StreamWriter
 
@@ -50,6 +51,7 @@ class _Part:
         self.state = part.state if not isinstance(part, Refusal) else None
         self.id = call_id(part.id) if isinstance(part, ToolCall) else ""
         self.is_started = False
+        self.arguments = Arguments()
         self.pieces: list[str] = []
         """Of the free text of a call, which goes out as one string."""
 
@@ -143,15 +145,22 @@ class MessagesWriter(StreamWriter):
     def _grown(self, opened: _Part, text: str) -> bytes:
         """Write more of a part. This is the hot path: one delta is three byte strings put together."""
         part = opened.part
-        if isinstance(part, ToolCall) and part.is_custom:
-            opened.pieces.append(text)
-            return b""
+        if isinstance(part, ToolCall):
+            return self._argued(opened, part, text)
         if isinstance(part, Refusal):
             self._refusal.append(text)
         start = b""
         if not opened.is_started:
             start = self._start_block(opened, THINKING if isinstance(part, Thinking) else TEXT)
         return start + self._head + dumps(text) + b"}}\n\n"
+
+    def _argued(self, opened: _Part, call: ToolCall, text: str) -> bytes:
+        """Write more of a call's arguments."""
+        if call.is_custom:
+            opened.pieces.append(text)
+            return b""
+        text = opened.arguments.add(text)
+        return self._head + dumps(text) + b"}}\n\n" if text else b""
 
     def _start_block(self, opened: _Part, block: dict[str, Any]) -> bytes:
         opened.is_started = True
@@ -209,7 +218,7 @@ class MessagesWriter(StreamWriter):
     def _close_call(self, opened: _Part, call: ToolCall) -> bytes:
         written = b""
         if call.is_custom:
-            text = dumps({"input": "".join(opened.pieces)}).decode()
+            text = dumps_text({"input": "".join(opened.pieces)})
             written = self._delta({"type": "input_json_delta", "partial_json": text})
         written += self._stop_block()
         if opened.state is not None:

@@ -19,6 +19,7 @@ from ai_gateway.protocols.anthropic_messages.reasoning_writer import give_up_thi
 from ai_gateway.protocols.conversation import CustomTool, FunctionTool, HostedTool, Request, Tool, ToolCall, ToolChoice
 from ai_gateway.protocols.emulation import FREE_TEXT, described
 from ai_gateway.protocols.tool_ids import made_id
+from ai_gateway.protocols.writing import location, wants_single_calls
 
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 """What a tool may be called."""
@@ -58,8 +59,10 @@ def write_tools(draft: Draft) -> None:
         return
     if not draft.capabilities.tools:
         raise Unsupported("This model calls no tools.", param=request.name_of("tools"))
-    allowed = request.tool_choice.allowed if request.tool_choice is not None else None
-    wanted = [tool for tool in request.tools if allowed is None or _name(tool) in allowed]
+    wanted = request.tools
+    if request.tool_choice is not None and request.tool_choice.allowed is not None:
+        allowed = frozenset(request.tool_choice.allowed)
+        wanted = [tool for tool in wanted if _name(tool) in allowed]
     if wanted:
         draft.body["tools"] = [_WRITERS[type(tool)](tool, draft) for tool in wanted]
 
@@ -124,13 +127,8 @@ def _write_search(value: dict[str, Any]) -> dict[str, Any]:
     domains = filters.get("allowed_domains") if isinstance(filters, dict) else None
     if isinstance(domains, list) and domains:
         written["allowed_domains"] = domains
-    place = value.get("user_location")
-    if isinstance(place, dict):
-        # Chat completions have the place inside `approximate`, Responses beside its type.
-        inner = place.get("approximate")
-        members = inner if isinstance(inner, dict) else place
-        known = {name: members[name] for name in ("city", "region", "country", "timezone") if members.get(name)}
-        written["user_location"] = {"type": "approximate", **known}
+    if isinstance(value.get("user_location"), dict):
+        written["user_location"] = location(value["user_location"])
     return written
 
 
@@ -157,7 +155,7 @@ def write_choice(draft: Draft) -> None:
     if draft.request.parallel_tool_calls is False and written["type"] != "none" and not draft.json_tool:
         if draft.capabilities.parallel_flag:
             written["disable_parallel_tool_use"] = True
-        else:
+        elif wants_single_calls(draft.request):
             draft.drop("parallel_tool_calls")
     if written["type"] in FORCED and not draft.json_tool:
         _make_forcible(draft)

@@ -9,8 +9,6 @@ Amazon Bedrock API Reference.
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
 from ai_gateway.errors import Kind
 from ai_gateway.protocols.bedrock_converse.errors import (
     ERROR_TYPE_HEADER,
@@ -31,11 +29,13 @@ from ai_gateway.protocols.bedrock_converse.stream_writer import KEEP_ALIVE, Conv
 from ai_gateway.protocols.bedrock_converse.words import NAME
 from ai_gateway.protocols.dialect import Dialect
 from ai_gateway.protocols.protocol import Protocol
+from ai_gateway.protocols.segments import path_segment
 
 
 def target(model: str, stream: bool) -> tuple[str, bytes]:
-    """Tell the path for a model. Its id may be the ARN of a profile, with slashes and colons."""
-    return f"/v1/model/{quote(model, safe='')}/converse{'-stream' if stream else ''}", b""
+    """Tell the path for a model. Its id may be the ARN of a profile, with slashes and colons. Raises ModelNotFound for
+    what is no name."""
+    return f"/v1/model/{path_segment(model, safe='')}/converse{'-stream' if stream else ''}", b""
 
 
 DIALECT = Dialect(

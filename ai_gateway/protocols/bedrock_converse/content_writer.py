@@ -56,7 +56,8 @@ class ContentWriter:
         self._destination = destination
         self._capabilities = destination.capabilities
         self._names = names
-        self._documents: set[str] = set()
+        self._documents: dict[str, int] = {}
+        """The names that documents have, and with which number the next of the same name is tried."""
         self.dropped: list[str] = []
         """What was left out: where it stood."""
         self._writers: dict[type[Part], Callable[[Any], list[Block]]] = {
@@ -123,11 +124,12 @@ class ContentWriter:
     def _document_name(self, given: str) -> str:
         """Give a name that is allowed and not taken. The model reads it."""
         name = " ".join(_NOT_IN_NAMES.sub(" ", given).split())[:190].strip() or "document"
-        unique, number = name, 1
+        unique, number = name, self._documents.get(name, 1)
         while unique in self._documents:
             number += 1
             unique = f"{name} {number}"
-        self._documents.add(unique)
+        self._documents[name] = number
+        self._documents.setdefault(unique, 1)
         return unique
 
     def _audio(self, audio: Audio) -> list[Block]:

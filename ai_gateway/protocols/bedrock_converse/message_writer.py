@@ -143,12 +143,18 @@ def limit_cache_points(places: Sequence[list[Block]], limit: int = 4) -> int:
     `places` are the lists that may hold them, in the order of the prompt: tools, system, messages.
     """
     surplus = sum("cachePoint" in block for place in places for block in place) - limit
+    if surplus <= 0:
+        return 0
     left = surplus
     for place in places:
-        for block in [block for block in place if "cachePoint" in block][: max(left, 0)]:
-            place.remove(block)
-            left -= 1
-    return max(surplus, 0)
+        kept: list[Block] = []
+        for block in place:
+            if "cachePoint" in block and left:
+                left -= 1
+            else:
+                kept.append(block)
+        place[:] = kept
+    return surplus
 
 
 def order_cache_points(places: Sequence[list[Block]]) -> None:

@@ -33,7 +33,12 @@ from ai_gateway.protocols.json_output import instruction, tool_name
 from ai_gateway.protocols.jsontext import dumps_text
 from ai_gateway.protocols.protocol import Emulation, Outgoing
 from ai_gateway.protocols.schemas import object_schema
-from ai_gateway.protocols.writing import refuse_logprobs, refuse_several_answers
+from ai_gateway.protocols.writing import (
+    refuse_logprobs,
+    refuse_several_answers,
+    shared_stop,
+    wants_single_calls,
+)
 
 OWN_MEMBERS = (
     "inferenceConfig",
@@ -99,7 +104,7 @@ class _RequestWriter:
             "requestMetadata": self._metadata(),
             "serviceTier": self._service_tier(),
             "additionalModelRequestFields": self._model_fields(),
-            "additionalModelResponseFieldPaths": [STOP_SEQUENCE_PATH] if self._stop() else [],
+            "additionalModelResponseFieldPaths": [STOP_SEQUENCE_PATH] if self._stop()[0] else [],
         }
         body = {name: value for name, value in self._with_own(members).items() if value}
         self._drop_the_rest()
@@ -213,21 +218,21 @@ class _RequestWriter:
 
     def _emulation(self) -> Emulation | None:
         custom = [tool.name for tool in self._request.tools if isinstance(tool, CustomTool)]
-        if not self._json_tool and not custom and not self._names.changed:
+        _, stop = self._stop()
+        if not (self._json_tool or custom or self._names.changed or stop):
             return None
         return Emulation(
             json_tool=self._json_tool,
             custom_tools=frozenset(map(self._names.sent, custom)),
             names=self._names.changed,
+            stop=stop,
         )
 
     # Parameters.
 
-    def _stop(self) -> list[str]:
-        """Give the stop sequences; blank ones are refused by models and never come."""
-        if self._capabilities.max_stop == 0:
-            return []
-        return [sequence for sequence in self._request.stop if sequence.strip()]
+    def _stop(self) -> tuple[list[str], tuple[str, ...]]:
+        """Give the stop sequences that are sent, and those that are looked for here. Models refuse blank ones."""
+        return shared_stop(self._request, self._capabilities, takes_blanks=False)
 
     def _inference(self) -> dict[str, Any]:
         request = self._request
@@ -235,11 +240,8 @@ class _RequestWriter:
         if request.max_output_tokens is not None:
             config["maxTokens"] = request.max_output_tokens
         config |= self._sampling()
-        if stop := self._stop():
-            config["stopSequences"] = stop
-        elif any(sequence.strip() for sequence in request.stop):
-            self._drop("stop")
-        return config
+        sent, _ = self._stop()
+        return config | ({"stopSequences": sent} if sent else {})
 
     def _sampling(self) -> dict[str, float]:
         """Write `temperature` and `topP`, as far as the model takes them. The temperature ends at 1."""
@@ -327,7 +329,7 @@ class _RequestWriter:
         for field in ("frequency_penalty", "presence_penalty"):
             if getattr(request, field):
                 self._drop(field)
-        if request.parallel_tool_calls is False and request.tools:
+        if wants_single_calls(request) and request.tools:
             self._drop("parallel_tool_calls")
         own = OWN_MEMBERS if request.format == NAME else ()
         self._dropped += (name for name, value in request.hints.items() if name not in own and value is not None)

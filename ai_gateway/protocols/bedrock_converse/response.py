@@ -35,7 +35,8 @@ from ai_gateway.protocols.conversation import (
     Thinking,
     ToolCall,
 )
-from ai_gateway.protocols.jsontext import arguments_object, arguments_text, dumps_text
+from ai_gateway.protocols.jsontext import arguments_text, dumps_text
+from ai_gateway.protocols.partial import arguments_of
 
 
 def new_id() -> str:
@@ -74,7 +75,7 @@ def read_stop(reason: Any, is_calling: bool) -> Stop:
         raise ProviderError(
             f"The model wrote something that the provider could not read ({reason}).", status=502, kind=Kind.UPSTREAM
         )
-    return STOPS.get(reason) or (Stop.TOOL_USE if is_calling else Stop.END)
+    return STOPS.get(reason, Stop.END).given(is_calling)
 
 
 def read_stop_sequence(fields: Any) -> str | None:
@@ -154,7 +155,7 @@ _READERS: dict[str, Callable[[Any], Part | None]] = {
 
 def write_answer(answer: Answer, request: Request, carrier: Carrier) -> dict[str, Any]:
     """Write a whole answer. How long it took is not known here: `latencyMs`, which is required, is 0."""
-    content = [block for part in answer.parts for block in _write_part(part, carrier)]
+    content = [block for part in answer.parts for block in _write_part(part, carrier, answer.stop)]
     written: dict[str, Any] = {
         "output": {"message": {"role": "assistant", "content": content}},
         "stopReason": STOP_REASONS[answer.stop],
@@ -168,7 +169,7 @@ def write_answer(answer: Answer, request: Request, carrier: Carrier) -> dict[str
     return written
 
 
-def _write_part(part: Part, carrier: Carrier) -> list[dict[str, Any]]:
+def _write_part(part: Part, carrier: Carrier, stop: Stop) -> list[dict[str, Any]]:
     """Write a part; a state for which its block has no place stands in a block behind it."""
     if isinstance(part, Thinking):
         return [_write_thinking(part, carrier)] if part.text or part.state is not None else []
@@ -178,7 +179,7 @@ def _write_part(part: Part, carrier: Carrier) -> list[dict[str, Any]]:
         return []
     behind = [write_attached(part.state, carrier)] if part.state is not None else []
     if isinstance(part, ToolCall):
-        return [{"toolUse": _write_call(part)}, *behind]
+        return [{"toolUse": _write_call(part, stop)}, *behind]
     return [_write_text(part), *behind] if part.text or behind else []
 
 
@@ -193,6 +194,6 @@ def _write_text(part: Text) -> dict[str, Any]:
     return {"citationsContent": {"content": [{"text": part.text}], "citations": citations}}
 
 
-def _write_call(call: ToolCall) -> dict[str, Any]:
-    arguments = {"input": call.arguments} if call.is_custom else arguments_object(call.arguments)
+def _write_call(call: ToolCall, stop: Stop) -> dict[str, Any]:
+    arguments = {"input": call.arguments} if call.is_custom else arguments_of(call.arguments, stop)
     return {"toolUseId": call.id, "name": call.name, "input": arguments}

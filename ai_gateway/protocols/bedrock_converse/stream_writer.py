@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ai_gateway.errors import GatewayError
+from ai_gateway.protocols.arguments import Arguments
 from ai_gateway.protocols.bedrock_converse.citations import write_citation
 from ai_gateway.protocols.bedrock_converse.errors import write_error_event
 from ai_gateway.protocols.bedrock_converse.framing import frame
@@ -38,8 +39,8 @@ class ConverseStreamWriter(StreamWriter):
         self._index = 0
         self._is_open = False
         self._is_over = False
-        self._is_bare = False
-        """Whether the part is a call of which no arguments have come yet."""
+        self._arguments: Arguments | None = None
+        """What has come of the arguments, if the part is a call of a function."""
         self._part: Text | Thinking | ToolCall | None = None
         self._state: State | None = None
         self._free_text: list[str] | None = None
@@ -90,26 +91,29 @@ class ConverseStreamWriter(StreamWriter):
         return frames
 
     def _call_opened(self, call: ToolCall) -> list[bytes]:
-        self._part, self._state, self._is_open, self._is_bare = call, call.state, True, True
+        self._part, self._state, self._is_open = call, call.state, True
         start = {"toolUse": {"toolUseId": call.id, "name": call.name}}
         frames = [_written("contentBlockStart", {"contentBlockIndex": self._index, "start": start})]
         if call.is_custom:
             self._free_text = [call.arguments]
-        elif call.arguments:
-            frames += self._delta_of(call.arguments)
-        return frames
+            return frames
+        self._arguments = Arguments()
+        return frames + self._argued(self._arguments.add(call.arguments))
 
     def _grown(self, event: Grown) -> list[bytes]:
         if self._free_text is not None:
             self._free_text.append(event.text)
             return []
+        if self._arguments is not None:
+            return self._argued(self._arguments.add(event.text))
         return self._delta_of(event.text)
 
+    def _argued(self, text: str) -> list[bytes]:
+        """Write a piece of a call's arguments."""
+        return [self._delta({"toolUse": {"input": text}})] if text else []
+
     def _delta_of(self, text: str) -> list[bytes]:
-        """Write a piece of the part that is open."""
-        if isinstance(self._part, ToolCall):
-            self._is_bare = False
-            return [self._delta({"toolUse": {"input": text}})]
+        """Write a piece of the text or the reasoning that is open."""
         if isinstance(self._part, Thinking):
             return [self._delta({"reasoningContent": {"text": text}})]
         return [self._delta({"text": text})]
@@ -130,11 +134,11 @@ class ConverseStreamWriter(StreamWriter):
     def _closed(self, event: Closed) -> list[bytes]:
         frames: list[bytes] = []
         if self._free_text is not None:
-            frames += self._delta_of(dumps_text({"input": "".join(self._free_text)}))
-        elif self._is_bare:
-            frames += self._delta_of("{}")
+            frames += self._argued(dumps_text({"input": "".join(self._free_text)}))
+        elif self._arguments is not None and not self._arguments.has_begun:
+            frames += self._argued("{}")
         state, part = self._state, self._part
-        self._state, self._part, self._free_text = None, None, None
+        self._state, self._part, self._free_text, self._arguments = None, None, None, None
         if state is None:
             return [*frames, *self._block_stop()]
         if isinstance(part, Thinking):

@@ -74,7 +74,8 @@ def offered(request: Request) -> list[Tool]:
     choice = request.tool_choice
     if choice is None or choice.allowed is None:
         return request.tools
-    return [tool for tool in request.tools if isinstance(tool, HostedTool) or tool.name in choice.allowed]
+    allowed = frozenset(choice.allowed)
+    return [tool for tool in request.tools if isinstance(tool, HostedTool) or tool.name in allowed]
 
 
 def write_tool(tool: Tool, names: ToolNames, capabilities: Capabilities) -> dict[str, Any]:

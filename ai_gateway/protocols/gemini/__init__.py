@@ -19,13 +19,16 @@ from ai_gateway.protocols.gemini.splitter import GeminiSplitter
 from ai_gateway.protocols.gemini.stream_reader import GeminiReader
 from ai_gateway.protocols.gemini.stream_writer import GeminiWriter, stream_type
 from ai_gateway.protocols.protocol import Protocol
+from ai_gateway.protocols.segments import path_segments
 
 
 def target(model: str, stream: bool) -> tuple[str, bytes]:
-    """Tell the path and the query that a model is asked by. A stream is asked for as server-sent events."""
+    """Tell the path and the query that a model is asked by. A stream is asked for as server-sent events. Raises
+    ModelNotFound for what is no name."""
+    name = path_segments(model)
     if stream:
-        return f"/v1beta/models/{model}:streamGenerateContent", b"alt=sse"
-    return f"/v1beta/models/{model}:generateContent", b""
+        return f"/v1beta/models/{name}:streamGenerateContent", b"alt=sse"
+    return f"/v1beta/models/{name}:generateContent", b""
 
 
 DIALECT = Dialect(

@@ -19,6 +19,7 @@ from ai_gateway.protocols.gemini.request_reader import read_request
 from ai_gateway.protocols.gemini.request_writer import write_request
 from ai_gateway.protocols.gemini.spelling import members, spelled
 from ai_gateway.protocols.protocol import Head, Outgoing
+from ai_gateway.protocols.segments import path_segments
 
 COUNTED = ("contents", "systemInstruction", "tools", "toolConfig", "cachedContent")
 """The members that are the prompt. The others say how it is answered."""
@@ -26,7 +27,7 @@ COUNTED = ("contents", "systemInstruction", "tools", "toolConfig", "cachedConten
 
 def count_target(model: str) -> str:
     """Tell the path that a model's tokens are counted at."""
-    return f"/v1beta/models/{model}:countTokens"
+    return f"/v1beta/models/{path_segments(model)}:countTokens"
 
 
 def read_count_request(body: dict[str, Any], head: Head, carrier: Carrier) -> Request:

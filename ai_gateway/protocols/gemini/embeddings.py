@@ -210,8 +210,12 @@ def write_openai_vectors(vectors: Vectors, embedding: Embedding) -> dict[str, An
 
 
 def encoded(vector: list[float]) -> str:
-    """Write a vector in base64."""
-    return base64.b64encode(_little_endian(array.array("f", vector)).tobytes()).decode()
+    """Write a vector in base64. Raises UpstreamProtocolError for numbers that are too large for it."""
+    try:
+        numbers = array.array("f", vector)
+    except OverflowError:
+        raise UpstreamProtocolError("The provider's answer has an embedding that is no vector.") from None
+    return base64.b64encode(_little_endian(numbers).tobytes()).decode()
 
 
 def decoded(text: str) -> list[float]:

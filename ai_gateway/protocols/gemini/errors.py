@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import msgspec
-
 from ai_gateway.errors import GatewayError, Kind, ProviderError
+from ai_gateway.protocols.jsontext import dumps, loads
 from ai_gateway.protocols.provider_errors import (
     CODES,
     code_of_words,
@@ -122,7 +121,7 @@ def _list(value: object) -> list[Any]:
 def write_error(error: GatewayError, request_id: str) -> bytes:
     """Write the body of an error answer."""
     members = {"code": error.status, "message": error.naming_message, "status": STATUSES[error.kind]}
-    return msgspec.json.encode({"error": members})
+    return dumps({"error": members})
 
 
 def write_error_event(error: GatewayError, request_id: str) -> bytes:
@@ -135,9 +134,9 @@ def status_of(data: bytes) -> int | None:
     if b'"error"' not in data:
         return None
     try:
-        event = msgspec.json.decode(data)
+        event = loads(data)
         error = (event[0] if isinstance(event, list) else event)["error"]
-    except (msgspec.DecodeError, KeyError, TypeError, IndexError):
+    except (ValueError, RecursionError, KeyError, TypeError, IndexError):
         return None
     code = error.get("code") if isinstance(error, dict) else None
     return code if isinstance(code, int) and 400 <= code <= 599 else 502

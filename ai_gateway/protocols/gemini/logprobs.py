@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from ai_gateway.protocols.jsontext import objects_in
+
 
 def read_logprobs(result: dict[str, Any]) -> list[dict[str, Any]] | None:
     """Give one entry per token that was chosen, None if there is none."""
-    chosen = result.get("chosenCandidates") or []
-    others = result.get("topCandidates") or []
+    chosen = objects_in(result.get("chosenCandidates"))
+    others = objects_in(result.get("topCandidates"))
     return [
-        {**_token(token), "top_logprobs": [_token(other) for other in _at(others, place).get("candidates") or ()]}
+        {**_token(token), "top_logprobs": [_token(other) for other in objects_in(_at(others, place).get("candidates"))]}
         for place, token in enumerate(chosen)
     ] or None
 
@@ -34,7 +36,7 @@ def _token(candidate: dict[str, Any]) -> dict[str, Any]:
 def write_logprobs(logprobs: list[dict[str, Any]]) -> dict[str, Any]:
     """Write `logprobsResult` of entries in OpenAI's shape."""
     chosen = [_candidate(entry) for entry in logprobs]
-    others = [{"candidates": [_candidate(top) for top in entry.get("top_logprobs") or ()]} for entry in logprobs]
+    others = [{"candidates": [_candidate(top) for top in objects_in(entry.get("top_logprobs"))]} for entry in logprobs]
     return {"chosenCandidates": chosen, "topCandidates": others}
 
 

@@ -7,6 +7,8 @@ of its own. Source: "Function calling" and "Thought signatures" of the Gemini AP
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
@@ -30,9 +32,17 @@ from ai_gateway.protocols.gemini.content_writer import write_media
 from ai_gateway.protocols.gemini.states import BYPASS, FORMAT, needs_signatures, restored
 from ai_gateway.protocols.gemini.tool_names import ToolNames
 from ai_gateway.protocols.jsontext import arguments_object, loads
+from ai_gateway.protocols.tool_ids import with_ids
+from ai_gateway.protocols.writing import result_text, untranslatable
 
 Content = dict[str, Any]
 PartDict = dict[str, Any]
+
+ANY_ID = re.compile(r".+", re.DOTALL)
+"""Google takes ids as they are."""
+
+NO_CALL = (sys.maxsize, "")
+"""Where a result stands that belongs to no call: behind all others."""
 
 
 class ContentsWriter:
@@ -41,24 +51,37 @@ class ContentsWriter:
     def __init__(self, destination: Destination, names: ToolNames) -> None:
         self._destination = destination
         self._names = names
-        self._called: dict[str, str] = {}
+        self._called: dict[str, tuple[int, str]] = {}
+        """The calls by their ids: their places in the conversation, and the names of the functions."""
+        self._unnamed: set[str] = set()
+        """The ids that were made up for calls without one: Google needs none."""
         self.dropped: list[str] = []
         """What of the parts was left out, by the place of it."""
 
     def write(self, messages: Iterable[Message]) -> list[Content]:
         """Write all turns but the system's. Turns that say nothing are left out."""
         contents: list[Content] = []
-        spoken = [message for message in messages if message.role != "system"]
+        spoken = self._with_ids([message for message in messages if message.role != "system"])
         for role, turns in groupby(spoken, key=lambda message: message.role):
             if role == "assistant":
                 contents += _content("model", [part for turn in turns for part in self._model_parts(turn)])
             else:
-                contents += self._user(list(turns), contents[-1] if contents else {})
+                contents += self._user(list(turns))
         if contents and contents[0]["role"] == "model" and self._destination.capabilities.user_first:
             contents.insert(0, {"role": "user", "parts": [{"text": "."}]})
         if needs_signatures(self._destination):
             _sign_current_turn(contents)
         return contents
+
+    def _with_ids(self, messages: list[Message]) -> list[Message]:
+        """Tell calls apart that have the same id, or none, and their results with them: the results say by it which
+        function they are of."""
+        numbered = with_ids(messages, ANY_ID)
+        for before, after in zip(messages, numbered, strict=True):
+            for given, call in zip(before.parts, after.parts, strict=True):
+                if isinstance(given, ToolCall) and isinstance(call, ToolCall) and not given.id:
+                    self._unnamed.add(call.id)
+        return numbered
 
     # The model's turns.
 
@@ -77,8 +100,11 @@ class ContentsWriter:
             return {"text": part.text} if part.text else None
         if isinstance(part, Thinking):
             return self._thought(part)
+        if isinstance(part, Opaque) and part.format != FORMAT:
+            self.dropped.append(part.at)
+            return None
         if isinstance(part, Opaque):
-            return part.value if part.format == FORMAT else None
+            return part.value
         return write_media(part, self._destination, self.dropped)
 
     def _signed(self, written: PartDict, part: Text | ToolCall) -> PartDict | None:
@@ -98,18 +124,20 @@ class ContentsWriter:
         return {"text": part.text, "thought": True, "thoughtSignature": signature}
 
     def _call(self, call: ToolCall) -> PartDict:
-        self._called[call.id] = call.name
+        self._called[call.id] = (len(self._called), call.name)
         args = {"input": call.arguments} if call.is_custom else arguments_object(call.arguments)
         written = {"name": self._names.sent(call.name), "args": args}
-        return {"functionCall": {**written, "id": call.id} if call.id else written}
+        return {"functionCall": {**written, **self._id(call.id)}}
+
+    def _id(self, call_id: str) -> PartDict:
+        return {} if call_id in self._unnamed else {"id": call_id}
 
     # The user's turns.
 
-    def _user(self, turns: list[Message], before: Content) -> Iterable[Content]:
+    def _user(self, turns: list[Message]) -> Iterable[Content]:
         """Write turns of the user's side that follow each other: all results first, in the order of their calls."""
         results = [part for turn in turns for part in turn.parts if isinstance(part, ToolResult)]
-        order = _call_ids(before)
-        results.sort(key=lambda result: order.get(result.call_id, len(order)))
+        results.sort(key=lambda result: self._called.get(result.call_id, NO_CALL))
         responses, media = [], []
         for result in results:
             response, others = self._result(result)
@@ -124,17 +152,19 @@ class ContentsWriter:
     def _user_part(self, part: Part) -> PartDict | None:
         if isinstance(part, Text | Refusal):
             return {"text": part.text} if part.text else None
+        if isinstance(part, Opaque) and part.format != FORMAT:
+            raise untranslatable(part)
         if isinstance(part, Opaque):
-            return part.value if part.format == FORMAT else None
+            return part.value
         return write_media(part, self._destination, self.dropped)
 
     def _result(self, result: ToolResult) -> tuple[PartDict, list[PartDict]]:
         """Write a result: the response, and what must stand in a content behind it, as the model takes no pictures and
         files in the response itself."""
-        name = result.name or self._called.get(result.call_id, "")
+        name = result.name or self._called.get(result.call_id, NO_CALL)[1]
         if not name:
             raise BadRequest(f"The tool result for '{result.call_id}' follows no call of that id.", param=result.at)
-        texts = [part.text for part in result.parts if isinstance(part, Text | Refusal)]
+        texts = [result_text(part) for part in result.parts if not isinstance(part, Image | File | Audio)]
         media = [
             written
             for part in result.parts
@@ -142,8 +172,7 @@ class ContentsWriter:
             and (written := write_media(part, self._destination, self.dropped)) is not None
         ]
         response: PartDict = {"name": self._names.sent(name), "response": _response(texts, result.is_error)}
-        if result.call_id:
-            response["id"] = result.call_id
+        response |= self._id(result.call_id) if result.call_id else {}
         if not media or self._destination.capabilities.result_media:
             return {"functionResponse": {**response, "parts": media} if media else response}, []
         return {"functionResponse": response}, [{"text": f"The tool result of {name} has:"}, *media]
@@ -153,12 +182,6 @@ def _content(role: str, parts: Iterable[PartDict]) -> list[Content]:
     """Write one content. One without parts is refused, and says nothing."""
     given = list(parts)
     return [{"role": role, "parts": given}] if given else []
-
-
-def _call_ids(content: Content) -> dict[str, int]:
-    """Tell the order of the calls in a content, by their ids."""
-    calls = [part["functionCall"] for part in content.get("parts", ()) if "functionCall" in part]
-    return {call["id"]: place for place, call in enumerate(calls) if "id" in call}
 
 
 def _response(texts: list[str], is_error: bool | None) -> dict[str, Any]:

@@ -10,11 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 from ai_gateway.protocols.carrier import Carrier
-from ai_gateway.protocols.conversation import Citation, Refusal, Request, State, Text, Thinking, ToolCall
+from ai_gateway.protocols.conversation import Citation, Refusal, Request, State, Stop, Text, Thinking, ToolCall
 from ai_gateway.protocols.events import Cited, Closed, Event, Grown, Opened, Signed
 from ai_gateway.protocols.gemini.grounding import CitedText
 from ai_gateway.protocols.gemini.states import Thought, write_carried
 from ai_gateway.protocols.jsontext import arguments_object
+from ai_gateway.protocols.partial import arguments_of, is_broken
 
 PartDict = dict[str, Any]
 
@@ -36,6 +37,8 @@ class PartsWriter:
         self._pieces: list[str] = []
         self._citations: list[Citation] = []
         self._bytes = 0
+        self._broken: tuple[PartDict, str] | None = None
+        """A call whose arguments are no object, and those: a limit may have cut it off, which the end tells."""
         self.cited: list[CitedText] = []
         """The texts with citations, each after all the text before it: Google counts through the text of a stream."""
 
@@ -44,7 +47,7 @@ class PartsWriter:
         if isinstance(event, Grown):
             return self._grown(event.text)
         if isinstance(event, Opened):
-            return self._opened(event.part)
+            return [*self.held(), *self._opened(event.part)]
         if isinstance(event, Closed):
             return self._closed()
         if isinstance(event, Signed):
@@ -73,7 +76,7 @@ class PartsWriter:
     def _closed(self) -> list[PartDict]:
         part, self._part = self._part, None
         if isinstance(part, ToolCall):
-            return [self._call(part)]
+            return self._call(part)
         if isinstance(part, Thinking):
             return self._thought()
         if self._citations:
@@ -90,7 +93,7 @@ class PartsWriter:
             self._hidden.append(("".join(self._pieces), self._state))
         return []
 
-    def _call(self, call: ToolCall) -> PartDict:
+    def _call(self, call: ToolCall) -> list[PartDict]:
         arguments = "".join(self._pieces)
         args = {"input": arguments} if call.is_custom else arguments_object(arguments)
         written: PartDict = {"functionCall": {"name": call.name, "args": args}}
@@ -98,7 +101,19 @@ class PartsWriter:
             written["functionCall"]["id"] = call.id
         hidden, self._hidden = self._hidden, []
         signature = write_carried(self._state, self._carrier, hidden)
-        return {**written, "thoughtSignature": signature} if signature else written
+        written |= {"thoughtSignature": signature} if signature else {}
+        if not is_broken(args, arguments):
+            return [written]
+        self._broken = (written, arguments)
+        return []
+
+    def held(self, stop: Stop = Stop.TOOL_USE) -> list[PartDict]:
+        """Give the call that was held back, if one was: at the end of the answer, or as something comes behind it."""
+        if self._broken is None:
+            return []
+        (written, arguments), self._broken = self._broken, None
+        call = {**written["functionCall"], "args": arguments_of(arguments, stop)}
+        return [{**written, "functionCall": call}]
 
     def _with_thoughts(self, part: PartDict) -> PartDict:
         """Let a text carry the thoughts before it that are not shown, if they have a state. Thoughts without one are

@@ -6,7 +6,7 @@ from typing import Any
 
 from ai_gateway.errors import BadRequest
 from ai_gateway.protocols.capabilities import Capabilities, Destination
-from ai_gateway.protocols.conversation import CustomTool, Refusal, Request, Text
+from ai_gateway.protocols.conversation import CustomTool, Opaque, Refusal, Request, Text
 from ai_gateway.protocols.gemini.message_writer import ContentsWriter
 from ai_gateway.protocols.gemini.output_writer import Output, write_output
 from ai_gateway.protocols.gemini.reasoning_writer import is_off, write_thinking
@@ -14,7 +14,12 @@ from ai_gateway.protocols.gemini.tool_names import ToolNames
 from ai_gateway.protocols.gemini.tool_writer import write_choice, write_tools
 from ai_gateway.protocols.gemini.usage import TIERS_WRITTEN, USUAL_TIERS
 from ai_gateway.protocols.protocol import Emulation, Outgoing
-from ai_gateway.protocols.writing import refuse_logprobs, refuse_several_answers
+from ai_gateway.protocols.writing import (
+    refuse_logprobs,
+    refuse_several_answers,
+    shared_stop,
+    wants_single_calls,
+)
 
 EXTRAS = ("safetySettings", "cachedContent", "labels")
 """Members of Google's that callers of other formats put into their bodies on purpose."""
@@ -42,7 +47,7 @@ def write_request(request: Request, destination: Destination) -> Outgoing:
         config["thinkingConfig"] = thinking
     body: dict[str, Any] = {
         "contents": written,
-        **_instruction(request, output),
+        **_instruction(request, output, dropped),
         **_tools(request, destination, names, output, dropped),
         **({"generationConfig": config} if config else {}),
         **_tier(request, dropped),
@@ -51,7 +56,7 @@ def write_request(request: Request, destination: Destination) -> Outgoing:
     return Outgoing(
         body=body,
         dropped=[*dropped, *contents.dropped, *_hints(request)],
-        emulation=_emulation(request, names, output),
+        emulation=_emulation(request, destination.capabilities, names, output),
     )
 
 
@@ -65,7 +70,7 @@ def _check(request: Request, capabilities: Capabilities) -> None:
 def _hints(request: Request) -> list[str]:
     """Name what is left out."""
     names = [request.name_of(field) for field in HINTS if getattr(request, field)]
-    if request.parallel_tool_calls is False:
+    if wants_single_calls(request):
         names.append(request.name_of("parallel_tool_calls"))
     # Of extras, those that were read as a field of the request as well are not missed (Anthropic's `thinking`).
     read = (*EXTRAS, *request.names.values())
@@ -100,7 +105,7 @@ def _sampling(request: Request, capabilities: Capabilities, dropped: list[str]) 
     return {
         **config,
         **_seed(request, capabilities, dropped),
-        **_stop(request, capabilities, dropped),
+        **_stop(request, capabilities),
         **_odds(request),
     }
 
@@ -114,11 +119,8 @@ def _seed(request: Request, capabilities: Capabilities, dropped: list[str]) -> d
     return {"seed": request.seed % SEEDS}
 
 
-def _stop(request: Request, capabilities: Capabilities, dropped: list[str]) -> dict[str, Any]:
-    stop = [sequence for sequence in request.stop if sequence]
-    if len(stop) > capabilities.max_stop:
-        dropped.append(request.name_of("stop"))
-    taken = stop[: capabilities.max_stop]
+def _stop(request: Request, capabilities: Capabilities) -> dict[str, Any]:
+    taken, _ = shared_stop(request, capabilities)
     return {"stopSequences": taken} if taken else {}
 
 
@@ -140,15 +142,11 @@ def _tier(request: Request, dropped: list[str]) -> dict[str, Any]:
 # Instructions and tools.
 
 
-def _instruction(request: Request, output: Output) -> dict[str, Any]:
+def _instruction(request: Request, output: Output, dropped: list[str]) -> dict[str, Any]:
     """Write `systemInstruction`, which is all that the operator says, wherever it stands, in its order."""
-    texts = [
-        part.text
-        for message in request.messages
-        if message.role == "system"
-        for part in message.parts
-        if isinstance(part, Text | Refusal) and part.text.strip()
-    ]
+    parts = [part for message in request.messages if message.role == "system" for part in message.parts]
+    dropped += (part.at for part in parts if isinstance(part, Opaque))
+    texts = [part.text for part in parts if isinstance(part, Text | Refusal) and part.text.strip()]
     texts += [output.instruction] if output.instruction else []
     return {"systemInstruction": {"parts": [{"text": text} for text in texts]}} if texts else {}
 
@@ -170,9 +168,10 @@ def _tools(
     return {**body, "toolConfig": {"functionCallingConfig": choice}} if choice else body
 
 
-def _emulation(request: Request, names: ToolNames, output: Output) -> Emulation | None:
+def _emulation(request: Request, capabilities: Capabilities, names: ToolNames, output: Output) -> Emulation | None:
     custom = frozenset(names.sent(tool.name) for tool in request.tools if isinstance(tool, CustomTool))
     json_tool = output.tool["name"] if output.tool else ""
-    if not (custom or json_tool or names.changed):
+    _, stop = shared_stop(request, capabilities)
+    if not (custom or json_tool or names.changed or stop):
         return None
-    return Emulation(json_tool=json_tool, custom_tools=custom, names=names.changed)
+    return Emulation(json_tool=json_tool, custom_tools=custom, names=names.changed, stop=stop)

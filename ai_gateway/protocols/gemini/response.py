@@ -48,6 +48,7 @@ def write_answer(answer: Answer, request: Request, carrier: Carrier) -> dict[str
     """Write an answer with one candidate."""
     writer = PartsWriter(request, carrier)
     written = [part for event in replay(answer) for part in writer.write(event)]
+    written += writer.held(answer.stop)
     parts = signed(written)
     rest = writer.rest()
     if not parts or "thoughtSignature" in rest:

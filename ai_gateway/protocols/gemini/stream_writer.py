@@ -101,7 +101,7 @@ class GeminiWriter(StreamWriter):
         return self._frame.element(dumps({"candidates": [candidate], **self._ending}))
 
     def _finished(self, event: Finished) -> bytes:
-        candidate = last_candidate([self._parts.rest()], event.stop, event.explanation)
+        candidate = last_candidate([*self._parts.held(event.stop), self._parts.rest()], event.stop, event.explanation)
         grounding = write_grounding(self._parts.cited)
         if grounding:
             candidate["groundingMetadata"] = grounding

@@ -12,10 +12,10 @@ from typing import Any
 
 from ai_gateway.errors import Unsupported
 from ai_gateway.protocols.capabilities import Capabilities
-from ai_gateway.protocols.conversation import Audio, File, Image, Opaque, Part, Refusal, Request, Text
-from ai_gateway.protocols.jsontext import dumps_text
+from ai_gateway.protocols.conversation import Audio, File, Image, Part, Refusal, Request, Text
 from ai_gateway.protocols.media import write_data_url
 from ai_gateway.protocols.openai_chat.tool_writer import ToolSet
+from ai_gateway.protocols.writing import untranslatable
 
 PDF = "application/pdf"
 DEFAULT_NAME = "document.pdf"
@@ -35,17 +35,8 @@ class PartWriter:
         """Write a part. Raises Unsupported naming it if it cannot be said."""
         writer = WRITERS.get(type(part))
         if writer is None:
-            raise Unsupported("This content cannot be translated for this provider.", param=part.at)
+            raise untranslatable(part)
         return writer(self, part)
-
-    def as_text(self, part: Part) -> str:
-        """Write a part of a tool's result, which can be text only; what another format alone knows is written as JSON,
-        as a tool might have written it."""
-        if isinstance(part, Text | Refusal):
-            return part.text
-        if isinstance(part, Opaque):
-            return dumps_text(part.value)
-        raise Unsupported("This content cannot be translated for this provider.", param=part.at)
 
     def text(self, part: Text) -> dict[str, Any]:
         """Write a text."""

@@ -83,13 +83,13 @@ class MessageReader:
     def _result(self, value: dict[str, Any], role: str, at: str) -> Message:
         name = text(value, "name", at) or ""
         call_id = self._functions.get(name, "") if role == "function" else self._call_id(value, at)
-        if call_id not in self._unanswered:
+        if not self._unanswered.get(call_id):
             raise BadRequest(
                 f"Invalid parameter: messages with role '{role}' must be a response to a preceding message with "
                 "'tool_calls'.",
                 param=path(at, "role"),
             )
-        self._unanswered[call_id] = max(0, self._unanswered[call_id] - 1)
+        self._unanswered[call_id] -= 1
         result = ToolResult(
             call_id=call_id,
             name=name,
@@ -183,16 +183,21 @@ def merged_details(details: list[Any], at: str) -> list[tuple[str, dict[str, Any
     """Put the pieces of each block of reasoning together, which some clients keep as they came: pieces with the same
     index and type, one behind the other. Each block comes with where it begins."""
     merged: list[tuple[str, dict[str, Any]]] = []
+    pieces: list[list[str]] = []  # Put together at the end, so that time is linear.
     for place, given in enumerate(details):
         where = f"{at}.reasoning_details[{place}]"
         detail = entry(given, where)
         last = merged[-1][1] if merged else {}
         is_same = all(detail.get(name) is not None and detail[name] == last.get(name) for name in ("index", "type"))
         if is_same:
-            added = {name: each for name, each in detail.items() if each is not None and name not in TEXT_MEMBERS}
-            merged[-1] = (merged[-1][0], last | added | {"text": detail_text(last) + detail_text(detail)})
+            last.update((name, each) for name, each in detail.items() if each is not None and name not in TEXT_MEMBERS)
+            pieces[-1].append(detail_text(detail))
         else:
-            merged.append((where, detail))
+            merged.append((where, {**detail}))
+            pieces.append([detail_text(detail)])
+    for (_, detail), texts in zip(merged, pieces, strict=True):
+        if len(texts) > 1:
+            detail["text"] = "".join(texts)
     return merged
 
 
@@ -202,24 +207,29 @@ def arranged(
     """Put the parts of an answer in the order they came in: text is cut where reasoning stood inside it."""
     parts: list[Part] = []
     position, called = 0, 0
-    rest = list(spoken)
+    place, begin = 0, 0  # The next of what was said, and how much of that is written already.
     for (characters, number), thinking in reasoning:
-        while rest and position < characters:
-            head = rest.pop(0)
-            if isinstance(head, Text) and position + len(head.text) > characters:
-                head, tail = _cut(head, characters - position)
-                rest.insert(0, tail)
-            position += len(head.text) if isinstance(head, Text) else 0
-            parts.append(head)
+        while place < len(spoken) and position < characters:
+            head = spoken[place]
+            length = len(head.text) - begin if isinstance(head, Text) else 0
+            if isinstance(head, Text) and position + length > characters:
+                end = begin + characters - position
+                parts.append(msgspec.structs.replace(head, text=head.text[begin:end], cache=None, state=None))
+                position, begin = characters, end
+                continue
+            parts.append(_behind(head, begin))
+            position += length
+            place, begin = place + 1, 0
         parts += calls[called:number]
         called = max(called, number)
         parts.append(thinking)
+    rest = [_behind(spoken[place], begin), *spoken[place + 1 :]] if place < len(spoken) else []
     return [*parts, *rest, *calls[called:]]
 
 
-def _cut(part: Text, length: int) -> tuple[Text, Text]:
-    head = msgspec.structs.replace(part, text=part.text[:length], cache=None, state=None)
-    return head, msgspec.structs.replace(part, text=part.text[length:])
+def _behind(part: Part, begin: int) -> Part:
+    """Give what a part says behind its first characters."""
+    return msgspec.structs.replace(part, text=part.text[begin:]) if begin and isinstance(part, Text) else part
 
 
 def _arguments(function: dict[str, Any], at: str) -> str:

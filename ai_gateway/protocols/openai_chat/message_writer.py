@@ -13,6 +13,7 @@ from typing import Any
 from ai_gateway.protocols.capabilities import Destination
 from ai_gateway.protocols.carrier import belongs_to
 from ai_gateway.protocols.conversation import (
+    Audio,
     File,
     Image,
     Message,
@@ -29,6 +30,7 @@ from ai_gateway.protocols.openai_chat.content_writer import PartWriter
 from ai_gateway.protocols.openai_chat.states import DETAILS, FORMAT, SIGNATURE, google_extra, restored_details
 from ai_gateway.protocols.openai_chat.tool_writer import ToolSet
 from ai_gateway.protocols.tool_ids import with_ids
+from ai_gateway.protocols.writing import result_text, untranslatable
 
 IDS = re.compile(r"[!-~]{1,64}")
 """Ids of calls that OpenAI and its like take."""
@@ -46,6 +48,8 @@ class MessageWriter:
         self._capabilities = destination.capabilities
         self._tools = tools
         self._parts = PartWriter(request, destination.capabilities, tools)
+        self.dropped: list[str] = []
+        """What was left out, by the place of it: what the model did with another provider's own tools, and the like."""
 
     def write(self, instruction: str = "") -> list[dict[str, Any]]:
         """Write the messages; `instruction` is put behind the operator's own."""
@@ -74,6 +78,7 @@ class MessageWriter:
         return [*written[:place], {"role": "user", "content": "."}, *written[place:]]
 
     def _system(self, message: Message) -> list[dict[str, Any]]:
+        self.dropped += (part.at for part in message.parts if isinstance(part, Opaque))
         texts = [part for part in message.parts if isinstance(part, Text)]
         texts = [part for part in texts if part.text and not part.text.startswith(BILLING_HEADER)]
         return [{"role": self._system_role, "content": self._texts(texts, "\n\n")}] if texts else []
@@ -102,7 +107,7 @@ class MessageWriter:
         return [self._parts.write(part) for part in parts if not (isinstance(part, Text) and not part.text)]
 
     def _result(self, result: ToolResult) -> dict[str, Any]:
-        texts = [self._parts.as_text(part) for part in result.parts if not isinstance(part, Image | File)]
+        texts = [result_text(part) for part in result.parts if not isinstance(part, Image | File)]
         media = [part for part in result.parts if isinstance(part, Image | File)]
         content: Any = "\n".join(texts)
         if result.is_error and not content.lower().startswith("error"):
@@ -118,6 +123,7 @@ class MessageWriter:
         return {"role": "tool", "tool_call_id": result.call_id, "content": content}
 
     def _assistant(self, message: Message) -> list[dict[str, Any]]:
+        self._leave_out(message)
         texts = [part for part in message.parts if isinstance(part, Text) and part.text]
         calls = [part for part in message.parts if isinstance(part, ToolCall)]
         refusals = "".join(part.text for part in message.parts if isinstance(part, Refusal))
@@ -132,6 +138,14 @@ class MessageWriter:
         if written["content"] is None and not calls and "refusal" not in written and "audio" not in written:
             return []
         return [written]
+
+    def _leave_out(self, message: Message) -> None:
+        """Note what the model did with tools that only another provider has, and refuse what it could not have said."""
+        for part in message.parts:
+            if isinstance(part, Opaque) and part.format != FORMAT:
+                self.dropped.append(part.at)
+            elif isinstance(part, Image | File | Audio):
+                raise untranslatable(part)
 
     def _spoken(self, texts: Sequence[Text]) -> Any:
         if not texts:

@@ -88,6 +88,8 @@ def read_request(body: dict[str, Any], head: Head, carrier: Carrier) -> Request:
     fields = _scalars(body, names)
     tools, choice, uses_functions = read_tools(body), read_choice(body), bool(body.get("functions"))
     names |= {"tools": "functions", "tool_choice": "function_call"} if uses_functions else {}
+    # The older form has room for one call.
+    fields |= {"parallel_tool_calls": False} if uses_functions else {}
     names |= {"output": "response_format", "cache": "cache_control"}
     stream = boolean(body, "stream")
     options = mapping(body, "stream_options") or {}

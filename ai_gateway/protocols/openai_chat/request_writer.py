@@ -20,7 +20,12 @@ from ai_gateway.protocols.openai_chat.tool_writer import ToolSet, loses_strictne
 from ai_gateway.protocols.openai_tiers import WORDS
 from ai_gateway.protocols.protocol import Outgoing
 from ai_gateway.protocols.schemas import is_strict
-from ai_gateway.protocols.writing import refuse_logprobs, refuse_several_answers
+from ai_gateway.protocols.writing import (
+    refuse_logprobs,
+    refuse_several_answers,
+    shared_stop,
+    wants_single_calls,
+)
 
 IDENTIFIER_LENGTH = 64
 """How long the names of users and sessions may be."""
@@ -53,6 +58,7 @@ class _Writing:
         self._capabilities: Capabilities = destination.capabilities
         self._tools = ToolSet(request, destination.capabilities)
         self._dropped: list[str] = []
+        self._messages = MessageWriter(request, destination, self._tools)
         self._effort = wanted_effort(request.reasoning, self._capabilities)
         self._choice = request.tool_choice
 
@@ -64,7 +70,7 @@ class _Writing:
         tools = self._tool_members()
         body: dict[str, Any] = {
             "model": self._destination.model,
-            "messages": MessageWriter(self._request, self._destination, self._tools).write(words),
+            "messages": self._messages.write(words),
             **tools,
             **output,
             **self._limits(),
@@ -78,7 +84,8 @@ class _Writing:
         }
         _, kept = self._stop()
         emulation = self._tools.emulation(kept)
-        return Outgoing(body=body, dropped=tuple(dict.fromkeys(self._dropped)), emulation=emulation)
+        dropped = tuple(dict.fromkeys([*self._dropped, *self._messages.dropped]))
+        return Outgoing(body=body, dropped=dropped, emulation=emulation)
 
     def _drop(self, field: str) -> None:
         self._dropped.append(self._request.name_of(field))
@@ -103,8 +110,7 @@ class _Writing:
 
     def _stop(self) -> tuple[list[str], tuple[str, ...]]:
         """Give the stop sequences that are sent, and those that are kept here because the model takes no more."""
-        stop = [each for each in self._request.stop if each]
-        return stop[: self._capabilities.max_stop], tuple(stop[self._capabilities.max_stop :])
+        return shared_stop(self._request, self._capabilities)
 
     def _sampling(self) -> dict[str, Any]:
         """Write how tokens are chosen, as far as the model lets one choose."""
@@ -167,7 +173,7 @@ class _Writing:
             members["tool_choice"] = choice
         if self._request.parallel_tool_calls is not None and self._capabilities.parallel_flag:
             members["parallel_tool_calls"] = self._request.parallel_tool_calls
-        elif self._request.parallel_tool_calls is False:
+        elif wants_single_calls(self._request):
             self._drop("parallel_tool_calls")
         return members
 

@@ -23,7 +23,7 @@ from ai_gateway.protocols.conversation import (
     Thinking,
     ToolCall,
 )
-from ai_gateway.protocols.jsontext import dumps_text
+from ai_gateway.protocols.jsontext import dumps_text, objects_in
 from ai_gateway.protocols.openai_chat.errors import error_of
 from ai_gateway.protocols.openai_chat.states import (
     google_extra,
@@ -98,14 +98,12 @@ def _spoken(choice: dict[str, Any], message: dict[str, Any]) -> list[Part]:
     content = message.get("content")
     text = content if isinstance(content, str) else mistral_texts(content, "text")
     refusal = _string(message.get("refusal"))
-    logprobs = choice.get("logprobs")
     if text:
-        tokens = logprobs.get("content") if isinstance(logprobs, dict) else None
         parts.append(
             Text(
                 text=text,
                 citations=read_citations(message.get("annotations")),
-                logprobs=tokens if isinstance(tokens, list) and tokens else None,
+                logprobs=read_logprobs(choice.get("logprobs")),
                 phase=_string(message.get("phase")) or None,
                 state=google_state(message),
             )
@@ -113,6 +111,11 @@ def _spoken(choice: dict[str, Any], message: dict[str, Any]) -> list[Part]:
     if refusal:
         parts.append(Refusal(text=refusal))
     return parts
+
+
+def read_logprobs(logprobs: object) -> list[dict[str, Any]] | None:
+    """Read the probabilities of the tokens of a text; None for none."""
+    return objects_in(logprobs.get("content")) or None if isinstance(logprobs, dict) else None
 
 
 def mistral_texts(content: object, kind: str) -> str:

@@ -19,7 +19,7 @@ from ai_gateway.protocols.events import Cited, Closed, Event, Failed, Finished, 
 from ai_gateway.protocols.jsontext import loads
 from ai_gateway.protocols.openai_chat.call_reader import CallReader
 from ai_gateway.protocols.openai_chat.errors import error_of
-from ai_gateway.protocols.openai_chat.response import mistral_texts, read_citations
+from ai_gateway.protocols.openai_chat.response import mistral_texts, read_citations, read_logprobs
 from ai_gateway.protocols.openai_chat.states import ENCRYPTED, DetailsState, detail_text, google_state, plain_text
 from ai_gateway.protocols.openai_chat.stops import FAILED, read_stop, stop_sequence
 from ai_gateway.protocols.openai_chat.usage import read_usage
@@ -164,15 +164,15 @@ class ChatStreamReader(StreamReader):
             self._call(self._calls.read_function(function, self._id, self._next_key))
 
     def _text(self, content: str, delta: dict[str, Any], logprobs: Any) -> None:
-        tokens = logprobs.get("content") if isinstance(logprobs, dict) else None
+        tokens = read_logprobs(logprobs)
         self._length += len(content)
         if self._open_kind is Text:
-            self._events.append(Grown(key=self._open_key, text=content, logprobs=tokens or None))
+            self._events.append(Grown(key=self._open_key, text=content, logprobs=tokens))
             return
         self._close()
         self._text_start = self._length - len(content)
         phase = delta.get("phase")
-        self._open(Text(text=content, logprobs=tokens or None, phase=phase if isinstance(phase, str) else None))
+        self._open(Text(text=content, logprobs=tokens, phase=phase if isinstance(phase, str) else None))
 
     def _list(self, content: Any, delta: dict[str, Any]) -> None:
         """Take a content that is a list (Mistral)."""

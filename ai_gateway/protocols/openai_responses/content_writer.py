@@ -8,7 +8,8 @@ from typing import Any
 from ai_gateway.errors import Unsupported
 from ai_gateway.protocols import media
 from ai_gateway.protocols.capabilities import Capabilities
-from ai_gateway.protocols.conversation import Audio, File, Image, Part, Refusal, Text
+from ai_gateway.protocols.conversation import Audio, File, Image, Part, Refusal, Text, Thinking
+from ai_gateway.protocols.writing import untranslatable
 
 OPENAI_FORMATS = ("openai_chat", "openai_responses")
 """The formats in which the id of a file is one of OpenAI's."""
@@ -34,7 +35,9 @@ class ContentWriter:
             return self._file(part)
         if isinstance(part, Audio):
             return self._audio(part)
-        return None
+        if isinstance(part, Thinking):
+            return None
+        raise untranslatable(part)
 
     def _image(self, image: Image) -> dict[str, Any]:
         if not self._capabilities.images:

@@ -11,9 +11,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from ai_gateway.errors import GatewayError, Kind, ProviderError
+from ai_gateway.protocols.jsontext import dumps
 from ai_gateway.protocols.openai_errors import error_object, status_of_error
 from ai_gateway.protocols.provider_errors import (
     CODES,
@@ -126,7 +125,7 @@ def write_error_event(error: GatewayError, request_id: str) -> bytes:
     members = error_object(error)
     event = {"type": "error", "sequence_number": 0, **members, "error": members}
     event["type"] = "error"  # `members` has a type of its own, which only the nested form shows.
-    return b"event: error\ndata: " + msgspec.json.encode(event) + b"\n\n"
+    return b"event: error\ndata: " + dumps(event) + b"\n\n"
 
 
 def status_of(name: str | None, data: bytes) -> int | None:
@@ -137,10 +136,7 @@ def status_of(name: str | None, data: bytes) -> int | None:
     """
     if name not in ("error", FAILED, None):
         return None
-    try:
-        event = msgspec.json.decode(data)
-    except msgspec.DecodeError:
-        event = None
+    event = decoded(data)
     if not isinstance(event, dict):
         return None if name is None else 502
     if name is None and event.get("type") not in ("error", FAILED) and not event.get("error"):
@@ -151,7 +147,7 @@ def status_of(name: str | None, data: bytes) -> int | None:
 def error_body(data: bytes) -> bytes:
     """Write an event that is an error as the body of an answer, where callers look for `error` alone."""
     event = decoded(data)
-    return msgspec.json.encode({"error": _error_of(event)}) if isinstance(event, dict) else data
+    return dumps({"error": _error_of(event)}) if isinstance(event, dict) else data
 
 
 def _error_of(event: dict[str, Any]) -> Any:

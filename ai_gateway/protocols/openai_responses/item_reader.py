@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ai_gateway.protocols.conversation import Part, Refusal, State, Stop, Text, Thinking, ToolCall
+from ai_gateway.protocols.jsontext import objects_in
 from ai_gateway.protocols.openai_responses.citations import read_citations
 from ai_gateway.protocols.openai_responses.message_reader import reasoning_text
 from ai_gateway.protocols.openai_responses.states import ENCRYPTED, FORMAT
@@ -75,10 +76,7 @@ def read_state(item: Item) -> State | None:
 
 def read_logprobs(part: Item) -> list[dict[str, Any]] | None:
     """Read the probabilities of a text's tokens; None if there are none."""
-    logprobs = part.get("logprobs")
-    if not logprobs or not isinstance(logprobs, list):
-        return None
-    return [token for token in logprobs if isinstance(token, dict)] or None
+    return objects_in(part.get("logprobs")) or None
 
 
 def call_id(item: Item) -> str:

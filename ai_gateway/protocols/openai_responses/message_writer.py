@@ -30,6 +30,7 @@ from ai_gateway.protocols.jsontext import dumps_text
 from ai_gateway.protocols.openai_responses.content_writer import ContentWriter, input_text
 from ai_gateway.protocols.openai_responses.tool_writer import ToolNames
 from ai_gateway.protocols.tool_ids import with_ids
+from ai_gateway.protocols.writing import result_text
 
 FORMAT = "openai_responses"
 
@@ -46,6 +47,8 @@ class InputWriter:
         self._names = names
         self._content = ContentWriter(self._capabilities, request.format)
         self._thoughts: list[Item] = []
+        self.dropped: list[str] = []
+        """What was left out, by the place of it: what the model did with another provider's own tools, and the like."""
 
     def write(self) -> list[Item]:
         """Write all items."""
@@ -67,10 +70,15 @@ class InputWriter:
 
     def _message(self, message: Message) -> Iterable[Item]:
         if message.role == "system":
-            return self._spoken(self._capabilities.system_role, message.parts)
+            return self._spoken(self._capabilities.system_role, self._instructions(message.parts))
         if message.role == "user":
             return self._user(message.parts)
         return self._assistant(message.parts)
+
+    def _instructions(self, parts: list[Part]) -> list[Part]:
+        """Leave out what an operator tells another provider's machinery, as which tools there are from now on."""
+        self.dropped += (part.at for part in parts if isinstance(part, Opaque))
+        return [part for part in parts if not isinstance(part, Opaque)]
 
     def _spoken(self, role: str, parts: list[Part]) -> list[Item]:
         """Write a message of the operator's or the user's; none if nothing is in it. A user who said nothing did so."""
@@ -101,7 +109,8 @@ class InputWriter:
 
     def _output(self, result: ToolResult) -> str | list[Item]:
         media = [part for part in result.parts if isinstance(part, Image | File)]
-        text = "\n".join(part.text for part in result.parts if isinstance(part, Text) and part.text)
+        texts = [result_text(part) for part in result.parts if not isinstance(part, Image | File)]
+        text = "\n".join(text for text in texts if text)
         if result.is_error and not text.lower().startswith("error"):
             text = f"Error: {text}"
         if media and self._capabilities.result_media:
@@ -147,7 +156,10 @@ class InputWriter:
             return self._call(part)
         if isinstance(part, Image | File):
             raise Unsupported("An image or a file cannot be what the model said.", param=part.at)
-        return part.value if isinstance(part, Opaque) and part.format == FORMAT else None
+        if isinstance(part, Opaque) and part.format == FORMAT:
+            return part.value
+        self.dropped.append(part.at)
+        return None
 
     def _call(self, call: ToolCall) -> Item:
         name = self._names.sent(call.name)

@@ -20,7 +20,7 @@ from ai_gateway.protocols.openai_tiers import WORDS
 from ai_gateway.protocols.protocol import Outgoing
 from ai_gateway.protocols.schemas import object_schema
 from ai_gateway.protocols.tool_ids import made_id
-from ai_gateway.protocols.writing import refuse_logprobs, refuse_several_answers
+from ai_gateway.protocols.writing import refuse_logprobs, refuse_several_answers, sought_stop
 
 LOGPROBS = "message.output_text.logprobs"
 ENCRYPTED = "reasoning.encrypted_content"
@@ -61,7 +61,8 @@ class RequestWriter:
     def write(self) -> Outgoing:
         """Write it."""
         self._refuse()
-        items = InputWriter(self._request, self._destination, self._names).write()
+        conversation = InputWriter(self._request, self._destination, self._names)
+        items = conversation.write()
         text, instructions = self._text()
         body: dict[str, Any] = {"model": self._destination.model, "input": [*instructions, *items]}
         body.update(self._tools.write())
@@ -74,8 +75,8 @@ class RequestWriter:
         body.update(stream=self._request.stream, store=False)
         self._drop_unknown()
         self._hints(body)
-        dropped = [*self._dropped, *self._tools.dropped, *self._reasoning.dropped]
-        stop = tuple(each for each in self._request.stop if each)  # Responses have no member for them.
+        dropped = [*self._dropped, *conversation.dropped, *self._tools.dropped, *self._reasoning.dropped]
+        stop = sought_stop(self._request, self._request.stop)  # Responses have no member for them.
         return Outgoing(body=body, dropped=list(dict.fromkeys(dropped)), emulation=self._tools.emulation(stop))
 
     def _refuse(self) -> None:

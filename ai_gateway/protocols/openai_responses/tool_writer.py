@@ -17,6 +17,7 @@ from ai_gateway.protocols.emulation import FREE_TEXT, described
 from ai_gateway.protocols.protocol import Emulation
 from ai_gateway.protocols.schemas import is_strict, object_schema
 from ai_gateway.protocols.tool_ids import made_id
+from ai_gateway.protocols.writing import location, wants_single_calls
 
 FORMAT = "openai_responses"
 
@@ -80,7 +81,7 @@ class ToolWriter:
         parallel = self._request.parallel_tool_calls
         if parallel is not None and self._capabilities.parallel_flag:
             body["parallel_tool_calls"] = parallel
-        elif parallel is False:
+        elif wants_single_calls(self._request):
             self.dropped.append(self._request.name_of("parallel_tool_calls"))
         return body
 
@@ -96,9 +97,8 @@ class ToolWriter:
         choice = self._request.tool_choice
         if choice is None or choice.allowed is None or self._capabilities.openai_hints:
             return self._request.tools
-        return [
-            tool for tool in self._request.tools if not isinstance(tool, HostedTool) and tool.name in choice.allowed
-        ]
+        allowed = frozenset(choice.allowed)
+        return [tool for tool in self._request.tools if not isinstance(tool, HostedTool) and tool.name in allowed]
 
     def _tool(self, tool: Tool) -> dict[str, Any]:
         if isinstance(tool, FunctionTool):
@@ -108,8 +108,24 @@ class ToolWriter:
         if tool.format == FORMAT:
             return tool.value
         if tool.type.startswith(SEARCHES) and self._capabilities.openai_hints and "blocked_domains" not in tool.value:
-            return _web_search(tool.value)
+            return self._web_search(tool)
         raise Unsupported(f"The tool '{tool.type}' cannot be translated to this provider.", param=f"{tool.at}.type")
+
+    def _web_search(self, tool: HostedTool) -> dict[str, Any]:
+        """Write a search of the web that was asked for in another format, with what both know of it."""
+        search: dict[str, Any] = {"type": "web_search"}
+        for name, member in tool.value.items():
+            if not member or name in ("type", "name", "cache_control", tool.type):
+                continue
+            if name == "allowed_domains":
+                search["filters"] = {"allowed_domains": member}
+            elif name == "user_location":
+                search["user_location"] = location(member)
+            elif name == "search_context_size":
+                search[name] = member
+            else:
+                self.dropped.append(f"{tool.at}.{name}")
+        return search
 
     def _function(self, tool: FunctionTool) -> dict[str, Any]:
         schema = object_schema(tool.schema)
@@ -144,7 +160,9 @@ class ToolWriter:
         if is_forced and self._capabilities.forced_tool_choice == "never":
             raise Unsupported("This model cannot be made to call a tool.", param=self._request.name_of("tool_choice"))
         if choice.mode == "named":
-            return self._reference(choice.name)
+            tools = self._request.tools
+            is_custom = any(isinstance(tool, CustomTool) and tool.name == choice.name for tool in tools)
+            return self._reference(choice.name, is_custom)
         if choice.allowed is not None and self._capabilities.openai_hints:
             return self._allowed(choice, choice.allowed)
         return choice.mode
@@ -152,11 +170,11 @@ class ToolWriter:
     def _allowed(self, choice: ToolChoice, allowed: list[str]) -> Any:
         if choice.mode == "none":
             return "none"
-        tools = [self._reference(name) for name in allowed]
+        custom = {tool.name for tool in self._request.tools if isinstance(tool, CustomTool)}
+        tools = [self._reference(name, name in custom) for name in allowed]
         return {"type": "allowed_tools", "mode": choice.mode, "tools": tools}
 
-    def _reference(self, name: str) -> dict[str, str]:
-        is_custom = any(isinstance(tool, CustomTool) and tool.name == name for tool in self._request.tools)
+    def _reference(self, name: str, is_custom: bool) -> dict[str, str]:
         kind = "custom" if is_custom and self._capabilities.custom_tools else "function"
         return {"type": kind, "name": self._names.sent(name)}
 
@@ -167,13 +185,3 @@ def fits_strict(schema: dict[str, Any]) -> bool:
         return is_strict(schema)
     except (TypeError, AttributeError):
         return False
-
-
-def _web_search(value: dict[str, Any]) -> dict[str, Any]:
-    """Write a search of the web that was asked for in another format, with what both know of it."""
-    search: dict[str, Any] = {"type": "web_search"}
-    if value.get("allowed_domains"):
-        search["filters"] = {"allowed_domains": value["allowed_domains"]}
-    if value.get("user_location"):
-        search["user_location"] = value["user_location"]
-    return search

@@ -14,16 +14,19 @@ function tell(what) {
   if (state.textContent !== state.dataset[what]) state.textContent = state.dataset[what];
 }
 
+// Says what to tell: a redirect leads to the login, whose page is not the list.
 async function refresh() {
   const url = new URL(window.location.href);
   url.searchParams.set("fragment", "1");
-  const answer = await fetch(url, { credentials: "same-origin", redirect: "error", signal: AbortSignal.timeout(10000) });
+  const answer = await fetch(url, { credentials: "same-origin", redirect: "manual", signal: AbortSignal.timeout(10000) });
+  if (answer.type === "opaqueredirect") return "ended";
   if (!answer.ok) throw new Error(String(answer.status));
   const text = await answer.text();
-  if (isBusy()) return;
+  if (isBusy()) return "running";
   const left = [...list.querySelectorAll(".gateway-scroll")].map((each) => each.scrollLeft);
   list.innerHTML = text;
   list.querySelectorAll(".gateway-scroll").forEach((each, number) => { each.scrollLeft = left[number] || 0; });
+  return "running";
 }
 
 async function keepUp() {
@@ -31,8 +34,7 @@ async function keepUp() {
     tell("paused");
   } else {
     try {
-      await refresh();
-      tell("running");
+      tell(await refresh());
     } catch {
       tell("failed");
     }

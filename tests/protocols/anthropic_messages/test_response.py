@@ -10,7 +10,6 @@ from anthropic.types.beta import BetaMessage
 
 from ai_gateway.errors import Kind, ProviderError, UpstreamProtocolError
 from ai_gateway.protocols.anthropic_messages import PROTOCOL
-from ai_gateway.protocols.anthropic_messages.partial import whole_members
 from ai_gateway.protocols.conversation import (
     Answer,
     Citation,
@@ -23,6 +22,7 @@ from ai_gateway.protocols.conversation import (
     TokenUsage,
     ToolCall,
 )
+from ai_gateway.protocols.partial import whole_members
 from tests.protocols.anthropic_messages.helpers import (
     ASKED,
     CARRIER,
@@ -110,6 +110,25 @@ def test_a_recorded_answer_survives_being_written(vector: Vector) -> None:
 )
 def test_every_reason_to_stop_is_understood(reason: str | None, stop: Stop) -> None:
     assert PROTOCOL.read_answer(message(stop_reason=reason)).stop is stop
+
+
+CALL = {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}
+
+
+@pytest.mark.parametrize(
+    ("reason", "stop"),
+    [
+        ("end_turn", Stop.TOOL_USE),
+        ("stop_sequence", Stop.TOOL_USE),
+        ("pause_turn", Stop.TOOL_USE),
+        ("max_tokens", Stop.MAX_TOKENS),
+        ("refusal", Stop.FILTERED),
+    ],
+)
+def test_an_end_with_calls_waits_for_their_results(reason: str, stop: Stop) -> None:
+    """Compatible servers end so: an agent of another format would not run the tools."""
+    given = PROTOCOL.read_answer(message(content=[CALL], stop_reason=reason, stop_sequence="x"))
+    assert (given.stop, given.stop_sequence) == (stop, None)
 
 
 def test_the_buckets_of_the_usage_are_disjoint() -> None:

@@ -317,3 +317,10 @@ def test_half_a_character_passes() -> None:
     for event in (START, block(0, {"type": "text", "text": ""})[0]):
         reader.read(None, json.dumps(event).encode())
     assert reader.read(None, data) == [Grown(key=0, text="\ud83d")]
+
+
+def test_an_end_with_calls_waits_for_their_results() -> None:
+    """Compatible servers end so: an agent of another format would not run the tools."""
+    call = {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}
+    given = answer_of(sse(START, *block(0, call), ending("end_turn"), STOP))
+    assert (given.stop, given.stop_sequence) == (Stop.TOOL_USE, None)

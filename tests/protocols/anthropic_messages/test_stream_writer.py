@@ -238,3 +238,22 @@ def test_the_sdks_own_stream_reaches_its_final_message() -> None:
         {"input": "*** Begin"},
         {},
     ]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "expected"),
+    [
+        ((" ", '{"a":1}'), {"a": 1}),
+        (("\n", " ", '{"a"', ":1}", "\n"), {"a": 1}),
+        ((" ",), {}),
+        (("nu", "ll"), {}),
+    ],
+)
+def test_the_sdk_can_parse_arguments_at_any_time(pieces: tuple[str, ...], expected: dict[str, Any]) -> None:
+    """It parses after each delta, and takes blanks alone for a broken call."""
+    grown = [Grown(key=0, text=piece) for piece in pieces]
+    call = Opened(key=0, part=ToolCall(id="toolu_1", name="f"))
+    stream = written([Started(id="1", model="m"), call, *grown, Closed(key=0), Finished(stop=Stop.TOOL_USE)])
+    assert_grammar(stream)
+    content: Any = accumulated(stream).to_dict()["content"]
+    assert content[0]["input"] == expected

@@ -22,6 +22,7 @@ from ai_gateway.protocols.conversation import (
     ToolChoice,
 )
 from ai_gateway.protocols.emulation import undo
+from ai_gateway.protocols.protocol import Emulation
 from tests.protocols.bedrock_converse.samples import ADAPTIVE, CLAUDE, OTHERS, asked
 from tests.protocols.bedrock_converse.translating import (
     CALL,
@@ -353,7 +354,7 @@ def test_parameters() -> None:
         ),
         ({}, {"reasoning": Reasoning(effort="low"), "top_k": 5}, {}, ["top_k"]),
         ({"top_k": False}, {"top_k": 5}, {}, ["top_k"]),
-        ({"max_stop": 0}, {"stop": ["END"]}, {}, ["stop"]),
+        ({"max_stop": 0}, {"stop": ["END"]}, {}, []),
         ({"max_stop": 0}, {"stop": [" "]}, {}, []),
     ],
 )
@@ -363,6 +364,19 @@ def test_parameters_that_a_model_does_not_take(
     outgoing = write(asked(**fields), msgspec.structs.replace(CLAUDE, **capabilities))
     assert outgoing.body.get("inferenceConfig", {}) == written
     assert outgoing.dropped == dropped
+
+
+@pytest.mark.parametrize(
+    ("taken", "sent", "kept"),
+    [(0, [], ("a", " ", "b", "c")), (2, ["a", "b"], (" ", "c")), (9, ["a", "b", "c"], (" ",))],
+)
+def test_stop_sequences_that_cannot_be_sent_are_looked_for_in_the_answer(
+    taken: int, sent: list[str], kept: tuple[str, ...]
+) -> None:
+    outgoing = write(asked(stop=["a", " ", "b", "", "c"]), msgspec.structs.replace(CLAUDE, max_stop=taken))
+    assert outgoing.body.get("inferenceConfig", {}).get("stopSequences", []) == sent
+    assert outgoing.emulation == Emulation(stop=kept)
+    assert outgoing.dropped == []
 
 
 @pytest.mark.parametrize(

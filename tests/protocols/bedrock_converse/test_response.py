@@ -158,8 +158,14 @@ def test_why_it_stopped(reason: str | None, stop: Stop) -> None:
     assert PROTOCOL.read_answer(whole_answer("text") | {"stopReason": reason}).stop is stop
 
 
-def test_an_unknown_end_with_calls_waits_for_their_results() -> None:
-    assert PROTOCOL.read_answer(whole_answer("parallel calls") | {"stopReason": "new"}).stop is Stop.TOOL_USE
+@pytest.mark.parametrize("reason", ["new", "end_turn", "stop_sequence"])
+def test_an_end_with_calls_waits_for_their_results(reason: str) -> None:
+    """Some models end so: an agent of another format would not run the tools."""
+    assert PROTOCOL.read_answer(whole_answer("parallel calls") | {"stopReason": reason}).stop is Stop.TOOL_USE
+
+
+def test_an_answer_with_calls_that_was_cut_off_stays_so() -> None:
+    assert PROTOCOL.read_answer(whole_answer("parallel calls") | {"stopReason": "max_tokens"}).stop is Stop.MAX_TOKENS
 
 
 @pytest.mark.parametrize("stop", Stop)
@@ -220,6 +226,11 @@ def test_arguments_that_are_no_object_are_kept() -> None:
     ]
     assert content(ToolCall(id="c", name="f"))[0]["toolUse"]["input"] == {}
     assert content(ToolCall(id="c", name="f", arguments="ls", is_custom=True))[0]["toolUse"]["input"] == {"input": "ls"}
+
+
+def test_of_arguments_that_a_limit_cut_off_the_members_that_came_whole_are_told() -> None:
+    body = written(ToolCall(id="c", name="f", arguments='{"a":1,"b":"x'), stop=Stop.MAX_TOKENS)
+    assert body["output"]["message"]["content"][0]["toolUse"]["input"] == {"a": 1}
 
 
 def test_a_refusal_is_a_text() -> None:

@@ -15,6 +15,7 @@ from ai_gateway.errors import ProviderError, UpstreamClosed
 from ai_gateway.protocols.bedrock_converse import DIALECT, PROTOCOL
 from ai_gateway.protocols.conversation import (
     Part,
+    Stop,
     Text,
     Thinking,
     ToolCall,
@@ -92,6 +93,11 @@ def test_every_part_is_closed_and_numbered_in_order(name: str) -> None:
     assert all(each.text for each in events if isinstance(each, Grown))
     assert isinstance(events[0], Started)
     assert isinstance(events[-1], Finished)
+
+
+def test_an_end_with_calls_waits_for_their_results() -> None:
+    pieces = [*STREAMS["parallel calls"][:-2], *ending("end_turn")]
+    assert collected(read(*pieces)).stop is Stop.TOOL_USE
 
 
 def test_parts_that_the_upstream_forgot_to_close_are_closed() -> None:

@@ -96,11 +96,12 @@ STOPS = st.sampled_from([each for each in Stop if each is not Stop.PAUSED])
 @st.composite
 def streams(draw: st.DrawFn) -> tuple[list[Event], Answer]:
     """Events of any answer: pieces of its parts in any mixture, states that come late; and the answer."""
+    parts: list[Part] = [*draw(st.lists(PARTS, max_size=4))]
     answer = Answer(
         id="a",
         model="m",
-        parts=draw(st.lists(PARTS, max_size=4)),
-        stop=draw(STOPS),
+        parts=parts,
+        stop=draw(STOPS).given(any(isinstance(part, ToolCall) for part in parts)),
         stop_sequence=draw(st.none() | WORDS),
         usage=draw(USAGES),
     )
@@ -205,6 +206,16 @@ def test_a_tool_with_free_text_is_called_with_an_object() -> None:
 def test_a_call_without_arguments_has_an_empty_object() -> None:
     events = replay(Answer(id="a", model="m", parts=[ToolCall(id="c", name="f")], stop=Stop.TOOL_USE))
     assert accumulated(parsed_stream(write(events)))["calls"] == [("c", "f", "{}")]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "expected"), [((" ", '{"a":1}'), '{"a":1}'), ((" ", "\n"), "{}"), (("nu", "ll"), "{}")]
+)
+def test_blanks_and_null_are_no_arguments(pieces: tuple[str, ...], expected: str) -> None:
+    grown = [Grown(key=0, text=piece) for piece in pieces]
+    call = Opened(key=0, part=ToolCall(id="c", name="f"))
+    events = [Started(id="a", model="m"), call, *grown, Closed(key=0), Finished(stop=Stop.TOOL_USE)]
+    assert accumulated(parsed_stream(write(events)))["calls"] == [("c", "f", expected)]
 
 
 def test_half_a_surrogate_pair_is_written_and_read_back() -> None:

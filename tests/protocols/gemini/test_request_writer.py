@@ -32,6 +32,7 @@ from ai_gateway.protocols.conversation import (
 from ai_gateway.protocols.gemini import PROTOCOL
 from ai_gateway.protocols.gemini.states import BYPASS
 from ai_gateway.protocols.jsontext import dumps
+from ai_gateway.protocols.protocol import Emulation
 from tests.protocols.gemini.samples import REQUESTS, asked, destination, read, written
 from tests.protocols.vectors import Vector
 
@@ -115,6 +116,26 @@ def test_all_results_of_a_turn_stand_alone_in_one_content_in_the_order_of_the_ca
         ],
     }
     assert rest == {"role": "user", "parts": [{"text": "Thanks."}]}
+
+
+@pytest.mark.parametrize("id", ["", "call_0"])
+def test_results_of_calls_that_have_one_id_are_of_the_function_in_their_place(id: str) -> None:
+    """Google's own OpenAI-compatible endpoint gives calls no ids."""
+    _, model, results = contents(
+        USER,
+        turn("assistant", ToolCall(id=id, name="get_a"), ToolCall(id=id, name="get_b")),
+        turn("user", ToolResult(call_id=id, parts=[Text(text="of a")])),
+        turn("user", ToolResult(call_id=id, parts=[Text(text="of b")])),
+    )
+    called = [part["functionCall"] for part in model["parts"]]
+    answered = [part["functionResponse"] for part in results["parts"]]
+    assert [(each["name"], each["response"]) for each in answered] == [
+        ("get_a", {"result": "of a"}),
+        ("get_b", {"result": "of b"}),
+    ]
+    ids = [each.get("id") for each in called]
+    assert ids == [each.get("id") for each in answered]
+    assert ids == [None, None] if not id else ids[0] == id and len(set(ids)) == 2
 
 
 @pytest.mark.parametrize(
@@ -504,13 +525,19 @@ def test_what_is_left_out_is_told_by_the_callers_names() -> None:
         "prompt_cache_key",
         "seed",
         "service_tier",
-        "stop",
         "temperature",
         "top_k",
         "user",
         "verbosity",
     ]
     assert outgoing.body["generationConfig"] == {"stopSequences": list("abcd")}
+
+
+def test_stop_sequences_that_are_too_many_are_looked_for_in_the_answer() -> None:
+    outgoing = written(asked(stop=["a", "b", "", "\n\n", "d"]), max_stop=2)
+    assert outgoing.body["generationConfig"] == {"stopSequences": ["a", "b"]}
+    assert outgoing.emulation == Emulation(stop=("\n\n", "d"))
+    assert outgoing.dropped == []
 
 
 def test_values_that_ask_for_nothing_are_not_told() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
 import pytest
@@ -23,6 +24,8 @@ from ai_gateway.protocols.conversation import (
 )
 from ai_gateway.protocols.gemini import PROTOCOL
 from ai_gateway.protocols.protocol import Head
+from ai_gateway.protocols.transcript import replay
+from ai_gateway.sse import EventSplitter
 from tests.protocols.gemini.samples import ANSWERS, CARRIER, caller, chunk, read
 from tests.protocols.vectors import Vector
 
@@ -375,3 +378,33 @@ def test_citations_are_written_in_bytes_of_their_part() -> None:
             {"segment": {"partIndex": 2, "endIndex": 2, "text": "ß"}, "groundingChunkIndices": [0]},
         ],
     }
+
+
+CUT = ToolCall(id="c", name="f", arguments='{"path":"/a","text":"abc')
+INVALID = {"INVALID_JSON": CUT.arguments}
+
+
+@pytest.mark.parametrize(
+    ("parts", "stop", "expected"),
+    [
+        ([CUT], Stop.MAX_TOKENS, [{"path": "/a"}]),
+        ([CUT], Stop.CONTEXT_FULL, [{"path": "/a"}]),
+        ([CUT], Stop.TOOL_USE, [INVALID]),
+        ([CUT, ToolCall(id="d", name="g", arguments="{}")], Stop.TOOL_USE, [INVALID, {}]),
+        ([CUT, Text(text="so"), CUT], Stop.MAX_TOKENS, [INVALID, {"path": "/a"}]),
+    ],
+)
+def test_of_a_call_that_a_limit_cut_off_the_whole_arguments_are_told(
+    parts: list[Part], stop: Stop, expected: list[dict[str, Any]]
+) -> None:
+    """A client would run the function with whatever argument it is told."""
+    whole = written(answer(*parts, stop=stop))["candidates"][0]["content"]["parts"]
+    assert [part["functionCall"]["args"] for part in whole if "functionCall" in part] == expected
+    writer = PROTOCOL.stream_writer(caller(), CARRIER, Head(model="m1", stream=True, query=b"alt=sse"))
+    stream = b"".join(map(writer.write, replay(answer(*parts, stop=stop))))
+    chunks = [json.loads(data) for _, data in EventSplitter().feed(stream)]
+    streamed = [part for each in chunks for part in each["candidates"][0]["content"]["parts"]]
+    assert [part["functionCall"]["args"] for part in streamed if "functionCall" in part] == expected
+    assert [part.get("text") for part in whole if part.get("text")] == [
+        part["text"] for part in streamed if part.get("text")
+    ]

@@ -141,6 +141,7 @@ class TestReadingMessages:
         }
         request = read(body)
         assert request.uses_functions
+        assert request.parallel_tool_calls is False
         assert request.tools == [FunctionTool(name="f", schema=SCHEMA, at="functions[0]")]
         assert request.tool_choice == ToolChoice(mode="named", name="f")
         call, result = request.messages[1].parts[0], request.messages[2].parts[0]
@@ -237,6 +238,13 @@ class TestReadingMessages:
         found = read({"messages": [turn, *results]}).messages[0].parts
         spoken = [part.text if isinstance(part, Text | Thinking) else getattr(part, "id", "") for part in found]
         assert spoken == ["AB", "one", "CDE", "a", "two", "b"]
+
+    def test_a_call_is_answered_once(self) -> None:
+        call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+        result = {"role": "tool", "tool_call_id": "c", "content": "r"}
+        with pytest.raises(BadRequest) as raised:
+            read({"messages": [*HELLO, {"role": "assistant", "tool_calls": [call]}, result, result]})
+        assert raised.value.param == f"messages[{len(HELLO) + 2}].role"
 
     def test_a_calls_sealed_state(self) -> None:
         extra = {"google": {"thought_signature": CARRIER.seal(signature("S", "gemini"))}}

@@ -60,6 +60,13 @@ function fill(asked) {
   turns.all = asked.messages.length ? asked.messages : [{ role: "user", text: "" }];
 }
 
+// What was typed into the plain form before this script was there. It stays.
+function typed() {
+  const names = ["model", ...TEXTS, ...NUMBERS, "stop"];
+  const fields = names.map((name) => form.elements[name]).filter((field) => "defaultValue" in field);
+  return fields.filter((field) => field.value !== field.defaultValue).map((field) => [field, field.value]);
+}
+
 function addModel(name = "") {
   if (others().length >= MOST_MODELS - 1) return;
   const field = byId("other").content.firstElementChild.cloneNode(true);
@@ -228,7 +235,9 @@ byId("language").addEventListener("change", () => showSample());
 byId("code").addEventListener("toggle", () => { if (byId("code").open) check(); });
 
 const stored = page.isGiven ? null : restored();
+const early = typed();
 fill(stored || page.prompt);
+for (const [field, value] of early) field.value = value;
 for (const name of stored?.others || []) if (name) addModel(name);
 isReady = true;
 

@@ -6,8 +6,26 @@ import json
 import re
 from typing import Any
 
+from ai_gateway.protocols.conversation import Stop
+from ai_gateway.protocols.jsontext import INVALID, arguments_object
+
+CUT = frozenset((Stop.MAX_TOKENS, Stop.CONTEXT_FULL))
+"""The ends of an answer whose last call may be cut off."""
+
 _DECODER = json.JSONDecoder()
 _BLANK = re.compile(r"[ \t\r\n]*")
+
+
+def arguments_of(raw: str, stop: Stop) -> dict[str, Any]:
+    """Read the arguments of a call of an answer with this end, for a client that wants an object: of those that a limit
+    cut off, the members that came whole."""
+    given = arguments_object(raw)
+    return whole_members(raw) if stop in CUT and is_broken(given, raw) else given
+
+
+def is_broken(given: dict[str, Any], raw: str) -> bool:
+    """Whether arguments that were read are no object."""
+    return given == {INVALID: raw}
 
 
 def whole_members(raw: str) -> dict[str, Any]:
