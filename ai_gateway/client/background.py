@@ -32,7 +32,11 @@ class Background:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run something there, and wait for it. What waits no longer cancels it."""
-        loop = self.loop()
+        try:
+            loop = self.loop()
+        except BaseException:
+            work.close()
+            raise
         if threading.current_thread() is self._thread:
             work.close()
             raise RuntimeError("A synchronous client would wait for itself here. Use async_client().")
@@ -62,17 +66,24 @@ class Background:
             return self._loop
 
     def _begin(self) -> None:
-        is_ready = threading.Event()
-        self._ended = asyncio.Event()
+        """Start it. Raises OSError where there are no files left for a loop, in the thread of who calls."""
+        ended = self._ended = asyncio.Event()
+        loop = asyncio.new_event_loop()
 
         async def go_on() -> None:
-            self._loop = asyncio.get_running_loop()
-            is_ready.set()
-            await self._ended.wait()
+            await ended.wait()
 
-        self._thread = threading.Thread(target=asyncio.run, args=(go_on(),), name="ai-gateway-client", daemon=True)
-        self._thread.start()
-        is_ready.wait()
+        def serve() -> None:
+            with asyncio.Runner(loop_factory=lambda: loop) as runner:
+                runner.run(go_on())
+
+        thread = threading.Thread(target=serve, name="ai-gateway-client", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # There can be no more threads.
+            loop.close()
+            raise
+        self._loop, self._thread = loop, thread
         atexit.unregister(self.end)
         atexit.register(self.end)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+from django.contrib.auth import get_user_model
 from django.db import InterfaceError, OperationalError
 
 from ai_gateway import crypto, key_store, keys, registry
@@ -86,8 +87,12 @@ def identify(user: Any, key: Key | None, tags: Sequence[str], metadata: Metadata
 def _of_user(user: Any) -> KeyRecord:
     if user.pk is None:
         raise InvalidCredential("Nobody is logged in, or the user is not saved.")
-    problem = None if user.is_active else "The user is not active."
-    return KeyRecord(caller=key_store.caller_of(user), hash_key=b"", digest=b"", problem=problem)
+    # Read anew: the object may be as old as the process, and remembers what its user was permitted then.
+    found = get_user_model()._base_manager.filter(pk=user.pk).first()
+    if found is None:
+        raise InvalidCredential("The user does not exist any more.")
+    problem = None if found.is_active else "The user is not active."
+    return KeyRecord(caller=key_store.caller_of(found), hash_key=b"", digest=b"", problem=problem)
 
 
 def _of_key(key: Key) -> KeyRecord:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from django.test import TransactionTestCase
 
 from ai_gateway.test import FakeProviders
 
@@ -27,5 +28,6 @@ def _has_database(request: pytest.FixtureRequest) -> bool:
         if name in request.fixturenames:
             request.getfixturevalue(name)
             return True
-    marker = request.node.get_closest_marker("django_db")
-    return marker is not None
+    if request.node.get_closest_marker("django_db") is not None:
+        return True
+    return request.cls is not None and issubclass(request.cls, TransactionTestCase)  # Of which TestCase is one.

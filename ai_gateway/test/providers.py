@@ -62,12 +62,19 @@ class FakeProviders:
         self._first: deque[Reaction] = deque()
         self._last: Reaction = says("Hello from the test's provider.")
         self._lock = threading.Lock()
-        self._undo = ExitStack()
+        self._undo: ExitStack | None = None
+        self._failure: BaseException | None = None
+        """What went wrong in the script. The code under test sees an error of the gateway's, and may bear it."""
 
     # The script.
 
     def answer(self, *reactions: Reaction) -> None:
         """Answer the next requests so, one each; the last one serves all further requests as well."""
+        for each in reactions:
+            if not isinstance(each, Answer) and not callable(each):
+                raise TypeError(f"{each!r} is no answer. Say says({each!r}), or sends(...) for exactly this.")
+        if not reactions:
+            raise TypeError("Say what is answered: answer(says('Hello')).")
         *first, last = reactions
         with self._lock:
             self._first, self._last = deque(first), last
@@ -79,18 +86,31 @@ class FakeProviders:
         with self._lock:
             self.sent.append(sent)
             reaction = self._first.popleft() if self._first else self._last
-        return (reaction if isinstance(reaction, Answer) else reaction(sent)).to(sent)
+        try:
+            return (reaction if isinstance(reaction, Answer) else reaction(sent)).to(sent)
+        except BaseException as error:
+            self._failure = self._failure or error
+            raise
+
+    def _check_script(self) -> None:
+        """Raise what went wrong in the script, once."""
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
 
     @property
     def request(self) -> Sent:
-        """The only request that providers got."""
+        """The only request that providers got. Raises what went wrong in the script."""
+        self._check_script()
         assert len(self.sent) == 1, f"{len(self.sent)} requests were sent: {[each.url for each in self.sent]}"
         return self.sent[0]
 
     # What was recorded.
 
     def records(self, count: int = 1) -> list[UsageRecord]:
-        """Give the rows of usage, in the order in which the calls ended, once there are so many."""
+        """Give the rows of usage, in the order in which the calls ended, once there are so many. Raises what went wrong
+        in the script."""
+        self._check_script()
         entries = self.usage.wait_for(count)
         self.usage.write()
         found = {record.pk.hex: record for record in UsageRecord.objects.filter(pk__in=[each.id for each in entries])}
@@ -99,7 +119,9 @@ class FakeProviders:
     # The beginning and the end.
 
     def start(self) -> Self:
-        """Begin."""
+        """Begin. Raises RuntimeError if it has begun."""
+        if self._undo is not None:
+            raise RuntimeError("These providers are in use already: they are stopped before they are started again.")
         with ExitStack() as undo:
             undo.enter_context(override_settings(AI_GATEWAY=configured(self._settings)))
             undo.enter_context(gateway.asking_through(lambda: ScriptedTransport(self)))
@@ -108,8 +130,11 @@ class FakeProviders:
         return self
 
     def stop(self) -> None:
-        """Leave everything as it was found."""
-        self._undo.close()
+        """Leave everything as it was found. Raises what went wrong in the script."""
+        undo, self._undo = self._undo, None
+        if undo is not None:
+            undo.close()
+        self._check_script()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -163,8 +188,9 @@ class Books:
 
 def configured(given: Mapping[str, Any]) -> dict[str, Any]:
     """Give the settings of a test: the site's, no credential that is worth anything, and nothing that is shared with
-    other processes."""
-    found = {**getattr(settings, "AI_GATEWAY", {}), "PEERS": {}, "LIMIT_STORE": {}, **given}
+    other processes or tests, such as the site's cache."""
+    apart: dict[str, Any] = {"PEERS": {}, "LIMIT_STORE": {}, "RESPONSE_CACHE": None}
+    found = {**getattr(settings, "AI_GATEWAY", {}), **apart, **given}
     providers = dict(found.get("PROVIDERS", {}))
     for alias in {*USUAL, *providers}:
         entry = dict(providers.get(alias, {}))

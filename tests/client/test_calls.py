@@ -85,6 +85,21 @@ class TestCallers:
                 assert client.post(CHAT, json=ASKED).status_code == status, who
         assert not fake_providers.sent
 
+    def test_a_client_notices_what_becomes_of_its_user(
+        self, fake_providers: FakeProviders, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("ai_gateway.client.identity.FRESH", 0)
+        user = make_user()
+        found = type(user)._default_manager.filter(pk=user.pk)
+        with sync_client(user=user) as client:
+            assert client.post(CHAT, json=ASKED).status_code == 200
+            found.update(is_active=False)
+            assert client.post(CHAT, json=ASKED).status_code == 401
+            found.update(is_active=True)
+            assert client.post(CHAT, json=ASKED).status_code == 200
+            found.delete()
+            assert client.post(CHAT, json=ASKED).status_code == 401
+
     def test_routes_of_the_database_are_for_whom_they_are_for(self, fake_providers: FakeProviders) -> None:
         ann, bob = make_user("ann"), make_user("bob")
         make_route("fast", "anthropic/claude-5", is_public=False).users.add(ann)
@@ -314,6 +329,19 @@ def test_a_synchronous_call_on_the_loop_for_them_is_an_error() -> None:
 
     with pytest.raises(RuntimeError, match="async_client"):
         made.run(inner())
+    made.end()
+
+
+@pytest.mark.parametrize("what", ["asyncio.new_event_loop", "threading.Thread.start"])
+def test_a_loop_that_cannot_begin_is_begun_by_the_next_call(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("There is nothing left.")
+
+    made = Background()
+    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="nothing left"):
+        patched.setattr(what, fail)
+        made.run(asyncio.sleep(0))
+    assert made.run(asyncio.sleep(0, "done")) == "done"
     made.end()
 
 

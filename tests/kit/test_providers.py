@@ -15,9 +15,9 @@ from ai_gateway.client import async_client, sync_client
 from ai_gateway.errors import UpstreamTimeout
 from ai_gateway.meter import Entry
 from ai_gateway.models import UsageRecord
-from ai_gateway.test import FakeProviders, fails, is_silent, is_unreachable, says
+from ai_gateway.test import Answer, FakeProviders, Sent, fails, is_silent, is_unreachable, says
 from ai_gateway.test.transport import ScriptedTransport
-from tests.control.rows import make_user
+from tests.control.rows import make_route, make_user
 
 CHAT = "/v1/chat/completions"
 KEY = "gw_key-of-the-sites-own-code"
@@ -108,6 +108,55 @@ def test_an_answer_may_depend_on_the_request() -> None:
     assert len(providers.sent) == 1, "lists of models are not counted"
 
 
+def forgets_nothing(sent: Sent) -> Answer:
+    assert sent.json.get("temperature") == 0, "it was forgotten"
+    return says("Hello")
+
+
+def test_what_goes_wrong_in_a_script_is_the_tests() -> None:
+    with (  # noqa: PT012
+        pytest.raises(AssertionError, match="it was forgotten"),
+        FakeProviders(database=False, KEYS={"site": KEY}) as providers,
+        sync_client(key=KEY) as client,
+    ):
+        providers.answer(forgets_nothing)
+        assert client.post(CHAT, json=ASKED).status_code == 500  # Which the code under test may bear.
+    assert type(gateway.new_transport()) is not ScriptedTransport
+
+
+def test_it_is_told_by_what_was_sent_too() -> None:
+    with FakeProviders(database=False, KEYS={"site": KEY}) as providers, sync_client(key=KEY) as client:
+        client.post("/v1/embeddings", json={"model": "m", "input": "Hello"})
+        with pytest.raises(AssertionError, match="no format"):
+            providers.request  # noqa: B018
+        assert providers.request.json["input"] == "Hello"
+
+
+@pytest.mark.parametrize("reactions", [(), ("Hello",), (says("Hello"), {"choices": []})])
+def test_what_is_no_answer_is_refused(reactions: Any) -> None:
+    with pytest.raises(TypeError, match="says"):
+        FakeProviders(database=False).answer(*reactions)
+
+
+def test_providers_are_started_once_at_a_time() -> None:
+    before = type(gateway.new_transport())
+    providers = FakeProviders(database=False)
+    for _ in range(2):
+        with providers, pytest.raises(RuntimeError, match="in use"):
+            providers.start()
+        assert type(gateway.new_transport()) is before
+    providers.stop()
+
+
+def test_no_test_gets_the_answer_of_another_one() -> None:
+    cache = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "the-sites"}}
+    with override_settings(CACHES=cache, AI_GATEWAY={"KEYS": {"site": KEY}, "RESPONSE_CACHE": {}}):
+        for _ in range(2):
+            with FakeProviders(database=False) as providers, sync_client(key=KEY) as client:
+                assert "x-gateway-cache" not in client.post(CHAT, json=ASKED).headers
+                assert len(providers.sent) == 1
+
+
 def test_the_gateways_time_limits_are_kept() -> None:
     limits = {"first_byte": 0.02, "idle": 0.02}
     with (
@@ -152,3 +201,11 @@ def test_the_fixture_has_a_database_if_the_test_has_one(fake_providers: FakeProv
 
 def test_the_fixture_needs_none(fake_providers: FakeProviders) -> None:
     assert registry.key_cache is None
+
+
+@pytest.mark.usefixtures("fake_providers")
+class TestWithTheFixture(TestCase):
+    def test_it_sees_the_database_of_djangos_test_cases(self) -> None:
+        with sync_client(user=make_user()) as client:
+            make_route("fast", "anthropic/claude-5")
+            assert client.post(CHAT, json={**ASKED, "model": "fast"}).status_code == 200
