@@ -11,6 +11,9 @@ the server:
 4. A second signal ends them at once. The worker of a supervisor (`--workers`, `--reload`) needs one more: Ctrl-C and
    systemd signal every process, and then the supervisor passes on to its workers what it got.
 
+A worker whose supervisor is gone without a word (`kill -9`, the OOM killer) stops as at a SIGTERM: it would hold the
+port against the next gateway for ever, and nobody would tell it of new code or settings.
+
 The server's own patience (uvicorn: `--timeout-graceful-shutdown`) must be a little longer than DRAIN_TIMEOUT.
 
 SIGHUP has the configuration read again, and the files that it refers to. A server that has its own use for that signal
@@ -23,6 +26,7 @@ import asyncio
 import gc
 import logging
 import multiprocessing
+import os
 import signal
 import sys
 import threading
@@ -96,6 +100,7 @@ class Lifespan:
                 self._server_handlers[number] = signal.signal(number, self._receive_signal)
             if _hangup_is_free():
                 signal.signal(signal.SIGHUP, self._receive_hangup)
+            _watch_supervisor()
 
     def _receive_signal(self, number: int, frame: FrameType | None) -> None:
         self._signals += 1
@@ -132,6 +137,20 @@ def _hangup_is_free() -> bool:
     """Whether SIGHUP means nothing yet: neither to the server, nor to somebody who sits at a terminal."""
     is_taken = callable(signal.getsignal(signal.SIGHUP))
     return not is_taken and not (sys.stdin is not None and sys.stdin.isatty())
+
+
+def _watch_supervisor() -> None:
+    """Have this process stop if it is a worker and whoever started it is gone."""
+    supervisor = multiprocessing.parent_process()
+    if supervisor is None:
+        return
+
+    def watch() -> None:
+        supervisor.join()
+        logger.error("The process that started this worker is gone, so it stops, too.")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="ai-gateway-supervisor", daemon=True).start()
 
 
 def _end() -> None:

@@ -148,10 +148,21 @@ class Sync:
         """Synchronise these models, and those that have a synchronised row already. Gives what was, or would be,
         changed, by provider and model."""
         with transaction.atomic(using=router.db_for_write(Price)):
-            current = {(row.provider, row.model): row for row in self._in_force()}
+            current = self._newest_in_force(is_dry)
             keys = sorted(key for key in {*current, *models} if key[0] in self._rows and provider in (None, key[0]))
             changes = [self._compare(key, current.get(key), is_dry) for key in watch(keys, "models compared")]
         return [change for change in changes if change is not None]
+
+    def _newest_in_force(self, is_dry: bool) -> dict[Key, Price]:
+        """Give the synchronised row that counts, by key. Two runs at the same time may have begun one each: what does
+        not count ends, or it would be in force again when the other one ends."""
+        newest: dict[Key, Price] = {}
+        for row in self._in_force():
+            older = newest.get((row.provider, row.model))
+            if older is not None and not is_dry:
+                self._end(older)
+            newest[row.provider, row.model] = row
+        return newest
 
     def _in_force(self) -> Iterable[Price]:
         """Read the synchronised rows in force, the newest last."""

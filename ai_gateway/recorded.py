@@ -7,6 +7,7 @@ Each time one is read that is noted in the admin's history, before anything of i
 from __future__ import annotations
 
 import base64
+import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
@@ -71,12 +72,13 @@ def store(recordings: Sequence[Recording]) -> None:
 
 
 def _rows(recording: Recording) -> Iterator[RecordedCall]:
-    """Make the row of a recording; none if it cannot be redacted."""
+    """Make the row of a recording; none if it cannot be redacted, or the hook gives what is no JSON."""
     try:
         document = redacted(written(recording))
+        text = "" if document is None else _as_json(document)
     except Exception as error:
         # Its message may quote what was to be taken out.
-        logger.error("%s: the hook for redaction raised %s: nothing is kept", recording.id, type(error).__name__)
+        logger.error("%s: redaction ended in %s: nothing is kept", recording.id, type(error).__name__)
         return
     if document is None:
         return
@@ -88,8 +90,17 @@ def _rows(recording: Recording) -> Iterator[RecordedCall]:
         user_id=recording.user_id,
         bytes_kept=recording.size,
         is_cut=any(len(body.kept) < body.length for body in bodies),
-        document=msgspec.json.encode(document).decode(),
+        document=text,
     )
+
+
+def _as_json(document: Document) -> str:
+    """Write a document as JSON. A hook that reads JSON may find half of a surrogate pair in it, which is no character:
+    a question mark takes its place. Raises TypeError."""
+    try:
+        return msgspec.json.encode(document).decode()
+    except UnicodeEncodeError:
+        return json.dumps(document, ensure_ascii=False).encode("utf-8", "replace").decode()
 
 
 def redacted(document: Document) -> Document | None:

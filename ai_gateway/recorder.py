@@ -146,14 +146,14 @@ class Recorder:
         self._release()
 
     def _store_some(self) -> None:
-        """Store a batch. One that a bug stands in the way of is dropped: it would stand there for ever."""
+        """Store a batch."""
         batch = [self._waiting[number] for number in range(min(BATCH, len(self._waiting)))]
         try:
             self._store(batch)
         except Unavailable:
             raise
         except Exception:
-            logger.exception("%d recordings cannot be stored, and are dropped", len(batch))
+            self._store_each(batch)
         with self._lock:
             for recording in batch:
                 self._waiting.popleft()
@@ -161,6 +161,21 @@ class Recorder:
             if self.dropped:
                 logger.error("%d recordings were dropped", self.dropped)
                 self.dropped = 0
+
+    def _store_each(self, batch: Sequence[Recording]) -> None:
+        """Store what a batch is made of. What a bug stands in the way of is dropped: it would stand there for ever, and
+        the others have nothing to do with it."""
+        error: Exception | None = None
+        count = 0
+        for recording in batch:
+            try:
+                self._store([recording])
+            except Unavailable:
+                raise
+            except Exception as problem:
+                error, count = problem, count + 1
+        if error is not None:
+            logger.error("%d recordings cannot be stored, and are dropped", count, exc_info=error)
 
 
 recorder: Recorder | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import importlib.util
 import io
@@ -243,6 +244,19 @@ def test_workers__share_the_development_key_and_add_up_their_metrics(run: Callab
     lines = [line for line in gateway.printed().splitlines() if line.startswith("{")]
     assert sum(json.loads(line).get("provider") == "echo" for line in lines) == 20
     assert gateway.stop() in (0, -signal.SIGTERM)
+
+
+def test_workers__stop_when_their_supervisor_was_killed(run: Callable[..., Gateway]) -> None:
+    gateway = run({"LOG_LEVEL": "info"}, "--workers", "2")
+    gateway.wait_until_it_says("Application startup complete", 2)
+    gateway.process.kill()
+    try:
+        gateway.wait_until_it_says("Application shutdown complete", 2)
+        with pytest.raises(ConnectionRefusedError):
+            gateway.ask("GET", "/health")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(gateway.process.pid, signal.SIGKILL)
 
 
 def test_workers__leave_no_metrics_behind(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,6 +50,8 @@ class Desk:
         self._look_at = time.monotonic() + first
         self._waiting: queue.Queue[News | None] = queue.Queue(MOST_WAITING)
         self._seen: dict[tuple[str, str, bool], float] = {}
+        self._told: dict[tuple[str, str], float] = {}
+        """When this process told of what goes on: for when no database can say what all of them did."""
         self._ended = threading.Event()
         self._daemon = Daemon("ai-gateway-alerts", self._go_on, self._wake, connections.close_all)
 
@@ -126,14 +128,28 @@ class Desk:
             register.note_problem(news, "\n".join(problems))
 
     def _is_ours(self, news: News) -> bool:
-        """Whether this process is to tell of it. If the database cannot say, it does: better twice than never."""
-        if not has_database():
-            return True
-        try:
-            return register.claim(news, self._every)
-        except Error as error:
-            logger.warning("The database does not take an alert, so other processes may send it too: %s", error)
-            return True
+        """Whether this process is to tell of it. If the database cannot say, it does of what is news here: better twice
+        than never."""
+        is_news = self._is_news(news)
+        is_ours = is_news
+        if has_database():
+            try:
+                is_ours = register.claim(news, self._every)
+            except Error as error:
+                logger.warning("The database does not take an alert, so other processes may send it too: %s", error)
+        if is_ours and not news.is_over:
+            self._told[news.kind, news.subject] = time.monotonic()
+        return is_ours
+
+    def _is_news(self, news: News) -> bool:
+        """Whether this process has not told of it. That something is over is news if it has told of that."""
+        name, now = (news.kind, news.subject), time.monotonic()
+        if news.is_over:
+            return self._told.pop(name, None) is not None
+        if len(self._told) >= MOST_WAITING:
+            self._told.clear()
+        told_at = self._told.get(name)
+        return told_at is None or (news.repeats and now - told_at >= self._every)
 
 
 def send(channels: Sequence[Channel], news: News, ended: threading.Event | None = None) -> list[str]:
@@ -156,6 +172,10 @@ def _send(channel: Channel, letter: Letter, ended: threading.Event) -> str:
         except Undelivered as error:
             if number == attempts or not error.may_help or ended.wait(PAUSE * 4 ** (number - 1)):
                 return str(error)
+        except Exception as error:
+            # A bug, or what nobody thought of. It must keep nothing from the other channels.
+            logger.exception("An alert failed by %s", channel.name)
+            return type(error).__name__
         else:
             return ""
     raise AssertionError

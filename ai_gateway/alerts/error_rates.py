@@ -45,6 +45,8 @@ class ErrorRates:
     def note(self, now: float, *, is_error: bool) -> Jump:
         """Take a call into account, and tell how the provider does."""
         minute = int(now // MINUTE)
+        while self._minutes and self._minutes[-1][0] > minute:
+            self._minutes.pop()  # The clock was ahead, and what was counted then would be of the last minutes for long.
         if not self._minutes or self._minutes[-1][0] < minute:
             self._minutes.append([minute, 0, 0])
         last = self._minutes[-1]

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from django.core import mail
 from django.core.management import CommandError, call_command
+from django.db import OperationalError
 from django.test import override_settings
 from django.utils import timezone
 
@@ -73,6 +74,14 @@ def test_a_provider_is_measured_by_the_hour_before(
 ) -> None:
     found = rates(*minutes)
     assert (found.is_alert, found.is_well) == (is_alert, is_well)
+
+
+def test_a_clock_that_was_ahead_is_forgotten() -> None:
+    made = ErrorRates()
+    made.note(24 * HOUR, is_error=True)
+    for _ in range(3):
+        jump = made.note(60.0, is_error=False)
+    assert (jump.rate, jump.calls) == (0.0, 3)
 
 
 # Who tells of it.
@@ -265,6 +274,49 @@ class TestDesk:
         until(lambda: len(channel.letters) == 3)
         desk.stop()
         assert [letter.news.is_over for letter in channel.letters] == [False, True, False]
+
+    def test_without_a_database_nothing_is_over_that_was_not_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        channel = Scripted()
+        desk = Desk([channel], HOUR, tuple)
+        monkeypatch.setattr(desks, "LULL", 0.0)
+        over = DOWN._replace(is_over=True)
+        for news in (over, over, DOWN, DOWN, over, over, DOWN._replace(subject="last")):
+            desk.tell(news)
+        until(lambda: any(letter.news.subject == "last" for letter in channel.letters))
+        desk.stop()
+        assert [letter.news.is_over for letter in channel.letters] == [False, True, False]
+
+    def test_a_database_that_cannot_say_makes_no_more_news(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(*_: object) -> bool:
+            raise OperationalError("no such table")
+
+        monkeypatch.setattr(desks, "has_database", lambda: True)
+        monkeypatch.setattr(register, "note_problem", fail)
+        monkeypatch.setattr(desks, "LULL", 0.0)
+        channel = Scripted()
+        desk = Desk([channel], HOUR, tuple)
+        monkeypatch.setattr(register, "claim", lambda *_: True)
+        for news in (DOWN, DOWN._replace(subject="last")):
+            desk.tell(news)
+        until(lambda: len(channel.letters) == 2)
+        monkeypatch.setattr(register, "claim", fail)
+        for news in (DOWN, DOWN._replace(is_over=True), DOWN._replace(subject="fine", is_over=True), DOWN):
+            desk.tell(news)
+        until(lambda: len(channel.letters) == 4)
+        desk.stop()
+        assert [(letter.news.subject, letter.news.is_over) for letter in channel.letters[2:]] == [
+            (DOWN.subject, True),
+            (DOWN.subject, False),
+        ]
+
+    def test_a_bug_in_one_channel_keeps_nothing_from_another(self) -> None:
+        class Broken(Scripted):
+            def deliver(self, letter: Letter) -> None:
+                raise ValueError("a bug")
+
+        good = Scripted()
+        assert desks.send([Broken(), good], DOWN) == ["scripted: ValueError"]
+        assert len(good.letters) == 1
 
     def test_the_clock_brings_news_too_and_a_bug_ends_nothing(self, caplog: pytest.LogCaptureFixture) -> None:
         def look() -> list[News]:

@@ -96,6 +96,16 @@ def test_a_price_that_is_known_no_more_ends() -> None:
     assert sync(Source(), at=LATER + timedelta(days=1)) == []
 
 
+def test_of_two_rows_that_two_runs_began_at_once_none_outlives_the_other() -> None:
+    sync(Source(m={"input": 1}), "m")
+    Price.objects.create(provider="openai", model="m", valid_from=NOW, source=Price.Source.SYNCED, input=1)
+    sync(Source(), at=LATER, is_dry=True)
+    assert Price.objects.filter(valid_until=None).count() == 2
+    (change,) = sync(Source(), at=LATER)
+    assert change.kind == "removed"
+    assert not Price.objects.filter(valid_until=None).exists()
+
+
 def test_a_price_that_will_change_ends_when_it_will() -> None:
     soon = NOW + timedelta(days=10)
     sync(Source(m=Wanted({"input": 1}, soon)), "m")

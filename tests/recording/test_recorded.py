@@ -149,6 +149,30 @@ def test_a_hook_that_fails_or_says_so_keeps_nothing(
     assert "café" not in caplog.text
 
 
+def reading_json(document: recorded.Document) -> recorded.Document:
+    body = json.loads(document["request"]["body"])
+    return {**document, "request": {**document["request"], "body": json.dumps(body, ensure_ascii=False)}}
+
+
+def of_another_type(document: recorded.Document) -> recorded.Document:
+    return {**document, "request": object()}
+
+
+def test_what_a_hook_reads_out_of_a_body_stands_in_nobodys_way(settings: Settings) -> None:
+    settings.AI_GATEWAY = {"BODY_LOGGING": {"redact": f"{__name__}.reading_json"}}
+    calls = [made(), made(request=b'{"content": "half a pair: \\ud800"}'), made()]
+    recorded.store(calls)
+    assert RecordedCall.objects.count() == 3
+    assert "half a pair: ?" in opened(calls[1])["request"]["body"]
+
+
+def test_a_hook_that_gives_what_is_no_json_keeps_nothing(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    settings.AI_GATEWAY = {"BODY_LOGGING": {"redact": f"{__name__}.of_another_type"}}
+    recorded.store([made()])
+    assert not RecordedCall.objects.exists()
+    assert "nothing is kept" in caplog.text
+
+
 # Who reads what.
 
 

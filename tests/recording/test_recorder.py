@@ -91,6 +91,26 @@ def test_a_database_that_is_away_is_waited_for(caplog: pytest.LogCaptureFixture)
     assert caplog.text.count("does not take them: the database is away") == 1
 
 
+def test_one_that_a_bug_is_about_takes_no_other_with_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(recorders, "INTERVAL", 60.0)
+    put = [recording() for _ in range(5)]
+    stored: list[str] = []
+
+    def store(recordings: Sequence[Recording]) -> None:
+        if put[2] in recordings:
+            raise ValueError("a bug")
+        stored.extend(each.id for each in recordings)
+
+    recorder = Recorder(store, lambda: None)
+    for each in put:
+        recorder.put(each)
+    recorder.stop()
+    assert stored == [each.id for each in put if each is not put[2]]
+    assert "1 recordings cannot be stored" in caplog.text
+
+
 def test_a_bug_takes_one_batch_and_not_the_thread(caplog: pytest.LogCaptureFixture) -> None:
     store = Store()
     store.error = ValueError("a bug")
