@@ -115,10 +115,20 @@ def is_public(address: str) -> bool:
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         inner = ip.ipv4_mapped or ip.sixtofour or (ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in NAT64 else None)
-        if inner is not None:
-            ip = inner
-    return ip.is_global and not ip.is_multicast
+        if inner is None:
+            return ip in UNICAST and ip.is_global and not any(ip in network for network in SPECIAL)
+        ip = inner
+    return ip.is_global and not ip.is_multicast and str(ip) not in OF_THE_HOST
 
 
-NAT64 = ipaddress.ip_network("64:ff9b::/96")
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 """RFC 6052: the last 32 bits are an IPv4 address."""
+
+UNICAST = ipaddress.IPv6Network("2000::/3")
+"""All of IPv6 that is given out. What lies elsewhere is local, or wraps something in a way that is used no more."""
+
+SPECIAL = tuple(map(ipaddress.IPv6Network, ("2001::/23", "2001:db8::/32", "3fff::/20")))
+"""Of it what is for documentation and protocols (RFC 6890, 9637); not every Python knows all of these."""
+
+OF_THE_HOST = frozenset(("168.63.129.16",))
+"""Addresses of the public internet that lead to the host that a virtual machine runs on: Azure's."""
