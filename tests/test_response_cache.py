@@ -466,14 +466,14 @@ def test_nothing_long_is_kept(body: Any) -> None:
         assert (await site.ask(body)).cache == b"miss"
         assert (await site.ask({**CHAT, "user": "x" * 200})).cache == b"bypass"
 
-    def long() -> Answer:
+    def answer() -> Answer:
         return (
             stream(b"data: " + b"x" * 200 + b"\n\n", *EVENTS)
             if "stream" in body
             else whole({**ANSWERED, "n": "x" * 200})
         )
 
-    assert serve(script, long(), long(), whole(), RESPONSE_CACHE={"max_bytes": 100}).asked == 3
+    assert serve(script, answer(), answer(), whole(), RESPONSE_CACHE={"max_bytes": 100}).asked == 3
 
 
 # Equal calls at the same time.

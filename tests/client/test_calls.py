@@ -338,9 +338,10 @@ def test_a_loop_that_cannot_begin_is_begun_by_the_next_call(what: str, monkeypat
         raise RuntimeError("There is nothing left.")
 
     made = Background()
-    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="nothing left"):
+    with monkeypatch.context() as patched:
         patched.setattr(what, fail)
-        made.run(asyncio.sleep(0))
+        with pytest.raises(RuntimeError, match="nothing left"):
+            made.run(asyncio.sleep(0))
     assert made.run(asyncio.sleep(0, "done")) == "done"
     made.end()
 
