@@ -130,6 +130,7 @@ class Session:
             self._heard_at = perf_counter()
             refusal = self._refusal(message) if self._meter.caller.allowed_models else None
             if refusal is None:
+                self._listener.hear_caller(message)
                 await self._socket.send(message)
             else:
                 await self._caller.send(self._event(refusal))

@@ -350,6 +350,30 @@ def test_an_answer_that_does_not_say_what_it_used_is_estimated(
     assert entry.cost_nanos == 1000 * 16_000
 
 
+def test_what_was_said_to_an_answer_that_is_cut_is_estimated(providers: Callable[..., Providers], books: Books) -> None:
+    async def visit() -> None:
+        provider = Provider()
+        providers(provider)
+        visitor = Visitor()
+        await accepted(visitor)
+        visitor.say(event("input_audio_buffer.append", audio="A" * 40_000))
+        visitor.say(event("conversation.item.create", item={"text": "x " * 2000}))
+        for _ in range(2):
+            await provider.heard.get()
+        provider.say(event("input_audio_buffer.speech_started", audio_start_ms=0))
+        provider.say(event("input_audio_buffer.speech_stopped", audio_end_ms=2000))
+        provider.say(event("response.created"))
+        for _ in range(3):
+            await visitor.event()
+        visitor.leave()
+        await visitor.gone()
+
+    run(visit())
+    (entry,) = books
+    assert (entry.input_audio_tokens, entry.is_estimated) == (20, True)
+    assert 1000 <= entry.input_tokens < 1040
+
+
 def test_an_answer_is_paid_although_another_one_ends_beside_it(
     providers: Callable[..., Providers], books: Books
 ) -> None:
