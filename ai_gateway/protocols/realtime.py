@@ -109,6 +109,7 @@ _event = msgspec.json.Decoder(_Event)
 
 _AUDIO = re.compile(r"response\.(?:output_)?audio\.delta")
 _TEXT = re.compile(r"response\.(?:output_text|text|(?:output_)?audio_transcript|function_call_arguments)\.delta")
+_DONE = b'"response.done"'
 _TRANSCRIBED = "conversation.item.input_audio_transcription.completed"
 _DESCRIBED = ("session.created", "session.updated", "transcription_session.created", "transcription_session.updated")
 
@@ -120,7 +121,7 @@ class SessionReader:
         self._answers: dict[str, Came] = {}
         """What came of the answers under way, by their ids. There may be several, beside the conversation's own."""
         self.transcriber = ""
-        """The model that transcribes what the caller says."""
+        """The model that transcribes what the caller says, or did so last: its reports may come late."""
         self.speech = 0
         """For how many milliseconds the caller has spoken since the last answer ended, if the provider listens for
         that."""
@@ -144,8 +145,8 @@ class SessionReader:
     def read(self, data: bytes) -> Report | None:
         """Read an event. Gives what it says was used, if it is one that says it."""
         event = decoded(_event, data)
-        if event is None:
-            return None
+        if event is None:  # An end that cannot be read is an end all the same.
+            return self._read_answer(None) if _DONE in data else None
         if event.type.endswith(".delta"):
             self._read_delta(event)
         elif event.type == "response.created":
@@ -159,7 +160,7 @@ class SessionReader:
         elif event.type == "input_audio_buffer.speech_stopped":
             self.speech += max(0, count({"ms": event.audio_end_ms}, "ms") - self._spoke_at)
         elif event.type in _DESCRIBED:
-            self.transcriber = transcriber_of(event.session) or ""
+            self.transcriber = transcriber_of(event.session) or self.transcriber
         return None
 
     def _begin(self, response: Any) -> None:

@@ -151,6 +151,25 @@ def test_a_callers_sound_is_told_from_what_it_writes(message: str | bytes, found
     assert is_sound(message) is found
 
 
+def test_a_transcription_that_comes_late_is_of_the_model_that_was_heard_of_last() -> None:
+    reader = SessionReader()
+    for model in ({"model": "whisper-1"}, None):
+        reader.read(data("session.updated", session={"input_audio_transcription": model}))
+    usage = {"type": "duration", "seconds": 1}
+    report = reader.read(data("conversation.item.input_audio_transcription.completed", usage=usage))
+    assert report is not None
+    assert report.model == "whisper-1"
+
+
+def test_an_end_that_cannot_be_read_is_an_end() -> None:
+    reader = SessionReader()
+    reader.read(data("response.created"))
+    reader.read(data("response.output_text.delta", delta="x" * 40))
+    report = reader.read(b'{"type": "response.done", "odd": NaN}')
+    assert report is not None
+    assert (report.untold, reader.is_answering) == (Came(text=40), False)
+
+
 def test_answers_at_once_are_told_apart() -> None:
     reader = SessionReader()
     for id in ("long", "short"):
