@@ -595,6 +595,21 @@ def test_nobody_waits_for_longer_than_the_operator_says() -> None:
     assert serve(script, transport=paused, RESPONSE_CACHE={"wait": 0.01}).asked == 2
 
 
+def test_nobody_waits_for_a_caller_that_leaves_its_stream_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def script(site: Site) -> None:
+        streamed = {**CHAT, "stream": True}
+        first = await site.reply(streamed)
+        assert isinstance(first.body, ReplyBody)
+        await first.body.__anext__()
+        async with asyncio.timeout(20):
+            assert (await site.ask(streamed)).cache == b"miss"
+        assert [chunk async for chunk in first.body] == list(EVENTS[1:])
+        await first.aclose()
+
+    monkeypatch.setattr(flights, "HELD_UP", 0.02)
+    assert serve(script, stream(), stream()).asked == 2
+
+
 def test_one_that_waits_may_hang_up() -> None:
     async def script(site: Site) -> None:
         first = asyncio.create_task(site.ask())
