@@ -1,9 +1,10 @@
 """What makes two calls the same call? A digest of all that the answer depends on.
 
 That is who gets the answer again (a key, a user, or everyone), where the call may go (the targets open to its caller,
-in any order: a route that leads elsewhere has other answers), the path with its query, the headers that providers heed,
-and the body in one form: without blanks, members in the order of the alphabet, and without those that change nothing of
-the answer. A member left out that does change it would be a wrong answer; one too many is only a call to the provider.
+in any order: a route that leads elsewhere has other answers), the path with its query, the headers that go on to a
+provider but for those that are known to change nothing, and the body in one form: without blanks, members in the order
+of the alphabet, and without those that change nothing of the answer. A member left out that does change it would be a
+wrong answer; one too many is only a call to the provider.
 
 Two bodies that two JSON parsers could read in two ways are never the same: one that names a member twice has no digest.
 """
@@ -13,10 +14,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
-from ai_gateway.calls import Call, Target, below_version
+from ai_gateway.calls import Call, Headers, Target, below_version
+from ai_gateway.tracking import TRACKED
 
 CHAT_MEMBERS = frozenset(("user", "safety_identifier", "metadata", "prompt_cache_key", "prompt_cache_retention"))
 
@@ -28,11 +31,25 @@ INSIGNIFICANT: Mapping[str, frozenset[str]] = {
 """Members that say for whom an answer is, or where the provider keeps the prompt, by the name of the dialect. Not those
 of Responses: its answers repeat them. Nor `stream_options`: whoever asks for the usage gets to see it."""
 
-HEADERS = (b"anthropic-", b"openai-", b"x-goog-", b"x-amzn-bedrock-")
-"""How the headers begin that providers heed."""
+HARMLESS = frozenset(
+    (
+        *TRACKED,
+        # Who calls, and by which program.
+        *b"user-agent content-type x-goog-api-client anthropic-dangerous-direct-browser-access".split(),
+        *b"x-amz-user-agent x-app http-referer x-title x-requested-with dnt originator version".split(),
+        # Which call it is, and in which trace.
+        *b"idempotency-key x-idempotency-key x-client-request-id x-ms-client-request-id correlation-id".split(),
+        *b"x-correlation-id x-trace-id traceparent tracestate baggage b3 sentry-trace uber-trace-id newrelic".split(),
+        *b"x-amzn-trace-id x-cloud-trace-context x-amz-date x-amz-content-sha256 x-amz-security-token".split(),
+        # What is for caches on the way.
+        *b"cache-control pragma priority date".split(),
+    )
+)
+"""Headers that go on to a provider and change nothing of its answer. Any other one might: one too many that counts is
+only a call to the provider."""
 
-NO_HEADERS = frozenset((b"x-goog-api-key", b"x-goog-api-client", b"anthropic-dangerous-direct-browser-access"))
-"""Those that begin so and change nothing, or are credentials."""
+HARMLESS_PREFIXES = (b"x-stainless-", b"amz-sdk-", b"x-b3-", b"x-datadog-", b"x-claude-code-")
+"""How more of them begin."""
 
 ENDPOINTS = frozenset(("completions", "embeddings", "moderations", "rerank"))
 METHODS = (":embedContent", ":batchEmbedContents")
@@ -54,13 +71,14 @@ def fingerprint(
     call: Call,
     owner: str,
     targets: Iterable[Target],
+    headers: Headers,
     *,
     secret: bytes = b"",
     named: bytes = b"",
     only_deterministic: bool = False,
 ) -> str:
-    """Give the digest of a call, 64 hexadecimal digits. `named` are the models that its caller wants asked if the first
-    one fails. Raises Uncacheable."""
+    """Give the digest of a call, 64 hexadecimal digits. `headers` are those that go on to a provider, `named` are the
+    models that its caller wants asked if the first one fails. Raises Uncacheable."""
     assert isinstance(call.body, bytes)
     body = read_body(call.body)
     name = call.dialect.name
@@ -75,16 +93,17 @@ def fingerprint(
         _read_query(call.query) if call.query else [],
         sorted(set(targets), key=lambda target: (target.provider, target.model or "")),
         named.decode("latin-1"),
-        sorted((key.decode("latin-1"), value.decode("latin-1")) for key, value in call.headers if is_heeded(key)),
+        sorted((key.decode("latin-1"), value.decode("latin-1")) for key, value in headers if may_count(key)),
         {member: value for member, value in body.items() if member not in left_out},
     ]
     canonical = _canonical.encode(parts).encode("ascii")
     return hashlib.blake2b(canonical, digest_size=32, key=secret[:64]).hexdigest()
 
 
-def is_heeded(header: bytes) -> bool:
-    """Whether a header may change what a provider answers."""
-    return header.startswith(HEADERS) and header not in NO_HEADERS
+@lru_cache(maxsize=1024)
+def may_count(header: bytes) -> bool:
+    """Whether a header may change what a provider answers, by its name."""
+    return header not in HARMLESS and not header.startswith(HARMLESS_PREFIXES)
 
 
 def read_body(body: bytes) -> dict[str, Any]:

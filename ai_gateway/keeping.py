@@ -7,6 +7,7 @@ it is whole, is not kept, and whoever waits for it asks anew (`flights.py`).
 from __future__ import annotations
 
 import logging
+from time import perf_counter
 
 import msgspec
 
@@ -35,7 +36,7 @@ class Keeper:
         self._name = name
         self._found = found
         self._ttl = ttl
-        self._flight = flight
+        self.flight = flight
 
     @property
     def room(self) -> int:
@@ -66,8 +67,8 @@ class Keeper:
 
     def land(self, result: Kept | Ending) -> None:
         """Tell whoever waits for the answer."""
-        if self._flight is not None:
-            self._flight.land(result)
+        if self.flight is not None:
+            self.flight.land(result)
 
     def _made(self, headers: Headers, chunks: list[bytes], *, is_stream: bool) -> Kept | None:
         meter, call, target = self._meter, self._meter.call, self._meter.target
@@ -107,6 +108,9 @@ class Copied(BodyAround):
         self._is_over = False
 
     async def __anext__(self) -> bytes:
+        flight = self._keeper.flight
+        if flight is not None:
+            flight.given_at = None
         try:
             chunk = await self._body.__anext__()
         except StopAsyncIteration:
@@ -114,6 +118,8 @@ class Copied(BodyAround):
             raise
         if not self._is_over:
             self._add(chunk)
+        if flight is not None:
+            flight.given_at = perf_counter()
         return chunk
 
     def _add(self, chunk: bytes) -> None:

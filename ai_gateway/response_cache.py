@@ -30,6 +30,7 @@ from ai_gateway.flights import Ending, Flight
 from ai_gateway.keeping import Keeper
 from ai_gateway.kept_answers import Kept
 from ai_gateway.meter import Meter
+from ai_gateway.providers.base import forwarded_headers
 from ai_gateway.registry import Snapshot
 from ai_gateway.replies import request_ids
 
@@ -73,6 +74,7 @@ def name_of(meter: Meter, call: Call, targets: Sequence[Target], wishes: Wishes,
         call,
         owner,
         targets,
+        forwarded_headers(call),
         secret=policy.secret,
         named=call.fields.get(fallbacks.HEADER, b""),
         only_deterministic=policy.only_deterministic,

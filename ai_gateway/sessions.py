@@ -130,6 +130,7 @@ class Session:
             self._heard_at = perf_counter()
             refusal = self._refusal(message) if self._meter.caller.allowed_models else None
             if refusal is None:
+                self._listener.hear_caller(message)
                 await self._socket.send(message)
             else:
                 await self._caller.send(self._event(refusal))
@@ -189,7 +190,10 @@ class Session:
     def _count(self, report: Report) -> None:
         """Note what an answer or a transcription used."""
         used = Consumption(tokens=report.tokens, units=report.units, model=report.model, upstream_id=report.id)
-        self._add(used, report.model, self._pricing())
+        target = self._attempt.target
+        # What another model did has that one's price, and none if nobody says which it is.
+        asked = target if report.is_answer else Target(target.provider, report.model) if report.model else None
+        self._add(used, asked, self._pricing())
 
     async def _settle(self, report: Report) -> None:
         """Take into account what was used. Raises whatever does not admit what comes next."""
@@ -231,12 +235,11 @@ class Session:
             if not any(access.may_list(caller, route, snapshot) for route in routes):
                 raise
 
-    def _add(self, used: Consumption, model: str, snapshot: Snapshot) -> None:
-        """Note what was used, of this model if it is not the session's."""
-        meter, target = self._meter, self._attempt.target
+    def _add(self, used: Consumption, asked: Target | None, snapshot: Snapshot) -> None:
+        """Note what was used, and of which model if that is known."""
+        meter = self._meter
         is_nothing = not (used.tokens.total_input or used.tokens.total_output or used.units)
-        asked = Target(target.provider, model) if model else target
-        cost = 0 if is_nothing else accounting.price_of(used, asked, snapshot)
+        cost = 0 if is_nothing else None if asked is None else accounting.price_of(used, asked, snapshot)
         self._unsettled.append((used, cost))
         parts = [(piece.consumption, piece.cost_nanos) for piece in meter.pieces] + [(used, cost)]
         known = [each for _, each in parts if each is not None]
@@ -259,7 +262,7 @@ class Session:
         meter = self._meter
         rest = self._listener.consumption()
         if rest is not None:
-            self._add(rest, "", self._snapshot)
+            self._add(rest, self._attempt.target, self._snapshot)
         if meter.hold is not None and meter.pieces:
             meter.hold.settle_answer(*(self._take_unsettled() if self._unsettled else (None, 0)))
             meter.hold.settle(None, None)
@@ -276,6 +279,8 @@ class Session:
         elif not ending.is_upstreams:
             is_cut = self._listener.reader.is_answering or self._caller.gone.done()
             meter.outcome = Outcome.DISCONNECTED if is_cut else Outcome.ANSWERED
+        elif self._listener.reader.is_answering:
+            meter.fail(UpstreamClosed("The provider ended the session in the middle of an answer."))
         elif ending.code in (NORMAL, GOING_AWAY, NO_STATUS):
             meter.outcome = Outcome.ANSWERED
         else:

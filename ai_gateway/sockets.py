@@ -106,7 +106,7 @@ class CallerSocket(Watched, Entrant):
             raise SocketClosed(message.get("code") or NO_STATUS, message.get("reason") or "")
         text: str | None = message.get("text")
         content: Message = text if text is not None else message["bytes"]
-        if len(content) > limit:
+        if len(content) > limit or size_of(content) > limit:
             raise BodyTooLarge(f"The message is longer than {limit} bytes.")
         return content
 
@@ -152,6 +152,13 @@ class CallerSocket(Watched, Entrant):
                 self.gone.set_result(None)
         elif self._task is not None:
             self._task.cancel()
+
+
+def size_of(message: Message) -> int:
+    """Tell how many bytes a message has. Most are ASCII, of which none has to be written to be counted."""
+    if isinstance(message, bytes) or message.isascii():
+        return len(message)
+    return len(message.encode("utf-8", "surrogatepass"))
 
 
 def shortened(reason: str) -> str:

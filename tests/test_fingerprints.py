@@ -10,6 +10,7 @@ import pytest
 
 from ai_gateway.calls import Call, Target
 from ai_gateway.fingerprints import Uncacheable, fingerprint, is_question
+from ai_gateway.providers.base import forwarded_headers
 from tests.factories import make_call
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "Grüße"}], "temperature": 0.5}
@@ -26,7 +27,7 @@ def chat(
 
 
 def of(call: Call, owner: str = "key:1", targets: Any = TARGETS, **more: Any) -> str:
-    return fingerprint(call, owner, targets, **more)
+    return fingerprint(call, owner, targets, forwarded_headers(call), **more)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +38,9 @@ def of(call: Call, owner: str = "key:1", targets: Any = TARGETS, **more: Any) ->
         chat({**CHAT, "user": "ann", "metadata": {"a": "b"}, "safety_identifier": "x", "prompt_cache_key": "y"}),
         chat(CHAT, (b"user-agent", b"curl"), (b"x-request-id", b"req-2"), (b"authorization", b"Bearer gw_2")),
         chat(CHAT, (b"x-goog-api-key", b"gw_2")),
+        chat(CHAT, (b"x-stainless-retry-count", b"1"), (b"traceparent", b"00-1-2-01"), (b"idempotency-key", b"k")),
+        chat(CHAT, (b"x-session-id", b"s"), (b"x-user-id", b"u"), (b"x-gateway-timeout", b"9"), (b"cookie", b"a=b")),
+        chat(CHAT, (b"connection", b"x-odd"), (b"x-odd", b"1")),
         chat(CHAT, query=b"key=gw_2"),
     ],
     ids=[
@@ -45,6 +49,9 @@ def of(call: Call, owner: str = "key:1", targets: Any = TARGETS, **more: Any) ->
         "for whom it is",
         "headers of no interest",
         "a credential",
+        "which call it is",
+        "what it belongs to",
+        "what goes no further",
         "one in the query",
     ],
 )
@@ -63,6 +70,9 @@ def test_calls_that_are_the_same(call: Call) -> None:
         chat({**CHAT, "messages": [*CHAT["messages"], *CHAT["messages"]]}),  # type: ignore[misc]
         chat(CHAT, (b"openai-beta", b"assistants=v2")),
         chat(CHAT, (b"anthropic-beta", b"context-1m")),
+        chat(CHAT, (b"azureml-model-deployment", b"blue")),
+        chat(CHAT, (b"x-a-header-of-tomorrow", b"1")),
+        chat(CHAT, (b"accept-language", b"de")),
         chat(CHAT, query=b"api-version=2"),
         chat(path="/v1/completions"),
     ],

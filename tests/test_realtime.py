@@ -351,6 +351,43 @@ def test_an_answer_that_does_not_say_what_it_used_is_estimated(
     assert entry.cost_nanos == 1000 * 16_000
 
 
+def test_what_was_said_to_an_answer_that_is_cut_is_estimated(providers: Callable[..., Providers], books: Books) -> None:
+    async def visit() -> None:
+        provider = Provider()
+        providers(provider)
+        visitor = Visitor()
+        await accepted(visitor)
+        visitor.say(event("input_audio_buffer.append", audio="A" * 40_000))
+        visitor.say(event("conversation.item.create", item={"text": "x " * 2000}))
+        for _ in range(2):
+            await provider.heard.get()
+        provider.say(event("input_audio_buffer.speech_started", audio_start_ms=0))
+        provider.say(event("input_audio_buffer.speech_stopped", audio_end_ms=2000))
+        provider.say(event("response.created"))
+        for _ in range(3):
+            await visitor.event()
+        visitor.leave()
+        await visitor.gone()
+
+    run(visit())
+    (entry,) = books
+    assert (entry.input_audio_tokens, entry.is_estimated) == (20, True)
+    assert 1000 <= entry.input_tokens < 1040
+
+
+def test_what_an_unknown_model_transcribed_has_no_known_cost(providers: Callable[..., Providers], books: Books) -> None:
+    async def visit() -> None:
+        providers(Provider(transcribed(30)))
+        visitor = Visitor()
+        await accepted(visitor)
+        await visitor.event()
+        visitor.leave()
+        await visitor.gone()
+
+    run(visit())
+    assert [(entry.units, entry.cost_nanos) for entry in books] == [({"audio_seconds": 30}, None)]
+
+
 def test_an_answer_is_paid_although_another_one_ends_beside_it(
     providers: Callable[..., Providers], books: Books
 ) -> None:
@@ -773,12 +810,13 @@ def test_who_takes_nothing_is_dropped(providers: Callable[..., Providers], books
     assert [entry.outcome for entry in books] == ["disconnected"]
 
 
-def test_a_message_that_is_too_long(providers: Callable[..., Providers], books: Books) -> None:
+@pytest.mark.parametrize("message", ["x" * 101, "\U0001f600" * 26, b"x" * 101])
+def test_a_message_that_is_too_long(message: Said, providers: Callable[..., Providers], books: Books) -> None:
     async def visit() -> tuple[str, int]:
         providers(Provider())
         visitor = Visitor()
         await accepted(visitor)
-        visitor.say("x" * 101)
+        visitor.say(message)
         told, closed = await visitor.event(), await visitor.next()
         await visitor.gone()
         return told["error"]["code"], closed["code"]
@@ -808,6 +846,24 @@ def test_the_provider_ends_a_session(
 
     assert run(visit()) == closed
     assert [entry.outcome for entry in books] == [outcome]
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1005])
+def test_a_provider_that_leaves_in_the_middle_of_an_answer_has_failed(
+    code: int, providers: Callable[..., Providers], books: Books
+) -> None:
+    async def visit() -> int:
+        providers(Provider(event("response.created"), SocketClosed(code, is_upstreams=True)))
+        visitor = Visitor()
+        await accepted(visitor)
+        await visitor.event()
+        message = await visitor.next()
+        await visitor.gone()
+        found: int = message["code"]
+        return found
+
+    assert run(visit()) == passable(code)
+    assert [entry.outcome for entry in books] == ["failed"]
 
 
 @pytest.mark.parametrize(

@@ -466,14 +466,14 @@ def test_nothing_long_is_kept(body: Any) -> None:
         assert (await site.ask(body)).cache == b"miss"
         assert (await site.ask({**CHAT, "user": "x" * 200})).cache == b"bypass"
 
-    def long() -> Answer:
+    def answer() -> Answer:
         return (
             stream(b"data: " + b"x" * 200 + b"\n\n", *EVENTS)
             if "stream" in body
             else whole({**ANSWERED, "n": "x" * 200})
         )
 
-    assert serve(script, long(), long(), whole(), RESPONSE_CACHE={"max_bytes": 100}).asked == 3
+    assert serve(script, answer(), answer(), whole(), RESPONSE_CACHE={"max_bytes": 100}).asked == 3
 
 
 # Equal calls at the same time.
@@ -593,6 +593,21 @@ def test_nobody_waits_for_longer_than_the_operator_says() -> None:
 
     paused = Paused(whole(), whole())
     assert serve(script, transport=paused, RESPONSE_CACHE={"wait": 0.01}).asked == 2
+
+
+def test_nobody_waits_for_a_caller_that_leaves_its_stream_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def script(site: Site) -> None:
+        streamed = {**CHAT, "stream": True}
+        first = await site.reply(streamed)
+        assert isinstance(first.body, ReplyBody)
+        await first.body.__anext__()
+        async with asyncio.timeout(20):
+            assert (await site.ask(streamed)).cache == b"miss"
+        assert [chunk async for chunk in first.body] == list(EVENTS[1:])
+        await first.aclose()
+
+    monkeypatch.setattr(flights, "HELD_UP", 0.02)
+    assert serve(script, stream(), stream()).asked == 2
 
 
 def test_one_that_waits_may_hang_up() -> None:

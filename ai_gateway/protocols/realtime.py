@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ai_gateway.calls import below_version
+from ai_gateway.calls import Message, below_version
 from ai_gateway.errors import GatewayError, InvalidBody, Kind, UpgradeRequired
 from ai_gateway.protocols.conversation import TokenUsage
 from ai_gateway.protocols.dialect import Dialect, Headers
@@ -41,6 +41,9 @@ SUBPROTOCOL = "realtime"
 
 AUDIO_BYTES_PER_TOKEN = 2400
 """Of an answer: 50 ms of PCM with 16 bits and 24 kHz, the format that a session has unless it asks for another."""
+
+SPEECH_MS_PER_TOKEN = 100
+"""Of what a caller says."""
 
 _BASE64 = 4 / 3
 
@@ -76,10 +79,11 @@ def leads_past(path: str) -> bool:
 
 
 class Came(NamedTuple):
-    """What came of an answer: bytes of text, and of sound."""
+    """What came of an answer: bytes of text, and of sound; and for how many milliseconds its caller had spoken."""
 
     text: int = 0
     audio: int = 0
+    speech: int = 0
 
 
 class Report(NamedTuple):
@@ -103,12 +107,15 @@ class _Event(msgspec.Struct):
     response: Any = None
     session: Any = None
     usage: Any = None
+    audio_start_ms: Any = None
+    audio_end_ms: Any = None
 
 
 _event = msgspec.json.Decoder(_Event)
 
 _AUDIO = re.compile(r"response\.(?:output_)?audio\.delta")
 _TEXT = re.compile(r"response\.(?:output_text|text|(?:output_)?audio_transcript|function_call_arguments)\.delta")
+_DONE = b'"response.done"'
 _TRANSCRIBED = "conversation.item.input_audio_transcription.completed"
 _DESCRIBED = ("session.created", "session.updated", "transcription_session.created", "transcription_session.updated")
 
@@ -120,7 +127,11 @@ class SessionReader:
         self._answers: dict[str, Came] = {}
         """What came of the answers under way, by their ids. There may be several, beside the conversation's own."""
         self.transcriber = ""
-        """The model that transcribes what the caller says."""
+        """The model that transcribes what the caller says, or did so last: its reports may come late."""
+        self.speech = 0
+        """For how many milliseconds the caller has spoken since the last answer ended, if the provider listens for
+        that."""
+        self._spoke_at = 0
 
     @property
     def is_answering(self) -> bool:
@@ -140,8 +151,8 @@ class SessionReader:
     def read(self, data: bytes) -> Report | None:
         """Read an event. Gives what it says was used, if it is one that says it."""
         event = decoded(_event, data)
-        if event is None:
-            return None
+        if event is None:  # An end that cannot be read is an end all the same.
+            return self._read_answer(None) if _DONE in data else None
         if event.type.endswith(".delta"):
             self._read_delta(event)
         elif event.type == "response.created":
@@ -150,8 +161,12 @@ class SessionReader:
             return self._read_answer(event.response)
         elif event.type == _TRANSCRIBED:
             return read_transcription(event.usage, self.transcriber)
+        elif event.type == "input_audio_buffer.speech_started":
+            self._spoke_at = count({"ms": event.audio_start_ms}, "ms")
+        elif event.type == "input_audio_buffer.speech_stopped":
+            self.speech += max(0, count({"ms": event.audio_end_ms}, "ms") - self._spoke_at)
         elif event.type in _DESCRIBED:
-            self.transcriber = transcriber_of(event.session) or ""
+            self.transcriber = transcriber_of(event.session) or self.transcriber
         return None
 
     def _begin(self, response: Any) -> None:
@@ -180,6 +195,7 @@ class SessionReader:
         id = _id_of(response)
         meant = self._meant(id)
         came = self._answers.pop(meant) if meant is not None else Came()
+        came, self.speech = came._replace(speech=self.speech), 0
         usage = response.get("usage") if isinstance(response, dict) else None
         tokens = read_usage(usage)
         untold = Came() if tokens.total_input or tokens.total_output else came
@@ -189,6 +205,17 @@ class SessionReader:
 def _id_of(response: Any) -> str:
     id = response.get("id") if isinstance(response, dict) else None
     return id if isinstance(id, str) else ""
+
+
+def is_sound(message: Message) -> bool:
+    """Whether an event of a caller's is a piece of what it says, by its type, which stands first or last."""
+    if isinstance(message, str):
+        return _APPEND in message[:_NEAR] or _APPEND in message[-_NEAR:]
+    return _APPEND.encode() in message[:_NEAR] or _APPEND.encode() in message[-_NEAR:]
+
+
+_APPEND = '"input_audio_buffer.append"'
+_NEAR = 120
 
 
 def read_usage(usage: object) -> TokenUsage:

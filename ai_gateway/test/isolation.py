@@ -52,6 +52,8 @@ REMEMBERING = (balances, breakers, cooldowns, live, notices, traffic, registry)
 def isolated(*, database: bool) -> Iterator[None]:
     """Isolate a block. `database` says whether it has one; if not, the configuration is that of the settings."""
     before = [(module, name, getattr(module, name)) for module, name in EXCHANGED]
+    places = dict(overload.at_providers)  # Of which others hold the mapping itself.
+    overload.at_providers.clear()
     refresher.refresher = ledger.ledger = None
     breakers.listeners, cooldowns.listeners = [], []
     registry._last, registry._problems, registry._reported = {}, {}, {}
@@ -65,6 +67,8 @@ def isolated(*, database: bool) -> Iterator[None]:
     finally:
         for module, name, value in before:
             setattr(module, name, value)
+        overload.at_providers.clear()
+        overload.at_providers.update(places)
         _forget()
 
 

@@ -23,6 +23,7 @@ from django.db.models.signals import m2m_changed, post_delete, post_save
 from django.test import override_settings
 
 from ai_gateway import gateway, key_store, ledger, ledger_store, refresher, registry
+from ai_gateway.checks.secrets import is_secret
 from ai_gateway.key_cache import KeyRecord
 from ai_gateway.meter import Entry
 from ai_gateway.models import UsageRecord
@@ -195,8 +196,9 @@ def configured(given: Mapping[str, Any]) -> dict[str, Any]:
     for alias in {*USUAL, *providers}:
         entry = dict(providers.get(alias, {}))
         options = dict(entry.get("OPTIONS", {}))
-        if alias in USUAL or "api_key" in options:
+        if alias in USUAL:
             options["api_key"] = CREDENTIAL
+        options |= {name: CREDENTIAL for name in options if is_secret(name) or name == "access_key_id"}
         providers[alias] = {**entry, "OPTIONS": options}
     return {**found, "PROVIDERS": providers}
 

@@ -99,6 +99,27 @@ def test_no_real_credential_is_used_and_nothing_is_shared() -> None:
     assert providers.request.headers["authorization"] == "Bearer sk-test"
 
 
+def test_a_provider_of_several_secrets_gets_none_of_them() -> None:
+    options = {"region": "us-east-1", "access_key_id": "AKREAL", "secret_access_key": "a real one"}
+    site = {"KEYS": {"site": KEY}, "PROVIDERS": {"bedrock": {"OPTIONS": options}}}
+    with override_settings(AI_GATEWAY=site), FakeProviders(database=False) as providers, sync_client(key=KEY) as client:
+        client.post(CHAT, json={**ASKED, "model": "bedrock/anthropic.claude"})
+        assert "Credential=sk-test/" in providers.request.headers["authorization"]
+
+
+def test_a_stream_that_a_test_leaves_open_takes_no_place_of_the_next_one() -> None:
+    limited = {"openai": {"OPTIONS": {"max_concurrency": 1}}}
+    client = sync_client(key=KEY)
+    left = []
+    for _ in range(2):
+        with FakeProviders(database=False, KEYS={"site": KEY}, PROVIDERS=limited) as providers:
+            providers.answer(says("A long story").stalled_after(2))
+            request = client.build_request("POST", CHAT, json={**ASKED, "stream": True})
+            left.append(client.send(request, stream=True))
+    client.close()
+    assert [each.status_code for each in left] == [200, 200]
+
+
 def test_an_answer_may_depend_on_the_request() -> None:
     with FakeProviders(database=False, KEYS={"site": KEY}) as providers, sync_client(key=KEY) as client:
         providers.answer(lambda sent: says(sent.json["messages"][0]["content"].upper()))

@@ -12,6 +12,7 @@ from ai_gateway.protocols.conversation import TokenUsage
 from ai_gateway.protocols.realtime import (
     Came,
     SessionReader,
+    is_sound,
     models_asked_for,
     read_transcription,
     read_usage,
@@ -123,6 +124,50 @@ def test_an_answer_under_way_is_followed() -> None:
     assert report is not None
     assert (report.id, report.tokens.input, report.is_answer) == ("resp_1", 3, True)
     assert (reader.is_answering, reader.audio, reader.text) == (False, 0, 0)
+
+
+def test_how_long_the_caller_spoke_is_told_where_the_provider_listens_for_it() -> None:
+    reader = SessionReader()
+    for start, end in ((500, 1500), (3000, 3500), (None, "soon"), (9000, 1)):
+        reader.read(data("input_audio_buffer.speech_started", audio_start_ms=start))
+        reader.read(data("input_audio_buffer.speech_stopped", audio_end_ms=end))
+    assert reader.speech == 1500
+    report = reader.read(data("response.done", response={}))
+    assert report is not None
+    assert (report.untold, reader.speech) == (Came(speech=1500), 0)
+
+
+@pytest.mark.parametrize(
+    ("message", "found"),
+    [
+        ('{"type":"input_audio_buffer.append","audio":"AAAA"}', True),
+        ('{"audio": "' + "A" * 5000 + '", "type": "input_audio_buffer.append"}', True),
+        (b'{"type": "input_audio_buffer.append", "audio": "AAAA"}', True),
+        ('{"type": "conversation.item.create", "item": {}}', False),
+        (b'{"type": "input_audio_buffer.commit"}', False),
+    ],
+)
+def test_a_callers_sound_is_told_from_what_it_writes(message: str | bytes, found: bool) -> None:
+    assert is_sound(message) is found
+
+
+def test_a_transcription_that_comes_late_is_of_the_model_that_was_heard_of_last() -> None:
+    reader = SessionReader()
+    for model in ({"model": "whisper-1"}, None):
+        reader.read(data("session.updated", session={"input_audio_transcription": model}))
+    usage = {"type": "duration", "seconds": 1}
+    report = reader.read(data("conversation.item.input_audio_transcription.completed", usage=usage))
+    assert report is not None
+    assert report.model == "whisper-1"
+
+
+def test_an_end_that_cannot_be_read_is_an_end() -> None:
+    reader = SessionReader()
+    reader.read(data("response.created"))
+    reader.read(data("response.output_text.delta", delta="x" * 40))
+    report = reader.read(b'{"type": "response.done", "odd": NaN}')
+    assert report is not None
+    assert (report.untold, reader.is_answering) == (Came(text=40), False)
 
 
 def test_answers_at_once_are_told_apart() -> None:
