@@ -154,8 +154,8 @@ class Journal:
             self._close()
 
     def _open(self) -> IO[bytes]:
-        """Give the file that this process appends to. One that somebody removed is begun anew: nobody would find what is
-        in it. Raises OSError."""
+        """Give the file that this process appends to. One that somebody removed is begun anew: nobody would find what
+        is in it. Raises OSError."""
         if self._file is not None and not _is_at(self._file, _final(self._file)):
             logger.error("The journal %s was removed, with what was in it. Another one is begun.", _final(self._file))
             self._close()
