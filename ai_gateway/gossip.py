@@ -2,7 +2,8 @@
 
 What happens in this process is told to its peers (`peers`), and what they tell is taken over, as durations: the clocks
 of hosts differ. It is not told again, so nothing goes round in circles. A process that joins, or finds its peers again,
-asks how things stand. Models, providers and credentials are told by name, never what is secret.
+asks how things stand, and tells how they stand here: those that were back sooner did not hear it. Models, providers and
+credentials are told by name, never what is secret.
 
 When an open breaker's time is over, one call finds out: of all processes, not of each. So shortly before, a process
 seeks the lease on that target. Who gets it lets its breaker go on to half open; the others leave theirs open for the
@@ -37,7 +38,7 @@ LEAD = 0.5
 LONGEST_NAME = 500
 MOST_FAILURES = 1_000_000
 
-TARGET, CREDENTIAL, HEALTH, CLOSE = "target", "credential", "health", "close"
+TARGET, CREDENTIAL, HEALTH, STANDINGS, CLOSE = "target", "credential", "health", "standings", "close"
 """Kinds of messages."""
 
 
@@ -48,8 +49,9 @@ def connect() -> None:
     peers.on(TARGET, hear_of_target)
     peers.on(CREDENTIAL, hear_of_credential)
     peers.on(HEALTH, health)
+    peers.on(STANDINGS, take_over)
     peers.on(CLOSE, hear_to_close)
-    peers.on_join(ask_how_things_stand)
+    peers.on_join(exchange_soon)
 
 
 def tell_of_target(event: Event) -> None:
@@ -90,18 +92,22 @@ def hear_of_credential(body: dict[str, Any]) -> None:
 
 
 def health(body: dict[str, Any]) -> dict[str, Any]:
-    """Answer how things stand here. Who asks may be new, and takes turns with us from now on."""
-    standings, member = breakers.standings(), peers.running()
-    for found in standings:
-        if found.opened and member is not None:
-            Turns.of(member).watch(found.target)
+    """Answer how things stand here."""
+    return {**standings(), "calls": {"under_way": overload.calls.taken, "waiting": overload.calls.waiting}}
+
+
+def standings() -> dict[str, Any]:
+    """Write how things stand here. Who reads it may be new, and takes turns with us from now on."""
+    found, member = breakers.standings(), peers.running()
+    for each in found:
+        if each.opened and member is not None:
+            Turns.of(member).watch(each.target)
     return {
-        "targets": [written(found) for found in standings],
+        "targets": [written(each) for each in found],
         "credentials": [
             {"provider": provider, "credential": name, "seconds": seconds}
             for provider, name, seconds in cooldowns.all_resting()
         ],
-        "calls": {"under_way": overload.calls.taken, "waiting": overload.calls.waiting},
     }
 
 
@@ -117,23 +123,32 @@ async def close(target: Target, reason: str) -> int:
     return len(await peers.ask(CLOSE, _named(target)))
 
 
-def ask_how_things_stand() -> None:
-    """Catch up with the peers."""
-    task = asyncio.get_running_loop().create_task(catch_up())
-    _catching_up.add(task)
-    task.add_done_callback(_catching_up.discard)
+def exchange_soon() -> None:
+    """Exchange with the peers how things stand."""
+    task = asyncio.get_running_loop().create_task(exchange())
+    _exchanging.add(task)
+    task.add_done_callback(_exchanging.discard)
 
 
-_catching_up: set[asyncio.Task[None]] = set()
+_exchanging: set[asyncio.Task[None]] = set()
 
 
-async def catch_up() -> None:
-    """Take over what all peers say."""
+async def exchange() -> None:
+    """Take over what all peers say, and tell them what is known here."""
     member = peers.start()
     for answer in (await member.ask(HEALTH, {}, within=1.0))[1:]:
-        for kind, told in ((TARGET, answer.get("targets")), (CREDENTIAL, answer.get("credentials"))):
-            for each in told or ():
-                member.handle(kind, each)
+        take_over(answer)
+    here = standings()
+    if any(here.values()):
+        member.tell(STANDINGS, here)
+
+
+def take_over(told: dict[str, Any]) -> None:
+    """Take over how things stand at a peer, but for what cannot be understood."""
+    member = peers.start()
+    for kind, each_told in ((TARGET, told.get("targets")), (CREDENTIAL, told.get("credentials"))):
+        for each in each_told or ():
+            member.handle(kind, each)
 
 
 class Turns:

@@ -111,9 +111,7 @@ class Journal:
         """Write entries, and wait until they are on the disk. Raises OSError; then none of them is there."""
         data = b"".join(map(write_line, entries))
         with self._lock:
-            if self._file is None:
-                self._file = _new_file(self._folder(), self._find_mark())
-            file = self._file
+            file = self._open()
             length = os.fstat(file.fileno()).st_size
             try:
                 _write(file, data)
@@ -125,13 +123,22 @@ class Journal:
 
     def replay(self, write: Callable[[Sequence[Entry]], None]) -> int:
         """Have the entries of all files without a living owner written, and delete those files. Give the number of
-        entries. Raises what `write` raises, and OSError; the file under way is then kept whole.
+        entries. Raises what `write` raises, and OSError, after the other files; such a file is kept whole.
 
         `write` gets some entries at a time, and may get the same ones again another time.
         """
         with self._lock:
             self._close()  # What this process wrote so far has no owner any more.
-        return sum(self._replay(path, write) for path in self.files())
+        count = 0
+        problem: OSError | None = None
+        for path in self.files():
+            try:
+                count += self._replay(path, write)
+            except OSError as error:
+                problem = problem or error  # A file that the disk cannot read must not be in the way of all others.
+        if problem is not None:
+            raise problem
+        return count
 
     def files(self) -> list[Path]:
         """Give the files that there are for this database, the oldest first."""
@@ -169,6 +176,16 @@ class Journal:
         """Close the file, for another process to replay."""
         with self._lock:
             self._close()
+
+    def _open(self) -> IO[bytes]:
+        """Give the file that this process appends to. One that somebody removed is begun anew: nobody would find what
+        is in it. Raises OSError."""
+        if self._file is not None and not _is_at(self._file, _final(self._file)):
+            logger.error("The journal %s was removed, with what was in it. Another one is begun.", _final(self._file))
+            self._close()
+        if self._file is None:
+            self._file = _new_file(self._folder(), self._find_mark())
+        return self._file
 
     def _close(self) -> None:
         if self._file is not None:
@@ -259,9 +276,15 @@ def _new_file(folder: Path, mark: str) -> IO[bytes]:
         draft.rename(folder / f"{name}{SUFFIX}")
         _sync_folder(folder)
     except OSError:
+        draft.unlink(missing_ok=True)  # Every try would leave one, where the disk has no locks.
         file.close()
         raise
     return file
+
+
+def _final(file: IO[bytes]) -> Path:
+    """Give the path of a journal that is open: it knows the name that it had first."""
+    return Path(file.name).with_suffix(SUFFIX)
 
 
 def _private(path: str, flags: int) -> int:
@@ -281,7 +304,7 @@ def _take_back(file: IO[bytes], length: int) -> None:
     try:
         file.truncate(length)
         if not length:
-            Path(file.name).with_suffix(SUFFIX).unlink()  # It knows the name that it had first.
+            _final(file).unlink()
     except OSError as error:
         logger.warning("A write to the journal failed, and may have left half a line: %s", error)
 

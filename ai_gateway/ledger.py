@@ -56,7 +56,8 @@ REPLAY = 10.0
 """Seconds between two looks for journals that dead processes left."""
 
 LAST_WRITE = 5.0
-"""Seconds for which a stopping process waits for the database. What is not written then goes to the journal."""
+"""Seconds for which a stopping process waits for the database. What is not written then goes to the journal, and if
+somebody is writing to that already, it is waited for as long once more."""
 
 
 class Ledger:
@@ -171,7 +172,7 @@ class Ledger:
     def stop(self) -> None:
         """Write what there is, to the journal what the database does not take in time, and end the threads."""
         self._scribe.end(LAST_WRITE)
-        if not self.spool.keep():
+        if not self.spool.keep(LAST_WRITE):
             self.spool.lose_rest("the process ends, and neither the database nor the journal takes it")
         self._keeper.end(PATIENCE)
         self._journal.close()

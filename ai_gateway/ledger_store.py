@@ -14,7 +14,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from operator import attrgetter
 from pathlib import PurePath
 from typing import Any
@@ -175,20 +175,45 @@ def _without_known(entries: Sequence[Entry], alias: str) -> list[Entry]:
 
 def uncertain(entries: Sequence[Entry]) -> Sequence[Entry]:
     """Give those of some entries that may have been written, although no record of them is there: records were pruned
-    since. Raises Unavailable."""
+    since, or are being pruned. Raises Unavailable."""
     alias = database()
     zone = Days(settings.TIME_ZONE)
     try:
         oldest = UsageRecord.objects.using(alias).order_by("started_at").values_list("started_at", flat=True).first()
         first_kept = date.max if oldest is None else zone.of(oldest.timestamp())
-        old = [entry for entry in entries if zone.of(entry.started_at) < first_kept]
-        if not old:
-            return ()
-        pruned = UsageDaily.objects.using(alias).filter(day__lt=first_kept).order_by("-day")
-        last_pruned = pruned.values_list("day", flat=True).first()
+        days = {entry.id: _day_of(entry, zone) for entry in entries}
+        found = [entry for entry in entries if days[entry.id] == first_kept != date.max]
+        if found:
+            found = _without_known(found, alias) if has_lost_records(first_kept, zone) else []
+        old = [entry for entry in entries if days[entry.id] < first_kept]
+        if old:
+            pruned = UsageDaily.objects.using(alias).filter(day__lt=first_kept).order_by("-day")
+            last_pruned = pruned.values_list("day", flat=True).first()
+            found += [entry for entry in old if last_pruned is not None and days[entry.id] <= last_pruned]
     except (Error, ImproperlyConfigured) as error:
         raise Unavailable(str(error)) from error
-    return [entry for entry in old if last_pruned is not None and zone.of(entry.started_at) <= last_pruned]
+    return found
+
+
+def has_lost_records(day: date, zone: Days) -> bool:
+    """Whether the rollups of a day count more than it has records: it is being pruned, or that was interrupted."""
+    # In this order: what is written in between makes no day look pruned.
+    counted = sum(UsageDaily.objects.using(database()).filter(day=day).values_list("requests", flat=True))
+    return bool(counted > records_of(day, zone).count())
+
+
+def records_of(day: date, zone: Days) -> Any:
+    """Give the records of a day."""
+    span = {"started_at__gte": begin_of(day, zone), "started_at__lt": begin_of(day + timedelta(days=1), zone)}
+    return UsageRecord.objects.using(database()).filter(**span).order_by()
+
+
+def _day_of(entry: Entry, zone: Days) -> date:
+    """Tell the day of an entry. One of a clock that was beside itself has none: the database refuses it later."""
+    try:
+        return zone.of(entry.started_at)
+    except (ValueError, OverflowError, OSError):
+        return date.max
 
 
 def _insert(entries: Sequence[Entry], plan: Plan, alias: str) -> None:

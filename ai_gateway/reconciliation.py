@@ -18,7 +18,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
-from ai_gateway.ledger_store import begin_of, database
+from ai_gateway.ledger_store import begin_of, database, has_lost_records, records_of
 from ai_gateway.models import UsageDaily, UsageRecord
 from ai_gateway.rollups import COLUMNS, MEASURES, WHO, Days, Rollup, roll_up
 
@@ -93,9 +93,7 @@ def _is_pruned(day: date, zone: Days) -> bool:
     records = UsageRecord.objects.using(database())
     if records.filter(started_at__lt=begin_of(day, zone)).exists():
         return False
-    # In this order: what is written in between makes no day look pruned.
-    counted = sum(UsageDaily.objects.using(database()).filter(day=day).values_list("requests", flat=True))
-    return bool(counted > _records_of(day, zone).count())
+    return has_lost_records(day, zone)
 
 
 def fix(day: date, zone: Days) -> list[Drift]:
@@ -110,13 +108,8 @@ def fix(day: date, zone: Days) -> list[Drift]:
     raise Busy(f"{day} is written to all the time")
 
 
-def _records_of(day: date, zone: Days) -> Any:
-    span = {"started_at__gte": begin_of(day, zone), "started_at__lt": begin_of(day + timedelta(days=1), zone)}
-    return UsageRecord.objects.using(database()).filter(**span).order_by()
-
-
 def _sums_of_records(day: date, zone: Days) -> dict[str, Rollup]:
-    rows = _records_of(day, zone).values_list(*COLUMNS).iterator(chunk_size=CHUNK)
+    rows = records_of(day, zone).values_list(*COLUMNS).iterator(chunk_size=CHUNK)
     return {rollup.slot: rollup for rollup in roll_up(rows, zone)}
 
 

@@ -58,6 +58,8 @@ class Spool:
         """Of what moves between the queue, the batch and the disk. Nobody waits for anything who holds it."""
         self._disk_lock = threading.Lock()
         self._disk_problem = ""
+        self._in_hand: list[Entry] = []
+        """What is being written to the disk."""
 
     def put(self, entry: Entry) -> int:
         """Take an entry; give the number of those that wait."""
@@ -110,17 +112,19 @@ class Spool:
             except RuntimeError:
                 continue  # The loop is closed, and its calls with it.
 
-    def keep(self) -> bool:
-        """Bring to the disk what waits, and what is being written. Tell whether nothing is left that is not safe."""
-        if not self._disk_lock.acquire(timeout=DISK_PATIENCE):
+    def keep(self, patience: float | None = None) -> bool:
+        """Bring to the disk what waits, and what is being written. Tell whether nothing is left that is not safe.
+        `patience` is for how many seconds to wait for somebody else who is at it; DISK_PATIENCE if it is not given."""
+        if not self._disk_lock.acquire(timeout=DISK_PATIENCE if patience is None else patience):
             return False
         try:
             with self._lock:
                 batch = self.batch if self.batch is not None and not self.batch.is_kept else None
                 waiting = self._pop(len(self._queue))
-            entries = [*batch.entries, *waiting] if batch is not None else waiting
-            return not entries or self._write(entries, waiting, batch)
+                self._in_hand = [*batch.entries, *waiting] if batch is not None else waiting
+            return not self._in_hand or self._write(self._in_hand, waiting, batch)
         finally:
+            self._in_hand = []
             self._disk_lock.release()
 
     def _write(self, entries: list[Entry], waiting: list[Entry], batch: Batch | None) -> bool:
@@ -159,11 +163,17 @@ class Spool:
         self.lose(last, "neither the database nor the journal takes it, and the memory is bounded")
 
     def lose_rest(self, reason: str) -> None:
-        """Give up everything that waits."""
+        """Give up everything that waits. What somebody is still writing to the disk is told of, and may get there."""
         with self._lock:
             batch, self.batch = self.batch, None
-            entries = self._pop(len(self._queue))
-        self.lose([*(batch.entries if batch is not None and not batch.is_kept else ()), *entries], reason)
+            in_hand = {entry.id: entry for entry in self._in_hand}
+            entries = [
+                *(batch.entries if batch is not None and not batch.is_kept else ()),
+                *self._pop(len(self._queue)),
+            ]
+        self.lose([entry for entry in entries if entry.id not in in_hand], reason)
+        for entry in in_hand.values():
+            logger.error("Usage record may be lost, it is on its way to the journal: %s", as_json(entry).decode())
 
     def lose(self, entries: Iterable[Entry], reason: str) -> None:
         """Note that entries are lost. The log is the last place that they can be found in; they hold no secrets."""

@@ -171,9 +171,26 @@ class TestHearing:
             "targets": [STANDING, {**STANDING, "opened": "often"}],
             "credentials": [{"provider": "openai", "credential": "second", "seconds": 60}],
         }
-        asyncio.run(gossip.catch_up())
+        asyncio.run(gossip.exchange())
         assert states() == {"openai/gpt-5": "open"}
         assert cooldowns.is_resting("openai", "second")
+
+    def test_who_joins_tells_how_things_stand_here(self, ours: Member, other: Other) -> None:
+        """The others were back sooner, and asked while it could not be reached."""
+        told: queue.Queue[dict[str, Any]] = queue.Queue()
+        vars(other.member)["_handlers"][gossip.STANDINGS] = told.put
+        asyncio.run(gossip.exchange())
+        breakers.adopt(gossip.read(STANDING), POLICY)
+        cooldowns.adopt("openai", "second", 300)
+        asyncio.run(gossip.exchange())
+        body = told.get(timeout=20)
+        assert [each["model"] for each in body["targets"]] == ["gpt-5"]
+        assert [each["credential"] for each in body["credentials"]] == ["second"]
+        assert told.empty()
+
+    def test_what_who_joins_tells_is_taken_over(self, ours: Member, other: Other) -> None:
+        other.member.tell(gossip.STANDINGS, {"targets": [{}, STANDING], "credentials": []})
+        until(lambda: states() == {"openai/gpt-5": "open"})
 
     def test_who_is_asked_says_how_things_stand_here(self, ours: Member, other: Other) -> None:
         open_breaker()

@@ -26,8 +26,8 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.metrics import Meter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision
 from opentelemetry.trace import (
@@ -52,6 +52,12 @@ SCOPE = "ai_gateway"
 
 LAST_SECONDS = 3.0
 """In which a process that ends waits for a collector to take what is left."""
+
+MOST_UNDER_WAY = 1024
+"""Spans that may be on their way before the next call is heard of: half of what the SDK holds before it drops some."""
+
+PATIENCE = 0.25
+"""Seconds to wait for a collector that takes none of them."""
 
 PROVIDERS = {
     "azure": "azure.ai.openai",
@@ -137,6 +143,46 @@ class GivenIds(IdGenerator):
         return self.span_id
 
 
+class Pace(SpanExporter):
+    """Sends spans, and has whoever makes them wait if they are many at once: those of a journal that is written to the
+    database at last, which tell of just the time that one wants to look at. A collector that is away holds nobody up.
+    """
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        self._exporter = exporter
+        self._changed = threading.Condition()
+        self._under_way = 0
+        self._is_well = True
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """See SpanExporter. Called by the SDK's thread."""
+        result = SpanExportResult.FAILURE
+        try:
+            result = self._exporter.export(spans)
+        finally:
+            with self._changed:
+                self._under_way = max(0, self._under_way - len(spans))
+                self._is_well = result is SpanExportResult.SUCCESS
+                self._changed.notify_all()
+        return result
+
+    def shutdown(self) -> None:
+        """See SpanExporter."""
+        self._exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """See SpanExporter."""
+        return self._exporter.force_flush(timeout_millis)
+
+    def add(self, count: int) -> None:
+        """Note that so many spans are made, and wait until there is room for more."""
+        with self._changed:
+            self._under_way += count
+            while self._under_way > MOST_UNDER_WAY:
+                if not self._is_well or not self._changed.wait(PATIENCE):
+                    self._under_way = 0  # Some are dropped, perhaps. It begins to count anew.
+
+
 class Spans:
     """Makes the spans of calls. What sends them is made with the first one, and has a thread."""
 
@@ -144,9 +190,13 @@ class Spans:
         self._ids = GivenIds()
 
     @cached_property
+    def _pace(self) -> Pace:
+        return Pace(OTLPSpanExporter())
+
+    @cached_property
     def _provider(self) -> TracerProvider:
         provider = TracerProvider(sampler=ALWAYS_ON, id_generator=self._ids, shutdown_on_exit=False)
-        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        provider.add_span_processor(BatchSpanProcessor(self._pace))
         return provider
 
     def hear(self, entry: Entry, **_: object) -> None:
@@ -164,6 +214,7 @@ class Spans:
                 attributes |= of_answer(entry)
             span = traces.span_id(entry.id, number)
             self._make(entry, span, SpanKind.CLIENT, below, (each.begin, each.end), attributes)
+        self._pace.add(1 + len(attempts))
 
     def _make(
         self,
@@ -187,6 +238,7 @@ class Spans:
     def close(self) -> None:
         """Send what is left."""
         provider: TracerProvider | None = vars(self).pop("_provider", None)
+        vars(self).pop("_pace", None)
         if provider is not None:
             provider.shutdown()
 

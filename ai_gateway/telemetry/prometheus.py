@@ -7,8 +7,8 @@ moment (calls under way, breakers, connections) is looked at when somebody asks.
 A process counts for itself, and with several workers one of them answers for all. So with PROMETHEUS_MULTIPROC_DIR set,
 which `rungateway --workers` does, all of them keep their numbers in files of that directory, and whoever is asked adds
 them up. That rather than to have each worker answer for itself: behind one port nobody can choose whom to ask, and
-counters must not go back when a worker is replaced. A worker that has had a call then looks every few seconds at what
-there is at the moment.
+counters must not go back when a worker is replaced. Each worker then looks every few seconds at what there is at the
+moment.
 
 There is a bounded number of series: see `cardinality.py`, and `retelling.py` for endpoints and kinds of failures.
 """
@@ -21,13 +21,14 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from ai_gateway import __version__, breakers, gateway, ledger, overload, scraping
+from ai_gateway import __version__, breakers, gateway, ledger, lifespan, overload, scraping
 from ai_gateway.allowances import LimitRule
 from ai_gateway.calls import Target
 from ai_gateway.cardinality import Names
@@ -35,7 +36,7 @@ from ai_gateway.daemons import Daemon
 from ai_gateway.meter import Entry
 from ai_gateway.money import dollars
 from ai_gateway.retelling import attempts_of, endpoint_of, output_of, own_seconds
-from ai_gateway.signals import call_finished, limit_reached
+from ai_gateway.signals import call_finished, calls_finished, limit_reached
 from ai_gateway.telemetry import METRICS_DIRECTORY, prometheus_files
 
 logger = logging.getLogger("ai_gateway")
@@ -159,8 +160,11 @@ names = Names()
 def connect() -> None:
     """Listen, and answer who asks."""
     call_finished.connect(hear, Entry, dispatch_uid="ai_gateway.telemetry.prometheus")
+    calls_finished.connect(hear_batch, Entry, dispatch_uid="ai_gateway.telemetry.prometheus")
     limit_reached.connect(hear_limit, LimitRule, dispatch_uid="ai_gateway.telemetry.prometheus")
     scraping.source = write
+    if sampler.begin not in lifespan.on_start:
+        lifespan.on_start.append(sampler.begin)
 
 
 class Room:
@@ -236,6 +240,11 @@ def _count_attempts(entry: Entry) -> None:
         before = target
 
 
+def hear_batch(**_: object) -> None:
+    """Count what became of records, as soon as their calls are counted: this process may be killed before it looks."""
+    sampler.look_at_ledger()
+
+
 def hear_limit(rule: LimitRule, **_: object) -> None:
     """Count that a limit began to refuse."""
     room.use(lambda: LIMITS.labels(rule.name).inc())
@@ -245,13 +254,13 @@ class Sampler:
     """Looks at what there is at the moment."""
 
     def __init__(self) -> None:
-        self._seen: dict[Any, float] = {}
-        self._unwell: set[tuple[str, str]] = set()
         os.register_at_fork(after_in_child=self._begin_anew)
         self._begin_anew()
 
     def _begin_anew(self) -> None:
-        """Begin; in a forked process as well, which has none of its parent's threads."""
+        """Begin; in a forked process as well, which has none of its parent's threads, and counts for itself."""
+        self._seen: dict[Any, float] = {}
+        self._unwell: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
         self._daemon = Daemon("ai-gateway-metrics", self._go_on)
 
@@ -274,8 +283,12 @@ class Sampler:
         self._look_at_calls()
         self._look_at_breakers()
         self._look_at_connections()
-        if ledger.ledger is not None:
-            self._look_at_ledger(ledger.ledger)
+        self._look_at_ledger()
+
+    def look_at_ledger(self) -> None:
+        """Look at what became of the records of calls."""
+        with self._lock:
+            room.use(self._look_at_ledger)
 
     def _look_at_calls(self) -> None:
         IN_FLIGHT.set(overload.calls.taken)
@@ -301,7 +314,10 @@ class Sampler:
         CONNECTIONS.labels("idle").set(sum(each.idle for each in counts))
         WITHOUT_CONNECTION.set(sum(each.waiting for each in counts))
 
-    def _look_at_ledger(self, found: ledger.Ledger) -> None:
+    def _look_at_ledger(self) -> None:
+        found = ledger.ledger
+        if found is None:
+            return
         LEDGER_WAITING.set(found.spool.waiting)
         fates = {"written": found.writer.written, "rejected": found.writer.rejected}
         for fate, number in {**fates, "kept": found.spool.kept, "lost": found.spool.lost}.items():
@@ -325,7 +341,8 @@ def write() -> bytes:
     if directory is None:
         return generate_latest(REGISTRY)
     for pid in dead(Path(directory)):
-        mark_process_dead(pid)  # type: ignore[no-untyped-call]
+        with suppress(FileNotFoundError):  # Another worker, which is asked at the same time, was faster.
+            mark_process_dead(pid)  # type: ignore[no-untyped-call]
     together = CollectorRegistry()
     MultiProcessCollector(together)  # type: ignore[no-untyped-call]
     return generate_latest(together)

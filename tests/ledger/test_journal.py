@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
+from django.core.files import locks
 from django.db import connections
 
 from ai_gateway import journal as module
@@ -94,6 +96,30 @@ def test_nobody_else_may_read_it(tmp_path: Path) -> None:
     modes = {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
     journal.close()
     assert (modes, stat.S_IMODE(folder.stat().st_mode)) == ({0o600}, 0o700)
+
+
+def test_a_file_that_was_removed_takes_no_more(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """By whoever tidies up temporary files, while it is open."""
+    folder = tmp_path / "usage"
+    journal = Journal(lambda: folder)
+    journal.append([entry()])
+    shutil.rmtree(folder)
+    journal.append(later := [entry(), entry()])
+    assert "was removed" in caplog.text
+    assert replay(journal) == later
+
+
+def test_where_there_are_no_locks_nothing_is_left_behind(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(locks, "lock", no_locks)
+    for _ in range(3):
+        with pytest.raises(OSError, match="No locks"):
+            journal.append([entry()])
+    assert list(tmp_path.iterdir()) == []
 
 
 class TestDamage:

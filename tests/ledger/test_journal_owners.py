@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -9,9 +10,11 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 
+from ai_gateway import journal as module
 from ai_gateway.journal import REJECTED, Journal, write_line
 from ai_gateway.meter import Entry
 from tests.ledger.entries import entry
@@ -125,6 +128,30 @@ def test_one_that_cannot_be_read_is_in_nobodys_way(
     journal.append([mine])
     assert replay(journal) == [mine]
     assert "odd.journal cannot be replayed" in caplog.text
+
+
+def test_one_that_the_disk_cannot_read_is_in_nobodys_way(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(2):
+        each = Journal(lambda: tmp_path)
+        each.append([entry(request_id=f"req_{number}")])
+        each.close()
+    batches, read = module._batches, []
+
+    def fail_first(file: IO[bytes], bad: list[tuple[bytes, str]]) -> Iterator[list[Entry]]:
+        read.append(file.name)
+        if len(read) == 1:
+            raise OSError(errno.EIO, "Input/output error")
+        return batches(file, bad)
+
+    found: list[Entry] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_batches", fail_first)
+        with pytest.raises(OSError, match="Input/output"):
+            journal.replay(found.extend)
+    assert len(found) == 1
+    assert len(replay(journal)) == 1
 
 
 def test_files_of_other_names_are_left_alone(journal: Journal, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 from pytest_django import Settings
 
 from ai_gateway import ledger as module
+from ai_gateway import spool as spools
 from ai_gateway.journal import REJECTED
 from ai_gateway.ledger import Ledger
 from tests.ledger.entries import entry
@@ -199,6 +200,23 @@ class TestEnd:
         ledger.stop()
         assert ledger.spool.lost == 2
         assert all(each.id in caplog.text for each in entries)
+
+    def test_a_disk_that_takes_its_time_is_waited_for(
+        self, ledger: Ledger, table: Table, disk: Disk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(spools, "DISK_PATIENCE", 0.001)
+        table.answers.clear()
+        ledger.put(first := entry())
+        ledger._wake.set()
+        assert table.is_asked.wait(PATIENCE)
+        disk.answers.clear()
+        ledger._keep_wanted.set()
+        assert disk.is_asked.wait(PATIENCE)
+        ledger.put(second := entry())
+        monkeypatch.setattr(ledger._scribe, "end", lambda within: threading.Timer(0.2, disk.answers.set).start())
+        ledger.stop()
+        assert ledger.spool.lost == 0
+        assert disk.taken == [first, second]
 
     def test_a_call_that_ends_later_is_written_too(self, ledger: Ledger, table: Table) -> None:
         ledger.put(entry())

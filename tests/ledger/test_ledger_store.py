@@ -186,6 +186,19 @@ class TestUncertain:
         ledger_store.write(entries[1:])
         assert list(ledger_store.uncertain(entries)) == []
 
+    def test_of_a_day_that_is_being_pruned_the_records_that_are_left_tell(self) -> None:
+        entries = [made(started_at=NOON + number) for number in range(4)]
+        ledger_store.write(entries)
+        UsageRecord.objects.filter(pk__in=[each.id for each in entries[:2]]).delete()
+        later = made(started_at=NOON + DAY)
+        assert list(ledger_store.uncertain([*entries, later])) == entries[:2]
+
+    def test_a_time_that_there_is_not_stands_in_nobodys_way(self) -> None:
+        odd = made(started_at=1e18)
+        assert list(ledger_store.uncertain([odd])) == []
+        ledger_store.write([made()])
+        assert list(ledger_store.uncertain([odd])) == []
+
     def test_without_any_record(self) -> None:
         entries = batch()
         ledger_store.write(entries)

@@ -127,6 +127,16 @@ class TestWhileTheDiskHangs:
         monkeypatch.setattr(module, "DISK_PATIENCE", 0.001)
         assert not spool.keep()
 
+    def test_what_is_given_up_is_not_what_may_get_there(
+        self, spool: Spool, keeping: list[Entry], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        later = fill(spool, 1)
+        spool.lose_rest("the process ends")
+        assert spool.lost == len(later) == 1
+        told = [record.getMessage() for record in caplog.records]
+        assert [text.startswith("Usage record may be lost") for text in told] == [False, True, True, True]
+        assert all(each.id in caplog.text for each in [*keeping, *later])
+
     def test_a_batch_that_is_given_back_meanwhile_is_not_lost(
         self, spool: Spool, disk: Disk, keeping: list[Entry]
     ) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from ai_gateway import telemetry
 from ai_gateway.telemetry import opentelemetry as otel
 from ai_gateway.traces import Trace
 from tests.ledger.entries import entry
+from tests.telemetry.collector import Collector
 
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4318"}
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -123,3 +126,39 @@ def test_a_trace_that_nobody_records_has_no_spans() -> None:
     spans.hear(entry(**FULL, trace_id=TRACE, parent_span_id=SPAN, is_sampled=False))
     spans.close()
     assert "_provider" not in vars(spans)
+
+
+def test_of_a_journal_that_is_written_down_no_span_is_dropped(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its calls are told of all at once: many more than the SDK holds."""
+    collector = Collector()
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+    spans = otel.Spans()
+    for _ in range(2500):
+        spans.hear(entry(is_sampled=True, trace_id="4bf92f3577b34da6a3ce929d0e0e4736", provider="openai", attempts=1))
+    spans.close()
+    collector.stop()
+    assert len(collector.spans) == 5000
+    assert "dropping" not in caplog.text
+
+
+class Exporter(SpanExporter):
+    """Sends nothing anywhere."""
+
+    def __init__(self, result: SpanExportResult) -> None:
+        self.result = result
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        return self.result
+
+
+def test_a_collector_that_takes_nothing_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    pace = otel.Pace(Exporter(SpanExportResult.FAILURE))
+    monkeypatch.setattr(otel, "PATIENCE", 0.01)
+    pace.add(otel.MOST_UNDER_WAY + 1)  # It hangs.
+    assert pace.export([]) is SpanExportResult.FAILURE
+    monkeypatch.setattr(otel, "PATIENCE", 3600.0)
+    pace.add(otel.MOST_UNDER_WAY + 1)  # It is away.
+    pace.force_flush()
+    pace.shutdown()

@@ -6,16 +6,19 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from django.test import override_settings
 from prometheus_client import REGISTRY
 
-from ai_gateway import breakers, daemons, overload
+from ai_gateway import breakers, daemons, ledger, lifespan, overload, scraping
 from ai_gateway.allowances import LimitRule
 from ai_gateway.breakers import BreakerPolicy
 from ai_gateway.bulkheads import Bulkhead
 from ai_gateway.calls import Target
+from ai_gateway.meter import Entry
+from ai_gateway.signals import call_finished, calls_finished, limit_reached
 from ai_gateway.telemetry import METRICS_DIRECTORY, prometheus
 from ai_gateway.transports import Connections
 from ai_gateway.transports.pooled import PooledTransport
@@ -49,6 +52,34 @@ def test_what_there_is_at_the_moment_is_looked_at_when_somebody_asks(monkeypatch
     assert value("ai_gateway_calls_waiting") == 2
     assert value("ai_gateway_calls_turned_away_total") >= before
     assert value("ai_gateway_provider_calls_in_flight", provider="openai") == 5
+
+
+@pytest.fixture
+def _connected(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A site that collects metrics."""
+    monkeypatch.setattr(scraping, "source", None)
+    monkeypatch.setattr(lifespan, "on_start", [])
+    prometheus.connect()
+    yield
+    for signal, sender in ((call_finished, Entry), (calls_finished, Entry), (limit_reached, LimitRule)):
+        signal.disconnect(sender=sender, dispatch_uid="ai_gateway.telemetry.prometheus")
+
+
+@pytest.mark.usefixtures("_connected")
+def test_what_became_of_records_is_counted_with_their_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    spool, writer = SimpleNamespace(waiting=0, kept=0, lost=0), SimpleNamespace(written=0, rejected=0)
+    monkeypatch.setattr(ledger, "ledger", SimpleNamespace(spool=spool, writer=writer))
+    monkeypatch.setattr(prometheus.sampler, "_seen", {})
+    before = value("ai_gateway_ledger_entries_total", fate="written")
+    writer.written = 2
+    calls_finished.send(Entry, entries=[entry(), entry()])
+    assert value("ai_gateway_ledger_entries_total", fate="written") == before + 2
+
+
+@pytest.mark.usefixtures("_connected")
+def test_a_worker_looks_from_its_start_on() -> None:
+    prometheus.connect()
+    assert lifespan.on_start.count(prometheus.sampler.begin) == 1
 
 
 def test_a_look_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -109,6 +109,7 @@ def test_metrics_without_room_are_told_once_and_stop_nothing(
 def test_a_directory_that_is_not_there_is_made_and_one_that_cannot_be_is_told(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setattr(prometheus, "connect", lambda: None)
     monkeypatch.setenv(METRICS_DIRECTORY, str(tmp_path / "some" / "where"))
     telemetry._connect_prometheus()
     assert (tmp_path / "some" / "where").is_dir()
