@@ -52,6 +52,7 @@ class AIGatewayConfig(AppConfig):
         registry.price_catalogue = GenAIPrices()
         refresher.refresher = refresher.Refresher(stored.read_version, key_store.write_used, stored.release)
         ledger.ledger = ledger.Ledger(ledger_store, Journal(find_mark=ledger_store.mark))
+        recorded.stored_secrets = registry.stored_secrets
         recorder.recorder = recorder.Recorder(recorded.store, recorded.release)
         limits.seed = seeding.spent
         statement.reader = statement.Reader(spending.of_caller, stored.release)

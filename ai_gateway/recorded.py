@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -22,6 +22,7 @@ from django.db import DatabaseError, connections, router
 from django.utils.module_loading import import_string
 
 from ai_gateway.conf import settings
+from ai_gateway.credentials import Secret
 from ai_gateway.crypto import CryptoError
 from ai_gateway.keyring import keyring
 from ai_gateway.models import RecordedCall
@@ -29,7 +30,7 @@ from ai_gateway.models.base import stored_at
 from ai_gateway.protocols.jsontext import loads
 from ai_gateway.recorder import Body, Recording, Unavailable
 from ai_gateway.recording_policy import RecordingPolicy
-from ai_gateway.redaction import credentials_in, scrubbed, without_credentials
+from ai_gateway.redaction import SHORTEST, credentials_in, scrubbed, without_credentials
 
 logger = logging.getLogger("ai_gateway")
 
@@ -39,6 +40,15 @@ Document = dict[str, Any]
 """A recording as it is kept, and as a redaction hook gets it: `dialect`, `path`, `is_stream`, and as `request` and
 `response` the `body` as text with its `encoding` ("utf-8", or "base64" for what is no text), its `length` before it was
 cut, `headers` if they are kept, and the `status` of the response."""
+
+
+def no_secrets() -> Iterable[Secret]:
+    """Know of none."""
+    return ()
+
+
+stored_secrets: Callable[[], Iterable[Secret]] = no_secrets
+"""Gives the credentials that are sent to providers in the place of a caller's. The app's `ready()` puts it here."""
 
 CHANGE = 2
 """What Django's history calls something that is neither an addition nor a deletion."""
@@ -114,7 +124,7 @@ def redacted(document: Document) -> Document | None:
 
 def written(recording: Recording) -> Document:
     """Write a recording as a document, without credentials."""
-    credentials = credentials_in(recording.request_headers) | credentials_in(recording.response_headers)
+    credentials = credentials_in(recording.request_headers) | credentials_in(recording.response_headers) | _stored()
     document: Document = {"dialect": recording.dialect, "path": recording.path, "is_stream": recording.is_stream}
     document["request"] = _part(recording.request, credentials)
     document["response"] = {"status": recording.status, **_part(recording.response, credentials)}
@@ -122,6 +132,12 @@ def written(recording: Recording) -> Document:
         document["request"]["headers"] = without_credentials(recording.request_headers)
         document["response"]["headers"] = without_credentials(recording.response_headers)
     return document
+
+
+def _stored() -> set[bytes]:
+    """List what a provider was sent, and may repeat."""
+    values = {secret.reveal().encode() for secret in stored_secrets()}
+    return {value for value in values if len(value) >= SHORTEST}
 
 
 def _part(body: Body | None, credentials: set[bytes]) -> Document:

@@ -14,7 +14,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -284,6 +284,19 @@ def build_providers(configurations: Sequence[Configuration]) -> tuple[dict[str, 
     if settings.ALLOW_PRIVATE_UPSTREAMS:
         providers = {alias: provider.with_options({"allow_private": True}) for alias, provider in providers.items()}
     return providers, broken
+
+
+def secrets_of(provider: Provider) -> Iterator[Secret]:
+    """Give what a provider is called with."""
+    if provider.api_key is not None:
+        yield provider.api_key
+    for credential in provider.credentials:
+        yield credential.secret
+
+
+def stored_secrets() -> list[Secret]:
+    """List what all providers are called with."""
+    return [secret for provider in snapshot().providers.values() for secret in secrets_of(provider)]
 
 
 def with_credentials(provider: Provider, credentials: Sequence[Credential]) -> Provider:

@@ -19,7 +19,7 @@ from ai_gateway.credentials import Secret
 from ai_gateway.inprocess import Answer
 from ai_gateway.probe import Finding, probe, variants
 from ai_gateway.providers import Provider
-from ai_gateway.registry import Snapshot
+from ai_gateway.registry import Snapshot, secrets_of
 
 LONGEST_SHOWN = 4000
 """Characters of an answer that are shown."""
@@ -94,14 +94,6 @@ def try_model(model: str, caller: Caller, providers: Sequence[Provider], prompt:
     path, body = request(format_of(providers[0]), model, prompt)
     hidden = tuple(secret for provider in providers for secret in secrets_of(provider))
     return Trial(path, inprocess.ask("POST", path, caller, body), hidden)
-
-
-def secrets_of(provider: Provider) -> Iterator[Secret]:
-    """Give what a provider is called with."""
-    if provider.api_key is not None:
-        yield provider.api_key
-    for credential in provider.credentials:
-        yield credential.secret
 
 
 def masked(text: str, secrets: Iterable[Secret]) -> str:

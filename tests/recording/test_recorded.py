@@ -14,7 +14,7 @@ from django.contrib.auth.models import Permission
 from django.utils import timezone
 from pytest_django import Settings
 
-from ai_gateway import recorded
+from ai_gateway import recorded, registry
 from ai_gateway.crypto import CryptoError
 from ai_gateway.models import RecordedCall
 from ai_gateway.recorder import Body, Recording, Unavailable
@@ -99,6 +99,15 @@ def test_headers_are_kept_without_credentials() -> None:
     document = opened(call)
     assert document["request"]["headers"] == [["authorization", "[redacted]"], ["x-session-id", "s-1"]]
     assert "canary" not in json.dumps(document)
+
+
+def test_what_is_sent_to_a_provider_in_the_callers_place_is_taken_out_too(settings: Settings) -> None:
+    options = {"base_url": "https://example.com/v1", "api_key": "canary-of-the-operator"}
+    settings.AI_GATEWAY = {"BODY_LOGGING": {}, "PROVIDERS": {"own": {"BACKEND": "custom", "OPTIONS": options}}}
+    registry.refresh()
+    call = made(response=b'{"error": "Bearer canary-of-the-operator is unknown"}')
+    recorded.store([call])
+    assert opened(call)["response"]["body"] == '{"error": "Bearer [redacted] is unknown"}'
 
 
 def test_one_that_comes_twice_is_kept_once() -> None:

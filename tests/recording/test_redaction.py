@@ -30,6 +30,22 @@ def test_a_credential_that_a_body_repeats_is_taken_out() -> None:
     assert scrubbed(b"I am canary-0123456789, short", found) == b"I am [redacted], short"
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "body"),
+    [
+        (b"cookie", b"session=canary-one; csrf=canary-two", b"canary-one and canary-two"),
+        (b"sec-websocket-protocol", b"realtime, openai-insecure-api-key.canary-one", b"canary-one"),
+        (b"authorization", b"Bearer canary/one", rb'{"a": "canary\/one"}'),
+    ],
+)
+def test_a_credential_that_is_one_of_several_or_written_otherwise_is_taken_out(
+    name: bytes, value: bytes, body: bytes
+) -> None:
+    headers = [(name, value)]
+    assert b"canary" not in scrubbed(body, credentials_in(headers))
+    assert "canary" not in str(without_credentials(headers))
+
+
 def test_a_key_to_this_gateway_is_taken_out_wherever_it_is_from() -> None:
     key = issue_key()
     body = f'{{"content": "my key is {key.token}."}}'.encode()
