@@ -96,9 +96,10 @@ def decoded(decoder: msgspec.json.Decoder[T], data: bytes) -> T | None:
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         pass
     try:
-        return msgspec.convert(loads(data), decoder.type)
+        read: T = msgspec.convert(loads(data), decoder.type)
     except (msgspec.ValidationError, ValueError, RecursionError):
         return None
+    return read
 
 
 def count(members: object, name: str) -> int:
