@@ -170,7 +170,12 @@ class Journal:
         line = json.dumps({"reason": reason, "entry" if isinstance(what, Entry) else "line": text})
         with self._lock, open(self._folder() / REJECTED, "ab", buffering=0, opener=_private) as file:
             locks.lock(file, locks.LOCK_EX)
-            _write(file, line.encode() + b"\n")
+            length = os.fstat(file.fileno()).st_size
+            try:
+                _write(file, line.encode() + b"\n")
+            except OSError:
+                file.truncate(length)  # The next line would be glued to half of this one.
+                raise
 
     def close(self) -> None:
         """Close the file, for another process to replay."""

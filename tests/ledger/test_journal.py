@@ -109,6 +109,22 @@ def test_a_file_that_was_removed_takes_no_more(tmp_path: Path, caplog: pytest.Lo
     assert replay(journal) == later
 
 
+def test_what_is_put_aside_on_a_full_disk_leaves_no_half_line(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_half(file: IO[bytes], data: bytes) -> None:
+        file.write(data[: len(data) // 2])
+        full_disk()
+
+    journal.reject(entry(), "first")
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_write", write_half)
+        with pytest.raises(OSError, match="No space"):
+            journal.reject(entry(), "second")
+    journal.reject(entry(), "third")
+    assert [each["reason"] for each in rejected(tmp_path)] == ["first", "third"]
+
+
 def test_where_there_are_no_locks_nothing_is_left_behind(
     journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
