@@ -55,6 +55,10 @@ QUEUED_FRAMES = 4
 BUFFERED_BYTES = 64 * 1024
 """Bytes that an upstream has not taken. Then whoever sends has to wait."""
 
+PONG = 300.0
+"""Seconds that an upstream has to answer a ping. Its answer stands behind all that it has sent before: minutes of speech,
+where a caller takes that as fast as it is played."""
+
 FAREWELL = 2.0
 """Seconds that an upstream has to answer that a session is over."""
 
@@ -121,7 +125,13 @@ def new_connection(request: UpstreamRequest) -> Connection:
         max_size=LONGEST_MESSAGE,
         logger=library_log,
     )
-    return Connection(protocol, max_queue=QUEUED_FRAMES, write_limit=BUFFERED_BYTES, close_timeout=FAREWELL)
+    return Connection(
+        protocol,
+        max_queue=QUEUED_FRAMES,
+        write_limit=BUFFERED_BYTES,
+        close_timeout=FAREWELL,
+        ping_timeout=PONG,
+    )
 
 
 async def shake_hands(connection: ClientConnection, request: UpstreamRequest, timeouts: Timeouts) -> UpstreamResponse:

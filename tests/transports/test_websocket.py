@@ -26,6 +26,7 @@ from ai_gateway.errors import (
 from ai_gateway.transports import Transport, websocket
 from ai_gateway.transports.httpx import HttpxTransport
 from ai_gateway.transports.pooled import PooledTransport
+from ai_gateway.transports.websocket import PONG, new_connection
 from tests.factories import run
 from tests.upstream import PATIENCE
 
@@ -179,6 +180,17 @@ def test_messages_pass_both_ways(make: Callable[[], Transport]) -> None:
             return [await socket.receive() for _ in range(2)]
 
     assert run(talk()) == ["text \U0001f600", b"\x00\xff"]
+
+
+def test_an_upstream_may_answer_a_ping_late() -> None:
+    """Its answer stands behind what a slow caller has not taken yet."""
+    sent = UpstreamRequest(method="GET", origin=Origin("http", "upstream.test", 80), target=b"/v1/realtime", headers=[])
+
+    async def made() -> tuple[float | None, float | None]:
+        connection = new_connection(sent)
+        return connection.ping_interval, connection.ping_timeout
+
+    assert run(made()) == (20, PONG)
 
 
 def test_a_transport_with_a_proxy_dials_nothing_past_it() -> None:

@@ -43,6 +43,9 @@ METRICS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 STARTUP_FAILURE = 3
 """uvicorn's exit status for an application that cannot be started."""
 
+PONG_SECONDS = 300
+"""Seconds that a caller of a realtime session has to answer a ping."""
+
 WORKER_SECONDS = 30
 """In which a worker that takes another's place must be ready: one that waits for its database takes longer than 5."""
 
@@ -315,6 +318,8 @@ def serve(*, host: str, port: int, workers: int, reload: bool, log_level: str | 
         "http": GatheringProtocol,
         "ws": DrainingSocket,
         "ws_max_size": settings.MAX_BODY_BYTES,
+        # A caller answers a ping when it has taken what was sent before; who takes nothing is noticed by SEND_TIMEOUT.
+        "ws_ping_timeout": PONG_SECONDS,
         # Sound does not get smaller, and each compressor holds memory for as long as its session lasts.
         "ws_per_message_deflate": False,
         "loop": "uvloop",
