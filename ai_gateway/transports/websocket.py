@@ -56,8 +56,8 @@ BUFFERED_BYTES = 64 * 1024
 """Bytes that an upstream has not taken. Then whoever sends has to wait."""
 
 PONG = 300.0
-"""Seconds that an upstream has to answer a ping. Its answer stands behind all that it has sent before: minutes of speech,
-where a caller takes that as fast as it is played."""
+"""Seconds that an upstream has to answer a ping. Its answer stands behind all that it has sent before: minutes of
+speech, where a caller takes that as fast as it is played."""
 
 FAREWELL = 2.0
 """Seconds that an upstream has to answer that a session is over."""
