@@ -66,12 +66,13 @@ class Pool:
         self._loop = asyncio.get_running_loop()
 
     def __repr__(self) -> str:
-        counts = f"{len(self._busy)} busy, {len(self._idle)} idle, {len(self._waiters)} waiting"
+        busy, idle, waiting = self.count()
+        counts = f"{busy} busy, {idle} idle, {waiting} waiting"
         return f"<Pool {self._origin.host}:{self._origin.port} [{counts}, {self._opened} of {self._limit} slots]>"
 
     def count(self) -> Connections:
         """Count the connections."""
-        return Connections(len(self._busy), len(self._idle), len(self._waiters))
+        return Connections(len(self._busy), len(self._connections) - len(self._busy), len(self._waiters))
 
     async def acquire(self, timeouts: Timeouts) -> Connection:
         """Give a new connection, or the next that is freed. It must be released or closed."""
