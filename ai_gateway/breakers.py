@@ -28,6 +28,9 @@ logger = logging.getLogger("ai_gateway")
 REMEMBERED = 4096
 """Targets that are remembered: callers make up the names of some."""
 
+SPARED = 16
+"""Targets that are not well, and so are not the one that is forgotten for a new one."""
+
 SLOTS = 10
 """Parts of the time that is "of late", by which it goes on."""
 
@@ -255,9 +258,22 @@ def _of(target: Target) -> Breaker:
     breaker = _breakers.get(target)
     if breaker is None:
         if len(_breakers) >= REMEMBERED:
-            _breakers.pop(next(iter(_breakers)))
+            _make_room()
         breaker = _breakers[target] = Breaker()
     return breaker
+
+
+def _make_room() -> None:
+    """Forget a target. One that is not well counts as new, up to some of them: names that callers make up must not put
+    out what keeps calls away from a provider that is down."""
+    now = time.monotonic()
+    for _ in range(SPARED):
+        target = next(iter(_breakers))
+        breaker = _breakers.pop(target)
+        if breaker.state(now) == "closed":
+            return
+        _breakers[target] = breaker
+    _breakers.pop(next(iter(_breakers)))
 
 
 def ordered(targets: Sequence[Target]) -> Sequence[Target]:

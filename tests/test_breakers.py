@@ -150,6 +150,20 @@ def test_the_names_that_callers_make_up_do_not_grow_without_bound() -> None:
     assert len(states()) == REMEMBERED
 
 
+def test_the_names_that_callers_make_up_do_not_put_out_what_is_known_of_a_target_that_is_down(clock: Clock) -> None:
+    fail(A)
+    for number in range(2 * REMEMBERED):
+        fail(Target("a", str(number)), 1)
+    assert breakers.is_open(A)
+    assert len(breakers._breakers) == REMEMBERED
+    clock.now += OPEN
+    assert breakers.begin(A)
+    breakers.note(A, POLICY, is_good=True)
+    for number in range(REMEMBERED):
+        fail(Target("b", str(number)), 1)
+    assert A not in breakers._breakers  # What is well again is forgotten like any other.
+
+
 def test_the_operator_says_when_a_breaker_opens_and_for_how_long(clock: Clock) -> None:
     breakers.note(A, BreakerPolicy(consecutive=1, open=2), is_good=False)
     assert breakers.is_open(A)
