@@ -22,6 +22,7 @@ class MeaningListener(Listener):
         "_pieces",
         "_prompt",
         "_reasoning",
+        "_searches",
         "_text",
         "_thoughts",
         "_usage",
@@ -36,7 +37,7 @@ class MeaningListener(Listener):
         self._call = call
         self._prompt: TokenUsage | None = None
         self._usage: TokenUsage | None = None
-        self._text = self._reasoning = self._pieces = 0
+        self._text = self._reasoning = self._pieces = self._searches = 0
         self._thoughts: set[int] = set()
         self.has_content = False
         self.id = ""
@@ -59,6 +60,7 @@ class MeaningListener(Listener):
                 self.tier, self._prompt = event.service_tier or "", event.usage
             elif isinstance(event, Finished):
                 self.tier, self._usage = event.service_tier or self.tier, event.usage
+                self._searches = event.searches
 
     def take_answer(self, answer: Answer) -> None:
         """Take a whole answer."""
@@ -73,7 +75,8 @@ class MeaningListener(Listener):
         tokens = believed(self._usage) or estimated(
             believed(self._prompt), self._call, self._text, self._reasoning, self._pieces
         )
-        return Consumption(tokens=tokens, model=self.model, upstream_id=self.id, service_tier=self.tier)
+        units = {"searches": self._searches} if self._searches else {}
+        return Consumption(tokens=tokens, units=units, model=self.model, upstream_id=self.id, service_tier=self.tier)
 
     def _open(self, event: Opened) -> None:
         part = event.part

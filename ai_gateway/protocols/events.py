@@ -70,6 +70,7 @@ class Finished(Event, frozen=True, kw_only=True):
     stop_sequence: str | None = None
     explanation: str | None = None
     usage: TokenUsage | None = None
+    searches: int = 0
     service_tier: str | None = None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -48,6 +49,7 @@ def same_as_read(consumption: Consumption | None, format: str, vector: Vector) -
     else:
         answer = protocol.read_answer(vector.response)
     assert consumption is not None
+    assert consumption.units == ({"searches": answer.searches} if answer.searches else {})
     if answer.usage is None:
         assert consumption.tokens.is_estimated
         return
@@ -129,3 +131,16 @@ def test_what_an_estimate_is_worth(format: str, vector: Vector, truth: int) -> N
     assert cut is not None
     assert cut.tokens.is_estimated
     assert truth / 2 - 25 <= cut.tokens.total_output <= truth * 2 + 25
+
+
+@pytest.mark.parametrize(
+    ("format", "is_stream"), [("anthropic_messages", False), ("openai_responses", False), ("openai_responses", True)]
+)
+def test_some_of_the_recorded_answers_searched_the_web(format: str, is_stream: bool) -> None:
+    """So what is compared of searches above is something."""
+    assert any(searched(vector) for vector in answered(format, is_stream=is_stream))
+
+
+def searched(vector: Vector) -> bool:
+    text = vector.stream.decode() if vector.is_stream else json.dumps(vector.response)
+    return '"web_search_call"' in text or re.search('"web_search_requests": ?[1-9]', text) is not None

@@ -30,6 +30,15 @@ def test_what_the_end_says_counts() -> None:
     )
 
 
+def test_searches_of_the_web_are_units_that_have_a_price_of_their_own() -> None:
+    listener = MeaningListener(CALL, "claude")
+    listener.take([*BEGUN, Finished(stop=Stop.END, usage=TokenUsage(input=9), searches=2)])
+    assert listener.consumption().units == {"searches": 2}
+    listener = MeaningListener(CALL, "claude")
+    listener.take_answer(Answer(id="a", model="m", parts=[], stop=Stop.END, usage=TokenUsage(input=9), searches=3))
+    assert listener.consumption().units == {"searches": 3}
+
+
 def test_without_an_end_what_passed_counts_and_the_prompt_that_was_told() -> None:
     listener = MeaningListener(CALL, "claude")
     listener.take(BEGUN)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from ai_gateway.attempts import ask
@@ -64,6 +65,19 @@ def test_a_translated_stream(exchange: Ask) -> None:
     done = exchange("/v1/chat/completions", {**CHAT, "stream": True}, "messages", answer)
     assert done.consumption == USED
     assert done.meter.first_token_at is not None
+
+
+SEARCHED = {"output_tokens": 21, "server_tool_use": {"web_search_requests": 2}}
+
+
+def test_a_translated_answer_counts_the_searches_for_it_like_one_that_passes(exchange: Ask) -> None:
+    """They are charged apart; untold they cost nothing, whatever the budget."""
+    message = {**MESSAGE, "usage": {**MESSAGE["usage"], **SEARCHED}}
+    whole = exchange("/v1/chat/completions", CHAT, "messages", Answer(json.dumps(message).encode(), headers=[JSON]))
+    end = event(type="message_delta", delta={"stop_reason": "end_turn"}, usage=SEARCHED)
+    answer = stream(START, OPEN + TEXT, end, STOP)
+    streamed = exchange("/v1/chat/completions", {**CHAT, "stream": True}, "messages", answer)
+    assert whole.consumption == streamed.consumption == msgspec.structs.replace(USED, units={"searches": 2})
 
 
 def test_a_translated_stream_that_breaks(exchange: Ask) -> None:

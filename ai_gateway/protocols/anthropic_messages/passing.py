@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from ai_gateway.protocols.anthropic_messages.usage import merge_usage, read_tier, read_usage
+from ai_gateway.protocols.anthropic_messages.usage import merge_usage, read_searches, read_tier, read_usage
 from ai_gateway.protocols.jsontext import dumps_text
-from ai_gateway.protocols.passing import Passing, believed, count, decoded
+from ai_gateway.protocols.passing import Passing, believed, decoded
 
 
 class _Delta(msgspec.Struct):
@@ -100,7 +100,7 @@ class MessagePassing(Passing):
         merge_usage(self._known, usage)
         self.usage = believed(read_usage(self._known))
         self.tier = read_tier(self._known) or self.tier
-        searches = count(self._known.get("server_tool_use"), "web_search_requests")
+        searches = read_searches(self._known)
         if searches:
             self.units = {"searches": searches}
 

@@ -13,7 +13,13 @@ from ai_gateway.protocols.anthropic_messages.citations import FORMAT, read_citat
 from ai_gateway.protocols.anthropic_messages.errors import is_error, read_error_event
 from ai_gateway.protocols.anthropic_messages.states import write_call_state, write_thinking
 from ai_gateway.protocols.anthropic_messages.stops import read_explanation, read_stop, write_details, write_stop
-from ai_gateway.protocols.anthropic_messages.usage import read_tier, read_usage, write_tier, write_usage
+from ai_gateway.protocols.anthropic_messages.usage import (
+    read_searches,
+    read_tier,
+    read_usage,
+    write_tier,
+    write_usage,
+)
 from ai_gateway.protocols.carrier import Carrier
 from ai_gateway.protocols.conversation import (
     Answer,
@@ -51,6 +57,7 @@ def read_answer(body: dict[str, Any]) -> Answer:
         stop_sequence=string(body.get("stop_sequence")) or None if stop is Stop.STOP_SEQUENCE else None,
         explanation=read_explanation(body.get("stop_details")),
         usage=read_usage(counts),
+        searches=read_searches(counts),
         service_tier=read_tier(counts),
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ai_gateway.protocols.conversation import TokenUsage
+from ai_gateway.protocols.passing import count
 
 TIERS_READ = {"standard": "default", "priority": "priority", "batch": "batch"}
 """What Anthropic calls the tier that served a request, and what OpenAI calls it."""
@@ -38,6 +39,11 @@ def read_usage(usage: dict[str, Any]) -> TokenUsage | None:
         output=output - thinking,
         reasoning=thinking,
     )
+
+
+def read_searches(usage: dict[str, Any]) -> int:
+    """Tell how often Anthropic searched the web for an answer, for which it charges apart."""
+    return count(usage.get("server_tool_use"), "web_search_requests")
 
 
 def _count(members: object, name: str) -> int:

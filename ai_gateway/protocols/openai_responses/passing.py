@@ -6,14 +6,11 @@ from typing import Any
 
 import msgspec
 
-from ai_gateway.protocols.openai_responses.usage import read_usage
+from ai_gateway.protocols.openai_responses.usage import SEARCH, read_usage
 from ai_gateway.protocols.passing import Passing, believed, decoded
 
 UNDER_WAY = ("queued", "in_progress")
 """How a response stands that is made in the background."""
-
-SEARCH = "web_search_call"
-"""The type of an item that was a search of the web, which OpenAI counts apart."""
 
 
 class _Content(msgspec.Struct):

@@ -6,9 +6,18 @@ In Responses the cached tokens, read or written, are inside `input_tokens`, and 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from ai_gateway.protocols.conversation import TokenUsage
+
+SEARCH = "web_search_call"
+"""The type of an item that was a search of the web, which OpenAI counts apart."""
+
+
+def read_searches(output: Iterable[dict[str, Any]]) -> int:
+    """Tell how often OpenAI searched the web for an answer, by the items of the answer."""
+    return sum(item.get("type") == SEARCH for item in output)
 
 
 def read_usage(usage: Any) -> TokenUsage | None:

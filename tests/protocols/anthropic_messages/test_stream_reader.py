@@ -324,3 +324,17 @@ def test_an_end_with_calls_waits_for_their_results() -> None:
     call = {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}
     given = answer_of(sse(START, *block(0, call), ending("end_turn"), STOP))
     assert (given.stop, given.stop_sequence) == (Stop.TOOL_USE, None)
+
+
+def test_searches_of_the_web_are_counted_as_the_end_tells() -> None:
+    lines: list[dict[str, Any]] = [
+        {"type": "message_start", "message": {"id": "msg_1", "model": "claude", "usage": {"input_tokens": 9}}},
+        {
+            "type": "message_delta",
+            "delta": {"stop_reason": "end_turn"},
+            "usage": {"output_tokens": 30, "server_tool_use": {"web_search_requests": 2}},
+        },
+        {"type": "message_stop"},
+    ]
+    stream = b"".join(b"event: %s\ndata: %s\n\n" % (str(e["type"]).encode(), json.dumps(e).encode()) for e in lines)
+    assert answer_of(stream).searches == 2
