@@ -76,9 +76,12 @@ def test_it_outlives_what_fails(work: Work, caplog: pytest.LogCaptureFixture) ->
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_it_does_not_count_as_running_when_something_ended_it(work: Work) -> None:
     work.daemon.start()
+    thread = work.daemon.thread
+    assert thread is not None
     work.error = KeyboardInterrupt()
     work.have_a_turn()
-    until(lambda: not work.daemon.is_running)
+    thread.join(PATIENCE)  # What ended it is told by then, and is no other test's.
+    assert not work.daemon.is_running
     assert work.daemon.start()
     work.have_a_turn()
 
