@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from contextvars import Context
 from typing import Any
+from weakref import finalize
 
 from ai_gateway.calls import Reply, ReplyBody
 from ai_gateway.errors import GatewayError
@@ -47,6 +50,27 @@ def go_on(work: Coroutine[Any, Any, None], seconds: float, when_over: Callable[[
     task = loop.create_task(_bounded(work, seconds, when_over), context=Context())
     _tasks.add(task)
     task.add_done_callback(_tasks.discard)
+
+
+def close_when_lost(
+    holder: object, body: ReplyBody, loop: asyncio.AbstractEventLoop, seconds: float
+) -> finalize[[ReplyBody, asyncio.AbstractEventLoop, float, int], object]:
+    """Have a body closed, on its own event loop and within so many seconds, when nobody has `holder` any more, in
+    whatever thread that is found. Who closes it in another way detaches what is given, and who calls that has it closed
+    now. In a forked process it is the parent's."""
+    lost = finalize(holder, _close_soon, body, loop, seconds, os.getpid())
+    lost.atexit = False
+    return lost
+
+
+def _close_soon(body: ReplyBody, loop: asyncio.AbstractEventLoop, seconds: float, process: int) -> None:
+    if os.getpid() == process:
+        with suppress(RuntimeError):  # The loop is closed, and has ended its calls.
+            loop.call_soon_threadsafe(_close_now, body, seconds)
+
+
+def _close_now(body: ReplyBody, seconds: float) -> None:
+    go_on(body.aclose(), seconds, lambda: None)
 
 
 async def _bounded(work: Coroutine[Any, Any, None], seconds: float, when_over: Callable[[], None]) -> None:

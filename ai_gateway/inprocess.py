@@ -9,13 +9,12 @@ is one more way in, for the site's own code.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
-from weakref import WeakValueDictionary, finalize
+from weakref import WeakValueDictionary
 
 import msgspec
 from asgiref.sync import async_to_sync
@@ -118,8 +117,7 @@ class Held:
     def __init__(self, body: ReplyBody, loop: asyncio.AbstractEventLoop) -> None:
         self.body = body
         self.loop = loop
-        self.let_go = finalize(self, _close_soon, body, loop, os.getpid())
-        self.let_go.atexit = False
+        self.let_go = finishing.close_when_lost(self, body, loop, PATIENCE)
         _held[id(self)] = self
 
     async def end(self) -> None:
@@ -135,17 +133,6 @@ def all_held() -> list[Held]:
     """List the bodies that somebody has. Those that are closed may be among them."""
     # References are listed in one step: other threads come and go meanwhile.
     return [held for reference in _held.valuerefs() if (held := reference()) is not None]
-
-
-def _close_soon(body: ReplyBody, loop: asyncio.AbstractEventLoop, process: int) -> None:
-    """Have a body closed on its event loop. Called in whatever thread finds that nobody has it."""
-    if os.getpid() == process and not loop.is_closed():
-        with suppress(RuntimeError):  # The loop was closed in this moment, and has ended its calls.
-            loop.call_soon_threadsafe(_close_now, body)
-
-
-def _close_now(body: ReplyBody) -> None:
-    finishing.go_on(body.aclose(), PATIENCE, lambda: None)
 
 
 @asynccontextmanager

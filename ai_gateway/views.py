@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
-from weakref import finalize
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -198,12 +196,11 @@ class LeftBody(BodyAround):
     """A body that is closed at the latest when nobody has it any more. A caller who leaves while a middleware has the
     response ends the request, and Django's own handler closes nothing then."""
 
-    __slots__ = ("__weakref__", "_forgotten")
+    __slots__ = ("__weakref__", "_lost")
 
     def __init__(self, body: ReplyBody) -> None:
         super().__init__(body)
-        self._forgotten = finalize(self, _close_soon, body, asyncio.get_running_loop())
-        self._forgotten.atexit = False
+        self._lost = finishing.close_when_lost(self, body, asyncio.get_running_loop(), CLOSING)
 
     async def __anext__(self) -> bytes:
         return await self._body.__anext__()
@@ -211,17 +208,7 @@ class LeftBody(BodyAround):
     async def aclose(self) -> None:
         """See ReplyBody.aclose()."""
         await self._body.aclose()
-        self._forgotten.detach()
-
-
-def _close_soon(body: ReplyBody, loop: asyncio.AbstractEventLoop) -> None:
-    """Close a body on its event loop. Called in any thread, by the garbage collector."""
-    with suppress(RuntimeError):  # The loop is over, and its connections with it.
-        loop.call_soon_threadsafe(_close, body)
-
-
-def _close(body: ReplyBody) -> None:
-    finishing.go_on(body.aclose(), CLOSING, lambda: None)
+        self._lost.detach()
 
 
 def close_connections() -> None:
