@@ -150,6 +150,11 @@ class Visitor:
         async with asyncio.timeout(PATIENCE):
             await self.task
 
+    async def hang_up(self) -> None:
+        """Leave, and wait until nothing is left of the session."""
+        self.leave()
+        await self.gone()
+
 
 Open = Callable[..., Coroutine[Any, Any, None]]
 
@@ -172,6 +177,15 @@ async def accepted(visitor: Visitor) -> Message:
     message = await visitor.next()
     assert message["type"] == "websocket.accept", message
     return message
+
+
+async def hear(count: int) -> None:
+    """Be a caller that is let in, hears so many events, and hangs up."""
+    visitor = Visitor()
+    await accepted(visitor)
+    for _ in range(count):
+        await visitor.event()
+    await visitor.hang_up()
 
 
 # How it is opened.
@@ -271,8 +285,7 @@ def test_who_leaves_while_the_session_is_opened_is_noticed(
         visitor = Visitor()
         visitor.connect()
         await is_asked.wait()
-        visitor.leave()
-        await visitor.gone()
+        await visitor.hang_up()
 
     run(visit())
     assert [entry.outcome for entry in books] == ["disconnected"]
@@ -286,8 +299,7 @@ def test_the_next_target_is_asked_until_one_accepts(
         reached = providers(first, Provider())
         visitor = Visitor("model=talk")
         assert (b"x-gateway-attempts", b"2") in (await accepted(visitor))["headers"]
-        visitor.leave()
-        await visitor.gone()
+        await visitor.hang_up()
         return [request.target for request in reached.requests]
 
     assert run(visit()) == [b"/v1/realtime?model=first", b"/openai/v1/realtime?model=second"]
@@ -298,8 +310,7 @@ def test_a_caller_names_fallbacks_in_a_header(providers: Callable[..., Providers
         reached = providers(Answer(b"{}", status=503), Provider())
         visitor = Visitor("model=openai/first", KEY, (b"x-gateway-fallbacks", b"openai/second"))
         await accepted(visitor)
-        visitor.leave()
-        await visitor.gone()
+        await visitor.hang_up()
         return [request.target for request in reached.requests]
 
     assert run(visit()) == [b"/v1/realtime?model=first", b"/v1/realtime?model=second"]
@@ -316,12 +327,7 @@ def test_a_session_is_one_call_with_the_sum_of_its_answers(providers: Callable[.
         )
         answers = [done("resp_1", input_tokens=1000, output_tokens=10), done("resp_2", input_tokens=500)]
         providers(Provider(described, heard, *answers))
-        visitor = Visitor()
-        await accepted(visitor)
-        for _ in range(4):
-            await visitor.event()
-        visitor.leave()
-        await visitor.gone()
+        await hear(4)
 
     run(visit())
     (entry,) = books
@@ -338,12 +344,7 @@ def test_an_answer_that_does_not_say_what_it_used_is_estimated(
     async def visit() -> None:
         said = event("response.created"), event("response.output_text.delta", delta="x" * 4000)
         providers(Provider(*said, event("response.done", response={"id": "resp_1", **end})))
-        visitor = Visitor()
-        await accepted(visitor)
-        for _ in range(3):
-            await visitor.event()
-        visitor.leave()
-        await visitor.gone()
+        await hear(3)
 
     run(visit())
     (entry,) = books
@@ -366,8 +367,7 @@ def test_what_was_said_to_an_answer_that_is_cut_is_estimated(providers: Callable
         provider.say(event("response.created"))
         for _ in range(3):
             await visitor.event()
-        visitor.leave()
-        await visitor.gone()
+        await visitor.hang_up()
 
     run(visit())
     (entry,) = books
@@ -378,11 +378,7 @@ def test_what_was_said_to_an_answer_that_is_cut_is_estimated(providers: Callable
 def test_what_an_unknown_model_transcribed_has_no_known_cost(providers: Callable[..., Providers], books: Books) -> None:
     async def visit() -> None:
         providers(Provider(transcribed(30)))
-        visitor = Visitor()
-        await accepted(visitor)
-        await visitor.event()
-        visitor.leave()
-        await visitor.gone()
+        await hear(1)
 
     run(visit())
     assert [(entry.units, entry.cost_nanos) for entry in books] == [({"audio_seconds": 30}, None)]
@@ -395,12 +391,7 @@ def test_an_answer_is_paid_although_another_one_ends_beside_it(
         begun = [event("response.created", response={"id": id}) for id in ("long", "short")]
         said = event("response.output_text.delta", response_id="long", delta="x" * 4000)
         providers(Provider(*begun, said, done("short", input_tokens=1, output_tokens=1)))
-        visitor = Visitor()
-        await accepted(visitor)
-        for _ in range(4):
-            await visitor.event()
-        visitor.leave()
-        await visitor.gone()
+        await hear(4)
 
     run(visit())
     (entry,) = books
@@ -419,8 +410,7 @@ def test_an_answer_is_paid_although_its_caller_does_not_take_the_end_of_it(
         provider.say(done("resp_1", input_tokens=30, output_tokens=4))
         async with asyncio.timeout(PATIENCE):
             await visitor.sticks.wait()
-        visitor.leave()
-        await visitor.gone()
+        await visitor.hang_up()
 
     store = Recorder()
     monkeypatch.setattr("ai_gateway.admission.store", lambda: store)
@@ -442,11 +432,7 @@ def test_each_answer_is_settled_and_the_next_one_admitted(
 ) -> None:
     async def visit() -> None:
         providers(Provider(done("resp_1", input_tokens=30, output_tokens=4)))
-        visitor = Visitor()
-        await accepted(visitor)
-        await visitor.event()
-        visitor.leave()
-        await visitor.gone()
+        await hear(1)
 
     store = Recorder()
     monkeypatch.setattr("ai_gateway.admission.store", lambda: store)
@@ -476,8 +462,7 @@ def test_a_session_goes_on_when_its_provider_is_taken_out(
             for number in (2, 3):
                 provider.say(done(f"resp_{number}", input_tokens=10))
                 assert (await visitor.event())["response"]["id"] == f"resp_{number}"
-        visitor.leave()
-        await visitor.gone()
+        await visitor.hang_up()
 
     store = Recorder()
     monkeypatch.setattr("ai_gateway.admission.store", lambda: store)
@@ -550,12 +535,7 @@ def test_a_transcription_and_its_answer_are_one_request(
     async def visit() -> None:
         turn = (transcribed(1), done("resp_1", input_tokens=30))
         providers(Provider(WHISPER, *turn, *turn))
-        visitor = Visitor()
-        await accepted(visitor)
-        for _ in range(5):
-            await visitor.event()
-        visitor.leave()
-        await visitor.gone()
+        await hear(5)
 
     store = Recorder()
     monkeypatch.setattr("ai_gateway.admission.store", lambda: store)
@@ -607,8 +587,7 @@ def test_a_session_goes_on_while_nobody_can_tell_whether_its_key_is_valid(
         await is_asked.wait()
         provider.say(event("rate_limits.updated"))
         assert (await visitor.event())["type"] == "rate_limits.updated"
-        visitor.leave()
-        await visitor.gone()
+        await visitor.hang_up()
 
     monkeypatch.setattr(sessions, "LOOK_AGAIN", 0.01)
     run(visit())
@@ -630,8 +609,7 @@ def test_a_key_for_some_models_gets_no_other_by_an_event(
         allowed = event("session.update", session={"model": "gpt-realtime", "voice": "alloy"})
         visitor.say(allowed)
         assert await provider.heard.get() == allowed
-        visitor.leave()
-        await visitor.gone()
+        await visitor.hang_up()
 
     holder = Caller(key_name="team", allowed_models=("gpt-*",))
 
@@ -677,8 +655,7 @@ def test_a_session_ends_when_its_key_would_not_be_let_in(
             provider.say(done(f"resp_{number}"))
         await visitor.event()
         told = await visitor.event()
-        visitor.leave()
-        await visitor.gone()
+        await visitor.hang_up()
         return "" if told["type"] == "response.done" else told["error"]["code"]
 
     monkeypatch.setattr(keys, "identify", identify)
@@ -709,8 +686,7 @@ def test_a_session_by_a_fallback_goes_on_while_that_is_open_to_its_key(
             provider.say(done(f"resp_{number}"))
         await visitor.event()
         told = await visitor.event()
-        visitor.leave()
-        await visitor.gone()
+        await visitor.hang_up()
         return "" if told["type"] == "response.done" else told["error"]["code"]
 
     monkeypatch.setattr(keys, "identify", identify)
@@ -737,8 +713,7 @@ def test_what_a_key_is_for_now_decides_on_events(
             await visitor.event()
         visitor.say(event("session.update", session={"audio": {"input": {"transcription": {"model": "whisper-1"}}}}))
         assert (await visitor.event())["error"]["code"] == "model_not_found"
-        visitor.leave()
-        await visitor.gone()
+        await visitor.hang_up()
 
     monkeypatch.setattr(keys, "identify", identify)
     run(visit())
