@@ -44,5 +44,4 @@ RANDOM = 256
 """How many ids' random parts are made at a time: one by one they cost four times as much."""
 
 _random: list[str] = []
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_random.clear)  # Or two processes would give the same ones.
+os.register_at_fork(after_in_child=_random.clear)  # Or two processes would give the same ones.

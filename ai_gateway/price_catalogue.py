@@ -65,9 +65,8 @@ class Listing(NamedTuple):
 
 
 _loading = threading.RLock()
-if hasattr(os, "register_at_fork"):
-    # A process forked amid the import could never import the package: Python's lock for it would stay taken.
-    os.register_at_fork(before=_loading.acquire, after_in_parent=_loading.release, after_in_child=_loading.release)
+# A process forked amid the import could never import the package: Python's lock for it would stay taken.
+os.register_at_fork(before=_loading.acquire, after_in_parent=_loading.release, after_in_child=_loading.release)
 
 
 class GenAIPrices:

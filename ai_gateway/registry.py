@@ -208,8 +208,7 @@ def _renew_locks() -> None:
     _lock, _place = threading.Lock(), threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_locks)
+os.register_at_fork(after_in_child=_renew_locks)
 
 
 def build(configurations: Sequence[Configuration]) -> Snapshot:

@@ -17,15 +17,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from time import monotonic
 from typing import NamedTuple
 
+from ai_gateway.bodies import MAX_MODEL
 from ai_gateway.errors import BadRequest, RequestTimeout
 
 FORM = b"multipart/form-data"
 
 MAX_PART_HEAD = 16 * 1024
 """Bytes of the head of one part."""
-
-MAX_MODEL = 1024
-"""Bytes of a model's name."""
 
 PIECE = 64 * 1024
 """Bytes of what is held that go out at a time."""

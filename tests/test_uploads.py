@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import pytest
 
+from ai_gateway.bodies import MAX_MODEL
 from ai_gateway.errors import BadRequest, RequestTimeout
-from ai_gateway.uploads import MAX_MODEL, MAX_PART_HEAD, Form, boundary_of, read_form
+from ai_gateway.uploads import MAX_PART_HEAD, Form, boundary_of, read_form
 from tests.factories import run
 
 TYPE = b"multipart/form-data; boundary=frontier"

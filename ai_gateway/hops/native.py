@@ -13,7 +13,6 @@ provider that accepts a call with 200 and sends an error as the first event thus
 from __future__ import annotations
 
 import asyncio
-from codecs import BOM_UTF8
 
 import msgspec
 
@@ -184,7 +183,7 @@ class Native(Hop):
                 break
             buffer += chunk
             end = whole_events(buffer)
-            event = first_event(buffer[:end].removeprefix(BOM_UTF8)) if end else None
+            event = first_event(buffer[:end]) if end else None
         if event is not None:
             status = call.dialect.read_error(*event)
             if status is not None:

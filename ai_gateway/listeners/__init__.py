@@ -65,7 +65,7 @@ def listener_of(call: Call, headers: Mapping[bytes, bytes], *, is_unasked: bool 
     """
     passing = _passing(call)
     if passing is None:
-        return Known(UNUSED if call.method != "POST" or is_unpaid(call.path) else None)
+        return Known(None if is_paid(call) else UNUSED)
     content_type = headers.get(b"content-type", b"").lower()
     if b"content-encoding" in headers:
         return BodyListener(call, passing)

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
+from ai_gateway.bodies import MAX_MODEL
 from ai_gateway.errors import ModelNotFound
-
-LONGEST = 1024
-"""Letters of a name."""
 
 SAFE = ":@!$,~"
 """Signs that stay as they are in a segment."""
@@ -19,7 +17,7 @@ SAFE = ":@!$,~"
 
 def path_segment(value: str, safe: str = SAFE) -> str:
     """Quote a name so that it is one segment of a path. Raises ModelNotFound if it cannot be."""
-    if not value or value in (".", "..") or len(value) > LONGEST:
+    if not value or value in (".", "..") or len(value) > MAX_MODEL:
         raise ModelNotFound(f"{value[:80]!r} is not a model name.", param="model")
     try:
         return quote(value, safe=safe)

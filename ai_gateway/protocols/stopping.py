@@ -154,7 +154,6 @@ class Stopping:
         if not isinstance(event, Finished | Failed):
             return (event,) if isinstance(event, Started) else ()
         stop = Stop.STOP_SEQUENCE.given(self._is_calling)
-        end = Finished(stop=stop, stop_sequence=sequence if stop is Stop.STOP_SEQUENCE else None)
-        if isinstance(event, Finished):
-            end = msgspec.structs.replace(end, usage=event.usage, service_tier=event.service_tier)
-        return (end,)
+        end = event if isinstance(event, Finished) else Finished(stop=stop)
+        told = sequence if stop is Stop.STOP_SEQUENCE else None
+        return (msgspec.structs.replace(end, stop=stop, stop_sequence=told, explanation=None),)

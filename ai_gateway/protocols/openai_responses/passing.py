@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from ai_gateway.protocols.openai_responses.usage import SEARCH, read_usage
+from ai_gateway.protocols.openai_responses.usage import count_searches, read_usage
 from ai_gateway.protocols.passing import Passing, believed, decoded
 
 UNDER_WAY = ("queued", "in_progress")
@@ -102,7 +102,7 @@ class ResponsePassing(Passing):
         usage = believed(read_usage(response.usage))
         if usage is not None:
             self.usage, self.is_final = usage, True
-            searches = sum(item.type == SEARCH for item in response.output or ())
+            searches = count_searches(item.type for item in response.output or ())
             if searches:
                 self.units = {"searches": searches}
 

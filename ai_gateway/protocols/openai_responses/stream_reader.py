@@ -25,7 +25,7 @@ from ai_gateway.protocols.openai_responses.item_reader import (
     read_stop,
     text_of,
 )
-from ai_gateway.protocols.openai_responses.usage import read_searches, read_usage
+from ai_gateway.protocols.openai_responses.usage import count_searches, read_usage
 from ai_gateway.protocols.protocol import StreamReader
 
 Wire = dict[str, Any]
@@ -126,7 +126,7 @@ class ResponsesReader(StreamReader):
             Finished(
                 stop=read_stop(_with_status(wire, response), self._has_calls),
                 usage=read_usage(response.get("usage")),
-                searches=read_searches(output_of(response)),
+                searches=count_searches(item.get("type") for item in output_of(response)),
                 service_tier=text_of(response, "service_tier") or None,
             )
         )

@@ -15,9 +15,9 @@ SEARCH = "web_search_call"
 """The type of an item that was a search of the web, which OpenAI counts apart."""
 
 
-def read_searches(output: Iterable[dict[str, Any]]) -> int:
-    """Tell how often OpenAI searched the web for an answer, by the items of the answer."""
-    return sum(item.get("type") == SEARCH for item in output)
+def count_searches(types: Iterable[object]) -> int:
+    """Tell how often OpenAI searched the web for an answer, by the types of its items."""
+    return sum(type == SEARCH for type in types)
 
 
 def read_usage(usage: Any) -> TokenUsage | None:
