@@ -3,7 +3,9 @@
 The body that is authorised must be the body that is sent. JSON parsers differ in which of two equal keys they take, so
 a body that names `model` twice is refused. So is one that spells it with capitals: servers written in Go take `Model`
 for `model`, and of both the last. Only `model`, `stream` and `models` are decoded (msgspec skips the other members
-while it checks their syntax: about 1.5 ms for 5 MiB on the reference machine, against 10 ms for `json.loads`).
+while it checks their syntax: about 1.5 ms for 5 MiB on the reference machine, against 10 ms for `json.loads`), and a
+few more are found. All that somebody wants to know later is found in this one pass, and goes with the call (`Reading`):
+agents send prompts of hundreds of kilobytes, and to go through one once more takes longer than all else.
 
 The model may get another name, a provider of chat completions may be asked for the usage of a stream, and a member that
 was for the gateway is taken out. Every other value stays as it is, byte for byte.
@@ -43,18 +45,50 @@ def _key(name: str) -> re.Pattern[bytes]:
 
 _MODEL_KEY, _OPTIONS_KEY, _USAGE_KEY = _key("model"), _key("stream_options"), _key("include_usage")
 
+MODEL = b'"model"'
+
+_MODEL_MEMBER = re.compile(MODEL + rb'[ \t\r\n]*:[ \t\r\n]*("(?:[^"\\]|\\.)*")')
+
 MOST_KEYS = 10_000
 """How many keys of one name, at any depth, a body may have that is to be changed: each costs a microsecond or two."""
 
 _EMPTY_OBJECT = re.compile(rb"[ \t\r\n]*\{[ \t\r\n]*\}")
 
 
-class Routing(msgspec.Struct):
-    """The members that decide where a call goes and how its answer comes back."""
+NOT_THERE = msgspec.Raw()
+
+
+class Members(msgspec.Struct):
+    """Members that are found, and decoded by whoever wants to know: those that may say how long an answer may be, in
+    all formats, and two that change how it comes. As they are written; empty if they are not there."""
+
+    max_tokens: msgspec.Raw = NOT_THERE
+    max_completion_tokens: msgspec.Raw = NOT_THERE
+    max_output_tokens: msgspec.Raw = NOT_THERE
+    n: msgspec.Raw = NOT_THERE
+    generationConfig: msgspec.Raw = NOT_THERE
+    generation_config: msgspec.Raw = NOT_THERE
+    inferenceConfig: msgspec.Raw = NOT_THERE
+    background: msgspec.Raw = NOT_THERE
+    stream_options: msgspec.Raw = NOT_THERE
+
+
+class Routing(Members):
+    """The members that decide where a call goes and how its answer comes back, and the others that are looked at."""
 
     model: Annotated[str, msgspec.Meta(max_length=MAX_MODEL)] | None = None
     stream: bool | None = None
     models: Any = None
+
+
+class Reading(msgspec.Struct, frozen=True, gc=False):
+    """What was read of a body. It says nothing of any other, however little was changed, so whoever uses it compares
+    `body` first (with `is`)."""
+
+    body: bytes
+    members: Routing
+    model_at: int = -1
+    """Where the key `model` of the outermost object begins; -1 if that has to be looked for."""
 
 
 class _Capital:
@@ -88,12 +122,11 @@ class _UsageMention(msgspec.Struct):
 
 
 class _Written(msgspec.Struct):
-    model: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
-    stream_options: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    model: msgspec.Raw = NOT_THERE
 
 
 class _Options(msgspec.Struct):
-    include_usage: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    include_usage: msgspec.Raw = NOT_THERE
 
 
 class _Numbered(msgspec.Struct):
@@ -103,38 +136,61 @@ class _Numbered(msgspec.Struct):
 
 
 _routing: msgspec.json.Decoder[Routing] = msgspec.json.Decoder(_Read, dec_hook=_refuse_capital)
+_found = msgspec.json.Decoder(Members)
 _written = msgspec.json.Decoder(_Written)
 _options = msgspec.json.Decoder(_Options)
 _numbered = msgspec.json.Decoder(_Numbered)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def read_routing(body: bytes) -> Routing:
-    """Read `model` and `stream` of a JSON object. Raises InvalidBody for anything else, naming the member if one is
-    bad."""
+def read(body: bytes) -> Reading:
+    """Read a JSON object. Raises InvalidBody for anything else, naming the member if one is bad."""
     try:
-        routing = _routing.decode(body)
+        return _read(body)
     except msgspec.ValidationError as error:
         raise InvalidBody(f"The JSON body is not what it must be: {error}", param=_member(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidBody(f"The body is not valid JSON: {error}") from None
     except RecursionError:
         raise InvalidBody("The JSON body is nested too deeply.") from None
+
+
+def _read(body: bytes) -> Reading:
+    routing = _routing.decode(body)
     if not body.isascii():
         _check_utf8(body)
-    if body.count(b'"model"') > 1 or ESCAPED_LETTER_OF_MODEL in body:
+    place = body.find(MODEL)
+    if body.find(MODEL, place + 1) > place or ESCAPED_LETTER_OF_MODEL in body:
         _check_unambiguous(body)
-    return routing
+        place = -1
+    # A member of the outermost object was read, and there is no other one that it could be.
+    return Reading(body, routing, place if routing.model is not None else -1)
 
 
-def replace_model(body: bytes, model: str) -> bytes:
+def members_of(body: bytes, reading: Reading | None = None) -> Members | None:
+    """Find the members of a body that are looked at: in what was read, if that was of this one. None for what is no
+    JSON object."""
+    if reading is not None and reading.body is body:
+        return reading.members
+    try:
+        return _found.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def replace_model(body: bytes, model: str, reading: Reading | None = None) -> bytes:
     """Copy a JSON object with another `model`; every other byte stays as it is. A missing `model` is put in front.
 
-    `body` is one that `read_routing` has accepted. It is never changed. Raises InvalidBody if it has an absurd number
-    of members of that name.
+    `body` is one that `read` has accepted. It is never changed. Raises InvalidBody if it has an absurd number of
+    members of that name.
     """
-    value = bytes(_written.decode(body).model)
     written = msgspec.json.encode(model)
+    if reading is not None and reading.body is body and reading.model_at >= 0:
+        found = _MODEL_MEMBER.match(body, reading.model_at)
+        if found is not None:
+            view = memoryview(body)
+            return b"".join((view[: found.start(1)], written, view[found.end(1) :]))
+    value = bytes(_written.decode(body).model)
     if not value:
         return _insert(body, "model", written)
     return _replace(body, "model", _MODEL_KEY, value, written)
@@ -147,15 +203,15 @@ def without(body: bytes, names: Collection[str]) -> bytes:
     return msgspec.json.encode({name: value for name, value in members.items() if name not in names})
 
 
-def ask_usage(body: bytes) -> bytes | None:
+def ask_usage(body: bytes, reading: Reading | None = None) -> bytes | None:
     """Copy the body of a streamed chat completion with `stream_options.include_usage` true. None if it is so already.
 
     None also for a body that nobody should touch: one whose options are not what the provider takes, or that has them
     twice, or has an absurd number of members of that name.
     """
-    if b'"stream_options"' not in body and ESCAPED_LETTER not in body:
-        return _insert(body, "stream_options", b'{"include_usage":true}')
-    options = bytes(_written.decode(body).stream_options)
+    members = members_of(body, reading)
+    assert members is not None  # It was read before.
+    options = bytes(members.stream_options)
     if not options:
         return _insert(body, "stream_options", b'{"include_usage":true}')
     if _mentions(body, _OPTIONS_KEY, _OptionsMention) > 1:
@@ -165,6 +221,15 @@ def ask_usage(body: bytes) -> bytes | None:
         return _replace(body, "stream_options", _OPTIONS_KEY, options, written) if written is not None else None
     except InvalidBody:
         return None
+
+
+def moved(reading: Reading | None, body: bytes, longer: bytes) -> Reading | None:
+    """Say of a body with another member in front (`ask_usage`) what was read of the one without. None if that is not
+    what was done to it."""
+    if reading is None or reading.body is not body or reading.members.stream_options is not NOT_THERE:
+        return None
+    place = reading.model_at
+    return Reading(longer, reading.members, place + len(longer) - len(body) if place >= 0 else place)
 
 
 def _asking(options: bytes) -> bytes | None:

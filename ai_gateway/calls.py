@@ -22,6 +22,7 @@ import msgspec
 if TYPE_CHECKING:
     from asyncio import Future
 
+    from ai_gateway.bodies import Reading
     from ai_gateway.errors import GatewayError
     from ai_gateway.protocols.dialect import Dialect
 
@@ -108,7 +109,7 @@ class Call(Value, frozen=True, kw_only=True):
     The rest is as in `Arrival`.
     """
 
-    hidden: ClassVar[tuple[str, ...]] = ("headers", "fields", "body")
+    hidden: ClassVar[tuple[str, ...]] = ("headers", "fields", "body", "reading")
 
     method: str
     path: str
@@ -122,6 +123,8 @@ class Call(Value, frozen=True, kw_only=True):
     model: str | None = None
     stream: bool = False
     models: Any = None
+    reading: Reading | None = None
+    """What was read of the body that came: whoever puts another one in its place need not look at this."""
     deadline: float | None = None
     """When the caller wants the call to be over, in seconds of `time.perf_counter()`."""
 

@@ -15,10 +15,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from math import ceil
-from typing import Any
 
 import msgspec
 
+from ai_gateway.bodies import Members, members_of
 from ai_gateway.calls import Call, below_version
 
 BYTES_PER_TOKEN = 3
@@ -36,8 +36,13 @@ LONGEST_ANSWER = 10_000_000
 MOST_ANSWERS = 128
 """Answers to one call, at most: what OpenAI allows."""
 
-_FILE = re.compile(rb';base64,|"(?:data|bytes|file_data|images?|audio)"[ \t\r\n]*:[ \t\r\n]*\[?[ \t\r\n]*"')
+_BEFORE_FILE = re.compile(
+    rb'(?:;base64,|"(?:data|bytes|file_data|images?|audio)"[ \t\r\n]*:[ \t\r\n]*\[?[ \t\r\n]*")\Z'
+)
 """What stands before a file in base64 in all formats. Elsewhere letters are text, which may be without a blank."""
+
+LONGEST_BEFORE = 256
+"""Bytes in which that is looked for."""
 
 BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/_=-\\"
 """The letters of base64, and how some encoders escape one of them."""
@@ -45,27 +50,16 @@ BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/_=-\\
 SHORTEST_FILE = 1024
 """Letters of a file that does not count as text."""
 
+STEP = SHORTEST_FILE // 2
+_NO_TEXT = re.compile(rb"[A-Za-z0-9+/_=\\-]{%d}" % STEP)
+"""What every file has in it, from a multiple of STEP on."""
+
 SHORT = 4096
 """A body of so many bytes has no file in it that is worth looking for."""
 
 
 TEXT_FORMAT = dict.fromkeys(("completions", "fim/completions", "agents/completions"), "openai_chat")
 """What is asked for a text at other paths, below the version, and as which format it says how long that may be."""
-
-
-class _Asked(msgspec.Struct):
-    """The members that may say it, in all formats."""
-
-    max_tokens: Any = None
-    max_completion_tokens: Any = None
-    max_output_tokens: Any = None
-    n: Any = None
-    generationConfig: Any = None
-    generation_config: Any = None
-    inferenceConfig: Any = None
-
-
-_asked = msgspec.json.Decoder(_Asked)
 
 
 def input_tokens(body: object, bytes_per_token: int = BYTES_PER_TOKEN) -> int:
@@ -81,16 +75,22 @@ def input_tokens(body: object, bytes_per_token: int = BYTES_PER_TOKEN) -> int:
 
 
 def _files(body: bytes) -> Iterator[int]:
-    """Give the sizes of the files in a body, in letters. Up to a quotation mark is found much faster than by a pattern.
-    Short ones are no more than text of their length."""
-    place = 0
-    while (found := _FILE.search(body, place)) is not None:
-        start = found.end()
-        place = body.find(b'"', start)
-        if place < 0:
+    """Give the sizes of the files in a body, in letters. Short ones are no more than text of their length.
+
+    Only every STEP bytes it is looked if a file is there, for most bodies have none: in text, a glance is over at the
+    first blank. To search for what stands before files took ten times as long.
+    """
+    end = 0
+    for place in range(0, len(body) - STEP + 1, STEP):
+        if place < end or _NO_TEXT.match(body, place) is None:
+            continue
+        start = max(body.rfind(b'"', end, place), body.rfind(b",", end, place)) + 1
+        end = body.find(b'"', place)
+        if end < 0:
             return
-        if place - start > SHORTEST_FILE and not body[start:place].translate(None, BASE64):
-            yield place - start
+        is_file = end - start > SHORTEST_FILE and not body[start:end].translate(None, BASE64)
+        if is_file and _BEFORE_FILE.search(body, max(0, start - LONGEST_BEFORE), start) is not None:
+            yield end - start
 
 
 def likely_input_tokens(body: object) -> int:
@@ -113,42 +113,54 @@ def output_tokens(call: Call, default: int) -> int:
     format = call.dialect.name if call.dialect.is_generation else TEXT_FORMAT.get(below_version(call.path))
     if format is None or not isinstance(call.body, bytes):
         return default if call.dialect.is_session else 0
-    try:
-        asked = _asked.decode(call.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    members = members_of(call.body, call.reading)
+    if members is None:
         return default  # The provider will say what is wrong with it.
-    most, answers = BOUNDS[format](asked)
+    most, answers = BOUNDS[format](members)
     return min(most or default, LONGEST_ANSWER) * max(1, min(answers, MOST_ANSWERS))
 
 
-def _of_chat(asked: _Asked) -> tuple[int, int]:
-    return max(_number(asked.max_completion_tokens), _number(asked.max_tokens)), _number(asked.n)
+def _of_chat(members: Members) -> tuple[int, int]:
+    return max(_member(members.max_completion_tokens), _member(members.max_tokens)), _member(members.n)
 
 
-def _of_google(asked: _Asked) -> tuple[int, int]:
+def _of_google(members: Members) -> tuple[int, int]:
     """Google's servers know both ways to write names."""
     most = answers = 0
-    for bounds in (asked.generationConfig, asked.generation_config):
+    for written in (members.generationConfig, members.generation_config):
+        bounds = _value(written)
         if isinstance(bounds, dict):
             most = max(most, _number(bounds.get("maxOutputTokens")), _number(bounds.get("max_output_tokens")))
             answers = max(answers, _number(bounds.get("candidateCount")), _number(bounds.get("candidate_count")))
     return most, answers
 
 
-def _of_bedrock(asked: _Asked) -> tuple[int, int]:
-    bounds = asked.inferenceConfig
+def _of_bedrock(members: Members) -> tuple[int, int]:
+    bounds = _value(members.inferenceConfig)
     return _number(bounds.get("maxTokens")) if isinstance(bounds, dict) else 0, 1
 
 
-BOUNDS: Mapping[str, Callable[[_Asked], tuple[int, int]]] = {
+BOUNDS: Mapping[str, Callable[[Members], tuple[int, int]]] = {
     "openai_chat": _of_chat,
-    "openai_responses": lambda asked: (_number(asked.max_output_tokens), 1),
-    "anthropic_messages": lambda asked: (_number(asked.max_tokens), 1),
+    "openai_responses": lambda members: (_member(members.max_output_tokens), 1),
+    "anthropic_messages": lambda members: (_member(members.max_tokens), 1),
     "gemini": _of_google,
     "bedrock_converse": _of_bedrock,
 }
 """By format, how long an answer may be and how many there are to be; 0: that is not said. Members of other formats say
 nothing: who adds them would have less reserved than the call may use."""
+
+
+def _value(written: msgspec.Raw) -> object:
+    """Decode a member. None for one that is not there, or has a number that no float holds."""
+    try:
+        return msgspec.json.decode(written) if written else None
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def _member(written: msgspec.Raw) -> int:
+    return _number(_value(written)) if written else 0
 
 
 def _number(value: object) -> int:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from ai_gateway import access, breakers, gateway, intake, keys, response_cache, routing, suitability
-from ai_gateway.bodies import read_routing
+from ai_gateway.bodies import read
 from ai_gateway.cache_policy import wishes_of
 from ai_gateway.calls import Arrival, Call, Caller, Headers, Target, WholeBody
 from ai_gateway.configuration import PLAIN, Share
@@ -89,7 +89,7 @@ def _left_out(target: Target, why: str) -> TargetFinding:
 
 def make_call(arrival: Arrival, model: str, body: bytes = EMPTY) -> Call:
     """Make the call that an arrival with this body would become, if this was its model. Raises InvalidBody."""
-    said = read_routing(body)
+    said = read(body).members
     return Call(
         method=arrival.method,
         path=arrival.path,

@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import Any
 
 from ai_gateway import deadlines
-from ai_gateway.bodies import MAX_MODEL, Routing, read_routing
+from ai_gateway.bodies import MAX_MODEL, Reading, Routing, read
 from ai_gateway.calls import Arrival, Call, Headers, IncomingBody
 from ai_gateway.errors import BadRequest, BodyTooLarge, InvalidBody, MethodNotAllowed, NotFound
 from ai_gateway.ids import new_request_id
@@ -193,7 +193,7 @@ def _is_json(content_type: bytes, arrival: Arrival) -> bool:
 async def read_call(arrival: Arrival, snapshot: Snapshot) -> Call:
     """Read what routing needs and make the call. Raises BadRequest, BodyTooLarge, RequestTimeout, InvalidBody,
     ClientDisconnected."""
-    routing = NO_ROUTING
+    reading: Reading | None = None
     deadline = deadlines.asked_for(arrival.fields, arrival.received_at)
     body: bytes | AsyncIterator[bytes] = b""
     is_json, limit = limits(arrival, snapshot)
@@ -204,12 +204,13 @@ async def read_call(arrival: Arrival, snapshot: Snapshot) -> Call:
         body = await arrival.body.read(limit, snapshot.body_timeout)
         if not body and b"upgrade" in arrival.fields:
             raise BadRequest(LOST)
-        routing = read_routing(body)
+        reading = read(body)
     else:
         body = arrival.body.pieces(limit, snapshot.body_timeout)
         if takes_form(arrival.path):
             content_type = arrival.fields.get(b"content-type", b"")
             body = await read_form(content_type, body, snapshot.max_body_bytes, snapshot.body_timeout)
+    routing = reading.members if reading is not None else NO_ROUTING
     model, stream = routing.model, routing.stream is True
     if isinstance(body, Form):
         model = body.model
@@ -230,6 +231,7 @@ async def read_call(arrival: Arrival, snapshot: Snapshot) -> Call:
         model=model,
         stream=stream,
         models=routing.models,
+        reading=reading,
         deadline=deadline,
     )
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ai_gateway import bodies
-from ai_gateway.bodies import ask_usage, read_routing, replace_model
+from ai_gateway.bodies import Reading, Routing, members_of, moved, read
 from ai_gateway.errors import InvalidBody
 
 MEMBER_NAMES = st.text() | st.sampled_from(["model", "stream", "messages", 'a"model', "model\\", "Models"])
@@ -37,6 +37,31 @@ def requests(draw: st.DrawFn) -> dict[str, Any]:
 
 def write(value: Any, escaped: bool, indent: int | None) -> bytes:
     return json.dumps(value, ensure_ascii=escaped, indent=indent).encode()
+
+
+def read_routing(body: bytes) -> Routing:
+    return read(body).members
+
+
+def reading_of(body: bytes) -> Reading | None:
+    """What was read of a body; None if that is one that is refused."""
+    with contextlib.suppress(InvalidBody):
+        return read(body)
+    return None
+
+
+def replace_model(body: bytes, model: str) -> bytes:
+    """Replace it, which comes to the same whether or not the body was read before."""
+    changed = bodies.replace_model(body, model)
+    assert bodies.replace_model(body, model, reading_of(body)) == changed
+    return changed
+
+
+def ask_usage(body: bytes) -> bytes | None:
+    """Ask for it, which comes to the same whether or not the body was read before."""
+    asking = bodies.ask_usage(body)
+    assert bodies.ask_usage(body, reading_of(body)) == asking
+    return asking
 
 
 def respell(body: bytes) -> bytes:
@@ -189,7 +214,7 @@ def nested(depth: int, inner: bytes) -> bytes:
 def test_a_body_nested_too_deeply_is_refused(repeats_model: bool) -> None:
     inner = b'"y":{"model":1},' if repeats_model else b""
     # How deep is too deep depends on the interpreter. Around that depth, too, there is an answer or this refusal.
-    for depth in range(900, 1100, 5):
+    for depth in range(900, 1100):
         with contextlib.suppress(InvalidBody):
             assert read_routing(nested(depth, inner)).model == "a"
     with pytest.raises(InvalidBody, match="nested too deeply"):
@@ -348,3 +373,47 @@ def test_usage_is_asked_for_in_any_body(
     expected = dict(request)
     expected["stream_options"] = {**((options if has_options else None) or {}), "include_usage": True}
     assert json.loads(asking) == expected
+
+
+@given(request=requests(), model=TEXTS, escaped=st.booleans(), indent=st.none() | st.just(2), odd=st.booleans())
+def test_what_was_read_still_holds_behind_the_member_that_asks_for_usage(
+    request: dict[str, Any], model: str, escaped: bool, indent: int | None, odd: bool
+) -> None:
+    request.pop("stream_options", None)
+    body = write(request, escaped, indent)
+    body = respell(body) if odd else body
+    reading, asking = read(body), bodies.ask_usage(body)
+    assert asking is not None
+    assert bodies.replace_model(asking, model, moved(reading, body, asking)) == bodies.replace_model(asking, model)
+
+
+def test_what_was_read_of_another_body_is_not_believed() -> None:
+    reading = read(b'{"model":"a","max_tokens":1,"background":true,"stream_options":{"include_usage":true}}')
+    other = b'{"x":{"model":"a"},"model":"a"}'
+    assert bodies.replace_model(other, "b", reading) == b'{"x":{"model":"a"},"model":"b"}'
+    assert bodies.ask_usage(other, reading) == b'{"stream_options":%b,"x":{"model":"a"},"model":"a"}' % ASKED
+    assert members_of(other, reading) == members_of(other)
+    assert moved(reading, other, other) is None
+
+
+def test_options_that_were_changed_in_their_place_move_nothing() -> None:
+    body = b'{"stream_options":{},"model":"a"}'
+    asking = ask_usage(body)
+    assert asking is not None
+    assert moved(read(body), body, asking) is None
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b'{"model":', b'{"x":}', b'{"x":' * 100_000])
+def test_what_is_no_object_has_no_members(body: bytes) -> None:
+    assert members_of(body) is None
+
+
+def test_a_body_is_gone_through_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = b'{"messages":[],"model":"a","stream":true}'
+    reading = read(body)
+    for decoder in ("_written", "_found", "_numbered", "_routing"):
+        monkeypatch.setattr(bodies, decoder, None)
+    asking = bodies.ask_usage(body, reading)
+    assert asking is not None
+    assert bodies.replace_model(asking, "b", moved(reading, body, asking)).endswith(b'"model":"b","stream":true}')
+    assert members_of(body, reading) is reading.members

@@ -16,7 +16,7 @@ import asyncio
 
 import msgspec
 
-from ai_gateway.bodies import ask_usage
+from ai_gateway.bodies import ask_usage, moved
 from ai_gateway.calls import Call, Reply, UpstreamRequest, UpstreamResponse
 from ai_gateway.consumption import UNUSED
 from ai_gateway.errors import GatewayError, UpstreamClosed
@@ -73,11 +73,11 @@ class Native(Hop):
         capabilities = self.attempt.capabilities
         if not self.attempt.snapshot.asks_usage or not capabilities.stream_usage or capabilities.tells_usage:
             return call
-        asking = ask_usage(body)
+        asking = ask_usage(body, call.reading)
         if asking is None:
             return call
         self._is_unasked = True
-        return msgspec.structs.replace(call, body=asking)
+        return msgspec.structs.replace(call, body=asking, reading=moved(call.reading, body, asking))
 
     def _restored(self, call: Call) -> Call:
         """Take out of a body what this gateway gave its caller to carry, or put back what it stands for."""

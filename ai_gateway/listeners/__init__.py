@@ -54,7 +54,7 @@ def is_countable(call: Call) -> bool:
     if call.method != "POST" or call.dialect.is_session:
         return True
     if call.dialect.name == "openai_responses":
-        return not isinstance(call.body, bytes) or not is_in_background(call.body)
+        return not isinstance(call.body, bytes) or not is_in_background(call.body, call.reading)
     return call.dialect.is_generation or passing_of(call.path) is not None or is_unpaid(call.path)
 
 

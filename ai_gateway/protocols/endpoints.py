@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -263,8 +264,10 @@ def passing_of(path: str) -> Callable[[bytes], Passing] | None:
     return ENDPOINTS.get(below)
 
 
+@lru_cache(maxsize=1024)
 def is_unpaid(path: str) -> bool:
-    """Whether what is posted to a path of the gateway's uses nothing."""
+    """Whether what is posted to a path of the gateway's uses nothing. Remembered, because most calls are for the same
+    few."""
     below = below_version(path)
     if ":" in below:  # A method of Google's.
         return below.endswith(":countTokens")

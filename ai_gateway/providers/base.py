@@ -252,7 +252,7 @@ class Provider:
         """Give the request body: the caller's, with another model name where one is asked for."""
         if call.model is not None and model is not None and model != call.model:
             if isinstance(call.body, bytes):
-                return replace_model(call.body, model)
+                return replace_model(call.body, model, call.reading)
             if isinstance(call.body, Form):
                 return call.body.renamed(model)
         return call.body

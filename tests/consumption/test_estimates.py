@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ai_gateway import estimates
 from ai_gateway.protocols import PROTOCOLS
@@ -113,6 +115,21 @@ def test_a_file_in_base64_is_not_text(guess: object) -> None:
 def test_a_text_without_a_blank_is_no_file() -> None:
     body = json.dumps({"messages": [{"role": "user", "content": "A" * 30_000}]}).encode()
     assert estimates.input_tokens(body) > 10_000
+
+
+MARKS = [b'{"data":"', b'{ "image" : [ "', b'{"url":"data:image/png;base64,', b'{"content":"', b'{"data":"see ']
+
+
+@given(st.lists(st.tuples(st.sampled_from(MARKS), st.integers(0, 4000), st.sampled_from([b"", b" word", b"\\n"]))))
+def test_files_are_found_wherever_they_are(parts: list[tuple[bytes, int, bytes]]) -> None:
+    pieces = [b'%b%b%b"}' % (mark, b"Ab+/"[:4] * (size // 4), text) for mark, size, text in parts]
+    body = b"[" + b", ".join(pieces) + b"]"
+    files = [
+        size // 4 * 4 + 2 * (text == b"\\n")
+        for mark, size, text in parts
+        if mark in MARKS[:3] and text != b" word" and size // 4 * 4 + 2 * (text == b"\\n") > estimates.SHORTEST_FILE
+    ]
+    assert list(estimates._files(body)) == files
 
 
 def test_every_format_can_be_estimated() -> None:

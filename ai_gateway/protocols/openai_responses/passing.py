@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from ai_gateway.bodies import Reading, members_of
 from ai_gateway.protocols.openai_responses.usage import count_searches, read_usage
 from ai_gateway.protocols.passing import Passing, believed, decoded
 
@@ -44,10 +45,6 @@ class _Event(msgspec.Struct):
     response: _Response | None = None
 
 
-class _Asked(msgspec.Struct):
-    background: Any = None
-
-
 class _Whole(msgspec.Struct):
     output: list[_Spoken] | None = None
 
@@ -55,15 +52,12 @@ class _Whole(msgspec.Struct):
 _response = msgspec.json.Decoder(_Response)
 _event = msgspec.json.Decoder(_Event)
 _whole = msgspec.json.Decoder(_Whole)
-_asked = msgspec.json.Decoder(_Asked)
 
 
-def is_in_background(body: bytes) -> bool:
+def is_in_background(body: bytes, reading: Reading | None = None) -> bool:
     """Whether a request wants its response made in the background, and told when somebody asks for it."""
-    if b"background" not in body and b"\\u" not in body:  # Names may be written with escapes, too.
-        return False
-    asked = decoded(_asked, body)
-    return asked is not None and bool(asked.background)
+    members = members_of(body, reading)
+    return members is not None and bool(members.background) and bool(msgspec.json.decode(members.background))
 
 
 class ResponsePassing(Passing):
