@@ -47,6 +47,12 @@ _MODEL_KEY, _OPTIONS_KEY, _USAGE_KEY = _key("model"), _key("stream_options"), _k
 
 MODEL = b'"model"'
 
+END_OF_MODEL = b'odel"'
+"""Python finds five bytes three times as fast as six or more."""
+
+FEW = 100
+"""How often it is worth to look for them in place of the whole."""
+
 _MODEL_MEMBER = re.compile(MODEL + rb'[ \t\r\n]*:[ \t\r\n]*("(?:[^"\\]|\\.)*")')
 
 MOST_KEYS = 10_000
@@ -159,12 +165,26 @@ def _read(body: bytes) -> Reading:
     routing = _routing.decode(body)
     if not body.isascii():
         _check_utf8(body)
-    place = body.find(MODEL)
-    if body.find(MODEL, place + 1) > place or ESCAPED_LETTER_OF_MODEL in body:
+    place = _only_place(body)
+    if place is None or ESCAPED_LETTER_OF_MODEL in body:
         _check_unambiguous(body)
-        place = -1
+        return Reading(body, routing)
     # A member of the outermost object was read, and there is no other one that it could be.
     return Reading(body, routing, place if routing.model is not None else -1)
+
+
+def _only_place(body: bytes) -> int | None:
+    """Find where `"model"` stands in a body; -1 if nowhere, None if more than once."""
+    place = end = -1
+    for _ in range(FEW):
+        end = body.find(END_OF_MODEL, end + 1)
+        if end < 0:
+            return place
+        if body.startswith(MODEL, end - 2):
+            if place >= 0:
+                return None
+            place = end - 2
+    return body.find(MODEL) if body.count(MODEL) < 2 else None
 
 
 def members_of(body: bytes, reading: Reading | None = None) -> Members | None:

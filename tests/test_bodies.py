@@ -408,6 +408,15 @@ def test_what_is_no_object_has_no_members(body: bytes) -> None:
     assert members_of(body) is None
 
 
+@pytest.mark.parametrize("others", [0, 1, bodies.FEW, 2 * bodies.FEW])
+@pytest.mark.parametrize("times", [0, 1, 2])
+def test_the_only_model_is_found_among_words_that_end_alike(others: int, times: int) -> None:
+    words = b",".join([b'"yodel":1'] * others + [b'"model":"a"'] * times)
+    body = b'{"x":{%b}}' % words
+    found = body.find(b'"model"') if times < 2 else None
+    assert bodies._only_place(body) == found
+
+
 def test_a_body_is_gone_through_once(monkeypatch: pytest.MonkeyPatch) -> None:
     body = b'{"messages":[],"model":"a","stream":true}'
     reading = read(body)
