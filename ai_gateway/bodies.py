@@ -135,17 +135,14 @@ class _Options(msgspec.Struct):
     include_usage: msgspec.Raw = NOT_THERE
 
 
-class _Numbered(msgspec.Struct):
-    model: int = 0
-    stream_options: int = 0
-    include_usage: int = 0
-
-
 _routing: msgspec.json.Decoder[Routing] = msgspec.json.Decoder(_Read, dec_hook=_refuse_capital)
 _found = msgspec.json.Decoder(Members)
 _written = msgspec.json.Decoder(_Written)
 _options = msgspec.json.Decoder(_Options)
-_numbered = msgspec.json.Decoder(_Numbered)
+_numbered = {
+    name: msgspec.json.Decoder(msgspec.defstruct("_Numbered", [(name, int, 0)]))
+    for name in ("model", "stream_options", "include_usage")
+}
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -292,7 +289,7 @@ def _place(body: bytes, name: str, key: re.Pattern[bytes], value: bytes) -> int:
     for number, start in enumerate(starts):
         pieces += [body[place:start], b"%d" % number]
         place = start + len(value)
-    number = getattr(_numbered.decode(b"".join((*pieces, body[place:]))), name)
+    number = getattr(_numbered[name].decode(b"".join((*pieces, body[place:]))), name)
     assert isinstance(number, int)
     return starts[number]
 

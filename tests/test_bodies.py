@@ -119,6 +119,10 @@ def test_replacing_the_model_leaves_every_byte_around_it(
         (b'{"model":null,"x":{"model":null}}', b'{"model":"b","x":{"model":null}}'),
         (b'{"x":"\\"model\\":\\"a\\"","model":"a"}', b'{"x":"\\"model\\":\\"a\\"","model":"b"}'),
         (b'{"model":"\xc3\xa9","x":"\xc3\xa9"}', b'{"model":"b","x":"\xc3\xa9"}'),
+        (
+            b'{"x":{"model":"a"},"model":"a","stream_options":{"include_usage":true}}',
+            b'{"x":{"model":"a"},"model":"b","stream_options":{"include_usage":true}}',
+        ),
     ],
 )
 def test_replacing_the_model_keeps_every_other_byte(body: bytes, changed: bytes) -> None:
