@@ -155,14 +155,17 @@ def consumption_of(meter: Meter) -> Consumption | None:
 
 
 def cost_of(meter: Meter, snapshot: Snapshot) -> int | None:
-    """Price what a call used, in nano-dollars; None if nobody knows, 0 for a call that used nothing."""
+    """Price what a call used, in nano-dollars; None if nobody knows, 0 for a call that used nothing. The same is priced
+    once: whoever keeps the answer asks, too, and a moment later the price may be another one."""
     consumption, target, call = meter.consumption, meter.target, meter.call
     if consumption is None:
         is_work = call is not None and call.method == "POST" and 200 <= meter.status < 300
         return None if is_work and target is not None else 0
     if target is None or consumption is UNUSED:
         return 0
-    return price_of(consumption, target, snapshot)
+    if meter.priced is None or meter.priced[0] is not consumption:
+        meter.priced = consumption, price_of(consumption, target, snapshot)
+    return meter.priced[1]
 
 
 def price_of(consumption: Consumption, target: Target, snapshot: Snapshot) -> int | None:

@@ -21,7 +21,7 @@ from ai_gateway.consumption import Consumption
 from ai_gateway.errors import LimitsUnavailable, PriceUnknown, UsageUnknown
 from ai_gateway.holds import Hold
 from ai_gateway.limits import StoreUnavailable, store
-from ai_gateway.listeners import is_countable, is_paid
+from ai_gateway.listeners import is_countable, is_legible, is_paid
 from ai_gateway.meter import Meter
 from ai_gateway.pricing import Price
 from ai_gateway.protocols.conversation import TokenUsage
@@ -126,15 +126,29 @@ def _price(target: Target, snapshot: Snapshot, at: float, *, is_needed: bool, is
 
 def _check_countable(call: Call, dues: Dues) -> None:
     """Raise UsageUnknown for a call that would pass a limit by, because nobody will tell what it uses."""
-    if is_countable(call):
+    why = _why_uncountable(call)
+    if not why:
         return
     for due in dues.dues:
         if due.measure in ("tokens", "cost") and not due.rule.is_soft:
             raise UsageUnknown(
-                f"What this call uses will be told in no answer, and the limit {due.rule.name!r} has to count it. Do "
-                "without what is worked on later (batches, background responses, fine-tuning). The operator can allow "
-                "it (UNCOUNTED_WORK)."
+                f"{why} The limit {due.rule.name!r} has to count it. The operator can allow it (UNCOUNTED_WORK)."
             )
+
+
+def _why_uncountable(call: Call) -> str:
+    """Say why nobody will tell what a call uses, and what to do about it; "" if somebody will."""
+    if not is_countable(call):
+        return (
+            "What this call uses will be told in no answer. Do without what is worked on later (batches, background "
+            "responses, fine-tuning)."
+        )
+    if not is_legible(call):
+        return (
+            "What this call uses could not be read in its answer. Ask for JSON, with all of its members: without "
+            "protobuf, alt (but json or sse), callback, fields and X-Goog-FieldMask."
+        )
+    return ""
 
 
 def _amounts(meter: Meter, dues: Dues, price: Price | None, snapshot: Snapshot) -> list[int]:

@@ -73,8 +73,9 @@ class Settings:
     @property
     def UNCOUNTED_WORK(self) -> bool:
         """Whether calls that a limit of tokens or money applies to may order what such a limit cannot count, because no
-        answer that passes here tells what it used: batches, fine-tuning, responses in the background, and whatever is
-        posted to a path that the gateway does not know. Without such a limit they may."""
+        answer that passes here tells what it used: batches, fine-tuning, responses in the background, whatever is
+        posted to a path that the gateway does not know, and Google's answers in a form that is not JSON with all of its
+        members (`alt=proto`, `fields`). Without such a limit they may."""
         return self._get("UNCOUNTED_WORK", False)  # type: ignore[no-any-return]
 
     @property

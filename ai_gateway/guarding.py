@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -30,6 +30,7 @@ from ai_gateway.guardrails.base import ANSWER, REQUEST, Block, Change, Verdict, 
 from ai_gateway.guardrails.register import Guard
 from ai_gateway.meter import Meter
 from ai_gateway.protocols import DIALECTS
+from ai_gateway.protocols.gemini.system_parameters import forms_asked_for
 from ai_gateway.registry import Snapshot
 from ai_gateway.texts import Text, rewritten, texts_in
 from ai_gateway.transports import Transport
@@ -303,7 +304,7 @@ def _why_unreadable(call: Call) -> str:
     """Say why nobody could look into the answer of a call; "" if one can. Raises GuardrailFailed for no JSON."""
     if call.path.endswith(BINARY_STREAM) or (call.stream and call.dialect.name == "bedrock_converse"):
         return "Streams of this format cannot be looked into."
-    forms = set(_forms_asked_for(call.query)) if call.query else set()
+    forms = forms_asked_for(call.query) if call.query else set()
     if not forms <= FORMS:
         return "An answer in a form that is no JSON (alt) cannot be looked into."
     if call.stream and call.dialect.name == "gemini" and forms != {"sse"}:
@@ -311,14 +312,6 @@ def _why_unreadable(call: Call) -> str:
     if _asks_for_logprobs(call):
         return "Log probabilities repeat the answer, token by token."
     return ""
-
-
-def _forms_asked_for(query: bytes) -> Iterator[str]:
-    """Tell in which forms Google's servers are asked to answer: by `alt`, or `$alt`."""
-    for pair in query.split(b"&"):
-        name, _, value = (unquote_to_bytes(part.replace(b"+", b" ")).decode("latin-1") for part in pair.partition(b"="))
-        if name.lower().lstrip("$") == "alt":
-            yield value.lower().partition(";")[0]
 
 
 def _asks_for_logprobs(call: Call) -> bool:

@@ -45,6 +45,9 @@ PIECES = {
     "input_cost_per_query": "searches",
     "ocr_cost_per_page": "pages",
 }
+SEARCHES, USUAL_SIZE = "search_context_cost_per_query", "search_context_size_medium"
+"""A member with what a search of the web costs by how much is read of what it found, and the size that is usual."""
+
 SERVICE_TIERS = {"_batches": "batch", "_flex": "flex", "_priority": "priority"}
 
 LONG = re.compile(r"(.+)_above_(\d+)k_tokens")
@@ -94,6 +97,8 @@ def columns_of(entry: Mapping[str, Any]) -> dict[str, Any]:
             name = name.removesuffix(suffix)
             target = columns.setdefault("service_tiers", {}).setdefault(SERVICE_TIERS[suffix], {})
         _put(target, name, amount)
+    if columns:
+        _put_searches(columns, entry.get(SEARCHES))
     return _tidy(columns)
 
 
@@ -105,6 +110,12 @@ def _put(columns: dict[str, Any], name: str, amount: Decimal) -> None:
         columns.setdefault("units", {})[PIECES[name]] = amount.quantize(PIECE, ROUND_HALF_UP).normalize()
     elif long is not None and long[1] in TOKENS:
         columns.setdefault("tiers", {}).setdefault(int(long[2]) * 1000, {})[TOKENS[long[1]]] = _per_million(amount)
+
+
+def _put_searches(columns: dict[str, Any], costs: object) -> None:
+    amount = _amount(costs.get(USUAL_SIZE)) if isinstance(costs, Mapping) else None
+    if amount is not None:
+        columns.setdefault("units", {}).setdefault("searches", amount.quantize(PIECE, ROUND_HALF_UP).normalize())
 
 
 def _tidy(columns: dict[str, Any]) -> dict[str, Any]:

@@ -149,6 +149,8 @@ class Meter(msgspec.Struct):
     bytes_out: int = 0
     listener: Listener | None = None
     consumption: Consumption | None = None
+    priced: tuple[Consumption, int | None] | None = None
+    """What was priced last, and what it cost in nano-dollars, if anybody knows."""
     saved_nanos: int = 0
     """What the answer cost when a provider was asked for it, if it comes out of the cache."""
     hold: Hold | None = None

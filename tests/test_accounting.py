@@ -28,6 +28,7 @@ from tests.factories import JSON, Answer, Body, Recorder, Scripted, make_arrival
 BODY = b'{"model": "m", "messages": []}'
 STREAMED = b'{"model": "m", "stream": true, "messages": []}'
 SSE = (b"content-type", b"text/event-stream")
+PROTOBUF = (b"content-type", b"application/x-protobuf")
 DONE = (
     b'data: {"choices":[{"delta":{"content":"Hello"},"finish_reason":"stop"}]}\n\n'
     b'data: {"choices":[],"usage":{"prompt_tokens":10,"completion_tokens":5}}\n\ndata: [DONE]\n\n'
@@ -439,3 +440,26 @@ def test_work_that_is_done_once_is_counted_once(books: AllBooks) -> None:
         ask(UpstreamTimeout("slow"), good(), body=TO_KNOWING)
     [entry] = books
     assert (entry.attempts, entry.input_tokens, entry.cost_nanos) == (2, 10, 60_000)
+
+
+def test_an_answer_in_a_form_that_nobody_can_read_is_refused_in_the_caller_s_dialect(books: AllBooks) -> None:
+    async def ask_google(transport: Scripted) -> Reply:
+        path = "/v1beta/models/gemini-x:generateContent"
+        return await gateway.handle(
+            make_arrival(path, JSON, KEY, body=b'{"contents": []}', query=b"alt=proto"), transport
+        )
+
+    site = {**SETTINGS, "PROVIDERS": {"gemini": {"OPTIONS": {"api_key": "AIza-x"}}}}
+    binary = Answer(b"\x0a\x10" + b"x" * 400, headers=[PROTOBUF, (b"content-length", b"402")])
+    with override_settings(AI_GATEWAY=site):
+        refused = run(ask_google(transport := Scripted()))
+    assert isinstance(refused.body, bytes)
+    error = json.loads(refused.body)["error"]
+    assert (refused.status, error["code"], error["status"], transport.requests) == (400, 400, "INVALID_ARGUMENT", [])
+    assert "alt" in error["message"]
+    with override_settings(AI_GATEWAY={**site, "UNCOUNTED_WORK": True}):
+        run(ask_google(Scripted(binary)))
+    assert [(row.status, row.error_code, row.is_estimated) for row in books] == [
+        (400, "usage_unknown", False),
+        (200, "", True),
+    ]

@@ -240,6 +240,60 @@ def test_a_site_may_let_it_pass_uncounted(store: Recorder, call: Call) -> None:
     assert store.admitted
 
 
+# What an answer tells, but in a form that nobody here can read.
+
+GOOGLE = "/v1beta/models/m:generateContent"
+CONTENTS = b'{"contents": [{"parts": [{"text": "hi"}]}]}'
+ILLEGIBLE = [
+    make_call(GOOGLE, query=b"alt=proto", body=CONTENTS, model="m"),
+    make_call(GOOGLE, query=b"%24Alt=%70roto", body=CONTENTS, model="m"),
+    make_call(GOOGLE, query=b"alt=media", body=CONTENTS, model="m"),
+    make_call(GOOGLE, query=b"alt=json&$callback=f", body=CONTENTS, model="m"),
+    make_call(GOOGLE, query=b"fields=candidates.content", body=CONTENTS, model="m"),
+    make_call(GOOGLE, (b"x-goog-fieldmask", b"candidates"), body=CONTENTS, model="m"),
+    make_call(GOOGLE, (b"accept", b"application/X-Protobuf"), body=CONTENTS, model="m"),
+    make_call(GOOGLE, (b"content-type", b"application/json+protobuf"), body=CONTENTS, model="m"),
+    make_call("/v1beta/models/m:embedContent", query=b"alt=proto", body=b"{}", model="m"),
+    make_call("/v1/chat/completions", query=b"$alt=proto", body=BODY, model="m"),
+]
+LEGIBLE = [
+    make_call(GOOGLE, query=b"alt=sse", body=CONTENTS, model="m"),
+    make_call(GOOGLE, query=b"$alt=json;enum-encoding=int&prettyPrint=false", body=CONTENTS, model="m"),
+    make_call(GOOGLE, query=b"fields=", body=CONTENTS, model="m"),
+    make_call(GOOGLE, (b"accept", b"*/*"), (b"content-type", b"application/json"), body=CONTENTS, model="m"),
+]
+
+
+@pytest.mark.parametrize("call", ILLEGIBLE)
+@pytest.mark.parametrize("entry", [TOKENS, MONEY], ids=["tokens", "money"])
+def test_an_answer_that_nobody_here_can_read_passes_no_limit_that_has_to_count_it(
+    store: Recorder, call: Call, entry: dict[str, Any]
+) -> None:
+    with pytest.raises(UsageUnknown, match="JSON") as caught:
+        admit(entry, call=call)
+    assert entry["name"] in str(caught.value)
+    assert store.admitted == []
+
+
+@pytest.mark.parametrize("call", ILLEGIBLE)
+def test_it_is_estimated_where_nothing_has_to_count_it_or_a_site_lets_it(store: Recorder, call: Call) -> None:
+    admit(limit("often"), {**TOKENS, "is_soft": True}, call=call)
+    admit(TOKENS, call=call, UNCOUNTED_WORK=True)
+    assert len(store.admitted) == 2
+
+
+@pytest.mark.parametrize("call", LEGIBLE)
+def test_the_usual_forms_of_an_answer_pass(store: Recorder, call: Call) -> None:
+    admit(TOKENS, MONEY, call=call)
+    assert store.admitted
+
+
+def test_what_uses_nothing_may_be_told_in_any_form(store: Recorder) -> None:
+    admit(TOKENS, call=make_call("/v1beta/models/m:countTokens", query=b"alt=proto", body=CONTENTS, model="m"))
+    admit(TOKENS, call=make_call("/v1/files/f/content", method="GET", query=b"alt=media", body=b"", model="m"))
+    assert len(store.admitted) == 2
+
+
 def test_a_limit_that_only_warns_admits_everything(store: Recorder) -> None:
     store.verdicts = [Verdict(True, [State(12, 0, 1.0)])]
     meter = admit(limit("often", is_soft=True))

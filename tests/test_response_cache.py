@@ -17,7 +17,7 @@ from django.core.cache import caches
 from django.core.cache.backends.locmem import LocMemCache
 from django.test import override_settings
 
-from ai_gateway import cache_store, crypto, flights, gateway, inprocess, kept_answers, live
+from ai_gateway import accounting, cache_store, crypto, flights, gateway, inprocess, kept_answers, live
 from ai_gateway.cache_policy import of_key
 from ai_gateway.calls import Caller, Reply, ReplyBody, UpstreamRequest, UpstreamResponse
 from ai_gateway.errors import ConnectFailed
@@ -200,6 +200,32 @@ def test_what_is_written_down_of_an_answer_again(books: Books) -> None:
     assert (again.outcome, again.cost_nanos, again.saved_nanos) == ("cached", 0, COST)
     assert (again.provider, again.served_model, again.attempts, again.status) == ("openai", "m", 0, 200)
     assert (again.input_tokens, again.output_tokens, again.bytes_out) == (0, 0, first.bytes_out)
+
+
+@pytest.mark.parametrize("durability", ["batched", "committed"])
+@pytest.mark.parametrize("prices", [SETTINGS["PRICES"], []], ids=["priced", "unpriced"])
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_an_answer_that_is_kept_is_priced_once(
+    books: Books, monkeypatch: pytest.MonkeyPatch, is_stream: bool, prices: list[Any], durability: str
+) -> None:
+    """The price may be another one a moment later, and is looked for in vain but once."""
+    priced: list[int | None] = []
+    price_of = accounting.price_of
+
+    def noted(*given: Any) -> int | None:
+        priced.append(price_of(*given))
+        return priced[-1]
+
+    monkeypatch.setattr(accounting, "price_of", noted)
+
+    async def script(site: Site) -> None:
+        await site.ask({**CHAT, "stream": is_stream})
+        await site.ask({**CHAT, "stream": is_stream})
+
+    serve(script, stream() if is_stream else whole(), PRICES=prices, USAGE_DURABILITY=durability)
+    assert [(row.outcome, row.cost_nanos) for row in books] == [("answered", priced[0]), ("cached", 0)]
+    assert len(priced) == 1
+    assert books[1].saved_nanos == (priced[0] or 0)
 
 
 def test_a_stream_is_given_again_in_the_pieces_that_it_came_in(books: Books) -> None:

@@ -27,8 +27,13 @@ NOT_RETURNED = frozenset(
 )
 """Response headers that never reach a caller."""
 
-NOT_TRANSLATED = (b"content-", b"x-ratelimit-", b"anthropic-", b"openai-", b"x-stainless-", b"x-goog-", b"x-amzn-")
-"""How the response headers begin that speak of a body, or of limits, in a format that the caller does not know."""
+NOT_TRANSLATED = (
+    *(b"content-", b"vary", b"etag", b"digest", b"repr-digest"),
+    *(b"x-ratelimit-", b"anthropic-", b"openai-", b"x-stainless-", b"x-goog-", b"x-amzn-"),
+)
+"""How the response headers begin that speak of a body which the caller does not get, or of limits in a format that it
+does not know. Beside its own body, what the provider says it varies by stands: of what it looked at, some was the
+caller's (`accept`)."""
 
 REDIRECTS = frozenset((301, 302, 303, 307, 308))
 

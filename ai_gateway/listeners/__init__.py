@@ -20,6 +20,7 @@ from ai_gateway.listeners.unasked import UnaskedListener
 from ai_gateway.protocols import PROTOCOLS
 from ai_gateway.protocols.bedrock_converse.framing import CONTENT_TYPE as FRAMES
 from ai_gateway.protocols.endpoints import is_unpaid, passing_of
+from ai_gateway.protocols.gemini import system_parameters
 from ai_gateway.protocols.openai_responses.passing import is_in_background
 from ai_gateway.protocols.passing import Passing
 
@@ -58,6 +59,11 @@ def is_countable(call: Call) -> bool:
     return call.dialect.is_generation or passing_of(call.path) is not None or is_unpaid(call.path)
 
 
+def is_legible(call: Call) -> bool:
+    """Whether the answer to a call that is paid for comes in a form of which the gateway can read what it used."""
+    return not is_paid(call) or system_parameters.is_legible(call.query, call.fields)
+
+
 def listener_of(call: Call, headers: Mapping[bytes, bytes], *, is_unasked: bool = False) -> Listener:
     """Choose who hears the answer to a call that a provider has accepted, by its headers.
 
@@ -92,6 +98,7 @@ __all__ = [
     "MeaningListener",
     "UnaskedListener",
     "is_countable",
+    "is_legible",
     "is_paid",
     "listener_of",
 ]

@@ -27,12 +27,19 @@ TAIL = 48 * 1024
 NAMES = ("id", "model", "responseId", "modelVersion", "service_tier", "duration", "status")
 """Members that name the answer or say how it stands, whose values are short."""
 
+NAMES_AT_THE_END = ("responseId", "modelVersion")
+"""Those of them that stand behind the answer."""
+
+LISTS = ("webSearchQueries", "imageSearchQueries")
+"""Members that say what was charged apart, whose values are lists."""
+
 REPORTS = ("usage", "usageMetadata", "usage_info", "meta")
 """Members that say what was used, whose values are objects."""
 
 _NAME = re.compile(rb'"(%s)"\s*:\s*("(?:[^"\\]|\\.)*"|[0-9.]+)' % "|".join(NAMES).encode())
 _values = json.JSONDecoder()
 _REPORT = re.compile(rb'"(%s)"\s*:\s*(?=\{)' % "|".join(REPORTS).encode())
+_LIST = re.compile(rb'"(%s)"\s*:\s*(?=\[)' % "|".join(LISTS).encode())
 
 
 class BodyListener(Listener):
@@ -87,15 +94,18 @@ def excerpt(head: bytes, tail: bytes) -> bytes:
     members: dict[str, object] = {}
     for found in _NAME.finditer(head):
         members.setdefault(found[1].decode(), msgspec.Raw(found[2]))
+    for found in _NAME.finditer(tail):
+        if found[1].decode() in NAMES_AT_THE_END:
+            members.setdefault(found[1].decode(), msgspec.Raw(found[2]))
     for part in (head, tail):
-        for found in _REPORT.finditer(part):
-            value = _object_at(part, found.end())
+        for found in (*_REPORT.finditer(part), *_LIST.finditer(part)):
+            value = _value_at(part, found.end())
             if value is not None:
                 members[found[1].decode()] = value
     return msgspec.json.encode(members)
 
 
-def _object_at(part: bytes, start: int) -> object:
+def _value_at(part: bytes, start: int) -> object:
     try:
         return _values.raw_decode(part[start : start + HEAD].decode("utf-8", "replace"))[0]
     except (ValueError, RecursionError):

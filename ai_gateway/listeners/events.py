@@ -98,11 +98,20 @@ class EventListener(Listener):
             self._passing.event(data)
 
     def _read_report(self, window: bytes | bytearray) -> None:
-        """Read the last report of usage in a window, if there is one; but not the text that came with it."""
+        """Read the last report of usage in a window, and what is charged apart, if there is any; but not the text that
+        came with it."""
         passing = self._passing
+        place = window.find(passing.apart) if passing.apart else -1
+        while place >= 0:
+            self._read_beside_text(window, place)
+            place = window.find(passing.apart, place + 1)
         found = window.rfind(passing.marker)
-        if found < 0:
-            return
+        if found >= 0:
+            self._read_beside_text(window, found)
+
+    def _read_beside_text(self, window: bytes | bytearray, found: int) -> None:
+        """Read the event at a place of a window, but not its text."""
+        passing = self._passing
         start = max(window.rfind(b"\n", 0, found), window.rfind(b"\r", 0, found)) + 1
         end = window.find(b"\n", found)
         event = bytes(window[start : end if end >= 0 else len(window)])

@@ -40,6 +40,9 @@ class Passing(ABC):
     marker: ClassVar[bytes]
     """A byte string that is in every event which reports usage, and hardly in any other."""
 
+    apart: ClassVar[bytes] = b""
+    """A byte string that is in every event which tells what is charged apart, where that is not told with the usage."""
+
     can_be_estimated: ClassVar[bool] = True
     """Whether prompt and text tell what was used where the answer does not."""
 

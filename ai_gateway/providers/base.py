@@ -80,8 +80,13 @@ _DOTS = re.compile(rb"/\.{1,2}(?:/|\Z)")
 MAX_TARGETS = 256
 """Request targets that a provider remembers. The paths of a caller who makes them up are not worth remembering."""
 
-CREDENTIAL_PARAMETERS = frozenset(("key", "api_key", "api-key", "apikey", "access_token"))
-"""Query parameters that carry credentials somewhere: they would end up in log files, so they are not passed on."""
+CREDENTIAL_PARAMETERS = frozenset(("key", "api_key", "api-key", "apikey", "access_token", "oauth_token"))
+"""Query parameters that carry credentials somewhere, at Google with a `$` in front: they would end up in log files, so
+they are not passed on."""
+
+REWRITING_PARAMETERS = frozenset(("$httpmethod", "$httpheaders", "$ct", "$req"))
+"""Query parameters in which Google's servers find another method, headers, type and body than the request has, so that
+it would not be the one that was looked at."""
 
 
 PREFERENCE = ("openai_chat", "anthropic_messages", "gemini", "bedrock_converse", "openai_responses")
@@ -419,13 +424,14 @@ def is_forwarded(name: bytes) -> bool:
 
 
 def forwarded_query(query: bytes) -> bytes:
-    """Take credentials out of a query string and leave the rest as it was written."""
+    """Take credentials, and what makes another request of it, out of a query string; leave the rest as it was
+    written."""
     lowered = query.lower()
-    if b"key" not in lowered and b"token" not in lowered and b"%" not in lowered:
+    if not any(sign in lowered for sign in (b"key", b"token", b"%", b"$")):
         return query
-    return b"&".join(pair for pair in query.split(b"&") if not _is_credential(pair))
+    return b"&".join(pair for pair in query.split(b"&") if not _is_kept_back(pair))
 
 
-def _is_credential(pair: bytes) -> bool:
-    name = unquote_to_bytes(pair.partition(b"=")[0])
-    return name.decode("latin-1").lower() in CREDENTIAL_PARAMETERS
+def _is_kept_back(pair: bytes) -> bool:
+    name = unquote_to_bytes(pair.partition(b"=")[0]).decode("latin-1").lower()
+    return name.lstrip("$") in CREDENTIAL_PARAMETERS or name in REWRITING_PARAMETERS

@@ -101,6 +101,16 @@ def test_limits_of_the_providers_account_are_not_shown_in_its_format(exchange: A
     assert not [name for name in done.headers if name.startswith(b"anthropic-")]
 
 
+def test_what_the_provider_says_of_its_own_body_is_not_said_of_the_translation(exchange: Ask) -> None:
+    """A cache on the way would keep apart what is the same, and take for the same what is not."""
+    said = ((b"vary", b"Accept-Encoding, Origin"), (b"etag", b'"x"'), (b"repr-digest", b"sha-256=:x:"))
+    done = exchange("/v1/chat/completions", CHAT, "messages", answer(MESSAGE, 200, *said))
+    assert not done.headers.keys() & dict(said).keys()
+    same = exchange("/v1/messages", {**CHAT, "max_tokens": 9}, "messages", answer(MESSAGE, 200, *said))
+    assert done.reply.status == same.reply.status == 200
+    assert dict(said).items() <= same.headers.items()
+
+
 def test_what_could_not_be_said_is_listed_in_the_callers_words(exchange: Ask) -> None:
     body = {**CHAT, "seed": 1, "logit_bias": {"1": 2}, "my_own": True, "n": 1, "bad,name\n": 1}
     done = exchange("/v1/chat/completions", body, "messages", answer(MESSAGE))

@@ -38,7 +38,21 @@ DOCUMENT: dict[str, Any] = {
         "input_cost_per_second": 3.083e-05,
         "output_cost_per_second": 0,
     },
-    "gemini/gemini-2.5-flash": {"litellm_provider": "gemini", "input_cost_per_token": 3e-07},
+    "gemini/gemini-2.5-flash": {
+        "litellm_provider": "gemini",
+        "input_cost_per_token": 3e-07,
+        "search_context_cost_per_query": {
+            "search_context_size_low": 0.035,
+            "search_context_size_medium": 0.0355,
+            "search_context_size_high": 0.036,
+        },
+    },
+    "rerank-v9": {
+        "litellm_provider": "cohere",
+        "input_cost_per_query": 0.002,
+        "search_context_cost_per_query": {"search_context_size_medium": 0.01},
+    },
+    "sonar": {"litellm_provider": "perplexity", "search_context_cost_per_query": {"search_context_size_medium": 0.01}},
     "anthropic.claude-v2": {"litellm_provider": "bedrock_converse", "input_cost_per_token": 8e-06},
     "azure/gpt-4o": {"litellm_provider": "azure", "input_cost_per_token": 2.5e-06},
     "dall-e-9": {"litellm_provider": "openai", "output_cost_per_image": 0.04},
@@ -76,7 +90,8 @@ def test_prices_for_a_million_tokens_long_contexts_and_service_tiers(prices: Lit
             {"cache_write": Decimal("5"), "cache_write_1h": Decimal("8")},
         ),
         ("groq", "whisper-large-v3", {"units": {"audio_seconds": Decimal("0.00003083")}}),
-        ("gemini", "models/gemini-2.5-flash", {"input": Decimal("0.3")}),
+        ("gemini", "models/gemini-2.5-flash", {"input": Decimal("0.3"), "units": {"searches": Decimal("0.0355")}}),
+        ("cohere", "rerank-v9", {"units": {"searches": Decimal("0.002")}}),
         ("bedrock", "eu.anthropic.claude-v2", {"input": Decimal("8")}),
         ("azure", "gpt-4o", {"input": Decimal("2.5")}),
         ("openai", "dall-e-9", {"units": {"images": Decimal("0.04")}}),
@@ -92,7 +107,14 @@ def test_a_model_is_found_by_our_name_of_its_provider(
 
 
 @pytest.mark.parametrize(
-    ("row", "model"), [("openai", "no-price"), ("openai", "odd"), ("groq", "gpt-5.4"), ("openai", "sample_spec")]
+    ("row", "model"),
+    [
+        ("openai", "no-price"),
+        ("perplexity", "sonar"),
+        ("openai", "odd"),
+        ("groq", "gpt-5.4"),
+        ("openai", "sample_spec"),
+    ],
 )
 def test_what_has_no_price_is_not_known(prices: LiteLLMPrices, row: str, model: str) -> None:
     assert prices.columns(row, model) is None

@@ -292,6 +292,32 @@ def test_anthropic__a_web_search_has_a_fee(prices: PriceTable) -> None:
 
 
 @pytest.mark.parametrize(
+    ("model", "nanos"),
+    [
+        # Three queries for one prompt, which has a fee of 3.5 cents: 32*0.3 + 37*2.5 = 9.6 + 92.5
+        ("gemini-2.5-flash", 102_100 + 35_000_000),
+        # Each query has a fee of 1.4 cents: 32*0.5 + 37*3 = 16 + 111
+        ("gemini-3-flash-preview", 127_000 + 3 * 14_000_000),
+    ],
+)
+def test_google__a_search_has_a_fee_by_the_prompt_or_by_the_query(prices: PriceTable, model: str, nanos: int) -> None:
+    body = {
+        "candidates": [
+            {
+                "content": {"parts": [{"text": "Spain."}]},
+                "finishReason": "STOP",
+                "groundingMetadata": {"webSearchQueries": ["who won", "who won euro 2024", "euro 2024 final", ""]},
+            }
+        ],
+        "usageMetadata": {"promptTokenCount": 32, "candidatesTokenCount": 37},
+        "modelVersion": model,
+    }
+    answer = PROTOCOLS["gemini"].read_answer(body)
+    assert answer.usage is not None
+    assert charge(prices, "gemini", model, answer.usage, units={"searches": answer.searches}) == nanos
+
+
+@pytest.mark.parametrize(
     ("prompt", "nanos"),
     [
         # 200,000 tokens are no long context: 200000*1.25 + 33*10 + 216*10 = 250,000 + 2,490

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.raw_client import RawClient
-from tests.upstream import Upstream, event_stream
+from tests.upstream import Upstream, event_stream, json_answer
 from tests.wire.samples import BEARER, CHAT, CHAT_DIALECT, CHAT_PATH
 
 pytestmark = pytest.mark.usefixtures("quiescent")
@@ -42,6 +42,16 @@ def test_a_stream_to_a_known_origin_says_so(raw: RawClient, upstream: Upstream) 
     answer = raw.post(CHAT_PATH, CHAT_DIALECT.stream_body, [BEARER, ORIGIN])
     assert answer.header("access-control-allow-origin") == ORIGIN[1]
     assert answer.body == b"".join(CHAT_DIALECT.events)
+
+
+def test_what_an_answer_varies_by_is_what_the_provider_says_of_it_and_the_origin(
+    raw: RawClient, upstream: Upstream
+) -> None:
+    """The body is the provider's own, and so is what is said of it; the middleware adds what it does itself."""
+    upstream.answer(json_answer({"ok": True}, headers=[("vary", "Accept, X-Theirs")]))
+    answer = raw.post(CHAT_PATH, CHAT, [BEARER, ORIGIN])
+    varies = {name.strip().lower() for value in answer.values("vary") for name in value.split(",")}
+    assert {"accept", "x-theirs", "origin"} <= varies
 
 
 @pytest.mark.parametrize("headers", [[("authorization", "Bearer gw_wrong")], [BEARER, ("x-provider", "nobody")]])

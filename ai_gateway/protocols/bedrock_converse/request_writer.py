@@ -57,6 +57,10 @@ OWN_MEMBERS = (
 MODEL_MEMBERS = ("output_config", "anthropic_beta")
 """Members of Anthropic's own format that its models take in `additionalModelRequestFields`, besides `thinking`."""
 
+ONE_CALL = {"type": "auto", "disable_parallel_tool_use": True}
+"""How Anthropic's models are asked there, as `tool_choice`, for one call at a time. It must not contradict the choice
+that Converse has a member for."""
+
 TIERS = {"standard_only": "default"} | {tier: tier for tier in SERVICE_TIERS}
 """How callers name the tiers that there are."""
 
@@ -275,10 +279,20 @@ class _RequestWriter:
                 fields["top_k"] = request.top_k
             else:
                 self._drop("top_k")
+        if self._can_ask_for_one_call():
+            fields["tool_choice"] = ONE_CALL
         return fields | {name: request.extras[name] for name in self._model_members() if name in request.extras}
 
     def _model_members(self) -> tuple[str, ...]:
         return MODEL_MEMBERS if self._capabilities.reasoning in ("budget", "adaptive") else ()
+
+    def _can_ask_for_one_call(self) -> bool:
+        """Whether one call at a time is wanted, the model knows how to ask for it, and no tool is forced."""
+        request = self._request
+        is_wanted = request.parallel_tool_calls is False and bool(offered(request))
+        is_known = self._capabilities.parallel_flag and bool(self._model_members())
+        is_free = request.tool_choice is None or request.tool_choice.mode == "auto"
+        return is_wanted and is_known and is_free and not self._json_tool and "toolConfig" not in request.extras
 
     def _metadata(self) -> dict[str, str]:
         """Write what Bedrock's log of requests can be searched by, if all of it fits."""
@@ -329,7 +343,7 @@ class _RequestWriter:
         for field in ("frequency_penalty", "presence_penalty"):
             if getattr(request, field):
                 self._drop(field)
-        if wants_single_calls(request) and request.tools:
+        if wants_single_calls(request) and request.tools and not self._can_ask_for_one_call():
             self._drop("parallel_tool_calls")
         own = OWN_MEMBERS if request.format == NAME else ()
         self._dropped += (name for name, value in request.hints.items() if name not in own and value is not None)

@@ -2,7 +2,8 @@
 
 Files are named as in every format (see `protocols`). Of its own it has `spelling`: members in camelCase or not;
 `parts_writer`: an answer's parts, whole or streamed; `partial_calls`: arguments in pieces; `tool_names`: names that
-Google takes; `grounding` and `logprobs`: what an answer rests on, and how likely it was; `embeddings`.
+Google takes; `system_parameters`: what is asked for beside the body; `grounding` and `logprobs`: what an answer rests
+on, and how likely it was; `embeddings`.
 """
 
 from __future__ import annotations

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+from msgspec.structs import asdict
 
-from ai_gateway.protocols.gemini.usage import read_tier, read_usage
+from ai_gateway.protocols.gemini.usage import count_searches, read_queries, read_tier, read_usage
 from ai_gateway.protocols.jsontext import dumps_text
 from ai_gateway.protocols.passing import Passing, believed, decoded
 
@@ -39,6 +41,20 @@ class _Chunk(_Head):
     candidates: list[_Candidate] | None = None
 
 
+class _Grounded(msgspec.Struct):
+    groundingMetadata: Any = None
+
+
+class _Searched(_Head):
+    """What an answer tells of searches. The lists stand beside the candidates in what is kept of a long answer."""
+
+    candidates: list[_Grounded] | None = None
+    webSearchQueries: Any = None
+    imageSearchQueries: Any = None
+
+
+_searched = msgspec.json.Decoder(_Searched)
+_searches = msgspec.json.Decoder(list[_Searched])
 _head = msgspec.json.Decoder(_Head)
 _heads = msgspec.json.Decoder(list[_Head])
 _chunk = msgspec.json.Decoder(_Chunk)
@@ -48,9 +64,14 @@ _chunks = msgspec.json.Decoder(list[_Chunk])
 class GeminiPassing(Passing):
     """Reads one answer."""
 
-    __slots__ = ()
+    __slots__ = ("queries",)
 
     marker = b'"usageMetadata"'
+    apart = b'SearchQueries"'
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queries: set[tuple[str, str]] = set()
 
     def event(self, data: bytes) -> None:
         """See Passing.event()."""
@@ -58,6 +79,8 @@ class GeminiPassing(Passing):
         if chunk is not None:
             self._candidates(chunk)
             self._head(chunk, is_last=all(each.finishReason for each in chunk.candidates or ()))
+            if self.apart in data:
+                self._search(_listed(decoded(_searched, data)))
 
     def answer(self, body: bytes) -> None:
         """See Passing.answer(). A stream for a caller that did not ask for events is a list of answers."""
@@ -65,6 +88,9 @@ class GeminiPassing(Passing):
         heads = decoded(_heads, body) if is_list else _listed(decoded(_head, body))
         for head in heads or ():
             self._head(head, is_last=True)
+        if self.apart in body:
+            answers = decoded(_searches, body) if is_list else _listed(decoded(_searched, body))
+            self._search(answers or ())
         if self.usage is None:
             chunks = decoded(_chunks, body) if is_list else _listed(decoded(_chunk, body))
             for chunk in chunks or ():
@@ -78,6 +104,15 @@ class GeminiPassing(Passing):
             self.tier = read_tier(metadata) or self.tier
             if usage is not None:
                 self.usage, self.is_final = usage, is_last
+
+    def _search(self, answers: Iterable[_Searched]) -> None:
+        """Note what was searched for, as it is billed."""
+        for answer in answers:
+            for grounding in (*(each.groundingMetadata for each in answer.candidates or ()), asdict(answer)):
+                self.queries |= read_queries(grounding)
+        searches = count_searches(self.queries, self.model)
+        if searches:
+            self.units = {"searches": searches}
 
     def _candidates(self, chunk: _Chunk) -> None:
         for candidate in chunk.candidates or ():

@@ -15,6 +15,7 @@ from ai_gateway.protocols.gemini.message_reader import read_contents, read_instr
 from ai_gateway.protocols.gemini.schemas import json_schema
 from ai_gateway.protocols.gemini.spelling import camel, each, integer, members, spelled
 from ai_gateway.protocols.gemini.states import FORMAT
+from ai_gateway.protocols.gemini.system_parameters import FORMS, forms_asked_for
 from ai_gateway.protocols.gemini.tool_reader import read_choice, read_tools
 from ai_gateway.protocols.members import number_at, text_at
 from ai_gateway.protocols.protocol import Head
@@ -61,11 +62,13 @@ AT_GOOGLE_ONLY = {
 
 def read_request(body: dict[str, Any], head: Head, carrier: Carrier) -> Request:
     """Read a request. Raises BadRequest naming the member that is malformed, Unsupported for one that asks for what
-    only Google has."""
+    only Google has, or for an answer in a form that only Google writes."""
     given = members(body, "")
     for name, message in AT_GOOGLE_ONLY.items():
         if given.get(name):
             raise Unsupported(message, param=spelled(body, name))
+    if head.query and not forms_asked_for(head.query) <= FORMS:
+        raise Unsupported("Another provider's answer is written as JSON, and in no other form.", param="alt")
     config_at = spelled(body, "generationConfig")
     config = given.get("generationConfig") or {}
     names = {"messages": "contents"}

@@ -20,7 +20,7 @@ from ai_gateway.protocols.gemini.logprobs import read_logprobs
 from ai_gateway.protocols.gemini.partial_calls import PartialCall
 from ai_gateway.protocols.gemini.states import read_signature
 from ai_gateway.protocols.gemini.stops import BROKEN, read_stop, reason_name
-from ai_gateway.protocols.gemini.usage import read_tier, read_usage
+from ai_gateway.protocols.gemini.usage import count_searches, read_queries, read_tier, read_usage
 from ai_gateway.protocols.jsontext import arguments_text, loads
 from ai_gateway.protocols.protocol import StreamReader
 from ai_gateway.protocols.tool_ids import made_id
@@ -36,12 +36,13 @@ class GeminiReader(StreamReader):
     def __init__(self) -> None:
         self._is_started = False
         self._is_over = False
-        self._id = ""
+        self._id = self._model = ""
         self._keys = 0
         self._open: int | None = None
         self._is_thought = False
         self._texts: dict[int, list[str]] = {}
         self._cited: set[tuple[object, ...]] = set()
+        self._queries: set[tuple[str, str]] = set()
         self._pending: PartialCall | None = None
         self._calls = 0
         self._has_content = False
@@ -95,8 +96,8 @@ class GeminiReader(StreamReader):
     def _start(self, chunk: dict[str, Any]) -> Started:
         self._is_started = True
         self._id = _string(chunk.get("responseId") or made_id("", chunk))
-        model = _string(chunk.get("modelVersion") or "")
-        return Started(id=self._id, model=model, created=_seconds(chunk.get("createTime")))
+        self._model = _string(chunk.get("modelVersion") or "")
+        return Started(id=self._id, model=self._model, created=_seconds(chunk.get("createTime")))
 
     def _block(self, feedback: dict[str, Any]) -> None:
         self._is_blocked = True
@@ -111,6 +112,7 @@ class GeminiReader(StreamReader):
             for part in parts:
                 if self._part(part, events, logprobs):
                     logprobs = None
+        self._queries |= read_queries(candidate.get("groundingMetadata"))
         self._cite(candidate, events)
         reason = reason_name(candidate.get("finishReason"))
         if reason is not None:
@@ -244,8 +246,15 @@ class GeminiReader(StreamReader):
         self._is_over = True
         stop = Stop.FILTERED if self._is_blocked else read_stop(self._reason, is_calling=self._calls > 0)
         explanation = self._explanation if stop is Stop.FILTERED else None
-        usage, tier = read_usage(self._usage), read_tier(self._usage)
-        events.append(Finished(stop=stop, explanation=explanation, usage=usage, service_tier=tier))
+        events.append(
+            Finished(
+                stop=stop,
+                explanation=explanation,
+                usage=read_usage(self._usage),
+                service_tier=read_tier(self._usage),
+                searches=count_searches(self._queries, self._model),
+            )
+        )
         return events
 
 

@@ -14,6 +14,7 @@ from ai_gateway.protocols.gemini.grounding import write_grounding
 from ai_gateway.protocols.gemini.logprobs import write_logprobs
 from ai_gateway.protocols.gemini.parts_writer import PartsWriter
 from ai_gateway.protocols.gemini.stops import last_candidate
+from ai_gateway.protocols.gemini.system_parameters import forms_asked_for
 from ai_gateway.protocols.gemini.usage import write_metadata
 from ai_gateway.protocols.jsontext import dumps
 from ai_gateway.protocols.ordering import InOrder
@@ -25,7 +26,7 @@ EMPTY_CHUNK = b'{"candidates":[{"content":{"parts":[{"text":""}],"role":"model"}
 
 def wants_events(head: Head) -> bool:
     """Whether a stream is to be one of server-sent events."""
-    return b"alt=sse" in head.query.split(b"&")
+    return head.query == b"alt=sse" or "sse" in forms_asked_for(head.query)
 
 
 def stream_type(head: Head) -> bytes:

@@ -3,11 +3,16 @@
 Source: `UsageMetadata` of the Gemini API's reference. `promptTokenCount` includes what was read from a cache, but not
 the prompts of Google's own tools; `candidatesTokenCount` does not include the thoughts. The total is the sum of the
 four. How much of each is sound or pictures stands in lists beside them, by modality.
+
+Searches are billed apart: with Gemini 3 and later by the query, and before that by the prompt. No count tells them, but
+the queries stand in the metadata of what the answer rests on. Source: "Grounding with Google Search" there. Of a map
+that was asked they stand there, too, and are counted alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from ai_gateway.protocols.conversation import TokenUsage
@@ -22,6 +27,29 @@ TIERS_WRITTEN = {"flex": "flex", "priority": "priority"}
 
 USUAL_TIERS = frozenset((None, "auto", "default", "standard", "standard_only"))
 """What callers call the usual tier, which needs not be said."""
+
+
+QUERIES = ("webSearchQueries", "imageSearchQueries")
+"""Members of `groundingMetadata` that list what was searched for."""
+
+BY_PROMPT = re.compile(r"gemini-[12][.-]")
+"""How the names of models begin with which Google bills a prompt that was searched for, and not each query."""
+
+
+def read_queries(grounding: object) -> set[tuple[str, str]]:
+    """Tell what was searched for, and in what kind of search. Google bills no query that is empty, and none twice."""
+    members = grounding if isinstance(grounding, dict) else {}
+    return {
+        (name, query)
+        for name in QUERIES
+        for query in (members[name] if isinstance(members.get(name), list) else ())
+        if isinstance(query, str) and query
+    }
+
+
+def count_searches(queries: Collection[object], model: str) -> int:
+    """Tell how many searches a model's answer is billed for."""
+    return min(1, len(queries)) if BY_PROMPT.match(model) else len(queries)
 
 
 def read_usage(metadata: dict[str, Any]) -> TokenUsage | None:

@@ -37,6 +37,9 @@ from tests.protocols.bedrock_converse.translating import (
     write,
 )
 
+NEW_CLAUDE = msgspec.structs.replace(CLAUDE, parallel_flag=True)
+OLD_CLAUDE = msgspec.structs.replace(CLAUDE, parallel_flag=False)
+
 # Tools.
 
 
@@ -409,7 +412,8 @@ def test_what_has_no_member_is_left_out_and_told_by_the_callers_name() -> None:
             service_tier="scale",
             hints={"store": True, "prediction": None},
             names={"session": "prompt_cache_key"},
-        )
+        ),
+        OLD_CLAUDE,
     )
     assert outgoing.dropped == [
         "service_tier",
@@ -421,6 +425,37 @@ def test_what_has_no_member_is_left_out_and_told_by_the_callers_name() -> None:
         "parallel_tool_calls",
         "store",
     ]
+
+
+ONE_CALL = {"tool_choice": {"type": "auto", "disable_parallel_tool_use": True}}
+
+
+@pytest.mark.parametrize("uses_functions", [False, True])
+def test_claude_is_asked_for_one_call_at_a_time_in_its_own_words(uses_functions: bool) -> None:
+    wish: Json = {"parallel_tool_calls": False, "uses_functions": uses_functions}
+    outgoing = write(asked(**wish, tools=[TOOL]), NEW_CLAUDE)
+    assert (outgoing.body["additionalModelRequestFields"], outgoing.dropped) == (ONE_CALL, [])
+    assert "additionalModelRequestFields" not in write(asked(**wish), NEW_CLAUDE).body
+    assert "additionalModelRequestFields" not in write(asked(tools=[TOOL]), NEW_CLAUDE).body
+
+
+@pytest.mark.parametrize(
+    ("members", "capabilities"),
+    [
+        ({"tool_choice": ToolChoice(mode="required")}, NEW_CLAUDE),  # Two choices would contradict each other.
+        ({"extras": {"toolConfig": {"toolChoice": {"any": {}}}}}, NEW_CLAUDE),
+        ({}, OLD_CLAUDE),
+        ({}, msgspec.structs.replace(OTHERS, parallel_flag=True)),  # Another model does not know Anthropic's words.
+    ],
+)
+def test_one_call_at_a_time_is_not_asked_for_where_that_would_be_refused(
+    members: Json, capabilities: Capabilities
+) -> None:
+    wish: Json = {"parallel_tool_calls": False, "tools": [TOOL], **members}
+    outgoing = write(asked(**wish), capabilities)
+    assert "additionalModelRequestFields" not in outgoing.body
+    assert outgoing.dropped == ["parallel_tool_calls"]
+    assert write(asked(**wish, uses_functions=True), capabilities).dropped == []
 
 
 def test_what_says_nothing_is_not_told() -> None:

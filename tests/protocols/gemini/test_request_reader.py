@@ -25,8 +25,10 @@ from ai_gateway.protocols.conversation import (
     ToolChoice,
     ToolResult,
 )
+from ai_gateway.protocols.gemini import PROTOCOL
 from ai_gateway.protocols.gemini.schemas import json_schema
 from ai_gateway.protocols.gemini.states import write_carried
+from ai_gateway.protocols.protocol import Head
 from tests.protocols.gemini.samples import CARRIER, REQUESTS, read, vector
 from tests.protocols.vectors import Vector
 
@@ -357,6 +359,17 @@ def test_what_only_google_can_do_is_refused(body: dict[str, Any], param: str) ->
     with pytest.raises(Unsupported) as raised:
         read(body)
     assert raised.value.param == param
+
+
+@pytest.mark.parametrize(("query", "is_refused"), [(b"alt=proto", True), (b"$alt=media", True), (b"$alt=json", False)])
+def test_a_form_of_the_answer_that_only_google_writes_is_refused(query: bytes, is_refused: bool) -> None:
+    head = Head(model="gemini-x", stream=False, query=query)
+    if not is_refused:
+        assert PROTOCOL.read_request(says(), head, CARRIER).messages
+        return
+    with pytest.raises(Unsupported) as raised:
+        PROTOCOL.read_request(says(), head, CARRIER)
+    assert raised.value.param == "alt"
 
 
 @pytest.mark.parametrize(

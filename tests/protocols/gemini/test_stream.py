@@ -491,6 +491,7 @@ def test_an_answer_without_a_word(head: Head) -> None:
     [
         (b"alt=sse", b"text/event-stream"),
         (b"key=k&alt=sse", b"text/event-stream"),
+        (b"%24alt=sse&x=y", b"text/event-stream"),
         (b"", b"application/json; charset=UTF-8"),
         (b"alt=json", b"application/json; charset=UTF-8"),
     ],

@@ -1,0 +1,116 @@
+"""Searches of Google's: counted as Google bills them, whatever way the answer comes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from ai_gateway.consumption import Consumption
+from ai_gateway.protocols import PROTOCOLS
+from ai_gateway.protocols.conversation import TokenUsage
+from tests.consumption.hearing import PATHS, SSE, asking, consumption_of
+from tests.protocols.streams import collected, events_of_pieces
+from tests.protocols.vectors import vectors
+
+GEMINI = asking(PATHS["gemini"])
+NEW, OLD = "gemini-3-flash-preview", "gemini-2.5-flash"
+QUERIES = ["who won", "who won the final", "", "who won"]
+"""What an answer lists: Google does not bill what is empty, nor the same twice."""
+
+COUNTS = {"promptTokenCount": 9, "candidatesTokenCount": 5, "totalTokenCount": 14}
+
+
+def chunk(text: str = "", *, model: str = NEW, **candidate: Any) -> dict[str, Any]:
+    content = {"role": "model", "parts": [{"text": text}]}
+    return {
+        "candidates": [{"content": content, "index": 0, **candidate}],
+        "usageMetadata": COUNTS,
+        "modelVersion": model,
+        "responseId": "r1",
+    }
+
+
+def grounded(*queries: str, name: str = "webSearchQueries") -> dict[str, Any]:
+    found = {"web": {"uri": "https://vertexaisearch.example/r", "title": "uefa.com"}}
+    return {"groundingMetadata": {name: [*queries], "groundingChunks": [found]}}
+
+
+def body(*chunks: dict[str, Any]) -> bytes:
+    return json.dumps(chunks[0] if len(chunks) == 1 else chunks).encode()
+
+
+def events(*chunks: dict[str, Any]) -> list[bytes]:
+    return [b"data: " + json.dumps(each).encode() + b"\r\n\r\n" for each in chunks]
+
+
+def searches(consumption: Consumption | None) -> float:
+    assert consumption is not None
+    assert consumption.tokens == TokenUsage(input=9, output=5)
+    return consumption.units.get("searches", 0)
+
+
+@pytest.mark.parametrize(
+    ("model", "count"),
+    [(NEW, 2), ("gemini-3.1-pro-preview", 2), (OLD, 1), ("gemini-2.0-flash-001", 1), ("gemini-1.5-pro", 1), ("", 2)],
+)
+def test_newer_models_are_billed_by_the_query_and_older_ones_by_the_prompt(model: str, count: int) -> None:
+    end = chunk("Spain.", model=model, finishReason="STOP", **grounded(*QUERIES))
+    assert searches(consumption_of(GEMINI, body(end))) == count
+    assert searches(consumption_of(GEMINI, *events(chunk("S", model=model), end), headers=SSE)) == count
+    assert searches(consumption_of(GEMINI, body(chunk("S", model=model), end))) == count
+    answer = PROTOCOLS["gemini"].read_answer(json.loads(body(end)))
+    streamed = collected(events_of_pieces(PROTOCOLS["gemini"], events(chunk("S", model=model), end)))
+    assert answer.searches == streamed.searches == count
+
+
+def test_searches_for_pictures_are_searches() -> None:
+    end = chunk("x", finishReason="STOP", **grounded("a cat", "a dog", name="imageSearchQueries"))
+    assert searches(consumption_of(GEMINI, body(end))) == 2
+    assert PROTOCOLS["gemini"].read_answer(end).searches == 2
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [{}, {"webSearchQueries": []}, {"webSearchQueries": [""]}, {"webSearchQueries": "x"}, {"webSearchQueries": [7]}],
+)
+def test_an_answer_without_a_search_has_none(metadata: dict[str, Any]) -> None:
+    end = chunk("x", finishReason="STOP", groundingMetadata=metadata)
+    assert searches(consumption_of(GEMINI, body(end))) == 0
+    assert searches(consumption_of(GEMINI, *events(end), headers=SSE)) == 0
+    assert PROTOCOLS["gemini"].read_answer(end).searches == 0
+
+
+def test_a_text_about_searches_is_none() -> None:
+    end = chunk('{"webSearchQueries": ["x"]}', finishReason="STOP")
+    assert searches(consumption_of(GEMINI, body(end))) == 0
+    assert searches(consumption_of(GEMINI, *events(end), headers=SSE)) == 0
+
+
+@pytest.mark.parametrize("place", [0, 1, 50, 150, 199])
+def test_searches_are_counted_wherever_a_stream_tells_them(place: int) -> None:
+    """Of most of a long stream only the report of usage is read."""
+    chunks = [chunk("some words ") for _ in range(200)]
+    chunks[place] = chunk("some words ", **grounded(*QUERIES))
+    chunks += [chunk("more", **grounded("who won", "and when")), chunk("", finishReason="STOP")]
+    assert searches(consumption_of(GEMINI, *events(*chunks), headers=SSE)) == 3
+    assert collected(events_of_pieces(PROTOCOLS["gemini"], events(*chunks))).searches == 3
+
+
+@pytest.mark.parametrize(("model", "count"), [(NEW, 2), (OLD, 1)])
+def test_searches_of_a_long_answer_are_counted(model: str, count: int) -> None:
+    """The middle of one is not kept."""
+    end = chunk("words " * 50_000, model=model, finishReason="STOP", **grounded(*QUERIES))
+    whole = body(end)
+    cut = [whole[start : start + 10_000] for start in range(0, len(whole), 10_000)]
+    assert searches(consumption_of(GEMINI, *cut)) == count
+
+
+def test_recorded_answers_that_searched_in_files_or_read_pages_searched_nowhere_else() -> None:
+    read = [vector for vector in vectors("gemini") if vector.is_stream and b"groundingMetadata" in vector.stream]
+    assert read
+    for vector in read:
+        heard = consumption_of(GEMINI, vector.stream, headers=SSE)
+        assert heard is not None
+        assert heard.units == {}
