@@ -191,7 +191,7 @@ def _entry(meter: Meter, consumption: Consumption | None, cost: int | None) -> E
         id=meter.id,
         request_id=arrival.request_id,
         started_at=time.time() - seconds,
-        outcome=(meter.outcome or Outcome.ANSWERED).value,
+        outcome=(meter.outcome or Outcome.ANSWERED)._value_,  # What `value` gives, by way of two functions.
         status=meter.status,
         key_id=caller.key_id,
         key_name=cut(caller.key_name),
@@ -322,7 +322,17 @@ async def account(reply: Reply, meter: Meter, snapshot: Snapshot) -> Reply:
 
     If that fails, the call is over all the same, and the reply is closed."""
     try:
-        return await _account(reply, meter, snapshot)
+        meter.status = reply.status
+        tell_limits(reply, meter)
+        if not isinstance(reply.body, bytes):
+            return _accounted(reply, reply.body, meter, snapshot)
+        meter.bytes_out = len(reply.body)
+        if meter.outcome is None:
+            meter.outcome = Outcome.ANSWERED if reply.status < 400 else Outcome.FAILED
+        entry = await finish_durably(meter, snapshot)
+        if entry is not None and entry.cost_nanos is not None and meter.consumption is not None:
+            reply.headers.append((b"x-gateway-cost", money.exact(entry.cost_nanos).encode()))
+        return reply
     except BaseException as error:
         if isinstance(error, Exception):
             meter.outcome = meter.outcome or Outcome.FAILED
@@ -333,22 +343,10 @@ async def account(reply: Reply, meter: Meter, snapshot: Snapshot) -> Reply:
         raise
 
 
-async def _account(reply: Reply, meter: Meter, snapshot: Snapshot) -> Reply:
-    meter.status = reply.status
-    tell_limits(reply, meter)
-    body = reply.body
-    if isinstance(body, ReplyBody):
-        accounted = (
-            Committed(body, meter, snapshot, reply) if snapshot.is_committed else Accounted(body, meter, snapshot)
-        )
-        return msgspec.structs.replace(reply, body=accounted)
-    meter.bytes_out = len(body)
-    if meter.outcome is None:
-        meter.outcome = Outcome.ANSWERED if reply.status < 400 else Outcome.FAILED
-    entry = await finish_durably(meter, snapshot)
-    if entry is not None and entry.cost_nanos is not None and meter.consumption is not None:
-        reply.headers.append((b"x-gateway-cost", money.exact(entry.cost_nanos).encode()))
-    return reply
+def _accounted(reply: Reply, body: ReplyBody, meter: Meter, snapshot: Snapshot) -> Reply:
+    """Have the end of a reply's body end the measure of its call."""
+    accounted = Committed(body, meter, snapshot, reply) if snapshot.is_committed else Accounted(body, meter, snapshot)
+    return msgspec.structs.replace(reply, body=accounted)
 
 
 def tell_limits(reply: Reply, meter: Meter) -> None:

@@ -48,8 +48,7 @@ async def admit(meter: Meter, target: Target, snapshot: Snapshot) -> None:
         dues = table.of_first(meter.call, meter.caller, meter.route, target.provider, target.model or "")
     price = None
     if dues.has_costs or policy == "always":
-        assert meter.call is not None
-        price = _price(target, snapshot, at, is_needed=policy != "never", is_paid=is_paid(meter.call))
+        price = _price(target, snapshot, at, meter.call if policy != "never" else None)
     if dues.dues:
         await _begin(meter, dues, _amounts(meter, dues, price, snapshot), at, snapshot)
 
@@ -90,7 +89,7 @@ async def renew(meter: Meter, used: Consumption, cost_nanos: int | None, snapsho
     dues, at = in_order(hold.settle_answer(used, cost_nanos)), time.time()
     if not dues.dues:
         return
-    price = _price(target, snapshot, at, is_needed=False) if dues.has_costs else None
+    price = _price(target, snapshot, at) if dues.has_costs else None
     try:
         await hold.take(dues, _amounts(meter, dues, price, snapshot), at, snapshot.reservation_ttl)
     except StoreUnavailable as error:
@@ -104,9 +103,10 @@ def _unavailable(meter: Meter, error: StoreUnavailable) -> LimitsUnavailable:
     )
 
 
-def _price(target: Target, snapshot: Snapshot, at: float, *, is_needed: bool, is_paid: bool = False) -> Price | None:
+def _price(target: Target, snapshot: Snapshot, at: float, wanting: Call | None = None) -> Price | None:
+    """Give the price of a target. Raises PriceUnknown if it has none, and there is a call that wants one."""
     if not target.model:
-        if is_needed and is_paid:
+        if wanting is not None and is_paid(wanting):
             raise PriceUnknown(
                 "This call names no model, so this gateway does not know what it costs and cannot keep a budget. Name "
                 "one; in a form, in front of the file.",
@@ -115,7 +115,7 @@ def _price(target: Target, snapshot: Snapshot, at: float, *, is_needed: bool, is
         return None  # Files, lists and the like, which are for no model.
     provider = snapshot.providers[target.provider]
     price = snapshot.prices.of(target.provider, provider.row, target.model, at)
-    if price is None and is_needed:
+    if price is None and wanting is not None:
         raise PriceUnknown(
             f"This gateway does not know what {target.provider}/{target.model} costs, and so cannot keep a budget. "
             "The operator can enter a price, 0 for what is free.",

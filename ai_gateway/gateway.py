@@ -216,10 +216,12 @@ def _ask(
     meter: Meter, targets: Sequence[Target], rule: RouteRule | None, snapshot: Snapshot, transport: Transport
 ) -> Coroutine[Any, Any, Reply]:
     """Ask the providers. What is raised before anybody is waited for is raised at once."""
-    if rule is not None or len(targets) > 1:
-        targets = drawn_for(meter, targets, snapshot)
-        mirrors.send(meter, snapshot, transport)
-    if rule is not None and rule.continues_streams:
+    if rule is None:
+        targets = able(meter, targets, snapshot) if len(targets) > 1 else targets
+        return attempts.ask(meter, targets, snapshot, transport)
+    targets = drawn_for(meter, targets, snapshot)
+    mirrors.send(meter, snapshot, transport)
+    if rule.continues_streams:
         return continuation.ask(meter, targets, snapshot, transport)
     return attempts.ask(meter, targets, snapshot, transport)
 

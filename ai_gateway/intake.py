@@ -212,7 +212,7 @@ async def read_call(arrival: Arrival, snapshot: Snapshot) -> Call:
             body = await read_form(content_type, body, snapshot.max_body_bytes, snapshot.body_timeout)
     routing = reading.members if reading is not None else NO_ROUTING
     model, stream = routing.model, routing.stream is True
-    if isinstance(body, Form):
+    if not isinstance(body, bytes) and isinstance(body, Form):
         model = body.model
     if arrival.dialect.family in MODEL_IN_PATH:
         model, stream = model_in(arrival.path) or (model, stream)

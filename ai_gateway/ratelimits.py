@@ -33,16 +33,27 @@ PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
 
 def headers(hold: Hold, family: str) -> Headers:
     """Write the headers of an answer to a call that its limits admitted."""
-    tightest: dict[str, tuple[int, State]] = {}
-    for taken in hold.taken:
-        for measure, place in taken.dues.rates:
-            found = taken.charges.counters[place].ceiling, taken.states[place]
-            if measure not in tightest or _share(*found) < _share(*tightest[measure]):
-                tightest[measure] = found
     told: Headers = []
-    for measure, (amount, state) in tightest.items():
+    for measure, amount, state in _rates(hold):
         told += _written(measure, amount, state, family)
     return told + warning(hold.warnings) if hold.warnings else told
+
+
+def _rates(hold: Hold) -> list[tuple[str, int, State]]:
+    """Give what a caller is told of, of each measure the counter with the least left: its amount, and how it stands."""
+    found = [
+        (measure, taken.charges.counters[place].ceiling, taken.states[place])
+        for taken in hold.taken
+        for measure, place in taken.dues.rates
+    ]
+    tightest: dict[str, tuple[str, int, State]] = {}
+    if len(found) > len(TOLD) or len({rate[0] for rate in found}) < len(found):
+        for rate in found:
+            measure = rate[0]
+            if measure not in tightest or _share(*rate[1:]) < _share(*tightest[measure][1:]):
+                tightest[measure] = rate
+        return list(tightest.values())
+    return found
 
 
 def _share(amount: int, state: State) -> float:

@@ -45,9 +45,9 @@ def usable(route: Sequence[Target], name: str, call: Call, snapshot: Snapshot) -
     Raises ProviderNotConfigured if none is left."""
     rule = snapshot.rules.get(name)
     order = route if rule is None else strategies.ordered(name, route, rule, call, snapshot)
-    if all(target.provider in snapshot.providers for target in order):
-        return order
     left = [target for target in order if target.provider in snapshot.providers]
+    if len(left) == len(order):
+        return order
     if not left:
         raise ProviderNotConfigured("No provider of this route is set up correctly. The gateway's log says why.")
     return left

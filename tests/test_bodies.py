@@ -416,7 +416,7 @@ def test_what_is_no_object_has_no_members(body: bytes) -> None:
 @pytest.mark.parametrize("times", [0, 1, 2])
 def test_the_only_model_is_found_among_words_that_end_alike(others: int, times: int) -> None:
     words = b",".join([b'"yodel":1'] * others + [b'"model":"a"'] * times)
-    body = b'{"x":{%b}}' % words
+    body = b'{"x":{%b},"y":"%b"}' % (words, b"-" * bodies.SHORT)
     found = body.find(b'"model"') if times < 2 else None
     assert bodies._only_place(body) == found
 

@@ -14,6 +14,7 @@ from ai_gateway.hops.rewriting import Rewriting, rewritable
 from ai_gateway.hops.split import needs_responses
 from ai_gateway.hops.upgrade import Upgrade, check_request
 from ai_gateway.protocols import PROTOCOLS
+from ai_gateway.protocols.capabilities import Capabilities
 from ai_gateway.protocols.splicing import Splice
 
 
@@ -29,8 +30,9 @@ def plan(attempt: Attempt) -> Hop:
         return Native(attempt)
     if not call.dialect.is_generation:
         return _other(attempt)
-    if is_spoken(attempt):
-        may_split = call.dialect.name == "openai_chat" and attempt.capabilities.tools_need_responses
+    capabilities = attempt.capabilities
+    if is_spoken(attempt, capabilities):
+        may_split = call.dialect.name == "openai_chat" and capabilities.tools_need_responses
         if may_split and needs_responses(attempt):
             return Generation(attempt, "openai_responses")
         return _spoken(attempt) if attempt.meter.continues_streams else Native(attempt)
@@ -46,17 +48,18 @@ def _spoken(attempt: Attempt) -> Hop:
 
 def plan_rest(attempt: Attempt, splice: Splice) -> Hop:
     """Choose the way of a call for the rest of an answer. Raises Unsupported if there is none."""
-    if attempt.capabilities.prefill in CHAT_ONLY:
+    capabilities = attempt.capabilities
+    if capabilities.prefill in CHAT_ONLY:
         return Continuing(attempt, "openai_chat", splice)
-    format = attempt.call.dialect.name if is_spoken(attempt) else _best_format(attempt)
+    format = attempt.call.dialect.name if is_spoken(attempt, capabilities) else _best_format(attempt)
     if format is None:
         raise Unsupported("This provider cannot go on with an answer.")
     return Continuing(attempt, format, splice)
 
 
-def is_spoken(attempt: Attempt) -> bool:
-    """Whether the attempt's provider speaks the caller's format."""
-    return attempt.call.dialect.name in (attempt.capabilities.formats or attempt.provider.dialects)
+def is_spoken(attempt: Attempt, capabilities: Capabilities) -> bool:
+    """Whether the attempt's provider, for a model with these capabilities, speaks the caller's format."""
+    return attempt.call.dialect.name in (capabilities.formats or attempt.provider.dialects)
 
 
 def _best_format(attempt: Attempt) -> str | None:

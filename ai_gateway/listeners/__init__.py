@@ -61,7 +61,7 @@ def is_countable(call: Call) -> bool:
 
 def is_legible(call: Call) -> bool:
     """Whether the answer to a call that is paid for comes in a form of which the gateway can read what it used."""
-    return not is_paid(call) or system_parameters.is_legible(call.query, call.fields)
+    return system_parameters.is_legible(call.query, call.fields) or not is_paid(call)
 
 
 def listener_of(call: Call, headers: Mapping[bytes, bytes], *, is_unasked: bool = False) -> Listener:

@@ -134,7 +134,7 @@ def model_in(path: str) -> tuple[str, bool] | None:
 def with_model(path: str, model: str) -> str:
     """Write a path with another model; a path that names none stays as it is. Raises ModelNotFound for what is no
     name."""
-    for pattern in _MODEL_IN_PATH:
+    for pattern in _MODEL_IN_PATH if "/model" in path else ():
         found = pattern.fullmatch(path)
         if found is not None:
             return f"{found[1]}{path_segments(model)}{found[3]}"
