@@ -27,20 +27,9 @@ from ai_gateway.models import LimitCounter, Reservation
 from tests import databases
 from tests.effort import times
 from tests.factories import run
-from tests.limits.contract import (
-    TTL,
-    Clock,
-    SharedBackend,
-    SharedStoreContract,
-    admits,
-    end,
-    quota,
-    rate,
-    settle,
-    slot,
-    state,
-    take,
-)
+from tests.limits.backends import Clock, SharedBackend
+from tests.limits.charging import TTL, admits, end, quota, rate, settle, slot, state, take
+from tests.limits.contract import SharedStoreContract
 from tests.limits.machine import StoreMachine
 from tests.patience import until
 from tests.threads import none_can_start

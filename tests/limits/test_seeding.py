@@ -20,7 +20,8 @@ from ai_gateway.limits import StoreUnavailable, sowing
 from ai_gateway.limits.memory.store import FEW, UNTOUCHED, MemoryStore
 from ai_gateway.models import UsageDaily, UsageRecord
 from tests.factories import run
-from tests.limits.contract import Clock, admits, end, of_call, quota, rate, settle, slot, state, take
+from tests.limits.backends import Clock
+from tests.limits.charging import admits, end, of_call, quota, rate, settle, slot, state, take
 from tests.threads import none_can_start
 
 NOW = datetime(2026, 3, 18, 12, 30, tzinfo=UTC)
