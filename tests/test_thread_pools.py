@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
@@ -11,6 +10,7 @@ import time
 import pytest
 
 from ai_gateway.thread_pools import Ended, Full, ThreadPool
+from tests.forking import forked
 from tests.patience import until
 from tests.threads import none_can_start
 
@@ -123,22 +123,16 @@ def test_work_that_never_returns_does_not_keep_a_process_from_ending() -> None:
     assert printed.stdout.startswith("Ended(")
 
 
-FORKED = """
-import os, threading
+WORKS = """
+import threading
 from ai_gateway.thread_pools import ThreadPool
 
 pool, go_on = ThreadPool("forked", size=1, most=1), threading.Event()
 running = pool.submit(go_on.wait, 30)
-child = os.fork()
-if child == 0:
-    print(pool.pending, pool.submit(lambda: "done").result(10), flush=True)
-    os._exit(0)
-os.wait()
-print(pool.pending, go_on.set(), running.result(10), flush=True)
 """
+CHILD = 'print(pool.pending, pool.submit(lambda: "done").result(10))'
+PARENT = "print(pool.pending, go_on.set(), running.result(10))"
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
 def test_a_forked_process_has_threads_of_its_own_and_none_of_its_parents_work() -> None:
-    printed = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, check=True, timeout=30)
-    assert printed.stdout.splitlines() == ["0 done", "1 None True"]
+    assert forked(WORKS, CHILD, PARENT) == ["0 done", "1 None True"]
