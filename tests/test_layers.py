@@ -15,7 +15,7 @@ PACKAGE = ROOT / "ai_gateway"
 LAYERS = (
     "errors calls sse protocols credentials crypto cors bodies charges finishing cooldowns deadlines traffic "
     "ids money spans signals edits texts patterns bulkheads open_files histograms redaction server_timing watching "
-    "balances replies daemons thread_pools tracking uploads logprobs escapes __version__",
+    "balances replies daemons thread_pools tracking uploads logprobs escapes announcements __version__",
     "guardrails traces overload consumption conversations estimates allowances model_names breakers failures "
     "cache_policy fingerprints",
     "tariff retries facts recording_policy recorder",
@@ -83,6 +83,7 @@ APART = (
 
 NO_DJANGO = [
     "errors",
+    "announcements",
     "calls",
     "traces",
     "server_timing",
