@@ -58,7 +58,7 @@ class TestSowing:
         assert run(state(store, quota())) == State(50, 10, 0.0)
         assert [run(admits(store, quota(10))) for _ in range(2)] == [True, False]
         assert past.asked == [quota().counter.name]
-        assert past.threads == {"ai-gateway-seeds"}
+        assert past.threads == {"ai-gateway-seeds_0"}
 
     def test_what_has_to_be_asked_for_is_not_taken_at_once_nor_is_anything_else(self) -> None:
         store = MemoryStore(Past(40))
