@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from django.test import override_settings
 
-from ai_gateway import gateway, live, overload
-from ai_gateway.calls import UpstreamResponse
+from ai_gateway import gateway, keys, live, overload
+from ai_gateway.calls import Caller, UpstreamResponse
 from ai_gateway.test.providers import Books
 from tests.realtime.session import SETTINGS, Providers
 
@@ -31,3 +32,16 @@ def providers(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Providers]:
         return made
 
     return use
+
+
+@pytest.fixture
+def key_is_for(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Say what the callers' key is for, from then on: in the words of `Caller`; with none, for everything."""
+
+    def become(**facts: Any) -> None:
+        async def identify(*_: object) -> Caller:
+            return Caller(key_name="team", **facts)
+
+        monkeypatch.setattr(keys, "identify", identify)
+
+    return become

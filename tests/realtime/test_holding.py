@@ -10,7 +10,6 @@ import pytest
 from django.test import override_settings
 
 from ai_gateway import keys, sessions
-from ai_gateway.calls import Caller
 from ai_gateway.charges import State, Verdict
 from ai_gateway.errors import InvalidCredential, KeysUnavailable
 from ai_gateway.sockets import shortened
@@ -181,7 +180,7 @@ def test_a_session_goes_on_while_nobody_can_tell_whether_its_key_is_valid(
 
 
 def test_a_key_for_some_models_gets_no_other_by_an_event(
-    providers: Callable[..., Providers], books: Books, monkeypatch: pytest.MonkeyPatch
+    providers: Callable[..., Providers], books: Books, key_is_for: Callable[..., None]
 ) -> None:
     async def visit() -> None:
         provider = Provider()
@@ -198,12 +197,7 @@ def test_a_key_for_some_models_gets_no_other_by_an_event(
         assert await provider.heard.get() == allowed
         await visitor.hang_up()
 
-    holder = Caller(key_name="team", allowed_models=("gpt-*",))
-
-    async def identify(*_: object) -> Caller:
-        return holder
-
-    monkeypatch.setattr(keys, "identify", identify)
+    key_is_for(allowed_models=("gpt-*",))
     run(visit())
 
 
@@ -224,20 +218,14 @@ def test_a_session_ends_when_its_key_would_not_be_let_in(
     goes_on: bool,
     providers: Callable[..., Providers],
     books: Books,
-    monkeypatch: pytest.MonkeyPatch,
+    key_is_for: Callable[..., None],
 ) -> None:
-    holder = Caller(key_name="team")
-
-    async def identify(*_: object) -> Caller:
-        return holder
-
     async def visit() -> str:
-        nonlocal holder
         provider = Provider()
         providers(provider)
         visitor = Visitor(query)
         await accepted(visitor)
-        holder = Caller(key_name="team", **now)
+        key_is_for(**now)
         for number in (1, 2):
             provider.say(done(f"resp_{number}"))
         await visitor.event()
@@ -245,7 +233,7 @@ def test_a_session_ends_when_its_key_would_not_be_let_in(
         await visitor.hang_up()
         return "" if told["type"] == "response.done" else told["error"]["code"]
 
-    monkeypatch.setattr(keys, "identify", identify)
+    key_is_for()
     assert run(visit()) == ("" if goes_on else "model_not_found")
 
 
@@ -255,20 +243,14 @@ def test_a_session_by_a_fallback_goes_on_while_that_is_open_to_its_key(
     goes_on: bool,
     providers: Callable[..., Providers],
     books: Books,
-    monkeypatch: pytest.MonkeyPatch,
+    key_is_for: Callable[..., None],
 ) -> None:
-    holder = Caller(key_name="team", allowed_models=("third", "talk"))
-
-    async def identify(*_: object) -> Caller:
-        return holder
-
     async def visit() -> str:
-        nonlocal holder
         provider = Provider()
         providers(Answer(b"{}", status=503), Answer(b"{}", status=503), provider)
         visitor = Visitor("model=openai/third", KEY, (b"x-gateway-fallbacks", b"talk"))
         await accepted(visitor)
-        holder = Caller(key_name="team", allowed_models=now)
+        key_is_for(allowed_models=now)
         for number in (1, 2):
             provider.say(done(f"resp_{number}"))
         await visitor.event()
@@ -276,25 +258,19 @@ def test_a_session_by_a_fallback_goes_on_while_that_is_open_to_its_key(
         await visitor.hang_up()
         return "" if told["type"] == "response.done" else told["error"]["code"]
 
-    monkeypatch.setattr(keys, "identify", identify)
+    key_is_for(allowed_models=("third", "talk"))
     assert run(visit()) == ("" if goes_on else "model_not_found")
 
 
 def test_what_a_key_is_for_now_decides_on_events(
-    providers: Callable[..., Providers], books: Books, monkeypatch: pytest.MonkeyPatch
+    providers: Callable[..., Providers], books: Books, key_is_for: Callable[..., None]
 ) -> None:
-    holder = Caller(key_name="team")
-
-    async def identify(*_: object) -> Caller:
-        return holder
-
     async def visit() -> None:
-        nonlocal holder
         provider = Provider()
         providers(provider)
         visitor = Visitor()
         await accepted(visitor)
-        holder = Caller(key_name="team", allowed_models=("gpt-realtime",))
+        key_is_for(allowed_models=("gpt-realtime",))
         for number in (1, 2):  # When the second one is there the first one is settled.
             provider.say(done(f"resp_{number}"))
             await visitor.event()
@@ -302,5 +278,5 @@ def test_what_a_key_is_for_now_decides_on_events(
         assert (await visitor.event())["error"]["code"] == "model_not_found"
         await visitor.hang_up()
 
-    monkeypatch.setattr(keys, "identify", identify)
+    key_is_for()
     run(visit())

@@ -12,7 +12,7 @@ from google.genai import types
 
 from ai_gateway.errors import Kind, ProviderError, UpstreamClosed, UpstreamProtocolError, UpstreamTimeout
 from ai_gateway.protocols.conversation import Citation, State, Stop, Text, Thinking, TokenUsage, ToolCall
-from ai_gateway.protocols.events import Cited, Closed, Event, Failed, Finished, Grown, Opened, Signed, Started
+from ai_gateway.protocols.events import Cited, Closed, Failed, Finished, Grown, Opened, Signed, Started
 from ai_gateway.protocols.gemini import PROTOCOL
 from ai_gateway.protocols.gemini.splitter import GeminiSplitter
 from ai_gateway.protocols.protocol import Head, StreamWriter
@@ -32,31 +32,11 @@ from tests.protocols.gemini.samples import (
     stream_bytes,
     vector,
 )
-from tests.protocols.streams import collected
+from tests.protocols.streams import check_grammar, collected
 from tests.protocols.vectors import Vector
 
 STATE = State(format="anthropic_messages", kind="signature", value="U0lH")
 FRAMES = pytest.mark.parametrize("head", [SSE, ARRAY], ids=["events", "array"])
-
-
-def check_grammar(events: list[Event]) -> None:
-    """A stream begins once, its parts open and close in order, nothing grows by nothing, and it ends once."""
-    opened: list[int] = []
-    open_now: set[int] = set()
-    assert isinstance(events[0], Started)
-    assert isinstance(events[-1], Finished)
-    for event in events[1:-1]:
-        assert not isinstance(event, Started | Finished | Failed)
-        if isinstance(event, Opened):
-            opened.append(event.key)
-            open_now.add(event.key)
-        elif isinstance(event, Grown | Signed | Cited | Closed):
-            assert event.key in open_now
-            assert not isinstance(event, Grown) or event.text
-            if isinstance(event, Closed):
-                open_now.remove(event.key)
-    assert opened == list(range(len(opened)))
-    assert not open_now
 
 
 # Reading.
