@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ai_gateway"
 LAYERS = (
     "errors calls sse protocols credentials crypto cors bodies charges finishing cooldowns deadlines traffic "
-    "ids money spans signals edits texts patterns bulkheads open_files histograms redaction server_timing watching "
+    "ids money timespans signals edits texts patterns bulkheads open_files histograms redaction server_timing progress "
     "balances replies daemons thread_pools tracking uploads logprobs escapes announcements __version__",
     "guardrails traces overload consumption conversations estimates allowances model_names breakers failures "
     "cache_policy fingerprints",
