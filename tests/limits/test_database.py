@@ -17,6 +17,7 @@ from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 from pytest_django.plugin import DjangoDbBlocker
 
+from ai_gateway import daemons
 from ai_gateway.charges import State
 from ai_gateway.ids import new_id
 from ai_gateway.limits import LimitStore, StoreUnavailable
@@ -31,7 +32,7 @@ from tests.limits.backends import Clock, SharedBackend
 from tests.limits.charging import TTL, admits, end, quota, rate, settle, slot, state, take
 from tests.limits.contract import SharedStoreContract
 from tests.limits.machine import StoreMachine
-from tests.patience import until
+from tests.patience import PATIENCE, until
 from tests.threads import none_can_start
 
 ALIAS = "limits"
@@ -328,6 +329,26 @@ class TestFaults:
         end(store, call, (quota(10), 4))
         run(store.flush())
         assert run(state(store, quota())).used == 4
+
+    def test_a_bug_in_settling_does_not_end_it(
+        self, store: DatabaseStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(daemons, "PAUSE", 0.001)
+        call = new_id()
+        run(take(store, quota(10), call=call))
+        faults = iter([ZeroDivisionError("a bug")])
+        really = store.clerk._settle
+
+        def settle_at_last(batch: Any) -> None:
+            for fault in faults:
+                raise fault
+            really(batch)
+
+        monkeypatch.setattr(store.clerk, "_settle", settle_at_last)
+        end(store, call, (quota(10), 4))
+        run(asyncio.wait_for(store.flush(), PATIENCE))
+        assert run(state(store, quota())).used == 4
+        assert "The thread ai-gateway-limits-clerk fails, and goes on" in caplog.text
 
     def test_a_stopping_process_does_not_wait_for_ever(
         self, store: DatabaseStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
