@@ -1,4 +1,4 @@
-"""Commands for keys, secrets and configuration."""
+"""The commands for keys, secrets and configuration: what they print, what they change, how they end."""
 
 from __future__ import annotations
 

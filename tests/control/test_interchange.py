@@ -1,4 +1,4 @@
-"""gateway_export and gateway_import."""
+"""The commands that export and import: what they print, what they change, how they end."""
 
 from __future__ import annotations
 
