@@ -14,16 +14,14 @@ Whether a provider can be reached at all is learned from the calls, and where so
 
 from __future__ import annotations
 
-import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from ai_gateway.announcements import Listeners
 from ai_gateway.calls import Target
-
-logger = logging.getLogger("ai_gateway")
 
 REMEMBERED = 4096
 """Targets that are remembered: callers make up the names of some."""
@@ -178,8 +176,8 @@ class Breaker:
         return ""
 
 
-listeners: list[Callable[[Event], None]] = []
-"""What is called when something happens to a target, on the path of a call: it must be quick and wait for nothing."""
+listeners: Listeners[[Event]] = Listeners()
+"""What is called when something happens to a target."""
 
 _breakers: dict[Target, Breaker] = {}
 
@@ -395,13 +393,7 @@ def close(target: Target, reason: str) -> None:
 
 def _tell(target: Target, what: str, reason: str, seconds: float = 0.0) -> None:
     if listeners:
-        event = Event(target, what, reason, seconds, time.time())
-        for listener in listeners:
-            try:
-                listener(event)
-            except Exception:
-                # The call that found this out goes on, to its next target perhaps.
-                logger.exception("What happened to %s/%s could not be told", *target)
+        listeners.tell(Event(target, what, reason, seconds, time.time()))
 
 
 def forget() -> None:

@@ -6,12 +6,11 @@ provider's credentials rest, the one whose rest ends first is used: somebody has
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
-logger = logging.getLogger("ai_gateway")
+from ai_gateway.announcements import Listeners
 
 REFUSED = 300.0
 """Seconds for which a credential rests that was refused (401, 402, 403)."""
@@ -40,8 +39,8 @@ class Named(Protocol):
 
 C = TypeVar("C", bound=Named)
 
-listeners: list[Callable[[str, str, float], None]] = []
-"""What is called with a provider, the name of a credential that is to rest, and the seconds: on the path of a call."""
+listeners: Listeners[[str, str, float]] = Listeners()
+"""What is called with a provider, the name of a credential that is to rest, and the seconds."""
 
 _until: dict[tuple[str, str], float] = {}
 
@@ -51,12 +50,7 @@ def rest(provider: str, credential: str, seconds: float) -> None:
     before, now = _until.get((provider, credential), 0.0), time.monotonic()
     _until[provider, credential] = now + seconds
     if now + seconds > max(before, now) + MUCH_LONGER:
-        for listener in listeners:
-            try:
-                listener(provider, credential, seconds)
-            except Exception:
-                # The call that found this out goes on, with another credential perhaps.
-                logger.exception("That the credential %r of %s rests could not be told", credential, provider)
+        listeners.tell(provider, credential, seconds)
 
 
 def adopt(provider: str, credential: str, seconds: float) -> None:

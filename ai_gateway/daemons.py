@@ -87,6 +87,10 @@ class Daemon:
         if thread is not None and thread is not threading.current_thread():
             thread.join(within)
 
+    def leave(self) -> None:
+        """Have it end with the turn that it takes; said in that turn. Whoever starts it again starts another thread."""
+        self.thread = None
+
     def _run(self) -> None:
         me = threading.current_thread()
         try:

@@ -26,8 +26,8 @@ from django.db import models
 from ai_gateway.models import Limit, Price, Provider, ProviderCredential, Route, RouteTarget, VirtualKey
 from ai_gateway.models.base import as_stored, as_told
 from ai_gateway.pricing import BUCKETS
+from ai_gateway.progress import Watch, unwatched
 from ai_gateway.stored import FACTS
-from ai_gateway.watching import Watch, unwatched
 
 VERSION = 1
 

@@ -24,8 +24,8 @@ from ai_gateway.models import Price, UsageDaily
 from ai_gateway.models.base import stored_at
 from ai_gateway.price_catalogue import GenAIPrices
 from ai_gateway.pricing import BUCKETS, read_price
+from ai_gateway.progress import Watch, unwatched
 from ai_gateway.registry import Snapshot
-from ai_gateway.watching import Watch, unwatched
 
 RECENT = timedelta(days=90)
 """For how long a model that was called counts as used."""

@@ -17,8 +17,8 @@ from ai_gateway.exports import safe
 from ai_gateway.models import UsageDaily, UsageRecord
 from ai_gateway.models.usage_queries import COLUMNS, UsageGroup, UsageTotals
 from ai_gateway.money import exact, rounded
-from ai_gateway.spans import Span
 from ai_gateway.spending import Names
+from ai_gateway.timespans import Span
 
 BY: dict[str, tuple[str, ...]] = {
     "model": ("provider", "model"),

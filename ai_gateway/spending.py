@@ -17,8 +17,8 @@ from ai_gateway.configuration import SourceUnavailable
 from ai_gateway.models import UsageDaily, VirtualKey
 from ai_gateway.models.usage_queries import UsageDailyQuerySet, UsageGroup, UsageTotals, day_of
 from ai_gateway.money import exact
-from ai_gateway.spans import Span
 from ai_gateway.stored import has_database
+from ai_gateway.timespans import Span
 
 BATCH = 500
 """Names that are looked up with one query."""

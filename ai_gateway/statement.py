@@ -26,9 +26,9 @@ from ai_gateway.errors import BadRequest, InvalidCredential, LimitsUnavailable, 
 from ai_gateway.limits import StoreUnavailable, store
 from ai_gateway.registry import Snapshot
 from ai_gateway.replies import UNSTORED, own_reply
-from ai_gateway.spans import Span, read_moment
 from ai_gateway.standings import standings
 from ai_gateway.thread_pools import Full, ThreadPool
+from ai_gateway.timespans import Span, read_moment
 
 logger = logging.getLogger("ai_gateway")
 

@@ -17,6 +17,8 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakSet
 
+from ai_gateway.daemons import nothing, outlived
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -39,12 +41,26 @@ _pools: WeakSet[ThreadPool] = WeakSet()
 
 class ThreadPool:
     """A few threads, and a bound for what is given to them: `most` pieces of work, those being done among them, or any
-    number if that is None. A thread cannot be stopped, so that work which never returns counts for ever."""
+    number if that is None. A thread cannot be stopped, so that work which never returns counts for ever.
 
-    def __init__(self, name: str, size: int, most: int | None = None) -> None:
+    A thread that has had nothing to do for `patience` seconds ends, and does `last` before: it gives back what it has
+    kept from one piece of work to the next. None: it waits for ever.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        size: int,
+        most: int | None = None,
+        *,
+        patience: float | None = None,
+        last: Callable[[], object] = nothing,
+    ) -> None:
         self._name = name
         self._size = size
         self._most = most
+        self._patience = patience
+        self._last = last
         self.begin()
         _pools.add(self)
 
@@ -56,6 +72,8 @@ class ThreadPool:
         self._threads = 0
         self._idle = 0
         self._busy = 0
+        self._leaving = 0
+        self._dismissals: list[Future[None]] = []
 
     @property
     def pending(self) -> int:
@@ -74,6 +92,19 @@ class ThreadPool:
             self._given.notify()
         future.add_done_callback(self._leave)
         return future
+
+    def dismiss(self) -> Future[None]:
+        """End the threads when they have nothing to do. What is given is done when the last one has ended. What is
+        given to the pool from then on is done by others."""
+        ended: Future[None] = Future()
+        ended.set_running_or_notify_cancel()
+        with self._lock:
+            if self._threads or self._leaving:
+                self._dismissals.append(ended)
+                self._given.notify_all()
+            else:
+                ended.set_result(None)
+        return ended
 
     def finish(self, until: float) -> None:
         """Wait, until a moment of `time.monotonic`, for all that was given; then tell those that wait that they do so
@@ -106,8 +137,8 @@ class ThreadPool:
     # In the threads.
 
     def _run(self) -> None:
-        while True:
-            future, work = self._next()
+        while (given := self._next()) is not None:
+            future, work = given
             try:
                 result = work()
             except BaseException as error:
@@ -117,7 +148,9 @@ class ThreadPool:
                 self._count_out()
                 future.set_result(result)
                 del result
-            del future, work
+            del given, future, work
+        outlived(self._last)
+        self._end()
 
     def _count_out(self) -> None:
         """Make room, before whoever waits for the result has it, and may come again."""
@@ -125,17 +158,31 @@ class ThreadPool:
             self._busy -= 1
             self._done.notify_all()
 
-    def _next(self) -> tuple[Future[Any], Callable[[], Any]]:
+    def _next(self) -> tuple[Future[Any], Callable[[], Any]] | None:
+        """Wait for work. None: there is none, and the thread is counted out."""
         with self._lock:
             while True:
                 self._idle += 1
-                self._given.wait_for(lambda: self._waiting)
+                self._given.wait_for(lambda: self._waiting or self._dismissals, self._patience)
                 self._idle -= 1
+                if not self._waiting:
+                    self._threads -= 1
+                    self._leaving += 1
+                    return None
                 future = next(iter(self._waiting))
                 work = self._waiting.pop(future)
                 if future.set_running_or_notify_cancel():
                     self._busy += 1
                     return future, work
+
+    def _end(self) -> None:
+        """Tell those who wait for the last thread to end, if this is it."""
+        with self._lock:
+            self._leaving -= 1
+            is_last = not self._threads and not self._leaving
+            ended, self._dismissals = (self._dismissals, []) if is_last else ([], self._dismissals)
+        for each in ended:
+            each.set_result(None)
 
 
 def finish() -> None:

@@ -52,4 +52,4 @@ def test_a_listener_that_fails_keeps_nobody_else_from_hearing(caplog: pytest.Log
     cooldowns.rest("openai", "one", 30)
     assert heard == [("openai", "one", 30)]
     assert cooldowns.is_resting("openai", "one")
-    assert "'one' of openai rests could not be told" in caplog.text
+    assert "could not be told: ('openai', 'one', 30)" in caplog.text

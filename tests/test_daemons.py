@@ -19,6 +19,7 @@ class Work:
     def __init__(self) -> None:
         self.turns = self.ends = 0
         self.error: BaseException | None = None
+        self.leaves = False
         self.go_on = threading.Event()
         self.daemon = Daemon("a-daemon", self._turn, self.go_on.set, self._last)
 
@@ -26,6 +27,9 @@ class Work:
         self.go_on.wait(PATIENCE)
         self.go_on.clear()
         self.turns += 1
+        if self.leaves:
+            self.leaves = False
+            self.daemon.leave()
         error, self.error = self.error, None
         if error is not None:
             raise error
@@ -62,6 +66,20 @@ def test_it_takes_turns_until_it_is_ended_and_can_be_started_again(work: Work) -
     assert work.ends == 1
     assert work.daemon.start()
     work.have_a_turn()
+
+
+def test_it_ends_itself_with_a_turn_and_can_be_started_again(work: Work) -> None:
+    work.daemon.start()
+    thread = work.daemon.thread
+    assert thread is not None
+    work.leaves = True
+    work.have_a_turn()
+    thread.join(PATIENCE)
+    assert not work.daemon.is_running
+    assert work.ends == 1
+    assert work.daemon.start()
+    work.have_a_turn()
+    assert work.daemon.is_running
 
 
 def test_it_outlives_what_fails(work: Work, caplog: pytest.LogCaptureFixture) -> None:

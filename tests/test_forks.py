@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from typing import Any
 
-import pytest
+from tests.forking import forked
 
-FORKED = """
-import json, os
+BEFORE = """
+import json
 import django
 django.setup()
 from ai_gateway import breakers, mirrors, overload, retries, traffic
@@ -29,7 +26,7 @@ def told():
         "targets": traffic.under_way(target),
         "breaker": breakers.state_of(target),
         "probed": breakers.is_probed(target),
-    }), flush=True)
+    }))
 
 assert overload.calls.enter(1) and overload.at_providers["openai"].enter(1) and mirrors.copies.enter(1)
 retries.budget.calls = retries.budget.repetitions = 1
@@ -39,25 +36,20 @@ assert breakers.begin(target)
 locks = [overload.calls._lock, traffic._lock]
 for lock in locks:
     lock.acquire()  # Another thread of the parent holds it.
-child = os.fork()
-if child == 0:
-    with overload.calls._lock, traffic._lock:
-        told()
-    os._exit(0)
-os.wait()
+"""
+CHILD = """
+with overload.calls._lock, traffic._lock:
+    told()
+"""
+PARENT = """
 for lock in locks:
     lock.release()
 told()
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
 def test_a_forked_process_begins_with_no_calls() -> None:
-    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
-    done = subprocess.run(
-        [sys.executable, "-c", FORKED], env=environment, capture_output=True, text=True, check=True, timeout=60
-    )
-    child, parent = (json.loads(line) for line in done.stdout.splitlines())
+    child, parent = map(json.loads, forked(BEFORE, CHILD, PARENT))
     nothing: dict[str, Any] = {"calls": 0, "at the provider": 0, "copies": 0, "budget": [0, 0], "targets": 0}
     everything: dict[str, Any] = {"calls": 1, "at the provider": 1, "copies": 1, "budget": [1, 1], "targets": 1}
     assert child == {**nothing, "breaker": "half-open", "probed": False}

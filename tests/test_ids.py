@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -13,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from ai_gateway.ids import new_id, new_request_id
+from tests.forking import forked
 
 MAKERS = pytest.mark.parametrize("make", [new_id, new_request_id])
 
@@ -41,19 +39,9 @@ def test_they_sort_by_time(make: Callable[[], str], monkeypatch: pytest.MonkeyPa
     assert made == sorted(made)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
 @MAKERS
 def test_a_forked_process_gives_others(make: Callable[[], str]) -> None:
     """As under a server that loads the site before it forks its workers."""
-    program = f"""
-import os
-from ai_gateway.ids import {make.__name__} as make
-make()
-child = os.fork()
-os.write(1, (make() + chr(10)).encode())
-if child:
-    os.wait()
-"""
-    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    parent, child = printed.stdout.split()
+    before = f"from ai_gateway.ids import {make.__name__} as make\nmake()"
+    child, parent = forked(before, "print(make())", "print(make())")
     assert parent[-12:] != child[-12:]

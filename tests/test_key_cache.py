@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -17,6 +14,7 @@ from ai_gateway.calls import Caller
 from ai_gateway.errors import KeysUnavailable
 from ai_gateway.key_cache import KeyCache, KeyRecord
 from tests.factories import run
+from tests.forking import forked
 from tests.threads import none_can_start
 
 
@@ -215,7 +213,7 @@ def test_a_connection_that_cannot_be_closed_ends_nothing(store: Store, monkeypat
     cache.stop()
 
 
-FORKED = """
+READS = """
 import asyncio, os, threading
 from ai_gateway.key_cache import KeyCache
 go_on, parent = threading.Event(), os.getpid()
@@ -226,20 +224,15 @@ def read(ids):
 cache = KeyCache(read, lambda: None)
 cache._ask("a")
 cache._lock.acquire()  # As a thread of the parent may at the moment of the fork.
-child = os.fork()
-if child == 0:
-    print(asyncio.run(cache.find("a")), flush=True)
-    os._exit(0)
-os.waitpid(child, 0)
+"""
+PARENT = """
 cache._lock.release()
 go_on.set()
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
 def test_a_forked_process_reads_for_itself() -> None:
-    printed = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, check=True, timeout=30)
-    assert printed.stdout == "None\n"
+    assert forked(READS, 'print(asyncio.run(cache.find("a")))', PARENT) == ["None"]
 
 
 def test_a_key_in_use_is_read_again_beside_the_calls(

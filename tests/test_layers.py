@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ai_gateway"
 LAYERS = (
     "errors calls sse protocols credentials crypto cors bodies charges finishing cooldowns deadlines traffic "
-    "ids money spans signals edits texts patterns bulkheads open_files histograms redaction server_timing watching "
-    "balances replies daemons thread_pools tracking uploads logprobs escapes __version__",
+    "ids money timespans signals edits texts patterns bulkheads open_files histograms redaction server_timing progress "
+    "balances replies daemons thread_pools tracking uploads logprobs escapes announcements __version__",
     "guardrails traces overload consumption conversations estimates allowances model_names breakers failures "
     "cache_policy fingerprints",
     "tariff retries facts recording_policy recorder",
@@ -34,13 +34,13 @@ LAYERS = (
     "reports wording questions charts budgets",
     "figures",
     "meter",
-    "retelling kept_answers guarded_stream",
+    "kept_answers guarded_stream",
     "cache_store flights",
     "live journal ledger_salvage",
     "spool ledger_writer ledger_store",
     "reconciliation alerts",
     "registry",
-    "refresher seeding strategies cardinality",
+    "refresher seeding strategies",
     "routing suitability health refusals intake guard changes unpriced",
     "sockets",
     "keys access ledger server origins",
@@ -83,6 +83,7 @@ APART = (
 
 NO_DJANGO = [
     "errors",
+    "announcements",
     "calls",
     "traces",
     "server_timing",
@@ -137,8 +138,6 @@ NO_DJANGO = [
     "holds",
     "meter",
     "live",
-    "retelling",
-    "cardinality",
     "admission",
     "ratelimits",
     "finishing",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trove_classifiers
 from packaging.requirements import Requirement
 
 import ai_gateway
@@ -68,6 +69,7 @@ def test_sdist__holds_what_builds_and_tests_it(tmp_path: Path) -> None:
         names = {name.partition("/")[2] for name in sdist.getnames()}
     assert {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "manage.py", "PKG-INFO"} <= names
     assert {"ai_gateway/py.typed", "tests/settings.py", "docs/README.md", "example_project/settings.py"} <= names
+    assert {".ci/run", ".readthedocs.yaml"} <= names  # Which tests and pages read, or speak of.
     assert not [name for name in names if name.endswith((".sqlite3", ".pyc", "_key"))]
 
 
@@ -98,6 +100,12 @@ def test_app__is_importable_without_settings() -> None:
         [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
     assert done.stdout == "{}\n", done.stderr
+
+
+def test_metadata__says_what_it_is_and_for_what() -> None:
+    assert {"description", "readme", "license", "license-files", "authors", "keywords"} <= set(PROJECT)
+    assert not [line for line in PROJECT["classifiers"] if line not in trove_classifiers.classifiers]
+    assert not [line for line in PROJECT["classifiers"] if line.startswith("License ::")]  # The expression says it.
 
 
 def test_python__classifiers_and_floor_agree() -> None:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import os
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -17,6 +14,7 @@ from ai_gateway import declared, registry
 from ai_gateway.calls import Caller
 from ai_gateway.configuration import Configuration, NotHere
 from ai_gateway.providers import CATALOG
+from tests.forking import forked
 
 KEY = "gw_0123456789abcdefghij"
 DIGEST = hashlib.sha256(KEY.encode()).digest()
@@ -159,8 +157,8 @@ async def on_loop() -> registry.Snapshot:
     return registry.snapshot()
 
 
-FORKED = """
-import os, threading
+READS = """
+import threading
 import django
 django.setup()
 from ai_gateway import registry
@@ -174,19 +172,11 @@ def database():
 registry.SOURCES[:] = [database]
 threading.Thread(target=registry.refresh, daemon=True).start()
 reads.wait(10)
-child = os.fork()
-if child == 0:
-    print(list(registry.refresh().routes), flush=True)
-    os._exit(0)
-os.waitpid(child, 0)
-go_on.set()
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
 def test_a_process_that_is_forked_while_the_configuration_is_read_reads_it_itself() -> None:
-    printed = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, check=True, timeout=30)
-    assert printed.stdout == "['one']\n"
+    assert forked(READS, "print(list(registry.refresh().routes))", "go_on.set()") == ["['one']"]
 
 
 def test_private_addresses_may_be_allowed_for_all() -> None:

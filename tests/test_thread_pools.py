@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
@@ -11,6 +10,7 @@ import time
 import pytest
 
 from ai_gateway.thread_pools import Ended, Full, ThreadPool
+from tests.forking import forked
 from tests.patience import until
 from tests.threads import none_can_start
 
@@ -78,6 +78,29 @@ def test_what_nobody_waits_for_any_more_is_not_kept_behind_what_hangs() -> None:
     assert running.result(10)
 
 
+def test_a_thread_without_work_ends_and_gives_back_what_it_kept() -> None:
+    names: list[str] = []
+    pool = ThreadPool("patient", size=1, patience=0.01, last=lambda: names.append(threading.current_thread().name))
+    for done in (1, 2):
+        assert pool.submit(lambda: 7).result(10) == 7
+        until(lambda done=done: names == ["patient_0"] * done)  # type: ignore[misc]
+
+
+def test_threads_that_are_dismissed_do_their_work_first_and_others_do_what_comes_then() -> None:
+    ends: list[int] = []
+    pool, go_on = ThreadPool("dismissed", size=2, last=lambda: ends.append(1)), threading.Event()
+    futures = [pool.submit(go_on.wait, 10) for _ in range(3)]
+    dismissed = pool.dismiss()
+    assert not dismissed.done()
+    go_on.set()
+    dismissed.result(10)
+    assert [future.result(0) for future in futures] == [True] * 3
+    assert len(ends) == 2
+    assert pool.submit(lambda: 7).result(10) == 7
+    pool.dismiss().result(10)
+    pool.dismiss().result(0)  # Nobody is there any more.
+
+
 def test_at_the_end_of_the_process_all_is_done_that_takes_no_time() -> None:
     pool = ThreadPool("ending", size=1)
     done: list[int] = []
@@ -123,22 +146,16 @@ def test_work_that_never_returns_does_not_keep_a_process_from_ending() -> None:
     assert printed.stdout.startswith("Ended(")
 
 
-FORKED = """
-import os, threading
+WORKS = """
+import threading
 from ai_gateway.thread_pools import ThreadPool
 
 pool, go_on = ThreadPool("forked", size=1, most=1), threading.Event()
 running = pool.submit(go_on.wait, 30)
-child = os.fork()
-if child == 0:
-    print(pool.pending, pool.submit(lambda: "done").result(10), flush=True)
-    os._exit(0)
-os.wait()
-print(pool.pending, go_on.set(), running.result(10), flush=True)
 """
+CHILD = 'print(pool.pending, pool.submit(lambda: "done").result(10))'
+PARENT = "print(pool.pending, go_on.set(), running.result(10))"
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
 def test_a_forked_process_has_threads_of_its_own_and_none_of_its_parents_work() -> None:
-    printed = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, check=True, timeout=30)
-    assert printed.stdout.splitlines() == ["0 done", "1 None True"]
+    assert forked(WORKS, CHILD, PARENT) == ["0 done", "1 None True"]

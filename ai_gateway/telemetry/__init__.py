@@ -1,5 +1,7 @@
 """What a gateway tells the systems that watch it: log lines, metrics and traces, a module for each.
 
+What they say of a call is in the terms of `retelling.py`, and which names become labels in `cardinality.py`.
+
 Telemetry only listens. It hears of calls by `signals.calls_finished` and `call_finished`, in the ledger's thread, when
 they are written down: so what it tells and what the usage records say is the same, and the path of a call knows nothing
 of it. What is not written down is not told either: calls of strangers that led nowhere, and all calls of a site without

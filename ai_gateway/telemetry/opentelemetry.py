@@ -41,11 +41,11 @@ from opentelemetry.trace import (
 )
 
 from ai_gateway import __version__, registry, traces
-from ai_gateway.cardinality import Names
 from ai_gateway.meter import Entry
 from ai_gateway.money import dollars
-from ai_gateway.retelling import Attempted, attempts_of, operation_of, output_of, own_seconds, prompt_of
 from ai_gateway.signals import call_finished, process_ends
+from ai_gateway.telemetry.cardinality import Names
+from ai_gateway.telemetry.retelling import Attempted, attempts_of, operation_of, output_of, own_seconds, prompt_of
 from ai_gateway.traces import Trace
 
 SCOPE = "ai_gateway"

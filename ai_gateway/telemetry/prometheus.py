@@ -31,13 +31,13 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from ai_gateway import __version__, breakers, gateway, ledger, lifespan, overload, scraping
 from ai_gateway.allowances import LimitRule
 from ai_gateway.calls import Target
-from ai_gateway.cardinality import Names
 from ai_gateway.daemons import Daemon
 from ai_gateway.meter import Entry
 from ai_gateway.money import dollars
-from ai_gateway.retelling import attempts_of, endpoint_of, output_of, own_seconds
 from ai_gateway.signals import call_finished, calls_finished, limit_reached
 from ai_gateway.telemetry import METRICS_DIRECTORY, prometheus_files
+from ai_gateway.telemetry.cardinality import Names
+from ai_gateway.telemetry.retelling import attempts_of, endpoint_of, output_of, own_seconds
 
 logger = logging.getLogger("ai_gateway")
 

@@ -25,6 +25,7 @@ from ai_gateway import (
     registry,
     traffic,
 )
+from ai_gateway.announcements import Listeners
 from ai_gateway.bulkheads import Bulkhead
 
 EXCHANGED: Sequence[tuple[Any, str]] = (
@@ -55,7 +56,7 @@ def isolated(*, database: bool) -> Iterator[None]:
     places = dict(overload.at_providers)  # Of which others hold the mapping itself.
     overload.at_providers.clear()
     refresher.refresher = ledger.ledger = None
-    breakers.listeners, cooldowns.listeners = [], []
+    breakers.listeners, cooldowns.listeners = Listeners(), Listeners()
     registry._last, registry._problems, registry._reported = {}, {}, {}
     health._outcomes, health._is_draining, health._has_stopped = {}, False, False
     overload.calls = Bulkhead()

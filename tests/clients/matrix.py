@@ -14,17 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.catalogue import (
-    AGENT_FEATURES,
-    AGENT_MEANINGS,
-    AGENTS,
-    CLIENTS,
-    FEATURES,
-    MEANINGS,
-    TITLES,
-    Agent,
-    Client,
-)
+from tests.clients.catalogue import AGENT_FEATURES, AGENT_MEANINGS, AGENTS, FEATURES, MEANINGS, TITLES, Agent, Client
+from tests.clients.libraries import CLIENTS
 from tests.clients.packages import pinned
 
 IS_WHOLE = os.environ.get("GATEWAY_CLIENTS") == "all"

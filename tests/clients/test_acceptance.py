@@ -18,10 +18,11 @@ from typing import Any
 
 import pytest
 
-from tests.clients.catalogue import CLIENTS, FEATURES, Client, Format
+from tests.clients.catalogue import FEATURES, Client, Format
 from tests.clients.conftest import SPENT_KEY, TARGETS, StartModel
 from tests.clients.errand import DOT
 from tests.clients.fruit import ANSWER, PROMPT, TOOL, answer, ask_first, check_question, check_tools
+from tests.clients.libraries import CLIENTS
 from tests.clients.matrix import IS_WHOLE
 from tests.clients.models.turns import Call, Seen, Turn
 from tests.clients.packages import DRIVERS, ENVIRONMENTS, installed, pinned, python_environment

@@ -9,7 +9,8 @@ from typing import Any, Literal, cast
 import pytest
 
 from tests.clients import matrix
-from tests.clients.catalogue import AGENT_FEATURES, AGENTS, CLIENTS, FEATURES, Agent, Client
+from tests.clients.catalogue import AGENT_FEATURES, AGENTS, FEATURES, Agent, Client
+from tests.clients.libraries import CLIENTS
 from tests.clients.packages import DRIVERS, HERE, pinned
 from tests.clients.test_configuration import EXAMPLE, examples
 

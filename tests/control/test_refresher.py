@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +17,7 @@ from ai_gateway.configuration import Configuration, SourceUnavailable
 from ai_gateway.key_cache import KeyCache
 from ai_gateway.refresher import Refresher
 from ai_gateway.stored import Version
+from tests.forking import forked
 from tests.threads import none_can_start
 
 
@@ -254,8 +252,7 @@ def test_without_a_thread_the_settings_are_served_and_the_next_call_tries_again(
     assert refresher.is_settled()
 
 
-FORKED = """
-import os
+WATCHES = """
 import django
 django.setup()
 from ai_gateway import registry
@@ -264,16 +261,9 @@ from ai_gateway.stored import Version
 registry.SOURCES[:] = []
 watching = Refresher(lambda: Version(1, 1), lambda used: None, lambda: None)
 watching.start().result(10)
-child = os.fork()
-if child == 0:
-    print(watching.is_running, watching.is_settled, watching.start().result(10), watching.is_settled, flush=True)
-    os._exit(0)
-os.waitpid(child, 0)
-print(watching.is_running)
 """
+CHILD = "print(watching.is_running, watching.is_settled, watching.start().result(10), watching.is_settled)"
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
 def test_a_forked_process_watches_for_itself() -> None:
-    printed = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, check=True, timeout=30)
-    assert printed.stdout.splitlines() == ["False False None True", "True"]
+    assert forked(WATCHES, CHILD, "print(watching.is_running)") == ["False False None True", "True"]

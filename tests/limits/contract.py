@@ -7,161 +7,32 @@ fixture `backend` that gives a `Backend` or a `SharedBackend`: empty, with a clo
 from __future__ import annotations
 
 import asyncio
-import functools
 import itertools
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple
 
 import pytest
 
-from ai_gateway.charges import Algorithm, Charges, Counter, State, Verdict
+from ai_gateway.charges import State, Verdict
 from ai_gateway.ids import new_id
-from ai_gateway.limits import LimitStore
 from ai_gateway.limits.base import Uncountable
+from tests.limits.backends import Backend, SharedBackend, scenario
+from tests.limits.charging import (
+    TTL,
+    Charge,
+    about,
+    admits,
+    end,
+    of_call,
+    quota,
+    rate,
+    settle,
+    slot,
+    state,
+    states,
+    take,
+)
 
 BEYOND = [2**53 + 1, 10**17, 2**63 - 1, 2**64, 10**30, 10**320]
 """More than a store can count, in one or the other way."""
-
-TTL = 300.0
-"""Seconds after which reservations of a dead process expire."""
-
-
-class Clock:
-    """A time in seconds since 1970, exact to a microsecond, that stands still."""
-
-    def __init__(self) -> None:
-        self._microseconds = 1_800_000_000_000_000
-
-    def __call__(self) -> float:
-        return self._microseconds / 1e6
-
-    def nanoseconds(self) -> int:
-        return self._microseconds * 1000
-
-    def advance(self, seconds: float) -> None:
-        self._microseconds += round(seconds * 1e6)
-
-
-class Backend(ABC):
-    """Where stores under test keep their counters."""
-
-    def __init__(self) -> None:
-        self.clock = Clock()
-        self.stores: list[LimitStore] = []
-
-    def open(self) -> LimitStore:
-        """Give one more store on the same counters, as of another process. It is closed after the test."""
-        store = self.new_store()
-        self.stores.append(store)
-        return store
-
-    @abstractmethod
-    def new_store(self) -> LimitStore:
-        """Make a store that goes by the clock."""
-
-    async def close(self) -> None:
-        """Close all stores."""
-        for store in self.stores:
-            await store.aclose()
-
-
-class SharedBackend(Backend):
-    """One whose counters belong to all processes, and outlive them."""
-
-    @abstractmethod
-    async def renew(self, store: LimitStore) -> None:
-        """Have a store do now what it does by itself long before the reservations of its living calls expire."""
-
-    @abstractmethod
-    async def kill(self, store: LimitStore) -> None:
-        """End a store as the death of its process does: it renews nothing any more."""
-
-
-Scenario = Callable[..., Coroutine[Any, Any, None]]
-
-
-def scenario(steps: Scenario) -> Callable[..., None]:
-    """Run a test that awaits, in an event loop of its own."""
-
-    async def play(self: Any, backend: Backend, **parameters: Any) -> None:
-        try:
-            await steps(self, backend, **parameters)
-        finally:
-            await backend.close()
-
-    @functools.wraps(steps)
-    def test(self: Any, backend: Any, **parameters: Any) -> None:
-        asyncio.run(play(self, backend, **parameters))
-
-    return test
-
-
-class Charge(NamedTuple):
-    """What a call takes of one counter."""
-
-    counter: Counter
-    amount: int
-
-
-def rate(amount: int = 1, ceiling: int = 60, *, name: str = "rate", is_soft: bool = False) -> Charge:
-    """A charge of a limit per minute."""
-    return Charge(Counter(f"{name}:all", Algorithm.RATE, ceiling, is_soft=is_soft), amount)
-
-
-def quota(
-    amount: int = 1, ceiling: int = 60, *, name: str = "quota", ends_at: float = 0.0, is_soft: bool = False
-) -> Charge:
-    """A charge of a limit of a period, or in all."""
-    counter = Counter(f"{name}:all:{ends_at or 'total'}", Algorithm.QUOTA, ceiling, 0, ends_at, is_soft)
-    return Charge(counter, amount)
-
-
-def slot(ceiling: int = 2, *, name: str = "slots", is_soft: bool = False) -> Charge:
-    """A charge of a limit of calls at once."""
-    return Charge(Counter(f"{name}:all", Algorithm.CONCURRENCY, ceiling, is_soft=is_soft), 1)
-
-
-def of_call(call: str, *charges: Charge) -> Charges:
-    """What a call takes."""
-    return Charges(call, [charge.counter for charge in charges], [charge.amount for charge in charges])
-
-
-async def take(store: LimitStore, *charges: Charge, call: str | None = None) -> Verdict:
-    """Have a call admitted, a new one if it has no name."""
-    return await store.admit(of_call(call or new_id(), *charges), TTL)
-
-
-async def admits(store: LimitStore, *charges: Charge) -> bool:
-    """Whether a new call is admitted."""
-    return (await take(store, *charges)).is_admitted
-
-
-def end(store: LimitStore, call: str, *settlements: tuple[Charge, int]) -> None:
-    """Settle charges of a call, and wait for nothing."""
-    store.settle(of_call(call, *(charge for charge, _ in settlements)), [actual for _, actual in settlements])
-
-
-async def settle(store: LimitStore, call: str, *settlements: tuple[Charge, int]) -> None:
-    """Settle charges of a call, and wait until that is done."""
-    end(store, call, *settlements)
-    await store.flush()
-
-
-async def states(store: LimitStore, *charges: Charge) -> list[State]:
-    """Tell where counters stand."""
-    return list(await store.states([charge.counter for charge in charges]))
-
-
-async def state(store: LimitStore, charge: Charge) -> State:
-    """Tell where a counter stands."""
-    (found,) = await states(store, charge)
-    return found
-
-
-def about(seconds: float) -> Any:
-    """What equals so many seconds, but for the microseconds that clocks and rounding take."""
-    return pytest.approx(seconds, abs=1e-5)
 
 
 class StoreContract:

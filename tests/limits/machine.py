@@ -9,7 +9,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from ai_gateway.ids import new_id
 from ai_gateway.limits import LimitStore
-from tests.limits.contract import TTL, Backend, Charge, SharedBackend, end, quota, rate, slot, states, take
+from tests.limits.backends import Backend, SharedBackend
+from tests.limits.charging import TTL, Charge, end, quota, rate, slot, states, take
 from tests.limits.model import Model
 
 CHARGES: list[Charge] = [

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ai_gateway.charges import Algorithm
-from tests.limits.contract import Charge
+from tests.limits.charging import Charge
 
 
 @dataclass

@@ -10,7 +10,8 @@ import pytest
 
 from ai_gateway.limits import LimitStore, StoreUnavailable
 from ai_gateway.limits.redis import RedisStore
-from tests.limits.contract import Charge, SharedBackend, states
+from tests.limits.backends import SharedBackend
+from tests.limits.charging import Charge, states
 from tests.redis_server import PATIENCE, RedisServer, find_redis
 
 UNHURRIED = 10.0

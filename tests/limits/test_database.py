@@ -17,6 +17,7 @@ from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 from pytest_django.plugin import DjangoDbBlocker
 
+from ai_gateway import daemons
 from ai_gateway.charges import State
 from ai_gateway.ids import new_id
 from ai_gateway.limits import LimitStore, StoreUnavailable
@@ -27,22 +28,11 @@ from ai_gateway.models import LimitCounter, Reservation
 from tests import databases
 from tests.effort import times
 from tests.factories import run
-from tests.limits.contract import (
-    TTL,
-    Clock,
-    SharedBackend,
-    SharedStoreContract,
-    admits,
-    end,
-    quota,
-    rate,
-    settle,
-    slot,
-    state,
-    take,
-)
+from tests.limits.backends import Clock, SharedBackend
+from tests.limits.charging import TTL, admits, end, quota, rate, settle, slot, state, take
+from tests.limits.contract import SharedStoreContract
 from tests.limits.machine import StoreMachine
-from tests.patience import until
+from tests.patience import PATIENCE, until
 from tests.threads import none_can_start
 
 ALIAS = "limits"
@@ -214,7 +204,7 @@ class TestFaults:
         call = new_id()
         run(take(store, slot(), call=call))
         deadline = time.monotonic() + 30
-        while any(thread.name == "ai-gateway-limits" for thread in threading.enumerate()):
+        while any(thread.name.startswith("ai-gateway-limits_") for thread in threading.enumerate()):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         run(settle(store, call, (slot(), 1)))
@@ -325,7 +315,7 @@ class TestFaults:
                 end(store, call, (rate(5), 1))
         run(store.flush())
         assert run(state(store, rate())).used == 3
-        assert caplog.text.count("there is no thread to settle it") == 1
+        assert caplog.text.count("The thread ai-gateway-limits-clerk cannot be started") == 1
 
     def test_a_connection_that_cannot_be_closed_ends_nothing(
         self, store: DatabaseStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -339,6 +329,26 @@ class TestFaults:
         end(store, call, (quota(10), 4))
         run(store.flush())
         assert run(state(store, quota())).used == 4
+
+    def test_a_bug_in_settling_does_not_end_it(
+        self, store: DatabaseStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(daemons, "PAUSE", 0.001)
+        call = new_id()
+        run(take(store, quota(10), call=call))
+        faults = iter([ZeroDivisionError("a bug")])
+        really = store.clerk._settle
+
+        def settle_at_last(batch: Any) -> None:
+            for fault in faults:
+                raise fault
+            really(batch)
+
+        monkeypatch.setattr(store.clerk, "_settle", settle_at_last)
+        end(store, call, (quota(10), 4))
+        run(asyncio.wait_for(store.flush(), PATIENCE))
+        assert run(state(store, quota())).used == 4
+        assert "The thread ai-gateway-limits-clerk fails, and goes on" in caplog.text
 
     def test_a_stopping_process_does_not_wait_for_ever(
         self, store: DatabaseStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

@@ -16,7 +16,8 @@ from ai_gateway.limits.base import Uncountable
 from ai_gateway.limits.fallback import HANGS, RETRY, Fallback
 from ai_gateway.limits.memory import MemoryStore
 from tests.factories import run
-from tests.limits.contract import Clock, admits, quota, settle, state, take
+from tests.limits.backends import Clock
+from tests.limits.charging import admits, quota, settle, state, take
 
 
 class Elsewhere(MemoryStore):

@@ -16,19 +16,9 @@ from ai_gateway.limits import gcra
 from ai_gateway.limits.memory.store import LONGEST_CALL, MemoryStore
 from tests.effort import times
 from tests.factories import run
-from tests.limits.contract import (
-    Backend,
-    Clock,
-    StoreContract,
-    admits,
-    end,
-    quota,
-    rate,
-    settle,
-    slot,
-    state,
-    take,
-)
+from tests.limits.backends import Backend, Clock
+from tests.limits.charging import admits, end, quota, rate, settle, slot, state, take
+from tests.limits.contract import StoreContract
 from tests.limits.machine import StoreMachine
 
 

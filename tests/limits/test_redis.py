@@ -20,19 +20,9 @@ from ai_gateway.limits.redis.client import Client
 from ai_gateway.limits.redis.link import Link
 from ai_gateway.limits.redis.script import TAKE
 from tests.effort import times
-from tests.limits.contract import (
-    TTL,
-    SharedBackend,
-    SharedStoreContract,
-    end,
-    of_call,
-    quota,
-    rate,
-    settle,
-    slot,
-    states,
-    take,
-)
+from tests.limits.backends import SharedBackend
+from tests.limits.charging import TTL, end, of_call, quota, rate, settle, slot, states, take
+from tests.limits.contract import SharedStoreContract
 from tests.limits.machine import StoreMachine
 from tests.limits.redis_bench import UNHURRIED, InRedis, keys, open_store, play, used
 from tests.redis_server import PATIENCE, RedisServer

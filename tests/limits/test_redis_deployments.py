@@ -12,21 +12,8 @@ from ai_gateway import limits
 from ai_gateway.limits import StoreUnavailable
 from ai_gateway.limits.redis import RedisStore
 from tests.conftest import GATEWAY_KEY, StartGateway
-from tests.limits.contract import (
-    admits,
-    quota,
-    rate,
-    slot,
-)
-from tests.limits.redis_bench import (
-    UNHURRIED,
-    keys,
-    new_sentinel,
-    new_server,
-    open_store,
-    play,
-    used,
-)
+from tests.limits.charging import admits, quota, rate, slot
+from tests.limits.redis_bench import UNHURRIED, keys, new_sentinel, new_server, open_store, play, used
 from tests.redis_server import PATIENCE, RedisServer
 from tests.upstream import Upstream
 

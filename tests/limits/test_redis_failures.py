@@ -22,18 +22,7 @@ from ai_gateway.limits.redis.client import Client, ScriptFailed
 from ai_gateway.limits.redis.link import Link, Stale
 from ai_gateway.limits.redis.script import LOOK, TAKE
 from tests.databases import ROOT
-from tests.limits.contract import (
-    TTL,
-    admits,
-    end,
-    of_call,
-    quota,
-    rate,
-    settle,
-    slot,
-    states,
-    take,
-)
+from tests.limits.charging import TTL, admits, end, of_call, quota, rate, settle, slot, states, take
 from tests.limits.redis_bench import UNHURRIED, open_store, play, recovered, used
 from tests.redis_server import PATIENCE, RedisServer
 
@@ -95,7 +84,7 @@ def process(server: RedisServer, steps: str) -> subprocess.Popen[str]:
     code = (
         "import asyncio, os\n"
         "from ai_gateway.limits.redis import RedisStore\n"
-        "from tests.limits.contract import quota, slot, states, take\n"
+        "from tests.limits.charging import quota, slot, states, take\n"
         "async def main():\n"
         f"    store = RedisStore({server.url!r}, timeout={UNHURRIED})\n"
         f"    if True:{steps}\n"

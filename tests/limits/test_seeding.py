@@ -20,7 +20,8 @@ from ai_gateway.limits import StoreUnavailable, sowing
 from ai_gateway.limits.memory.store import FEW, UNTOUCHED, MemoryStore
 from ai_gateway.models import UsageDaily, UsageRecord
 from tests.factories import run
-from tests.limits.contract import Clock, admits, end, of_call, quota, rate, settle, slot, state, take
+from tests.limits.backends import Clock
+from tests.limits.charging import admits, end, of_call, quota, rate, settle, slot, state, take
 from tests.threads import none_can_start
 
 NOW = datetime(2026, 3, 18, 12, 30, tzinfo=UTC)
@@ -57,7 +58,7 @@ class TestSowing:
         assert run(state(store, quota())) == State(50, 10, 0.0)
         assert [run(admits(store, quota(10))) for _ in range(2)] == [True, False]
         assert past.asked == [quota().counter.name]
-        assert past.threads == {"ai-gateway-seeds"}
+        assert past.threads == {"ai-gateway-seeds_0"}
 
     def test_what_has_to_be_asked_for_is_not_taken_at_once_nor_is_anything_else(self) -> None:
         store = MemoryStore(Past(40))

@@ -15,7 +15,7 @@ from tests.threads import none_can_start
 
 def test_a_thread_that_cannot_be_started_is_tried_again_with_the_next_job() -> None:
     few, done = Workers("few", 1), []
-    with none_can_start(), pytest.raises(StoreUnavailable, match="no thread for few: can't start new thread"):
+    with none_can_start(), pytest.raises(StoreUnavailable, match="few has no thread: can't start new thread"):
         few.submit(lambda: done.append("refused"))
     assert few.submit(lambda: done.append("taken")) is not None
     few.dismiss().result(PATIENCE)

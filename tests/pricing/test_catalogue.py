@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
-import subprocess
 import sys
 import threading
 from datetime import UTC, datetime
@@ -27,6 +25,7 @@ from ai_gateway.protocols.conversation import TokenUsage
 from ai_gateway.providers import CATALOG
 from ai_gateway.published_prices import PIECES, SERVICE_TIERS
 from ai_gateway.stored import Version
+from tests.forking import forked
 from tests.threads import none_can_start
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC).timestamp()
@@ -292,26 +291,19 @@ def test_a_thread_that_cannot_be_started_is_tried_again() -> None:
     assert asyncio.run(ask()).price is not None
 
 
-FORKED = """
-import os, threading, time
+LOADS = """
+import threading, time
 from ai_gateway.price_catalogue import GenAIPrices
 catalogue = GenAIPrices()
 thread = threading.Thread(target=catalogue.load)
 thread.start()
 time.sleep(0.05)
-child = os.fork()
-if child == 0:
-    print(catalogue.quote("openai", "gpt-4o", time.time()).price is not None, flush=True)
-    os._exit(0)
-os.waitpid(child, 0)
-thread.join()
 """
+CHILD = 'print(catalogue.quote("openai", "gpt-4o", time.time()).price is not None)'
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
 def test_a_process_that_is_forked_while_it_is_loaded_has_it() -> None:
-    printed = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, check=True, timeout=30)
-    assert printed.stdout == "True\n"
+    assert forked(LOADS, CHILD, "thread.join()") == ["True"]
 
 
 def test_the_table_asks_again_after_an_early_call() -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ai_gateway.protocols.conversation import Answer
-from ai_gateway.protocols.events import Event
+from ai_gateway.protocols.events import Cited, Closed, Event, Failed, Finished, Grown, Opened, Signed, Started
 from ai_gateway.protocols.protocol import Protocol
 from ai_gateway.protocols.transcript import Collector
 
@@ -25,6 +25,28 @@ def events_of_pieces(protocol: Protocol, pieces: Iterable[bytes]) -> list[Event]
 def cut(stream: bytes, size: int) -> list[bytes]:
     """Cut a stream into pieces of a size."""
     return [stream[start : start + size] for start in range(0, len(stream), size)]
+
+
+def check_grammar(events: Sequence[Event], *, may_fail: bool = False) -> None:
+    """Hold events against the rules that all streams keep to: one beginning and one end, parts that are opened in
+    order, and nothing of a part before it is opened or after it was closed. One that ends well leaves none open."""
+    *begun, end = events
+    assert isinstance(end, Finished | Failed if may_fail else Finished)
+    if begun or not may_fail:
+        assert isinstance(begun[0], Started)
+    opened, is_open = 0, set[int]()
+    for event in begun[1:]:
+        if isinstance(event, Opened):
+            assert event.key == opened
+            opened += 1
+            is_open.add(event.key)
+        else:
+            assert isinstance(event, Grown | Signed | Cited | Closed)
+            assert event.key in is_open
+            assert not isinstance(event, Grown) or event.text
+            if isinstance(event, Closed):
+                is_open.remove(event.key)
+    assert isinstance(end, Failed) or not is_open
 
 
 def collected(events: Iterable[Event]) -> Answer:

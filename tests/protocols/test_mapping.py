@@ -10,7 +10,8 @@ from ai_gateway.protocols.bedrock_converse import request_reader as converse_rea
 from ai_gateway.protocols.gemini import request_reader as gemini_reader
 from ai_gateway.protocols.openai_chat import request_reader as chat_reader
 from ai_gateway.protocols.openai_responses import request_reader as responses_reader
-from tests.protocols.mapping import BEGIN, END, PAGE, SAMPLES, TITLES, Sample, outcome, write_tables
+from tests.protocols.mapping import BEGIN, END, PAGE, TITLES, outcome, write_tables
+from tests.protocols.mapping_samples import SAMPLES, Sample
 
 
 def test_the_tables_are_what_the_code_does() -> None:

@@ -11,8 +11,9 @@ import openai
 import pytest
 
 from tests.conftest import GATEWAY_KEY, StartGateway
+from tests.dying_streams import chat, chat_end, messages, messages_end
 from tests.gateway_process import GatewayProcess
-from tests.test_continuation import HAIKU, chat, chat_end, messages, messages_end
+from tests.test_continuation import HAIKU
 from tests.upstream import End, Upstream, chunk, event_stream, play, stream_head
 
 GROQ = "groq/llama-4"

@@ -18,7 +18,7 @@ from ai_gateway.configuration import SourceUnavailable
 from ai_gateway.errors import BadRequest, InvalidCredential, LimitsUnavailable, MethodNotAllowed, UsageUnavailable
 from ai_gateway.limits import StoreUnavailable, store
 from ai_gateway.models import UsageDaily
-from ai_gateway.spans import Span
+from ai_gateway.timespans import Span
 from tests.control.rows import make_key, make_user
 from tests.factories import HOLDER, make_call, run
 from tests.usage.rows import DOLLAR, NOON, record, save, some_days

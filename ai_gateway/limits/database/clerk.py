@@ -25,7 +25,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import InterfaceError, OperationalError, connections
 
 from ai_gateway.charges import Algorithm, Charges, Counter
-from ai_gateway.daemons import outlived
+from ai_gateway.daemons import Daemon, outlived
 from ai_gateway.limits import gcra
 from ai_gateway.limits.database import rows
 from ai_gateway.limits.database.clock import microseconds
@@ -79,7 +79,7 @@ class Clerk:
     def _reset(self) -> None:
         """Begin anew: a forked process has neither its parent's thread nor its calls."""
         self._ready = threading.Condition()
-        self._thread: threading.Thread | None = None
+        self._daemon = Daemon("ai-gateway-limits-clerk", self._turn)
         self._held: dict[str, dict[str, tuple[Counter, int, int]]] = {}
         self._reserving: set[str] = set()
         self._queue: deque[Settled] = deque()
@@ -92,7 +92,6 @@ class Clerk:
         self._ended: Future[None] | None = None
         self._is_away = False
         self._is_full = False
-        self._is_alone = False
 
     def hold(self, charges: Charges, until: Sequence[int], ttl: float) -> None:
         """Note what a call has taken."""
@@ -168,47 +167,42 @@ class Clerk:
             if ended is None:
                 ended = Future()
                 ended.set_running_or_notify_cancel()
-                if self._thread is None:
-                    ended.set_result(None)
-                else:
+                if self._daemon.is_running:
                     self._ended = ended
                     self._ready.notify_all()
+                else:
+                    ended.set_result(None)
         return ended
 
     def _wake(self) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="ai-gateway-limits-clerk", daemon=True)
-            try:
-                self._thread.start()
-            except RuntimeError as error:
-                self._thread = None  # The next call tries it again.
-                if not self._is_alone:
-                    logger.error("What calls used is kept for later, there is no thread to settle it: %s", error)
-                self._is_alone = True
-            else:
-                self._is_alone = False
-        else:
+        if self._daemon.is_running:
             self._ready.notify_all()
+        else:
+            self._daemon.start()  # If that fails what is to be settled waits for the next call, which tries it again.
 
-    def _run(self) -> None:
-        while True:
-            with self._ready:
-                self._ready.wait_for(self._has_work, IDLE)
-                batch = list(islice(self._queue, BATCH))
-                is_over = self._is_over()
-            if is_over:
-                outlived(connections.close_all)  # Without the lock, which event loops wait for.
-                with self._ready:
-                    if self._is_over():
-                        self._thread, ended, self._ended = None, self._ended, None
-                        break
-                continue
-            if batch:
-                self._settle(batch)
-            if self._is_care_due():
-                self._care()
-            elif not batch:
-                self._rest()
+    def _turn(self) -> None:
+        with self._ready:
+            self._ready.wait_for(self._has_work, IDLE)
+            batch = list(islice(self._queue, BATCH))
+            is_over = self._is_over()
+        if is_over:
+            self._leave()
+            return
+        if batch:
+            self._settle(batch)
+        if self._is_care_due():
+            self._care()
+        elif not batch:
+            self._rest()
+
+    def _leave(self) -> None:
+        """Close the connection, and end the thread unless there is something to do by then."""
+        outlived(connections.close_all)  # Without the lock, which event loops wait for.
+        with self._ready:
+            if not self._is_over():
+                return
+            self._daemon.leave()
+            ended, self._ended = self._ended, None
         if ended is not None:
             ended.set_result(None)
 

@@ -14,7 +14,7 @@ from ai_gateway.management.commands.gateway_key import find_group, find_user
 from ai_gateway.management.progress import Progress
 from ai_gateway.models import UsageDaily, UsageRecord, VirtualKey
 from ai_gateway.models.usage_queries import beginning
-from ai_gateway.spans import EXAMPLES, Span, read_moment
+from ai_gateway.timespans import EXAMPLES, Span, read_moment
 
 FILTERS = {
     "key": "a key: the public id of a virtual one, or the name of one of the settings",

@@ -6,12 +6,7 @@ from typing import Any
 
 import anthropic
 from driver import Job, price_of, serve
-from pydantic import BaseModel
-
-
-class Fruit(BaseModel):
-    fruit: str
-    count: int
+from fruit import Fruit
 
 
 class Messages:

@@ -5,14 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from driver import Job, price_of, serve
+from fruit import Fruit
 from google import genai
 from google.genai import types
-from pydantic import BaseModel
-
-
-class Fruit(BaseModel):
-    fruit: str
-    count: int
 
 
 class Gemini:

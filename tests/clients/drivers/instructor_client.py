@@ -7,15 +7,8 @@ from typing import Any
 import instructor
 from anthropic import Anthropic
 from driver import Job, serve
+from fruit import Fruit
 from openai import OpenAI
-from pydantic import BaseModel
-
-
-class Fruit(BaseModel):
-    """A fruit and how many of it."""
-
-    fruit: str
-    count: int
 
 
 class Extractor:

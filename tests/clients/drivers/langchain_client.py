@@ -5,19 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from driver import Job, price_of, serve
+from fruit import Fruit
 from langchain_anthropic import ChatAnthropic
 from langchain_core.messages import HumanMessage
 from langchain_core.tools import tool
 from langchain_google_genai import ChatGoogleGenerativeAI, GoogleGenerativeAIEmbeddings
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
-from pydantic import BaseModel
-
-
-class Fruit(BaseModel):
-    """A fruit and how many of it."""
-
-    fruit: str
-    count: int
 
 
 class Chain:

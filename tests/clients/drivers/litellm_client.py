@@ -10,12 +10,7 @@ os.environ |= {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOCAL_ANTHROPIC_
 
 import litellm
 from driver import Job, price_of, serve
-from pydantic import BaseModel
-
-
-class Fruit(BaseModel):
-    fruit: str
-    count: int
+from fruit import Fruit
 
 
 class Completion:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from driver import Job, price_of, serve
+from fruit import Fruit
 from google.genai import types
 from llama_index.core.base.llms.types import ChatMessage, ImageBlock, TextBlock
 from llama_index.core.tools import FunctionTool
@@ -12,14 +13,6 @@ from llama_index.embeddings.openai_like import OpenAILikeEmbedding
 from llama_index.llms.anthropic import Anthropic
 from llama_index.llms.google_genai import GoogleGenAI
 from llama_index.llms.openai_like import OpenAILike
-from pydantic import BaseModel
-
-
-class Fruit(BaseModel):
-    """A fruit and how many of it."""
-
-    fruit: str
-    count: int
 
 
 class OnAnyModel:

@@ -14,15 +14,10 @@ from agents import (
     set_tracing_disabled,
 )
 from driver import Job, price_of, serve
+from fruit import Fruit
 from openai import AsyncOpenAI
-from pydantic import BaseModel
 
 set_tracing_disabled(True)
-
-
-class Fruit(BaseModel):
-    fruit: str
-    count: int
 
 
 class OnAnyModel:

@@ -7,12 +7,7 @@ from typing import Any
 
 import openai
 from driver import Job, price_of, serve
-from pydantic import BaseModel
-
-
-class Fruit(BaseModel):
-    fruit: str
-    count: int
+from fruit import Fruit
 
 
 class Client:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from driver import Job, price_of, serve
-from pydantic import BaseModel
+from fruit import Fruit
 from pydantic_ai import Agent, BinaryContent, Embedder
 from pydantic_ai.embeddings.google import GoogleEmbeddingModel
 from pydantic_ai.embeddings.openai import OpenAIEmbeddingModel
@@ -15,13 +15,6 @@ from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.providers.anthropic import AnthropicProvider
 from pydantic_ai.providers.google import GoogleProvider
 from pydantic_ai.providers.openai import OpenAIProvider
-
-
-class Fruit(BaseModel):
-    """A fruit and how many of it."""
-
-    fruit: str
-    count: int
 
 
 class OnAnyModel:

@@ -10,19 +10,11 @@ from google.genai import types
 
 from ai_gateway.errors import BadRequest, Unsupported
 from ai_gateway.protocols.conversation import (
-    Audio,
-    CustomTool,
-    File,
     FunctionTool,
-    HostedTool,
     Image,
     Message,
     OutputFormat,
-    Part,
     Reasoning,
-    Refusal,
-    Role,
-    State,
     Text,
     Thinking,
     ToolCall,
@@ -30,37 +22,11 @@ from ai_gateway.protocols.conversation import (
     ToolResult,
 )
 from ai_gateway.protocols.gemini import PROTOCOL
-from ai_gateway.protocols.gemini.states import BYPASS
 from ai_gateway.protocols.jsontext import dumps
 from ai_gateway.protocols.protocol import Emulation
 from tests.protocols.gemini.samples import REQUESTS, asked, destination, read, written
+from tests.protocols.gemini.turns import BUDGET, LEVEL, SCHEMA, TWO_CALLS, USER, WEATHER, contents, turn
 from tests.protocols.vectors import Vector
-
-OWN = State(format="gemini", kind="signature", value="c2ln", provider="google", model="gemini-x")
-FOREIGN = State(format="gemini", kind="signature", value="eA==", provider="google", model="another")
-SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-WEATHER = FunctionTool(name="weather", description="Tells it.", schema=SCHEMA, at="tools[0]")
-LEVEL: dict[str, Any] = {"reasoning": "level", "efforts": ("low", "medium", "high"), "can_disable_reasoning": False}
-BUDGET: dict[str, Any] = {"reasoning": "budget", "min_budget": 128, "max_budget": 32768}
-
-
-def turn(role: Role, *parts: Part) -> Message:
-    return Message(role=role, parts=list(parts))
-
-
-def contents(*messages: Message, **capabilities: Any) -> list[Any]:
-    body = written(asked(*messages), **capabilities).body
-    for content in body["contents"]:
-        types.Content.model_validate(content)
-    return list(body["contents"])
-
-
-USER = turn("user", Text(text="Weather?"))
-TWO_CALLS = turn(
-    "assistant",
-    ToolCall(id="c1", name="weather", arguments='{"city": "A"}'),
-    ToolCall(id="c2", name="time", arguments=""),
-)
 
 
 def said(contents: list[types.Content]) -> list[Any]:
@@ -200,198 +166,6 @@ def test_the_operators_words_are_hoisted_in_their_order() -> None:
     body = written(request).body
     assert body["systemInstruction"] == {"parts": [{"text": "One."}, {"text": "Two."}]}
     assert len(body["contents"]) == 1
-
-
-# Signatures.
-
-
-def test_states_go_back_where_they_came_from() -> None:
-    model = contents(
-        USER,
-        turn(
-            "assistant",
-            Thinking(text="hm", state=OWN),
-            Thinking(state=OWN),
-            Text(text="Hi", state=OWN),
-            Refusal(text="no"),
-            ToolCall(id="c", name="f", arguments="{}", state=OWN),
-        ),
-    )[1]
-    assert model["parts"] == [
-        {"text": "hm", "thought": True, "thoughtSignature": "c2ln"},
-        {"text": "", "thoughtSignature": "c2ln"},
-        {"text": "Hi", "thoughtSignature": "c2ln"},
-        {"text": "no"},
-        {"functionCall": {"name": "f", "args": {}, "id": "c"}, "thoughtSignature": "c2ln"},
-    ]
-
-
-def test_states_of_others_do_not() -> None:
-    call = ToolCall(id="c", name="f", arguments="{}", state=FOREIGN)
-    thought = Thinking(text="hm", state=FOREIGN)
-    assert contents(USER, turn("assistant", thought, call))[1]["parts"] == [
-        {"functionCall": {"name": "f", "args": {}, "id": "c"}}
-    ]
-
-
-def test_the_stand_in_is_only_where_it_is_needed() -> None:
-    """On the first call of each of the model's turns since the user last said something, if it has no signature."""
-    history = [
-        USER,
-        TWO_CALLS,
-        turn("user", ToolResult(call_id="c1"), ToolResult(call_id="c2")),
-        turn("assistant", Text(text="Sunny.")),
-        turn("user", Text(text="And there?")),
-        turn("assistant", ToolCall(id="c3", name="weather", state=OWN), ToolCall(id="c4", name="weather")),
-        turn("user", ToolResult(call_id="c3"), ToolResult(call_id="c4")),
-        turn("assistant", Text(text="Hm."), ToolCall(id="c5", name="weather"), ToolCall(id="c6", name="weather")),
-        turn("user", ToolResult(call_id="c5"), ToolResult(call_id="c6")),
-    ]
-    made = contents(*history, **LEVEL)
-    signatures = {
-        part["functionCall"]["id"]: part.get("thoughtSignature")
-        for content in made
-        for part in content["parts"]
-        if "functionCall" in part
-    }
-    assert signatures == {"c1": None, "c2": None, "c3": "c2ln", "c4": None, "c5": BYPASS, "c6": None}
-    assert BYPASS not in str(contents(*history, **BUDGET))
-
-
-# Media.
-
-
-@pytest.mark.parametrize(
-    ("part", "expected"),
-    [
-        (
-            Image(data="iVBORw0KGgo=", media_type="image/jpeg"),
-            {"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgo="}},
-        ),
-        (
-            Image(url="https://example.com/a.webp?x=1"),
-            {"fileData": {"fileUri": "https://example.com/a.webp?x=1", "mimeType": "image/webp"}},
-        ),
-        (Image(url="gs://bucket/a"), {"fileData": {"fileUri": "gs://bucket/a"}}),
-        (File(data="JVBERi0=", name="a"), {"inlineData": {"mimeType": "application/pdf", "data": "JVBERi0="}}),
-        (File(text="plain"), {"text": "plain"}),
-        (
-            File(file_id="files/abc", media_type="text/csv"),
-            {"fileData": {"fileUri": "files/abc", "mimeType": "text/csv"}},
-        ),
-        (Audio(data="AAAA", format="wav"), {"inlineData": {"mimeType": "audio/wav", "data": "AAAA"}}),
-    ],
-)
-def test_media(part: Part, expected: dict[str, Any]) -> None:
-    assert contents(turn("user", part), audio=True)[0]["parts"] == [expected]
-
-
-@pytest.mark.parametrize(
-    ("part", "capabilities"),
-    [
-        (Image(data="iVBORw0KGgo=", at="here"), {"images": False}),
-        (Image(url="https://example.com/a.png", at="here"), {"image_urls": False}),
-        (Image(url="http://example.com/a.png", at="here"), {}),
-        (Image(file_id="file-1", at="here"), {}),
-        (File(data="AAAA", at="here"), {"files": False}),
-        (Audio(data="AAAA", format="wav", at="here"), {}),
-    ],
-)
-def test_media_that_the_model_does_not_take(part: Part, capabilities: dict[str, Any]) -> None:
-    with pytest.raises(Unsupported) as raised:
-        contents(turn("user", part), **capabilities)
-    assert raised.value.param == "here"
-
-
-# Tools.
-
-
-def test_tools_are_one_entry_with_whole_schemas() -> None:
-    schema = {"type": "object", "properties": {"a": {"$ref": "#/$defs/A"}}, "$defs": {"A": {"const": 1}}}
-    tools = [FunctionTool(name="f", schema=schema), FunctionTool(name="g", description="G.", schema={"type": "object"})]
-    body = written(asked(tools=tools)).body
-    assert body["tools"] == [
-        {
-            "functionDeclarations": [
-                {"name": "f", "description": "", "parametersJsonSchema": schema},
-                {"name": "g", "description": "G."},
-            ]
-        }
-    ]
-    assert "toolConfig" not in body
-
-
-def test_a_function_with_free_arguments_keeps_its_schema() -> None:
-    schema = {"type": "object", "additionalProperties": {"type": "string"}}
-    body = written(asked(tools=[FunctionTool(name="f", schema=schema)])).body
-    assert body["tools"][0]["functionDeclarations"][0]["parametersJsonSchema"] == schema
-
-
-@pytest.mark.parametrize("name", ["3d", "mcp__" + "x" * 100, "naïve tool"])
-def test_names_that_are_not_allowed_are_changed_and_changed_back(name: str) -> None:
-    call, result = ToolCall(id="c", name=name, arguments="{}"), ToolResult(call_id="c")
-    request = asked(
-        USER,
-        turn("assistant", call),
-        turn("user", result),
-        tools=[FunctionTool(name=name)],
-        tool_choice=ToolChoice(mode="named", name=name),
-    )
-    outgoing = written(request)
-    (sent,) = {
-        outgoing.body["tools"][0]["functionDeclarations"][0]["name"],
-        outgoing.body["contents"][1]["parts"][0]["functionCall"]["name"],
-        outgoing.body["contents"][2]["parts"][0]["functionResponse"]["name"],
-        *outgoing.body["toolConfig"]["functionCallingConfig"]["allowedFunctionNames"],
-    }
-    assert outgoing.emulation is not None
-    assert outgoing.emulation.names == {sent: name}
-    assert len(sent) <= 64
-
-
-@pytest.mark.parametrize(
-    ("choice", "config"),
-    [
-        (None, None),
-        (ToolChoice(mode="auto"), {"mode": "AUTO"}),
-        (ToolChoice(mode="none"), {"mode": "NONE"}),
-        (ToolChoice(mode="required"), {"mode": "ANY"}),
-        (ToolChoice(mode="named", name="weather"), {"mode": "ANY", "allowedFunctionNames": ["weather"]}),
-        (ToolChoice(mode="required", allowed=["a"]), {"mode": "ANY", "allowedFunctionNames": ["a"]}),
-        (ToolChoice(mode="auto", allowed=["a"]), {"mode": "VALIDATED", "allowedFunctionNames": ["a"]}),
-    ],
-)
-def test_which_tool_must_be_called(choice: ToolChoice | None, config: dict[str, Any] | None) -> None:
-    body = written(asked(tools=[WEATHER], tool_choice=choice)).body
-    assert body.get("toolConfig") == ({"functionCallingConfig": config} if config else None)
-    assert "toolConfig" not in written(asked(tool_choice=choice)).body
-
-
-def test_strict_tools() -> None:
-    tool = FunctionTool(name="f", schema=SCHEMA, strict=True, at="tools[0]")
-    assert written(asked(tools=[tool])).dropped == ["tools[0].strict"]
-    outgoing = written(asked(tools=[tool]), strict_tools=True)
-    assert outgoing.dropped == []
-    assert outgoing.body["toolConfig"]["functionCallingConfig"] == {"mode": "VALIDATED"}
-
-
-def test_a_tool_with_free_text_is_a_function_with_one_argument() -> None:
-    call = ToolCall(id="c", name="patch", arguments="*** Begin", is_custom=True)
-    outgoing = written(asked(USER, turn("assistant", call), tools=[CustomTool(name="patch")]))
-    assert outgoing.emulation is not None
-    assert outgoing.emulation.custom_tools == {"patch"}
-    assert outgoing.body["contents"][1]["parts"][0]["functionCall"]["args"] == {"input": "*** Begin"}
-    grammar = {"type": "grammar", "syntax": "lark", "definition": "start: /.+/"}
-    outgoing = written(asked(tools=[CustomTool(name="patch", grammar=grammar)]))
-    assert "start: /.+/" in outgoing.body["tools"][0]["functionDeclarations"][0]["description"]
-
-
-def test_hosted_tools() -> None:
-    own = HostedTool(format="gemini", type="googleSearch", value={"googleSearch": {}})
-    assert written(asked(tools=[own])).body["tools"] == [{"googleSearch": {}}]
-    with pytest.raises(Unsupported) as raised:
-        written(asked(tools=[HostedTool(format="openai_responses", type="web_search", value={}, at="tools[0]")]))
-    assert raised.value.param == "tools[0].type"
 
 
 # The form of the answer.

@@ -15,7 +15,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from ai_gateway.protocols.capabilities import Capabilities, Destination
 from ai_gateway.protocols.carrier import Carrier
 from ai_gateway.protocols.conversation import Answer, Message, Part, Refusal, Request, State, Text, Thinking, ToolCall
-from ai_gateway.protocols.events import Cited, Closed, Event, Failed, Finished, Grown, Opened, Signed, Started
+from ai_gateway.protocols.events import Event, Failed, Finished
 from ai_gateway.protocols.openai_chat import PROTOCOL
 from ai_gateway.protocols.protocol import Head, Outgoing
 from tests.protocols import streams
@@ -215,22 +215,3 @@ def call(arguments: str = "", **members: Any) -> dict[str, Any]:
 def pieces(*entries: dict[str, Any]) -> bytes:
     """Make a chunk with pieces of calls."""
     return chunk({"tool_calls": list(entries)})
-
-
-def check_grammar(events: list[Event]) -> None:
-    """Hold events against the rules of the vocabulary."""
-    assert isinstance(events[0], Started)
-    assert isinstance(events[-1], Finished)
-    opened, closed = 0, set[int]()
-    for event in events[1:-1]:
-        if isinstance(event, Opened):
-            assert event.key == opened
-            opened += 1
-        else:
-            assert isinstance(event, Grown | Signed | Cited | Closed)
-            assert event.key < opened
-            assert event.key not in closed
-            assert not isinstance(event, Grown) or event.text
-            if isinstance(event, Closed):
-                closed.add(event.key)
-    assert closed == set(range(opened))

@@ -6,25 +6,10 @@ from typing import Any
 
 import pytest
 
-from ai_gateway.protocols.conversation import (
-    Citation,
-    Stop,
-    Text,
-    Thinking,
-    ToolCall,
-)
+from ai_gateway.protocols.conversation import Citation, Stop, Text, Thinking, ToolCall
 from ai_gateway.protocols.jsontext import loads
-from tests.protocols.openai_chat.helpers import (
-    answer_of,
-    call,
-    calls,
-    check_grammar,
-    chunk,
-    events_of,
-    pieces,
-    signature,
-)
-from tests.protocols.streams import collected
+from tests.protocols.openai_chat.helpers import answer_of, call, calls, chunk, events_of, pieces, signature
+from tests.protocols.streams import check_grammar, collected
 
 
 class TestCallsOfOddProviders:

@@ -9,14 +9,7 @@ from typing import Any
 import pytest
 
 from ai_gateway.errors import Kind, ProviderError, UpstreamClosed, UpstreamProtocolError
-from ai_gateway.protocols.conversation import (
-    Refusal,
-    Stop,
-    Text,
-    Thinking,
-    TokenUsage,
-    ToolCall,
-)
+from ai_gateway.protocols.conversation import Refusal, Stop, Text, Thinking, TokenUsage, ToolCall
 from ai_gateway.protocols.events import Failed, Finished, Opened, Started
 from ai_gateway.protocols.openai_chat import PROTOCOL
 from ai_gateway.protocols.openai_chat.usage import read_usage
@@ -26,7 +19,6 @@ from tests.protocols.openai_chat.helpers import (
     answer_of,
     call,
     calls,
-    check_grammar,
     chunk,
     chunks_of,
     cuts,
@@ -38,7 +30,7 @@ from tests.protocols.openai_chat.helpers import (
     texts,
     written,
 )
-from tests.protocols.streams import collected
+from tests.protocols.streams import check_grammar, collected
 from tests.protocols.vectors import Vector
 
 UNNUMBERED = {

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from django.test import override_settings
 
-from ai_gateway import cardinality
-from ai_gateway.cardinality import Names
+from ai_gateway.telemetry import cardinality
+from ai_gateway.telemetry.cardinality import Names
 from tests.ledger.entries import entry
 
 

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ai_gateway.spans import read_moment
+from ai_gateway.timespans import read_moment
 
 NOW = datetime(2026, 11, 28, 23, 30, tzinfo=UTC)
 VIENNA = ZoneInfo("Europe/Vienna")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ai_gateway import registry
 from ai_gateway.meter import Entry
 from ai_gateway.registry import Snapshot
-from ai_gateway.retelling import OTHER
+from ai_gateway.telemetry.retelling import OTHER
 
 MAX_MODELS = 500
 """Pairs of a provider and a model that become labels."""

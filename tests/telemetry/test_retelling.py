@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from ai_gateway.retelling import ENDPOINTS, OPERATIONS, attempts_of, endpoint_of, kind_of, operation_of, own_seconds
+from ai_gateway.telemetry.retelling import (
+    ENDPOINTS,
+    OPERATIONS,
+    attempts_of,
+    endpoint_of,
+    kind_of,
+    operation_of,
+    own_seconds,
+)
 from tests.ledger.entries import entry
 
 FAILED = {"provider": "groq", "model": "llama", "status": 503, "error": None, "at": 2, "ms": 10}

@@ -1,192 +1,25 @@
-"""Trying targets, judging answers, choosing headers."""
+"""When the next target is asked, or another credential, and what is remembered of those before it."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from dataclasses import replace
-from time import perf_counter
 from typing import Any
 
 import msgspec
 import pytest
 from django.test import override_settings
 
-from ai_gateway import breakers, cooldowns, deadlines, registry
+from ai_gateway import breakers, cooldowns, registry
 from ai_gateway.attempts import ask
-from ai_gateway.calls import Call, Caller, Reply, Target, UpstreamRequest, UpstreamResponse
+from ai_gateway.calls import Reply, Target, UpstreamRequest, UpstreamResponse
 from ai_gateway.credentials import Secret
-from ai_gateway.errors import (
-    ConnectFailed,
-    DeadlineExceeded,
-    ProviderBusy,
-    UpstreamClosed,
-    UpstreamError,
-    UpstreamRedirect,
-    UpstreamRefusedCredential,
-    UpstreamTimeout,
-)
+from ai_gateway.errors import ConnectFailed, ProviderBusy, UpstreamClosed, UpstreamError
 from ai_gateway.meter import Meter
-from ai_gateway.overload import at_providers
 from ai_gateway.providers import Credential
-from ai_gateway.relay import Plain, Stream
-from ai_gateway.retries import budget
+from tests.attempts.asking import BOTH, HOLDER, LIMITED, OPTIONS, SSE, STRANGER, Unfinished, attempt, good, refusal
 from tests.factories import JSON, Answer, Scripted, make_call, make_meter, run, states
-
-HOLDER = Caller(key_name="team")
-STRANGER = Caller(credential=(b"authorization", b"Bearer sk-own"))
-SSE = (b"content-type", b"text/event-stream")
-LIMITED = [{"name": "all", "scope": "everyone", "measure": "tokens", "window": "minute", "amount": 10**6}]
-OPTIONS = {"PROVIDERS": {name: {"OPTIONS": {"api_key": f"stored-{name}"}} for name in ("openai", "groq", "anthropic")}}
-
-
-def attempt(
-    *outcomes: Answer | Exception,
-    call: Call | None = None,
-    caller: Caller = HOLDER,
-    targets: tuple[str, ...] = ("openai",),
-    **settings: Any,
-) -> tuple[Reply, Scripted]:
-    """Ask these providers, which answer by this script."""
-    transport = Scripted(*outcomes)
-    asked = call or make_call(body=b'{"model": "m"}', model="m")
-    with override_settings(AI_GATEWAY={**OPTIONS, **settings}):
-        snapshot = registry.snapshot()
-        reply = run(ask(make_meter(asked, caller), [Target(name, "m") for name in targets], snapshot, transport))
-    return reply, transport
-
-
-def test_a_short_answer_is_whole_before_it_goes_out() -> None:
-    answer = Answer(b'{"a":', b"1}", headers=[JSON, (b"content-length", b"7")])
-    reply, _ = attempt(answer)
-    assert (reply.status, reply.body) == (200, b'{"a":1}')
-    assert answer.is_closed
-
-
-def test_a_short_answer_that_breaks_is_an_error_and_closed() -> None:
-    answer = Answer(b'{"a":', UpstreamClosed("gone"), headers=[JSON, (b"content-length", b"7")])
-    with pytest.raises(UpstreamClosed):
-        attempt(answer)
-    assert answer.is_closed
-
-
-def test_a_long_answer_flows() -> None:
-    reply, _ = attempt(Answer(b"part", headers=[(b"content-type", b"audio/mpeg")]))
-    assert isinstance(reply.body, Plain)
-
-
-def test_a_stream_is_committed_when_its_first_event_is_good() -> None:
-    reply, _ = attempt(Answer(b": hi\n\n", b"data: {}\n\n", headers=[SSE]))
-    assert isinstance(reply.body, Stream)
-    headers = dict(reply.headers)
-    assert (headers[b"cache-control"], headers[b"x-accel-buffering"]) == (b"no-cache", b"no")
-
-
-@pytest.mark.parametrize(
-    ("path", "provider", "event", "status"),
-    [
-        ("/v1/chat/completions", "openai", b'data: {"error":{"code":429,"message":"slow"}}\n\n', 429),
-        (
-            "/v1/messages",
-            "anthropic",
-            b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"x"}}\n\n',
-            529,
-        ),
-        (
-            "/v1/responses",
-            "openai",
-            b'data: {"type":"response.failed","response":{"error":{"code":"rate_limit_exceeded","message":"x"}}}\n\n',
-            429,
-        ),
-    ],
-)
-def test_an_error_as_the_first_event_becomes_a_status(path: str, provider: str, event: bytes, status: int) -> None:
-    answer = Answer(event, headers=[SSE])
-    reply, _ = attempt(answer, call=make_call(path, body=b'{"model": "m"}', model="m"), targets=(provider,))
-    assert reply.status == status
-    assert isinstance(reply.body, bytes)
-    assert json.loads(reply.body)["error"]["message"]
-    assert dict(reply.headers)[b"content-type"] == b"application/json"
-    assert answer.is_closed
-
-
-def test_an_empty_stream_is_an_error() -> None:
-    with pytest.raises(UpstreamClosed):
-        attempt(Answer(headers=[SSE]))
-
-
-def test_a_stream_that_ends_in_its_first_event_ends_with_an_error() -> None:
-    async def read(stream: Any) -> bytes:
-        return b"".join([part async for part in stream])
-
-    reply, _ = attempt(Answer(b'data: {"choices"', headers=[SSE]))
-    assert isinstance(reply.body, Stream)
-    assert b"ended before the answer was complete" in run(read(reply.body))
-
-
-def test_a_silent_stream_is_committed_after_one_interval() -> None:
-    reply, _ = attempt(Answer(None, b"data: {}\n\n", headers=[SSE]))
-    assert isinstance(reply.body, Stream)
-
-
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_is_not_followed(status: int) -> None:
-    answer = Answer(status=status, headers=[(b"location", b"https://evil.example/")])
-    with pytest.raises(UpstreamRedirect):
-        attempt(answer)
-    assert answer.is_closed
-
-
-def test_a_refused_stored_credential_is_the_operators_problem() -> None:
-    with pytest.raises(UpstreamRefusedCredential) as caught:
-        attempt(Answer(b'{"error":{"message":"Incorrect API key provided: stored-o..."}}', status=401))
-    assert "stored" not in caught.value.message
-
-
-def test_a_refused_own_credential_is_told_as_it_is() -> None:
-    body = b'{"error":{"message":"Incorrect API key"}}'
-    length = (b"content-length", b"%d" % len(body))
-    reply, _ = attempt(Answer(body, status=401, headers=[JSON, length]), caller=STRANGER)
-    assert (reply.status, reply.body) == (401, body)
-    assert (b"x-should-retry", b"false") in reply.headers
-
-
-@pytest.mark.parametrize(("status", "is_added"), [(400, True), (404, True), (422, True), (408, False), (409, False)])
-def test_what_a_retry_cannot_heal_says_so(status: int, is_added: bool) -> None:
-    reply, _ = attempt(Answer(b"{}", status=status, headers=[JSON, (b"content-length", b"2")]))
-    assert ((b"x-should-retry", b"false") in reply.headers) is is_added
-
-
-def test_what_the_provider_says_of_retrying_stands() -> None:
-    headers = [JSON, (b"content-length", b"2"), (b"x-should-retry", b"true"), (b"retry-after", b"7")]
-    reply, _ = attempt(Answer(b"{}", status=400, headers=headers))
-    assert [value for name, value in reply.headers if name == b"x-should-retry"] == [b"true"]
-    assert (b"retry-after", b"7") in reply.headers
-
-
-def test_headers_that_concern_one_hop_or_the_providers_host_stay_behind() -> None:
-    dropped = [
-        (b"connection", b"X-Foo, close"),
-        (b"x-foo", b"1"),
-        (b"set-cookie", b"a=b"),
-        (b"alt-svc", b"h3"),
-        (b"transfer-encoding", b"chunked"),
-        (b"x-request-id", b"theirs"),
-    ]
-    reply, _ = attempt(Answer(b"{}", headers=[JSON, (b"content-length", b"2"), *dropped, (b"x-ratelimit", b"9")]))
-    headers = dict(reply.headers)
-    assert not {name for name, _ in dropped[:5]} & set(headers)
-    assert headers[b"x-upstream-request-id"] == b"theirs"
-    assert (headers[b"x-request-id"], headers[b"request-id"]) == (b"req_test", b"req_test")
-    assert (headers[b"x-ratelimit"], headers[b"x-gateway-provider"]) == (b"9", b"openai")
-
-
-@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304)])
-def test_answers_without_a_body_have_none(method: str, status: int) -> None:
-    answer = Answer(status=status, headers=[(b"content-length", b"10")])
-    reply, _ = attempt(answer, call=make_call("/v1/files/f", method=method, body=b""))
-    assert reply.body == b""
-    assert (b"content-length" in dict(reply.headers)) is (method == "HEAD")
 
 
 def test_the_next_target_is_tried_when_nothing_was_sent() -> None:
@@ -204,18 +37,6 @@ def test_the_next_target_is_tried_when_nothing_was_sent() -> None:
 def test_a_call_that_may_have_been_worked_on_is_not_repeated(error: UpstreamError) -> None:
     with pytest.raises(UpstreamError):
         attempt(error, Answer(b"{}"), targets=("openai", "groq"))
-
-
-BOTH = ("openai", "groq")
-
-
-def good() -> Answer:
-    return Answer(b"{}", headers=[JSON, (b"content-length", b"2")])
-
-
-def refusal(status: int, body: object = None, *headers: tuple[bytes, bytes]) -> Answer:
-    content = json.dumps(body or {"error": {"message": "no"}}).encode()
-    return Answer(content, status=status, headers=[JSON, (b"content-length", b"%d" % len(content)), *headers])
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 529, 404])
@@ -336,77 +157,6 @@ def test_a_callers_own_credential_goes_to_one_provider_only() -> None:
     assert [sent.origin.host for sent in transport.requests] == ["api.openai.com"]
 
 
-@pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Waits that are noted, and not waited."""
-    noted: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        noted.append(seconds)
-
-    monkeypatch.setattr(asyncio, "sleep", sleep)
-    return noted
-
-
-def test_the_same_targets_are_asked_again_if_the_operator_wants_it(waits: list[float]) -> None:
-    outcomes = [refusal(503), refusal(500), refusal(503), good()]
-    reply, transport = attempt(*outcomes, targets=BOTH, RETRIES={"rounds": 3})
-    assert reply.status == 200
-    hosts = [sent.origin.host for sent in transport.requests]
-    assert hosts == ["api.openai.com", "api.groq.com"] * 2
-    assert len(waits) == 1
-
-
-def test_a_provider_that_asks_for_patience_gets_it(waits: list[float]) -> None:
-    reply, _ = attempt(refusal(429, None, (b"retry-after", b"7")), good(), RETRIES={"rounds": 2})
-    assert (reply.status, waits) == (200, [7])
-
-
-def test_who_asks_for_too_much_is_passed_on(waits: list[float]) -> None:
-    reply, transport = attempt(refusal(429, None, (b"retry-after", b"3600")), good(), RETRIES={"rounds": 2})
-    assert (reply.status, len(transport.requests), waits) == (429, 1, [])
-    assert (b"retry-after", b"3600") in reply.headers
-
-
-def test_a_route_whose_targets_are_all_open_answers_without_waiting(waits: list[float]) -> None:
-    outcomes = [refusal(503) for _ in range(4)]
-    policy = {"consecutive": 1}
-    reply, transport = attempt(*outcomes, targets=BOTH, RETRIES={"rounds": 3}, BREAKERS=policy)
-    assert (reply.status, len(transport.requests), waits) == (503, 2, [])
-
-
-class Unfinished(Answer):
-    """A refusal whose body does not end."""
-
-    async def read(self, patience: float | None = None) -> bytes | None:
-        assert patience is not None
-        return self.steps.pop(0) if self.steps else None  # type: ignore[return-value]
-
-
-BUSY = {"PROVIDERS": {"openai": {"OPTIONS": {"api_key": "k", "max_concurrency": 1}}}, "RETRIES": {"rounds": 2}}
-
-
-@pytest.mark.parametrize("kind", [Answer, Unfinished])
-def test_who_leaves_while_the_next_attempt_is_waited_for_leaves_nothing_open(kind: type[Answer]) -> None:
-    refused = kind(b'{"error": {}}', status=429, headers=[JSON, (b"retry-after", b"5")])
-
-    async def leave() -> None:
-        call = make_call(body=b'{"model": "m"}', model="m")
-        asking = asyncio.ensure_future(
-            ask(make_meter(call), [Target("openai", "m")], registry.snapshot(), Scripted(refused))
-        )
-        await asyncio.sleep(0.01)
-        assert refused.is_closed
-        assert (at_providers["openai"].taken, budget.repetitions) == (0, 1)
-        asking.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await asking
-
-    with override_settings(AI_GATEWAY=BUSY):
-        run(leave())
-    assert (at_providers["openai"].taken, budget.repetitions) == (0, 0)
-
-
 def test_a_refusal_whose_body_does_not_end_is_one_all_the_same() -> None:
     refused = Unfinished(b"{", status=503, headers=[JSON])
     reply, _ = attempt(refused, good(), targets=BOTH)
@@ -460,12 +210,6 @@ def test_a_caller_s_own_credential_leaves_the_probe_to_others() -> None:
     breakers._breakers[target].open_until = 0.0
     attempt(refusal(500), caller=STRANGER, RETRIES={"attempts": 1})
     assert (states(), breakers.is_probed(target)) == ({"openai/m": "half-open"}, False)
-
-
-def test_there_is_an_end_to_it(waits: list[float]) -> None:
-    outcomes = [refusal(503) for _ in range(20)]
-    _, transport = attempt(*outcomes, targets=BOTH, RETRIES={"rounds": 9, "attempts": 4})
-    assert len(transport.requests) == 4
 
 
 @pytest.mark.parametrize("status", [401, 402, 403, 429])
@@ -610,92 +354,3 @@ def test_a_caller_that_leaves_gives_the_probe_to_the_next() -> None:
     breakers._breakers[target].open_until = 0.0
     run(leave())
     assert breakers.begin(target)
-
-
-# The time for a call.
-
-
-def test_a_call_without_a_deadline_waits_as_the_provider_is_set_up() -> None:
-    class Noting(Scripted):
-        async def send(self, request: UpstreamRequest, timeouts: object) -> UpstreamResponse:
-            seen.append(timeouts)
-            return await super().send(request, timeouts)
-
-    seen: list[object] = []
-    with override_settings(AI_GATEWAY=OPTIONS):
-        snapshot = registry.snapshot()
-        call = make_call(body=b"{}", model="m")
-        run(ask(make_meter(call, HOLDER), [Target("openai", "m")], snapshot, Noting(Answer(b"{}", headers=[JSON]))))
-    assert seen == [snapshot.timeouts.of_target("", Target("openai", "m"))]
-
-
-def timed(*outcomes: Answer | Exception, left: float, **settings: Any) -> tuple[Reply, Scripted]:
-    """Ask two providers for a call that must be over in so many seconds."""
-    call = msgspec.structs.replace(make_call(body=b'{"model": "m"}', model="m"), deadline=perf_counter() + left)
-    return attempt(*outcomes, call=call, targets=("openai", "groq"), **settings)
-
-
-def test_there_is_an_answer_in_time() -> None:
-    reply, transport = timed(ConnectFailed("no"), Answer(b"{}", headers=[JSON]), left=30)
-    assert (reply.status, len(transport.requests)) == (200, 2)
-
-
-def test_a_call_whose_time_is_over_is_not_sent_to_anybody() -> None:
-    with pytest.raises(DeadlineExceeded):
-        timed(left=-1)
-
-
-def test_nobody_else_is_asked_when_there_is_hardly_any_time_left() -> None:
-    reply, transport = timed(Answer(b"{}", status=503, headers=[JSON]), left=deadlines.LEAST / 2)
-    assert (reply.status, len(transport.requests)) == (503, 1)
-
-
-def test_no_wait_leads_beyond_the_deadline() -> None:
-    busy = Answer(b"{}", status=429, headers=[JSON, (b"retry-after", b"5")])
-    reply, transport = timed(busy, busy, left=4, RETRIES={"rounds": 2})
-    assert (reply.status, len(transport.requests)) == (429, 2)
-    assert (b"x-should-retry", b"false") in reply.headers
-
-
-def test_a_caller_in_a_hurry_does_not_make_a_provider_look_ill() -> None:
-    target = Target("openai", "hurried")
-    call = make_call(body=b"{}", model="hurried")
-    with override_settings(AI_GATEWAY=OPTIONS):
-        for _ in range(10):
-            hurried = msgspec.structs.replace(call, deadline=perf_counter() + deadlines.EARLY / 2)
-            with pytest.raises(DeadlineExceeded):
-                run(ask(make_meter(hurried, HOLDER), [target], registry.snapshot(), Scripted(UpstreamTimeout("slow"))))
-    assert breakers.ordered([target, Target("groq", "m")])[0] == target
-
-
-# Repetitions that are safe.
-
-KNOWING = {"api_key": "k", "idempotency_header": "Idempotency-Key"}
-
-
-def safely(*outcomes: Answer | Exception, options: dict[str, Any] | None = None) -> tuple[Reply, Scripted]:
-    """Ask a provider that knows a request by its key, and then another one."""
-    providers = {**OPTIONS["PROVIDERS"], "openai": {"OPTIONS": options or KNOWING}}
-    return attempt(*outcomes, targets=("openai", "groq"), PROVIDERS=providers)
-
-
-def keys(transport: Scripted) -> list[bytes | None]:
-    return [dict(request.headers).get(b"idempotency-key") for request in transport.requests]
-
-
-def test_what_may_have_been_done_is_asked_of_the_same_target_again_by_its_key() -> None:
-    reply, transport = safely(UpstreamClosed("gone"), Answer(b"{}", headers=[JSON]))
-    first, second = keys(transport)
-    assert (reply.status, first) == (200, second)
-    assert first
-
-
-def test_once_and_never_elsewhere() -> None:
-    with pytest.raises(UpstreamClosed) as caught:
-        safely(UpstreamClosed("gone"), UpstreamClosed("gone again"))
-    assert not caught.value.retryable
-
-
-def test_a_provider_that_promises_nothing_is_not_asked_again() -> None:
-    with pytest.raises(UpstreamClosed):
-        safely(UpstreamClosed("gone"), options={"api_key": "k"})

@@ -1,0 +1,1 @@
+"""Trying targets, judging answers, choosing headers."""

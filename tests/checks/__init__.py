@@ -1,0 +1,1 @@
+"""The system checks, each with what triggers it: one file for each module of `ai_gateway/checks`."""

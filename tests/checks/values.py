@@ -1,0 +1,237 @@
+"""Wrong and right values of every key of AI_GATEWAY, and the check that tells of the wrong ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+WRONG_ROUTES: list[Any] = [
+    *({"strategy": "best"}, {"sticky": "user"}, {"weights": [1, 2]}, {"weights": [0]}, {"timeouts": {"idle": 0}}),
+    *({"continue_streams": 1}, {"ask_to_continue": "yes"}, {"experiment": ""}, {"colour": "red"}),
+    *({"cache": True}, {"cache": "yes"}, {"cache_seconds": 0}),
+]
+WRONG_LISTS_OF_TARGETS: list[Any] = ["openai/m", [], [1], [{}], [{"model": "openai/m"}]]
+WRONG_TARGETS: list[Any] = [
+    *({"weight": 0}, {"part": "spare"}, {"percent": 101}, {"percent": "5"}, {"conditions": []}),
+    *({"timeouts": {"read": 5}}, {"colour": "red"}),
+]
+NOT_POSITIVE: list[Any] = [0, -1, -0.5, True, "30", None, float("inf"), float("nan")]
+WRONG_GUARDRAILS: list[dict[str, Any]] = [
+    *({"OPTIONS": []}, {"STAGES": []}, {"STAGES": ["before"]}, {"MODE": "off"}, {"ON_FAILURE": "ignore"}),
+    *({"UPLOADS": True}, {"TIMEOUT": 0}, {"WINDOW": 1}, {"DELAY": 0}, {"EVERYWHERE": 1}, {"BYPASS": True}),
+]
+WRONG: dict[str, tuple[str, list[Any]]] = {
+    "PROVIDERS": ("E003", [None, [], "openai", {"openai": "sk-1"}, {"openai": None}, {1: {}}, {"": {}}]),
+    "ROUTES": (
+        "E004",
+        [
+            *([], {"fast": "openai/gpt-5"}, {"fast": []}, {"fast": [1]}, {"fast": [""]}, {1: ["openai/m"]}),
+            *({"fast": {"targets": each}} for each in WRONG_LISTS_OF_TARGETS),
+            *({"fast": {"targets": ["openai/m"], **others}} for others in WRONG_ROUTES),
+            *({"fast": {"targets": [{"target": "openai/m", **others}]}} for others in WRONG_TARGETS),
+        ],
+    ),
+    "KEYS": ("E005", [None, ["gw_1"], {"a": None}, {"a": ""}, {"a": b"gw_1"}, {1: "gw_1"}, "gw_1"]),
+    "DEFAULT_PROVIDER": ("E006", [None, "", 1, ["openai"]]),
+    "PASSTHROUGH": ("E007", [None, 0, 1, "False", "no"]),
+    "CLIENT_SECRETS": ("E160", [None, 0, 1, "False", "no"]),
+    "UNCOUNTED_WORK": ("E161", [None, 0, 1, "False", "no"]),
+    "PREFIX": ("E008", [None, "/", "/ai/", "ai", "//ai", "/a//b", "/a b", "/ä", "/ai?x", "/ai#x", "/%61"]),
+    "DIRECT_DOOR": ("E009", [None, 0, "True"]),
+    "MAX_BODY_BYTES": ("E010", [*NOT_POSITIVE, 1.5]),
+    "MAX_UPLOAD_BYTES": ("E011", [*NOT_POSITIVE, 1.5]),
+    "BODY_TIMEOUT": ("E012", NOT_POSITIVE),
+    "SEND_TIMEOUT": ("E013", NOT_POSITIVE),
+    "MAX_CALLS": ("E110", [None, -1, 1.5, True, False, "1000"]),
+    "QUEUE": ("E111", [None, 100, {"size": -1}, {"size": 1.5}, {"seconds": 0}, {"seconds": "2"}, {"length": 5}]),
+    "TIMEOUTS": (
+        "E014",
+        [None, 30, {"connect": 0}, {"connect": True}, {"connect": "5"}, {"read": 5}, {"idle": None}, {"total": -1}],
+    ),
+    "KEEP_ALIVE_INTERVAL": ("E015", [-1, True, "15", None, float("nan")]),
+    "TRANSPORT": ("E016", [None, "pooled", {"BACKEND": 1}, {"OPTIONS": []}, {"NAME": "x"}, {"OPTIONS": {1: 2}}]),
+    "ALLOW_PRIVATE_UPSTREAMS": ("E017", [None, 1, ["10.0.0.0/8"]]),
+    "DRAIN_TIMEOUT": ("E018", [-1, True, "20", None]),
+    "DRAIN_DELAY": ("E059", [-1, True, "5", None]),
+    "METRICS": ("E131", [None, 1, "10.0.0.0/8", [], ["everywhere"], ["10.0.0.0/33"], [1], {"networks": []}]),
+    "METRICS_TOKEN": ("E019", ["", 1, b"token", ["token"]]),
+    "DJANGO_THREADS": ("E020", [*NOT_POSITIVE, 1.5]),
+    "ENCRYPTION_KEYS": ("E021", [None, [], "env:KEY", [1], [""], {"env:KEY": 1}]),
+    "STORED_REFERENCES": ("E022", [None, "env:*", ["*"], ["OPENAI_API_KEY"], ["file:secrets"], [1]]),
+    "STORED_BACKENDS": ("E055", [None, "mysite.*", ["*"], ["*.x"], ["bedrock"], ["my site.x"], [1]]),
+    "LIMITS": ("E090", [None, {}, "60", [60], [["key", 60]]]),
+    "LIMIT_STORE": (
+        "E091",
+        [None, "redis", {"NAME": "redis"}, {"BACKEND": 1}, {"OPTIONS": []}, {"ON_FAILURE": "hope"}, {"TIMEOUT": 0}],
+    ),
+    "PEERS": (
+        "E121",
+        [
+            *(None, "redis://localhost", {"URL": ""}, {"URL": "localhost:6379"}, {"url": "redis://localhost"}),
+            *({"OPTIONS": {}}, {"URL": "redis://localhost", "OPTIONS": []}),
+        ],
+    ),
+    "ALERTS": (
+        "E137",
+        [
+            *(None, "ops@example.com", {"mail": []}, {"email": "ops@example.com"}, {"email": ["nobody"]}),
+            *({"webhooks": ["https://there"]}, {"webhooks": [{"url": "there"}]}, {"webhooks": [{"secret": "s"}]}),
+            *({"webhooks": [{"url": "https://there", "secret": ""}]}, {"events": ["rain"]}, {"every": 0}),
+        ],
+    ),
+    "RESERVED_OUTPUT": ("E092", [*NOT_POSITIVE, 1.5]),
+    "RESERVATION_TTL": ("E093", NOT_POSITIVE),
+    "TIME_ZONE": ("E094", [None, 1, " ", "Mars/Olympus", "../../etc/passwd", "europe/nowhere"]),
+    "USAGE": ("E095", [None, 1, "yes"]),
+    "USAGE_DURABILITY": ("E096", [None, True, "fsync"]),
+    "USAGE_INTERVAL": ("E097", NOT_POSITIVE),
+    "USAGE_QUEUE": ("E098", [*NOT_POSITIVE, 1.5]),
+    "USAGE_JOURNAL": ("E099", [None, 1, ["/var/lib"]]),
+    "USAGE_STREAM_OPTIONS": ("E100", [None, 0, "no"]),
+    "POLL": ("E023", NOT_POSITIVE),
+    "GUARDRAILS": (
+        "E150",
+        [
+            None,
+            ["secrets"],
+            {"secrets": "redaction"},
+            {"secrets": {}},
+            *({"secrets": {"BACKEND": "redaction", **wrong}} for wrong in WRONG_GUARDRAILS),
+        ],
+    ),
+    "BODY_LOGGING": (
+        "E134",
+        [
+            True,
+            ["team-a"],
+            {"keys": "team-a"},
+            {"routes": [1]},
+            {"percent": 101},
+            {"max_bytes": 0},
+            {"headers": 1},
+            {"retention_days": 0},
+            {"redact": None},
+            {"users": []},
+        ],
+    ),
+    "RESPONSE_CACHE": (
+        "E145",
+        [
+            *(True, "default", {"alias": ""}, {"ttl": 0}, {"ttl": "1h"}, {"scope": "group"}, {"keys": "*"}),
+            *({"routes": [1]}, {"max_bytes": 0}, {"tools": 1}, {"only_deterministic": "yes"}, {"encrypt": None}),
+            *({"wait": -1}, {"timeout": 0}, {"memory": -1}, {"TTL": 60}),
+        ],
+    ),
+    "BREAKERS": ("E120", [None, 3, {"consecutive": 0}, {"volume": 1.5}, {"percent": 101}, {"open": "30"}, {"shut": 1}]),
+    "PROBES": (
+        "E125",
+        [
+            None,
+            ["openai"],
+            {"providers": "openai"},
+            {"providers": [1]},
+            {"interval": 0},
+            {"timeout": "5"},
+            {"on": True},
+        ],
+    ),
+    "RETRIES": ("E029", [None, 3, {"rounds": 0}, {"attempts": 1.5}, {"max_wait": -1}, {"ambiguous": 1}, {"tries": 2}]),
+    "CAPABILITIES": (
+        "E025",
+        ["all", {"openai/*": True}, {"openai/*": {"wings": True}}, {"openai/*": {"images": "no"}}],
+    ),
+    "PRICES": ("E026", [None, {}, "free", {"openai/*": {"input": 1}}, [1], [["m", 1]]]),
+    "REQUIRE_PRICE": ("E027", [None, True, "", "Always", "sometimes", ["never"]]),
+}
+HOOK = {"url": "https://there", "secret": "s"}
+RIGHT: dict[str, list[Any]] = {
+    "PROVIDERS": [{}, {"openai": {}}],
+    "ROUTES": [
+        {},
+        {"fast": ("openai/m", "groq/n/o")},
+        {
+            "fast": {
+                "targets": [
+                    "openai/m",
+                    {"target": "groq/n", "conditions": {"images": False}, "timeouts": {"first_byte": 5}},
+                    {"target": "xai/o", "part": "experiment", "percent": 10},
+                    {"target": "mistral/p", "part": "mirror", "percent": 5},
+                ],
+                "weights": [3, 1, 1, 1],
+                "strategy": "weighted",
+                "sticky": "session",
+                "timeouts": {"first_byte": 20},
+                "continue_streams": True,
+                "ask_to_continue": True,
+                "experiment": "spring",
+            }
+        },
+    ],
+    "KEYS": [{}],
+    "DEFAULT_PROVIDER": ["anthropic"],
+    "PASSTHROUGH": [True, False],
+    "CLIENT_SECRETS": [True, False],
+    "UNCOUNTED_WORK": [True, False],
+    "DIRECT_DOOR": [True, False],
+    "MAX_BODY_BYTES": [1, 10**12],
+    "MAX_UPLOAD_BYTES": [1],
+    "BODY_TIMEOUT": [1, 0.5],
+    "SEND_TIMEOUT": [1, 0.5],
+    "MAX_CALLS": [0, 1, 20_000],
+    "QUEUE": [{}, {"size": 0}, {"size": 1000, "seconds": 0.5}],
+    "TIMEOUTS": [{}, {"connect": 1, "pool": 0.5, "write": 1, "first_byte": 1, "idle": 1}, {"stream": 0, "total": 0}],
+    "KEEP_ALIVE_INTERVAL": [0, 0.5, 15],
+    "TRANSPORT": [{}, {"OPTIONS": {"max_connections": 10}}],
+    "ALLOW_PRIVATE_UPSTREAMS": [True, False],
+    "DRAIN_TIMEOUT": [0, 20.5],
+    "DRAIN_DELAY": [0, 5.5],
+    "METRICS": [True, False, ["10.0.0.0/8", "127.0.0.1"], ("fd00::/8",)],
+    "METRICS_TOKEN": [None, "env:CHECKED_GATEWAY_KEY"],
+    "DJANGO_THREADS": [1, 64],
+    "ENCRYPTION_KEYS": [["env:OURS", "file:/run/secrets/gateway"], ("env:OURS",)],
+    "STORED_REFERENCES": [[], ["env:*", "file:/run/*"]],
+    "STORED_BACKENDS": [[], ["mysite.providers.*", "acme.AcmeProvider"]],
+    "LIMITS": [[], ({"scope": "user", "measure": "cost", "window": "month", "amount": "20.5"},)],
+    "LIMIT_STORE": [{}, {"BACKEND": "memory"}, {"ON_FAILURE": "local", "TIMEOUT": 0.2}],
+    "PEERS": [{}, {"URL": "rediss://localhost"}, {"URL": "unix:///run/redis.sock", "OPTIONS": {"prefix": "ours"}}],
+    "ALERTS": [{}, {"email": ["ops@example.com"], "webhooks": [HOOK], "events": [], "every": 60}],
+    "RESERVED_OUTPUT": [1, 100_000],
+    "RESERVATION_TTL": [1, 0.5],
+    "TIME_ZONE": ["", "UTC", "Europe/Vienna"],
+    "USAGE": [True, False],
+    "USAGE_DURABILITY": ["batched", "committed"],
+    "USAGE_INTERVAL": [0.1, 5],
+    "USAGE_QUEUE": [1],
+    "USAGE_JOURNAL": [""],
+    "USAGE_STREAM_OPTIONS": [True, False],
+    "POLL": [0.5, 30],
+    "GUARDRAILS": [
+        {},
+        {
+            "secrets": {
+                "BACKEND": "redaction",
+                "OPTIONS": {"kinds": ["EMAIL"]},
+                "STAGES": ["request"],
+                "MODE": "monitor",
+                "ON_FAILURE": "pass",
+                "UPLOADS": "block",
+                "TIMEOUT": 1,
+                "WINDOW": 100,
+                "DELAY": 0.5,
+                "EVERYWHERE": True,
+            }
+        },
+    ],
+    "BODY_LOGGING": [None],
+    "RESPONSE_CACHE": [
+        None,
+        {},
+        {"ttl": 60, "scope": "everyone", "keys": [], "routes": ("fast",), "max_bytes": 1, "tools": True, "wait": 0},
+        {"alias": "default", "only_deterministic": True, "encrypt": False, "timeout": 0.5, "memory": 0},
+    ],
+    "BREAKERS": [{}, {"consecutive": 1, "volume": 1, "percent": 0.5, "window": 60, "open": 0.5, "longest": 9}],
+    "PROBES": [{}, {"providers": []}, {"providers": ("OpenAI", "groq"), "interval": 0.5, "timeout": 1}],
+    "RETRIES": [{}, {"rounds": 2, "ambiguous": True, "max_wait": 0, "percent": 0, "least": 0, "attempts": 9}],
+    "CAPABILITIES": [{}, {"openai/gpt-9*": {"images": False, "formats": ["openai_chat"], "max_output_tokens": 8192}}],
+    "PRICES": [[], (), [{"provider": "openai", "model": "gpt-*", "input": 1, "output": "2.50"}]],
+    "REQUIRE_PRICE": ["always", "budgeted", "never"],
+}

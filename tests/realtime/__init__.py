@@ -1,0 +1,1 @@
+"""Realtime sessions as the door sees them."""
