@@ -18,6 +18,7 @@ from ai_gateway import (
     intake,
     keys,
     live,
+    loops,
     refresher,
     registry,
     routing,
@@ -137,7 +138,7 @@ async def _accounted(reply: Reply, meter: Meter, snapshot: Snapshot) -> Reply:
 
 
 def read_call(arrival: Arrival) -> Call:
-    """Make the call of a handshake: its query says which model is asked for. Raises BadRequest."""
+    """Make the call of a handshake: its query says which model is asked for. Raises BadRequest and LoopDetected."""
     given = dict.fromkeys(value for name, value in _query(arrival.query) if name == "model")
     if len(given) > 1:
         raise BadRequest("The query names more than one model.", param="model")
@@ -154,6 +155,7 @@ def read_call(arrival: Arrival) -> Call:
         model=next(iter(given), None) or None,
         stream=True,
         deadline=deadlines.asked_for(arrival.fields, arrival.received_at),
+        hops=loops.hops_of(arrival.fields),
     )
     if call.model is None and not (is_sideband(call) or ("intent", "transcription") in _query(call.query)):
         raise BadRequest("The query names no model. Connect to /v1/realtime?model=...", param="model")

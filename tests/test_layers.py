@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ai_gateway"
 LAYERS = (
     "errors calls sse protocols credentials crypto cors bodies charges finishing cooldowns deadlines traffic "
-    "ids money spans signals edits texts passages plain_forms patterns bulkheads open_files histograms redaction "
+    "ids money spans signals loops edits texts passages plain_forms patterns bulkheads open_files histograms redaction "
     "server_timing watching balances replies daemons thread_pools tracking uploads logprobs escapes __version__",
     "guardrails traces overload consumption conversations estimates allowances model_names breakers failures "
     "cache_policy fingerprints",
@@ -176,6 +176,7 @@ NO_DJANGO = [
     "edits",
     "texts",
     "passages",
+    "loops",
     "plain_forms",
     "logprobs",
     "escapes",

@@ -61,6 +61,7 @@ class Conversation:
         self.status = reply.status
         self.headers = dict(reply.headers)
         self.body = body
+        self.requests = transport.requests
         self.sent = [request.body for request in transport.requests]
 
 
@@ -290,6 +291,14 @@ def test_a_provider_is_asked_by_the_way_of_all_calls(books: Books) -> None:
         ("moderations", "", "answered"),
         ("chat/completions", "team", "blocked"),
     ]
+
+
+def test_a_provider_that_is_asked_by_a_guardrail_may_be_the_gateway_itself() -> None:
+    guardrails = {"moderation": {"BACKEND": "moderation", "EVERYWHERE": True, "STAGES": ["request"]}}
+    own = {"openai": {"OPTIONS": {"api_key": "stored", "base_url": "https://gateway.example.com/v1"}}}
+    headers = (JSON, (b"x-gateway-hops", b"2"))
+    found = ask(guardrails, request(), plain({"results": []}), chat("ok"), headers=headers, PROVIDERS=own)
+    assert [dict(each.headers)[b"x-gateway-hops"] for each in found.requests] == [b"3", b"3"]
 
 
 def test_a_provider_that_fails_a_guardrail_is_written_down_as_failed(books: Books) -> None:
