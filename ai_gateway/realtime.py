@@ -15,6 +15,7 @@ from ai_gateway import (
     attempts,
     deadlines,
     gateway,
+    guarding,
     intake,
     keys,
     live,
@@ -25,7 +26,6 @@ from ai_gateway import (
 )
 from ai_gateway.calls import Arrival, Call, Headers, Reply, subprotocols_in
 from ai_gateway.errors import BadRequest, ClientDisconnected, GatewayError, PermissionDenied
-from ai_gateway.guarding import Guarding
 from ai_gateway.hops import Upgrade
 from ai_gateway.hops.upgrade import Accepted
 from ai_gateway.meter import Meter
@@ -111,7 +111,7 @@ async def _open(meter: Meter, snapshot: Snapshot, transport: Transport) -> Reply
         raise PermissionDenied("This gateway has no part in calls that were not opened through it (call_id).")
     meter.route = routing.route_of(call, snapshot) or ""
     targets = access.permitted(call, holder, routing.resolve(call, snapshot), snapshot)
-    Guarding(meter, snapshot, transport).check_session()
+    guarding.check_session(meter, snapshot)
     targets = gateway.chosen(meter, call, targets, snapshot)
     return await attempts.ask(meter, targets, snapshot, transport.sockets(), Upgrade)
 

@@ -22,7 +22,7 @@ from contextlib import suppress
 from time import perf_counter
 from typing import Any, NoReturn
 
-from ai_gateway import access, accounting, admission, fallbacks, keys, registry
+from ai_gateway import access, accounting, admission, fallbacks, guarding, keys, registry
 from ai_gateway.calls import Message, Target
 from ai_gateway.consumption import Consumption, together
 from ai_gateway.errors import (
@@ -233,12 +233,13 @@ class Session:
 
     async def _look_again(self) -> None:
         """Look at the caller's key again, and at what it is for. Raises InvalidCredential for one that is not valid any
-        more, and ModelNotFound for one that would not be let in now."""
+        more, ModelNotFound for one that would not be let in now, and GuardrailBlocked if there is a guardrail now."""
         meter, newest = self._meter, registry.snapshot()
         meter.caller = await keys.identify(meter.arrival, newest)
         access.check_arrival(meter.arrival, meter.caller)
         # A route that was taken out since is what it was when the session began.
         self._check_target(newest if meter.route in newest.routes else self._snapshot)
+        guarding.check_session(meter, newest)
 
     def _check_target(self, snapshot: Snapshot) -> None:
         """Raise ModelNotFound if the target is open to the caller neither by the name that was asked for nor by that of

@@ -553,6 +553,24 @@ def test_limits_that_are_tightened_while_nobody_speaks_end_the_session_in_time(
     assert [(entry.outcome, entry.error_code) for entry in books] == [("limited", "insufficient_quota")]
 
 
+def test_a_guardrail_that_is_put_on_ends_the_session(
+    providers: Callable[..., Providers], books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def visit() -> dict[str, Any]:
+        providers(Provider())
+        visitor = Visitor()
+        await accepted(visitor)
+        with override_settings(AI_GATEWAY={**SETTINGS, "GUARDRAILS": guardrails}):
+            told = await visitor.event()
+            await visitor.gone()
+        return told
+
+    guardrails = {"pii": {"BACKEND": "redaction", "EVERYWHERE": True}}
+    monkeypatch.setattr(sessions, "LOOK_AGAIN", 0.01)
+    assert run(visit())["error"]["code"] == "guardrail_blocked"
+    assert [entry.outcome for entry in books] == ["blocked"]
+
+
 def test_limits_that_are_tightened_in_mid_answer_wait_for_its_end(
     providers: Callable[..., Providers], books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:

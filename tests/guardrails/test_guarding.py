@@ -14,7 +14,6 @@ from ai_gateway import gateway, guarding, registry
 from ai_gateway.calls import Caller, Reply, ReplyBody
 from ai_gateway.edits import Edit
 from ai_gateway.errors import GuardrailBlocked, UpstreamClosed, UpstreamTimeout
-from ai_gateway.guarding import Guarding
 from ai_gateway.guardrails.base import Block, Change, Verdict, View
 from ai_gateway.test.providers import Books
 from tests.factories import JSON, Answer, Scripted, make_arrival, make_call, make_meter, run
@@ -806,12 +805,12 @@ def test_a_session_that_nobody_looks_into_is_refused() -> None:
     meter = make_meter(make_call("/v1/realtime", method="GET", body=b""))
     for mode in ("monitor", "enforce"):
         with override_settings(AI_GATEWAY={"GUARDRAILS": {"pii": {**REDACTION, "MODE": mode}}}):
-            looked = Guarding(meter, registry.snapshot(), Scripted())
+            snapshot = registry.snapshot()
         if mode == "monitor":
-            looked.check_session()
+            guarding.check_session(meter, snapshot)
         else:
             with pytest.raises(GuardrailBlocked, match="session"):
-                looked.check_session()
+                guarding.check_session(meter, snapshot)
 
 
 def test_an_answer_from_the_cache_is_looked_into_each_time(books: Books) -> None:
