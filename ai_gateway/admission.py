@@ -15,11 +15,11 @@ import time
 from collections.abc import Sequence
 
 from ai_gateway import estimates
-from ai_gateway.allowances import Dues, in_order
+from ai_gateway.allowances import Dues, LimitTable, in_order
 from ai_gateway.calls import Call, Target
 from ai_gateway.consumption import Consumption
 from ai_gateway.errors import LimitsUnavailable, PriceUnknown, UsageUnknown
-from ai_gateway.holds import Hold
+from ai_gateway.holds import Hold, is_of_answer
 from ai_gateway.limits import StoreUnavailable, store
 from ai_gateway.listeners import is_countable, is_legible, is_paid
 from ai_gateway.meter import Meter
@@ -78,22 +78,36 @@ async def _begin(meter: Meter, dues: Dues, amounts: Sequence[int], at: float, sn
             meter.hold = hold
 
 
-async def renew(meter: Meter, used: Consumption, cost_nanos: int | None, snapshot: Snapshot) -> None:
-    """Settle what an answer of a session used, and have the limits that the session began under admit the next one.
+async def renew(
+    meter: Meter, used: Consumption | None, cost_nanos: int | None, snapshot: Snapshot, limits: LimitTable
+) -> None:
+    """Settle what an answer of a session used, and have the limits that are in force by now admit the next one. None:
+    there was no answer since it was admitted.
 
     Raises what `admit` raises: the session is over then.
     """
-    hold, target = meter.hold, meter.target
-    if hold is None or target is None:
+    target = meter.target
+    if target is None:
         return
-    dues, at = in_order(hold.settle_answer(used, cost_nanos)), time.time()
-    if not dues.dues:
-        return
-    price = _price(target, snapshot, at) if dues.has_costs else None
-    try:
-        await hold.take(dues, _amounts(meter, dues, price, snapshot), at, snapshot.reservation_ttl)
-    except StoreUnavailable as error:
-        raise _unavailable(meter, error) from error
+    if meter.hold is not None:
+        meter.hold.settle_answer(used, cost_nanos)
+    dues, at = _of_answer(meter, target, limits), time.time()
+    if dues.dues:
+        price = _price(target, snapshot, at) if dues.has_costs else None
+        await _begin(meter, dues, _amounts(meter, dues, price, snapshot), at, snapshot)
+
+
+def is_current(meter: Meter, limits: LimitTable) -> bool:
+    """Whether the next answer of a session was admitted by the limits that are in force by now."""
+    held = meter.hold.dues_of_answer() if meter.hold is not None else []
+    return meter.target is None or set(held) == set(_of_answer(meter, meter.target, limits).dues)
+
+
+def _of_answer(meter: Meter, target: Target, limits: LimitTable) -> Dues:
+    """List what an answer of a session has to keep to."""
+    assert meter.call is not None
+    found = limits.of_first(meter.call, meter.caller, meter.route, target.provider, target.model or "")
+    return in_order(filter(is_of_answer, found.dues))
 
 
 def _unavailable(meter: Meter, error: StoreUnavailable) -> LimitsUnavailable:

@@ -127,6 +127,8 @@ class Call(Value, frozen=True, kw_only=True):
     """What was read of the body that came: whoever puts another one in its place need not look at this."""
     deadline: float | None = None
     """When the caller wants the call to be over, in seconds of `time.perf_counter()`."""
+    hops: int = 0
+    """How many gateways it came through before this one (`loops.py`)."""
 
 
 def below_version(path: str) -> str:

@@ -22,6 +22,7 @@
       InternalError 500
       SocketsUnsupported 501
       LengthUnknown 505            an answer that cannot be written in HTTP/1.0
+      LoopDetected 508             the call goes round from gateway to gateway
       ProviderNotConfigured 503
       Overloaded 503
         PoolTimeout 503            Draining 503            KeysUnavailable 503
@@ -211,6 +212,14 @@ class LengthUnknown(GatewayError):
     status = 505
     code = "http_version_unsupported"
     kind = Kind.BAD_REQUEST
+
+
+class LoopDetected(GatewayError):
+    """A call that has come through too many gateways: one of them is probably its own provider."""
+
+    status = 508
+    code = "loop_detected"
+    kind = Kind.UPSTREAM
 
 
 class RequestTimeout(GatewayError):

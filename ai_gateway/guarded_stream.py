@@ -6,8 +6,9 @@ window stays back each time, because the other half of something may still come;
 
 Events go out as they came, whole and in their order, only with other text in them; an event goes out when all of its
 text may. An event that ends something (a block, the choice, the stream) lets everything out that was held before it.
-Texts that such events repeat as a whole are looked at too. A block ends the stream with an error event of the caller's
-format: no proof of a whole answer follows.
+Texts that such events repeat as a whole are looked at too. A message may say its text in several parts, one after the
+other: what is held of one is looked at with the end of the part before it, which went out. A block ends the stream with
+an error event of the caller's format: no proof of a whole answer follows.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from ai_gateway.calls import BodyAround, ReplyBody
 from ai_gateway.edits import Edit, applied
 from ai_gateway.errors import GatewayError, GuardrailFailed
 from ai_gateway.meter import Meter
+from ai_gateway.passages import passages_of
 from ai_gateway.sse import BLANK_LINE, BOM, LINE_END, MAX_EVENT, read_events, whole_events
 from ai_gateway.texts import FORMAL, Text, is_text, rewritten, strings_in
 
@@ -53,6 +55,9 @@ _IS_JSON = re.compile(r"response\.[a-z_]*arguments\.delta")
 
 _PIECE_OF_JSON = ("delta", "arguments")
 
+GOING_ON = frozenset((("delta",), ("delta", "text"), ("text",), ("part", "text")))
+"""Members that hold a part of a message, or a piece of it, where other parts came before."""
+
 PIECES = (("choices", "text"), ("completion",), ("candidates", "content", "parts", "text"))
 """Members that hold a piece of a text, besides those of a `delta`."""
 
@@ -60,10 +65,12 @@ PIECES = (("choices", "text"), ("completion",), ("candidates", "content", "parts
 class Channel:
     """One of the texts of a stream: what of it is held, and the end of what went out."""
 
-    __slots__ = ("edits", "free", "held", "path", "tail")
+    __slots__ = ("before", "edits", "free", "held", "path", "tail")
 
-    def __init__(self, path: tuple[str, ...]) -> None:
+    def __init__(self, path: tuple[str, ...], before: str = "") -> None:
         self.path = path
+        self.before = before
+        """The end of the text before this one, as long as that is of interest."""
         self.tail = ""
         self.held = ""
         self.free = 0
@@ -123,6 +130,8 @@ class Channel:
     def let_out(self, count: int, context: int) -> None:
         """Note that so many letters went out."""
         self.tail = (self.tail + self.held[:count])[-context:]
+        if len(self.tail) >= context:
+            self.before = ""
         self.held = self.held[count:]
         self.free, self.edits = 0, []
 
@@ -154,9 +163,11 @@ class GuardedStream(BodyAround):
         "_coming",
         "_delay",
         "_due",
+        "_ends",
         "_held",
         "_is_over",
         "_known",
+        "_latest",
         "_meter",
         "_part",
         "_queue",
@@ -178,7 +189,9 @@ class GuardedStream(BodyAround):
         self._queue: deque[Event] = deque()
         self._held = 0
         self._channels: dict[Hashable, Channel] = {}
-        self._known: dict[tuple[str, bool], Sequence[Edit]] = {}
+        self._latest: dict[tuple[str, ...], Channel] = {}
+        self._ends: dict[tuple[str, ...], str] = {}
+        self._known: dict[Hashable, Sequence[Edit]] = {}
         self._remembered = 0
         self._coming: asyncio.Future[bytes] | None = None
         self._is_over = False
@@ -267,13 +280,23 @@ class GuardedStream(BodyAround):
     def _hold(self, event: Event, pieces: Sequence[Text]) -> None:
         indexes = tuple(_INDEX.findall(event.data))
         for text in pieces:
-            channel = self._channels.setdefault((text.path, indexes), Channel(text.path))
+            channel = self._channels.get((text.path, indexes))
+            if channel is None:
+                channel = self._channels[text.path, indexes] = self._begun(text.path)
             channel.held += text.value
             event.pieces.append((text, channel))
         if not self._queue:
             self._due = perf_counter() + self._delay
         self._queue.append(event)
         self._held += len(event.raw)
+
+    def _begun(self, path: tuple[str, ...]) -> Channel:
+        """Begin with a text, which goes on from the one that ended before it."""
+        latest = self._latest.get(path)
+        goes_on = latest is not None and not latest.held and path in GOING_ON
+        before = (latest.before + latest.tail)[-self._window :] if latest is not None and goes_on else ""
+        channel = self._latest[path] = Channel(path, before)
+        return channel
 
     def _is_full(self) -> bool:
         channels = self._channels.values()
@@ -284,16 +307,44 @@ class GuardedStream(BodyAround):
     async def _changes(self, texts: Sequence[Text]) -> dict[Text, str]:
         """Ask about texts that come as a whole, about each once as far as it is remembered: ends of a stream repeat
         them."""
-        new = [text for text in texts if (text.value, text.is_json) not in self._known]
+        keys = {text: (text.is_json, before, whole, text.value) for text, before, whole in self._surrounded(texts)}
+        new = [text for text in texts if keys[text] not in self._known]
         if new:
-            edits = await self._review(new)
-            self._known |= {(text.value, text.is_json): edits.get(number, ()) for number, text in enumerate(new)}
+            found = await self._asked([(keys[text][1], text) for text in new])
+            self._known |= {keys[text]: edits for text, edits in zip(new, found, strict=True)}
             self._remembered += sum(len(text.value) + EACH for text in new)
-        changes = {text: applied(text.value, self._known[text.value, text.is_json]) for text in texts}
+        changes = {text: applied(text.value, self._known[keys[text]]) for text in texts}
         if self._remembered > REMEMBERED:
             self._known.clear()
             self._remembered = 0
         return changes
+
+    def _surrounded(self, texts: Sequence[Text]) -> Iterator[tuple[Text, str, Hashable]]:
+        """Give each text with the end of the one that it goes on from, and with where it stands in what is read as
+        one."""
+        whole = {
+            number: (passage.value, begin)
+            for passage in passages_of(texts)
+            for number, (begin, _) in zip(passage.numbers, passage.parts(), strict=True)
+            if len(passage.numbers) > 1
+        }
+        for number, text in enumerate(texts):
+            before = self._ends.get(text.path, "")
+            if text.path in GOING_ON:
+                self._ends[text.path] = text.value[-self._window :]
+            yield text, before, whole.get(number)
+
+    async def _asked(self, seen: Sequence[tuple[str, Text]]) -> list[Sequence[Edit]]:
+        """Ask about texts, each with the end of the one that it goes on from. Gives the edits of each."""
+        shown, places = [], []
+        for number, (before, text) in enumerate(seen, MAX_EVENT):
+            if before:
+                text = text._replace(list_at=number)
+                shown.append(text._replace(value=before))
+            places.append(len(shown))
+            shown.append(text)
+        edits = await self._review(shown)
+        return [edits.get(place, ()) for place in places]
 
     async def _let_out_late(self) -> None:
         """Let out what was held for long: all but the word at the end, or that too if there is nothing else."""
@@ -307,9 +358,9 @@ class GuardedStream(BodyAround):
         end."""
         held = [channel for channel in self._channels.values() if channel.held]
         if held:
-            edits = await self._review([channel.seen for channel in held])
-            for number, channel in enumerate(held):
-                channel.judge(edits.get(number, ()), channel.unfinished(kept) if is_late else kept)
+            found = await self._asked([(channel.before, channel.seen) for channel in held])
+            for channel, edits in zip(held, found, strict=True):
+                channel.judge(edits, channel.unfinished(kept) if is_late else kept)
         gone: dict[Channel, int] = {}
         while self._queue and _is_free(self._queue[0], gone):
             event = self._queue.popleft()

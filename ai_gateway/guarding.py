@@ -101,11 +101,6 @@ class Guarding:
         for guard in guards:
             self._block(guard, ANSWER, reason)
 
-    def check_session(self) -> None:
-        """Block a session over a websocket, which nobody looks into. Raises GuardrailBlocked."""
-        for guard in self._guards:
-            self._block(guard, REQUEST, "What is said in a session cannot be looked into.")
-
     # When it is answered.
 
     async def guarded(self, reply: Reply) -> Reply:
@@ -240,19 +235,10 @@ class Guarding:
             raise GuardrailFailed(f"The guardrail {guard.name!r} failed, and nothing passes without it.") from error
 
     def _block(self, guard: Guard, stage: str, reason: str) -> None:
-        self._note(guard, stage, "monitored" if guard.is_monitor else "blocked", reason)
-        if not guard.is_monitor:
-            raise GuardrailBlocked(f"The guardrail {guard.name!r} does not let this pass. {reason}")
+        _block(self._meter, guard, stage, reason)
 
     def _note(self, guard: Guard, stage: str, action: str, reason: str) -> None:
-        """Write into the trail what a guardrail did, the same thing once: a stream is looked at many times."""
-        noted = {"guardrail": guard.name, "stage": stage, "action": action, "error": "guardrail", "why": reason}
-        if noted not in self._meter.trail:
-            self._meter.trail.append(noted)
-            logger.info(
-                "%s: guardrail %s: %s %s: %s", self._meter.arrival.request_id, guard.name, stage, action, reason
-            )
-            notices.tell_of_guardrail(noted, self._meter.arrival.request_id, self._meter.caller)
+        _note(self._meter, guard, stage, action, reason)
 
     async def _ask(self, provider: str, path: str, body: Mapping[str, Any]) -> Any:
         """Ask a provider for a guardrail, by the way of all calls. Raises GatewayError."""
@@ -292,6 +278,27 @@ class Guarding:
         if reply.status != 200:
             raise UpstreamProtocolError(f"The provider {provider!r} answered a guardrail with {reply.status}.")
         return msgspec.json.decode(answer)
+
+
+def check_session(meter: Meter, snapshot: Snapshot) -> None:
+    """Block a session over a websocket, which nobody looks into. Raises GuardrailBlocked."""
+    for guard in guards_of(meter, snapshot):
+        _block(meter, guard, REQUEST, "What is said in a session cannot be looked into.")
+
+
+def _block(meter: Meter, guard: Guard, stage: str, reason: str) -> None:
+    _note(meter, guard, stage, "monitored" if guard.is_monitor else "blocked", reason)
+    if not guard.is_monitor:
+        raise GuardrailBlocked(f"The guardrail {guard.name!r} does not let this pass. {reason}")
+
+
+def _note(meter: Meter, guard: Guard, stage: str, action: str, reason: str) -> None:
+    """Write into the trail what a guardrail did, the same thing once: a stream is looked at many times."""
+    noted = {"guardrail": guard.name, "stage": stage, "action": action, "error": "guardrail", "why": reason}
+    if noted not in meter.trail:
+        meter.trail.append(noted)
+        logger.info("%s: guardrail %s: %s %s: %s", meter.arrival.request_id, guard.name, stage, action, reason)
+        notices.tell_of_guardrail(noted, meter.arrival.request_id, meter.caller)
 
 
 def guards_of(meter: Meter, snapshot: Snapshot) -> list[Guard]:

@@ -100,21 +100,24 @@ class Hold(msgspec.Struct):
         """Settle what was taken for a target by what it used: nothing, if it failed before it answered."""
         self._settle_some(lambda due: due.rule.scope in TARGET_SCOPES, consumption, cost_nanos)
 
-    def settle_answer(self, consumption: Consumption | None, cost_nanos: int | None) -> list[Due]:
-        """Settle what was taken for one answer of a session by what it used; None: there was none. Gives what has to be
-        taken for the next one: all but the session's place among those at once."""
-        return self._settle_some(lambda due: due.measure != "concurrency", consumption, cost_nanos)
+    def settle_answer(self, consumption: Consumption | None, cost_nanos: int | None) -> None:
+        """Settle what was taken for one answer of a session by what it used; None: there was none. That is all but the
+        session's place among those at once."""
+        self._settle_some(is_of_answer, consumption, cost_nanos)
+
+    def dues_of_answer(self) -> list[Due]:
+        """List what an answer of a session is held to that has been taken for it."""
+        return [due for taken in self.taken for due in taken.dues.dues if is_of_answer(due)]
 
     def _settle_some(
         self, is_over: Callable[[Due], bool], consumption: Consumption | None, cost_nanos: int | None
-    ) -> list[Due]:
+    ) -> None:
         parts = [taken.split(is_over) for taken in self.taken]
         over = [part for part, _ in parts if part.states]
         self.taken = [part for _, part in parts if part.states]
         for taken in over:
             actual = used(taken.dues, consumption, cost_nanos) if consumption is not None else [0] * len(taken.states)
             self.store.settle(taken.charges, actual)
-        return [due for taken in over for due in taken.dues.dues]
 
     def settle(self, consumption: Consumption | None, cost_nanos: int | None) -> None:
         """Put what was used in place of what was reserved, once. None: nothing was used."""
@@ -130,6 +133,12 @@ class Hold(msgspec.Struct):
         self.is_settled = True
         for taken in self.taken:
             self.store.settle(taken.charges, taken.charges.amounts)
+
+
+def is_of_answer(due: Due) -> bool:
+    """Whether each answer of a session has to keep to a rule by itself. Its place among those at once is the
+    session's."""
+    return due.measure != "concurrency"
 
 
 def used(dues: Dues, consumption: Consumption | None, cost_nanos: int | None) -> list[int]:

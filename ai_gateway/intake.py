@@ -13,7 +13,7 @@ from itertools import chain
 from time import perf_counter
 from typing import Any
 
-from ai_gateway import deadlines
+from ai_gateway import deadlines, loops
 from ai_gateway.bodies import MAX_MODEL, Reading, Routing, read
 from ai_gateway.calls import Arrival, Call, Headers, IncomingBody
 from ai_gateway.errors import BadRequest, BodyTooLarge, InvalidBody, MethodNotAllowed, NotFound
@@ -191,9 +191,10 @@ def _is_json(content_type: bytes, arrival: Arrival) -> bool:
 
 
 async def read_call(arrival: Arrival, snapshot: Snapshot) -> Call:
-    """Read what routing needs and make the call. Raises BadRequest, BodyTooLarge, RequestTimeout, InvalidBody,
-    ClientDisconnected."""
+    """Read what routing needs and make the call. Raises LoopDetected, BadRequest, BodyTooLarge, RequestTimeout,
+    InvalidBody, ClientDisconnected."""
     reading: Reading | None = None
+    hops = loops.hops_of(arrival.fields)
     deadline = deadlines.asked_for(arrival.fields, arrival.received_at)
     body: bytes | AsyncIterator[bytes] = b""
     is_json, limit = limits(arrival, snapshot)
@@ -233,6 +234,7 @@ async def read_call(arrival: Arrival, snapshot: Snapshot) -> Call:
         models=routing.models,
         reading=reading,
         deadline=deadline,
+        hops=hops,
     )
 
 

@@ -1,7 +1,8 @@
 """Brings prices of a catalogue into the database, as rows that a person can read and that keep their history.
 
 A row is never rewritten: when a price changes the old row ends, and a new one begins, in one transaction. Rows that a
-person entered are left alone. Done twice it changes nothing the second time.
+person entered are left alone. Done twice it changes nothing the second time; of two runs at once one waits for the
+other, and finds what that has done.
 
 What is brought over is what this site uses: the models that its routes lead to and that were called. A price that
 changes with the hour of the day is left to the catalogue, which is asked for each call.
@@ -9,7 +10,7 @@ changes with the hour of the day is left to the catalogue, which is asked for ea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from math import inf
@@ -20,7 +21,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from ai_gateway.litellm_prices import LiteLLMPrices
-from ai_gateway.models import Price, UsageDaily
+from ai_gateway.models import ConfigurationVersion, Price, UsageDaily
 from ai_gateway.models.base import stored_at
 from ai_gateway.price_catalogue import GenAIPrices
 from ai_gateway.pricing import BUCKETS, read_price
@@ -132,10 +133,11 @@ def all_models(snapshot: Snapshot, source: Source) -> set[Key]:
 class Sync:
     """Compares what is in force with what should be, and makes it so."""
 
-    def __init__(self, source: Source, snapshot: Snapshot, now: datetime) -> None:
+    def __init__(self, source: Source, snapshot: Snapshot, clock: Callable[[], datetime] = timezone.now) -> None:
         self._source = source
         self._rows = {alias: provider.row for alias, provider in snapshot.providers.items()}
-        self._now = now
+        self._clock = clock
+        self._now = clock()
 
     def run(
         self,
@@ -148,14 +150,17 @@ class Sync:
         """Synchronise these models, and those that have a synchronised row already. Gives what was, or would be,
         changed, by provider and model."""
         with transaction.atomic(using=router.db_for_write(Price)):
+            if not is_dry:
+                ConfigurationVersion.hold()
+            self._now = self._clock()  # Who had to wait begins after what the other one has begun.
             current = self._newest_in_force(is_dry)
             keys = sorted(key for key in {*current, *models} if key[0] in self._rows and provider in (None, key[0]))
             changes = [self._compare(key, current.get(key), is_dry) for key in watch(keys, "models compared")]
         return [change for change in changes if change is not None]
 
     def _newest_in_force(self, is_dry: bool) -> dict[Key, Price]:
-        """Give the synchronised row that counts, by key. Two runs at the same time may have begun one each: what does
-        not count ends, or it would be in force again when the other one ends."""
+        """Give the synchronised row that counts, by key. Two runs may have begun one each, before one waited for the
+        other: what does not count ends, or it would be in force again when the other one ends."""
         newest: dict[Key, Price] = {}
         for row in self._in_force():
             older = newest.get((row.provider, row.model))

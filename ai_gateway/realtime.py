@@ -15,16 +15,17 @@ from ai_gateway import (
     attempts,
     deadlines,
     gateway,
+    guarding,
     intake,
     keys,
     live,
+    loops,
     refresher,
     registry,
     routing,
 )
 from ai_gateway.calls import Arrival, Call, Headers, Reply, subprotocols_in
 from ai_gateway.errors import BadRequest, ClientDisconnected, GatewayError, PermissionDenied
-from ai_gateway.guarding import Guarding
 from ai_gateway.hops import Upgrade
 from ai_gateway.hops.upgrade import Accepted
 from ai_gateway.meter import Meter
@@ -110,7 +111,7 @@ async def _open(meter: Meter, snapshot: Snapshot, transport: Transport) -> Reply
         raise PermissionDenied("This gateway has no part in calls that were not opened through it (call_id).")
     meter.route = routing.route_of(call, snapshot) or ""
     targets = access.permitted(call, holder, routing.resolve(call, snapshot), snapshot)
-    Guarding(meter, snapshot, transport).check_session()
+    guarding.check_session(meter, snapshot)
     targets = gateway.chosen(meter, call, targets, snapshot)
     return await attempts.ask(meter, targets, snapshot, transport.sockets(), Upgrade)
 
@@ -137,7 +138,7 @@ async def _accounted(reply: Reply, meter: Meter, snapshot: Snapshot) -> Reply:
 
 
 def read_call(arrival: Arrival) -> Call:
-    """Make the call of a handshake: its query says which model is asked for. Raises BadRequest."""
+    """Make the call of a handshake: its query says which model is asked for. Raises BadRequest and LoopDetected."""
     given = dict.fromkeys(value for name, value in _query(arrival.query) if name == "model")
     if len(given) > 1:
         raise BadRequest("The query names more than one model.", param="model")
@@ -154,6 +155,7 @@ def read_call(arrival: Arrival) -> Call:
         model=next(iter(given), None) or None,
         stream=True,
         deadline=deadlines.asked_for(arrival.fields, arrival.received_at),
+        hops=loops.hops_of(arrival.fields),
     )
     if call.model is None and not (is_sideband(call) or ("intent", "transcription") in _query(call.query)):
         raise BadRequest("The query names no model. Connect to /v1/realtime?model=...", param="model")

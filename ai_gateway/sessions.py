@@ -6,8 +6,9 @@ session holds is bounded, however slow its ends are. Pings and pongs are each co
 
 A session is one call, and each of its answers is counted for by itself: what it used is priced and settled when the
 provider says it, and the limits must admit the next one. What is transcribed of the caller's speech is settled with its
-answer, or by itself where nobody answers. Then the caller's key is looked at again, and now and then if nothing was
-reported. So a budget ends a session that has used it up, and so does who revokes a key.
+answer, or by itself where nobody answers. Then the caller's key is looked at again, and the limits that are in force by
+now count; and so it is now and then if nothing was reported. So a budget ends a session that has used it up, and so
+does who revokes a key, or tightens a limit.
 
 Whatever ends a session, each side that is still there is told: by the code and reason of the other side, or by an
 `error` event and a code of the gateway's own.
@@ -21,7 +22,7 @@ from contextlib import suppress
 from time import perf_counter
 from typing import Any, NoReturn
 
-from ai_gateway import access, accounting, admission, fallbacks, keys, registry
+from ai_gateway import access, accounting, admission, fallbacks, guarding, keys, registry
 from ai_gateway.calls import Message, Target
 from ai_gateway.consumption import Consumption, together
 from ai_gateway.errors import (
@@ -32,6 +33,7 @@ from ai_gateway.errors import (
     InternalError,
     InvalidBody,
     KeysUnavailable,
+    LimitsUnavailable,
     ModelNotFound,
     Overloaded,
     SocketClosed,
@@ -68,8 +70,9 @@ FAREWELL = 0.8
 """Seconds in which the sides of a session take that it is over: less than the one that is left to a process behind
 DRAIN_TIMEOUT."""
 
-LOOK_AGAIN = 30.0
-"""Seconds after which the caller's key is looked at, whether or not the provider has said what was used."""
+LOOK_AGAIN = 5.0
+"""Seconds after which the caller's key and limits are looked at, whether or not the provider has said what was used.
+About as long as it takes until other calls notice what was changed."""
 
 
 class Session:
@@ -85,6 +88,8 @@ class Session:
         self._listener = meter.listener
         self._heard_at = perf_counter()
         self._unsettled: list[tuple[Consumption, int | None]] = []
+        self._admission = asyncio.Lock()
+        """Of who has the next answer admitted: another one would take what it wants twice."""
         self._was_heard = False
         """Whether the last report was of a transcription."""
 
@@ -167,7 +172,8 @@ class Session:
         return None
 
     async def _watch(self) -> NoReturn:
-        """End a session in which nobody says anything, whose time is over, or whose key is not valid any more."""
+        """End a session in which nobody says anything, whose time is over, whose key is not valid any more, or whose
+        limits were tightened."""
         timeouts, deadline = self._attempt.timeouts, self._attempt.deadline
         longest = self._heard_at + timeouts.stream if timeouts.stream else None
         look_at = self._heard_at + LOOK_AGAIN
@@ -183,6 +189,8 @@ class Session:
                 look_at = now + LOOK_AGAIN
                 with suppress(KeysUnavailable):  # Nobody can tell at the moment: that is no reason to hang up.
                     await self._look_again()
+                with suppress(LimitsUnavailable):
+                    await self._keep_to_limits()
             await asyncio.sleep(min(each for each in (silent_at, longest, deadline, look_at) if each is not None) - now)
 
     # What it uses.
@@ -199,7 +207,17 @@ class Session:
         """Take into account what was used. Raises whatever does not admit what comes next."""
         await self._look_again()
         if self._is_turn(report):
-            await admission.renew(self._meter, *self._take_unsettled(), self._pricing())
+            async with self._admission:
+                await admission.renew(self._meter, *self._take_unsettled(), self._pricing(), registry.snapshot().limits)
+
+    async def _keep_to_limits(self) -> None:
+        """Have other limits admit the next answer, if others are in force by now. While one is under way, or is not
+        settled yet, that is left to its end. Raises whatever does not admit it."""
+        limits = registry.snapshot().limits
+        async with self._admission:
+            is_under_way = self._listener.reader.is_answering or self._unsettled
+            if not is_under_way and not admission.is_current(self._meter, limits):
+                await admission.renew(self._meter, None, None, self._pricing(), limits)
 
     def _pricing(self) -> Snapshot:
         """Give the newest snapshot, for its prices. A provider that was taken out since has its price where the session
@@ -215,12 +233,13 @@ class Session:
 
     async def _look_again(self) -> None:
         """Look at the caller's key again, and at what it is for. Raises InvalidCredential for one that is not valid any
-        more, and ModelNotFound for one that would not be let in now."""
+        more, ModelNotFound for one that would not be let in now, and GuardrailBlocked if there is a guardrail now."""
         meter, newest = self._meter, registry.snapshot()
         meter.caller = await keys.identify(meter.arrival, newest)
         access.check_arrival(meter.arrival, meter.caller)
         # A route that was taken out since is what it was when the session began.
         self._check_target(newest if meter.route in newest.routes else self._snapshot)
+        guarding.check_session(meter, newest)
 
     def _check_target(self, snapshot: Snapshot) -> None:
         """Raise ModelNotFound if the target is open to the caller neither by the name that was asked for nor by that of

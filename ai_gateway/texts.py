@@ -81,6 +81,9 @@ _KINDS = frozenset(("media_type", "mime_type", "mimeType"))
 TOOL_DATA = frozenset(["input", "args", "response", "arguments"])
 """Members within which everything is what a tool is told, or says."""
 
+PART = "text"
+"""The member in which each part of a message says its text."""
+
 JSON_TEXTS = frozenset(["arguments", "partial_json", "input_json"])
 """Members whose text is JSON itself, or a piece of it."""
 
@@ -88,18 +91,21 @@ _BEGINS_LIKE_JSON = re.compile(r"[ \t\r\n]*+[{\[]")
 
 _BASE64 = re.compile(r"(?P<address>data:[^,\s]{0,200};base64,)?[A-Za-z0-9+/_-]{64,}={0,2}")
 
+LIST = ord("[")
+
 _TOKEN = re.compile(rb'("(?:[^"\\]++|\\.)*+")([ \t\r\n]*+:)?|[\[\]{}]', re.DOTALL)
 
 
 class Text(NamedTuple):
-    """A text of a document: how it reads, the members that lead to it, where its bytes are, and whether these are of an
-    image or the like."""
+    """A text of a document: how it reads, the members that lead to it, where its bytes are, whether these are of an
+    image or the like, and where the list begins whose parts are read as one, if it is such a part."""
 
     value: str
     path: tuple[str, ...] = ()
     start: int = 0
     end: int = 0
     is_media: bool = False
+    list_at: int = -1
 
     @property
     def is_json(self) -> bool:
@@ -139,7 +145,9 @@ def strings_in(body: bytes) -> list[Text]:
         if colon is not None:
             path[-1] = json.loads(string)
         elif string is not None:
-            found.append(Text(json.loads(string), tuple(filter(None, path)), *token.span(1)))
+            is_part = len(objects) > 1 and path[-1] == PART and body[objects[-2]] == LIST
+            list_at = objects[-2] if is_part else -1
+            found.append(Text(json.loads(string), tuple(filter(None, path)), *token.span(1), False, list_at))
             owners.append(objects[-1] if objects else -1)
         elif token[0] in b"{[":
             path.append("")

@@ -14,8 +14,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ai_gateway"
 LAYERS = (
     "errors calls sse protocols credentials crypto cors bodies charges finishing cooldowns deadlines traffic "
-    "ids money timespans signals edits texts patterns bulkheads open_files histograms redaction server_timing progress "
-    "balances replies daemons thread_pools tracking uploads logprobs escapes announcements __version__",
+    "ids money timespans signals loops edits texts passages plain_forms patterns bulkheads open_files histograms "
+    "redaction server_timing progress balances replies daemons thread_pools tracking uploads logprobs escapes "
+    "announcements __version__",
     "guardrails traces overload consumption conversations estimates allowances model_names breakers failures "
     "cache_policy fingerprints",
     "tariff retries facts recording_policy recorder",
@@ -174,6 +175,9 @@ NO_DJANGO = [
     "hearing",
     "edits",
     "texts",
+    "passages",
+    "loops",
+    "plain_forms",
     "logprobs",
     "escapes",
     "guardrails",

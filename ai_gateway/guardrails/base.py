@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ai_gateway.edits import Edit
+from ai_gateway.passages import Passage, passages_of
 from ai_gateway.texts import Text
 
 REQUEST, ANSWER = "request", "answer"
@@ -45,6 +46,11 @@ class View(msgspec.Struct, kw_only=True):
     memory: MutableMapping[str, Any]
     """What the guardrail may keep from the request to the answer of the same call."""
     ask: Ask
+
+    @property
+    def passages(self) -> Sequence[Passage]:
+        """The texts as they are read: the parts of a message are one."""
+        return passages_of(self.texts)
 
     @property
     def document(self) -> Any:

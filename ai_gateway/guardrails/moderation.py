@@ -15,7 +15,7 @@ MOST_TEXTS = 32
 
 
 class Moderation(Guardrail):
-    """Blocks what the provider flags.
+    """Blocks what the provider flags. It is asked about the parts of a message as one text.
 
     `categories` are those that count, all by default; with `threshold`, those count whose score is as high.
     """
@@ -35,7 +35,7 @@ class Moderation(Guardrail):
 
     async def review(self, view: View) -> Verdict:
         """See Guardrail.review()."""
-        values = [text.value for text in view.texts]
+        values = [passage.value for passage in view.passages]
         for start in range(0, len(values), MOST_TEXTS):
             body = {"model": self._model, "input": values[start : start + MOST_TEXTS]}
             answer = await view.ask(self._provider, PATH, body)

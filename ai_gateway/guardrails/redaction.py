@@ -8,14 +8,16 @@ answer becomes what it stands for: the caller sees no difference, and the provid
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from functools import partial
 from ipaddress import ip_address
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ai_gateway.edits import Edit, in_order
 from ai_gateway.guardrails.base import ANSWER, Change, Guardrail, Verdict, View
 from ai_gateway.guardrails.expressions import compiled, found
+from ai_gateway.guardrails.search import REACH, Find, Span, search
+from ai_gateway.passages import Passage, edits_of
 
 
 def has_luhn_digit(number: str) -> bool:
@@ -48,14 +50,24 @@ def has_enough_digits(written: str) -> bool:
 class Kind(NamedTuple):
     """How something is found, and what tells it from what only looks like it."""
 
-    find: Callable[[str], Iterable[tuple[int, int]]]
+    find: Find
     is_one: Callable[[str], bool] = bool
+    goes_on: bool = False
+    """Whether one that is whole in a part of a message may go on in the next: what is left of a secret is one."""
+    reach: int | None = REACH
+
+    def spans(self, text: str) -> Iterator[Span]:
+        """Find it in a text."""
+        return ((start, end) for start, end in self.find(text) if self.is_one(text[start:end]))
 
 
-def _built_in(expression: str, is_one: Callable[[str], bool] = bool) -> Kind:
+def _built_in(expression: str, is_one: Callable[[str], bool] = bool, **others: Any) -> Kind:
     """One whose expression is written so that it takes time in proportion to the text, however long that is."""
     pattern = re.compile(expression)
-    return Kind(lambda text: (match.span() for match in pattern.finditer(text)), is_one)
+    return Kind(lambda text: (match.span() for match in pattern.finditer(text)), is_one, **others)
+
+
+_secret = partial(_built_in, goes_on=True)
 
 
 def _own(expression: str) -> Kind:
@@ -63,10 +75,11 @@ def _own(expression: str) -> Kind:
 
 
 SECRETS: Mapping[str, Kind] = {
-    "PRIVATE_KEY": _built_in(
-        r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)"
+    "PRIVATE_KEY": _secret(
+        r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)",
+        reach=None,
     ),
-    "API_KEY": _built_in(
+    "API_KEY": _secret(
         r"(?<![A-Za-z0-9])(?:"
         r"sk-(?:ant-|proj-|or-|svcacct-|admin-)?[A-Za-z0-9_-]{20,300}+"  # OpenAI, Anthropic, OpenRouter, DeepSeek.
         r"|gw_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}"  # This gateway.
@@ -80,7 +93,9 @@ SECRETS: Mapping[str, Kind] = {
         r"|npm_[A-Za-z0-9]{36}|pypi-[A-Za-z0-9_-]{50,300}+|SG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}"
         r")"
     ),
-    "TOKEN": _built_in(r"(?<![A-Za-z0-9])eyJ[A-Za-z0-9_-]{10,600}+\.eyJ[A-Za-z0-9_-]{10,800}+\.[A-Za-z0-9_-]{10,500}+"),
+    "TOKEN": _secret(
+        r"(?<![A-Za-z0-9])eyJ[A-Za-z0-9_-]{10,600}+\.eyJ[A-Za-z0-9_-]{10,800}+\.[A-Za-z0-9_-]{10,500}+", reach=2000
+    ),
 }
 """Secrets by what is put in their place. A JSON Web Token is one, whoever gave it."""
 
@@ -126,25 +141,22 @@ class Redaction(Guardrail):
         known: MutableMapping[str, str] = view.memory.setdefault("placeholders", {})
         if view.stage == ANSWER and self._restores:
             return self._restored(view, known)
-        names: set[str] = set()
-        edits = {}
-        for number, text in enumerate(view.texts):
-            hits = self._found(text.value)
-            if hits:
-                names.update(name for _, _, name in hits)
-                edits[number] = [
-                    Edit(start, end, _placeholder(name, text.value[start:end], known)) for start, end, name in hits
-                ]
-        return Change(edits, f"Found: {', '.join(sorted(names))}.") if edits else None
+        hits = [(passage, hit) for passage in view.passages for hit in self._found(passage)]
+        if not hits:
+            return None
+        edits = edits_of(
+            (passage, hit._replace(text=_placeholder(hit.text, passage.value[hit.start : hit.end], known)))
+            for passage, hit in hits
+        )
+        return Change(edits, f"Found: {', '.join(sorted({hit.text for _, hit in hits}))}.")
 
-    def _found(self, text: str) -> list[tuple[int, int, str]]:
-        hits = [
+    def _found(self, passage: Passage) -> list[Edit]:
+        """Find what is to be replaced, for now by the name of its kind."""
+        return in_order(
             Edit(start, end, name)
-            for name, (find, is_one) in self._kinds.items()
-            for start, end in find(text)
-            if is_one(text[start:end])
-        ]
-        return [(hit.start, hit.end, hit.text) for hit in in_order(hits)]
+            for name, kind in self._kinds.items()
+            for start, end in search(passage, kind.spans, goes_on=kind.goes_on, reach=kind.reach)
+        )
 
     def _restored(self, view: View, known: Mapping[str, str]) -> Verdict:
         values = {placeholder: value for value, placeholder in known.items()}

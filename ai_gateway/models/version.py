@@ -24,6 +24,15 @@ class ConfigurationVersion(models.Model):
         return f"{self.configuration}.{self.keys}"
 
     @classmethod
+    def hold(cls) -> None:
+        """Have whoever else changes the configuration wait until this transaction is over: what is read from here on
+        stays so. It writes, because not every database has a lock for what is only read."""
+        same = {"configuration": models.F("configuration")}
+        if not cls.objects.filter(pk=1).update(**same):
+            cls.objects.get_or_create(pk=1)
+            cls.objects.filter(pk=1).update(**same)
+
+    @classmethod
     def bump(cls, *counters: str) -> None:
         """Count a change, in the transaction that makes it: nobody sees the one without the other."""
         step = {counter: models.F(counter) + 1 for counter in counters}

@@ -16,7 +16,7 @@ from functools import cached_property, lru_cache
 from typing import Any, ClassVar, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from ai_gateway import cooldowns
+from ai_gateway import cooldowns, loops
 from ai_gateway.bodies import replace_model
 from ai_gateway.bulkheads import Queue
 from ai_gateway.calls import BaseURL, Call, Caller, Headers, Origin, Phases, UpstreamRequest, UpstreamResponse
@@ -114,6 +114,9 @@ class Provider:
 
     row: str = ""
     """The name of the catalogue's row that it was made of, by which the capabilities of its models are known."""
+
+    home: str = ""
+    """The base URL of a vendor's own that its row has."""
 
     base_url: str
     """Where its API is, without a slash at the end, as its own documentation writes it."""
@@ -217,6 +220,12 @@ class Provider:
         """Whether callers with a gateway key can be served."""
         return self.is_set_up and (self.api_key is not None or self.auth is Auth.NONE)
 
+    @cached_property
+    def counts_hops(self) -> bool:
+        """Whether it may be a gateway, so that it is told how many a call came through: where the operator gave an
+        address, or made the provider."""
+        return self.base_url != self.home
+
     def with_options(self, options: Mapping[str, Any]) -> Provider:
         """Copy this provider with other values for some of its fields. Raises TypeError for an unknown field."""
         return replace(self, **options)
@@ -298,6 +307,8 @@ class Provider:
             if header[0] in fixed or header[0] not in call.fields:
                 headers.append(header)
         headers.append(NOT_ENCODED)
+        if self.counts_hops:
+            headers.append(loops.WRITTEN[call.hops])
         headers.extend(self.authorize(call, caller))
         return headers
 

@@ -317,7 +317,7 @@ GEMINI = GeminiProvider(name="gemini", label="Google Gemini")
 ECHO = EchoProvider(name="echo", label="Echo (built in)")
 
 CATALOG: dict[str, Provider] = {
-    row.name: row.with_options({"row": row.name})
+    row.name: row.with_options({"row": row.name, "home": row.base_url if row.is_set_up else ""})
     for row in (
         OPENAI,
         ANTHROPIC,

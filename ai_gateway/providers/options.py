@@ -24,7 +24,7 @@ from ai_gateway.providers.catalog import CATALOG
 
 ENTRY_KEYS = frozenset(("BACKEND", "OPTIONS"))
 
-NOT_OPTIONS = frozenset(("name", "row", "is_set_up", "credentials"))
+NOT_OPTIONS = frozenset(("name", "row", "home", "is_set_up", "credentials"))
 """Fields that follow from the entry itself, or from where credentials are kept."""
 
 

@@ -14,6 +14,7 @@ here. Their `input_tokens` are all tokens of a prompt, those of the cache includ
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExp
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.metrics import Meter
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import MetricExportResult, PeriodicExportingMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.id_generator import IdGenerator
@@ -44,6 +45,7 @@ from ai_gateway import __version__, registry, traces
 from ai_gateway.meter import Entry
 from ai_gateway.money import dollars
 from ai_gateway.signals import call_finished, process_ends
+from ai_gateway.telemetry import fates
 from ai_gateway.telemetry.cardinality import Names
 from ai_gateway.telemetry.retelling import Attempted, attempts_of, operation_of, output_of, own_seconds, prompt_of
 from ai_gateway.traces import Trace
@@ -55,6 +57,9 @@ LAST_SECONDS = 3.0
 
 MOST_UNDER_WAY = 1024
 """Spans that may be on their way before the next call is heard of: half of what the SDK holds before it drops some."""
+
+LONGEST_QUEUE = 2048
+"""Spans that may wait to be sent, unless the standard's variable says something else."""
 
 PATIENCE = 0.25
 """Seconds to wait for a collector that takes none of them."""
@@ -144,22 +149,38 @@ class GivenIds(IdGenerator):
 
 
 class Pace(SpanExporter):
-    """Sends spans, and has whoever makes them wait if they are many at once: those of a journal that is written to the
-    database at last, which tell of just the time that one wants to look at. A collector that is away holds nobody up.
-    """
+    """Sends spans, and counts what becomes of them. Whoever makes them has to wait if they are many at once: those of a
+    journal that is written to the database at last, which tell of just the time that one wants to look at. A collector
+    that is away holds nobody up."""
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
         self._changed = threading.Condition()
         self._under_way = 0
         self._is_well = True
+        self._waiting = 0
+        self._pid = os.getpid()
+
+    def enter(self, most: int) -> bool:
+        """Have a span wait to be sent, if no more than so many wait. Tells whether it does."""
+        with self._changed:
+            if self._pid != os.getpid():
+                self._pid, self._waiting = os.getpid(), 0  # The SDK has forgotten what its parent wanted to send.
+            if self._waiting >= most:
+                return False
+            self._waiting += 1
+        return True
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """See SpanExporter. Called by the SDK's thread."""
         result = SpanExportResult.FAILURE
+        with self._changed:
+            self._waiting = max(0, self._waiting - len(spans))
         try:
             result = self._exporter.export(spans)
         finally:
+            note = fates.spans.note_sent if result is SpanExportResult.SUCCESS else fates.spans.note_failed
+            note(len(spans))
             with self._changed:
                 self._under_way = max(0, self._under_way - len(spans))
                 self._is_well = result is SpanExportResult.SUCCESS
@@ -183,6 +204,29 @@ class Pace(SpanExporter):
                     self._under_way = 0  # Some are dropped, perhaps. It begins to count anew.
 
 
+class Queue(BatchSpanProcessor):
+    """Holds spans until they are sent. One for which there is no room is counted: the SDK tells nobody how many it
+    drops."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._most = longest_queue()
+        super().__init__(pace, max_queue_size=self._most)
+        self._pace = pace
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """See SpanProcessor."""
+        if self._pace.enter(self._most):
+            super().on_end(span)
+        else:
+            fates.spans.note_dropped()
+
+
+def longest_queue() -> int:
+    """Tell how many spans may wait to be sent, as the standard's variable says."""
+    written = os.environ.get("OTEL_BSP_MAX_QUEUE_SIZE", "").strip()
+    return int(written) if written.isdecimal() and int(written) else LONGEST_QUEUE
+
+
 class Spans:
     """Makes the spans of calls. What sends them is made with the first one, and has a thread."""
 
@@ -196,7 +240,7 @@ class Spans:
     @cached_property
     def _provider(self) -> TracerProvider:
         provider = TracerProvider(sampler=ALWAYS_ON, id_generator=self._ids, shutdown_on_exit=False)
-        provider.add_span_processor(BatchSpanProcessor(self._pace))
+        provider.add_span_processor(Queue(self._pace))
         return provider
 
     def hear(self, entry: Entry, **_: object) -> None:
@@ -241,6 +285,7 @@ class Spans:
         vars(self).pop("_pace", None)
         if provider is not None:
             provider.shutdown()
+            fates.spans.tell()
 
 
 def known(**attributes: Any) -> Attributes:
@@ -321,6 +366,20 @@ def first_chunk_of(entry: Entry) -> float | None:
     return max(entry.first_token_ms - entry.overhead_us / 1000, 0.0) / 1000
 
 
+class MetricExporter(OTLPMetricExporter):
+    """Sends metrics, and counts how often that fails."""
+
+    def export(self, *args: Any, **options: Any) -> MetricExportResult:
+        """See OTLPMetricExporter."""
+        result = MetricExportResult.FAILURE
+        try:
+            result = super().export(*args, **options)
+        finally:
+            note = fates.metrics.note_sent if result is MetricExportResult.SUCCESS else fates.metrics.note_failed
+            note(1)
+        return result
+
+
 class Measures:
     """Records the metrics of calls. What sends them is made with the first one, and has a thread."""
 
@@ -329,7 +388,7 @@ class Measures:
 
     @cached_property
     def _provider(self) -> MeterProvider:
-        reader = PeriodicExportingMetricReader(OTLPMetricExporter())
+        reader = PeriodicExportingMetricReader(MetricExporter())
         return MeterProvider([reader], shutdown_on_exit=False)
 
     @cached_property
@@ -375,6 +434,7 @@ class Measures:
         if provider is not None:
             vars(self).pop("_instruments", None)
             provider.shutdown()
+            fates.metrics.tell()
 
 
 def kind_of(entry: Entry) -> str:

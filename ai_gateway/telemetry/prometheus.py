@@ -35,7 +35,7 @@ from ai_gateway.daemons import Daemon
 from ai_gateway.meter import Entry
 from ai_gateway.money import dollars
 from ai_gateway.signals import call_finished, calls_finished, limit_reached
-from ai_gateway.telemetry import METRICS_DIRECTORY, prometheus_files
+from ai_gateway.telemetry import METRICS_DIRECTORY, fates, prometheus_files
 from ai_gateway.telemetry.cardinality import Names
 from ai_gateway.telemetry.retelling import attempts_of, endpoint_of, output_of, own_seconds
 
@@ -150,6 +150,16 @@ LEDGER_WAITING = Gauge(
 LEDGER = Counter(
     "ai_gateway_ledger_entries",
     "What became of the records of calls: written, kept in the journal, rejected by the database, lost.",
+    ("fate",),
+)
+SPANS = Counter(
+    "ai_gateway_otel_spans",
+    "What became of the spans for OpenTelemetry: sent, dropped because too many waited, failed to be sent.",
+    ("fate",),
+)
+METRIC_EXPORTS = Counter(
+    "ai_gateway_otel_metric_exports",
+    "What became of the exports of metrics for OpenTelemetry: sent, failed.",
     ("fate",),
 )
 
@@ -284,6 +294,7 @@ class Sampler:
         self._look_at_breakers()
         self._look_at_connections()
         self._look_at_ledger()
+        self._look_at_collector()
 
     def look_at_ledger(self) -> None:
         """Look at what became of the records of calls."""
@@ -322,6 +333,12 @@ class Sampler:
         fates = {"written": found.writer.written, "rejected": found.writer.rejected}
         for fate, number in {**fates, "kept": found.spool.kept, "lost": found.spool.lost}.items():
             self._rise(LEDGER.labels(fate), number)
+
+    def _look_at_collector(self) -> None:
+        for counter, found in ((SPANS, fates.spans), (METRIC_EXPORTS, fates.metrics)):
+            for fate, number in (("sent", found.sent), ("dropped", found.dropped), ("failed", found.failed)):
+                if number:
+                    self._rise(counter.labels(fate), number)
 
     def _rise(self, counter: Counter, to: float) -> None:
         """Have a counter follow a number that is counted elsewhere."""

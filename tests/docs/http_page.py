@@ -92,6 +92,8 @@ REQUEST_HEADERS = {
     "x-gateway-fallbacks": "Targets or routes for when the first fails, separated by commas: [routing](routing.md)",
     "x-gateway-cache": "What the call wants of the cache: [cache](cache.md)",
     "x-gateway-timeout": "Seconds for the whole call: [routing](routing.md)",
+    "x-gateway-hops": "How many gateways a call came through, which these write: "
+    "[providers](providers.md#a-gateway-behind-a-gateway)",
     "x-server-timeout": "The same, as Google's SDK sends it",
     "x-request-id": "The id of the request, if it is to be the caller's. Best begin it with the time, as the gateway's "
     "own begin: records are indexed by it, and random ones cost the database more",

@@ -27,6 +27,7 @@ class Conversation:
         self.status = reply.status
         self.headers = dict(reply.headers)
         self.body = body
+        self.requests = transport.requests
         self.sent = [request.body for request in transport.requests]
 
 

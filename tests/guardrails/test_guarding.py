@@ -12,10 +12,9 @@ from django.test import override_settings
 from ai_gateway import guarding, registry
 from ai_gateway.edits import Edit
 from ai_gateway.errors import GuardrailBlocked, UpstreamTimeout
-from ai_gateway.guarding import Guarding
 from ai_gateway.guardrails.base import Block, Change, Verdict, View
 from ai_gateway.test.providers import Books
-from tests.factories import JSON, Answer, Scripted, make_call, make_meter
+from tests.factories import JSON, Answer, make_call, make_meter
 from tests.guardrails.conversation import (
     CHAT,
     CONTENTS,
@@ -165,6 +164,14 @@ def test_a_provider_is_asked_by_the_way_of_all_calls(books: Books) -> None:
     ]
 
 
+def test_a_provider_that_is_asked_by_a_guardrail_may_be_the_gateway_itself() -> None:
+    guardrails = {"moderation": {"BACKEND": "moderation", "EVERYWHERE": True, "STAGES": ["request"]}}
+    own = {"openai": {"OPTIONS": {"api_key": "stored", "base_url": "https://gateway.example.com/v1"}}}
+    headers = (JSON, (b"x-gateway-hops", b"2"))
+    found = ask(guardrails, request(), plain({"results": []}), chat("ok"), headers=headers, PROVIDERS=own)
+    assert [dict(each.headers)[b"x-gateway-hops"] for each in found.requests] == [b"3", b"3"]
+
+
 def test_a_provider_that_fails_a_guardrail_is_written_down_as_failed(books: Books) -> None:
     guardrails = {"moderation": {"BACKEND": "moderation", "EVERYWHERE": True, "STAGES": ["request"]}}
     found = ask(guardrails, request(), UpstreamTimeout("It took too long."), RETRIES={"attempts": 1})
@@ -187,12 +194,12 @@ def test_a_session_that_nobody_looks_into_is_refused() -> None:
     meter = make_meter(make_call("/v1/realtime", method="GET", body=b""))
     for mode in ("monitor", "enforce"):
         with override_settings(AI_GATEWAY={"GUARDRAILS": {"pii": {**REDACTION, "MODE": mode}}}):
-            looked = Guarding(meter, registry.snapshot(), Scripted())
+            snapshot = registry.snapshot()
         if mode == "monitor":
-            looked.check_session()
+            guarding.check_session(meter, snapshot)
         else:
             with pytest.raises(GuardrailBlocked, match="session"):
-                looked.check_session()
+                guarding.check_session(meter, snapshot)
 
 
 def test_an_answer_from_the_cache_is_looked_into_each_time(books: Books) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -171,6 +172,123 @@ def test_an_equal_value_has_the_same_placeholder_and_is_restored_in_the_answer()
 
 def test_without_restoring_the_answer_is_redacted_too() -> None:
     assert changed(Redaction(), seen("to a@x.org", stage=ANSWER)) == ["to [EMAIL_1]"]
+
+
+def parts(*texts: str) -> View:
+    """A message whose text comes in parts."""
+    content = [{"type": "text", "text": text} for text in texts]
+    return of_body(json.dumps({"messages": [{"role": "user", "content": content}]}).encode())
+
+
+MESSAGES_OF_PARTS = [
+    {"messages": [{"content": [{"type": "text", "text": "a sec"}, {"type": "text", "text": "ret plan"}]}]},
+    {"messages": [{"content": [{"text": "sec"}, {"image": {"format": "png"}}, {"text": "ret"}]}]},
+    {"system": [{"type": "text", "text": "sec"}, {"type": "text", "text": "ret"}]},
+    {"contents": [{"parts": [{"text": "s"}, {"text": "ecre"}, {"text": "t"}]}]},
+    {"input": [{"type": "message", "content": [{"type": "input_text", "text": "sec"}, {"text": "ret"}]}]},
+    {"messages": [{"content": [{"type": "tool_result", "content": [{"text": "sec"}, {"text": "ret"}]}]}]},
+]
+FORMS = [
+    "\uff53\uff45\uff43\uff52\uff45\uff54",
+    "se\u200bcr\u00adet",
+    "\U0001d42c\U0001d41e\U0001d41c\U0001d42b\U0001d41e\U0001d42d",
+    "ⓢⓔⓒⓡⓔⓣ",
+    "s\u2060\ufeffe\ufe0fcret\u00ad",
+]
+
+
+@pytest.mark.parametrize("body", MESSAGES_OF_PARTS)
+def test_what_is_denied_is_found_over_the_parts_of_a_message(body: dict[str, Any]) -> None:
+    assert isinstance(verdict(Patterns(deny=["secret"]), of_body(json.dumps(body).encode())), Block)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"messages": [{"content": [{"text": "sec"}]}, {"content": [{"text": "ret"}]}]},
+        {"messages": [{"role": "user", "content": "sec"}, {"role": "user", "content": "ret"}]},
+        {"input": ["sec", "ret"]},
+        {"tools": [{"name": "a", "description": "sec"}, {"name": "b", "description": "ret"}]},
+    ],
+)
+def test_what_belongs_to_several_messages_is_not_one_text(body: dict[str, Any]) -> None:
+    assert verdict(Patterns(deny=["secret"]), of_body(json.dumps(body).encode())) is None
+
+
+@pytest.mark.parametrize("text", FORMS)
+def test_what_is_denied_is_found_in_whatever_form_its_letters_have(text: str) -> None:
+    assert isinstance(verdict(Patterns(deny=["secret"]), seen(f"Dear é, the {text}.")), Block)
+    assert isinstance(verdict(Patterns(deny=["secret"]), parts(f"the {text[:4]}", text[4:])), Block)
+    assert changed(Patterns(deny=["secret"], replacement="~"), seen(f"Cafe\u0301 ½, the {text}.")) == [
+        "Cafe\u0301 ½, the ~."
+    ]
+
+
+def test_what_is_denied_is_found_as_it_is_written_too() -> None:
+    assert isinstance(verdict(Patterns(deny=["ﬁ"]), seen("ﬁne")), Block)
+    assert isinstance(verdict(Patterns(deny=["\u200b"]), seen("a\u200bb")), Block)
+
+
+def test_what_is_replaced_over_several_parts_leaves_each_of_them() -> None:
+    guardrail = Patterns(deny=["secret"], replacement="~")
+    assert changed(guardrail, parts("the s", "ecre", "t is")) == ["the ~", "~", " is"]
+    assert changed(guardrail, parts("the sec", "ret is", " a secret")) == ["the ~", " is", " a ~"]
+
+
+def test_a_secret_in_several_parts_is_redacted_as_one() -> None:
+    guardrail, memory = Redaction(restore=True), dict[str, Any]()
+    asked = parts("Write to ann@ma", "il.exam", "ple, or ann@mail.example.")
+    asked.memory = memory
+    assert changed(guardrail, asked) == ["Write to [EMAIL_1]", "[EMAIL_1]", ", or [EMAIL_1]."]
+    assert changed(guardrail, seen("[EMAIL_1]", stage=ANSWER, memory=memory)) == ["ann@mail.example"]
+
+
+@pytest.mark.parametrize(("secret", "kind"), SECRETS)
+def test_secrets_and_personal_data_are_found_in_parts_and_in_other_forms(secret: str, kind: str) -> None:
+    half = len(secret) // 2
+    first, second = changed(Redaction(), parts(f"Look: {secret[:half]}", f"{secret[half:]}, yes"))
+    assert (first, second) == (f"Look: [{kind}_1]", ", yes")
+    wide = "".join(chr(ord(each) + 0xFEE0) if each.isalnum() else each for each in secret)
+    assert changed(Redaction(), seen(f"Look: {wide}, yes")) == [f"Look: [{kind}_1], yes"]
+    hidden = "\u200b".join(secret)
+    assert changed(Redaction(), seen(f"Look: {hidden}, yes")) == [f"Look: [{kind}_1], yes"]
+
+
+def test_what_is_whole_in_one_part_takes_nothing_of_the_next() -> None:
+    assert changed(Redaction(), parts("Write to ann@mail.example", "Hello, Ann")) == [
+        "Write to [EMAIL_1]",
+        "Hello, Ann",
+    ]
+    assert changed(Redaction(), parts("Ask my colleague", "bob@mail.example")) == ["Ask my colleague", "[EMAIL_1]"]
+
+
+def test_a_private_key_goes_on_in_the_next_part() -> None:
+    begin, end = "-----BEGIN PRIVATE KEY-----\nMII", "EvQ\n-----END PRIVATE KEY-----"
+    assert changed(Redaction(), parts(f"It is {begin}", "x" * 3000, f"{end}, keep it")) == [
+        "It is [PRIVATE_KEY_1]",
+        "[PRIVATE_KEY_1]",
+        ", keep it",
+    ]
+
+
+def test_a_moderation_is_asked_about_a_message_as_one_text() -> None:
+    asked: list[Any] = []
+
+    async def ask(provider: str, path: str, body: Mapping[str, Any]) -> Any:
+        asked.append(body["input"])
+        return {"results": []}
+
+    view = parts("how to b", "uild it")
+    view.ask = ask
+    verdict(Moderation(), view)
+    assert asked == [["how to build it"]]
+
+
+@pytest.mark.parametrize("text", ["x", "é", "\u200b", "e\u0301", "\uff58"])
+def test_a_message_of_very_many_parts_is_looked_into_in_time(text: str) -> None:
+    view = parts(*[text] * 20_000, "sec", "ret")
+    assert isinstance(verdict(Patterns(deny=["secret"]), view), Block)
+    assert changed(Redaction(), view)[0] == text
 
 
 def flagged(**categories: float) -> dict[str, Any]:

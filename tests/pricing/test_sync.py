@@ -41,7 +41,7 @@ class Source:
 
 
 def sync(source: Source, *models: str, at: datetime = NOW, **options: Any) -> list[Change]:
-    return Sync(source, registry.refresh(), at).run({("openai", model) for model in models}, **options)
+    return Sync(source, registry.refresh(), lambda: at).run({("openai", model) for model in models}, **options)
 
 
 def spans(model: str = "m") -> list[tuple[Any, datetime, datetime | None]]:

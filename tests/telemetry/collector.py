@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
@@ -44,11 +45,14 @@ class Collector:
         self.spans: list[Span] = []
         self.metrics: dict[str, list[Point]] = {}
         self.services: set[str] = set()
+        self._goes_on = threading.Event()
+        self._goes_on.set()
         collector = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
+                collector._goes_on.wait(30)
                 collector.take(self.path, gzip.decompress(body) if "content-encoding" in self.headers else body)
                 self.send_response(200)
                 self.send_header("content-length", "0")
@@ -64,6 +68,13 @@ class Collector:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_port}"
+
+    @contextmanager
+    def stuck(self) -> Iterator[None]:
+        """Answer nobody for a while."""
+        self._goes_on.clear()
+        yield
+        self._goes_on.set()
 
     def take(self, path: str, body: bytes) -> None:
         """Take what is sent to one of the two paths. Metrics are cumulative: the last ones count."""

@@ -10,6 +10,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from ai_gateway import telemetry
+from ai_gateway.telemetry import fates
 from ai_gateway.telemetry import opentelemetry as otel
 from ai_gateway.traces import Trace
 from tests.ledger.entries import entry
@@ -141,6 +142,73 @@ def test_of_a_journal_that_is_written_down_no_span_is_dropped(
     collector.stop()
     assert len(collector.spans) == 5000
     assert "dropping" not in caplog.text
+
+
+def test_spans_for_which_there_is_no_room_are_counted_and_said_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "10")
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "10")
+    collector = Collector()
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+    monkeypatch.setattr(fates, "spans", fates.Fates("spans"))
+    with collector.stuck():
+        spans = otel.Spans()
+        for _ in range(50):
+            spans.hear(entry(is_sampled=True, trace_id=TRACE, provider="openai", attempts=1))
+        assert fates.spans.dropped >= 100 - 2 * 10  # Ten are on their way, and ten wait.
+        assert len(said(caplog)) == 1
+    spans.close()
+    collector.stop()
+    assert len(collector.spans) == fates.spans.sent == 100 - fates.spans.dropped
+    assert fates.spans.failed == 0
+    assert "were dropped because the queue was full" in said(caplog)[-1]
+    assert "Queue full" not in caplog.text
+
+
+def test_spans_that_the_collector_does_not_take_are_counted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(fates, "spans", fates.Fates("spans"))
+    for result in (SpanExportResult.FAILURE, SpanExportResult.FAILURE, SpanExportResult.SUCCESS):
+        otel.Pace(Exporter(result)).export([None] * 7)  # type: ignore[list-item]
+    assert (fates.spans.sent, fates.spans.dropped, fates.spans.failed) == (7, 0, 14)
+    assert len(said(caplog)) == 1
+    fates.spans.tell()
+    assert "7 could not be sent" in said(caplog)[-1]
+
+
+def test_exports_of_metrics_that_fail_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fates, "metrics", fates.Fates("exports of metrics"))
+    collector = Collector()
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+    for is_there in (True, False):
+        if not is_there:
+            collector.stop()
+            monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.2")
+        measures = otel.Measures()
+        measures.hear(entry(provider="openai", attempts=1))
+        measures.close()
+    assert (fates.metrics.sent, fates.metrics.failed) == (1, 1)
+
+
+@pytest.mark.parametrize(("written", "size"), [("", 2048), ("x", 2048), ("0", 2048), ("-1", 2048), ("4096", 4096)])
+def test_the_standards_variable_says_how_many_spans_may_wait(
+    monkeypatch: pytest.MonkeyPatch, written: str, size: int
+) -> None:
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", written)
+    assert otel.longest_queue() == size
+
+
+def test_a_forked_process_has_nothing_that_waits() -> None:
+    pace = otel.Pace(Exporter(SpanExportResult.SUCCESS))
+    assert [pace.enter(1) for _ in range(2)] == [True, False]
+    pace._pid += 1  # As it is in a child.
+    assert [pace.enter(1) for _ in range(2)] == [True, False]
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [each for each in caplog.messages if "did not reach the collector" in each]
 
 
 class Exporter(SpanExporter):

@@ -19,7 +19,7 @@ from ai_gateway.bulkheads import Bulkhead
 from ai_gateway.calls import Target
 from ai_gateway.meter import Entry
 from ai_gateway.signals import call_finished, calls_finished, limit_reached
-from ai_gateway.telemetry import METRICS_DIRECTORY, prometheus
+from ai_gateway.telemetry import METRICS_DIRECTORY, fates, prometheus
 from ai_gateway.transports import Connections
 from ai_gateway.transports.pooled import PooledTransport
 from tests.factories import run
@@ -76,7 +76,20 @@ def test_what_became_of_records_is_counted_with_their_calls(monkeypatch: pytest.
     assert value("ai_gateway_ledger_entries_total", fate="written") == before + 2
 
 
-@pytest.mark.usefixtures("_connected")
+def test_what_did_not_reach_a_collector_of_opentelemetrys_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = fates.Fates("spans")
+    monkeypatch.setattr(fates, "spans", found)
+    monkeypatch.setattr(prometheus.sampler, "_seen", {})
+    prometheus.sampler.look()
+    before = {fate: value("ai_gateway_otel_spans_total", fate=fate) for fate in ("sent", "dropped", "failed")}
+    found.note_sent(5)
+    found.note_dropped(3)
+    for _ in range(2):
+        prometheus.sampler.look()
+    after = {fate: value("ai_gateway_otel_spans_total", fate=fate) - number for fate, number in before.items()}
+    assert after == {"sent": 5, "dropped": 3, "failed": 0}
+
+
 def test_a_worker_looks_from_its_start_on() -> None:
     prometheus.connect()
     assert lifespan.on_start.count(prometheus.sampler.begin) == 1

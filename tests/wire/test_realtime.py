@@ -24,9 +24,11 @@ from tests.gateway_process import Door, GatewayProcess
 from tests.raw_client import RawClient
 from tests.realtime_upstream import Closed, RealtimeUpstream, done, event, reset
 from tests.upstream import Upstream
+from tests.wire.conftest import ControlledGateway
 from tests.wire.ledger_reader import LedgerReader, new_request_id
 
 PATIENCE = 20.0
+LIMITED = "insufficient_quota"
 THRIFTY_KEY = "gw_test-key-of-somebody-thrifty"
 SECRET = "sk-stored-realtime"
 BEARER = ("Authorization", f"Bearer {GATEWAY_KEY}")
@@ -114,6 +116,29 @@ def end_of(connection: ClientConnection) -> tuple[list[Any], int, str]:
             events.append(json.loads(connection.recv(timeout=PATIENCE)))
     assert closed.value.rcvd is not None
     return events, closed.value.rcvd.code, closed.value.rcvd.reason
+
+
+@directly
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ("VirtualKey.objects.update(is_active=False)", "invalid_api_key"),
+        ("Limit.objects.create(name='closed', scope='everyone', measure='requests', window='day', amount=0)", LIMITED),
+    ],
+    ids=["a key that is revoked", "a limit that is put on"],
+)
+def test_what_is_changed_in_the_admin_ends_a_session_in_which_nobody_speaks(
+    controlled: ControlledGateway, change: str, code: str
+) -> None:
+    token = controlled.issue("ann")
+    url = f"ws://127.0.0.1:{controlled.process.port}/v1/realtime?model=echo/echo-1"
+    with connect(url, additional_headers=[("Authorization", f"Bearer {token}")]) as session:
+        assert json.loads(session.recv(timeout=PATIENCE))["type"] == "session.created"
+        controlled.shell.run(change)
+        events, closed_with, _ = end_of(session)
+    assert (events[-1]["error"]["code"], closed_with) == (code, 1008)
+    controlled.shell.run("Limit.objects.all().delete()")
 
 
 @directly

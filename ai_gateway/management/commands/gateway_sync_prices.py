@@ -56,7 +56,7 @@ class Command(BaseCommand):
         source: Source = file_source(origin) if origin else CatalogueSource(installed_catalogue(), now)
         models = all_models(snapshot, source) if all else used_models(snapshot)
         with Progress(self, verbosity=verbosity) as progress:
-            changes = Sync(source, snapshot, now).run(models, provider=alias, is_dry=dry_run, watch=progress.over)
+            changes = Sync(source, snapshot).run(models, provider=alias, is_dry=dry_run, watch=progress.over)
         if format == "json":
             self.stdout.write(json.dumps([as_json(change) for change in changes], indent=2))
         else:

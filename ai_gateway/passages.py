@@ -1,0 +1,78 @@
+"""What is read as one: a text by itself, or the parts in which one message says its text.
+
+A model reads the parts of a message one behind the other, as if nothing stood between them. In all formats a message
+has them in a list, and each says its text in a member of the same name (`texts.PART`).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+
+from ai_gateway.edits import Edit, in_order
+from ai_gateway.texts import Text
+
+
+class Passage:
+    """Texts that are read as one. Places in it are letters from its beginning."""
+
+    __slots__ = ("_begins", "numbers", "texts", "value")
+
+    def __init__(self, numbers: Sequence[int], texts: Sequence[str]) -> None:
+        self.numbers = numbers
+        """Which of all texts it is made of."""
+        self.texts = texts
+        """How these read."""
+        self.value = texts[0] if len(texts) == 1 else "".join(texts)
+        """How it reads."""
+        self._begins = [0]
+        for text in texts[:-1]:
+            self._begins.append(self._begins[-1] + len(text))
+
+    @property
+    def seams(self) -> Sequence[int]:
+        """Where one text ends and the next begins."""
+        return self._begins[1:]
+
+    def parts(self) -> Iterator[tuple[int, str]]:
+        """Give each text with the place where it begins."""
+        return zip(self._begins, self.texts, strict=True)
+
+    def crosses(self, start: int, end: int) -> bool:
+        """Whether some letters stand in more than one of the texts."""
+        return bisect_right(self._begins, start) != bisect_right(self._begins, end - 1)
+
+    def edits(self, edit: Edit) -> Iterator[tuple[int, Edit]]:
+        """Make an edit of the passage to edits of its texts, each with the text's number. What is written stands where
+        the edit begins; and in every text of which nothing would be left, for APIs refuse empty parts."""
+        first = bisect_right(self._begins, edit.start) - 1
+        for place in range(first, len(self.texts)):
+            begin, text = self._begins[place], self.texts[place]
+            if place > first and begin >= edit.end:
+                return
+            start, end = max(edit.start - begin, 0), min(edit.end - begin, len(text))
+            is_left = text[:start].strip() or text[end:].strip()
+            yield self.numbers[place], Edit(start, end, "" if place > first and is_left else edit.text)
+
+
+def passages_of(texts: Iterable[Text]) -> list[Passage]:
+    """Put texts together that are read as one, in the order in which they begin."""
+    found: dict[tuple[int, tuple[str, ...]], list[tuple[int, str]]] = {}
+    for number, text in enumerate(texts):
+        key = (text.list_at, text.path) if text.list_at >= 0 else (-1 - number, ())
+        found.setdefault(key, []).append((number, text.value))
+    return [Passage([number for number, _ in each], [value for _, value in each]) for each in found.values()]
+
+
+def edits_of(changes: Iterable[tuple[Passage, Edit]]) -> dict[int, list[Edit]]:
+    """Make edits of passages to edits of texts, in order, by the number of the text. Of those of a passage that overlap
+    the first stays."""
+    by_passage: dict[Passage, list[Edit]] = {}
+    for passage, edit in changes:
+        by_passage.setdefault(passage, []).append(edit)
+    edits: dict[int, list[Edit]] = {}
+    for passage, whole in by_passage.items():
+        for edit in in_order(whole):
+            for number, piece in passage.edits(edit):
+                edits.setdefault(number, []).append(piece)
+    return edits

@@ -1,0 +1,65 @@
+"""How texts read in their plain form, and where each letter of that is written."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ai_gateway.plain_forms import Places, plain
+
+ODD = (
+    "aZ 1.\uff53①ﬁ½Å\u00b4\u0301\u0323\u0327\u200b\u00ad\ufeff\u2060"
+    "\ufe0fｶﾞﾊﾟ한\u1112\u1161\u11abﾡￂㅎㅏ\u3164\U0001d42c\U000e0041ﷺقि"
+)
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("secret", "secret"),
+        ("今日は", "今日は"),
+        ("\uff53\uff45\uff43\uff52\uff45\uff54", "secret"),
+        ("s\u200be\u00adcret", "secret"),
+        ("ﬁne ½", "fine 1\u20442"),
+        ("cafe\u0301", "café"),
+        ("cafe\u200b\u0301", "café"),
+        ("ｶﾞ", "ガ"),
+    ],
+)
+def test_letters_have_their_plain_form(written: str, expected: str) -> None:
+    assert plain(written) == expected
+
+
+@pytest.mark.parametrize(
+    ("written", "word", "where"),
+    [
+        ("the \uff53\uff45\uff43\uff52\uff45\uff54 is", "secret", "\uff53\uff45\uff43\uff52\uff45\uff54"),
+        ("½ sec\u200b\u200bret", "secret", "sec\u200b\u200bret"),
+        ("\u200bsecret\u200b!", "secret", "secret\u200b"),
+        ("a ﬁne day", "ine", "ﬁne"),  # A letter that is written as part of another takes all of that.
+        ("cafe\u0301s", "é", "e\u0301"),
+    ],
+)
+def test_a_word_of_the_plain_form_is_found_where_it_is_written(written: str, word: str, where: str) -> None:
+    start = plain(written).index(word)
+    begin, end = Places(written).span(start, start + len(word))
+    assert written[begin:end] == where
+
+
+@given(st.text(st.sampled_from(ODD) | st.characters(exclude_categories=["Cs"]), min_size=1), st.data())
+def test_what_is_written_there_has_that_plain_form(written: str, data: st.DataObject) -> None:
+    form = plain(written)
+    if not form:
+        return
+    start = data.draw(st.integers(0, len(form) - 1))
+    end = data.draw(st.integers(start + 1, len(form)))
+    begin, stop = Places(written).span(start, end)
+    assert 0 <= begin < stop <= len(written)
+    assert form[start:end] in plain(written[begin:stop])
+
+
+def test_where_nothing_certain_can_be_said_it_is_all_of_the_text() -> None:
+    places = Places("a \uff53 b")
+    places._is_certain = False  # As of a script that is newer than what is known here of joining letters.
+    assert places.span(2, 3) == (0, 5)
