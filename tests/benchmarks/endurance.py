@@ -147,7 +147,7 @@ class Big(Scenario):
         }
 
     async def _bodies_and_pings(self, server: Running, effort: Effort) -> tuple[load.Tally, load.Tally]:
-        request = plain_request(server, padding=self.size)
+        request = plain_request(server, system="z" * self.size)
         bodies = asyncio.ensure_future(
             load.run(server.port, request, complaint_about_answer, load.for_requests(effort.big_bodies))
         )

@@ -22,6 +22,7 @@ BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 ANSWERS = (
     ("request", "cpu", "µs CPU a request"),
     ("request", "core", "requests/s of a core"),
+    ("prompt", "cpu", "µs CPU a prompt of 200 KiB"),
     ("stream", "chunk", "µs CPU a chunk, in a burst"),
     ("paced", "chunk", "µs CPU a chunk, one by one"),
 )

@@ -28,6 +28,7 @@ from tests.benchmarks.lineup import (
 from tests.benchmarks.servers import Running
 from tests.benchmarks.wire import (
     BURST,
+    CODE,
     CROWD,
     MESSAGES_PATH,
     PACED,
@@ -98,9 +99,9 @@ def percentile(values: Sequence[float], percent: int) -> float:
     return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)]
 
 
-def plain_request(server: Running, model: str = PLAIN, padding: int = 0) -> bytes:
+def plain_request(server: Running, model: str = PLAIN, system: str = "") -> bytes:
     """Write a request for an answer in one piece."""
-    return _request(server, request_body(server.prefix + model, stream=False, padding=padding))
+    return _request(server, request_body(server.prefix + model, stream=False, system=system))
 
 
 def stream_request(server: Running, model: str) -> bytes:
@@ -157,7 +158,9 @@ class Request(Scenario):
 
     async def measure(self, server: Running, upstream: int, effort: Effort) -> Sample:
         """Measure the CPU time per request, and how many there are in a second."""
-        tally, cpu = await steady_answers(server).cost(server, effort)
+        return self._figures(server, *await steady_answers(server).cost(server, effort))
+
+    def _figures(self, server: Running, tally: load.Tally, cpu: float) -> Sample:
         return {
             "cpu": cpu / tally.answers * MICRO,
             "core": tally.answers / cpu,
@@ -166,6 +169,21 @@ class Request(Scenario):
             "p99": percentile(tally.durations, 99) * MILLI,
             "memory": server.process.resident_bytes() / MEBIBYTE,
         }
+
+
+class Prompt(Request):
+    """Long prompts, as coding agents send them with each step, over a few busy connections."""
+
+    name = "prompt"
+    title = "1 KiB answers to prompts of 200 KiB, 4 connections"
+    peers: Sequence[str] = tuple(name for name in PEERS if name not in SPECIAL)
+    size = 200 * 1024
+
+    async def measure(self, server: Running, upstream: int, effort: Effort) -> Sample:
+        """Measure the CPU time per request, and how many there are in a second."""
+        request = plain_request(server, system=CODE * (self.size // len(CODE)))
+        steady = Steady(request, complaint_about_answer, min(4, server.most))
+        return self._figures(server, *await steady.cost(server, effort))
 
 
 class Latency(Scenario):

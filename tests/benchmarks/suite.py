@@ -5,12 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tests.benchmarks.endurance import Big, Disconnect, Idle, Soak
-from tests.benchmarks.scenarios import Crowd, Latency, Paced, Rate, Request, Scenario, Stream, Translated, Workers
+from tests.benchmarks.scenarios import (
+    Crowd,
+    Latency,
+    Paced,
+    Prompt,
+    Rate,
+    Request,
+    Scenario,
+    Stream,
+    Translated,
+    Workers,
+)
 
 SCENARIOS: Mapping[str, Scenario] = {
     scenario.name: scenario
     for scenario in (
-        Request(), Latency(), Rate(), Stream(), Paced(), Crowd(), Workers(), Translated(), Idle(), Disconnect(), Big(),
-        Soak(),
+        Request(), Prompt(), Latency(), Rate(), Stream(), Paced(), Crowd(), Workers(), Translated(), Idle(),
+        Disconnect(), Big(), Soak(),
     )
 }  # fmt: skip

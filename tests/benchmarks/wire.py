@@ -116,9 +116,18 @@ END = _event({}, "stop") + b"data: [DONE]\n\n"
 """What follows the last chunk."""
 
 
-def request_body(model: str, *, stream: bool, padding: int = 0) -> bytes:
-    """Write a chat request. `padding` is the length in bytes of an additional first message."""
-    messages = [{"role": "system", "content": "z" * padding}] if padding else []
+CODE = """def greeting(name: str) -> str:
+    "Greet somebody, in the words of settings.GREETING."
+    return settings.GREETING.format(name=name or "you")
+
+
+"""
+"""What the prompts of coding agents consist of."""
+
+
+def request_body(model: str, *, stream: bool, system: str = "") -> bytes:
+    """Write a chat request. `system` is the text of an additional first message."""
+    messages = [{"role": "system", "content": system}] if system else []
     messages.append({"role": "user", "content": "Say something that takes a kilobyte."})
     return json.dumps({"model": model, "stream": stream, "messages": messages}).encode()
 
