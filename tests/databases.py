@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 30.0
@@ -51,6 +51,14 @@ def migrate(environment: dict[str, str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
+class Server(Protocol):
+    """A server of the tests' own, which they may stop and start again."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
 class PostgresServer:
     """A server of its own in a temporary folder, on a free port, without a password for local callers."""
 
@@ -59,7 +67,7 @@ class PostgresServer:
         # Not one of pytest's folders, which it closes to all other users.
         self.folder = folder = Path(tempfile.mkdtemp(prefix="gateway-postgres-"))
         # The server refuses to run as root.
-        self.user = ("postgres" if _exists("postgres") else "nobody") if os.geteuid() == 0 else None
+        self.user = ("postgres" if user_exists("postgres") else "nobody") if os.geteuid() == 0 else None
         if self.user is not None:
             shutil.chown(folder, self.user)
         with socket.socket() as probe:
@@ -129,5 +137,6 @@ def find_postgres() -> Path:
     return found[-1]
 
 
-def _exists(user: str) -> bool:
+def user_exists(user: str) -> bool:
+    """Whether this machine has such a user."""
     return any(line.startswith(f"{user}:") for line in Path("/etc/passwd").read_text().splitlines())

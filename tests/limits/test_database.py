@@ -74,12 +74,14 @@ def sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> databases.Database:
     return databases.sqlite(tmp_path_factory.mktemp("limits") / "db.sqlite3")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
 def database(request: pytest.FixtureRequest, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """A database with empty tables of counters, under ALIAS."""
     entry: databases.Database
     if request.param == "sqlite":
         entry = request.getfixturevalue("sqlite_file")
+    elif request.param == "mariadb":
+        entry = request.getfixturevalue("mariadb_server").database
     else:
         entry = dict(request.getfixturevalue("postgres_server").database)
         entry["OPTIONS"] = {"connect_timeout": 2}
@@ -387,20 +389,32 @@ def failing(times: int, really: Callable[..., Any]) -> Callable[..., Any]:
     return work
 
 
-@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+@pytest.fixture
+def server(request: pytest.FixtureRequest, database: None) -> databases.Server:
+    """The server whose database it is."""
+    name = "postgres_server" if connections[ALIAS].vendor == "postgresql" else "mariadb_server"
+    found: databases.Server = request.getfixturevalue(name)
+    return found
+
+
+TIME = {
+    "postgresql": "SELECT EXTRACT(EPOCH FROM clock_timestamp())",
+    "mysql": "SELECT UNIX_TIMESTAMP(SYSDATE(6))",
+}
+
+
+@pytest.mark.parametrize("database", ["postgresql", "mariadb"], indirect=True)
 class TestServer:
-    def test_a_server_that_is_restarted_has_lost_nothing(
-        self, store: DatabaseStore, postgres_server: databases.PostgresServer
-    ) -> None:
+    def test_a_server_that_is_restarted_has_lost_nothing(self, store: DatabaseStore, server: databases.Server) -> None:
         call = new_id()
         run(take(store, quota(10), call=call))
-        postgres_server.stop()
+        server.stop()
         try:
             with pytest.raises(StoreUnavailable):
                 run(take(store, quota(10)))
             end(store, call, (quota(10), 7))
         finally:
-            postgres_server.start()
+            server.start()
         run(store.flush())
         assert run(state(store, quota())) == State(7, 53, 0.0)
         assert run(admits(store, quota()))
@@ -409,10 +423,10 @@ class TestServer:
         told = DatabaseClock(ALIAS)
         monkeypatch.setattr("ai_gateway.limits.database.clock.time.time", lambda: 0.0)
         with connections[ALIAS].cursor() as cursor:
-            cursor.execute("SELECT EXTRACT(EPOCH FROM clock_timestamp())")
+            cursor.execute(TIME[connections[ALIAS].vendor])
             before = float(cursor.fetchone()[0])
             now = told()
-            cursor.execute("SELECT EXTRACT(EPOCH FROM clock_timestamp())")
+            cursor.execute(TIME[connections[ALIAS].vendor])
             after = float(cursor.fetchone()[0])
         # Half the way there and back is what nobody can know.
         assert before - (after - before) <= now <= after + (after - before)
