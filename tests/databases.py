@@ -54,6 +54,9 @@ def migrate(environment: dict[str, str]) -> None:
 class Server(Protocol):
     """A server of the tests' own, which they may stop and start again."""
 
+    @property
+    def is_running(self) -> bool: ...
+
     def start(self) -> None: ...
 
     def stop(self) -> None: ...
@@ -109,6 +112,10 @@ class PostgresServer:
             self.process.send_signal(3)
             self.process.wait(PATIENCE)
             self.process = None
+
+    @property
+    def is_running(self) -> bool:
+        return self.process is not None
 
     def remove(self) -> None:
         """End it, and delete what it wrote."""

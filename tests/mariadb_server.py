@@ -73,6 +73,7 @@ class MariadbServer:
             "innodb-log-file-size": "16M",
             # What is committed is in the system's hands, and outlives the server.
             "innodb-flush-log-at-trx-commit": 2,
+            "innodb-flush-method": "nosync",
         }
         command = [self.programs["mariadbd"], "--no-defaults", "--skip-name-resolve"]
         command += [f"--{name}={value}" for name, value in options.items()]
@@ -96,6 +97,10 @@ class MariadbServer:
             self.process.kill()
             self.process.wait(PATIENCE)
             self.process = None
+
+    @property
+    def is_running(self) -> bool:
+        return self.process is not None
 
     def remove(self) -> None:
         """End it, and delete what it wrote."""

@@ -7,7 +7,7 @@ import math
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +15,6 @@ import pytest
 from django.db import OperationalError, connections
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
-from pytest_django.plugin import DjangoDbBlocker
 
 from ai_gateway.charges import State
 from ai_gateway.ids import new_id
@@ -27,6 +26,7 @@ from ai_gateway.models import LimitCounter, Reservation
 from tests import databases
 from tests.effort import times
 from tests.factories import run
+from tests.limits.conftest import ALIAS
 from tests.limits.contract import (
     TTL,
     Clock,
@@ -44,8 +44,6 @@ from tests.limits.contract import (
 from tests.limits.machine import StoreMachine
 from tests.patience import until
 from tests.threads import none_can_start
-
-ALIAS = "limits"
 
 
 class InRows(SharedBackend):
@@ -69,39 +67,6 @@ class InRows(SharedBackend):
         """It renews only when it is told to: time stands still for its thread."""
 
 
-@pytest.fixture(scope="module")
-def sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> databases.Database:
-    return databases.sqlite(tmp_path_factory.mktemp("limits") / "db.sqlite3")
-
-
-@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
-def database(request: pytest.FixtureRequest, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """A database with empty tables of counters, under ALIAS."""
-    entry: databases.Database
-    if request.param == "sqlite":
-        entry = request.getfixturevalue("sqlite_file")
-    elif request.param == "mariadb":
-        entry = request.getfixturevalue("mariadb_server").database
-    else:
-        entry = dict(request.getfixturevalue("postgres_server").database)
-        entry["OPTIONS"] = {"connect_timeout": 2}
-    configured = connections.configure_settings({"default": {}, ALIAS: dict(entry)})
-    connections.settings[ALIAS] = configured[ALIAS]
-    with django_db_blocker.unblock():
-        connection = connections[ALIAS]
-        tables = connection.introspection.table_names()
-        with connection.schema_editor() as editor:
-            for model in (LimitCounter, Reservation):
-                if model._meta.db_table not in tables:
-                    editor.create_model(model)
-        for each in (LimitCounter, Reservation):
-            each._base_manager.using(ALIAS).all().delete()
-        yield
-        connections[ALIAS].close()
-    del connections[ALIAS]
-    del connections.settings[ALIAS]
-
-
 class TestContract(SharedStoreContract):
     @pytest.fixture
     def backend(self, database: None) -> SharedBackend:
@@ -119,18 +84,6 @@ class RowsMachine(StoreMachine):
 class TestAgainstTheModel:
     def test_any_order_of_events(self) -> None:
         run_state_machine_as_test(RowsMachine, settings=settings(max_examples=times(10), stateful_step_count=15))
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def store(database: None, clock: Clock) -> Iterator[DatabaseStore]:
-    store = DatabaseStore(using=ALIAS, clock=clock)
-    yield store
-    run(store.aclose())
 
 
 def care(store: DatabaseStore) -> None:
