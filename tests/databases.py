@@ -87,6 +87,10 @@ class PostgresServer:
         done = subprocess.run(command, user=self.user, cwd=self.folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
 
+    def program(self, name: str) -> str:
+        """Tell where one of its programs is."""
+        return str(self.programs / name)
+
     def start(self) -> None:
         """Start it, and wait until it answers."""
         options = {

@@ -43,6 +43,10 @@ class MariadbServer:
         if knows_zones:
             self._teach_zones()
 
+    def program(self, name: str) -> str:
+        """Tell where one of its programs is."""
+        return self.programs[name]
+
     def _run(self, *command: str, text: str | None = None) -> str:
         done = subprocess.run(
             command, user=self.user, cwd=self.folder, input=text, capture_output=True, text=True, check=False
