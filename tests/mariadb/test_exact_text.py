@@ -50,8 +50,8 @@ class TestOnTheServer:
 
     @pytest.mark.parametrize(("one", "other"), ALIKE)
     def test_what_was_used_is_summed_up_apart(self, one: str, other: str) -> None:
-        fields = ("served_model", "provider", "route", "key_name")
-        save(record(**dict.fromkeys(fields, one)), record(**dict.fromkeys(fields, other)), record(session=one))
+        for name in (one, other):
+            save(record(served_model=name, provider=name, route=name, key_name=name))
         for rows in (UsageRecord.objects, UsageDaily.objects):
             assert rows.by_model(one).totals().requests == 1
             assert rows.by_provider(one).totals().requests == 1
