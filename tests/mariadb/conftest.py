@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.db import connections, transaction
 from pytest_django.plugin import DjangoDbBlocker
 
@@ -23,7 +24,7 @@ def entry(mariadb_server: MariadbServer) -> databases.Database:
 
 @pytest.fixture
 def site(entry: databases.Database, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """The site. What a test writes is taken back."""
+    """The site, with nothing of the gateway's in it: others may have left something. What a test writes is taken back."""
     settings: Any = connections.settings
     before = settings["default"], connections["default"]
     settings["default"] = connections.configure_settings({"default": entry})["default"]
@@ -31,6 +32,8 @@ def site(entry: databases.Database, django_db_blocker: DjangoDbBlocker) -> Itera
     try:
         with django_db_blocker.unblock():
             with transaction.atomic():
+                for model in apps.get_app_config("ai_gateway").get_models():
+                    model._base_manager.all().delete()
                 yield
                 transaction.set_rollback(True)
             connections["default"].close()
