@@ -154,6 +154,17 @@ async def _list(
     return [*named, *fetched]
 
 
+def lists(provider: Provider, model: str) -> bool | None:
+    """Whether a provider has a model, by the list that was fetched last or by its configuration. None: nobody knows, or
+    the list is too old."""
+    if model in provider.models:
+        return True
+    found = _remembered.get(provider)
+    if found is None or time.monotonic() >= found[0]:
+        return None
+    return any(each.id == f"{provider.name}/{model}" for each in found[1])
+
+
 async def _fetch(
     call: Call, caller: Caller, provider: Provider, snapshot: Snapshot, transport: Transport
 ) -> list[Model]:

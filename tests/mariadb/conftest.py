@@ -24,7 +24,7 @@ def entry(mariadb_server: MariadbServer) -> databases.Database:
 
 @pytest.fixture
 def site(entry: databases.Database, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """The site, with nothing of the gateway's in it: others may have left something. What a test writes is taken back."""
+    """The site, without what other tests may have left there. What a test writes is taken back."""
     settings: Any = connections.settings
     before = settings["default"], connections["default"]
     settings["default"] = connections.configure_settings({"default": entry})["default"]
