@@ -106,7 +106,7 @@ def test_a_model_that_the_provider_does_not_list_is_marked_and_asked_all_the_sam
             return [each.note for each in found.targets]
 
         assert notes() == ["", ""]
-        models = listing.read_models(provider, b'{"data": [{"id": "a"}]}')
+        models, _ = listing.read_page(provider, b'{"data": [{"id": "a"}]}')
         listing._remembered[provider] = (time.monotonic() + 10, models)
         try:
             assert notes() == ["", "the provider's list has no such model"]
