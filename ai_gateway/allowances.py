@@ -36,6 +36,9 @@ QUOTA = Algorithm.QUOTA
 NANOS = 1_000_000_000
 """Nano-dollars of a dollar."""
 
+BY_NAME = "name:"
+"""What the subject of a key of the settings begins with, if its name could be the number of a virtual key."""
+
 REMEMBERED = 4096
 """Callers and targets whose limits are remembered."""
 
@@ -253,7 +256,7 @@ class LimitTable:
         if caller.key_id is not None:
             self._add(found, "key", str(caller.key_id))
         elif caller.key_name and caller.user_id is None:  # A key of the settings.
-            self._add(found, "key", caller.key_name)
+            self._add(found, "key", subject_of(caller.key_name))
         if caller.user_id is not None:
             self._add(found, "user", str(caller.user_id))
         if caller.group_id is not None:
@@ -317,6 +320,16 @@ class LimitTable:
         return found
 
 
+def subject_of(key_name: str) -> str:
+    """Give the subject of a key of the settings, which is no virtual key's: those have their numbers."""
+    return f"{BY_NAME}{key_name}" if key_name.isdecimal() or key_name.startswith(BY_NAME) else key_name
+
+
+def name_in(subject: str) -> str | None:
+    """Give the name of the key of the settings that a subject is; None if it is a virtual key."""
+    return None if subject.isdecimal() else subject.removeprefix(BY_NAME)
+
+
 def compared(rule: LimitRule) -> str:
     """Give the subject of a rule as it is compared. Some providers serve a model by any spelling of its name, and
     prices know it by any: so do limits."""
@@ -354,12 +367,21 @@ def read_limit(entry: Mapping[str, Any], *, id: str, zone: str) -> LimitRule:
         measure=measure,
         window=window,
         amount=_amount(entry.get("amount"), measure),
-        subject="all" if scope == "everyone" else str(entry.get("subject") or ""),
+        subject=_subject(scope, entry.get("subject")),
         header=header.encode("ascii", "replace"),
         soft_percent=entry.get("soft_percent"),
         is_soft=bool(entry.get("is_soft", False)),
         zone=zone,
     )
+
+
+def _subject(scope: str, value: Any) -> str:
+    """Read whom a limit is for. A key of the settings is named by a text, a virtual key by its number."""
+    if scope == "everyone":
+        return "all"
+    if value is None:
+        return ""
+    return subject_of(value) if scope == "key" and isinstance(value, str) else str(value)
 
 
 _ENTRY = frozenset(

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
-from ai_gateway import access, breakers, gateway, intake, keys, response_cache, routing, suitability
+from ai_gateway import access, breakers, gateway, intake, keys, listing, response_cache, routing, suitability
 from ai_gateway.bodies import read
 from ai_gateway.cache_policy import wishes_of
 from ai_gateway.calls import Arrival, Call, Caller, Headers, Target, WholeBody
@@ -77,10 +77,38 @@ def explain(
     except GatewayError as error:
         unfit = [each for each in found if suitability.what_it_wants(meter.route, each, meter.facts, snapshot)]
         targets = [_left_out(each, suitability.why_not(meter.route, each, meter.facts, snapshot)[1]) for each in unfit]
+        targets += gone(meter.route, caller, snapshot)
         return Explanation(reason, targets, f"{error.status} {error.code}: {error.message}", asides)
     there = [_look_at(meter.call, caller, each, snapshot) for each in breakers.ordered(asked)]
     left_out = [_left_out(Target(each["provider"], each["model"]), each["why"]) for each in meter.trail]
-    return Explanation(reason, [*there, *left_out], asides=asides)
+    return Explanation(reason, [*there, *left_out, *gone(meter.route, caller, snapshot)], asides=asides)
+
+
+def gone(route: str, caller: Caller, snapshot: Snapshot) -> list[TargetFinding]:
+    """Give the targets of a route whose providers cannot be asked at all: calls pass them over without a word."""
+    if not access.may_use_route(caller, route, snapshot):
+        return []
+    reasons = ((target, why_gone(target.provider, snapshot)) for target in snapshot.routes.get(route, ()))
+    return [_left_out(target, why) for target, why in reasons if why]
+
+
+def why_gone(alias: str, snapshot: Snapshot) -> str:
+    """Say why a provider cannot be asked, or "" of one that can. For the operator, not for callers."""
+    if alias in snapshot.providers:
+        return ""
+    if alias in snapshot.broken:
+        return f"its provider is not set up correctly: {snapshot.broken[alias].rstrip('.')}"
+    return "its provider is switched off" if alias in snapshot.switched_off else "there is no such provider"
+
+
+def how_it_stands(target: Target, provider: Provider) -> str:
+    """Say what is against a target of a provider that can be asked, as far as this process knows without asking."""
+    state = breakers.state_of(target)
+    if state in ("open", "resting"):
+        return f"last, because its breaker is {state}"
+    if target.model and listing.lists(provider, target.model) is False:
+        return "the provider's list has no such model"
+    return ""
 
 
 def _left_out(target: Target, why: str) -> TargetFinding:
@@ -199,6 +227,5 @@ def _look_at(call: Call, caller: Caller, target: Target, snapshot: Snapshot) -> 
         request = provider.build(call, caller, None)
     except GatewayError as error:
         return TargetFinding(target, provider.base_url, f"{error.status} {error.code}: {error.message}")
-    origin, state = request.origin, breakers.state_of(target)
-    note = f"last, because its breaker is {state}" if state in ("open", "resting") else ""
-    return TargetFinding(target, f"{origin.scheme}://{origin.host_header.decode()}{request.target.decode()}", note=note)
+    url = f"{request.origin.scheme}://{request.origin.host_header.decode()}{request.target.decode()}"
+    return TargetFinding(target, url, note=how_it_stands(target, provider))

@@ -42,9 +42,11 @@ from ai_gateway.models.base import as_stored
 from ai_gateway.rollup_store import LABELS, adder
 from ai_gateway.rollups import Days, roll_up, row_of
 
-MYSQL_INCORRECT_STRING = 1366
-"""What MySQL says of a character that the table's encoding does not have. Django takes it for a failure of the
-database."""
+MYSQL_BUSY = frozenset((1020, 1205, 1213))
+"""What MySQL says when others were in the way: a row has changed, a lock was waited for too long, a deadlock."""
+
+MYSQL_CLIENT = range(2000, 3000)
+"""What MySQL's client says by itself: the server cannot be reached, or is gone."""
 
 TRIES = 3
 """How often a batch is tried: its ids may be known, and another process may write some of them at the same time."""
@@ -144,11 +146,17 @@ def _judge(error: Exception, alias: str) -> Refused | Unavailable:
     Errors are too coarse to tell it: a server that may only be read, a missing column and a missing right look like bad
     rows. What is taken for those is put aside for good, so the database must take a plain row first.
     """
-    if isinstance(error, OperationalError):
-        is_rows = bool(error.args) and error.args[0] == MYSQL_INCORRECT_STRING
-    else:
-        is_rows = isinstance(error, (DatabaseError, *BAD_VALUE)) and _takes_plain_row(alias)
+    is_rows = _may_be_of_rows(error) and _takes_plain_row(alias)
     return Refused(str(error)) if is_rows else Unavailable(str(error))
+
+
+def _may_be_of_rows(error: Exception) -> bool:
+    """Whether an error may be about a value. What MySQL's driver has no class for is an operational failure to it: a
+    character that the table's encoding does not have, an id that is none. Those have the server's numbers."""
+    if isinstance(error, OperationalError):
+        number = error.args[0] if error.args else None
+        return isinstance(number, int) and number not in MYSQL_BUSY and number not in MYSQL_CLIENT
+    return isinstance(error, (DatabaseError, *BAD_VALUE))
 
 
 def _takes_plain_row(alias: str) -> bool:

@@ -18,6 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
@@ -43,6 +44,9 @@ REMEMBERED = 300.0
 """Seconds for which a list is kept."""
 
 MAX_LIST_BYTES = 8 * 1024 * 1024
+
+MOST_PAGES = 10
+"""Pages of a provider's list that are read."""
 
 INPUT_LIMITS = (
     "inputTokenLimit",
@@ -154,11 +158,38 @@ async def _list(
     return [*named, *fetched]
 
 
+def lists(provider: Provider, model: str) -> bool | None:
+    """Whether a provider has a model, by the list that was fetched last or by its configuration. None: nobody knows, or
+    the list is too old."""
+    if model in provider.models:
+        return True
+    found = _remembered.get(provider)
+    if found is None or time.monotonic() >= found[0]:
+        return None
+    return any(each.id == f"{provider.name}/{model}" for each in found[1])
+
+
 async def _fetch(
     call: Call, caller: Caller, provider: Provider, snapshot: Snapshot, transport: Transport
 ) -> list[Model]:
+    """Ask a provider for its list, page by page."""
+    found: dict[str, Model] = {}
+    query = first_page(provider)[1]
+    for _ in range(MOST_PAGES):
+        body = await _fetch_page(query, call, caller, provider, snapshot, transport)
+        models, query = read_page(provider, body)
+        before = len(found)
+        found.update((model.id, model) for model in models)
+        if not query or len(found) == before:
+            break
+    return list(found.values())
+
+
+async def _fetch_page(
+    query: str, call: Call, caller: Caller, provider: Provider, snapshot: Snapshot, transport: Transport
+) -> bytes:
     # The caller's headers stay out of it: the list is everybody's.
-    path, _, query = provider.models_path.partition("?")
+    path = first_page(provider)[0]
     plain = msgspec.structs.replace(
         call, method="GET", path=path, query=query.encode(), headers=[], fields={}, dialect=dialect_of(path, {})
     )
@@ -175,17 +206,36 @@ async def _fetch(
         await response.aclose()
     if response.status != 200:
         raise ValueError(f"status {response.status}")
-    return read_models(provider, body)
+    return body
 
 
-def read_models(provider: Provider, body: bytes) -> list[Model]:
-    """Read a provider's list, in OpenAI's, Anthropic's or Google's shape, or a bare array. Raises ValueError if it is
-    none of these."""
+def first_page(provider: Provider) -> tuple[str, str]:
+    """Give the path and the query that the first page of a provider's list is asked for with."""
+    path, _, query = provider.models_path.partition("?")
+    return path, query
+
+
+def read_page(provider: Provider, body: bytes) -> tuple[list[Model], str]:
+    """Read a page of a provider's list, in OpenAI's, Anthropic's or Google's shape, or a bare array; and the query that
+    the next page is asked for with, "" behind the last one. Raises ValueError if it is none of these."""
     document = msgspec.json.decode(body)
     entries = document.get("data", document.get("models")) if isinstance(document, dict) else document
     if not isinstance(entries, list):
         raise ValueError("not a list of models")
-    return [_read(provider, entry) for entry in entries if isinstance(entry, dict) and isinstance(_id_in(entry), str)]
+    models = [_read(provider, entry) for entry in entries if isinstance(entry, dict) and isinstance(_id_in(entry), str)]
+    return models, _next_page(provider, document) if isinstance(document, dict) else ""
+
+
+def _next_page(provider: Provider, document: Mapping[str, Any]) -> str:
+    """Tell how the next page is asked for: Google names it, of Anthropic's it is the last model of this one."""
+    token, last = document.get("nextPageToken"), document.get("last_id")
+    if isinstance(token, str) and token:
+        more = {"pageToken": token}
+    elif document.get("has_more") is True and isinstance(last, str) and last:
+        more = {"after_id": last}
+    else:
+        return ""
+    return urlencode([*parse_qsl(first_page(provider)[1]), *more.items()])
 
 
 def _id_in(entry: Mapping[str, Any]) -> Any:

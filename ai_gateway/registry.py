@@ -47,6 +47,8 @@ class Snapshot:
     providers: Mapping[str, Provider]
     broken: Mapping[str, str]
     """Providers that could not be built, with the reason: for the operator, not for callers."""
+    switched_off: frozenset[str]
+    """Providers that do not exist here because somebody said so."""
     routes: Mapping[str, tuple[Target, ...]]
     rules: Mapping[str, RouteRule]
     """What there is to a route besides its targets, by its name; most have nothing here."""
@@ -227,6 +229,7 @@ def build(configurations: Sequence[Configuration]) -> Snapshot:
     return Snapshot(
         providers=providers,
         broken=broken,
+        switched_off=frozenset(alias for each in configurations for alias in each.hidden if alias not in providers),
         routes={name: targets for name, targets in routes.items() if targets},
         rules=rules,
         keys=read_keys({name: key for each in configurations for name, key in each.keys.items()}),

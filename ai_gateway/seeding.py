@@ -21,7 +21,7 @@ from django.db.models import Count, F, Q, QuerySet, Sum, Value
 from django.db.models.functions import Coalesce
 
 from ai_gateway import registry, stored
-from ai_gateway.allowances import LimitRule, period
+from ai_gateway.allowances import LimitRule, name_in, period
 from ai_gateway.charges import Counter
 from ai_gateway.conf import settings
 from ai_gateway.holds import TARGET_SCOPES
@@ -148,12 +148,13 @@ def _fits(pattern: str, names: list[str]) -> bool:
 
 def _is_of(rows: QuerySet[Any], scope: str, subject: str) -> Q:
     """Say whose rows are meant: a key, a user or a group, or a key of the settings, which has only a name."""
-    is_named = Q(key_id=None, key_name=subject) if scope == "key" else Q(pk__in=())
+    if scope == "key" and (name := name_in(subject)) is not None:
+        return Q(key_id=None, key_name=name)
     try:
         key = rows.model._meta.get_field(scope).target_field.to_python(subject)
     except ValidationError:
-        return is_named
-    return is_named | Q(**{f"{scope}_id": key})
+        return Q(pk__in=())
+    return Q(**{f"{scope}_id": key})
 
 
 def _summed(rows: QuerySet[Any], rule: LimitRule, *columns: str) -> Iterable[Any]:

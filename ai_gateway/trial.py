@@ -13,7 +13,7 @@ from typing import Any
 
 from asgiref.sync import async_to_sync
 
-from ai_gateway import gateway, inprocess
+from ai_gateway import gateway, inprocess, listing
 from ai_gateway.calls import Caller
 from ai_gateway.credentials import Secret
 from ai_gateway.inprocess import Answer
@@ -145,14 +145,23 @@ def error_message(document: Any) -> str:
     return str(message or "")
 
 
-def list_models(alias: str, caller: Caller) -> list[str]:
-    """Ask a provider for the names of its models, as many as a person can read. None if it does not tell."""
-    document = inprocess.ask("GET", "/v1/models", caller, headers=[(b"x-provider", alias.encode())]).document
-    entries = document.get("data") if isinstance(document, Mapping) else None
-    if not isinstance(entries, list):
-        return []
-    names = (each.get("id") for each in entries[:MOST_LISTED] if isinstance(each, Mapping))
-    return [name for name in names if isinstance(name, str)]
+def list_models(provider: Provider, caller: Caller) -> list[str]:
+    """Ask a provider for the names of its models, page by page, as many as a person can read. None if it does not
+    tell."""
+    found: dict[str, None] = {}
+    path, query = listing.first_page(provider)
+    for _ in range(listing.MOST_PAGES):
+        named = [(b"x-provider", provider.name.encode())]
+        answer = inprocess.ask("GET", path, caller, headers=named, query=query.encode())
+        try:
+            models, query = listing.read_page(provider, answer.body)
+        except ValueError:
+            break
+        before = len(found)
+        found.update((model.id.removeprefix(f"{provider.name}/"), None) for model in models)
+        if not query or len(found) == before or len(found) >= MOST_LISTED:
+            break
+    return list(found)[:MOST_LISTED]
 
 
 def check_credentials(provider: Provider, snapshot: Snapshot) -> list[tuple[str, Finding]]:

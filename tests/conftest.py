@@ -26,6 +26,7 @@ from ai_gateway.test.providers import Books
 from tests import databases
 from tests.effort import EXAMPLES
 from tests.gateway_process import Door, GatewayProcess, site_environment
+from tests.mariadb_server import MariadbServer, find_mariadb
 from tests.raw_client import RawClient
 from tests.redis_server import RedisServer
 from tests.upstream import Upstream
@@ -157,6 +158,19 @@ def postgres_server() -> Iterator[databases.PostgresServer]:
     except LookupError as error:
         pytest.skip(str(error))
     server = databases.PostgresServer()
+    databases.migrate(site_environment("direct", {}, {"DATABASES": {"default": server.database}}))
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[MariadbServer]:
+    """A MariaDB server of the tests' own; skipped where it or its driver is not installed."""
+    try:
+        find_mariadb()
+    except LookupError as error:
+        pytest.skip(str(error))
+    server = MariadbServer()
     databases.migrate(site_environment("direct", {}, {"DATABASES": {"default": server.database}}))
     yield server
     server.remove()

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 30.0
@@ -51,6 +51,17 @@ def migrate(environment: dict[str, str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
+class Server(Protocol):
+    """A server of the tests' own, which they may stop and start again."""
+
+    @property
+    def is_running(self) -> bool: ...
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
 class PostgresServer:
     """A server of its own in a temporary folder, on a free port, without a password for local callers."""
 
@@ -59,7 +70,7 @@ class PostgresServer:
         # Not one of pytest's folders, which it closes to all other users.
         self.folder = folder = Path(tempfile.mkdtemp(prefix="gateway-postgres-"))
         # The server refuses to run as root.
-        self.user = ("postgres" if _exists("postgres") else "nobody") if os.geteuid() == 0 else None
+        self.user = ("postgres" if user_exists("postgres") else "nobody") if os.geteuid() == 0 else None
         if self.user is not None:
             shutil.chown(folder, self.user)
         with socket.socket() as probe:
@@ -75,6 +86,10 @@ class PostgresServer:
         command = [str(self.programs / program), *arguments]
         done = subprocess.run(command, user=self.user, cwd=self.folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+
+    def program(self, name: str) -> str:
+        """Tell where one of its programs is."""
+        return str(self.programs / name)
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
@@ -101,6 +116,10 @@ class PostgresServer:
             self.process.send_signal(3)
             self.process.wait(PATIENCE)
             self.process = None
+
+    @property
+    def is_running(self) -> bool:
+        return self.process is not None
 
     def remove(self) -> None:
         """End it, and delete what it wrote."""
@@ -129,5 +148,6 @@ def find_postgres() -> Path:
     return found[-1]
 
 
-def _exists(user: str) -> bool:
+def user_exists(user: str) -> bool:
+    """Whether this machine has such a user."""
     return any(line.startswith(f"{user}:") for line in Path("/etc/passwd").read_text().splitlines())

@@ -47,7 +47,7 @@ TEMPLATES = [
     }
 ]
 
-# `.ci/matrix` names a PostgreSQL here. What is about one database in particular starts its own in any case.
+# `.ci/matrix` names a server here. What is about one database in particular starts its own in any case.
 DATABASES = {"default": database.parse(os.environ.get("TEST_DATABASE_URL", "sqlite://:memory:"), ROOT)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

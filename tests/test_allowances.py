@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from ai_gateway.allowances import NANOS, Due, LimitRule, LimitTable, in_order, period, read_limit
+from ai_gateway.allowances import NANOS, Due, LimitRule, LimitTable, in_order, name_in, period, read_limit, subject_of
 from ai_gateway.calls import Call, Caller
 from ai_gateway.charges import MOST, Algorithm
 from tests.factories import make_call
@@ -37,10 +37,8 @@ def of_target(*rules: LimitRule, provider: str = "openai", model: str = "gpt-5.5
 # Whose calls a limit is for.
 
 
-@pytest.mark.parametrize(
-    ("scope", "mine", "other"), [("key", "7", "8"), ("user", "3", "4"), ("group", "5", "6")], ids=str
-)
-def test_a_limit_of_somebody_is_for_nobody_else(scope: str, mine: str, other: str) -> None:
+@pytest.mark.parametrize(("scope", "mine", "other"), [("key", 7, 8), ("user", "3", "4"), ("group", "5", "6")], ids=str)
+def test_a_limit_of_somebody_is_for_nobody_else(scope: str, mine: Any, other: Any) -> None:
     found = of_call(limit("mine", scope=scope, subject=mine), limit("other", scope=scope, subject=other))
     assert found == ["mine"]
 
@@ -59,6 +57,24 @@ def test_everybody_together_has_one_counter() -> None:
 
 def test_a_key_of_the_settings_is_named_by_its_name() -> None:
     assert of_call(limit(scope="key", subject="ci"), caller=Caller(key_name="ci")) == ["l"]
+
+
+@pytest.mark.parametrize("name", ["7", "007", "name:7", "name:x"])
+def test_a_key_of_the_settings_is_never_taken_for_the_virtual_key_of_that_number(name: str) -> None:
+    ours = Caller(key_name=name)
+    rules = [limit("named", scope="key", subject=name), limit("numbered", scope="key", subject=7)]
+    assert of_call(*rules, caller=ours) == ["named"]
+    assert of_call(*rules, caller=HOLDER) == ["numbered"]
+    table = LimitTable([limit("each", scope="key")])
+    (mine,), (theirs,) = (table.of_call(make_call(), caller, "") for caller in (ours, HOLDER))
+    assert mine != theirs
+
+
+def test_the_names_of_keys_and_their_subjects_lead_to_each_other() -> None:
+    names = ["ci", "7", "007", "name:7", "name:name:7", "name:", "\N{ARABIC-INDIC DIGIT SEVEN}"]
+    assert [name_in(subject_of(name)) for name in names] == names
+    assert len({subject_of(name) for name in names}) == len(names)
+    assert name_in("7") is None
 
 
 def test_a_user_of_the_sites_own_pages_is_no_key() -> None:
@@ -320,7 +336,7 @@ def test_the_total_never_ends() -> None:
 
 
 def test_many_limits_of_others_cost_a_call_nothing_but_a_look() -> None:
-    rules = [limit(str(number), scope="key", subject=str(number)) for number in range(1000)]
+    rules = [limit(str(number), scope="key", subject=number) for number in range(1000)]
     (due,) = LimitTable(rules).of_call(make_call(), HOLDER, "")
     assert due == Due(rules[7], "7")
     assert msgspec.structs.asdict(due.rule)["subject"] == "7"

@@ -245,6 +245,26 @@ def test_example_settings__name_a_variable_that_cannot_be_read(environ: dict[str
             },
         ),
         ("postgresql:///gateway", {"NAME": "gateway", "HOST": "", "PORT": ""}),
+        (
+            "mysql://me:p%40ss@db.example:3307/gateway?ssl_mode=REQUIRED",
+            {
+                "ENGINE": "django.db.backends.mysql",
+                "NAME": "gateway",
+                "USER": "me",
+                "PASSWORD": "p@ss",
+                "HOST": "db.example",
+                "PORT": "3307",
+                "OPTIONS": {
+                    "charset": "utf8mb4",
+                    "isolation_level": "read committed",
+                    "connect_timeout": 10,
+                    "init_command": "SET /*M! SESSION idle_transaction_timeout = 15, */ "
+                    "SESSION innodb_lock_wait_timeout = 10",
+                    "ssl_mode": "REQUIRED",
+                },
+            },
+        ),
+        ("mariadb://localhost/gateway", {"ENGINE": "django.db.backends.mysql", "HOST": "localhost"}),
     ],
 )
 def test_database_url(url: str, expected: dict[str, Any]) -> None:
@@ -252,7 +272,9 @@ def test_database_url(url: str, expected: dict[str, Any]) -> None:
     assert {name: found[name] for name in expected} == expected
 
 
-@pytest.mark.parametrize("url", ["mysql://u:secret@h/db", "postgres://u:secret@h:port/db", "sqlite://", "db.sqlite3"])
+@pytest.mark.parametrize(
+    "url", ["oracle://u:secret@h/db", "mysql://u:secret@h/", "postgres://u:secret@h:port/db", "sqlite://", "db.sqlite3"]
+)
 def test_database_url__of_no_use__is_refused_without_its_password(url: str) -> None:
     with pytest.raises(ImproperlyConfigured, match="DATABASE_URL") as caught:
         database.parse(url, Path("/base"))

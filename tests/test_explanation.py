@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
 from django.test import override_settings
 
-from ai_gateway import registry
+from ai_gateway import listing, registry
 from ai_gateway.calls import Caller
 from ai_gateway.explanation import Explanation, explain
 from tests.factories import HOLDER
@@ -66,6 +67,53 @@ def test_a_call_that_no_target_is_there_for_is_told_of_each() -> None:
     assert found.error.startswith("400 no_suitable_target")
     assert [each.problem for each in found.targets] == ["left out: it wants a call with images"]
     assert not found.is_served
+
+
+GONE = {
+    "PROVIDERS": {"broken": {"BACKEND": "custom"}, "echo": {}},
+    "ROUTES": {"half": ["echo/m", "broken/m", "nobody/m"], "dead": ["broken/m", "nobody/m"]},
+}
+WHY = [
+    'left out: its provider is not set up correctly: AI_GATEWAY["PROVIDERS"]["broken"]["OPTIONS"] must have '
+    "'base_url': the address is not known without it",
+    "left out: there is no such provider",
+]
+
+
+@pytest.mark.parametrize(("model", "served", "problems"), [("half", True, [None, *WHY]), ("dead", False, WHY)])
+def test_targets_that_lead_nowhere_are_named_with_the_reason(
+    model: str, served: bool, problems: list[str | None]
+) -> None:
+    with override_settings(AI_GATEWAY=GONE):
+        found = explain(model, HOLDER, registry.snapshot(), path="/v1/chat/completions", headers=[])
+    assert [each.problem for each in found.targets] == problems
+    assert found.is_served is served
+    if not served:
+        assert found.error is not None
+        assert "No provider of this route is set up correctly" in found.error
+
+
+def test_a_model_that_the_provider_does_not_list_is_marked_and_asked_all_the_same() -> None:
+    """Not every model stands in a list. Whether it does is known only for as long as a list is remembered."""
+    settings = {"PROVIDERS": {"openai": {"OPTIONS": {"api_key": "sk-x"}}}, "ROUTES": {"r": ["openai/a", "openai/b"]}}
+    with override_settings(AI_GATEWAY=settings):
+        snapshot = registry.snapshot()
+        provider = snapshot.providers["openai"]
+
+        def notes() -> list[str]:
+            found = explain("r", HOLDER, snapshot, path="/v1/chat/completions", headers=[])
+            assert all(each.problem is None for each in found.targets)
+            return [each.note for each in found.targets]
+
+        assert notes() == ["", ""]
+        models, _ = listing.read_page(provider, b'{"data": [{"id": "a"}]}')
+        listing._remembered[provider] = (time.monotonic() + 10, models)
+        try:
+            assert notes() == ["", "the provider's list has no such model"]
+            listing._remembered[provider] = (time.monotonic(), models)
+            assert notes() == ["", ""]
+        finally:
+            del listing._remembered[provider]
 
 
 def test_guardrails_are_named_with_what_they_look_at() -> None:

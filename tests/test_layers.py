@@ -24,7 +24,7 @@ LAYERS = (
     "pricing listeners conditions",
     "conf transports providers environment capabilities published_prices price_catalogue litellm_prices",
     "configuration key_cache keyring validators idempotency timeouts",
-    "fields",
+    "fields exact_text",
     "models",
     "stored declared key_store issuing limits rollups recorded",
     "labels",

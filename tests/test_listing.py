@@ -153,6 +153,52 @@ def test_a_provider_that_fails_is_left_out(outcome: Answer | Exception) -> None:
     assert ids(document) == ["fast", "openai/gpt-named", "echo/echo-1"]
 
 
+def pages(*bodies: str) -> list[Answer]:
+    return [Answer(body.encode()) for body in bodies]
+
+
+@pytest.mark.parametrize(
+    ("alias", "bodies", "targets"),
+    [
+        (
+            "anthropic",
+            [
+                '{"data": [{"id": "a"}, {"id": "b"}], "has_more": true, "last_id": "b"}',
+                '{"data": [{"id": "c"}], "has_more": false, "last_id": "c"}',
+            ],
+            ["/v1/models?limit=1000", "/v1/models?limit=1000&after_id=b"],
+        ),
+        (
+            "gemini",
+            [
+                '{"models": [{"name": "models/a"}, {"name": "models/b"}], "nextPageToken": "x=/&"}',
+                '{"models": [{"name": "models/c"}]}',
+            ],
+            ["/v1beta/models?pageSize=1000", "/v1beta/models?pageSize=1000&pageToken=x%3D%2F%26"],
+        ),
+    ],
+)
+def test_every_page_of_a_providers_list_is_read(alias: str, bodies: list[str], targets: list[str]) -> None:
+    with override_settings(AI_GATEWAY={"PROVIDERS": {alias: {"OPTIONS": {"api_key": "sk-x"}}}}):
+        document, transport = answer(*pages(*bodies))
+    assert ids(document) == [*(f"{alias}/{name}" for name in "abc"), "echo/echo-1"]
+    assert [request.target.decode() for request in transport.requests] == targets
+
+
+def test_a_provider_that_gives_the_same_page_again_is_asked_no_more() -> None:
+    page = '{"data": [{"id": "a"}], "has_more": true, "last_id": "a"}'
+    document, transport = answer(*pages(page, page, page))
+    assert "openai/a" in ids(document)
+    assert len(transport.requests) == 2
+
+
+def test_a_provider_whose_list_does_not_end_is_asked_for_some_of_it() -> None:
+    endless = [f'{{"data": [{{"id": "m{number}"}}], "has_more": true, "last_id": "m{number}"}}' for number in range(99)]
+    document, transport = answer(*pages(*endless))
+    assert len(transport.requests) == listing.MOST_PAGES
+    assert {f"openai/m{number}" for number in range(listing.MOST_PAGES)} <= set(ids(document))
+
+
 def test_a_list_fetched_with_a_stored_credential_is_remembered() -> None:
     _, transport = answer(Answer(THEIRS))
     assert dict(transport.requests[0].headers)[b"authorization"] == b"Bearer sk-stored"

@@ -12,16 +12,20 @@ from django.db.models import Prefetch, QuerySet
 from django.forms import BaseInlineFormSet
 from django.http import HttpRequest
 from django.urls import path, reverse
+from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
 
-from ai_gateway import cache_store
+from ai_gateway import cache_store, registry
 from ai_gateway.admin import formfields, theme
 from ai_gateway.admin.base import FormMixin, Tool
 from ai_gateway.admin.explain import ExplainAdmin
 from ai_gateway.admin.kept_answers import KeptAnswersAdmin
 from ai_gateway.admin.trials import RouteTrialAdmin
+from ai_gateway.calls import Target
+from ai_gateway.explanation import how_it_stands, why_gone
 from ai_gateway.models import Playground, Route, RouteTarget, known_aliases
 from ai_gateway.playground import may_use
+from ai_gateway.registry import Snapshot
 
 SHOWN_TARGETS = 4
 
@@ -84,6 +88,15 @@ STRATEGY_NAMES = {
 }
 
 
+def marked(row: RouteTarget, snapshot: Snapshot) -> str:
+    """Show a target, and what is against it."""
+    why, provider = why_gone(row.provider, snapshot), snapshot.providers.get(row.provider)
+    if why:
+        return format_html('<span class="gateway-mark gateway-no">✗ {}: {}</span>', row, why)
+    note = how_it_stands(Target(row.provider, row.model), provider) if provider is not None else ""
+    return format_html('{} <span class="gateway-mark">({})</span>', row, note) if note else str(row)
+
+
 @admin.register(Route)
 class RouteAdmin(ExplainAdmin, RouteTrialAdmin, KeptAnswersAdmin):
     """The gateway's own names of models."""
@@ -115,11 +128,15 @@ class RouteAdmin(ExplainAdmin, RouteTrialAdmin, KeptAnswersAdmin):
 
     @admin.display(description=_("targets"))
     def leads_to(self, obj: Route) -> str:
-        """Its targets in their order."""
-        targets = [str(target) for target in obj.in_order if target.is_enabled]  # type: ignore[attr-defined]
-        shown = " → " if obj.strategy == Route.Strategy.FAILOVER else " | "
+        """Its targets in their order. Those that lead nowhere are marked, with the reason."""
+        targets = [target for target in obj.in_order if target.is_enabled]  # type: ignore[attr-defined]
+        if not targets:
+            return "—"
+        snapshot = registry.snapshot()
+        between = " → " if obj.strategy == Route.Strategy.FAILOVER else " | "
+        shown = format_html_join(between, "{}", ((marked(each, snapshot),) for each in targets[:SHOWN_TARGETS]))
         rest = len(targets) - SHOWN_TARGETS
-        return (shown.join(targets[:SHOWN_TARGETS]) + (f" … +{rest}" if rest > 0 else "")) or "—"
+        return format_html("{} … +{}", shown, rest) if rest > 0 else shown
 
     @admin.display(description=_("strategy"), ordering="strategy")
     def strategy_name(self, obj: Route) -> str:

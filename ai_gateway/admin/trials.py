@@ -93,7 +93,7 @@ class ProviderTrialAdmin(TrialAdmin):
             return {"problem": snapshot.broken.get(obj.alias, switched_off)}
         asked = trial.check_credentials(provider, snapshot)
         found: dict[str, Any] = {"credentials": [(name, finding) for name, finding in asked if name or finding.seconds]}
-        found["listed"] = listed = trial.list_models(obj.alias, caller_of(request.user))
+        found["listed"] = listed = trial.list_models(provider, caller_of(request.user))
         form.fields["model"].widget.suggestions = lambda: listed or known_models(obj.alias, snapshot)
         if model := form.cleaned_data["model"]:
             name = f"{obj.alias}/{model}"

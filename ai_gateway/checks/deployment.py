@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType
-from typing import Any
+from typing import Any, NamedTuple
 
 import django
 from django.conf import settings as site
@@ -123,20 +124,47 @@ def _sqlite(alias: str) -> CheckMessage:
     )
 
 
-IDLE_TIMEOUT = "idle_in_transaction_session_timeout"
+class _Patience(NamedTuple):
+    """How a kind of server is told how long to wait for a process in the middle of a transaction."""
+
+    server: str
+    option: str
+    variables: tuple[str, ...]
+    remedy: str
+
+
+PATIENCE = {
+    "django.db.backends.postgresql": _Patience(
+        "PostgreSQL",
+        "options",
+        ("idle_in_transaction_session_timeout",),
+        '"options": "-c idle_in_transaction_session_timeout=15s"',
+    ),
+    "django.db.backends.mysql": _Patience(
+        "the server",
+        "init_command",
+        ("idle_transaction_timeout", "idle_write_transaction_timeout", "wait_timeout"),
+        '"init_command": "SET SESSION idle_transaction_timeout = 15" (MariaDB; MySQL has only wait_timeout)',
+    ),
+}
+"""By Django's engine."""
 
 
 def _waits_for_the_lost(database: dict[str, Any]) -> bool:
-    is_postgresql = database["ENGINE"] == "django.db.backends.postgresql"
-    return is_postgresql and IDLE_TIMEOUT not in str(database.get("OPTIONS", {}).get("options", ""))
+    patience = PATIENCE.get(database["ENGINE"])
+    if patience is None:
+        return False
+    words = re.findall(r"\w+", str(database.get("OPTIONS", {}).get(patience.option, "")))
+    return not set(words) & set(patience.variables)
 
 
 def _patient_server(alias: str) -> CheckMessage:
+    patience = PATIENCE[connections.settings[alias]["ENGINE"]]
     return Warning(
-        f"DATABASES[{alias!r}] does not say how long PostgreSQL waits for a process in the middle of a transaction. "
-        "One that is cut off there holds its locks for hours, and nobody writes down what calls used meanwhile.",
-        hint=f'Write "OPTIONS": {{"options": "-c {IDLE_TIMEOUT}=15s"}}. If the server or the role has it, '
-        "silence this check.",
+        f"DATABASES[{alias!r}] does not say how long {patience.server} waits for a process in the middle of a "
+        "transaction. One that is cut off there holds its locks for hours, and nobody writes down what calls used "
+        "meanwhile.",
+        hint=f'Write "OPTIONS": {{{patience.remedy}}}. If the server or the role has it, silence this check.',
         id="ai_gateway.W128",
     )
 

@@ -23,7 +23,7 @@ def check_limits(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     """Check that every limit of the settings can be kept."""
     if not is_sound("LIMITS") or not is_sound("TIME_ZONE"):
         return []
-    return [*_limits_that_cannot_be_kept(), *_names_that_are_there_twice()]
+    return [*_limits_that_cannot_be_kept(), *_names_that_are_there_twice(), *_keys_that_are_not_there()]
 
 
 def _limits_that_cannot_be_kept() -> Iterator[CheckMessage]:
@@ -47,6 +47,23 @@ def _names_that_are_there_twice() -> Iterator[CheckMessage]:
                 f'AI_GATEWAY["LIMITS"] has {count} limits of the name {name!r}: they would share their counters.',
                 hint="Give each a name of its own. Callers that a limit refuses are told its name.",
                 id="ai_gateway.E102",
+            )
+
+
+def _keys_that_are_not_there() -> Iterator[CheckMessage]:
+    """Names of keys that no key of the settings has; such a limit is for nobody."""
+    if not is_sound("KEYS"):
+        return
+    for entry in settings.LIMITS:
+        subject = entry.get("subject")
+        if entry.get("scope") != "key" or not isinstance(subject, str) or not subject or "*" in subject:
+            continue
+        if subject not in settings.KEYS:
+            yield Warning(
+                f'AI_GATEWAY["LIMITS"] has a limit of the key {subject!r}, and AI_GATEWAY["KEYS"] has none of that '
+                "name: it is for nobody.",
+                hint=f"{suggestion(subject, settings.KEYS)} A virtual key is meant by its number, without quotes.",
+                id="ai_gateway.W107",
             )
 
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from ai_gateway.exact_text import ExactCharField
 from ai_gateway.models.usage import text
 
 
@@ -17,7 +18,7 @@ class Alert(models.Model):
     over, the slot is freed.
     """
 
-    slot = models.CharField(max_length=64, unique=True)
+    slot = ExactCharField(max_length=64, unique=True)
     kind = text(_("kind"), 40)
     subject = text(_("subject"))
     text = models.TextField(_("text"))

@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from ai_gateway import crypto, validators
+from ai_gateway.exact_text import ExactCharField
 from ai_gateway.fields import EncryptedField
 from ai_gateway.keyring import keyring
 from ai_gateway.models import base
@@ -22,13 +23,13 @@ from ai_gateway.models.base import HINT_LENGTH, LIMIT_OF_A_NAME, NamesField, Tim
 class VirtualKey(TimeStamped):
     """A key to this gateway. Of the key itself only an HMAC is kept, under a key of its own that is encrypted."""
 
-    public_id = models.CharField(
+    public_id = ExactCharField(
         _("public id"), max_length=crypto.PUBLIC_ID_LENGTH, unique=True, editable=False, help_text=_("Its middle part.")
     )
     hash_key = EncryptedField(editable=False)
-    digest = models.CharField(max_length=64, editable=False)
-    secret_hint = models.CharField(_("ends in"), max_length=HINT_LENGTH, editable=False)
-    name = models.CharField(_("name"), max_length=LIMIT_OF_A_NAME, help_text=_("What it is for."))
+    digest = ExactCharField(max_length=64, editable=False)
+    secret_hint = ExactCharField(_("ends in"), max_length=HINT_LENGTH, editable=False)
+    name = ExactCharField(_("name"), max_length=LIMIT_OF_A_NAME, help_text=_("What it is for."))
     user = models.ForeignKey(
         site.AUTH_USER_MODEL,
         on_delete=models.CASCADE,

@@ -14,6 +14,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from ai_gateway.allowances import SECRET_HEADERS, most_of
+from ai_gateway.exact_text import ExactCharField
 from ai_gateway.models.base import LIMIT_OF_A_NAME, TimeStamped
 from ai_gateway.models.keys import VirtualKey
 
@@ -58,7 +59,7 @@ class Limit(TimeStamped):
         TOTAL = "total", _("in all")
         NONE = "", _("at once")
 
-    name = models.CharField(
+    name = ExactCharField(
         _("name"), max_length=LIMIT_OF_A_NAME, unique=True, help_text=_("Callers that it refuses are told this name.")
     )
     scope = models.CharField(_("scope"), max_length=20, choices=Scope.choices)
@@ -76,13 +77,13 @@ class Limit(TimeStamped):
     group = models.ForeignKey(
         Group, on_delete=models.CASCADE, null=True, blank=True, related_name="gateway_limits", verbose_name=_("group")
     )
-    header = models.CharField(
+    header = ExactCharField(
         _("header"),
         max_length=100,
         blank=True,
         help_text=_("For a limit of a header's values: the header, for example x-user-id."),
     )
-    subject = models.CharField(
+    subject = ExactCharField(
         _("which"),
         max_length=LIMIT_OF_A_NAME,
         blank=True,
@@ -106,7 +107,7 @@ class Limit(TimeStamped):
     is_soft = models.BooleanField(
         _("warns only"), default=False, help_text=_("Whether it never refuses, but only warns when it is used up.")
     )
-    time_zone = models.CharField(
+    time_zone = ExactCharField(
         _("time zone"),
         max_length=64,
         blank=True,
@@ -178,7 +179,7 @@ class Limit(TimeStamped):
 class LimitCounter(models.Model):
     """Where a limit stands, kept by the database backend (`limits/database.py`)."""
 
-    name = models.CharField(max_length=255, unique=True)
+    name = ExactCharField(max_length=255, unique=True)
     spent = models.BigIntegerField(default=0)
     reserved = models.BigIntegerField(default=0)
     arrival_at = models.BigIntegerField(default=0)
@@ -201,7 +202,7 @@ class Reservation(models.Model):
     """What one call has taken of a counter and not yet settled."""
 
     call = models.UUIDField()
-    counter = models.CharField(max_length=255)
+    counter = ExactCharField(max_length=255)
     amount = models.BigIntegerField()
     expires_at = models.BigIntegerField()
     """When it is taken for spent, in seconds since 1970: whoever made it is dead."""

@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from ai_gateway import validators
+from ai_gateway.exact_text import ExactCharField
 from ai_gateway.models.base import LIMIT_OF_A_NAME, TimeStamped
 from ai_gateway.pricing import BUCKETS, read_price
 
@@ -42,13 +43,13 @@ class Price(TimeStamped):
         MANUAL = "manual", _("entered here")
         SYNCED = "synced", _("synchronised")
 
-    provider = models.CharField(
+    provider = ExactCharField(
         _("provider"),
         max_length=LIMIT_OF_A_NAME,
         default="*",
         help_text=_("An alias, with * for anything."),
     )
-    model = models.CharField(
+    model = ExactCharField(
         _("model"),
         max_length=LIMIT_OF_A_NAME,
         help_text=_("The provider's own name of the model, with * for anything."),
@@ -96,7 +97,7 @@ class Price(TimeStamped):
         help_text=_('Other prices, or a factor, by tier: {"batch": 0.5, "priority": {"input": 5, "output": 30}}.'),
     )
     source = models.CharField(_("source"), max_length=20, choices=Source.choices, default=Source.MANUAL, editable=False)
-    note = models.CharField(_("note"), max_length=500, blank=True)
+    note = ExactCharField(_("note"), max_length=500, blank=True)
 
     class Meta:
         verbose_name = _("price")

@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from ai_gateway import crypto, providers, validators
 from ai_gateway.conf import settings
 from ai_gateway.credentials import Secret, is_permitted
+from ai_gateway.exact_text import ExactCharField
 from ai_gateway.fields import EncryptedField
 from ai_gateway.keyring import keyring
 from ai_gateway.models.base import HINT_LENGTH, LIMIT_OF_A_NAME, SHORTEST_HINTED, TimeStamped
@@ -22,20 +23,20 @@ from ai_gateway.patterns import fits
 class Provider(TimeStamped):
     """Where calls can go: a row of the catalogue or a class of the site's own, with what is different about it here."""
 
-    alias = models.CharField(
+    alias = ExactCharField(
         _("alias"),
         max_length=LIMIT_OF_A_NAME,
         unique=True,
         validators=[validators.validate_alias],
         help_text=_("What callers write in x-provider, and before the slash of a model's name."),
     )
-    label = models.CharField(_("name"), max_length=LIMIT_OF_A_NAME, blank=True, help_text=_("The name for people."))
-    backend = models.CharField(
+    label = ExactCharField(_("name"), max_length=LIMIT_OF_A_NAME, blank=True, help_text=_("The name for people."))
+    backend = ExactCharField(
         _("backend"),
         max_length=LIMIT_OF_A_NAME,
         help_text=_('A name of the catalogue, "custom" for any OpenAI-compatible API, or a dotted path to a class.'),
     )
-    base_url = models.CharField(
+    base_url = ExactCharField(
         _("base URL"),
         max_length=500,
         blank=True,
@@ -167,10 +168,10 @@ class ProviderCredential(TimeStamped):
     provider = models.ForeignKey(
         Provider, on_delete=models.CASCADE, related_name="credentials", verbose_name=_("provider")
     )
-    name = models.CharField(
+    name = ExactCharField(
         _("name"), max_length=LIMIT_OF_A_NAME, help_text=_("For people to tell it from the provider's others.")
     )
-    option = models.CharField(
+    option = ExactCharField(
         _("option"),
         max_length=100,
         default="api_key",
@@ -181,8 +182,8 @@ class ProviderCredential(TimeStamped):
         blank=True,
         help_text=_("The credential itself. It is encrypted and never shown again; leave it empty to keep it."),
     )
-    secret_hint = models.CharField(_("ends in"), max_length=HINT_LENGTH, blank=True, editable=False)
-    reference = models.CharField(
+    secret_hint = ExactCharField(_("ends in"), max_length=HINT_LENGTH, blank=True, editable=False)
+    reference = ExactCharField(
         _("reference"),
         max_length=500,
         blank=True,

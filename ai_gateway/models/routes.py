@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from ai_gateway import validators
 from ai_gateway.conditions import read_conditions
 from ai_gateway.conf import settings
+from ai_gateway.exact_text import ExactCharField
 from ai_gateway.models import base
 from ai_gateway.models.base import LIMIT_OF_A_NAME, NamesField, TimeStamped, fill_empty
 from ai_gateway.models.providers import Provider
@@ -40,14 +41,14 @@ class Route(TimeStamped):
         SESSION = "session", _("their session, or their end user")
         PREFIX = "prefix", _("how their prompts begin")
 
-    name = models.CharField(
+    name = ExactCharField(
         _("name"),
         max_length=LIMIT_OF_A_NAME,
         unique=True,
         validators=[validators.validate_model_name],
         help_text=_("What callers write as the model."),
     )
-    description = models.CharField(_("description"), max_length=500, blank=True)
+    description = ExactCharField(_("description"), max_length=500, blank=True)
     strategy = models.CharField(
         _("strategy"), max_length=20, choices=Strategy.choices, default=Strategy.FAILOVER, help_text=_("Who is asked.")
     )
@@ -82,7 +83,7 @@ class Route(TimeStamped):
     cache_seconds = models.PositiveIntegerField(
         _("kept for (s)"), null=True, blank=True, help_text=_("How long an answer is kept. Empty: as the settings say.")
     )
-    experiment = models.CharField(
+    experiment = ExactCharField(
         _("experiment"),
         max_length=LIMIT_OF_A_NAME,
         blank=True,
@@ -126,13 +127,13 @@ class RouteTarget(models.Model):
 
     route = models.ForeignKey(Route, on_delete=models.CASCADE, related_name="targets", verbose_name=_("route"))
     position = models.PositiveSmallIntegerField(_("position"), default=0, help_text=_("Lower ones are tried first."))
-    provider = models.CharField(
+    provider = ExactCharField(
         _("provider"),
         max_length=LIMIT_OF_A_NAME,
         validators=[validators.validate_alias],
         help_text=_("The alias of a provider: one of the database, of the settings, or of the catalogue."),
     )
-    model = models.CharField(
+    model = ExactCharField(
         _("model"),
         max_length=LIMIT_OF_A_NAME,
         validators=[validators.validate_model_name],

@@ -17,6 +17,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from ai_gateway import histograms
+from ai_gateway.exact_text import ExactCharField
 from ai_gateway.models.keys import VirtualKey
 from ai_gateway.models.usage_queries import UsageDailyQuerySet, UsageRecordQuerySet
 from ai_gateway.money import dollars
@@ -43,9 +44,9 @@ def count(name: Any) -> models.BigIntegerField[Any, Any]:
     return models.BigIntegerField(name, default=0)
 
 
-def text(name: Any, length: int = NAME) -> models.CharField[Any, Any]:
+def text(name: Any, length: int = NAME) -> ExactCharField:
     """A column that names something, or is empty."""
-    return models.CharField(name, max_length=length, blank=True, default="")
+    return ExactCharField(name, max_length=length, blank=True, default="")
 
 
 class Spent(models.Model):
@@ -56,7 +57,7 @@ class Spent(models.Model):
     user = reference(site.AUTH_USER_MODEL, _("user"))
     group = reference(Group, _("group"))
     provider = text(_("provider"))
-    served_model = models.CharField(
+    served_model = ExactCharField(
         _("model"), max_length=NAME, blank=True, default="", help_text=_("The provider's own name of the model.")
     )
     route = text(_("route"))
@@ -100,7 +101,7 @@ class UsageRecord(Spent):
     id = models.UUIDField(_("id"), primary_key=True)
     request_id = text(_("request id"), 128)
     upstream_id = text(_("the provider's request id"))
-    trace_id = models.CharField(
+    trace_id = ExactCharField(
         _("trace id"),
         max_length=32,
         blank=True,
@@ -120,13 +121,13 @@ class UsageRecord(Spent):
     metadata = models.JSONField(_("metadata"), null=True)
 
     dialect = text(_("format"), 40)
-    endpoint = models.CharField(
+    endpoint = ExactCharField(
         _("endpoint"), max_length=NAME, blank=True, default="", help_text=_("The path below /v1/.")
     )
-    model = models.CharField(_("requested model"), max_length=NAME, blank=True, default="")
+    model = ExactCharField(_("requested model"), max_length=NAME, blank=True, default="")
     is_stream = models.BooleanField(_("streamed"), default=False)
 
-    variant = models.CharField(
+    variant = ExactCharField(
         _("variant"),
         max_length=NAME,
         blank=True,
@@ -219,7 +220,7 @@ class UsageDaily(Spent):
     """
 
     day = models.DateField(_("day"))
-    slot = models.CharField(max_length=32)
+    slot = ExactCharField(max_length=32)
 
     requests = count(_("requests"))
     errors = count(_("errors"))
@@ -277,7 +278,7 @@ class UsageLabelDaily(models.Model):
         END_USER = "end_user", _("end user")
 
     day = models.DateField(_("day"))
-    slot = models.CharField(max_length=32)
+    slot = ExactCharField(max_length=32)
     kind = models.CharField(_("kind"), max_length=20, choices=Kind.choices)
     value = text(_("value"))
     key = reference(VirtualKey, _("key"))

@@ -10,7 +10,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client, override_settings
 
-from ai_gateway import breakers
+from ai_gateway import breakers, registry
 from ai_gateway.calls import Target
 from ai_gateway.models import Route
 from tests.admin.conftest import Login
@@ -78,6 +78,30 @@ def test_change__leads_to_the_explanation_of_this_very_route(boss: Client, name:
     links = [unescape(link) for link in re.findall(r'href="([^"]*\?(?:model|route)=[^"]*)"', page)]
     assert [parse_qsl(urlsplit(link).query)[0][1] for link in links] == [name] * len(links)
     assert any("explain" in link for link in links)
+
+
+def test_list__marks_targets_that_lead_nowhere_with_the_reason(boss: Client) -> None:
+    make_provider("off", backend="echo", is_enabled=False)
+    make_provider("wrong", backend="custom")
+    make_route("fast", "echo/good", "echo/ill", "off/m", "wrong/m")
+    make_route("lost", "nobody/<m>")
+    breakers.note(Target("echo", "ill"), breakers.BreakerPolicy(consecutive=1), is_good=False)
+    registry.refresh()
+    page = get(boss, "ai_gateway_route_changelist")
+    assert "echo/good → echo/ill <span" in page
+    assert "(last, because its breaker is open)" in page
+    assert "✗ off/m: its provider is switched off" in page
+    assert "✗ wrong/m: its provider is not set up correctly" in page
+    assert "✗ nobody/&lt;m&gt;: there is no such provider" in page
+
+
+def test_explain__names_targets_that_lead_nowhere(boss: Client) -> None:
+    make_provider("off", backend="echo", is_enabled=False)
+    make_route("fast", "echo/echo-1", "off/m")
+    data = {"model": "fast", "path": "/v1/chat/completions", "headers": "", "body": ""}
+    page = boss.post(url("ai_gateway_explain"), data).content.decode()
+    assert "✗ left out: its provider is switched off" in page
+    assert "Where it goes" in page
 
 
 def test_explain__looks_at_a_body(boss: Client) -> None:

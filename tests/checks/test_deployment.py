@@ -46,11 +46,26 @@ def test_database_connections_that_outlive_a_request(site: Site, seconds: int | 
     assert site.ids(deploy=True) == {"W063"}
 
 
-@pytest.mark.parametrize("options", [{}, {"options": "-c statement_timeout=5s"}, {"pool": True}])
-def test_a_server_that_waits_for_a_lost_process(site: Site, options: dict[str, Any]) -> None:
-    site.database(OPTIONS=options)
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("postgresql", {}),
+        ("postgresql", {"options": "-c statement_timeout=5s"}),
+        ("postgresql", {"pool": True}),
+        ("mysql", {}),
+        ("mysql", {"init_command": "SET SESSION innodb_lock_wait_timeout = 10"}),
+    ],
+)
+def test_a_server_that_waits_for_a_lost_process(site: Site, kind: str, options: dict[str, Any]) -> None:
+    site.database(ENGINE=f"django.db.backends.{kind}", OPTIONS=options)
     assert site.ids() == set()
     assert site.ids(deploy=True) == {"W128"}
+
+
+@pytest.mark.parametrize("variable", ["idle_transaction_timeout", "wait_timeout"])
+def test_a_mysql_server_that_is_told_how_long_to_wait(site: Site, variable: str) -> None:
+    site.database(ENGINE="django.db.backends.mysql", OPTIONS={"init_command": f"SET SESSION {variable} = 15"})
+    assert site.ids(deploy=True) == set()
 
 
 def test_sqlite(site: Site) -> None:

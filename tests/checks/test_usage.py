@@ -37,6 +37,18 @@ def test_two_limits_of_one_name_would_share_their_counters(site: Site) -> None:
     assert site.ids() == {"E102"}
 
 
+@pytest.mark.parametrize(
+    ("subject", "ids"),
+    [("team-b", {"W107"}), ("12", {"W107"}), ("team-a", set()), ("team-*", set()), (12, set()), ("", set())],
+)
+def test_a_limit_of_a_key_that_is_not_there(site: Site, subject: object, ids: set[str]) -> None:
+    limit = {"scope": "key", "subject": subject, "measure": "requests", "window": "day", "amount": 5}
+    site.gateway(LIMITS=[limit])
+    assert site.ids() == ids
+    if ids:
+        assert "by its number" in site.hint()
+
+
 @pytest.mark.parametrize("backend", ["redi", "not.there.Store", "ai_gateway.limits.NotThere", "pathlib.Path"])
 def test_a_store_of_limits_that_is_not_there(site: Site, backend: str) -> None:
     site.gateway(LIMIT_STORE={"BACKEND": backend})

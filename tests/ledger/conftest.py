@@ -50,7 +50,7 @@ def sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> databases.Database:
     return databases.sqlite(tmp_path_factory.mktemp("usage") / "db.sqlite3")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
 def entry(request: pytest.FixtureRequest) -> databases.Database:
     """The entry of DATABASES under ALIAS; "none" is what a site without a database has."""
     if request.param == "sqlite":
@@ -58,8 +58,19 @@ def entry(request: pytest.FixtureRequest) -> databases.Database:
         return dict(found)
     if request.param == "none":
         return {}
+    if request.param == "mariadb":
+        database: databases.Database = request.getfixturevalue("mariadb_server").database
+        return database
     found = request.getfixturevalue("postgres_server").database
     return {**found, "OPTIONS": {"connect_timeout": 2}}
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest, entry: databases.Database) -> databases.Server:
+    """The server that the entry leads to."""
+    name = "postgres_server" if "postgresql" in entry["ENGINE"] else "mariadb_server"
+    found: databases.Server = request.getfixturevalue(name)
+    return found
 
 
 @pytest.fixture

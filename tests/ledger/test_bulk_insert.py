@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any
 
@@ -63,6 +63,8 @@ def test_every_row_is_inserted_once_with_what_is_constant(count: int) -> None:
 
 def test_a_statement_may_add_to_rows_that_are_there() -> None:
     conflict = 'ON CONFLICT ("day", "slot") DO UPDATE SET "requests" = EXCLUDED."requests" + 1000'
+    if connections[ALIAS].vendor == "mysql":
+        conflict = "ON DUPLICATE KEY UPDATE requests = VALUES(requests) + 1000"
     insert(rows(3))
     insert(rows(100), conflict)
     assert [requests for *_, requests in stored()] == [1000, 1001, 1002, *range(3, 100)]
@@ -73,6 +75,22 @@ def test_rows_that_are_refused_are_all_refused_and_by_an_error_of_django() -> No
     with pytest.raises(IntegrityError):
         insert(rows(100))
     assert len(stored()) == 1
+
+
+@pytest.mark.parametrize("entry", ["mariadb"], indirect=True)
+@pytest.mark.parametrize(("count", "statements"), [(0, 0), (1, 1), (64, 1), (65, 2), (500, 8)])
+def test_mariadb_is_told_of_64_rows_at_a_time(count: int, statements: int) -> None:
+    """Whether constants stand among the parameters or not, which its driver would send row by row."""
+    told: list[str] = []
+
+    def listen(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+        told.append(sql)
+        return execute(sql, *rest)
+
+    with connections[ALIAS].execute_wrapper(listen):
+        insert(rows(count))
+    assert sum(sql.startswith("INSERT") for sql in told) == statements
+    assert len(stored()) == count
 
 
 @pytest.mark.parametrize("entry", ["sqlite"], indirect=True)

@@ -64,7 +64,7 @@ def eventually(condition: Callable[[], bool]) -> None:
 
 
 def put(ledger: Ledger, count: int) -> list[Entry]:
-    entries = [made(key_id=number % 2) for number in range(count)]
+    entries = [made(key_id=1 + number % 2) for number in range(count)]
     for entry in entries:
         ledger.put(entry)
     return entries
@@ -82,6 +82,14 @@ def assert_counted_once(entries: list[Entry]) -> None:
     assert drifts(zone.of(entries[0].started_at), zone) == []
 
 
+LOCKS = {
+    "postgresql": "LOCK TABLE ai_gateway_usagerecord IN ACCESS EXCLUSIVE MODE",
+    "mysql": "LOCK TABLES ai_gateway_usagerecord WRITE",
+}
+"""What locks a table until the connection is closed. A transaction locks the whole of a SQLite file from its beginning
+on."""
+
+
 @contextmanager
 def locked() -> Iterator[None]:
     """Let nobody else write. Whoever tries waits, and comes through afterwards."""
@@ -90,9 +98,9 @@ def locked() -> Iterator[None]:
     def lock() -> None:
         try:
             with transaction.atomic(using=ALIAS), connections[ALIAS].cursor() as cursor:
-                if connections[ALIAS].vendor == "postgresql":
-                    cursor.execute("LOCK TABLE ai_gateway_usagerecord IN ACCESS EXCLUSIVE MODE")
-                locks.set()  # A transaction locks the whole of a SQLite file from its beginning on.
+                if statement := LOCKS.get(connections[ALIAS].vendor):
+                    cursor.execute(statement)
+                locks.set()
                 free.wait(PATIENCE)
         finally:
             connections[ALIAS].close()
@@ -134,23 +142,23 @@ def test_a_database_that_hangs_and_comes_through_after_all(ledger: Ledger) -> No
 
 
 @pytest.mark.usefixtures("database")
-@pytest.mark.parametrize("entry", ["postgresql"], indirect=True)
-def test_a_server_that_is_restarted(ledger: Ledger, entry: object, postgres_server: databases.PostgresServer) -> None:
+@pytest.mark.parametrize("entry", ["postgresql", "mariadb"], indirect=True)
+def test_a_server_that_is_restarted(ledger: Ledger, entry: object, server: databases.Server) -> None:
     entries = put(ledger, 10)
     eventually(lambda: len(written()) == 10)
     connections[ALIAS].close()
-    postgres_server.stop()
+    server.stop()
     try:
         entries += put(ledger, 10)
         eventually(lambda: ledger.spool.kept == 10)
     finally:
-        postgres_server.start()
+        server.start()
     entries += put(ledger, 10)
     assert_counted_once(entries)
 
 
 @pytest.mark.usefixtures("database")
-@pytest.mark.parametrize("entry", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("entry", ["postgresql", "mariadb"], indirect=True)
 def test_what_a_server_refuses_is_put_aside_and_the_others_are_there(ledger: Ledger, entry: object) -> None:
     bad = made(key_id="nobody")
     entries = put(ledger, 10)
@@ -165,7 +173,7 @@ def test_what_the_dead_left_is_counted_once_by_however_many_find_it(
     new_ledger: Callable[[], Ledger], tmp_path: Path
 ) -> None:
     """Some of it was written already: the database came through after the keeper had lost patience."""
-    entries = [made(key_id=number % 2) for number in range(40)]
+    entries = [made(key_id=1 + number % 2) for number in range(40)]
     for first in range(0, 40, 10):
         dead = Journal(lambda: tmp_path)
         dead.append(entries[first : first + 10])

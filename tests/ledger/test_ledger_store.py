@@ -68,7 +68,7 @@ def sums_of(entries: Sequence[Entry]) -> list[tuple[Any, ...]]:
 
 
 def batch(count: int = 5) -> list[Entry]:
-    return [made(key_id=number % 2, started_at=NOON + number * DAY / 4) for number in range(count)]
+    return [made(key_id=1 + number % 2, started_at=NOON + number * DAY / 4) for number in range(count)]
 
 
 @pytest.fixture(autouse=True)

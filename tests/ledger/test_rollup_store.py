@@ -24,7 +24,7 @@ def rollups(first: int, last: int) -> list[Rollup]:
     entries = (
         made(
             key_id=number % 3 or None,
-            user_id=str(number % 2),
+            user_id=str(1 + number % 2),
             started_at=NOON + number * DAY / 3,
             outcome=("answered", "failed", "limited", "cached")[number % 4],
             is_estimated=number % 5 == 0,
@@ -86,7 +86,7 @@ def test_a_row_that_another_process_inserts_in_between_is_added_to(monkeypatch: 
 
 def test_the_ledger_writes_by_the_orm_just_the_same(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
     settings.AI_GATEWAY = {"TIME_ZONE": "UTC"}
-    entries = [made(key_id=number % 2, started_at=NOON + number * DAY / 3) for number in range(10)]
+    entries = [made(key_id=1 + number % 2, started_at=NOON + number * DAY / 3) for number in range(10)]
     ledger_store.write(entries)
     by_statement = take_all()
     UsageRecord.objects.all().delete()

@@ -7,7 +7,7 @@ import math
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +15,6 @@ import pytest
 from django.db import OperationalError, connections
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
-from pytest_django.plugin import DjangoDbBlocker
 
 from ai_gateway import daemons
 from ai_gateway.charges import State
@@ -30,12 +29,11 @@ from tests.effort import times
 from tests.factories import run
 from tests.limits.backends import Clock, SharedBackend
 from tests.limits.charging import TTL, admits, end, quota, rate, settle, slot, state, take
+from tests.limits.conftest import ALIAS
 from tests.limits.contract import SharedStoreContract
 from tests.limits.machine import StoreMachine
 from tests.patience import PATIENCE, until
 from tests.threads import none_can_start
-
-ALIAS = "limits"
 
 
 class InRows(SharedBackend):
@@ -59,37 +57,6 @@ class InRows(SharedBackend):
         """It renews only when it is told to: time stands still for its thread."""
 
 
-@pytest.fixture(scope="module")
-def sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> databases.Database:
-    return databases.sqlite(tmp_path_factory.mktemp("limits") / "db.sqlite3")
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """A database with empty tables of counters, under ALIAS."""
-    entry: databases.Database
-    if request.param == "sqlite":
-        entry = request.getfixturevalue("sqlite_file")
-    else:
-        entry = dict(request.getfixturevalue("postgres_server").database)
-        entry["OPTIONS"] = {"connect_timeout": 2}
-    configured = connections.configure_settings({"default": {}, ALIAS: dict(entry)})
-    connections.settings[ALIAS] = configured[ALIAS]
-    with django_db_blocker.unblock():
-        connection = connections[ALIAS]
-        tables = connection.introspection.table_names()
-        with connection.schema_editor() as editor:
-            for model in (LimitCounter, Reservation):
-                if model._meta.db_table not in tables:
-                    editor.create_model(model)
-        for each in (LimitCounter, Reservation):
-            each._base_manager.using(ALIAS).all().delete()
-        yield
-        connections[ALIAS].close()
-    del connections[ALIAS]
-    del connections.settings[ALIAS]
-
-
 class TestContract(SharedStoreContract):
     @pytest.fixture
     def backend(self, database: None) -> SharedBackend:
@@ -107,18 +74,6 @@ class RowsMachine(StoreMachine):
 class TestAgainstTheModel:
     def test_any_order_of_events(self) -> None:
         run_state_machine_as_test(RowsMachine, settings=settings(max_examples=times(10), stateful_step_count=15))
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def store(database: None, clock: Clock) -> Iterator[DatabaseStore]:
-    store = DatabaseStore(using=ALIAS, clock=clock)
-    yield store
-    run(store.aclose())
 
 
 def care(store: DatabaseStore) -> None:
@@ -397,20 +352,32 @@ def failing(times: int, really: Callable[..., Any]) -> Callable[..., Any]:
     return work
 
 
-@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+@pytest.fixture
+def server(request: pytest.FixtureRequest, database: None) -> databases.Server:
+    """The server whose database it is."""
+    name = "postgres_server" if connections[ALIAS].vendor == "postgresql" else "mariadb_server"
+    found: databases.Server = request.getfixturevalue(name)
+    return found
+
+
+TIME = {
+    "postgresql": "SELECT EXTRACT(EPOCH FROM clock_timestamp())",
+    "mysql": "SELECT UNIX_TIMESTAMP(SYSDATE(6))",
+}
+
+
+@pytest.mark.parametrize("database", ["postgresql", "mariadb"], indirect=True)
 class TestServer:
-    def test_a_server_that_is_restarted_has_lost_nothing(
-        self, store: DatabaseStore, postgres_server: databases.PostgresServer
-    ) -> None:
+    def test_a_server_that_is_restarted_has_lost_nothing(self, store: DatabaseStore, server: databases.Server) -> None:
         call = new_id()
         run(take(store, quota(10), call=call))
-        postgres_server.stop()
+        server.stop()
         try:
             with pytest.raises(StoreUnavailable):
                 run(take(store, quota(10)))
             end(store, call, (quota(10), 7))
         finally:
-            postgres_server.start()
+            server.start()
         run(store.flush())
         assert run(state(store, quota())) == State(7, 53, 0.0)
         assert run(admits(store, quota()))
@@ -419,10 +386,10 @@ class TestServer:
         told = DatabaseClock(ALIAS)
         monkeypatch.setattr("ai_gateway.limits.database.clock.time.time", lambda: 0.0)
         with connections[ALIAS].cursor() as cursor:
-            cursor.execute("SELECT EXTRACT(EPOCH FROM clock_timestamp())")
+            cursor.execute(TIME[connections[ALIAS].vendor])
             before = float(cursor.fetchone()[0])
             now = told()
-            cursor.execute("SELECT EXTRACT(EPOCH FROM clock_timestamp())")
+            cursor.execute(TIME[connections[ALIAS].vendor])
             after = float(cursor.fetchone()[0])
         # Half the way there and back is what nobody can know.
         assert before - (after - before) <= now <= after + (after - before)

@@ -23,10 +23,10 @@ assert not Reservation.objects.filter(counter__contains=f":{counter}:").exists()
 """
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=["sqlite", "postgresql", "mariadb"])
 def environment(request: pytest.FixtureRequest) -> dict[str, str]:
     """A site whose limits are counted in its database."""
-    name = "site_database" if request.param == "sqlite" else "postgres_server"
+    name = {"sqlite": "site_database", "postgresql": "postgres_server", "mariadb": "mariadb_server"}[request.param]
     found: Any = request.getfixturevalue(name)
     database: databases.Database = found if request.param == "sqlite" else found.database
     # Calls wait for each other here, and the machine may be busy: nobody is to lose patience.

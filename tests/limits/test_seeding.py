@@ -317,6 +317,12 @@ class TestWhatIsWrittenDown:
         day(18, key_name="team-b", cost_nanos=100)
         assert limits("team-a", scope="key", measure="cost", window="day") == 3
 
+    def test_of_a_key_of_the_settings_that_is_named_like_a_virtual_keys_number(self, limits: Any) -> None:
+        day(18, key_name="7", cost_nanos=3)
+        day(18, key_id=7, key_name="seven", cost_nanos=100)
+        assert limits("name:7", scope="key", measure="cost", window="day") == 3
+        assert limits("7", scope="key", measure="cost", window="day") == 100
+
     def test_of_a_user_and_a_group(self, limits: Any) -> None:
         user = User.objects.create(username="ann")
         day(18, user=user, group_id=4, cost_nanos=3)

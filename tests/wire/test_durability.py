@@ -119,29 +119,29 @@ def test_a_process_that_is_stopped_loses_nothing(site: DurableSite, upstream: Up
 
 
 @pytest.fixture
-def postgres(
-    postgres_server: databases.PostgresServer, database: databases.Database
-) -> Iterator[databases.PostgresServer]:
+def server(request: pytest.FixtureRequest, database: databases.Database) -> Iterator[databases.Server]:
     """A server that a test may stop: it runs again afterwards. Without a pool, which takes its time to notice."""
-    database.pop("OPTIONS", None)
-    yield postgres_server
-    if postgres_server.process is None:
-        postgres_server.start()
+    is_postgresql = "postgresql" in database["ENGINE"]
+    database["OPTIONS"].pop("pool", None)
+    found: databases.Server = request.getfixturevalue("postgres_server" if is_postgresql else "mariadb_server")
+    yield found
+    if not found.is_running:
+        found.start()
 
 
-@in_mode("batched-direct-postgresql", "committed-django-postgresql")
+@in_mode("batched-direct-postgresql", "committed-django-postgresql", "batched-direct-mariadb")
 def test_a_database_that_goes_away_costs_no_call_and_no_entry(
-    postgres: databases.PostgresServer, site: DurableSite, durability: str
+    server: databases.Server, site: DurableSite, durability: str
 ) -> None:
     process = site.start(USAGE_DURABILITY=durability, USAGE_INTERVAL=0.2)
     calls = Calls(threads=4)
     with calls.to(process.port):
         calls.wait_for_more()
-        postgres.stop()
+        server.stop()
         calls.wait_for_more()
         time.sleep(OUTAGE)
         calls.wait_for_more()
-        postgres.start()
+        server.start()
         calls.wait_for_more()
     assert not calls.failures
     site.assert_written_once(calls.finished)

@@ -60,8 +60,9 @@ TAKE = f"""
 
 _PLAIN = re.compile(r"[0-9a-z:._/@+-]+")
 
-_IN_THE_WAY = {"40001", "40P01", "55P03", 1205, 1213}
-"""PostgreSQL: serialization failure, deadlock, lock not available. MySQL: lock wait timeout, deadlock."""
+_IN_THE_WAY = {"40001", "40P01", "55P03", 1020, 1205, 1213}
+"""PostgreSQL: serialization failure, deadlock, lock not available. MySQL: a row that has changed since the transaction
+began (MariaDB's isolation of snapshots), lock wait timeout, deadlock."""
 
 Result = TypeVar("Result")
 
