@@ -51,6 +51,29 @@ def test_a_caller_that_asked_gets_every_byte(raw: RawClient, upstream: Upstream,
     assert json.loads(upstream.request.body) == body
 
 
+LONG = json.dumps([{"role": "user", "content": 'The "model" is: {} ' * 40}] * 200)
+INNER = '[{"type":"function","function":{"name":"f","parameters":{"properties":{"model":{"type":"string"}}}}}]'
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        '{{"messages":{long},"model": "{model}" ,"stream":true}}',
+        '{{"model":"{model}", "stream":true, "messages":{long}}}',
+        '{{"tools":{inner},"messages":{long},"stream":true,"model":"{model}"}}',
+        '{{"model":"{model}","tools":{inner},"messages":{long},"stream":true}}',
+        '{{"mo\\u0064el":"{model}","messages":{long},"stream":true}}',
+    ],
+    ids=["model last", "model first", "another before", "another behind", "with an escape"],
+)
+def test_a_long_prompt_is_changed_in_two_places_and_no_other(raw: RawClient, upstream: Upstream, written: str) -> None:
+    upstream.answer(event_stream(*STREAMS["with"]))
+    body = written.format(model="openai/gpt-5-mini", long=LONG, inner=INNER)
+    assert raw.post(CHAT_PATH, body.encode(), [BEARER]).status == 200
+    expected = written.format(model="gpt-5-mini", long=LONG, inner=INNER)
+    assert bytes(upstream.request.body).decode() == '{"stream_options":{"include_usage":true},' + expected[1:]
+
+
 def test_a_caller_that_wants_none_gets_none(raw: RawClient, upstream: Upstream) -> None:
     upstream.answer(event_stream(*STREAMS["with"]))
     body = {**STREAMED, "stream_options": {"include_usage": False}}
