@@ -49,6 +49,10 @@ NESTED = ("content", "parts", "output", "toolResult", "functionResponse")
 """Where more parts stand in a turn or a part: what the result of a tool consists of."""
 
 
+CONTAINERS = frozenset((list, dict))
+"""What parts may stand in, as JSON is decoded."""
+
+
 class Facts:
     """What routes may ask of one call. The body is decoded when it is first asked about, if ever."""
 
@@ -107,7 +111,10 @@ def _parts(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
             waiting.extend(value)
         elif isinstance(value, dict):
             yield value
-            waiting.extend(value[name] for name in NESTED if isinstance(value.get(name), list | dict))
+            for name in NESTED:
+                inner = value.get(name)
+                if type(inner) in CONTAINERS:
+                    waiting.append(inner)
 
 
 def _medium(part: Mapping[str, Any]) -> str | None:

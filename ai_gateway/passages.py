@@ -29,22 +29,22 @@ class Passage:
         self._begins = [0]
         for text in texts[:-1]:
             self._begins.append(self._begins[-1] + len(text))
-        self._forms: list[str] | None = None
         self._form: str | None = None
-
-    @property
-    def forms(self) -> Sequence[str]:
-        """The plain forms of its texts. Each is made once, however much is looked for in it."""
-        if self._forms is None:
-            self._forms = [plain(text) for text in self.texts]
-        return self._forms
+        self._forms: list[str] = []
 
     @property
     def form(self) -> str:
-        """The plain form of it all."""
+        """The plain form of it all. It is made once, however much is looked for in it."""
         if self._form is None:
             self._form = plain(self.value)
         return self._form
+
+    @property
+    def forms(self) -> Sequence[str]:
+        """The plain forms of its texts."""
+        if not self._forms:
+            self._forms = [self.form] if len(self.texts) == 1 else [plain(text) for text in self.texts]
+        return self._forms
 
     @property
     def seams(self) -> Sequence[int]:

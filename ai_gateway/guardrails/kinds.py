@@ -55,9 +55,9 @@ class Kind(NamedTuple):
     """Whether one that is whole in a part of a message may go on in the next: what is left of a secret is one."""
     reach: int | None = REACH
 
-    def spans(self, text: str) -> Iterator[Span]:
+    def spans(self, text: str) -> list[Span]:
         """Find it in a text."""
-        return ((start, end) for start, end in self.find(text) if self.is_one(text[start:end]))
+        return [(start, end) for start, end in self.find(text) if self.is_one(text[start:end])]
 
 
 def _written_as(expression: str, is_one: Callable[[str], bool] = bool, *, before: int = 0, **others: Any) -> Kind:

@@ -26,15 +26,19 @@ REACH = 500
 def search(passage: Passage, find: Find, *, goes_on: bool = False, reach: int | None = REACH) -> list[Span]:
     """Find something in a passage; spans do not overlap. What one text has by itself is not looked for further in the
     next one, unless `goes_on`. Without a `reach` all of the passage is searched across its seams."""
+    if len(passage.texts) == 1:  # Agents send thousands of short ones.
+        found = list(_in_text(passage.value, passage.form, find))
+        return _merged(found) if found else found
     found = []
     for (begin, text), form in zip(passage.parts(), passage.forms, strict=True):
-        found += [(begin + start, begin + end) for start, end in find(text)]
-        if form != text:
-            found += [(begin + start, begin + end) for start, end in _in_form(text, form, find)]
-    if len(passage.texts) > 1:
-        across = [span for span in _across(passage, find, reach) if passage.crosses(*span)]
-        found += across if goes_on else _apart_from(found, across)
-    return _merged(found) if found else found
+        found += [(begin + start, begin + end) for start, end in _in_text(text, form, find)]
+    across = [span for span in _across(passage, find, reach) if passage.crosses(*span)]
+    return _merged(found + (across if goes_on else _apart_from(found, across)))
+
+
+def _in_text(text: str, form: str, find: Find) -> Iterable[Span]:
+    """Find something in a text as it is written, and in its plain form."""
+    return find(text) if form == text else [*find(text), *_in_form(text, form, find)]
 
 
 def _in_form(text: str, form: str, find: Find) -> Iterator[Span]:
