@@ -19,7 +19,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from ai_gateway import accounting, attempts, live, logprobs, notices
+from ai_gateway import accounting, attempts, beside, live, logprobs, notices
 from ai_gateway.calls import Call, Caller, Reply, ReplyBody, Target, below_version
 from ai_gateway.configuration import PLAIN
 from ai_gateway.edits import Edit, applied, followed_by, in_order
@@ -165,7 +165,7 @@ class Guarding:
     async def _reviewed(self, stage: str, body: bytes) -> bytes:
         """Give a JSON document as the guardrails want it."""
         try:
-            texts = texts_in(body)
+            texts = await beside.done(len(body), texts_in, body)
         except (ValueError, IndexError, RecursionError) as error:
             raise GuardrailFailed(NO_JSON) from error
         edits = await self.review(stage, texts, body)

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+from ai_gateway import beside
 from ai_gateway.edits import Edit, in_order
 from ai_gateway.guardrails.base import ANSWER, Change, Guardrail, Verdict, View
 from ai_gateway.guardrails.expressions import compiled, found
@@ -64,8 +65,10 @@ class Redaction(Guardrail):
     async def review(self, view: View) -> Verdict:
         """See Guardrail.review()."""
         known: Placeholders = view.memory.setdefault("placeholders", Placeholders())
-        if view.stage == ANSWER and self._restores:
-            return self._restored(view, known)
+        look = self._restored if view.stage == ANSWER and self._restores else self._replaced
+        return await beside.done(view.length, look, view, known)
+
+    def _replaced(self, view: View, known: Placeholders) -> Verdict:
         hits = [(passage, hit) for passage in view.passages for hit in self._found(passage)]
         if not hits:
             return None
