@@ -6,6 +6,7 @@ text reads afterwards. So whoever changes a text says it in edits.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -54,8 +55,9 @@ def followed_by(text: str, first: Sequence[Edit], second: Sequence[Edit]) -> lis
             merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
         else:
             merged.append((start, end))
+    places = _Places(first, spans)
     return [
-        Edit(_origin(start, first, spans), _origin(end, first, spans, is_end=True), _slice(changed, start, end, second))
+        Edit(places.origin(start), places.origin(end, is_end=True), _slice(changed, start, end, second))
         for start, end in merged
     ]
 
@@ -69,19 +71,29 @@ def _written(edits: Sequence[Edit]) -> list[tuple[int, int]]:
     return spans
 
 
-def _origin(place: int, first: Sequence[Edit], spans: Sequence[tuple[int, int]], *, is_end: bool = False) -> int:
-    """Tell where in the original a place of the changed text is, which lies in no edit's letters, or at their edge."""
-    shift = 0
-    for edit, (start, end) in zip(first, spans, strict=True):
-        if place < start or (place == start and not is_end):
-            break
-        if place == start and is_end and end > start:
-            break
-        shift = edit.end - end
-    return place + shift
+class _Places:
+    """Where places of a changed text are in the original."""
+
+    def __init__(self, edits: Sequence[Edit], spans: Sequence[tuple[int, int]]) -> None:
+        self._edits = edits
+        self._spans = spans
+        self._starts = [start for start, _ in spans]
+
+    def origin(self, place: int, *, is_end: bool = False) -> int:
+        """Tell where in the original a place of the changed text is, which lies in no edit's letters, or at their
+        edge."""
+        behind = bisect_left(self._starts, place)
+        while is_end and behind < len(self._spans) and self._spans[behind] == (place, place):
+            behind += 1
+        return place + self._edits[behind - 1].end - self._spans[behind - 1][1] if behind else place
 
 
 def _slice(changed: str, start: int, end: int, second: Sequence[Edit]) -> str:
     """Give a part of the changed text with the second change made."""
-    inner = [Edit(e.start - start, e.end - start, e.text) for e in second if start <= e.start and e.end <= end]
+    first, last = bisect_left(second, start, key=_start), bisect_right(second, end, key=_start)
+    inner = [Edit(e.start - start, e.end - start, e.text) for e in second[first:last] if e.end <= end]
     return applied(changed[start:end], inner)
+
+
+def _start(edit: Edit) -> int:
+    return edit.start

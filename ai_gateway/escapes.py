@@ -11,6 +11,7 @@ import json
 import re
 from bisect import bisect_left
 from collections.abc import Iterable
+from functools import lru_cache
 
 from ai_gateway.edits import Edit
 
@@ -20,6 +21,10 @@ _ESCAPE = re.compile(
 )
 """What stands for one letter; for one beyond the first plane two escapes do. At the end of what is still coming it may
 be cut, and stands for one that is not known yet."""
+
+
+_letter = lru_cache(maxsize=1024)(lambda escape: json.loads(f'"{escape}"'))
+"""Tells which letter an escape stands for. Code within JSON has one in every line, and always the same few."""
 
 
 class Reading:
@@ -35,7 +40,7 @@ class Reading:
         for escape in _ESCAPE.finditer(written):
             before = written[place : escape.start()]
             count += len(before)
-            parts += [before, json.loads(f'"{escape[0]}"') if escape["cut"] is None else "\\"]
+            parts += [before, _letter(escape[0]) if escape["cut"] is None else "\\"]
             self._places.append(count)
             self._starts.append(escape.start())
             self._ends.append(escape.end())

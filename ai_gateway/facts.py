@@ -45,8 +45,17 @@ MEDIA = {
 INLINE = ("inlineData", "inline_data", "fileData", "file_data")
 """Where Google's parts have their media."""
 
+OWN = ("image", "document", "audio")
+"""Members of Converse's parts that are media."""
+
+_MEDIA_MEMBERS = frozenset((*INLINE, *OWN))
+
 NESTED = ("content", "parts", "output", "toolResult", "functionResponse")
 """Where more parts stand in a turn or a part: what the result of a tool consists of."""
+
+
+CONTAINERS = frozenset((list, dict))
+"""What parts may stand in, as JSON is decoded."""
 
 
 class Facts:
@@ -107,7 +116,10 @@ def _parts(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
             waiting.extend(value)
         elif isinstance(value, dict):
             yield value
-            waiting.extend(value[name] for name in NESTED if isinstance(value.get(name), list | dict))
+            for name in NESTED:
+                inner = value.get(name)
+                if type(inner) in CONTAINERS:
+                    waiting.append(inner)
 
 
 def _medium(part: Mapping[str, Any]) -> str | None:
@@ -115,12 +127,14 @@ def _medium(part: Mapping[str, Any]) -> str | None:
     kind = part.get("type")
     if isinstance(kind, str) and kind in MEDIA:
         return MEDIA[kind]
+    if _MEDIA_MEMBERS.isdisjoint(part):
+        return None  # As most are: text, and calls.
     inline = next((part[name] for name in INLINE if isinstance(part.get(name), dict)), None)
     if inline is not None:
         written = str(inline.get("mimeType") or inline.get("mime_type") or "").partition("/")[0]
         return {"image": "images", "audio": "audio"}.get(written, "files")
     if kind is None:
-        return next((MEDIA[name] for name in ("image", "document", "audio") if isinstance(part.get(name), dict)), None)
+        return next((MEDIA[name] for name in OWN if isinstance(part.get(name), dict)), None)
     return None
 
 

@@ -15,8 +15,11 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from math import isfinite
 from typing import Any
 from urllib.parse import parse_qsl
+
+import msgspec
 
 from ai_gateway.calls import Call, Headers, Target, below_version
 from ai_gateway.tracking import TRACKED
@@ -96,7 +99,7 @@ def fingerprint(
         sorted((key.decode("latin-1"), value.decode("latin-1")) for key, value in headers if may_count(key)),
         {member: value for member, value in body.items() if member not in left_out},
     ]
-    canonical = _canonical.encode(parts).encode("ascii")
+    canonical = _written(parts)
     return hashlib.blake2b(canonical, digest_size=32, key=secret[:64]).hexdigest()
 
 
@@ -124,8 +127,30 @@ def _only_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-_reader = json.JSONDecoder(object_pairs_hook=_only_once)
-_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+def _finite(text: str) -> float:
+    """Read a number. One that no double holds is written as null, and would be the same as none."""
+    number = float(text)
+    if not isfinite(number):
+        raise Uncacheable("its body has a number that is too large")
+    return number
+
+
+def _no_number(name: str) -> float:
+    raise Uncacheable(f"its body has {name} in it, which is no JSON")
+
+
+_reader = json.JSONDecoder(object_pairs_hook=_only_once, parse_float=_finite, parse_constant=_no_number)
+_canonical = msgspec.json.Encoder(order="deterministic")
+_rare = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+
+
+def _written(parts: list[Any]) -> bytes:
+    """Write what the digest is made of. What msgspec does not write (half of a surrogate pair, a whole number beyond
+    64 bits) `json` does, in a way that is never the same as that of anything else."""
+    try:
+        return _canonical.encode(parts)
+    except (UnicodeEncodeError, OverflowError):
+        return _rare.encode(parts).encode("ascii")
 
 
 def _read_query(query: bytes) -> list[tuple[str, str]]:

@@ -19,7 +19,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from ai_gateway import accounting, attempts, live, logprobs, notices
+from ai_gateway import accounting, attempts, beside, live, logprobs, notices
 from ai_gateway.calls import Call, Caller, Reply, ReplyBody, Target, below_version
 from ai_gateway.configuration import PLAIN
 from ai_gateway.edits import Edit, applied, followed_by, in_order
@@ -165,7 +165,7 @@ class Guarding:
     async def _reviewed(self, stage: str, body: bytes) -> bytes:
         """Give a JSON document as the guardrails want it."""
         try:
-            texts = texts_in(body)
+            texts = await beside.done(len(body), texts_in, body)
         except (ValueError, IndexError, RecursionError) as error:
             raise GuardrailFailed(NO_JSON) from error
         edits = await self.review(stage, texts, body)
@@ -187,9 +187,11 @@ class Guarding:
     ) -> dict[int, list[Edit]]:
         """Ask one guardrail after the other; give what is to be changed, by the number of the text."""
         edits: dict[int, list[Edit]] = {}
-        read = [_read(text) for text in texts]
-        current, document = list(read), body
+        read = await beside.done(len(body), _readings, texts)
+        current, document, is_old = list(read), body, False
         for guard in self._asked(stage):
+            if is_old:  # Somebody wants to see it.
+                document, is_old = _changed(body, texts, _written(texts, edits)), False
             verdict = await self._verdict(guard, self._view(guard, stage, current, document, is_upload=is_upload))
             if isinstance(verdict, Block):
                 self._block(guard, stage, verdict.reason)
@@ -201,7 +203,7 @@ class Guarding:
                     text = read[number]
                     edits[number] = followed_by(text.value, edits.get(number, ()), in_order(more))
                     current[number] = text._replace(value=applied(text.value, edits[number]))
-                document = _changed(body, texts, _written(texts, edits)) if body else body
+                is_old = bool(body)
         return _written(texts, edits)
 
     def _asked(self, stage: str) -> list[Guard]:
@@ -347,10 +349,10 @@ async def _whole(reply: Reply) -> bytes:
     return b"".join(parts)
 
 
-def _read(text: Text) -> Text:
-    """Give a text as guardrails see it: the escapes of one that is JSON are undone."""
-    reading = text.reading()
-    return text if reading is None else text._replace(value=reading.value)
+def _readings(texts: Sequence[Text]) -> list[Text]:
+    """Give texts as guardrails see them: the escapes of those that are JSON are undone."""
+    readings = ((text, text.reading()) for text in texts)
+    return [text if reading is None else text._replace(value=reading.value) for text, reading in readings]
 
 
 def _written(texts: Sequence[Text], edits: Mapping[int, list[Edit]]) -> dict[int, list[Edit]]:

@@ -21,8 +21,8 @@ last."""
 MORE = "toplogprobs"
 """The name that says how many others are told of beside them: none by 0, which SDKs send where none are asked for."""
 
-_MAY_ASK = re.compile(rb"probs|\\u00[4-7]", re.IGNORECASE)
-"""What is in every body that asks, whichever way it is written."""
+_ESCAPED_LETTER = re.compile(rb"\\u00[4-7]")
+"""How a letter begins that is written with an escape."""
 
 
 class _Members(list[tuple[str, Any]]):
@@ -31,7 +31,7 @@ class _Members(list[tuple[str, Any]]):
 
 def are_asked_for(body: bytes) -> bool:
     """Whether a JSON document asks for log probabilities. Raises ValueError or RecursionError if it is none."""
-    if _MAY_ASK.search(body) is None:
+    if not _may_ask(body):
         return False
     document = json.loads(body, object_pairs_hook=_Members, parse_int=str, parse_float=str)
     waiting: list[Any] = [document]
@@ -46,6 +46,12 @@ def are_asked_for(body: bytes) -> bool:
         elif isinstance(value, list):
             waiting += value
     return False
+
+
+def _may_ask(body: bytes) -> bool:
+    """Whether a body has in it what every one has that asks, whichever way it is written. Found so, and not by one
+    expression that heeds no case, because that takes ten times as long."""
+    return b"probs" in body.lower() or (b"\\u00" in body and _ESCAPED_LETTER.search(body) is not None)
 
 
 def _asks(name: str, value: Any) -> bool:

@@ -10,13 +10,14 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 
 from ai_gateway.edits import Edit, in_order
+from ai_gateway.plain_forms import plain
 from ai_gateway.texts import Text
 
 
 class Passage:
     """Texts that are read as one. Places in it are letters from its beginning."""
 
-    __slots__ = ("_begins", "numbers", "texts", "value")
+    __slots__ = ("_begins", "_form", "_forms", "numbers", "texts", "value")
 
     def __init__(self, numbers: Sequence[int], texts: Sequence[str]) -> None:
         self.numbers = numbers
@@ -28,6 +29,22 @@ class Passage:
         self._begins = [0]
         for text in texts[:-1]:
             self._begins.append(self._begins[-1] + len(text))
+        self._form: str | None = None
+        self._forms: list[str] = []
+
+    @property
+    def form(self) -> str:
+        """The plain form of it all. It is made once, however much is looked for in it."""
+        if self._form is None:
+            self._form = plain(self.value)
+        return self._form
+
+    @property
+    def forms(self) -> Sequence[str]:
+        """The plain forms of its texts."""
+        if not self._forms:
+            self._forms = [self.form] if len(self.texts) == 1 else [plain(text) for text in self.texts]
+        return self._forms
 
     @property
     def seams(self) -> Sequence[int]:

@@ -13,8 +13,9 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
-from unicodedata import category, is_normalized, normalize
+from unicodedata import category, combining, is_normalized, normalize
 
 FORM: Final = "NFKC"
 
@@ -28,8 +29,16 @@ _GOES_ON = re.compile("[\u1160-\u11ff\u314f-\u3163\uff9e\uff9f\uffc2-\uffdc]")
 """Letters that make one with the letter before them, besides marks: vowels and ends of Hangul syllables, and the marks
 of half-width Katakana."""
 
-_RUN = re.compile(r"(?s:.)?[^\x00-\x7f]++")
-"""Letters that may not be in their plain form, with the one before them, which they may change."""
+MOST_MARKS = 30
+"""Marks on one letter that count, which is what Unicode's Stream-Safe Text Format allows: no language has as many. To
+put them in order takes time by the square of how many there are, so that with a page of them nothing else would go on
+for minutes."""
+
+KNOWN_LETTERS = 8192
+"""How many letters, and groups of letters that make one, are remembered. A text has few that differ."""
+
+SHORT = 8
+"""Letters of a group that is remembered."""
 
 
 def plain(text: str) -> str:
@@ -37,7 +46,19 @@ def plain(text: str) -> str:
     if text.isascii():
         return text
     seen = _IGNORED.sub("", text)
-    return seen if is_normalized(FORM, seen) else normalize(FORM, seen)
+    return seen if is_normalized(FORM, seen) else normalize(FORM, _without_piles(seen))
+
+
+def _without_piles(text: str) -> str:
+    """Leave out the marks on a letter that are too many."""
+    marks = "".join(filter(_is_mark, set(text)))
+    return re.sub(f"([{marks}]{{{MOST_MARKS}}})[{marks}]++", r"\1", text) if marks else text
+
+
+@lru_cache(KNOWN_LETTERS)
+def _is_mark(letter: str) -> bool:
+    """Whether a letter is, or is written for, a mark that has a place among those on a letter."""
+    return not letter.isascii() and combining(normalize("NFKD", letter)[0]) != 0
 
 
 class Places:
@@ -45,24 +66,25 @@ class Places:
 
     __slots__ = ("_begins", "_clusters", "_is_certain", "_length")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, form: str) -> None:
+        """`form` is the plain form of the text."""
         self._length = len(text)
         self._begins: list[int] = []
         self._clusters: list[tuple[int, int, int]] = []
         parts, place, count = [], 0, 0
         for start, end in _clusters(text):
             written = text[start:end]
-            form = plain(written)
-            if form == written:
+            plainly = _plain(written) if len(written) <= SHORT else plain(written)
+            if plainly == written:
                 continue
             between = text[place:start]
             count += len(between)
             self._begins.append(count)
-            self._clusters.append((count + len(form), start, end))
-            count, place = count + len(form), end
-            parts += [between, form]
+            self._clusters.append((count + len(plainly), start, end))
+            count, place = count + len(plainly), end
+            parts += [between, plainly]
         parts.append(text[place:])
-        self._is_certain = "".join(parts) == plain(text)
+        self._is_certain = "".join(parts) == form
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """Tell where some letters of the plain form stand in the text: all of it, if that cannot be said."""
@@ -83,16 +105,26 @@ class Places:
 
 
 def _clusters(text: str) -> Iterator[tuple[int, int]]:
-    """Give where letters stand whose plain form may be another one, each with all that makes one with it."""
-    for run in _RUN.finditer(text):
-        start = run.start()
-        for place in range(start + 1, run.end()):
-            if not _makes_one(text[place]):
-                yield start, place
-                start = place
-        yield start, run.end()
+    """Give where letters stand whose plain form may be another one, each with all that makes one with it.
+
+    Which letters of this text these are is found out first, of each letter once: long texts have few that differ.
+    """
+    letters = [letter for letter in set(text) if not letter.isascii()]
+    joining = "".join(filter(_makes_one, letters))
+    changing = "".join(letter for letter in letters if not _makes_one(letter) and _plain(letter) != letter)
+    ways = [f"[^{joining}][{joining}]++|[{joining}]++"] if joining else []
+    ways += [f"[{changing}]"] if changing else []
+    if ways:
+        for found in re.finditer("|".join(ways), text):
+            yield found.span()
 
 
+@lru_cache(KNOWN_LETTERS)
+def _plain(letters: str) -> str:
+    return plain(letters)
+
+
+@lru_cache(KNOWN_LETTERS)
 def _makes_one(letter: str) -> bool:
     """Whether a letter makes one with the letter before it."""
     return category(letter)[0] == "M" or bool(_IGNORED.match(letter)) or bool(_GOES_ON.match(letter))

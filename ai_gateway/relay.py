@@ -66,7 +66,7 @@ class Stream(ReplyBody):
         meter: Meter,
         *,
         ready: bytes,
-        held: bytes,
+        held: bytes | bytearray,
         interval: float | None,
     ) -> None:
         """`ready` are the whole events that were read already, `held` the part of one behind them."""

@@ -15,6 +15,8 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from ai_gateway.escapes import Reading
 
 FORMAL = frozenset(
@@ -140,25 +142,47 @@ def strings_in(body: bytes) -> list[Text]:
     owners: list[int] = []
     path: list[str] = []
     objects: list[int] = []
+    outer: list[tuple[str, ...]] = []
+    """The members that lead to each object and list that is open."""
+    names: dict[bytes, str] = {}
     for token in _TOKEN.finditer(body):
-        string, colon = token[1], token[2]
+        string, colon = token.groups()
         if colon is not None:
-            path[-1] = json.loads(string)
+            name = names.get(string)
+            path[-1] = name if name is not None else names.setdefault(string, _said(string))
         elif string is not None:
-            is_part = len(objects) > 1 and path[-1] == PART and body[objects[-2]] == LIST
-            list_at = objects[-2] if is_part else -1
-            found.append(Text(json.loads(string), tuple(filter(None, path)), *token.span(1), False, list_at))
+            list_at = objects[-2] if len(objects) > 1 and path[-1] == PART and body[objects[-2]] == LIST else -1
+            place = _member(outer[-1], path[-1]) if path else ()
+            found.append(Text(_said(string), place, *token.span(1), False, list_at))
             owners.append(objects[-1] if objects else -1)
         elif token[0] in b"{[":
+            outer.append(_member(outer[-1], path[-1]) if path else ())
             path.append("")
             objects.append(token.start())
         else:
             path.pop()
             objects.pop()
+            outer.pop()
     if path:
         raise ValueError("the document ends in the middle")
     _mark_media(found, owners)
     return found
+
+
+def _member(outer: tuple[str, ...], name: str) -> tuple[str, ...]:
+    """Write the path of a member; the elements of a list have that of the list."""
+    return (*outer, name) if name else outer
+
+
+def _said(string: bytes) -> str:
+    """Tell what a string of a document says. Half of a surrogate pair, which `json` reads, is rare."""
+    try:
+        return _string.decode(string)
+    except (msgspec.DecodeError, UnicodeError):
+        return json.loads(string)  # type: ignore[no-any-return]
+
+
+_string = msgspec.json.Decoder(str)
 
 
 def _mark_media(found: list[Text], owners: Sequence[int]) -> None:

@@ -128,6 +128,19 @@ def test_calls_that_have_an_answer_of_their_own(call: Call) -> None:
         of(call)
 
 
+def test_numbers_that_no_double_holds_are_not_taken_for_none() -> None:
+    for number in (b"1e999", b"-1e999", b"NaN", b"Infinity"):
+        with pytest.raises(Uncacheable):
+            of(chat(b'{"model": "m", "temperature": %s}' % number))
+
+
+def test_what_is_written_in_a_rare_way_is_still_told_apart() -> None:
+    rare = [b"18446744073709551616", b"18446744073709551617", b'"\\ud800"', b'"\\ud801"', b'"\xc3\xbc"', b"1", b"1.5"]
+    bodies = [b'{"model": "m", "seed": %s}' % value for value in rare]
+    assert len({of(chat(body)) for body in bodies}) == len(rare)
+    assert of(chat(b'{"seed": "\\uD800", "model": "m"}')) == of(chat(bodies[2]))
+
+
 @pytest.mark.parametrize(
     ("path", "body", "is_fine"),
     [

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "ai_gateway"
 LAYERS = (
     "errors calls sse protocols credentials crypto cors bodies charges finishing cooldowns deadlines traffic "
     "ids money timespans signals loops edits texts passages plain_forms patterns bulkheads open_files histograms "
-    "redaction server_timing progress balances replies daemons thread_pools tracking uploads logprobs escapes "
+    "redaction server_timing progress balances replies daemons thread_pools beside tracking uploads logprobs escapes "
     "announcements __version__",
     "guardrails traces overload consumption conversations estimates allowances model_names breakers failures "
     "cache_policy fingerprints",
@@ -178,6 +178,7 @@ NO_DJANGO = [
     "passages",
     "loops",
     "plain_forms",
+    "beside",
     "logprobs",
     "escapes",
     "guardrails",

@@ -17,6 +17,7 @@ from ai_gateway.logprobs import are_asked_for
         b'{"logprob\\u0053": true}',
         b'{"\\u006c\\u006f\\u0067\\u0070\\u0072\\u006f\\u0062\\u0073": true}',
         b'{"LogProbs": true}',
+        b'{"LOGPROBS": true, "messages": [{"content": "\xc3\xbc"}]}',
         b'{"logprobs": 0, "prompt": "hi"}',
         b'{"logprobs": "true"}',
         b'{"top_logprobs": 2}',

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ai_gateway.plain_forms import Places, plain
+from ai_gateway.plain_forms import MOST_MARKS, Places, plain
 
 ODD = (
     "aZ 1.\uff53①ﬁ½Å\u00b4\u0301\u0323\u0327\u200b\u00ad\ufeff\u2060"
@@ -43,7 +43,7 @@ def test_letters_have_their_plain_form(written: str, expected: str) -> None:
 )
 def test_a_word_of_the_plain_form_is_found_where_it_is_written(written: str, word: str, where: str) -> None:
     start = plain(written).index(word)
-    begin, end = Places(written).span(start, start + len(word))
+    begin, end = Places(written, plain(written)).span(start, start + len(word))
     assert written[begin:end] == where
 
 
@@ -54,12 +54,26 @@ def test_what_is_written_there_has_that_plain_form(written: str, data: st.DataOb
         return
     start = data.draw(st.integers(0, len(form) - 1))
     end = data.draw(st.integers(start + 1, len(form)))
-    begin, stop = Places(written).span(start, end)
+    begin, stop = Places(written, plain(written)).span(start, end)
     assert 0 <= begin < stop <= len(written)
     assert form[start:end] in plain(written[begin:stop])
 
 
 def test_where_nothing_certain_can_be_said_it_is_all_of_the_text() -> None:
-    places = Places("a \uff53 b")
+    places = Places("a \uff53 b", "a s b")
     places._is_certain = False  # As of a script that is newer than what is known here of joining letters.
     assert places.span(2, 3) == (0, 5)
+
+
+def test_no_letter_has_more_marks_than_any_language_puts_on_one() -> None:
+    # To put a page of marks in order would take minutes, in which nothing else goes on.
+    above, below = "\u0301" * 200_000, "\u0323" * 200_000
+    written = f"se{above}{below}cret {above[:3]} \uff41"
+    form = plain(written)
+    assert form == "s\u00e9" + "\u0301" * (MOST_MARKS - 1) + "cret \u0301\u0301\u0301 a"
+    start = form.index("cret")
+    assert Places(written, form).span(start, start + 4) == (written.index("cret"), written.index("cret") + 4)
+
+
+def test_half_a_pile_of_marks_is_in_order() -> None:
+    assert plain("a" + "\u0301" * 10 + "\u0323" * 10) == "\u1ea1" + "\u0323" * 9 + "\u0301" * 10

@@ -35,6 +35,8 @@ def test_only_what_comes_after_the_start_is_looked_at() -> None:
         (b": OPENROUTER PROCESSING\n\ndata: one\n\n", (None, b"one")),
         (b"data: a\ndata: b\n\n", (None, b"a\nb")),
         (b"event: ping\r\ndata: {}\r\n\r\n", ("ping", b"{}")),
+        (b"\n\n\ndata: one\n\n\n\n", (None, b"one")),
+        (b"data: a\rdata: b\n\n", (None, b"a\nb")),
         (b": comment\n\n", None),
         (b"id: 7\n\n", None),
         (b"\xef\xbb\xbfdata: one\n\n", (None, b"one")),

@@ -141,3 +141,17 @@ def test_of_edits_that_overlap_the_first_stays() -> None:
 def test_two_changes_are_made_one(first: list[Edit], second: list[Edit]) -> None:
     text = "abcdefgh"
     assert applied(text, followed_by(text, first, second)) == applied(applied(text, first), second)
+
+
+def test_a_change_of_thousands_of_places_may_follow_one_of_as_many() -> None:
+    # Step by step through all of them for each would take minutes.
+    text = "a@x " * 50_000
+    first = [Edit(place, place + 3, "[E]") for place in range(0, len(text), 4)]
+    second = [Edit(place, place + 2, "") for place in range(1, len(text), 4)]
+    assert applied(text, followed_by(text, first, second)) == "[ " * 50_000
+
+
+def test_the_strings_of_a_document_are_read_whatever_they_are_written_with() -> None:
+    body = rb'{"\u0061": [{"b\n": "\ud83d\ude00"}, ["x", {"a": "\udc00\\"}]], "a": "\u0061"}'
+    found = [(text.value, text.path) for text in texts_in(body)]
+    assert found == [("\U0001f600", ("a", "b\n")), ("x", ("a",)), ("\udc00\\", ("a", "a")), ("a", ("a",))]

@@ -53,6 +53,11 @@ class View(msgspec.Struct, kw_only=True):
         return passages_of(self.texts)
 
     @property
+    def length(self) -> int:
+        """About how long it is to look through it: bytes of the document, or letters of the texts if there is none."""
+        return len(self.body) or sum(len(text.value) for text in self.texts)
+
+    @property
     def document(self) -> Any:
         """The JSON document, read; None if there is none."""
         return msgspec.json.decode(self.body) if self.body else None

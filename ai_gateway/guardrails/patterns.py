@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
+from ai_gateway import beside
 from ai_gateway.edits import Edit
 from ai_gateway.guardrails.base import Block, Change, Guardrail, Verdict, View
 from ai_gateway.guardrails.expressions import compiled, found
@@ -38,6 +39,9 @@ class Patterns(Guardrail):
 
     async def review(self, view: View) -> Verdict:
         """See Guardrail.review()."""
+        return await beside.done(view.length, self._verdict, view)
+
+    def _verdict(self, view: View) -> Verdict:
         if self._allow and not view.is_upload:
             asked = [text for text in view.texts if view.stage != "request" or text.path[0] in MESSAGES]
             if any(not self._is_allowed(text.value) for text in asked):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from ai_gateway.passages import Passage
-from ai_gateway.plain_forms import Places, plain
+from ai_gateway.plain_forms import Places
 
 Span = tuple[int, int]
 """Where something begins and ends."""
@@ -26,26 +26,26 @@ REACH = 500
 def search(passage: Passage, find: Find, *, goes_on: bool = False, reach: int | None = REACH) -> list[Span]:
     """Find something in a passage; spans do not overlap. What one text has by itself is not looked for further in the
     next one, unless `goes_on`. Without a `reach` all of the passage is searched across its seams."""
-    found = [(begin + start, begin + end) for begin, text in passage.parts() for start, end in _in_text(text, find)]
-    if len(passage.texts) > 1:
-        across = [span for span in _across(passage, find, reach) if passage.crosses(*span)]
-        found += across if goes_on else _apart_from(found, across)
-    return _merged(found)
+    if len(passage.texts) == 1:  # Agents send thousands of short ones.
+        found = list(_in_text(passage.value, passage.form, find))
+        return _merged(found) if found else found
+    found = []
+    for (begin, text), form in zip(passage.parts(), passage.forms, strict=True):
+        found += [(begin + start, begin + end) for start, end in _in_text(text, form, find)]
+    across = [span for span in _across(passage, find, reach) if passage.crosses(*span)]
+    return _merged(found + (across if goes_on else _apart_from(found, across)))
 
 
-def _in_text(text: str, find: Find) -> Iterator[Span]:
+def _in_text(text: str, form: str, find: Find) -> Iterable[Span]:
     """Find something in a text as it is written, and in its plain form."""
-    yield from find(text)
-    form = plain(text)
-    if form != text:
-        yield from _in_form(text, form, find)
+    return find(text) if form == text else [*find(text), *_in_form(text, form, find)]
 
 
 def _in_form(text: str, form: str, find: Find) -> Iterator[Span]:
     """Find something in the plain form of a text, and tell where in the text it is written."""
     spans = list(find(form))
     if spans:
-        places = Places(text)
+        places = Places(text, form)
         yield from (places.span(start, end) for start, end in spans)
 
 
@@ -54,9 +54,8 @@ def _across(passage: Passage, find: Find, reach: int | None) -> Iterator[Span]:
     whole = passage.value
     for begin, end in [(0, len(whole))] if reach is None else _about_seams(passage, reach):
         yield from ((begin + start, begin + stop) for start, stop in find(whole[begin:end]))
-    form = plain(whole)
-    if form != whole:
-        yield from _in_form(whole, form, find)
+    if passage.form != whole:
+        yield from _in_form(whole, passage.form, find)
 
 
 def _about_seams(passage: Passage, reach: int) -> list[Span]:

@@ -171,8 +171,8 @@ class Native(Hop):
         connection to the caller alive."""
         call = self.attempt.call
         interval = self.attempt.snapshot.keep_alive_interval
-        buffer = b""
-        event = None
+        buffer = bytearray()
+        event, looked_at = None, 0
         while event is None and len(buffer) < MAX_FIRST_EVENT:
             chunk = await response.read(interval)
             if chunk is None:
@@ -181,16 +181,20 @@ class Native(Hop):
                 if not buffer:
                     raise UpstreamClosed("The provider's stream ended before it began.")
                 break
+            start = max(0, len(buffer) - 3)
             buffer += chunk
-            end = whole_events(buffer)
-            event = first_event(buffer[:end]) if end else None
+            end = whole_events(buffer, start)
+            if end:
+                event, looked_at = first_event(bytes(buffer[looked_at:end])), end
         if event is not None:
             status = call.dialect.read_error(*event)
             if status is not None:
                 return await self._refused(response, status, event[1])
             self._look_for_refusal(response.status, event[1])
             if self.attempt.is_refused and self.attempt.meter.listener is not None:
-                self.attempt.meter.listener.hear(buffer)  # Nobody will read the stream, but for want of anybody else.
+                self.attempt.meter.listener.hear(
+                    bytes(buffer)
+                )  # Nobody will read the stream, but for want of anybody else.
         end = whole_events(buffer)
         headers = [
             header
@@ -199,7 +203,7 @@ class Native(Hop):
         ]
         headers += ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
         body = Stream(
-            call, response, self.attempt.meter, ready=buffer[:end] or b"", held=buffer[end:], interval=interval
+            call, response, self.attempt.meter, ready=bytes(buffer[:end]), held=buffer[end:], interval=interval
         )
         return Reply(status=response.status, headers=headers, body=body)
 

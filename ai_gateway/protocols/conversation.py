@@ -22,8 +22,12 @@ from typing import Any, Literal
 import msgspec
 
 
-class Node(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of all values of a conversation."""
+class Node(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Base of all values of a conversation.
+
+    The garbage collector need not look at them: what never changes is part of no cycle. A long conversation has tens of
+    thousands, and each look at all of them stops everything else.
+    """
 
 
 class CacheMark(Node, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ Latin letters, and about one token a character in scripts that tokenizers cut fi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -45,8 +46,8 @@ FILE_BYTES_PER_TOKEN = 20
 AUDIO_BYTES_PER_TOKEN = 500
 """Sound: 32 tokens a second, 16 KB a second."""
 
-DENSE = 0x2E80
-"""From this code point on, scripts are written with a token or so for each character."""
+_DENSE = re.compile("[\u2e80-\U0010ffff]+")
+"""From U+2E80 on, scripts are written with a token or so for each character."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +95,7 @@ def tokens_of(text: str) -> float:
     """Estimate the tokens of a text."""
     if text.isascii():
         return len(text) / 4
-    dense = sum(ord(character) >= DENSE for character in text)
+    dense = sum(map(len, _DENSE.findall(text)))
     return dense + (len(text) - dense) / 3
 
 

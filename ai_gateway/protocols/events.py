@@ -14,8 +14,8 @@ from ai_gateway.errors import GatewayError
 from ai_gateway.protocols.conversation import Citation, Node, Refusal, State, Stop, Text, Thinking, TokenUsage, ToolCall
 
 
-class Event(Node, frozen=True, kw_only=True):
-    """Base of the events."""
+class Event(Node, frozen=True, kw_only=True, gc=True):
+    """Base of the events. One that tells of an error may be part of a cycle: by its traceback."""
 
 
 class Started(Event, frozen=True, kw_only=True):

@@ -97,7 +97,8 @@ def entry(value: Any, at: str) -> dict[str, Any]:
 
 def entries(values: Iterable[Any], at: str) -> list[tuple[str, dict[str, Any]]]:
     """Give the objects that an array must consist of, each with its path."""
-    return [(f"{at}[{index}]", entry(value, f"{at}[{index}]")) for index, value in enumerate(values)]
+    found = ((f"{at}[{index}]", value) for index, value in enumerate(values))
+    return [(place, entry(value, place)) for place, value in found]
 
 
 # Members of an object, by name.
@@ -106,12 +107,14 @@ def entries(values: Iterable[Any], at: str) -> list[tuple[str, dict[str, Any]]]:
 def text(body: Mapping[str, Any], name: str, at: str = "") -> str | None:
     """Take a string; None for nothing."""
     value = body.get(name)
-    return None if value is None else text_at(value, path(at, name))
+    # The path is written only if it is needed: long conversations have tens of thousands of members.
+    return value if value is None or isinstance(value, str) else text_at(value, path(at, name))
 
 
 def required_text(body: Mapping[str, Any], name: str, at: str = "") -> str:
     """Take a string that must be there and not be empty."""
-    return required(text(body, name, at) or None, name, at)
+    value = body.get(name)
+    return value if value and isinstance(value, str) else required(text(body, name, at) or None, name, at)
 
 
 def present_text(body: Mapping[str, Any], name: str, at: str = "") -> str:
@@ -140,12 +143,13 @@ def integer(body: Mapping[str, Any], name: str, at: str = "") -> int | None:
 def mapping(body: Mapping[str, Any], name: str, at: str = "") -> dict[str, Any] | None:
     """Take an object; None for nothing."""
     value = body.get(name)
-    return None if value is None else entry(value, path(at, name))
+    return value if value is None or isinstance(value, dict) else entry(value, path(at, name))
 
 
 def object_in(body: Mapping[str, Any], name: str, at: str = "") -> dict[str, Any]:
     """Take an object; an empty one for nothing."""
-    return object_at(body.get(name), path(at, name))
+    value = body.get(name)
+    return value if isinstance(value, dict) else object_at(value, path(at, name))
 
 
 def required_mapping(body: Mapping[str, Any], name: str, at: str = "") -> dict[str, Any]:
@@ -155,7 +159,8 @@ def required_mapping(body: Mapping[str, Any], name: str, at: str = "") -> dict[s
 
 def sequence(body: Mapping[str, Any], name: str, at: str = "") -> list[Any]:
     """Take an array; an empty one for nothing."""
-    return list_at(body.get(name), path(at, name))
+    value = body.get(name)
+    return value if isinstance(value, list) else list_at(value, path(at, name))
 
 
 def required(value: T | None, name: str, at: str = "") -> T:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from ai_gateway import guarding, registry
+from ai_gateway import guarding, registry, texts
 from ai_gateway.edits import Edit
 from ai_gateway.errors import GuardrailBlocked, UpstreamTimeout
 from ai_gateway.guardrails.base import Block, Change, Verdict, View
@@ -34,6 +34,10 @@ pytestmark = pytest.mark.usefixtures("books")
 
 def says_nothing(view: View) -> Verdict:
     return None
+
+
+async def wants_no_mail_in_the_document(view: View) -> Verdict:
+    return Block("Mail.") if MAIL.encode() in view.body else None
 
 
 async def fails(view: View) -> Verdict:
@@ -132,6 +136,24 @@ def test_each_sees_what_those_before_it_left() -> None:
     words = {"BACKEND": "patterns", "EVERYWHERE": True, "OPTIONS": {"deny": [MAIL.replace(".", r"\.")]}}
     assert ask({"pii": REDACTION, "words": words}, request(MAIL), chat("ok")).status == 200
     assert ask({"words": words, "pii": REDACTION}, request(MAIL)).status == 400
+
+
+@pytest.mark.parametrize(("order", "made"), [(["pii", "doc"], 2), (["pii"], 1)])
+def test_the_document_is_written_anew_for_those_that_still_look_at_it(
+    order: list[str], made: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = 0
+
+    def rewritten(*args: Any) -> bytes:
+        nonlocal count
+        count += 1
+        return texts.rewritten(*args)
+
+    monkeypatch.setattr(guarding, "rewritten", rewritten)
+    own = {"BACKEND": f"{__name__}.wants_no_mail_in_the_document", "EVERYWHERE": True, "STAGES": ["request"]}
+    guardrails = {"pii": {**REDACTION, "STAGES": ["request"]}, "doc": own}
+    found = ask({name: guardrails[name] for name in order}, request(MAIL), chat("ok"))
+    assert (found.status, count) == (200, made)
 
 
 def test_headers_do_not_get_anybody_past_them() -> None:

@@ -13,6 +13,7 @@ import pytest
 from django.db import DatabaseError, connections
 from pytest_django import DjangoDbBlocker
 
+from ai_gateway import passages
 from ai_gateway.guardrails import hook
 from ai_gateway.guardrails.base import ANSWER, Block, Guardrail, View
 from ai_gateway.guardrails.expressions import PIECE, compiled, found
@@ -21,6 +22,7 @@ from ai_gateway.guardrails.moderation import Moderation
 from ai_gateway.guardrails.patterns import Patterns
 from ai_gateway.guardrails.redaction import Redaction
 from ai_gateway.guardrails.size import Size
+from ai_gateway.plain_forms import plain
 from ai_gateway.thread_pools import ThreadPool
 from tests.factories import run
 from tests.guardrails.views import changed, of_body, seen, verdict
@@ -160,6 +162,39 @@ def test_secrets_and_personal_data_become_placeholders(secret: str, kind: str) -
 )
 def test_what_only_looks_like_it_stays(text: str) -> None:
     assert changed(Redaction(), seen(text)) == [text]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a@x.org@y.org", "[EMAIL_1]@y.org"),
+        ("x" * 65 + "@x.org " + "x" * 64 + "@x.org", "x" * 65 + "@x.org [EMAIL_1]"),
+        ("@x.org <b@x.org>", "@x.org <[EMAIL_1]>"),
+        ("1.192.0.2.17.9 x192.0.2.17 192.0.2.17", "[IP_1].17.9 x192.0.2.17 [IP_2]"),
+        ("1111.2.3.4 ::ffff:0:192.0.2.17 a::b::c 1::2", "1111.2.3.4 [IP_1] a::b::c 1::2"),
+        ("fe80:0:0:0:0:0:0:1,::1:2:3.", "[IP_1],[IP_2]."),
+        ("abcde:1:2:3::4 :::: .1.2.3.4", "abcde:1:2:3::4 :::: .1.2.3.4"),
+        ("xDE89370400440532013000 DE89370400440532013000", "xDE89370400440532013000 [IBAN_1]"),
+        ("x4111111111111111 4111111111111111", "x4111111111111111 [CARD_1]"),
+        ("1+4930901820 +4930901820", "1+4930901820 [PHONE_1]"),
+        ("task-" + "a1B2" * 8 + " sk-" + "a1B2" * 8, "task-" + "a1B2" * 8 + " [API_KEY_1]"),
+        ("rk_live_" + "a" * 16 + " spk_test_" + "a" * 16, "[API_KEY_1] spk_test_" + "a" * 16),
+    ],
+)
+def test_what_is_found_begins_where_a_word_does(text: str, expected: str) -> None:
+    assert changed(Redaction(), seen(text)) == [expected]
+
+
+def test_every_kind_is_looked_for_in_a_plain_form_that_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def noted(text: str) -> str:
+        asked.append(text)
+        return plain(text)
+
+    monkeypatch.setattr(passages, "plain", noted)
+    assert changed(Redaction(), seen("to \uff41@x.org", "caf\u00e9")) == ["to [EMAIL_1]", "caf\u00e9"]
+    assert asked == ["to \uff41@x.org", "caf\u00e9"]
 
 
 def test_an_equal_value_has_the_same_placeholder_and_is_restored_in_the_answer() -> None:

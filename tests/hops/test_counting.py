@@ -128,6 +128,7 @@ def prompt(*parts: Any) -> Request:
 def test_an_estimate_grows_with_what_is_said() -> None:
     assert estimate(prompt(Text(text="word " * 1000))) == pytest.approx(1250, rel=0.1)
     assert tokens_of("漢字かな" * 100) == pytest.approx(400, rel=0.1)
+    assert tokens_of("\u2e7f" * 3 + "\u2e80 \U0010ffff" + "ab") == 2 + 6 / 3
     assert estimate(prompt(Image(url="https://example.org/a.png"))) > 1000
     assert estimate(prompt(File(data="A" * 40_000))) > estimate(prompt(File(data="A" * 4_000)))
     assert estimate(prompt(ToolCall(id="c", name="f", arguments='{"a":"' + "x" * 4000 + '"}'))) > 900

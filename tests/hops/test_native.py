@@ -15,9 +15,11 @@ import pytest
 from ai_gateway.attempts import ask
 from ai_gateway.calls import Reply, Target
 from ai_gateway.consumption import UNUSED, Consumption, Listener
+from ai_gateway.hops import native
 from ai_gateway.meter import Meter
 from ai_gateway.protocols.conversation import TokenUsage
 from ai_gateway.registry import Snapshot
+from ai_gateway.sse import first_event, whole_events
 from tests.consumption.hearing import DONE, chat_chunk, usage
 from tests.factories import JSON, Answer, Scripted, make_meter, run
 from tests.hops.conftest import HOLDER, SSE, call_to, collect
@@ -105,6 +107,32 @@ def test_a_caller_that_asks_sees_everything_as_it_came(serve: Serve) -> None:
 )
 def test_no_other_call_is_touched(serve: Serve, path: str, body: Any) -> None:
     assert serve(path, body, "chat", Answer(b"{}", headers=[JSON])).sent == json.dumps(body).encode()
+
+
+def test_of_a_first_event_that_comes_in_many_pieces_each_is_looked_at_once(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: list[int] = []
+    taken_apart: list[bytes] = []
+
+    def end_in(buffer: bytes, start: int = 0) -> int:
+        looked_at.append(len(buffer) - start)
+        return whole_events(buffer, start)
+
+    def first_in(buffer: bytes) -> tuple[str | None, bytes] | None:
+        taken_apart.append(buffer)
+        return first_event(buffer)
+
+    monkeypatch.setattr(native, "whole_events", end_in)
+    monkeypatch.setattr(native, "first_event", first_in)
+    signs, first = [b": wait\n\n"] * 50, chat_chunk("x" * 50_000)
+    pieces = [first[place : place + 100] for place in range(0, len(first), 100)]
+    body = {**CHAT, "stream_options": ASKED}
+    served = serve("/v1/chat/completions", body, "chat", stream(*signs, *pieces, *EVENTS[1:]))
+    assert served.body == b"".join([*signs, first, *EVENTS[1:]])
+    # And once more in the end, to tell what is whole.
+    assert sum(looked_at) <= 2 * len(served.body) + 3 * len(looked_at)
+    assert b"".join(taken_apart) == b"".join([*signs, first])
 
 
 def test_responses_tell_unasked(serve: Serve) -> None:

@@ -231,12 +231,16 @@ def _little_endian(numbers: array.array[float]) -> array.array[float]:
     return numbers
 
 
+NUMBERS = frozenset((int, float))
+"""The types of what a vector consists of."""
+
+
 def _values(value: object) -> list[float]:
     try:
         vector = decoded(value) if isinstance(value, str) else value
     except (ValueError, binascii.Error):
         vector = None
-    if not isinstance(vector, list) or not all(type(number) in (int, float) for number in vector):
+    if not isinstance(vector, list) or not NUMBERS.issuperset(map(type, vector)):
         raise UpstreamProtocolError("The provider's answer has an embedding that is no vector.")
     return vector
 

@@ -22,7 +22,8 @@ def camel(name: str) -> str:
 
 def members(value: object, at: str) -> dict[str, Any]:
     """Give the members of an object that are not null, spelled in camelCase. Raises BadRequest for no object."""
-    return {camel(name): member for name, member in entry(value, at).items() if member is not None}
+    given = entry(value, at).items()
+    return {camel(name) if "_" in name else name: member for name, member in given if member is not None}
 
 
 def spelled(value: dict[str, Any], name: str) -> str:

@@ -11,15 +11,22 @@ import re
 from ai_gateway.errors import UpstreamProtocolError
 from ai_gateway.sse import MAX_EVENT, EventSplitter
 
-_MARKS = re.compile(rb'["\\{}]')
+_TO_BRACE = re.compile(rb'(?:[^"{}]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
+"""What stands before the next brace, whole strings among it; or before a string that is cut."""
+
+_REST_OF_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
+"""What stands before the end of a string; or before a backslash that is the last that came."""
+
 _BLANKS = b" \t\r\n"
+
+QUOTE, BACKSLASH, OPENING = b'"\\{'
 
 
 class ObjectSplitter:
     """Takes the objects out of a stream of JSON: the elements of an array, or objects one behind the other.
 
-    Every byte is looked at once, by a regular expression that knows what may begin or end something. What is between
-    the objects is not looked at. Memory is bounded by MAX_EVENT.
+    Every byte is looked at once, by regular expressions that go from brace to brace. What is between the objects is not
+    looked at. Memory is bounded by MAX_EVENT.
     """
 
     def __init__(self) -> None:
@@ -28,33 +35,38 @@ class ObjectSplitter:
         self._depth = 0
         self._start = 0
         self._in_string = False
-        self._escaped = -1
 
     def feed(self, data: bytes) -> list[tuple[str | None, bytes]]:
         """Take bytes; give the objects that are whole now. Raises UpstreamProtocolError for one that is too long."""
-        self._held += data
+        held = self._held
+        held += data
         found: list[tuple[str | None, bytes]] = []
-        for mark in _MARKS.finditer(self._held, self._seen):
-            if self._ends_object(self._held[mark.start()], mark.start()):
-                found.append((None, bytes(self._held[self._start : mark.end()])))
-        self._seen = len(self._held)
+        while (place := self._next_brace()) is not None:
+            if self._ends_object(place):
+                found.append((None, bytes(held[self._start : place + 1])))
         self._forget()
-        if len(self._held) > MAX_EVENT:
+        if len(held) > MAX_EVENT:
             raise UpstreamProtocolError(f"The provider's stream has an event of more than {MAX_EVENT} bytes.")
         return found
 
-    def _ends_object(self, character: int, place: int) -> bool:
-        if self._in_string:
-            if place != self._escaped:
-                self._in_string = character != ord('"')
-                self._escaped = place + 1 if character == ord("\\") else -1
-            return False
-        if character == ord('"'):
-            self._in_string = True
-        elif character == ord("{"):
+    def _next_brace(self) -> int | None:
+        """Go on behind the next brace, and tell where it is. None: there is none in what came."""
+        held = self._held
+        while True:
+            goes_to = _REST_OF_STRING if self._in_string else _TO_BRACE
+            place = self._seen = goes_to.match(held, self._seen).end()  # type: ignore[union-attr]
+            if place == len(held) or held[place] == BACKSLASH:
+                return None
+            self._seen = place + 1
+            if held[place] != QUOTE:
+                return place
+            self._in_string = not self._in_string
+
+    def _ends_object(self, place: int) -> bool:
+        if self._held[place] == OPENING:
             self._start = self._start if self._depth else place
             self._depth += 1
-        elif character == ord("}") and self._depth:
+        elif self._depth:
             self._depth -= 1
             return self._depth == 0
         return False
@@ -65,7 +77,6 @@ class ObjectSplitter:
         del self._held[:gone]
         self._seen -= gone
         self._start -= gone
-        self._escaped -= gone
 
     def flush(self) -> list[tuple[str | None, bytes]]:
         """The bytes are over. Half of an object is nothing."""
