@@ -112,14 +112,16 @@ _FIRST_COLON = re.compile(r":(?<![:.]:)[0-9A-Fa-f]{0,4}+:[0-9A-Fa-f]{0,4}+:")
 """What is in every address of IPv4 and of IPv6. Of the latter those with two colons only do not count."""
 
 _LONGEST_GROUP = 4
-_ADDRESS = re.compile(r"(?<![0-9A-Za-z:.])[0-9A-Fa-f:]{0,40}+(?:[.][0-9]{1,3}+){0,3}+(?![0-9A-Za-z:])")
+_IPV4 = re.compile(r"(?<![0-9A-Za-z.])[0-9]{1,3}+(?:[.][0-9]{1,3}+){3}(?![0-9A-Za-z])")
+_IPV6 = re.compile(r"(?<![0-9A-Za-z:.])[0-9A-Fa-f:]{0,40}+(?:[.][0-9]{1,3}+){0,3}+(?![0-9A-Za-z:])")
+"""Before one of IPv4 there may be a colon, and behind it: with the number of a port."""
 
 
 def _ip_addresses(text: str) -> Iterator[Span]:
     """Find what stands about the first dot, or the first colon, of an address."""
-    for first in (_FIRST_DOT, _FIRST_COLON):
+    for first, address in ((_FIRST_DOT, _IPV4), (_FIRST_COLON, _IPV6)):
         for group in first.finditer(text):
-            found = _ADDRESS.match(text, _start_of(text, group.start(), _HEXADECIMAL, _LONGEST_GROUP))
+            found = address.match(text, _start_of(text, group.start(), _HEXADECIMAL, _LONGEST_GROUP))
             if found is not None:
                 yield found.span()
 

@@ -103,21 +103,22 @@ class EventListener(Listener):
         passing = self._passing
         place = window.find(passing.apart) if passing.apart else -1
         while place >= 0:
-            self._read_beside_text(window, place)
-            place = window.find(passing.apart, place + 1)
+            place = window.find(passing.apart, self._read_beside_text(window, place))
         found = window.rfind(passing.marker)
         if found >= 0:
             self._read_beside_text(window, found)
 
-    def _read_beside_text(self, window: bytes | bytearray, found: int) -> None:
-        """Read the event at a place of a window, but not its text."""
+    def _read_beside_text(self, window: bytes | bytearray, found: int) -> int:
+        """Read the event at a place of a window, but not its text. Gives where it ends."""
         passing = self._passing
         start = max(window.rfind(b"\n", 0, found), window.rfind(b"\r", 0, found)) + 1
         end = window.find(b"\n", found)
-        event = bytes(window[start : end if end >= 0 else len(window)])
+        end = end if end >= 0 else len(window)
+        event = bytes(window[start:end])
         text, reasoning, pieces = passing.text, passing.reasoning, passing.pieces
         passing.event(event.removeprefix(b"data:"))
         passing.text, passing.reasoning, passing.pieces = text, reasoning, pieces
+        return end
 
     def _read_sample(self) -> None:
         """Read the sample, and reckon how much text there was in what followed it and was not read."""
