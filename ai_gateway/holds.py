@@ -144,7 +144,7 @@ def is_of_answer(due: Due) -> bool:
 def used(dues: Dues, consumption: Consumption | None, cost_nanos: int | None) -> list[int]:
     """Tell what a call used, as its rules measure it."""
     tokens = consumption.tokens if consumption is not None else NOTHING
-    return dues.amounts(tokens.total_input + tokens.total_output, cost_nanos or 0)
+    return dues.amounts(tokens.total, cost_nanos or 0)
 
 
 def is_warning(rule: LimitRule, state: State) -> bool:

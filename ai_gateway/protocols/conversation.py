@@ -20,6 +20,7 @@ from enum import Enum
 from typing import Any, Literal
 
 import msgspec
+from msgspec.structs import astuple
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
@@ -342,6 +343,12 @@ class TokenUsage(Node, frozen=True, kw_only=True):
     def total_output(self) -> int:
         """All tokens of the answer, reasoning included."""
         return self.output + self.reasoning + self.output_audio + self.output_image
+
+    @property
+    def total(self) -> int:
+        """All tokens."""
+        counted: int = sum(astuple(self))
+        return counted - self.is_estimated
 
 
 BUCKETS = tuple(name for name in TokenUsage.__struct_fields__ if name != "is_estimated")
