@@ -164,13 +164,14 @@ class Dues:
     """All that a call has to keep to, and what can be told of it before there is a call: it is remembered, and the same
     for all calls that have to keep to the same."""
 
-    __slots__ = ("_counted", "dues", "has_costs", "has_tokens", "measures", "rates", "warns")
+    __slots__ = ("_counted", "_places", "dues", "has_costs", "has_rivals", "has_tokens", "rates", "warns")
 
     def __init__(self, dues: Iterable[Due]) -> None:
         self.dues = tuple(dues)
-        self.measures = tuple(due.measure for due in self.dues)
-        self.has_costs = "cost" in self.measures
-        self.has_tokens = "tokens" in self.measures
+        measures = [due.measure for due in self.dues]
+        self._places = [MEASURES.index(measure) for measure in measures]
+        self.has_costs = "cost" in measures
+        self.has_tokens = "tokens" in measures
         self.warns = any(due.warns for due in self.dues)
         self.rates = [
             (measure, place)
@@ -179,6 +180,8 @@ class Dues:
             if due.is_rate and due.measure == measure
         ]
         """What those per minute measure that a caller is told of, and their places."""
+        self.has_rivals = len({measure for measure, _ in self.rates}) < len(self.rates)
+        """Whether two of those measure the same."""
         self._counted = NO_SPAN
 
     def counters(self, now: float) -> tuple[Counter, ...]:
@@ -197,8 +200,8 @@ class Dues:
         one request, and one of the calls at once. What is beyond all measure is written as the most there is."""
         if tokens > MOST or cost > MOST:
             tokens, cost = min(tokens, MOST), min(cost, MOST)
-        amounts = {"requests": 1, "concurrency": 1, "tokens": tokens, "cost": cost}
-        return list(map(amounts.__getitem__, self.measures))
+        amounts = (1, tokens, cost, 1)  # In the order of MEASURES.
+        return [amounts[place] for place in self._places]
 
 
 def in_order(dues: Iterable[Due]) -> Dues:
