@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from fnmatch import fnmatchcase
 from math import inf
+from operator import itemgetter
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -164,12 +165,12 @@ class Dues:
     """All that a call has to keep to, and what can be told of it before there is a call: it is remembered, and the same
     for all calls that have to keep to the same."""
 
-    __slots__ = ("_counted", "_places", "dues", "has_costs", "has_rivals", "has_tokens", "rates", "warns")
+    __slots__ = ("_counted", "_pick", "dues", "has_costs", "has_rivals", "has_tokens", "rates", "warns")
 
     def __init__(self, dues: Iterable[Due]) -> None:
         self.dues = tuple(dues)
         measures = [due.measure for due in self.dues]
-        self._places = [MEASURES.index(measure) for measure in measures]
+        self._pick = _picker([MEASURES.index(measure) for measure in measures])
         self.has_costs = "cost" in measures
         self.has_tokens = "tokens" in measures
         self.warns = any(due.warns for due in self.dues)
@@ -195,13 +196,17 @@ class Dues:
         self._counted = Span(counters, since, until)
         return counters
 
-    def amounts(self, tokens: int, cost: int) -> list[int]:
+    def amounts(self, tokens: int, cost: int) -> Sequence[int]:
         """Write a call of so many tokens, and of such a cost in nano-dollars, as each of the rules measures it. It is
         one request, and one of the calls at once. What is beyond all measure is written as the most there is."""
         if tokens > MOST or cost > MOST:
             tokens, cost = min(tokens, MOST), min(cost, MOST)
-        amounts = (1, tokens, cost, 1)  # In the order of MEASURES.
-        return [amounts[place] for place in self._places]
+        return self._pick((1, tokens, cost, 1))  # In the order of MEASURES.
+
+
+def _picker(places: Sequence[int]) -> Callable[[Sequence[int]], Sequence[int]]:
+    """Make what takes the values at some places. The one that C has makes no sequence of a single one."""
+    return itemgetter(*places) if len(places) > 1 else lambda values: [values[place] for place in places]
 
 
 def in_order(dues: Iterable[Due]) -> Dues:
