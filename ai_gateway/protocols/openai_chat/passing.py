@@ -99,7 +99,7 @@ class ChatPassing(Passing):
     def _head(self, head: _Head, *, is_last: bool) -> None:
         self.name(head.id, head.model, head.service_tier)
         if head.usage or head.x_groq:
-            usage = believed(read_usage({"usage": head.usage, "x_groq": head.x_groq}))
+            usage = believed(read_usage(head.usage, head.x_groq))
             if usage is not None:
                 self.usage, self.is_final = usage, is_last
 

@@ -15,25 +15,24 @@ from typing import Any
 from ai_gateway.protocols.conversation import TokenUsage
 
 
-def read_usage(body: dict[str, Any]) -> TokenUsage | None:
-    """Read the usage of an answer or a chunk: `usage`, or Groq's `x_groq.usage`. None if it has none."""
-    usage = body.get("usage")
+def read_usage(usage: object, x_groq: object = None) -> TokenUsage | None:
+    """Read the usage of an answer or a chunk: its member `usage`, or Groq's `x_groq.usage`. None if it has none."""
     if not isinstance(usage, dict):
-        groq = body.get("x_groq")
-        usage = groq.get("usage") if isinstance(groq, dict) else None
+        usage = x_groq.get("usage") if isinstance(x_groq, dict) else None
     if not isinstance(usage, dict) or not usage:
         return None
     prompt = _count(usage, "prompt_tokens")
-    of_prompt, of_completion = _details(usage, "prompt_tokens_details"), _details(usage, "completion_tokens_details")
-    # Azure was seen telling more cached tokens than the prompt has.
-    cached = min(_cached(usage, of_prompt), prompt)
+    of_prompt, of_completion = usage.get("prompt_tokens_details"), usage.get("completion_tokens_details")
+    cached = _cached(usage, of_prompt)
+    if cached > prompt:
+        cached = prompt  # Azure was seen telling more cached tokens than the prompt has.
     written = heard = spoken = drawn = 0
-    if of_prompt:
+    if isinstance(of_prompt, dict) and of_prompt:
         written = min(_count(of_prompt, "cache_write_tokens"), prompt - cached)
         heard = min(_count(of_prompt, "audio_tokens"), prompt - cached - written)
     completion, reasoning = _output(usage, of_completion, prompt)
-    visible = max(0, completion - reasoning)
-    if of_completion:
+    visible = completion - reasoning
+    if isinstance(of_completion, dict) and of_completion:
         spoken = min(_count(of_completion, "audio_tokens"), visible)
         drawn = min(_count(of_completion, "image_tokens"), visible - spoken)
     return TokenUsage(
@@ -48,22 +47,17 @@ def read_usage(body: dict[str, Any]) -> TokenUsage | None:
     )
 
 
-def _cached(usage: dict[str, Any], of_prompt: dict[str, Any]) -> int:
+def _cached(usage: dict[str, Any], of_prompt: object) -> int:
     """Give the tokens that were read from a cache."""
-    for counts, name in (
-        (of_prompt, "cached_tokens"),
-        (usage, "prompt_cache_hit_tokens"),  # DeepSeek
-        (usage, "cached_tokens"),  # Moonshot
-    ):
-        if name in counts and (found := _count(counts, name)):
-            return found
-    return 0
+    found = _count(of_prompt, "cached_tokens") if isinstance(of_prompt, dict) else 0
+    # DeepSeek's name, and Moonshot's.
+    return found or _count(usage, "prompt_cache_hit_tokens") or _count(usage, "cached_tokens")
 
 
-def _output(usage: dict[str, Any], of_completion: dict[str, Any], prompt: int) -> tuple[int, int]:
-    """Give the tokens of the completion, reasoning included, and those of the reasoning."""
+def _output(usage: dict[str, Any], of_completion: object, prompt: int) -> tuple[int, int]:
+    """Give the tokens of the completion, reasoning included, and those of the reasoning, which are no more."""
     completion = _count(usage, "completion_tokens")
-    reasoning = _count(of_completion, "reasoning_tokens") if of_completion else 0
+    reasoning = _count(of_completion, "reasoning_tokens") if isinstance(of_completion, dict) else 0
     total = _count(usage, "total_tokens")
     is_beside = total == prompt + completion + reasoning or reasoning > completion
     if reasoning and is_beside:
@@ -93,14 +87,11 @@ def write_usage(usage: TokenUsage) -> dict[str, Any]:
     }
 
 
-def _details(usage: dict[str, Any], name: str) -> dict[str, Any]:
-    value = usage.get(name)
-    return value if isinstance(value, dict) else {}
-
-
 def _count(counts: dict[str, Any], name: str) -> int:
     """Take a count. 0 if it is not there, or is no number above 0."""
     value = counts.get(name)
     if value is None:
         return 0
+    if type(value) is int:  # As nearly always, and told in a fifth of the time.
+        return value if value > 0 else 0
     return int(value) if isinstance(value, int | float) and value > 0 else 0
