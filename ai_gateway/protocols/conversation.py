@@ -20,7 +20,6 @@ from enum import Enum
 from typing import Any, Literal
 
 import msgspec
-from msgspec.structs import astuple
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
@@ -347,8 +346,9 @@ class TokenUsage(Node, frozen=True, kw_only=True):
     @property
     def total(self) -> int:
         """All tokens."""
-        counted: int = sum(astuple(self))
-        return counted - self.is_estimated
+        cached = self.cache_read + self.cache_write + self.cache_write_1h
+        seen_or_heard = self.input_audio + self.input_image + self.output_audio + self.output_image
+        return self.input + cached + self.output + self.reasoning + seen_or_heard
 
 
 BUCKETS = tuple(name for name in TokenUsage.__struct_fields__ if name != "is_estimated")
