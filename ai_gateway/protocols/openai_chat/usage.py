@@ -44,36 +44,39 @@ class Report(msgspec.Struct, frozen=True, gc=False):
 
 
 def read_usage(usage: object, x_groq: object = None) -> TokenUsage | None:
-    """Read the usage of an answer or a chunk: its member `usage`, or Groq's `x_groq.usage`. None if it has none. A
-    count that is no number above 0 is 0."""
+    """Read the usage of an answer or a chunk: its member `usage`, or Groq's `x_groq.usage`. None if it has none."""
     if not isinstance(usage, dict):
         usage = x_groq.get("usage") if isinstance(x_groq, dict) else None
     if not isinstance(usage, dict) or not usage:
         return None
-    return tokens_of(
-        Report(
-            prompt_tokens=_count(usage, "prompt_tokens"),
-            completion_tokens=_count(usage, "completion_tokens"),
-            total_tokens=_count(usage, "total_tokens"),
-            prompt_tokens_details=_details(usage.get("prompt_tokens_details")),
-            completion_tokens_details=_details(usage.get("completion_tokens_details")),
-            prompt_cache_hit_tokens=_count(usage, "prompt_cache_hit_tokens"),
-            cached_tokens=_count(usage, "cached_tokens"),
-        )
+    try:
+        report = msgspec.convert(usage, Report)
+    except msgspec.ValidationError:
+        report = _mended(usage)
+    return tokens_of(report)
+
+
+def _mended(usage: dict[str, Any]) -> Report:
+    """Make a report of a usage with which something is wrong: a count that is no number above 0 is 0."""
+    return Report(
+        prompt_tokens=_count(usage, "prompt_tokens"),
+        completion_tokens=_count(usage, "completion_tokens"),
+        total_tokens=_count(usage, "total_tokens"),
+        prompt_tokens_details=_details(usage.get("prompt_tokens_details")),
+        completion_tokens_details=_details(usage.get("completion_tokens_details")),
+        prompt_cache_hit_tokens=_count(usage, "prompt_cache_hit_tokens"),
+        cached_tokens=_count(usage, "cached_tokens"),
     )
 
 
 def _details(details: object) -> Details | None:
-    if not isinstance(details, dict) or not details:
+    if not isinstance(details, dict):
         return None
     return Details(*(_count(details, name) for name in Details.__struct_fields__))
 
 
 def _count(counts: dict[str, Any], name: str) -> int:
-    """Take a count. 0 if it is not there, or is no number above 0."""
     value = counts.get(name)
-    if value is None:
-        return 0
     return int(value) if isinstance(value, int | float) and value > 0 else 0
 
 
