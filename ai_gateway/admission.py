@@ -165,7 +165,7 @@ def _why_uncountable(call: Call) -> str:
     return ""
 
 
-def _amounts(meter: Meter, dues: Dues, price: Price | None, snapshot: Snapshot) -> list[int]:
+def _amounts(meter: Meter, dues: Dues, price: Price | None, snapshot: Snapshot) -> Sequence[int]:
     """Guess what a call will use, as its limits measure it."""
     if not dues.has_tokens and not dues.has_costs:
         return dues.amounts(0, 0)
@@ -176,8 +176,13 @@ def _amounts(meter: Meter, dues: Dues, price: Price | None, snapshot: Snapshot) 
     is_upload = not isinstance(call.body, bytes) and is_paid(call)
     prompt = estimates.TOKENS_OF_A_FILE if is_upload else estimates.input_tokens(call.body)
     answer = estimates.output_tokens(call, snapshot.reserved_output)
-    cost = 0
-    if price is not None:
-        units = {} if call.dialect.is_generation else dict.fromkeys(price.standard.units, 1)
-        cost = price.cost(Consumption(tokens=TokenUsage(input=prompt, output=answer), units=units))
+    cost = _cost(call, prompt, answer, price) if price is not None else 0
     return dues.amounts(prompt + answer, cost)
+
+
+def _cost(call: Call, prompt: int, answer: int, price: Price) -> int:
+    """Guess what a call will cost that uses so many tokens: of what is charged by the piece, one of each."""
+    if call.dialect.is_generation:
+        return price.cost_of_text(prompt, answer)
+    units = dict.fromkeys(price.standard.units, 1)
+    return price.cost(Consumption(tokens=TokenUsage(input=prompt, output=answer), units=units))

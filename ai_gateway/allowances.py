@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from fnmatch import fnmatchcase
 from math import inf
+from operator import itemgetter
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -167,13 +168,14 @@ class Dues:
     """All that a call has to keep to, and what can be told of it before there is a call: it is remembered, and the same
     for all calls that have to keep to the same."""
 
-    __slots__ = ("_counted", "dues", "has_costs", "has_tokens", "measures", "rates", "warns")
+    __slots__ = ("_counted", "_pick", "dues", "has_costs", "has_rivals", "has_tokens", "rates", "warns")
 
     def __init__(self, dues: Iterable[Due]) -> None:
         self.dues = tuple(dues)
-        self.measures = tuple(due.measure for due in self.dues)
-        self.has_costs = "cost" in self.measures
-        self.has_tokens = "tokens" in self.measures
+        measures = [due.measure for due in self.dues]
+        self._pick = _picker([MEASURES.index(measure) for measure in measures])
+        self.has_costs = "cost" in measures
+        self.has_tokens = "tokens" in measures
         self.warns = any(due.warns for due in self.dues)
         self.rates = [
             (measure, place)
@@ -182,6 +184,8 @@ class Dues:
             if due.is_rate and due.measure == measure
         ]
         """What those per minute measure that a caller is told of, and their places."""
+        self.has_rivals = len({measure for measure, _ in self.rates}) < len(self.rates)
+        """Whether two of those measure the same."""
         self._counted = NO_SPAN
 
     def counters(self, now: float) -> tuple[Counter, ...]:
@@ -195,13 +199,17 @@ class Dues:
         self._counted = Span(counters, since, until)
         return counters
 
-    def amounts(self, tokens: int, cost: int) -> list[int]:
+    def amounts(self, tokens: int, cost: int) -> Sequence[int]:
         """Write a call of so many tokens, and of such a cost in nano-dollars, as each of the rules measures it. It is
         one request, and one of the calls at once. What is beyond all measure is written as the most there is."""
         if tokens > MOST or cost > MOST:
             tokens, cost = min(tokens, MOST), min(cost, MOST)
-        amounts = {"requests": 1, "concurrency": 1, "tokens": tokens, "cost": cost}
-        return list(map(amounts.__getitem__, self.measures))
+        return self._pick((1, tokens, cost, 1))  # In the order of MEASURES.
+
+
+def _picker(places: Sequence[int]) -> Callable[[Sequence[int]], Sequence[int]]:
+    """Make what takes the values at some places. The one that C has makes no sequence of a single one."""
+    return itemgetter(*places) if len(places) > 1 else lambda values: [values[place] for place in places]
 
 
 def in_order(dues: Iterable[Due]) -> Dues:

@@ -164,7 +164,7 @@ def _read(body: bytes) -> Reading:
     if not body.isascii():
         _check_utf8(body)
     place = _only_place(body)
-    if place is None or ESCAPED_LETTER_OF_MODEL in body:
+    if place is None or body.find(ESCAPED_LETTER_OF_MODEL) >= 0:
         _check_unambiguous(body)
         return Reading(body, routing)
     # A member of the outermost object was read, and there is no other one that it could be.

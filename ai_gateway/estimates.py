@@ -117,7 +117,8 @@ def output_tokens(call: Call, default: int) -> int:
     if members is None:
         return default  # The provider will say what is wrong with it.
     most, answers = BOUNDS[format](members)
-    return min(most or default, LONGEST_ANSWER) * max(1, min(answers, MOST_ANSWERS))
+    most = most or min(default, LONGEST_ANSWER)
+    return most if answers < 2 else most * min(answers, MOST_ANSWERS)
 
 
 def _of_chat(members: Members) -> tuple[int, int]:
@@ -147,8 +148,8 @@ BOUNDS: Mapping[str, Callable[[Members], tuple[int, int]]] = {
     "gemini": _of_google,
     "bedrock_converse": _of_bedrock,
 }
-"""By format, how long an answer may be and how many there are to be; 0: that is not said. Members of other formats say
-nothing: who adds them would have less reserved than the call may use."""
+"""By format, how long an answer may be, LONGEST_ANSWER at most, and how many there are to be; 0: that is not said.
+Members of other formats say nothing: who adds them would have less reserved than the call may use."""
 
 
 def _value(written: msgspec.Raw) -> object:
@@ -164,11 +165,11 @@ def _member(written: msgspec.Raw) -> int:
 
 
 def _number(value: object) -> int:
-    """Take a number above 0, as a server might that is not strict; 0 for all else."""
+    """Take a number above 0, as a server might that is not strict, but LONGEST_ANSWER at most; 0 for all else."""
     if value is None:
         return 0
-    if type(value) is int:
-        return min(value, LONGEST_ANSWER) if value > 0 else 0
+    if type(value) is int and 0 < value < LONGEST_ANSWER:
+        return value
     if isinstance(value, str):
         value = int(value) if value.isascii() and value.isdigit() and len(value) < 20 else 0
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:

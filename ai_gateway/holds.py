@@ -141,10 +141,10 @@ def is_of_answer(due: Due) -> bool:
     return due.measure != "concurrency"
 
 
-def used(dues: Dues, consumption: Consumption | None, cost_nanos: int | None) -> list[int]:
+def used(dues: Dues, consumption: Consumption | None, cost_nanos: int | None) -> Sequence[int]:
     """Tell what a call used, as its rules measure it."""
     tokens = consumption.tokens if consumption is not None else NOTHING
-    return dues.amounts(tokens.total_input + tokens.total_output, cost_nanos or 0)
+    return dues.amounts(tokens.total, cost_nanos or 0)
 
 
 def is_warning(rule: LimitRule, state: State) -> bool:

@@ -262,4 +262,6 @@ def outcome_of(error: GatewayError, *, was_sent: bool) -> Outcome:
 
 def cut(value: str | None) -> str:
     """Shorten a name that somebody made up, without characters that databases refuse."""
-    return value[:LONGEST].replace("\0", "") if value else ""
+    if not value:
+        return ""
+    return value[:LONGEST].replace("\0", "") if len(value) > LONGEST or "\0" in value else value

@@ -20,9 +20,10 @@ def dollars(nanos: int) -> Decimal:
 
 def exact(nanos: int) -> str:
     """Write nano-dollars in dollars, exactly, with no exponent and no zeros at the end: for programs."""
-    whole, rest = divmod(abs(nanos), NANOS_IN_A_DOLLAR)
-    text = f"{whole}.{rest:0{PLACES}d}".rstrip("0").rstrip(".") if rest else str(whole)
-    return f"-{text}" if nanos < 0 else text
+    if nanos < 0:
+        return f"-{exact(-nanos)}"
+    whole, rest = divmod(nanos, NANOS_IN_A_DOLLAR)
+    return f"{whole}.{rest:09d}".rstrip("0") if rest else str(whole)
 
 
 def rounded(nanos: int) -> str:

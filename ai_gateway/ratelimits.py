@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 
 from ai_gateway.allowances import TOLD, LimitRule
 from ai_gateway.calls import Headers
@@ -29,6 +30,10 @@ FARTHEST = 365 * 24 * 3600.0
 WARNING = b"x-gateway-limit-warning"
 
 PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
+IN_ALL = b"-ratelimit-"
+"""What is in all names that begin so."""
+
+NAME_OF = itemgetter(0)
 
 
 def headers(hold: Hold, family: str) -> Headers:
@@ -46,14 +51,14 @@ def _rates(hold: Hold) -> list[tuple[str, int, State]]:
         for taken in hold.taken
         for measure, place in taken.dues.rates
     ]
+    if len(hold.taken) == 1 and not hold.taken[0].dues.has_rivals:
+        return found
     tightest: dict[str, tuple[str, int, State]] = {}
-    if len(found) > len(TOLD) or len({rate[0] for rate in found}) < len(found):
-        for rate in found:
-            measure = rate[0]
-            if measure not in tightest or _share(*rate[1:]) < _share(*tightest[measure][1:]):
-                tightest[measure] = rate
-        return list(tightest.values())
-    return found
+    for rate in found:
+        measure = rate[0]
+        if measure not in tightest or _share(*rate[1:]) < _share(*tightest[measure][1:]):
+            tightest[measure] = rate
+    return list(tightest.values())
 
 
 def _share(amount: int, state: State) -> float:
@@ -70,9 +75,14 @@ def refusal_headers(error: LimitReached, family: str) -> Headers:
 
 def put(headers: Headers, own: Headers) -> None:
     """Put our headers among those of an answer, in place of a provider's of the same kind, if there are any."""
-    if own and own[0][0] != WARNING:  # Which comes last.
+    if own and own[0][0] != WARNING and _may_tell_limits(headers):  # Warnings come last.
         headers[:] = [header for header in headers if not header[0].startswith(PREFIXES)]
     headers += own
+
+
+def _may_tell_limits(headers: Headers) -> bool:
+    """Whether one of these may have such a name. Most answers have none: one look at all names is over soonest."""
+    return b"\n".join(map(NAME_OF, headers)).find(IN_ALL) >= 0
 
 
 def warning(warnings: Sequence[tuple[LimitRule, State]]) -> Headers:
@@ -93,7 +103,7 @@ NAMES = {
 
 
 def _written(measure: str, amount: int, state: State, family: str) -> Headers:
-    resets_in = min(state.resets_in, FARTHEST)
+    resets_in = state.resets_in if state.resets_in < FARTHEST else FARTHEST
     if family == "anthropic":
         at = datetime.now(UTC) + timedelta(seconds=resets_in)
         limit, left, reset = NAMES[family][measure]

@@ -14,10 +14,13 @@ import msgspec
 from msgspec.structs import astuple
 
 from ai_gateway.consumption import Consumption
-from ai_gateway.protocols.conversation import BUCKETS, TokenUsage
+from ai_gateway.protocols.conversation import BUCKETS
 
 Rates = tuple[int, ...]
 """Pico-dollars a token, in the order of `BUCKETS`."""
+
+
+INPUT, OUTPUT = BUCKETS.index("input"), BUCKETS.index("output")
 
 
 class Schedule(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,7 +39,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     def cost(self, consumption: Consumption) -> int | Fraction:
         """Give the cost of what was used, in pico-dollars."""
         tokens = consumption.tokens
-        rates = self.rates_of(tokens) if self.levels else self.rates
+        rates = self.rates_of(tokens.total_input) if self.levels else self.rates
         cost: int | Fraction = sum(map(mul, astuple(tokens), rates))  # Its first fields are the buckets.
         total = self.request + (cost if self.factor is None else cost * self.factor)
         if consumption.units and self.units:
@@ -44,11 +47,16 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
                 total += self.units.get(name, 0) * (count if isinstance(count, int) else Fraction(str(count)))
         return total
 
-    def rates_of(self, tokens: TokenUsage) -> Rates:
+    def cost_of_text(self, input: int, output: int) -> int | Fraction:
+        """Give the cost of a prompt and an answer of so many tokens, with nothing else in them, in pico-dollars."""
+        rates = self.rates_of(input) if self.levels else self.rates
+        cost = input * rates[INPUT] + output * rates[OUTPUT]
+        return self.request + (cost if self.factor is None else cost * self.factor)
+
+    def rates_of(self, input: int) -> Rates:
         """Give the rates that count for so many tokens of input."""
-        length = tokens.total_input
         for above, dearer in self.levels:
-            if length > above:
+            if input > above:
                 return dearer
         return self.rates
 
@@ -63,11 +71,20 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
         """Give the cost of what was used, in nano-dollars."""
         tier = consumption.service_tier
         schedule = self.schedule_of(tier) if tier else self.standard
-        return int((schedule.cost(consumption) + 500) // 1000)
+        return rounded(schedule.cost(consumption))
+
+    def cost_of_text(self, input: int, output: int) -> int:
+        """Give the cost of a prompt and an answer of so many tokens in the standard tier, in nano-dollars."""
+        return rounded(self.standard.cost_of_text(input, output))
 
     def schedule_of(self, service_tier: str) -> Schedule:
         """Give what the model costs in a service tier; one without prices of its own costs the standard."""
         return self.service_tiers.get(service_tier, self.standard)
+
+
+def rounded(picos: int | Fraction) -> int:
+    """Give pico-dollars in nano-dollars."""
+    return int((picos + 500) // 1000)
 
 
 FREE = Price(standard=Schedule(rates=(0,) * len(BUCKETS)))

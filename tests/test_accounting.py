@@ -227,7 +227,7 @@ def test_a_call_that_cannot_be_priced_for_a_bug_is_not_free(
 def test_a_consumption_that_cannot_be_written_down_leaves_an_entry(
     books: AllBooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(accounting, "_add_what_is_rare", fails)
+    monkeypatch.setattr(accounting, "_add_consumption", fails)
     assert ask(good()).status == 200
     (entry,) = books
     assert (entry.outcome, entry.output_tokens, books.settled) == ("answered", 0, [15, books.settled[1]])

@@ -109,7 +109,7 @@ def test_a_call_that_used_nothing_still_was_a_request(store: Recorder) -> None:
     meter = admit(limit("often"), TOKENS, MONEY)
     assert meter.hold is not None
     meter.hold.settle(None, None)
-    assert store.settled[0][1] == [0, 1, 0]
+    assert list(store.settled[0][1]) == [0, 1, 0]
 
 
 def test_the_next_target_is_asked_for_its_own_limits_only(store: Recorder) -> None:

@@ -259,11 +259,22 @@ def test_a_call_is_written_as_each_rule_measures_it() -> None:
         limit("tokens", measure="tokens"),
     ]
     dues = in_order(Due(rule, "7") for rule in rules)
-    assert dues.amounts(30, 400) == [400, 1, 1, 30]
-    assert dues.amounts(10**320, 400) == [400, 1, 1, MOST]
-    assert dues.amounts(30, 10**320) == [MOST, 1, 1, 30]
+    assert list(dues.amounts(30, 400)) == [400, 1, 1, 30]
+    assert list(dues.amounts(10**320, 400)) == [400, 1, 1, MOST]
+    assert list(dues.amounts(30, 10**320)) == [MOST, 1, 1, 30]
     assert (dues.has_costs, dues.has_tokens, dues.warns) == (True, True, False)
     assert dues.rates == [("requests", 2), ("tokens", 3)]
+    assert not dues.has_rivals
+
+
+def test_one_rule_alone_measures_as_among_others() -> None:
+    assert list(in_order([Due(limit(measure="tokens"), "7")]).amounts(30, 400)) == [30]
+    assert list(in_order([]).amounts(30, 400)) == []
+
+
+def test_rules_that_measure_the_same_are_rivals() -> None:
+    dues = in_order([Due(limit("all"), "7"), Due(limit("each"), "8"), Due(limit("tokens", measure="tokens"), "7")])
+    assert dues.has_rivals
 
 
 def test_all_callers_have_the_same_counter_of_what_is_for_everyone() -> None:

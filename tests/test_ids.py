@@ -20,6 +20,16 @@ def test_ids_are_uuids_of_version_7() -> None:
     assert {(each.version, each.variant) for each in parsed} == {(7, uuid.RFC_4122)}
 
 
+def test_the_rest_of_an_id_is_random() -> None:
+    """Every bit that the format leaves free is 0 in some of a thousand and 1 in others."""
+    made = [uuid.UUID(new_id()).int for _ in range(1000)]
+    ever, always = 0, -1
+    for each in made:
+        ever, always = ever | each, always & each
+    free = int("00000000-0000-0fff-3fff-ffffffffffff".replace("-", ""), 16)
+    assert (ever & free, always & free) == (free, 0)
+
+
 def test_request_ids_are_short_and_harmless() -> None:
     assert re.fullmatch(r"req_[0-9a-f]{24}", new_request_id())
 

@@ -219,6 +219,12 @@ def test_the_cost_is_that_of_decimal_arithmetic(columns: dict[str, Any], used: d
     assert abs(cost(columns, **used) - dollars * DOLLAR) <= Decimal("0.5")
 
 
+@given(st.integers(0, MILLION), st.integers(0, MILLION))
+def test_a_text_costs_the_same_by_its_two_numbers(prompt: int, answer: int) -> None:
+    for columns in (LONG, TIERED):
+        assert read_price(columns).cost_of_text(prompt, answer) == cost(columns, input=prompt, output=answer)
+
+
 # By which names a model is looked up.
 
 

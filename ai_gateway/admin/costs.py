@@ -66,7 +66,7 @@ def price_of(record: UsageRecord) -> Price | None:
 
 
 def _tokens(record: UsageRecord, tokens: TokenUsage, schedule: Schedule | None) -> list[Line]:
-    rates = schedule.rates_of(tokens) if schedule is not None else None
+    rates = schedule.rates_of(tokens.total_input) if schedule is not None else None
     factor = (schedule.factor if schedule is not None else None) or 1
     lines = []
     for place, column in enumerate(BUCKETS):

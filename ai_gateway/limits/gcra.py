@@ -22,7 +22,8 @@ MOST_WINDOWS = 24 * 60
 def cost(counter: Counter, amount: int) -> int:
     """Tell in which time so much flows back, in microseconds. A ceiling of 0, where nothing does, is taken for 1."""
     window = counter.window * MICROSECONDS
-    return min(amount * window // (counter.ceiling or 1), MOST_WINDOWS * window)
+    moved = amount * window // (counter.ceiling or 1)
+    return moved if moved <= window else min(moved, MOST_WINDOWS * window)
 
 
 def latest(counter: Counter, amount: int, now: int) -> int:
@@ -50,7 +51,11 @@ def correction(counter: Counter, amount: int, actual: int, taken_until: int, now
     What was not used comes back as far as it has not flowed back by itself since: else it would come back twice.
     """
     moved = cost(counter, actual) - cost(counter, amount)
-    return moved if moved >= 0 else max(moved, min(0, now - taken_until))
+    if moved >= 0:
+        return moved
+    if taken_until <= now:
+        return 0
+    return moved if moved > now - taken_until else now - taken_until
 
 
 def retry_after(counter: Counter, amount: int, arrival: int, now: int) -> float:

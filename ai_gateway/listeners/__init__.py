@@ -24,7 +24,7 @@ from ai_gateway.protocols.gemini import system_parameters
 from ai_gateway.protocols.openai_responses.passing import is_in_background
 from ai_gateway.protocols.passing import Passing
 
-EVENTS = b"text/event-stream"
+EVENTS, JSON = b"text/event-stream", b"application/json"
 
 
 class Known(Listener):
@@ -73,7 +73,7 @@ def listener_of(call: Call, headers: Mapping[bytes, bytes], *, is_unasked: bool 
     if passing is None:
         return Known(None if is_paid(call) else UNUSED)
     content_type = headers.get(b"content-type", b"").lower()
-    if b"content-encoding" in headers:
+    if content_type == JSON or b"content-encoding" in headers:
         return BodyListener(call, passing)
     if content_type.startswith(EVENTS):
         return (UnaskedListener if is_unasked else EventListener)(call, passing)

@@ -347,6 +347,13 @@ class TokenUsage(Node, frozen=True, kw_only=True):
         """All tokens of the answer, reasoning included."""
         return self.output + self.reasoning + self.output_audio + self.output_image
 
+    @property
+    def total(self) -> int:
+        """All tokens."""
+        cached = self.cache_read + self.cache_write + self.cache_write_1h
+        seen_or_heard = self.input_audio + self.input_image + self.output_audio + self.output_image
+        return self.input + cached + self.output + self.reasoning + seen_or_heard
+
 
 BUCKETS = tuple(name for name in TokenUsage.__struct_fields__ if name != "is_estimated")
 """The kinds of tokens, which are disjoint, in the order of the first fields of `TokenUsage`: prices rely on it."""

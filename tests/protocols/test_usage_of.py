@@ -32,7 +32,7 @@ def test_a_chat_completion_tells_sound_of_both_sides_and_pictures_of_the_answer(
         "completion_tokens": 90,
         "completion_tokens_details": {"audio_tokens": 50, "image_tokens": 20, "reasoning_tokens": 10},
     }
-    assert chat.read_usage({"usage": usage}) == TokenUsage(
+    assert chat.read_usage(usage) == TokenUsage(
         input=10, cache_read=30, input_audio=60, output=10, reasoning=10, output_audio=50, output_image=20
     )
 
@@ -44,7 +44,7 @@ def test_details_are_never_more_than_the_whole() -> None:
         "completion_tokens": 5,
         "completion_tokens_details": {"audio_tokens": 50, "image_tokens": 20},
     }
-    assert chat.read_usage({"usage": usage}) == TokenUsage(cache_read=4, input_audio=6, output_audio=5)
+    assert chat.read_usage(usage) == TokenUsage(cache_read=4, input_audio=6, output_audio=5)
 
 
 def counts(**tokens: int) -> list[dict[str, Any]]:

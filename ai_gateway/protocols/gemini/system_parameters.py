@@ -35,7 +35,8 @@ def is_legible(query: bytes, fields: Mapping[bytes, bytes]) -> bool:
     function, and with all of its members."""
     if b"x-goog-fieldmask" in fields:
         return False
-    if PROTOBUF in fields.get(b"accept", b"").lower() or PROTOBUF in fields.get(b"content-type", b"").lower():
+    media_types = b"%b\n%b" % (fields.get(b"accept", b""), fields.get(b"content-type", b""))
+    if media_types.lower().find(PROTOBUF) >= 0:
         return False
     if not query or query == b"alt=sse":
         return True

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from ai_gateway.protocols.openai_chat.stream_reader import DONE
-from ai_gateway.protocols.openai_chat.usage import read_usage
+from ai_gateway.protocols.openai_chat.usage import Report, read_usage, tokens_of
 from ai_gateway.protocols.passing import Passing, believed, decoded
 
 
@@ -59,7 +59,17 @@ class _Chunk(_Head):
     choices: list[_Choice] | None = None
 
 
+class _Whole(msgspec.Struct):
+    """What an answer tells of itself, if it tells its usage as it should."""
+
+    usage: Report
+    id: Any = None
+    model: Any = None
+    service_tier: Any = None
+
+
 _head = msgspec.json.Decoder(_Head)
+_whole = msgspec.json.Decoder(_Whole)
 _chunk = msgspec.json.Decoder(_Chunk)
 
 
@@ -88,6 +98,8 @@ class ChatPassing(Passing):
 
     def answer(self, body: bytes) -> None:
         """See Passing.answer()."""
+        if self._is_as_it_should_be(body):
+            return
         head = decoded(_head, body)
         if head is not None:
             self._head(head, is_last=True)
@@ -96,10 +108,23 @@ class ChatPassing(Passing):
             for choice in (whole.choices if whole is not None else None) or ():
                 self._choice(choice)
 
+    def _is_as_it_should_be(self, body: bytes) -> bool:
+        """Read a whole answer that nothing is odd about, which takes two thirds of the time. Tell whether it is one."""
+        try:
+            whole = _whole.decode(body)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            return False
+        usage = believed(tokens_of(whole.usage)) if whole.usage.prompt_tokens else None
+        if usage is None:
+            return False
+        self.name(whole.id, whole.model, whole.service_tier)
+        self.usage, self.is_final = usage, True
+        return True
+
     def _head(self, head: _Head, *, is_last: bool) -> None:
         self.name(head.id, head.model, head.service_tier)
         if head.usage or head.x_groq:
-            usage = believed(read_usage({"usage": head.usage, "x_groq": head.x_groq}))
+            usage = believed(read_usage(head.usage, head.x_groq))
             if usage is not None:
                 self.usage, self.is_final = usage, is_last
 

@@ -64,7 +64,7 @@ def read_answer(body: dict[str, Any]) -> Answer:
         parts=parts,
         stop=stop,
         stop_sequence=sequence if stop is Stop.STOP_SEQUENCE else None,
-        usage=read_usage(body),
+        usage=read_usage(body.get("usage"), body.get("x_groq")),
         created=int(created) if isinstance(created, int | float) and created else None,
         service_tier=tier if isinstance(tier, str) else None,
     )

@@ -107,7 +107,7 @@ class ChatStreamReader(StreamReader):
                 if not choice.get("index"):
                     self._choice(choice)
         if "usage" in chunk or "x_groq" in chunk:
-            self._usage = read_usage(chunk) or self._usage
+            self._usage = read_usage(chunk.get("usage"), chunk.get("x_groq")) or self._usage
         if "service_tier" in chunk and isinstance(chunk["service_tier"], str):
             self._tier = chunk["service_tier"]
 

@@ -10,32 +10,92 @@ Source: the usage object of OpenAI's API reference; the deviations are recorded.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from ai_gateway.protocols.conversation import TokenUsage
 
+Count = Annotated[int, msgspec.Meta(ge=0)]
 
-def read_usage(body: dict[str, Any]) -> TokenUsage | None:
-    """Read the usage of an answer or a chunk: `usage`, or Groq's `x_groq.usage`. None if it has none."""
-    usage = body.get("usage")
+
+class Details(msgspec.Struct, frozen=True, gc=False):
+    """What is inside the tokens of a prompt, or of a completion."""
+
+    cached_tokens: Count = 0
+    cache_write_tokens: Count = 0
+    audio_tokens: Count = 0
+    reasoning_tokens: Count = 0
+    image_tokens: Count = 0
+
+
+class Report(msgspec.Struct, frozen=True, gc=False):
+    """A usage object."""
+
+    prompt_tokens: Count = 0
+    completion_tokens: Count = 0
+    total_tokens: Count = 0
+    prompt_tokens_details: Details | None = None
+    completion_tokens_details: Details | None = None
+    prompt_cache_hit_tokens: Count = 0
+    """What DeepSeek read from its cache."""
+    cached_tokens: Count = 0
+    """What Moonshot read from its cache."""
+
+
+def read_usage(usage: object, x_groq: object = None) -> TokenUsage | None:
+    """Read the usage of an answer or a chunk: its member `usage`, or Groq's `x_groq.usage`. None if it has none."""
     if not isinstance(usage, dict):
-        groq = body.get("x_groq")
-        usage = groq.get("usage") if isinstance(groq, dict) else None
+        usage = x_groq.get("usage") if isinstance(x_groq, dict) else None
     if not isinstance(usage, dict) or not usage:
         return None
-    prompt = _count(usage, "prompt_tokens")
-    of_prompt, of_completion = _details(usage, "prompt_tokens_details"), _details(usage, "completion_tokens_details")
-    # Azure was seen telling more cached tokens than the prompt has.
-    cached = min(_cached(usage, of_prompt), prompt)
+    try:
+        report = msgspec.convert(usage, Report)
+    except msgspec.ValidationError:
+        report = _mended(usage)
+    return tokens_of(report)
+
+
+def _mended(usage: dict[str, Any]) -> Report:
+    """Make a report of a usage with which something is wrong: a count that is no number above 0 is 0."""
+    return Report(
+        prompt_tokens=_count(usage, "prompt_tokens"),
+        completion_tokens=_count(usage, "completion_tokens"),
+        total_tokens=_count(usage, "total_tokens"),
+        prompt_tokens_details=_details(usage.get("prompt_tokens_details")),
+        completion_tokens_details=_details(usage.get("completion_tokens_details")),
+        prompt_cache_hit_tokens=_count(usage, "prompt_cache_hit_tokens"),
+        cached_tokens=_count(usage, "cached_tokens"),
+    )
+
+
+def _details(details: object) -> Details | None:
+    if not isinstance(details, dict):
+        return None
+    return Details(*(_count(details, name) for name in Details.__struct_fields__))
+
+
+def _count(counts: dict[str, Any], name: str) -> int:
+    value = counts.get(name)
+    return int(value) if isinstance(value, int | float) and value > 0 else 0
+
+
+def tokens_of(report: Report) -> TokenUsage:
+    """Give the tokens that were used, by a report of them."""
+    prompt = report.prompt_tokens
+    of_prompt, of_completion = report.prompt_tokens_details, report.completion_tokens_details
+    cached = _cached(report, of_prompt)
+    if cached > prompt:
+        cached = prompt  # Azure was seen telling more cached tokens than the prompt has.
     written = heard = spoken = drawn = 0
-    if of_prompt:
-        written = min(_count(of_prompt, "cache_write_tokens"), prompt - cached)
-        heard = min(_count(of_prompt, "audio_tokens"), prompt - cached - written)
-    completion, reasoning = _output(usage, of_completion, prompt)
-    visible = max(0, completion - reasoning)
-    if of_completion:
-        spoken = min(_count(of_completion, "audio_tokens"), visible)
-        drawn = min(_count(of_completion, "image_tokens"), visible - spoken)
+    if of_prompt is not None:
+        written = min(of_prompt.cache_write_tokens, prompt - cached)
+        heard = min(of_prompt.audio_tokens, prompt - cached - written)
+    completion, reasoning = _output(report, of_completion)
+    visible = completion - reasoning
+    if of_completion is not None:
+        spoken = min(of_completion.audio_tokens, visible)
+        drawn = min(of_completion.image_tokens, visible - spoken)
     return TokenUsage(
         input=prompt - cached - written - heard,
         cache_read=cached,
@@ -48,23 +108,16 @@ def read_usage(body: dict[str, Any]) -> TokenUsage | None:
     )
 
 
-def _cached(usage: dict[str, Any], of_prompt: dict[str, Any]) -> int:
+def _cached(report: Report, of_prompt: Details | None) -> int:
     """Give the tokens that were read from a cache."""
-    for counts, name in (
-        (of_prompt, "cached_tokens"),
-        (usage, "prompt_cache_hit_tokens"),  # DeepSeek
-        (usage, "cached_tokens"),  # Moonshot
-    ):
-        if name in counts and (found := _count(counts, name)):
-            return found
-    return 0
+    found = of_prompt.cached_tokens if of_prompt is not None else 0
+    return found or report.prompt_cache_hit_tokens or report.cached_tokens
 
 
-def _output(usage: dict[str, Any], of_completion: dict[str, Any], prompt: int) -> tuple[int, int]:
-    """Give the tokens of the completion, reasoning included, and those of the reasoning."""
-    completion = _count(usage, "completion_tokens")
-    reasoning = _count(of_completion, "reasoning_tokens") if of_completion else 0
-    total = _count(usage, "total_tokens")
+def _output(report: Report, of_completion: Details | None) -> tuple[int, int]:
+    """Give the tokens of the completion, reasoning included, and those of the reasoning, which are no more."""
+    prompt, completion, total = report.prompt_tokens, report.completion_tokens, report.total_tokens
+    reasoning = of_completion.reasoning_tokens if of_completion is not None else 0
     is_beside = total == prompt + completion + reasoning or reasoning > completion
     if reasoning and is_beside:
         return completion + reasoning, reasoning
@@ -91,16 +144,3 @@ def write_usage(usage: TokenUsage) -> dict[str, Any]:
             "rejected_prediction_tokens": 0,
         },
     }
-
-
-def _details(usage: dict[str, Any], name: str) -> dict[str, Any]:
-    value = usage.get(name)
-    return value if isinstance(value, dict) else {}
-
-
-def _count(counts: dict[str, Any], name: str) -> int:
-    """Take a count. 0 if it is not there, or is no number above 0."""
-    value = counts.get(name)
-    if value is None:
-        return 0
-    return int(value) if isinstance(value, int | float) and value > 0 else 0

@@ -248,14 +248,14 @@ class TestUsage:
         ],
     )
     def test_reading(self, told: Any, usage: TokenUsage | None) -> None:
-        assert read_usage({"usage": told}) == usage
+        assert read_usage(told) == usage
 
     def test_groq(self) -> None:
-        assert read_usage({"x_groq": {"usage": {"prompt_tokens": 1}}}) == TokenUsage(input=1)
+        assert read_usage(None, {"usage": {"prompt_tokens": 1}}) == TokenUsage(input=1)
 
     def test_the_buckets_come_back_from_what_is_written(self) -> None:
         usage = TokenUsage(input=1, cache_read=2, cache_write=3, output=5, reasoning=6)
-        assert read_usage({"usage": write_usage(usage)}) == usage
+        assert read_usage(write_usage(usage)) == usage
 
     def test_both_lifetimes_of_the_cache_are_one_count(self) -> None:
         written = write_usage(TokenUsage(cache_write=3, cache_write_1h=4))
