@@ -76,6 +76,8 @@ class EventSplitter:
     def feed(self, data: bytes) -> list[tuple[str | None, bytes]]:
         """Take bytes; give the events that are whole now, each as its name (None if it has none) and its data."""
         held = self._held
+        if not held and data.endswith(b"\n\n"):
+            return list(read_events(data))  # As most streams come: nothing has to be held, or copied.
         start = max(0, len(held) - 3)
         held += data
         end = whole_events(held, start)
