@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from functools import lru_cache, partial
 from time import perf_counter
 from typing import Any
@@ -425,6 +425,9 @@ class Committed(Accounted):
         super().__init__(body, meter, snapshot)
         length = next((value for name, value in reply.headers if name == b"content-length"), b"")
         self._length = int(length) if length.isdigit() else None
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
 
     async def __anext__(self) -> bytes:
         try:

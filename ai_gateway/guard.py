@@ -25,6 +25,10 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
+IS_WHOLE = "ai_gateway.is_whole"
+"""Stands in the message with the head of an answer whose body follows at once. Servers that do not know it overlook it.
+"""
+
 WATCH_INTERVAL = 0.2
 """Seconds between two looks. From the first one on that a call meets, its caller's hanging up is noticed at once."""
 
@@ -267,7 +271,7 @@ class Guard(IncomingBody, Watched, Entrant):
             headers = [*headers, (b"connection", b"close")]
         self.has_begun = True
         self._sending_since = self._loop.time()
-        await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await self._send({"type": "http.response.start", "status": reply.status, "headers": headers, IS_WHOLE: True})
         if is_unread:
             await self._send({"type": "http.response.body", "body": body, "more_body": True})
             await self.linger()

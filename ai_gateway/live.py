@@ -15,7 +15,7 @@ import asyncio
 import itertools
 import logging
 import os
-from collections.abc import Coroutine, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from time import perf_counter
 from typing import Any
 
@@ -222,6 +222,9 @@ class Followed(BodyAround):
     def __init__(self, body: ReplyBody, meter: Meter) -> None:
         super().__init__(body)
         self._meter = meter
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._body.__aiter__()  # Nothing stands between the door and what it iterates over: chunks are many.
 
     def __anext__(self) -> Coroutine[Any, Any, bytes]:
         return self._body.__anext__()

@@ -35,6 +35,8 @@ ends."""
 MARKER_BYTES = 32
 """How far back a terminal marker can begin that ends in the next chunk: none is longer."""
 
+LINE_FEED = ord("\n")
+
 
 class Stream(ReplyBody):
     """A stream of events."""
@@ -147,7 +149,7 @@ class Stream(ReplyBody):
             if self._is_proven and not self._is_over and self._done in window and self._is_said(window):
                 self._is_over = True
                 meter.outcome = Outcome.ANSWERED
-            elif not events.endswith(b"\n"):
+            elif events[-1] != LINE_FEED:
                 # No marker has the end of a line in it: it is cut only if an event is.
                 self._tail = window[-MARKER_BYTES:]
             elif self._tail:

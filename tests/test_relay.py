@@ -273,6 +273,18 @@ def test_an_error_of_the_providers_own_is_no_answer(dialect: str) -> None:
     assert (meter.outcome, meter.error_code) == (Outcome.FAILED, "overloaded")
 
 
+@pytest.mark.parametrize("error", [b'{"code":"overloaded"}', b' {"code":"overloaded"}', b'"overloaded"'])
+def test_an_error_of_the_providers_own_needs_no_second_one(error: bytes) -> None:
+    told = b'data: {"error":' + error + b"}\n\n"
+    assert relay(EVENT, told) == [EVENT, told]
+
+
+def test_an_error_that_is_null_is_none() -> None:
+    text = b'data: {"choices":[{"delta":{"content":"x"}}],"error":null}\n\n'
+    *passed, error = relay(text, text)
+    assert (b"".join(passed), b"complete" in error) == (text + text, True)
+
+
 @pytest.mark.parametrize("name", [b"event: response.failed\n", b""])
 def test_a_response_that_failed_is_no_answer(name: bytes) -> None:
     call = make_call(PATHS["openai_responses"], stream=True)

@@ -42,6 +42,8 @@ def test_only_what_comes_after_the_start_is_looked_at() -> None:
         (b"\xef\xbb\xbfdata: one\n\n", (None, b"one")),
         (b"\xef\xbb\xbfevent: error\ndata: {}\n\n", ("error", b"{}")),
         ("data: a\u2028b\n\n".encode(), (None, "a\u2028b".encode())),
+        (b"data: a\x0b\x0c\x1c\x1d\x1e\x85b\n\n", (None, b"a\x0b\x0c\x1c\x1d\x1e\x85b")),
+        (b"\n\n\ndata: one\n\n\n", (None, b"one")),
     ],
 )
 def test_the_first_event_with_data(stream: bytes, event: tuple[str | None, bytes] | None) -> None:

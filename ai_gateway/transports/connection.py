@@ -305,7 +305,7 @@ class Connection(asyncio.Protocol):
             return
         if exchange.is_over:
             self._end(exchange)
-        elif not exchange.has_head:
+        elif not exchange.status:  # As `has_head`, whose call every chunk would pay for.
             self._head_received += len(data)
             if self._head_received > MAX_HEAD:
                 exchange.fail(UpstreamProtocolError("The head of the provider's answer is too long."))

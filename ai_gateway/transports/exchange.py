@@ -139,9 +139,10 @@ class Exchange(UpstreamResponse):
 
     def push(self, body: bytes) -> None:
         """Take a piece of the body from the parser."""
+        length = len(body)
         self._chunks.append(body)
-        self._held += len(body)
-        self._received += len(body)
+        self._held += length
+        self._received += length
         if self.max_body is not None and self._received > self.max_body:
             self.fail(UpstreamProtocolError(f"The provider's answer is longer than {self.max_body} bytes."))
         elif self._held > HIGH_WATER and self._connection is not None:

@@ -29,8 +29,8 @@ DIALECT = Dialect(
     write_error_event=write_error_event,
     statuses={Kind.QUOTA: 429},
     # Not every provider sends [DONE], and one was recorded that sends it without a finish reason: either will do.
-    # An error of the provider's own ends it, too: it needs no second one.
-    terminal=(b'"error":{', b'"error": {', b"[DONE]", b'"finish_reason":"', b'"finish_reason": "'),
+    # An error of the provider's own ends it, too: it needs no second one. (That of a chunk may be null.)
+    terminal=(b'"error":', b"[DONE]", b'"finish_reason":"', b'"finish_reason": "'),
     done=b"[DONE]",
     # Data in JSON, whatever stands in it, ends with a brace.
     last=(b"[DONE]\n\n", b"[DONE]\r\n\r\n"),
