@@ -192,9 +192,8 @@ class Native(Hop):
                 return await self._refused(response, status, event[1])
             self._look_for_refusal(response.status, event[1])
             if self.attempt.is_refused and self.attempt.meter.listener is not None:
-                self.attempt.meter.listener.hear(
-                    bytes(buffer)
-                )  # Nobody will read the stream, but for want of anybody else.
+                # Nobody will read the stream, but for want of anybody else.
+                self.attempt.meter.listener.hear(bytes(buffer))
         end = whole_events(buffer)
         headers = [
             header
