@@ -173,25 +173,19 @@ async def _fetch(
     call: Call, caller: Caller, provider: Provider, snapshot: Snapshot, transport: Transport
 ) -> list[Model]:
     """Ask a provider for its list, page by page."""
-    found: dict[str, Model] = {}
-    query = first_page(provider)[1]
-    for _ in range(MOST_PAGES):
-        body = await _fetch_page(query, call, caller, provider, snapshot, transport)
-        models, query = read_page(provider, body)
-        before = len(found)
-        found.update((model.id, model) for model in models)
-        if not query or len(found) == before:
-            break
-    return list(found.values())
+    pages = Pages(provider)
+    while not pages.is_over:
+        pages.add(await _fetch_page(pages, call, caller, provider, snapshot, transport))
+    return list(pages.models.values())
 
 
 async def _fetch_page(
-    query: str, call: Call, caller: Caller, provider: Provider, snapshot: Snapshot, transport: Transport
+    pages: Pages, call: Call, caller: Caller, provider: Provider, snapshot: Snapshot, transport: Transport
 ) -> bytes:
     # The caller's headers stay out of it: the list is everybody's.
-    path = first_page(provider)[0]
+    path, query = pages.path, pages.query.encode()
     plain = msgspec.structs.replace(
-        call, method="GET", path=path, query=query.encode(), headers=[], fields={}, dialect=dialect_of(path, {})
+        call, method="GET", path=path, query=query, headers=[], fields={}, dialect=dialect_of(path, {})
     )
     request = provider.build(plain, caller, None)
     send = provider.send or transport.send
@@ -209,10 +203,25 @@ async def _fetch_page(
     return body
 
 
-def first_page(provider: Provider) -> tuple[str, str]:
-    """Give the path and the query that the first page of a provider's list is asked for with."""
-    path, _, query = provider.models_path.partition("?")
-    return path, query
+class Pages:
+    """A provider's list while it comes, for whoever asks for its pages: the path and the query that the next one is
+    asked for with, the models that have come, by id, and whether there is no more to ask for."""
+
+    def __init__(self, provider: Provider) -> None:
+        self.path, _, self.query = provider.models_path.partition("?")
+        self.models: dict[str, Model] = {}
+        self.is_over = False
+        self._provider = provider
+        self._left = MOST_PAGES
+
+    def add(self, body: bytes) -> None:
+        """Take a page. One with nothing new is the last, and so is the last that is read. Raises ValueError for what is
+        no list."""
+        before = len(self.models)
+        models, self.query = read_page(self._provider, body)
+        self.models.update((model.id, model) for model in models)
+        self._left -= 1
+        self.is_over = not (self.query and self._left) or len(self.models) == before
 
 
 def read_page(provider: Provider, body: bytes) -> tuple[list[Model], str]:
@@ -235,7 +244,7 @@ def _next_page(provider: Provider, document: Mapping[str, Any]) -> str:
         more = {"after_id": last}
     else:
         return ""
-    return urlencode([*parse_qsl(first_page(provider)[1]), *more.items()])
+    return urlencode([*parse_qsl(provider.models_path.partition("?")[2]), *more.items()])
 
 
 def _id_in(entry: Mapping[str, Any]) -> Any:

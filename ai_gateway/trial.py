@@ -148,20 +148,14 @@ def error_message(document: Any) -> str:
 def list_models(provider: Provider, caller: Caller) -> list[str]:
     """Ask a provider for the names of its models, page by page, as many as a person can read. None if it does not
     tell."""
-    found: dict[str, None] = {}
-    path, query = listing.first_page(provider)
-    for _ in range(listing.MOST_PAGES):
-        named = [(b"x-provider", provider.name.encode())]
-        answer = inprocess.ask("GET", path, caller, headers=named, query=query.encode())
+    pages, named = listing.Pages(provider), [(b"x-provider", provider.name.encode())]
+    while not pages.is_over and len(pages.models) < MOST_LISTED:
+        answer = inprocess.ask("GET", pages.path, caller, headers=named, query=pages.query.encode())
         try:
-            models, query = listing.read_page(provider, answer.body)
+            pages.add(answer.body)
         except ValueError:
             break
-        before = len(found)
-        found.update((model.id.removeprefix(f"{provider.name}/"), None) for model in models)
-        if not query or len(found) == before or len(found) >= MOST_LISTED:
-            break
-    return list(found)[:MOST_LISTED]
+    return [id.removeprefix(f"{provider.name}/") for id in pages.models][:MOST_LISTED]
 
 
 def check_credentials(provider: Provider, snapshot: Snapshot) -> list[tuple[str, Finding]]:

@@ -9,8 +9,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Protocol
+
+from django.db import connections, models
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 30.0
@@ -36,6 +39,18 @@ def sqlite(path: Path) -> Database:
             "transaction_mode": "IMMEDIATE",
         },
     }
+
+
+def empty_tables(alias: str, kinds: Collection[type[models.Model]]) -> None:
+    """Have a database with the tables of some models and nothing in them, whether or not they are there."""
+    connection = connections[alias]
+    tables = connection.introspection.table_names()
+    with connection.schema_editor() as editor:
+        for model in kinds:
+            if model._meta.db_table not in tables:
+                editor.create_model(model)
+    for model in kinds:
+        model._base_manager.using(alias).all().delete()
 
 
 def copy_of(database: Database, folder: Path) -> Database:

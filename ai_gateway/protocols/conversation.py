@@ -20,6 +20,7 @@ from enum import Enum
 from typing import Any, Literal
 
 import msgspec
+from msgspec.structs import astuple
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -350,9 +351,8 @@ class TokenUsage(Node, frozen=True, kw_only=True):
     @property
     def total(self) -> int:
         """All tokens."""
-        cached = self.cache_read + self.cache_write + self.cache_write_1h
-        seen_or_heard = self.input_audio + self.input_image + self.output_audio + self.output_image
-        return self.input + cached + self.output + self.reasoning + seen_or_heard
+        fields: tuple[int, ...] = astuple(self)
+        return sum(fields) - self.is_estimated  # All the others are buckets.
 
 
 BUCKETS = tuple(name for name in TokenUsage.__struct_fields__ if name != "is_estimated")

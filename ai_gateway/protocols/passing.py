@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
-from msgspec.structs import astuple
 
 from ai_gateway.protocols.conversation import TokenUsage
 from ai_gateway.protocols.jsontext import loads
@@ -115,7 +114,7 @@ def count(members: object, name: str) -> int:
 
 def believed(usage: TokenUsage | None) -> TokenUsage | None:
     """Give what a provider reported, or None if that cannot be: it has said nothing then."""
-    return None if usage is not None and sum(astuple(usage)) >= UNBELIEVABLE else usage
+    return None if usage is not None and usage.total >= UNBELIEVABLE else usage
 
 
 def sound_of(seconds: Any) -> dict[str, float]:

@@ -90,11 +90,4 @@ def connectable(entry: databases.Database, settings: Settings, django_db_blocker
 @pytest.fixture
 def database(connectable: None) -> None:
     """A database with empty tables of usage, where the ledger finds it."""
-    connection = connections[ALIAS]
-    tables = connection.introspection.table_names()
-    with connection.schema_editor() as editor:
-        for model in TABLES:
-            if model._meta.db_table not in tables:
-                editor.create_model(model)
-    for model in TABLES:
-        model._base_manager.all().delete()
+    databases.empty_tables(ALIAS, TABLES)

@@ -60,14 +60,7 @@ def database(request: pytest.FixtureRequest, django_db_blocker: DjangoDbBlocker)
     configured = connections.configure_settings({"default": {}, ALIAS: dict(entry)})
     connections.settings[ALIAS] = configured[ALIAS]
     with django_db_blocker.unblock():
-        connection = connections[ALIAS]
-        tables = connection.introspection.table_names()
-        with connection.schema_editor() as editor:
-            for model in (LimitCounter, Reservation):
-                if model._meta.db_table not in tables:
-                    editor.create_model(model)
-        for each in (LimitCounter, Reservation):
-            each._base_manager.using(ALIAS).all().delete()
+        databases.empty_tables(ALIAS, (LimitCounter, Reservation))
         yield
         connections[ALIAS].close()
     del connections[ALIAS]

@@ -47,18 +47,11 @@ def _prices(entry: databases.Database, settings: Settings, django_db_blocker: Dj
     settings.DATABASE_ROUTERS = [ToAlias()]
     connections.settings[ALIAS] = connections.configure_settings({"default": {}, ALIAS: entry})[ALIAS]
     with django_db_blocker.unblock():
-        connection = connections[ALIAS]
-        tables = connection.introspection.table_names()
-        with connection.schema_editor() as editor:
-            for model in TABLES:
-                if model._meta.db_table not in tables:
-                    editor.create_model(model)
-        for model in TABLES:
-            model._base_manager.all().delete()
+        databases.empty_tables(ALIAS, TABLES)
         yield
         for model in TABLES:
             model._base_manager.all().delete()
-        connection.close()
+        connections[ALIAS].close()
     del connections[ALIAS]
     del connections.settings[ALIAS]
 

@@ -39,7 +39,7 @@ def write_usage(usage: TokenUsage | None) -> dict[str, Any]:
     written: dict[str, Any] = {
         "inputTokens": usage.input + usage.input_audio + usage.input_image,
         "outputTokens": usage.total_output,
-        "totalTokens": usage.total_input + usage.total_output,
+        "totalTokens": usage.total,
         "cacheReadInputTokens": usage.cache_read,
         "cacheWriteInputTokens": usage.cache_write + usage.cache_write_1h,
     }

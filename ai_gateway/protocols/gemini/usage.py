@@ -112,7 +112,7 @@ def write_usage(usage: TokenUsage) -> dict[str, Any]:
         metadata["cachedContentTokenCount"] = usage.cache_read
     if usage.reasoning:
         metadata["thoughtsTokenCount"] = usage.reasoning
-    metadata["totalTokenCount"] = usage.total_input + usage.total_output
+    metadata["totalTokenCount"] = usage.total
     if usage.input_audio or usage.input_image:
         text = usage.total_input - usage.input_audio - usage.input_image
         metadata["promptTokensDetails"] = _details(text, usage.input_audio, usage.input_image)

@@ -131,7 +131,7 @@ def write_usage(usage: TokenUsage) -> dict[str, Any]:
     return {
         "prompt_tokens": usage.total_input,
         "completion_tokens": usage.total_output,
-        "total_tokens": usage.total_input + usage.total_output,
+        "total_tokens": usage.total,
         "prompt_tokens_details": {
             "cached_tokens": usage.cache_read,
             "cache_write_tokens": usage.cache_write + usage.cache_write_1h,

@@ -59,7 +59,7 @@ def write_usage(usage: TokenUsage | None) -> dict[str, Any] | None:
         },
         "output_tokens": usage.total_output,
         "output_tokens_details": {"reasoning_tokens": usage.reasoning},
-        "total_tokens": usage.total_input + usage.total_output,
+        "total_tokens": usage.total,
     }
 
 
