@@ -76,14 +76,14 @@ class MemoryStore(LimitStore):
     def admit_now(self, charges: Charges) -> Verdict | None:
         """See LimitStore.admit_now(): only a counter that has to be sown is waited for."""
         now, date = self._clock() // 1000, self._calendar()
-        counters, amounts, tallies = charges.counters, charges.amounts, self._tallies
+        counters, tallies = charges.counters, self._tallies
         with self._lock:
             if now - self._tidied_at > TIDY * MICROSECONDS:
                 self._tidy(now)
             taken: dict[str, Taken] = {}
             states: list[State] = []
-            for place, counter in enumerate(counters):
-                name, amount = counter.name, amounts[place]
+            for counter, amount in zip(counters, charges.amounts, strict=True):
+                name = counter.name
                 tally = tallies[name] if name in tallies else self._begun(counter, now, date)
                 state = tally.take(counter, amount, now, date) if tally is not None else None
                 if tally is None or state is None:
@@ -115,12 +115,12 @@ class MemoryStore(LimitStore):
             if charges.call not in self._held:
                 return
             held = self._held[charges.call]
-            for place, counter in enumerate(charges.counters):
+            for counter, actual in zip(charges.counters, used, strict=True):
                 name = counter.name
                 if name in held:
                     tally, _, amount, until, _ = held[name]
                     del held[name]
-                    tally.settle(counter, amount, used[place], until, now)
+                    tally.settle(counter, amount, actual, until, now)
             if not held:
                 del self._held[charges.call]
 
