@@ -9,8 +9,9 @@ msgspec's structs, because every call makes a few of them: named tuples take fou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import Enum
+from typing import Protocol
 
 import msgspec
 
@@ -66,12 +67,22 @@ class State(msgspec.Struct, frozen=True, array_like=True, gc=False):
     resets_in: float
 
 
+class States(Protocol):
+    """Where some counters stand, in their order. A store may make each when it is asked for."""
+
+    def __getitem__(self, place: int, /) -> State: ...
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[State]: ...
+
+
 class Verdict(msgspec.Struct, frozen=True, gc=False):
     """Whether charges were taken. `states` are those of the counters after it, in their order. If they were not: the
     place of the first that was refused, and the seconds after which it would not be (None: nobody knows, for others
     hold what is missing)."""
 
     is_admitted: bool
-    states: Sequence[State]
+    states: States
     refused: int | None = None
     retry_after: float | None = None

@@ -10,7 +10,7 @@ import msgspec
 from ai_gateway import balances, money, notices
 from ai_gateway.allowances import Due, Dues, LimitRule
 from ai_gateway.calls import Caller
-from ai_gateway.charges import Algorithm, Charges, Counter, State, Verdict
+from ai_gateway.charges import Algorithm, Charges, Counter, State, States, Verdict
 from ai_gateway.consumption import NOTHING, Consumption
 from ai_gateway.errors import BudgetExceeded, LimitReached, RateLimited
 from ai_gateway.limits import LimitStore
@@ -28,7 +28,7 @@ class Taken(msgspec.Struct, frozen=True):
 
     dues: Dues
     charges: Charges
-    states: Sequence[State]
+    states: States
 
     def each(self) -> Iterator[tuple[Due, Counter, State]]:
         """Go through them."""

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from ai_gateway import breakers
 from ai_gateway.calls import Arrival, Call, Caller, Headers, IncomingBody, UpstreamRequest, UpstreamResponse
-from ai_gateway.charges import Charges, Counter, State, Verdict
+from ai_gateway.charges import Charges, Counter, State, States, Verdict
 from ai_gateway.errors import GatewayError
 from ai_gateway.intake import read_arrival
 from ai_gateway.limits import LimitStore
@@ -172,7 +172,7 @@ class Recorder(LimitStore):
     def settle(self, charges: Charges, used: Sequence[int]) -> None:
         self.settled.append((charges, used))
 
-    async def states(self, counters: Sequence[Counter]) -> Sequence[State]:
+    async def states(self, counters: Sequence[Counter]) -> States:
         raise NotImplementedError
 
     async def flush(self) -> None:

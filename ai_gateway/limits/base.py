@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
-from ai_gateway.charges import Charges, Counter, State, Verdict
+from ai_gateway.charges import Charges, Counter, States, Verdict
 
 
 class StoreUnavailable(Exception):
@@ -49,7 +49,7 @@ class LimitStore(ABC):
         """
 
     @abstractmethod
-    async def states(self, counters: Sequence[Counter]) -> Sequence[State]:
+    async def states(self, counters: Sequence[Counter]) -> States:
         """Tell where counters stand, and take nothing. Raises StoreUnavailable."""
 
     @abstractmethod

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
-from ai_gateway.charges import Charges, Counter, State, Verdict
+from ai_gateway.charges import Charges, Counter, State, States, Verdict
 from ai_gateway.limits.base import LimitStore, StoreUnavailable, Uncountable
 from ai_gateway.limits.memory import MemoryStore
 from ai_gateway.limits.patience import Patience
@@ -75,7 +75,7 @@ class Fallback(LimitStore):
         self.store.settle(charges, used)
         self._local.settle(charges, used)
 
-    async def states(self, counters: Sequence[Counter]) -> Sequence[State]:
+    async def states(self, counters: Sequence[Counter]) -> States:
         """See LimitStore.states(). Raises StoreUnavailable by the policies "closed" and "open"."""
         try:
             self._check()

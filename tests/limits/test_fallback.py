@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from ai_gateway import limits
-from ai_gateway.charges import Charges, Counter, State, Verdict
+from ai_gateway.charges import Charges, Counter, State, States, Verdict
 from ai_gateway.ids import new_id
 from ai_gateway.limits import BACKENDS, LimitStore, StoreUnavailable
 from ai_gateway.limits.base import Uncountable
@@ -33,7 +33,7 @@ class Elsewhere(MemoryStore):
         await self._answer()
         return await super().admit(charges, ttl)
 
-    async def states(self, counters: Sequence[Counter]) -> Sequence[State]:
+    async def states(self, counters: Sequence[Counter]) -> States:
         await self._answer()
         return await super().states(counters)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ai_gateway.allowances import Due, LimitRule, read_limit
-from ai_gateway.charges import Counter, State
+from ai_gateway.charges import Counter, State, States
 from ai_gateway.limits.memory import MemoryStore
 from ai_gateway.standings import Standing, amount, standings
 from tests.factories import run
@@ -25,7 +25,7 @@ class Told(MemoryStore):
         self.told = states
         self.asked: list[Counter] = []
 
-    async def states(self, counters: Sequence[Counter]) -> Sequence[State]:
+    async def states(self, counters: Sequence[Counter]) -> States:
         self.asked += counters
         return self.told
 

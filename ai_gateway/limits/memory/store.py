@@ -15,10 +15,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from ai_gateway.charges import Algorithm, Charges, Counter, State, Verdict
+from ai_gateway.charges import Algorithm, Charges, Counter, States, Verdict
 from ai_gateway.limits.base import LimitStore
 from ai_gateway.limits.gcra import MICROSECONDS
-from ai_gateway.limits.memory.tally import Tally
+from ai_gateway.limits.memory.tally import MarkedStates, Tally, tally_of
 from ai_gateway.limits.sowing import SeedSince, Sower
 
 LONGEST_CALL = 6 * 3600
@@ -41,8 +41,7 @@ FEW = 1000
 
 
 Taken = tuple[Tally, Counter, int, int, int]
-"""A charge that is open: in which tally, of which counter, how much, the arrival time that it led to, and when it was
-taken."""
+"""A charge that is open: in which tally, of which counter, how much, the mark that it led to, and when it was taken."""
 
 
 class MemoryStore(LimitStore):
@@ -81,24 +80,24 @@ class MemoryStore(LimitStore):
             if now - self._tidied_at > TIDY * MICROSECONDS:
                 self._tidy(now)
             taken: dict[str, Taken] = {}
-            states: list[State] = []
+            marks: list[int] = []
             for counter, amount in zip(counters, charges.amounts, strict=True):
                 name = counter.name
                 tally = tallies[name] if name in tallies else self._begun(counter, now, date)
-                state = tally.take(counter, amount, now, date) if tally is not None else None
-                if tally is None or state is None:
+                mark = tally.take(counter, amount, now) if tally is not None else None
+                if tally is None or mark is None:
                     self._give_back(taken)
                     if tally is None:
                         return None
                     wait = tally.retry_after(counter, amount, now, date)
                     return Verdict(False, self._states(counters, now, date), len(taken), wait)
-                states.append(state)
-                taken[name] = (tally, counter, amount, tally.arrival, now)
+                marks.append(mark)
+                taken[name] = (tally, counter, amount, mark, now)
             if charges.call in self._held:
                 self._held[charges.call] |= taken
             elif taken:
                 self._held[charges.call] = taken
-            return Verdict(True, states)
+            return Verdict(True, MarkedStates(counters, marks, now, date))
 
     async def admit(self, charges: Charges, ttl: float) -> Verdict:
         """See LimitStore.admit(). The time after which a reservation expires is this store's own."""
@@ -118,13 +117,13 @@ class MemoryStore(LimitStore):
             for counter, actual in zip(charges.counters, used, strict=True):
                 name = counter.name
                 if name in held:
-                    tally, _, amount, until, _ = held[name]
+                    tally, _, amount, mark, _ = held[name]
                     del held[name]
-                    tally.settle(counter, amount, actual, until, now)
+                    tally.settle(counter, amount, actual, mark, now)
             if not held:
                 del self._held[charges.call]
 
-    async def states(self, counters: Sequence[Counter]) -> Sequence[State]:
+    async def states(self, counters: Sequence[Counter]) -> States:
         """See LimitStore.states()."""
         await self._sow(counters)
         now, date = self._clock() // 1000, self._calendar()
@@ -137,8 +136,9 @@ class MemoryStore(LimitStore):
     async def aclose(self) -> None:
         """See LimitStore.aclose()."""
 
-    def _states(self, counters: Sequence[Counter], now: int, date: float) -> list[State]:
-        return [(self._tallies.get(counter.name) or Tally(now)).state(counter, now, date) for counter in counters]
+    def _states(self, counters: Sequence[Counter], now: int, date: float) -> States:
+        tallies = [self._tallies.get(counter.name) or tally_of(counter, now) for counter in counters]
+        return MarkedStates(counters, [tally.mark for tally in tallies], now, date)
 
     def _begun(self, counter: Counter, now: int, date: float) -> Tally | None:
         """Begin a counter. None: it has to be sown first."""
@@ -148,7 +148,7 @@ class MemoryStore(LimitStore):
         useless_at = None
         if counter.ends_at:
             useless_at = now + round((max(0.0, counter.ends_at - date) + SLACK) * MICROSECONDS)
-        added = self._tallies[counter.name] = Tally(now, useless_at)
+        added = self._tallies[counter.name] = tally_of(counter, now, useless_at)
         return added
 
     @staticmethod
@@ -185,7 +185,7 @@ class MemoryStore(LimitStore):
         now, date = self._clock() // 1000, self._calendar()
         with self._lock:
             tally = self._tallies.get(counter.name) or self._add(counter, now, date)
-            tally.spent += spent
+            tally.mark += spent
             self._unsown_since.pop(counter.name, None)
 
     def _tidy(self, now: int) -> None:
@@ -202,17 +202,17 @@ class MemoryStore(LimitStore):
     def _is_useless(self, tally: Tally, now: int) -> bool:
         if tally.is_useless(now):
             return True
-        is_forgettable = self._sower is not None and tally.useless_at is None and not tally.reserved
+        is_forgettable = self._sower is not None and tally.useless_at is None and not tally.is_open()
         return is_forgettable and now - tally.touched_at > UNTOUCHED * MICROSECONDS
 
     def _expire(self, now: int) -> None:
         """Free the slots of calls that were forgotten. Much later the rest of what they took is settled as it was."""
         for call in _older(self._held, now - LONGEST_CALL * MICROSECONDS):
             held = self._held[call]
-            for name, (tally, counter, amount, until, since) in list(held.items()):
+            for name, (tally, counter, amount, mark, since) in list(held.items()):
                 is_forgotten = now - since > 2 * LONGEST_CALL * MICROSECONDS
                 if is_forgotten or counter.algorithm is Algorithm.CONCURRENCY:
-                    tally.settle(counter, amount, amount, until, now)
+                    tally.settle(counter, amount, amount, mark, now)
                     del held[name]
             if not held:
                 del self._held[call]

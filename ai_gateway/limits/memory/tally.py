@@ -1,75 +1,208 @@
-"""What one counter in memory has counted, whatever it counts."""
+"""What one counter in memory has counted: a class for each way of counting.
+
+A charge moves the *mark* of a tally: the theoretical arrival time of a rate, what is used of all else. Where a counter
+stands is worked out from a mark when somebody asks for it, and most calls want to know it of few of their limits. Here
+`now` is in microseconds of any clock, and `date` in seconds since 1970.
+"""
 
 from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+
+import msgspec
 
 from ai_gateway.charges import Algorithm, Counter, State
 from ai_gateway.limits import gcra
 
-RATE, QUOTA = Algorithm.RATE, Algorithm.QUOTA
+RATE = Algorithm.RATE
 
 
-class Tally:
-    """Where one counter stands. `now` is in microseconds of any clock, `date` in seconds since 1970."""
+class Tally(ABC):
+    """Where one counter stands."""
 
-    __slots__ = ("arrival", "reserved", "spent", "touched_at", "useless_at")
+    __slots__ = ("mark", "touched_at", "useless_at")
 
     def __init__(self, now: int, useless_at: int | None = None) -> None:
-        self.arrival = now
-        self.spent = 0
-        self.reserved = 0
+        self.mark = 0
         self.touched_at = now
         self.useless_at = useless_at
 
-    def take(self, counter: Counter, amount: int, now: int, date: float) -> State | None:
-        """Take so much, and tell where the counter stands then. None: there is no room for it."""
-        if counter.algorithm is RATE:
-            arrival = gcra.taken(counter, amount, self.arrival, now)
-            if arrival is None:
-                return None
-            state = gcra.state(counter, arrival, now)  # First: if it fails, nothing was taken.
-            self.arrival, self.touched_at = arrival, now
-            return state
-        if self.spent + self.reserved + amount > counter.ceiling and not counter.is_soft:
-            return None
-        self.reserved += amount
-        self.touched_at = now
-        return self.state(counter, now, date)
+    @abstractmethod
+    def take(self, counter: Counter, amount: int, now: int) -> int | None:
+        """Take so much, and give the mark that it led to. None: there is no room for it."""
 
+    @abstractmethod
     def give_back(self, counter: Counter, amount: int) -> None:
         """Take back a charge that was taken just now: its call is refused by another counter."""
-        if counter.algorithm is RATE:
-            self.arrival -= gcra.cost(counter, amount)
-        else:
-            self.reserved -= amount
 
-    def settle(self, counter: Counter, amount: int, used: int, taken_until: int, now: int) -> None:
-        """Put what was used in place of what was taken, which had led to that arrival time."""
-        self.touched_at = now
-        if counter.algorithm is RATE:
-            if used != amount:
-                self.arrival += gcra.correction(counter, amount, used, taken_until, now)
-            return
-        self.reserved -= amount
-        if counter.algorithm is QUOTA:
-            self.spent += used
-
-    def state(self, counter: Counter, now: int, date: float) -> State:
-        """Tell where it stands."""
-        if counter.algorithm is RATE:
-            return gcra.state(counter, self.arrival, now)
-        used, ceiling, ends_at = self.spent + self.reserved, counter.ceiling, counter.ends_at
-        return State(used, ceiling - used if used < ceiling else 0, ends_at - date if ends_at > date else 0.0)
+    @abstractmethod
+    def settle(self, counter: Counter, amount: int, used: int, mark: int, now: int) -> None:
+        """Put what was used in place of what was taken, which had led to that mark."""
 
     def retry_after(self, counter: Counter, amount: int, now: int, date: float) -> float | None:
         """Tell in how many seconds there is room for so much that was refused; None if nobody knows."""
-        if counter.algorithm is RATE:
-            return gcra.retry_after(counter, amount, self.arrival, now)
-        return max(0.0, counter.ends_at - date) if counter.ends_at else None
+        return None
 
+    @abstractmethod
+    def is_open(self) -> bool:
+        """Whether anything that was taken is to be settled still, and would be missed."""
+
+    @abstractmethod
     def is_useless(self, now: int) -> bool:
         """Whether a new one would say the same, or nobody will ask: its period is over."""
+
+
+class RateTally(Tally):
+    """Counts what flows back."""
+
+    __slots__ = ()
+
+    def __init__(self, now: int, useless_at: int | None = None) -> None:
+        super().__init__(now, useless_at)
+        self.mark = now
+
+    def take(self, counter: Counter, amount: int, now: int) -> int | None:
+        """See Tally.take()."""
+        arrival = gcra.taken(counter, amount, self.mark, now)
+        if arrival is not None:
+            self.mark, self.touched_at = arrival, now
+        return arrival
+
+    def give_back(self, counter: Counter, amount: int) -> None:
+        """See Tally.give_back()."""
+        self.mark -= gcra.cost(counter, amount)
+
+    def settle(self, counter: Counter, amount: int, used: int, mark: int, now: int) -> None:
+        """See Tally.settle()."""
+        self.touched_at = now
+        if used != amount:
+            self.mark += gcra.correction(counter, amount, used, mark, now)
+
+    def retry_after(self, counter: Counter, amount: int, now: int, date: float) -> float | None:
+        """See Tally.retry_after()."""
+        return gcra.retry_after(counter, amount, self.mark, now)
+
+    def is_open(self) -> bool:
+        """See Tally.is_open(). A rate forgets by itself."""
+        return False
+
+    def is_useless(self, now: int) -> bool:
+        """See Tally.is_useless()."""
+        return self.mark <= now
+
+
+class QuotaTally(Tally):
+    """Counts what was spent, and what is reserved."""
+
+    __slots__ = ("reserved",)
+
+    def __init__(self, now: int, useless_at: int | None = None) -> None:
+        super().__init__(now, useless_at)
+        self.reserved = 0
+
+    def take(self, counter: Counter, amount: int, now: int) -> int | None:
+        """See Tally.take()."""
+        mark = self.mark + amount
+        if mark > counter.ceiling and not counter.is_soft:
+            return None
+        self.mark = mark
+        self.reserved += amount
+        self.touched_at = now
+        return mark
+
+    def give_back(self, counter: Counter, amount: int) -> None:
+        """See Tally.give_back()."""
+        self.mark -= amount
+        self.reserved -= amount
+
+    def settle(self, counter: Counter, amount: int, used: int, mark: int, now: int) -> None:
+        """See Tally.settle()."""
+        self.mark += used - amount
+        self.reserved -= amount
+        self.touched_at = now
+
+    def retry_after(self, counter: Counter, amount: int, now: int, date: float) -> float | None:
+        """See Tally.retry_after()."""
+        return max(0.0, counter.ends_at - date) if counter.ends_at else None
+
+    def is_open(self) -> bool:
+        """See Tally.is_open()."""
+        return self.reserved > 0
+
+    def is_useless(self, now: int) -> bool:
+        """See Tally.is_useless()."""
         if self.reserved:
             return False
-        if self.useless_at is not None:
-            return now >= self.useless_at
-        return not self.spent and self.arrival <= now
+        return now >= self.useless_at if self.useless_at is not None else not self.mark
+
+
+class SlotTally(Tally):
+    """Counts the charges that are open."""
+
+    __slots__ = ()
+
+    def take(self, counter: Counter, amount: int, now: int) -> int | None:
+        """See Tally.take()."""
+        mark = self.mark + amount
+        if mark > counter.ceiling and not counter.is_soft:
+            return None
+        self.mark, self.touched_at = mark, now
+        return mark
+
+    def give_back(self, counter: Counter, amount: int) -> None:
+        """See Tally.give_back()."""
+        self.mark -= amount
+
+    def settle(self, counter: Counter, amount: int, used: int, mark: int, now: int) -> None:
+        """See Tally.settle(). Whatever the call used, its slot is free again."""
+        self.mark -= amount
+        self.touched_at = now
+
+    def is_open(self) -> bool:
+        """See Tally.is_open()."""
+        return self.mark > 0
+
+    def is_useless(self, now: int) -> bool:
+        """See Tally.is_useless()."""
+        return not self.mark
+
+
+TALLIES: dict[Algorithm, type[Tally]] = {
+    Algorithm.RATE: RateTally,
+    Algorithm.QUOTA: QuotaTally,
+    Algorithm.CONCURRENCY: SlotTally,
+}
+"""By how a counter counts."""
+
+
+def tally_of(counter: Counter, now: int, useless_at: int | None = None) -> Tally:
+    """Begin what a counter counts."""
+    return TALLIES[counter.algorithm](now, useless_at)
+
+
+def state(counter: Counter, mark: int, now: int, date: float) -> State:
+    """Tell where a counter stands whose tally has such a mark."""
+    if counter.algorithm is RATE:
+        return gcra.state(counter, mark, now)
+    ceiling, ends_at = counter.ceiling, counter.ends_at
+    return State(mark, ceiling - mark if mark < ceiling else 0, ends_at - date if ends_at > date else 0.0)
+
+
+class MarkedStates(msgspec.Struct, frozen=True):
+    """Where counters stood at one moment, by the marks that their tallies had then. Each state is made when it is asked
+    for."""
+
+    counters: Sequence[Counter]
+    marks: Sequence[int]
+    now: int
+    date: float
+
+    def __getitem__(self, place: int) -> State:
+        return state(self.counters[place], self.marks[place], self.now, self.date)
+
+    def __len__(self) -> int:
+        return len(self.marks)
+
+    def __iter__(self) -> Iterator[State]:
+        return map(self.__getitem__, range(len(self.marks)))
