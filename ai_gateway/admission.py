@@ -140,9 +140,9 @@ def _price(target: Target, snapshot: Snapshot, at: float, wanting: Call | None =
 
 def _check_countable(call: Call, dues: Dues) -> None:
     """Raise UsageUnknown for a call that would pass a limit by, because nobody will tell what it uses."""
-    why = _why_uncountable(call)
-    if not why:
+    if is_countable(call) and is_legible(call):
         return
+    why = _why_uncountable(call)
     for due in dues.dues:
         if due.measure in ("tokens", "cost") and not due.rule.is_soft:
             raise UsageUnknown(
@@ -151,18 +151,16 @@ def _check_countable(call: Call, dues: Dues) -> None:
 
 
 def _why_uncountable(call: Call) -> str:
-    """Say why nobody will tell what a call uses, and what to do about it; "" if somebody will."""
+    """Say why nobody will tell what a call uses, and what to do about it."""
     if not is_countable(call):
         return (
             "What this call uses will be told in no answer. Do without what is worked on later (batches, background "
             "responses, fine-tuning)."
         )
-    if not is_legible(call):
-        return (
-            "What this call uses could not be read in its answer. Ask for JSON, with all of its members: without "
-            "protobuf, alt (but json or sse), callback, fields and X-Goog-FieldMask."
-        )
-    return ""
+    return (
+        "What this call uses could not be read in its answer. Ask for JSON, with all of its members: without "
+        "protobuf, alt (but json or sse), callback, fields and X-Goog-FieldMask."
+    )
 
 
 def _amounts(meter: Meter, dues: Dues, price: Price | None, snapshot: Snapshot) -> Sequence[int]:

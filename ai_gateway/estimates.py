@@ -122,7 +122,9 @@ def output_tokens(call: Call, default: int) -> int:
 
 
 def _of_chat(members: Members) -> tuple[int, int]:
-    return max(_member(members.max_completion_tokens), _member(members.max_tokens)), _member(members.n)
+    newer, older, answers = members.max_completion_tokens, members.max_tokens, members.n
+    most = max(_member(newer), _member(older)) if newer or older else 0
+    return most, _member(answers) if answers else 0
 
 
 def _of_google(members: Members) -> tuple[int, int]:

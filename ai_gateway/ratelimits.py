@@ -39,26 +39,25 @@ NAME_OF = itemgetter(0)
 def headers(hold: Hold, family: str) -> Headers:
     """Write the headers of an answer to a call that its limits admitted."""
     told: Headers = []
-    for measure, amount, state in _rates(hold):
-        told += _written(measure, amount, state, family)
+    if len(hold.taken) == 1 and not hold.taken[0].dues.has_rivals:
+        taken = hold.taken[0]
+        for measure, place in taken.dues.rates:
+            told += _written(measure, taken.charges.counters[place].ceiling, taken.states[place], family)
+    else:
+        for measure, (amount, state) in _tightest(hold).items():
+            told += _written(measure, amount, state, family)
     return told + warning(hold.warnings) if hold.warnings else told
 
 
-def _rates(hold: Hold) -> list[tuple[str, int, State]]:
-    """Give what a caller is told of, of each measure the counter with the least left: its amount, and how it stands."""
-    found = [
-        (measure, taken.charges.counters[place].ceiling, taken.states[place])
-        for taken in hold.taken
-        for measure, place in taken.dues.rates
-    ]
-    if len(hold.taken) == 1 and not hold.taken[0].dues.has_rivals:
-        return found
-    tightest: dict[str, tuple[str, int, State]] = {}
-    for rate in found:
-        measure = rate[0]
-        if measure not in tightest or _share(*rate[1:]) < _share(*tightest[measure][1:]):
-            tightest[measure] = rate
-    return list(tightest.values())
+def _tightest(hold: Hold) -> dict[str, tuple[int, State]]:
+    """Find of each measure the counter with the least left: its amount, and how it stands."""
+    tightest: dict[str, tuple[int, State]] = {}
+    for taken in hold.taken:
+        for measure, place in taken.dues.rates:
+            rate = taken.charges.counters[place].ceiling, taken.states[place]
+            if measure not in tightest or _share(*rate) < _share(*tightest[measure]):
+                tightest[measure] = rate
+    return tightest
 
 
 def _share(amount: int, state: State) -> float:
@@ -75,14 +74,10 @@ def refusal_headers(error: LimitReached, family: str) -> Headers:
 
 def put(headers: Headers, own: Headers) -> None:
     """Put our headers among those of an answer, in place of a provider's of the same kind, if there are any."""
-    if own and own[0][0] != WARNING and _may_tell_limits(headers):  # Warnings come last.
+    # Warnings come last. Most answers have no such names: one look at all of them is over soonest.
+    if own and own[0][0] != WARNING and b"\n".join(map(NAME_OF, headers)).find(IN_ALL) >= 0:
         headers[:] = [header for header in headers if not header[0].startswith(PREFIXES)]
     headers += own
-
-
-def _may_tell_limits(headers: Headers) -> bool:
-    """Whether one of these may have such a name. Most answers have none: one look at all names is over soonest."""
-    return b"\n".join(map(NAME_OF, headers)).find(IN_ALL) >= 0
 
 
 def warning(warnings: Sequence[tuple[LimitRule, State]]) -> Headers:

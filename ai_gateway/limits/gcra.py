@@ -33,18 +33,6 @@ def latest(counter: Counter, amount: int, now: int) -> int:
     return now + window - min(cost(counter, amount), window) if counter.ceiling else -1
 
 
-def taken(counter: Counter, amount: int, arrival: int, now: int) -> int | None:
-    """Give the arrival time of a counter after so much was taken of it. None: there is no room for that."""
-    ceiling, window = counter.ceiling, counter.window * MICROSECONDS
-    moved = amount * window // (ceiling or 1)
-    if moved > window:
-        moved = min(moved, MOST_WINDOWS * window)
-    begin = arrival if arrival > now else now
-    if not counter.is_soft and (not ceiling or begin - now + (moved if moved < window else window) > window):
-        return None
-    return begin + moved
-
-
 def correction(counter: Counter, amount: int, actual: int, taken_until: int, now: int) -> int:
     """Tell by how much the arrival time moves when a charge is settled, which had moved it to `taken_until`.
 

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
 
-from ai_gateway.charges import State, Verdict
+from ai_gateway.charges import Counter, State, Verdict
 from ai_gateway.limits import gcra
 from ai_gateway.limits.memory.store import LONGEST_CALL, MemoryStore
+from ai_gateway.limits.memory.tally import RateTally
 from tests.effort import times
 from tests.factories import run
 from tests.limits.backends import Backend, Clock
@@ -139,14 +140,19 @@ def test_threads_do_not_take_the_same_thing(store: MemoryStore) -> None:
 def test_both_forms_of_the_rule_for_rates_agree(amount: int, ceiling: int, arrival: int, now: int) -> None:
     """The database has one statement with a bound, memory has the moved arrival time."""
     counter = rate(amount, ceiling).counter
-    moved = gcra.taken(counter, amount, arrival, now)
-    assert (moved is not None) == (arrival <= gcra.latest(counter, amount, now))
-    if moved is not None:
-        assert moved == max(arrival, now) + gcra.cost(counter, amount)
+    taken = arrival_after(counter, amount, arrival, now)
+    assert (taken is not None) == (arrival <= gcra.latest(counter, amount, now))
+    if taken is not None:
+        assert taken == max(arrival, now) + gcra.cost(counter, amount)
     elif ceiling:
-        wait = gcra.retry_after(counter, amount, arrival, now)
-        assert gcra.taken(counter, amount, arrival, now + round(wait * gcra.MICROSECONDS)) is not None
-        assert gcra.taken(counter, amount, arrival, now + round(wait * gcra.MICROSECONDS) - 1) is None
+        then = now + round(gcra.retry_after(counter, amount, arrival, now) * gcra.MICROSECONDS)
+        assert arrival_after(counter, amount, arrival, then) is not None
+        assert arrival_after(counter, amount, arrival, then - 1) is None
+
+
+def arrival_after(counter: Counter, amount: int, arrival: int, now: int) -> int | None:
+    """Take so much of a rate that has this arrival time, and give the one after that."""
+    return RateTally(arrival).take(counter, amount, now)
 
 
 def run_now(admission: Coroutine[Any, Any, Verdict]) -> None:

@@ -64,10 +64,17 @@ class RateTally(Tally):
 
     def take(self, counter: Counter, amount: int, now: int) -> int | None:
         """See Tally.take()."""
-        arrival = gcra.taken(counter, amount, self.mark, now)
-        if arrival is not None:
-            self.mark, self.touched_at = arrival, now
-        return arrival
+        window = counter.window * gcra.MICROSECONDS
+        moved = amount * window // (counter.ceiling or 1)  # As gcra.cost() has it: to call it takes as long as all this.
+        if moved > window:
+            moved = gcra.cost(counter, amount)
+        mark = self.mark
+        begin = mark if mark > now else now
+        is_full = begin - now + (moved if moved < window else window) > window or not counter.ceiling
+        if is_full and not counter.is_soft:
+            return None
+        self.mark, self.touched_at = begin + moved, now
+        return begin + moved
 
     def give_back(self, counter: Counter, amount: int) -> None:
         """See Tally.give_back()."""
@@ -181,14 +188,6 @@ def tally_of(counter: Counter, now: int, useless_at: int | None = None) -> Tally
     return TALLIES[counter.algorithm](now, useless_at)
 
 
-def state(counter: Counter, mark: int, now: int, date: float) -> State:
-    """Tell where a counter stands whose tally has such a mark."""
-    if counter.algorithm is RATE:
-        return gcra.state(counter, mark, now)
-    ceiling, ends_at = counter.ceiling, counter.ends_at
-    return State(mark, ceiling - mark if mark < ceiling else 0, ends_at - date if ends_at > date else 0.0)
-
-
 class MarkedStates(msgspec.Struct, frozen=True):
     """Where counters stood at one moment, by the marks that their tallies had then. Each state is made when it is asked
     for."""
@@ -199,7 +198,11 @@ class MarkedStates(msgspec.Struct, frozen=True):
     date: float
 
     def __getitem__(self, place: int) -> State:
-        return state(self.counters[place], self.marks[place], self.now, self.date)
+        counter, mark = self.counters[place], self.marks[place]
+        if counter.algorithm is RATE:
+            return gcra.state(counter, mark, self.now)
+        left, resets_in = counter.ceiling - mark, counter.ends_at - self.date
+        return State(mark, left if left > 0 else 0, resets_in if resets_in > 0 else 0.0)
 
     def __len__(self) -> int:
         return len(self.marks)
