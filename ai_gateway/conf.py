@@ -294,7 +294,8 @@ class Settings:
     def RESPONSE_CACHE(self) -> CachePolicy | None:
         """Which calls get an answer again that was given before: None for none, else `{"alias": "default", "ttl": 3600,
         "scope": "key", "keys": ["*"], "routes": [], "max_bytes": 1048576, "tools": False, "only_deterministic": False,
-        "encrypt": False, "wait": 30, "timeout": 0.25, "memory": 16777216}` or a part of it."""
+        "encrypt": False, "wait": 30, "timeout": 0.25, "memory": 16777216, "replay": "at-once",
+        "replay_seconds": 30}` or a part of it."""
         value = self._get("RESPONSE_CACHE", None)
         if value is None:
             return None

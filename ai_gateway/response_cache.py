@@ -19,8 +19,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
 
-from ai_gateway import admission, experiments, fallbacks, flights, kept_answers, server_timing
-from ai_gateway.cache_policy import HEADER, CachePolicy, Wishes, owner_of, wishes_of
+from ai_gateway import (
+    admission,
+    deadlines,
+    experiments,
+    fallbacks,
+    flights,
+    kept_answers,
+    replays,
+    server_timing,
+)
+from ai_gateway.cache_policy import HEADER, PACED, CachePolicy, Wishes, owner_of, wishes_of
 from ai_gateway.cache_store import Found, Unavailable, marks, store
 from ai_gateway.calls import Call, Headers, Reply, Target
 from ai_gateway.configuration import PLAIN
@@ -110,6 +119,8 @@ class Question:
         self._waits_until = perf_counter() + self._patience()
         self._is_alone = not self._policy.wait
         """Whether it asks for itself, and for nobody else."""
+        self._has_waited = False
+        """Whether it waited for the answer to an equal call."""
 
     async def answer(self) -> Reply:
         """Answer it."""
@@ -139,6 +150,7 @@ class Question:
         if self._is_wanted(kept):
             return kept
         while not self._is_alone and (flight := flights.under_way(self._name)) is not None:
+            self._has_waited = True
             result = await flight.follow(self._waits_until - perf_counter())
             if isinstance(result, Kept):
                 return result
@@ -181,7 +193,20 @@ class Question:
             await admission.admit_request(meter, snapshot)
         meter.target = Target(kept.provider, kept.model or None)
         meter.consumption, meter.saved_nanos = UNUSED, kept.cost_nanos or 0
-        return kept_answers.again(kept, meter, self._head(kept))
+        silence = snapshot.keep_alive_interval
+        return replays.again(kept, meter, self._head(kept), seconds=self._replay_seconds(meter.target), silence=silence)
+
+    def _replay_seconds(self, target: Target) -> float:
+        """For how many seconds a stream may be given again at its pace: 0 for not at all, as for a call that has waited
+        for its end already; and no longer than an answer of this target may take."""
+        meter, snapshot, policy = self._meter, self._snapshot, self._policy
+        rule = snapshot.rules.get(meter.route, PLAIN)
+        if self._has_waited or (self._wishes.replay or rule.cache_replay or policy.replay) != PACED:
+            return 0.0
+        assert meter.call is not None
+        deadline = deadlines.of(meter.call, snapshot.timeouts.of_target(meter.route, target))
+        most = policy.replay_seconds
+        return most if deadline is None else min(most, deadline - perf_counter())
 
     def _head(self, kept: Kept) -> Headers:
         arrival = self._meter.arrival
