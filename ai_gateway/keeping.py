@@ -91,7 +91,7 @@ class Keeper:
             is_stream=is_stream,
             provider=target.provider,
             model=target.model or "",
-            cost_nanos=accounting.cost_of(meter, self._snapshot),
+            cost_nanos=accounting.whole_cost(meter, self._snapshot),
             pauses=pauses if pauses and any(pauses) else [],
         )
 
