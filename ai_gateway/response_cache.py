@@ -21,6 +21,7 @@ from time import perf_counter
 
 from ai_gateway import (
     admission,
+    beside,
     deadlines,
     experiments,
     fallbacks,
@@ -61,21 +62,30 @@ def is_for(meter: Meter, snapshot: Snapshot) -> bool:
 async def answer(meter: Meter, call: Call, targets: Sequence[Target], snapshot: Snapshot, ask: Ask) -> Reply:
     """Answer a call from the cache, or ask for it and keep the answer. `call` is as its caller made it, `targets` are
     those that are there for it."""
-    assert snapshot.cache is not None
-    wishes = wishes_of(call.fields)
+    policy, wishes = snapshot.cache, wishes_of(call.fields)
+    assert policy is not None
     try:
-        name = name_of(meter, call, [*targets, *experiments.on_trial(meter, snapshot)], wishes, snapshot.cache)
+        length = length_of(call, wishes, policy)
+        among = [*targets, *experiments.on_trial(meter, snapshot)]
+        name = await beside.done(length, name_of, meter, call, among, policy)
     except Uncacheable:
         return told(await ask(), BYPASS)
     return await Question(meter, snapshot, name, wishes, ask).answer()
 
 
-def name_of(meter: Meter, call: Call, targets: Sequence[Target], wishes: Wishes, policy: CachePolicy) -> str:
-    """Name the answer to a call that may go to these targets. Raises Uncacheable, saying why nobody looks for one."""
+def length_of(call: Call, wishes: Wishes, policy: CachePolicy) -> int:
+    """Tell how many bytes the name of an answer is made of. Raises Uncacheable if there need not be a name."""
+    assert isinstance(call.body, bytes)
     if not wishes.reads and not wishes.keeps:
         raise Uncacheable("its caller does not want it")
-    if len(call.body) > policy.max_bytes:  # type: ignore[arg-type]
+    if len(call.body) > policy.max_bytes:
         raise Uncacheable("its body is too long")
+    return len(call.body)
+
+
+def name_of(meter: Meter, call: Call, targets: Sequence[Target], policy: CachePolicy) -> str:
+    """Name the answer to a call that may go to these targets. For any thread: of a long body it takes its time. Raises
+    Uncacheable, saying why nobody looks for one."""
     names_fallbacks = fallbacks.are_named(call)
     # Whom a caller may fall back to is for its own key to say.
     owner = owner_of(meter.caller, "key" if names_fallbacks else policy.scope)
