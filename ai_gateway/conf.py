@@ -136,7 +136,8 @@ class Settings:
 
         `OPTIONS` of the built-in transport: `ca_file`, a file of certificates to trust in place of certifi's;
         `max_connections` to one provider (1000); `keep_alive`, seconds after which an idle one is closed (20.0);
-        `max_response_bytes` (no limit)."""
+        `max_response_bytes` (no limit). Of httpx's, `ai_gateway.transports.httpx.HttpxTransport`: `http2` (False),
+        `proxy`, the address of an outbound proxy of HTTP or SOCKS5, `ca_file`, `max_connections` and `keep_alive`."""
         return self._get("TRANSPORT", {})  # type: ignore[no-any-return]
 
     @property
