@@ -136,9 +136,22 @@ def _with_pieces(meter: Meter, last: Consumption | None, cost: int | None) -> tu
         meter.hold.leave_target(last, cost)
     found = [piece.consumption for piece in meter.pieces if piece.consumption is not None]
     found += [last] if last is not None else []
-    costs = [*(piece.cost_nanos for piece in meter.pieces), cost]
-    known = [each for each in costs if each is not None]
-    return together(found), sum(known) if len(known) == len(costs) else None
+    return together(found), _with_cost_of_pieces(meter, cost)
+
+
+def whole_cost(meter: Meter, snapshot: Snapshot) -> int | None:
+    """Price all that an answer used that has come to its end, in nano-dollars, with what those used that died before
+    it; None if nobody knows."""
+    return _with_cost_of_pieces(meter, cost_of(meter, snapshot))
+
+
+def _with_cost_of_pieces(meter: Meter, cost: int | None) -> int | None:
+    """Add to what the last answer cost what those cost that died before it. None: nobody knows of one."""
+    for piece in meter.pieces:
+        if cost is None or piece.cost_nanos is None:
+            return None
+        cost += piece.cost_nanos
+    return cost
 
 
 def consumption_of(meter: Meter) -> Consumption | None:

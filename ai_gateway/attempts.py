@@ -20,6 +20,7 @@ import msgspec
 from ai_gateway import (
     accounting,
     admission,
+    beside,
     breakers,
     cooldowns,
     deadlines,
@@ -157,11 +158,16 @@ async def run(attempt: Attempt, transport: Transport, planned: Plan = plan) -> R
     provider, meter = attempt.provider, attempt.meter
     check_access(attempt.caller, provider)
     hop = planned(attempt)
+    length = hop.to_translate
+    if length >= beside.LONG:
+        await beside.done(length, hop.read)
     local = hop.local()
     if local is not None:
         return local
     if admission.is_needed(attempt.snapshot):
         await admission.admit(meter, attempt.target, attempt.snapshot)
+    if length >= beside.LONG:
+        await beside.done(length, hop.write)
     request = hop.request()
     if provider.idempotency_header:
         idempotency.mark(request, provider, meter.id, attempt.target)

@@ -1,8 +1,9 @@
 """Work over long texts, done beside the event loop.
 
 What is done on the loop keeps everybody's streams waiting. A millisecond or two is nothing, and cheaper than a change
-of threads; to look for secrets in megabytes takes a tenth of a second and more. So that is given to a few threads. They
-are no faster, for they share the interpreter with the loop, but it lets them have it for a few milliseconds at a time.
+of threads; to look for secrets in megabytes, or to translate a request of thousands of small calls of tools, takes a
+tenth of a second and more. So that is given to a few threads. They are no faster, for they share the interpreter with
+the loop, but it lets them have it for a few milliseconds at a time.
 
 Nobody waits for a thread: with more to do than they take on, it is done where it is asked for.
 """

@@ -3,12 +3,13 @@
 With the setting there, those of the keys and routes that it names are: by default all keys. Keys and routes have a
 switch each, in the database, and routes in the settings too: "on" and "off" win over the names, and "off" over "on".
 
-A caller may ask for less, never for more, by the header `x-gateway-cache`:
+A caller may ask for less to be kept, never for more, by the header `x-gateway-cache`:
 
     no-cache      ask the provider, whatever is kept; the new answer is kept in its place
     no-store      do not keep the answer
     max-age=60    take what is kept only if it is no older than so many seconds
     ttl=60        keep the answer for so many seconds at most
+    replay=paced  give a kept stream again at the pace at which it came, or with `at-once` without its pauses
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ SCOPES = ("key", "user", "everyone")
 
 SWITCH = ("", "on", "off")
 """What the switch of a key or a route may be; "": as the setting says."""
+
+AT_ONCE, PACED = REPLAYS = ("at-once", "paced")
+"""How a kept stream is given again: without the pauses between its pieces, or with them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +60,10 @@ class CachePolicy:
     """For how many seconds a call waits for the cache, before it goes on without."""
     memory: int = 16 * 1024 * 1024
     """How many bytes of answers each process holds for a moment, so as not to ask the cache again. 0: none."""
+    replay: str = AT_ONCE
+    """How kept streams are given again, where neither a route nor a caller says."""
+    replay_seconds: float = 30.0
+    """How long a stream that is given again at its pace may take: it is sped up if it took longer. 0: none is paced."""
     secret: bytes = field(default=b"", repr=False)
     """What the names of answers are made with, so that nobody can tell from a name what was asked."""
 
@@ -87,6 +95,8 @@ class Wishes(NamedTuple):
     """Whether its answer may be kept."""
     max_age: float | None = None
     ttl: int | None = None
+    replay: str = ""
+    """How it wants a kept stream: one of REPLAYS, or "" for what the operator says."""
 
 
 ANYTHING = Wishes()
@@ -98,11 +108,13 @@ def wishes_of(fields: Mapping[bytes, bytes]) -> Wishes:
     if value is None:
         return ANYTHING
     given = dict(_directive(part) for part in value.decode("latin-1").lower().split(","))
+    replay = given.get("replay", "")
     return Wishes(
         reads="no-cache" not in given,
         keeps="no-store" not in given,
         max_age=_seconds(given.get("max-age")),
         ttl=_seconds(given.get("ttl")),
+        replay=replay if replay in REPLAYS else "",
     )
 
 

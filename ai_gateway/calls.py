@@ -254,7 +254,17 @@ class UpstreamRequest(Value, frozen=True, kw_only=True):
     body_length: int | None = None
 
 
-class UpstreamResponse(ABC):
+class Interruptible(ABC):
+    """What somebody else may end: an operator, or a process that stops."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def interrupt(self, error: GatewayError) -> None:
+        """End it: whoever reads it gets this error, behind what had arrived before."""
+
+
+class UpstreamResponse(Interruptible):
     """An upstream's answer: its head, and a body that is read piece by piece and must be closed."""
 
     __slots__ = ("headers", "status")
@@ -278,10 +288,6 @@ class UpstreamResponse(ABC):
 
         None loses nothing: the next call goes on waiting. Raises UpstreamError if the upstream fails.
         """
-
-    @abstractmethod
-    def interrupt(self, error: GatewayError) -> None:
-        """End it: whoever reads it gets this error, behind what had arrived before."""
 
     @abstractmethod
     async def aclose(self) -> None:

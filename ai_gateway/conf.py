@@ -136,7 +136,8 @@ class Settings:
 
         `OPTIONS` of the built-in transport: `ca_file`, a file of certificates to trust in place of certifi's;
         `max_connections` to one provider (1000); `keep_alive`, seconds after which an idle one is closed (20.0);
-        `max_response_bytes` (no limit)."""
+        `max_response_bytes` (no limit). Of httpx's, `ai_gateway.transports.httpx.HttpxTransport`: `http2` (False),
+        `proxy`, the address of an outbound proxy of HTTP or SOCKS5, `ca_file`, `max_connections` and `keep_alive`."""
         return self._get("TRANSPORT", {})  # type: ignore[no-any-return]
 
     @property
@@ -294,7 +295,8 @@ class Settings:
     def RESPONSE_CACHE(self) -> CachePolicy | None:
         """Which calls get an answer again that was given before: None for none, else `{"alias": "default", "ttl": 3600,
         "scope": "key", "keys": ["*"], "routes": [], "max_bytes": 1048576, "tools": False, "only_deterministic": False,
-        "encrypt": False, "wait": 30, "timeout": 0.25, "memory": 16777216}` or a part of it."""
+        "encrypt": False, "wait": 30, "timeout": 0.25, "memory": 16777216, "replay": "at-once",
+        "replay_seconds": 30}` or a part of it."""
         value = self._get("RESPONSE_CACHE", None)
         if value is None:
             return None

@@ -71,6 +71,9 @@ class RouteRule(NamedTuple):
     cache_seconds: int | None = None
     """For how long its answers are kept; None: as the settings say."""
 
+    cache_replay: str = ""
+    """How its kept streams are given again: "at-once", "paced", or as the settings say."""
+
     experiment: str = ""
     """What the experiment is called in reports."""
 

@@ -60,6 +60,7 @@ ROUTE_KEYS = {
     "experiment": "experiment",
     "cache": "caching",
     "cache_seconds": "cache_seconds",
+    "cache_replay": "cache_replay",
 }
 """The keys of a route in the settings, with the fields of its rule."""
 

@@ -202,7 +202,8 @@ def _cached(meter: Meter, targets: Sequence[Target], snapshot: Snapshot) -> str:
         return "the cache is not for such calls"
     wishes = wishes_of(meter.call.fields)
     try:
-        response_cache.name_of(meter, meter.call, targets, wishes, snapshot.cache)
+        response_cache.length_of(meter.call, wishes, snapshot.cache)
+        response_cache.name_of(meter, meter.call, targets, snapshot.cache)
     except Uncacheable as reason:
         return f"the cache is passed by: {reason}"
     taken = f"an answer to an equal call {ASKERS[snapshot.cache.scope]} is taken from the cache"

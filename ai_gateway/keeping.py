@@ -15,7 +15,7 @@ from ai_gateway import accounting, cache_store, kept_answers
 from ai_gateway.cache_store import Found
 from ai_gateway.calls import BodyAround, Headers, Reply, ReplyBody
 from ai_gateway.flights import Ending, Flight
-from ai_gateway.kept_answers import Kept, is_worth_keeping, kept_headers
+from ai_gateway.kept_answers import LONGEST_PAUSE, Kept, is_worth_keeping, kept_headers
 from ai_gateway.meter import Meter, Outcome
 from ai_gateway.registry import Snapshot
 
@@ -50,14 +50,15 @@ class Keeper:
             return reply
         if isinstance(reply.body, ReplyBody):
             return msgspec.structs.replace(reply, body=Copied(reply.body, reply.headers, self._meter, self))
-        self.keep(reply.headers, [reply.body], is_stream=False)
+        self.keep(reply.headers, [reply.body])
         return reply
 
-    def keep(self, headers: Headers, chunks: list[bytes], *, is_stream: bool) -> None:
-        """Keep an answer that ended well, if it is worth it, and give it to whoever waits for it."""
+    def keep(self, headers: Headers, chunks: list[bytes], pauses: list[int] | None = None) -> None:
+        """Keep an answer that ended well, if it is worth it, and give it to whoever waits for it. `pauses` are those
+        of a stream, in milliseconds, between its pieces."""
         kept = None
         try:
-            kept = self._made(headers, chunks, is_stream=is_stream)
+            kept = self._made(headers, chunks, pauses)
             if kept is not None and self._ttl > 0:
                 cache_store.store().keep(self._name, kept, self._found.epoch)
         except Exception:
@@ -70,7 +71,8 @@ class Keeper:
         if self.flight is not None:
             self.flight.land(result)
 
-    def _made(self, headers: Headers, chunks: list[bytes], *, is_stream: bool) -> Kept | None:
+    def _made(self, headers: Headers, chunks: list[bytes], pauses: list[int] | None) -> Kept | None:
+        is_stream = pauses is not None
         meter, call, target = self._meter, self._meter.call, self._meter.target
         assert call is not None
         body = b"".join(chunks)
@@ -89,14 +91,40 @@ class Keeper:
             is_stream=is_stream,
             provider=target.provider,
             model=target.model or "",
-            cost_nanos=accounting.cost_of(meter, self._snapshot),
+            cost_nanos=accounting.whole_cost(meter, self._snapshot),
+            pauses=pauses if pauses and any(pauses) else [],
         )
+
+
+class Pace:
+    """Notes at which pace a stream comes: for how many milliseconds each of its pieces but the first was waited for.
+    The time that its caller takes is the caller's own, and does not count."""
+
+    __slots__ = ("_noted", "_waited", "pauses")
+
+    def __init__(self) -> None:
+        self.pauses: list[int] = []
+        self._waited = 0.0
+        self._noted: int | None = None
+
+    def wait(self, seconds: float) -> None:
+        """Note that something was waited for."""
+        self._waited += seconds
+
+    def note(self) -> None:
+        """Note that a piece came."""
+        if self._noted is None:
+            self._waited, self._noted = 0.0, 0
+            return
+        waited = int(self._waited * 1e3)  # Of all together, or what is left out of each would add up.
+        self.pauses.append(min(waited - self._noted, LONGEST_PAUSE))
+        self._noted = waited
 
 
 class Copied(BodyAround):
     """A reply's body of which a copy is made while it passes."""
 
-    __slots__ = ("_chunks", "_headers", "_is_over", "_keeper", "_meter", "_size")
+    __slots__ = ("_chunks", "_headers", "_is_over", "_keeper", "_meter", "_pace", "_size")
 
     def __init__(self, body: ReplyBody, headers: Headers, meter: Meter, keeper: Keeper) -> None:
         super().__init__(body)
@@ -104,6 +132,7 @@ class Copied(BodyAround):
         self._meter = meter
         self._keeper = keeper
         self._chunks: list[bytes] = []
+        self._pace = Pace()
         self._size = 0
         self._is_over = False
 
@@ -111,27 +140,31 @@ class Copied(BodyAround):
         flight = self._keeper.flight
         if flight is not None:
             flight.given_at = None
+        began = perf_counter()
         try:
             chunk = await self._body.__anext__()
         except StopAsyncIteration:
             self._end()
             raise
+        ended = perf_counter()
         if not self._is_over:
+            self._pace.wait(ended - began)
             self._add(chunk)
         if flight is not None:
-            flight.given_at = perf_counter()
+            flight.given_at = ended
         return chunk
 
     def _add(self, chunk: bytes) -> None:
         call = self._meter.call
         assert call is not None
         if chunk in (call.dialect.keep_alive, call.dialect.first_sign):
-            return  # A sign of life, in a silence that there will not be again.
+            return  # A sign of life: its silence is a part of the pause before the next piece.
         self._chunks.append(chunk)
+        self._pace.note()
         self._size += len(chunk)
         if self._size > self._keeper.room:
             self._is_over = True
-            self._chunks = []
+            self._chunks, self._pace = [], Pace()
             self._keeper.land(Ending.NOT_SHARED)
 
     def _end(self) -> None:
@@ -142,7 +175,8 @@ class Copied(BodyAround):
         chunks, self._chunks = self._chunks, []
         call = self._meter.call
         if self._meter.outcome is Outcome.ANSWERED and not self._body.is_broken:
-            self._keeper.keep(self._headers, chunks, is_stream=call is not None and call.stream)
+            is_stream = call is not None and call.stream
+            self._keeper.keep(self._headers, chunks, self._pace.pauses if is_stream else None)
         else:
             self._keeper.land(Ending.LOST)
 

@@ -1,8 +1,8 @@
-"""Answers that are kept: which of them are worth it, what is kept of one, and how it is given once more.
+"""Answers that are kept: which of them are worth it, and what is kept of one.
 
-Kept is what the caller saw: the bytes, in the caller's format, of a stream in the pieces in which they came. They are
-given again in the same pieces, without the pauses between them. Of the head only the names below are kept: everything
-else was about that one call, and the answer to this one has its own.
+Kept is what the caller saw: the bytes, in the caller's format, of a stream in the pieces in which they came, with the
+pauses between them. Of the head only the names below are kept: everything else was about that one call, and the answer
+to this one has its own. How it is given once more is in `replays.py`.
 
 Kept is only what is known to be an answer: it has what answers of its format have, and ended as they do, at its end or
 at the length that its caller set. Not one that a filter or the model itself refused, nor, unless the operator wants it,
@@ -11,23 +11,21 @@ one that calls a tool. What is wrongly taken for none costs a call to the provid
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
-from ai_gateway.calls import Call, Headers, Reply, ReplyBody
-from ai_gateway.meter import Meter, Outcome
+from ai_gateway.calls import Call, Headers
 
 KEPT_HEADERS = frozenset(
     b"content-type cache-control x-accel-buffering x-gateway-provider x-gateway-model x-gateway-dropped-params".split()
 )
 
-BREATH = 32
-"""Pieces of a stream that are sent in a row, before the event loop may do something else."""
+LONGEST_PAUSE = 60_000
+"""Milliseconds. No pause is remembered as a longer one."""
 
 _NO_ANSWER = re.compile(
     rb'"(?:'
@@ -63,9 +61,13 @@ _TOOLS = re.compile(
 _RESPONSE_ENDED = re.compile(rb'"type"\s*:\s*"response\.(?:completed|incomplete)"')
 
 
+Pause = Annotated[int, msgspec.Meta(ge=0, le=LONGEST_PAUSE)]
+
+
 class Kept(msgspec.Struct, frozen=True, array_like=True):
     """An answer as it is kept. `tokens` are those of the cache's marks at the time (`cache_store.py`), `at` and `until`
-    are in seconds since 1970, `cost_nanos` is what the answer cost; it is None if nobody knew."""
+    are in seconds since 1970, `cost_nanos` is what the answer cost; it is None if nobody knew. `pauses` are the
+    milliseconds between a stream's pieces; there are none of one that had no pauses, or was kept before these were."""
 
     tokens: tuple[str, ...]
     at: float
@@ -76,11 +78,12 @@ class Kept(msgspec.Struct, frozen=True, array_like=True):
     provider: str
     model: str
     cost_nanos: int | None
+    pauses: list[Pause] = []
 
     @property
     def size(self) -> int:
         """About how many bytes of memory it takes."""
-        return sum(map(len, self.chunks)) + 64 * len(self.chunks) + 1024
+        return sum(map(len, self.chunks)) + 96 * len(self.chunks) + 1024
 
     def age(self, now: float) -> float:
         """How old it is, in seconds. Hosts' clocks differ: never less than nothing."""
@@ -164,45 +167,8 @@ def unpack(data: bytes) -> Kept | None:
     except msgspec.DecodeError:
         return None
     # Whoever may write the cache decides what is answered, but not what else a head says.
-    return kept if len(kept_headers(kept.headers)) == len(kept.headers) and kept.chunks else None
-
-
-def again(kept: Kept, meter: Meter, headers: Headers) -> Reply:
-    """Give an answer once more, with these headers beside its own."""
-    head = [*kept.headers, *headers]
-    if kept.is_stream:
-        return Reply(status=200, headers=head, body=Replay(kept.chunks, meter))
-    body = b"".join(kept.chunks)
-    meter.outcome = Outcome.CACHED
-    return Reply(status=200, headers=[*head, (b"content-length", b"%d" % len(body))], body=body)
-
-
-class Replay(ReplyBody):
-    """A stream once more."""
-
-    __slots__ = ("_chunks", "_meter", "_sent", "is_broken")
-
-    def __init__(self, chunks: list[bytes], meter: Meter) -> None:
-        self._chunks = chunks
-        self._meter = meter
-        self._sent = 0
-        self.is_broken = False
-
-    async def __anext__(self) -> bytes:
-        if self._sent >= len(self._chunks):
-            raise StopAsyncIteration
-        if self._sent and not self._sent % BREATH:
-            await asyncio.sleep(0)
-        chunk = self._chunks[self._sent]
-        self._sent += 1
-        self._meter.bytes_out += len(chunk)
-        if self._sent == len(self._chunks):
-            self._meter.outcome = Outcome.CACHED
-        return chunk
-
-    async def aclose(self) -> None:
-        """Give nothing more."""
-        self._sent = len(self._chunks)
+    is_sound = len(kept_headers(kept.headers)) == len(kept.headers) and bool(kept.chunks)
+    return kept if is_sound and len(kept.pauses) in (0, len(kept.chunks) - 1) else None
 
 
 now = time.time

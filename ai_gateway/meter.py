@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ai_gateway import traces, traffic
-from ai_gateway.calls import Arrival, Call, Caller, Target, UpstreamResponse
+from ai_gateway.calls import Arrival, Call, Caller, Interruptible, Target
 from ai_gateway.consumption import Consumption, Listener
 from ai_gateway.errors import Cancelled, GatewayError, GuardrailBlocked, Kind, LimitReached, Overloaded
 from ai_gateway.facts import Facts
@@ -170,8 +170,8 @@ class Meter(msgspec.Struct):
     """What serves it: cancelled to end the call, as long as its answer has not begun."""
     work: asyncio.Task[Any] | None = None
     """What works for it beside that, if anything does, and is cancelled in its place."""
-    response: UpstreamResponse | None = None
-    """The provider's answer under way."""
+    response: Interruptible | None = None
+    """The answer under way: the provider's, or one that is given again at its pace."""
     ended_by: Cancelled | None = None
     """The error that an operator has ended it with."""
     is_queued: bool = False

@@ -19,8 +19,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
 
-from ai_gateway import admission, experiments, fallbacks, flights, kept_answers, server_timing
-from ai_gateway.cache_policy import HEADER, CachePolicy, Wishes, owner_of, wishes_of
+from ai_gateway import (
+    admission,
+    beside,
+    deadlines,
+    experiments,
+    fallbacks,
+    flights,
+    kept_answers,
+    replays,
+    server_timing,
+)
+from ai_gateway.cache_policy import HEADER, PACED, CachePolicy, Wishes, owner_of, wishes_of
 from ai_gateway.cache_store import Found, Unavailable, marks, store
 from ai_gateway.calls import Call, Headers, Reply, Target
 from ai_gateway.configuration import PLAIN
@@ -52,21 +62,30 @@ def is_for(meter: Meter, snapshot: Snapshot) -> bool:
 async def answer(meter: Meter, call: Call, targets: Sequence[Target], snapshot: Snapshot, ask: Ask) -> Reply:
     """Answer a call from the cache, or ask for it and keep the answer. `call` is as its caller made it, `targets` are
     those that are there for it."""
-    assert snapshot.cache is not None
-    wishes = wishes_of(call.fields)
+    policy, wishes = snapshot.cache, wishes_of(call.fields)
+    assert policy is not None
     try:
-        name = name_of(meter, call, [*targets, *experiments.on_trial(meter, snapshot)], wishes, snapshot.cache)
+        length = length_of(call, wishes, policy)
+        among = [*targets, *experiments.on_trial(meter, snapshot)]
+        name = await beside.done(length, name_of, meter, call, among, policy)
     except Uncacheable:
         return told(await ask(), BYPASS)
     return await Question(meter, snapshot, name, wishes, ask).answer()
 
 
-def name_of(meter: Meter, call: Call, targets: Sequence[Target], wishes: Wishes, policy: CachePolicy) -> str:
-    """Name the answer to a call that may go to these targets. Raises Uncacheable, saying why nobody looks for one."""
+def length_of(call: Call, wishes: Wishes, policy: CachePolicy) -> int:
+    """Tell how many bytes the name of an answer is made of. Raises Uncacheable if there need not be a name."""
+    assert isinstance(call.body, bytes)
     if not wishes.reads and not wishes.keeps:
         raise Uncacheable("its caller does not want it")
-    if len(call.body) > policy.max_bytes:  # type: ignore[arg-type]
+    if len(call.body) > policy.max_bytes:
         raise Uncacheable("its body is too long")
+    return len(call.body)
+
+
+def name_of(meter: Meter, call: Call, targets: Sequence[Target], policy: CachePolicy) -> str:
+    """Name the answer to a call that may go to these targets. For any thread: of a long body it takes its time. Raises
+    Uncacheable, saying why nobody looks for one."""
     names_fallbacks = fallbacks.are_named(call)
     # Whom a caller may fall back to is for its own key to say.
     owner = owner_of(meter.caller, "key" if names_fallbacks else policy.scope)
@@ -110,6 +129,8 @@ class Question:
         self._waits_until = perf_counter() + self._patience()
         self._is_alone = not self._policy.wait
         """Whether it asks for itself, and for nobody else."""
+        self._has_waited = False
+        """Whether it waited for the answer to an equal call."""
 
     async def answer(self) -> Reply:
         """Answer it."""
@@ -139,6 +160,7 @@ class Question:
         if self._is_wanted(kept):
             return kept
         while not self._is_alone and (flight := flights.under_way(self._name)) is not None:
+            self._has_waited = True
             result = await flight.follow(self._waits_until - perf_counter())
             if isinstance(result, Kept):
                 return result
@@ -181,7 +203,20 @@ class Question:
             await admission.admit_request(meter, snapshot)
         meter.target = Target(kept.provider, kept.model or None)
         meter.consumption, meter.saved_nanos = UNUSED, kept.cost_nanos or 0
-        return kept_answers.again(kept, meter, self._head(kept))
+        silence = snapshot.keep_alive_interval
+        return replays.again(kept, meter, self._head(kept), seconds=self._replay_seconds(meter.target), silence=silence)
+
+    def _replay_seconds(self, target: Target) -> float:
+        """For how many seconds a stream may be given again at its pace: 0 for not at all, as for a call that has waited
+        for its end already; and no longer than an answer of this target may take."""
+        meter, snapshot, policy = self._meter, self._snapshot, self._policy
+        rule = snapshot.rules.get(meter.route, PLAIN)
+        if self._has_waited or (self._wishes.replay or rule.cache_replay or policy.replay) != PACED:
+            return 0.0
+        assert meter.call is not None
+        deadline = deadlines.of(meter.call, snapshot.timeouts.of_target(meter.route, target))
+        most = policy.replay_seconds
+        return most if deadline is None else min(most, deadline - perf_counter())
 
     def _head(self, kept: Kept) -> Headers:
         arrival = self._meter.arrival

@@ -240,6 +240,7 @@ FACTS = (
     "guardrails",
     "caching",
     "cache_seconds",
+    "cache_replay",
     "experiment",
     "tags",
     "is_public",

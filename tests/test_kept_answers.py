@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
-from ai_gateway.kept_answers import Kept, Replay, again, is_worth_keeping, kept_headers, pack, unpack
-from ai_gateway.meter import Outcome
-from tests.factories import make_call, make_meter, run
+from ai_gateway.kept_answers import LONGEST_PAUSE, Kept, is_worth_keeping, kept_headers, pack, unpack
+from tests.factories import make_call
 
 CHAT, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/responses", "/v1/messages"
 GEMINI, CONVERSE = "/v1beta/models/g:generateContent", "/v1/model/m/converse"
@@ -149,22 +148,35 @@ def test_a_stream_must_say_that_it_ended_well(path: str, events: list[Any], is_w
     assert is_worth_keeping(make_call(path), body, is_stream=True, tools=False) is is_whole
 
 
-def kept(*chunks: bytes, is_stream: bool = True, headers: Any = ((b"content-type", b"text/event-stream"),)) -> Kept:
+def kept(
+    *chunks: bytes, headers: Any = ((b"content-type", b"text/event-stream"),), pauses: tuple[int, ...] = ()
+) -> Kept:
     return Kept(
         tokens=("a", "b"),
         at=1000.0,
         until=2000.0,
         headers=list(headers),
         chunks=list(chunks),
-        is_stream=is_stream,
+        is_stream=True,
         provider="openai",
         model="m",
         cost_nanos=5,
+        pauses=list(pauses),
     )
 
 
 def test_an_answer_is_written_and_read_again() -> None:
     assert unpack(pack(kept(b"one", b"two"))) == kept(b"one", b"two")
+    assert unpack(pack(kept(b"one", b"two", pauses=(70,)))) == kept(b"one", b"two", pauses=(70,))
+
+
+def test_a_pause_takes_no_more_than_three_bytes() -> None:
+    assert len(pack(kept(*b"abc", pauses=(LONGEST_PAUSE, 1)))) - len(pack(kept(*b"abc"))) <= 2 * 3
+
+
+def test_an_answer_that_was_kept_before_pauses_were_is_one() -> None:
+    before = msgspec.msgpack.decode(pack(kept(b"one", b"two")))[:-1]
+    assert unpack(msgspec.msgpack.encode(before)) == kept(b"one", b"two")
 
 
 @pytest.mark.parametrize(
@@ -176,8 +188,14 @@ def test_an_answer_is_written_and_read_again() -> None:
         pack(kept(b"x"))[:-1],
         pack(kept()),
         pack(kept(b"x", headers=[(b"set-cookie", b"a=b")])),
+        pack(kept(b"x", b"y", pauses=(1, 1))),
+        pack(kept(b"x", b"y", pauses=(-1,))),
+        pack(kept(b"x", b"y", pauses=(LONGEST_PAUSE + 1,))),
     ],
-    ids=["nothing", "a pickle", "encrypted", "cut", "without a body", "with a header that is not kept"],
+    ids=[
+        *("nothing", "a pickle", "encrypted", "cut", "without a body", "with a header that is not kept"),
+        *("with a pause too many", "with a pause before its time", "with a pause that is too long"),
+    ],
 )
 def test_whatever_else_lies_in_the_cache_is_no_answer(data: bytes) -> None:
     assert unpack(data) is None
@@ -196,36 +214,3 @@ def test_of_a_head_is_kept_what_is_about_the_answer() -> None:
 
 def test_no_answer_is_younger_than_nothing() -> None:
     assert (kept(b"x").age(1010.0), kept(b"x").age(990.0)) == (10.0, 0.0)
-
-
-def test_a_stream_again_counts_as_answered_from_its_last_piece_on() -> None:
-    async def main() -> None:
-        meter = make_meter(make_call(CHAT))
-        body = again(kept(b"one", b"two"), meter, []).body
-        assert isinstance(body, Replay)
-        assert (await body.__anext__(), meter.outcome) == (b"one", None)
-        assert (await body.__anext__(), meter.outcome, meter.bytes_out) == (b"two", Outcome.CACHED, 6)
-        with pytest.raises(StopAsyncIteration):
-            await body.__anext__()
-
-    run(main())
-
-
-def test_a_long_stream_again_lets_others_have_their_turn() -> None:
-    async def main() -> int:
-        turns = 0
-
-        async def other() -> None:
-            nonlocal turns
-            while True:
-                turns += 1
-                await asyncio.sleep(0)
-
-        task = asyncio.create_task(other())
-        body = again(kept(*[b"x"] * 1000), make_meter(make_call(CHAT)), []).body
-        assert isinstance(body, Replay)
-        assert len([chunk async for chunk in body]) == 1000
-        task.cancel()
-        return turns
-
-    assert run(main()) > 20

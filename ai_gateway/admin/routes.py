@@ -112,7 +112,10 @@ class RouteAdmin(ExplainAdmin, RouteTrialAdmin, KeptAnswersAdmin):
         (_("Timeouts"), {"fields": ("timeouts",), "classes": ("collapse",)}),
         (_("When a stream dies"), {"fields": ("continues_streams", "asks_to_continue"), "classes": ("collapse",)}),
         (_("Guardrails"), {"fields": ("guardrails",), "classes": ("collapse",)}),
-        (_("Answers from the cache"), {"fields": ("caching", "cache_seconds"), "classes": ("collapse",)}),
+        (
+            _("Answers from the cache"),
+            {"fields": ("caching", "cache_seconds", "cache_replay"), "classes": ("collapse",)},
+        ),
         (_("For reading later"), {"fields": ("records_bodies",), "classes": ("collapse",)}),
         (_("Who may use it"), {"fields": ("is_public", "groups", "users")}),
         (_("For reports"), {"fields": ("experiment", "tags"), "classes": ("collapse",)}),

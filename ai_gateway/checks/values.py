@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from ai_gateway.alerts.base import KINDS
 from ai_gateway.breakers import BreakerPolicy
 from ai_gateway.bulkheads import Queue
-from ai_gateway.cache_policy import SCOPES, SWITCH
+from ai_gateway.cache_policy import REPLAYS, SCOPES, SWITCH
 from ai_gateway.capabilities import read_rule
 from ai_gateway.guardrails.base import STAGES
 from ai_gateway.guardrails.register import CHOICES, MODES
@@ -69,6 +69,7 @@ ROUTE_VALUES: Mapping[str, Callable[[Any], bool]] = {
     "guardrails": lambda value: is_names(value),
     "cache": lambda value: isinstance(value, str) and value in SWITCH,
     "cache_seconds": lambda value: is_count(value),
+    "cache_replay": lambda value: isinstance(value, str) and value in ("", *REPLAYS),
 }
 """The keys of a route besides its targets, with what accepts their values."""
 
@@ -181,6 +182,8 @@ CACHE_VALUES: Mapping[str, Callable[[Any], bool]] = {
     "wait": lambda value: is_number(value) and value >= 0,
     "timeout": is_positive,
     "memory": is_whole,
+    "replay": lambda value: isinstance(value, str) and value in REPLAYS,
+    "replay_seconds": lambda value: is_number(value) and value >= 0,
 }
 """The keys of `RESPONSE_CACHE`, with what accepts their values."""
 

@@ -10,7 +10,7 @@ from ai_gateway.hops.counting import Counting, counter_of, has_counter
 from ai_gateway.hops.embedding import Embedding, is_needed
 from ai_gateway.hops.generation import Generation
 from ai_gateway.hops.native import Native
-from ai_gateway.hops.rewriting import Rewriting, rewritable
+from ai_gateway.hops.rewriting import Rewriting
 from ai_gateway.hops.split import needs_responses
 from ai_gateway.hops.upgrade import Upgrade, check_request
 from ai_gateway.protocols import PROTOCOLS
@@ -35,15 +35,9 @@ def plan(attempt: Attempt) -> Hop:
         may_split = call.dialect.name == "openai_chat" and capabilities.tools_need_responses
         if may_split and needs_responses(attempt):
             return Generation(attempt, "openai_responses")
-        return _spoken(attempt) if attempt.meter.continues_streams else Native(attempt)
+        return Rewriting(attempt) if call.stream and attempt.meter.continues_streams else Native(attempt)
     format = _best_format(attempt)
     return Native(attempt) if format is None else Generation(attempt, format)
-
-
-def _spoken(attempt: Attempt) -> Hop:
-    """Choose the way of a call whose stream may go on elsewhere, to a provider of its format."""
-    request = rewritable(attempt)
-    return Native(attempt) if request is None else Rewriting(attempt, request)
 
 
 def plan_rest(attempt: Attempt, splice: Splice) -> Hop:

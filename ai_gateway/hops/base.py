@@ -10,6 +10,9 @@ from ai_gateway.calls import Call, Headers, Reply, Target, UpstreamRequest, Upst
 from ai_gateway.errors import UpstreamProtocolError, UpstreamRedirect, UpstreamRefusedCredential
 from ai_gateway.meter import Meter
 from ai_gateway.protocols.capabilities import Capabilities
+from ai_gateway.protocols.conversation import Request
+from ai_gateway.protocols.jsontext import dumps
+from ai_gateway.protocols.protocol import Outgoing
 from ai_gateway.providers import Provider
 from ai_gateway.registry import Snapshot
 
@@ -91,8 +94,20 @@ class Hop(ABC):
 
     __slots__ = ("attempt",)
 
+    to_translate: int = 0
+    """How many bytes of the caller's request are read and written anew."""
+
     def __init__(self, attempt: Attempt) -> None:
         self.attempt = attempt
+
+    def read(self) -> None:  # noqa: B027
+        """Read the caller's request, if it is to be translated and that was not done. Nobody has to call this or
+        `write`, but both touch nothing that anybody else changes, so that another thread may do what takes time. Raises
+        BadRequest for what cannot be read."""
+
+    def write(self) -> None:  # noqa: B027
+        """Write the provider's request, if it is translated and that was not done. Raises BadRequest for what it cannot
+        say."""
 
     @abstractmethod
     def request(self) -> UpstreamRequest:
@@ -106,6 +121,44 @@ class Hop(ABC):
     def local(self) -> Reply | None:
         """Answer without asking anybody, where that is possible."""
         return None
+
+
+class Translating(Hop):
+    """A way on which the request is translated."""
+
+    def __init__(self, attempt: Attempt, body: bytes) -> None:
+        super().__init__(attempt)
+        self.to_translate = len(body)
+        self._body = body
+        self._outgoing = Outgoing(body={})
+        self._asked: Request | None = None
+        self._written: bytes | None = None
+
+    @property
+    def _request(self) -> Request:
+        """What the caller asks for."""
+        self.read()
+        assert self._asked is not None
+        return self._asked
+
+    def read(self) -> None:
+        """See Hop.read()."""
+        if self._asked is None:
+            self._asked = self._read()
+
+    def write(self) -> None:
+        """See Hop.write()."""
+        if self._written is None:
+            self._outgoing = self._write()
+            self._written = dumps(self._outgoing.body)
+
+    @abstractmethod
+    def _read(self) -> Request:
+        """Read the caller's request. Raises BadRequest."""
+
+    @abstractmethod
+    def _write(self) -> Outgoing:
+        """Write the provider's. Raises BadRequest."""
 
 
 def check_status(attempt: Attempt, response: UpstreamResponse) -> None:

@@ -14,6 +14,7 @@ from ai_gateway import estimates, idempotency
 from ai_gateway.calls import Reply, UpstreamRequest, UpstreamResponse
 from ai_gateway.hops.base import Attempt
 from ai_gateway.hops.generation import Generation
+from ai_gateway.protocols.conversation import Request
 from ai_gateway.protocols.passing import size
 from ai_gateway.protocols.protocol import Outgoing, StreamWriter
 from ai_gateway.protocols.splicing import Splice, continued
@@ -28,10 +29,8 @@ class Continuing(Generation):
     def __init__(self, attempt: Attempt, format: str, splice: Splice) -> None:
         super().__init__(attempt, format)
         self._splice = splice
+        self._said = splice.said
         self._prefill = attempt.capabilities.prefill
-        said = splice.said
-        tokens = round(estimates.text_tokens(size(said), 0))
-        self._request = continued(self._request, said, tokens, is_asked=not self._prefill)
 
     def request(self) -> UpstreamRequest:
         """See Hop.request(). It is other work than what was asked for before, so it has a key of its own."""
@@ -40,6 +39,10 @@ class Continuing(Generation):
             piece = uuid5(UUID(attempt.meter.id), str(len(attempt.meter.pieces))).hex
             idempotency.mark_anew(request, attempt.provider, piece, attempt.target)
         return request
+
+    def _read(self) -> Request:
+        tokens = round(estimates.text_tokens(size(self._said), 0))
+        return continued(super()._read(), self._said, tokens, is_asked=not self._prefill)
 
     def _write(self) -> Outgoing:
         outgoing = super()._write()

@@ -13,13 +13,14 @@ import msgspec
 from ai_gateway.calls import Headers, Reply, UpstreamRequest, UpstreamResponse
 from ai_gateway.consumption import UNUSED
 from ai_gateway.errors import BadRequest
-from ai_gateway.hops.base import Attempt, Hop, check_status, own_headers, read_whole, translated_headers
+from ai_gateway.hops.base import Attempt, Translating, check_status, own_headers, read_whole, translated_headers
 from ai_gateway.hops.generation import MAX_ERROR, read_answer, read_object, told_error, translated_request_headers
 from ai_gateway.protocols import COUNTERS, DIALECTS, PROTOCOLS, model_in
 from ai_gateway.protocols.capabilities import Destination
+from ai_gateway.protocols.conversation import Request
 from ai_gateway.protocols.counting import Counter, estimate
 from ai_gateway.protocols.jsontext import dumps
-from ai_gateway.protocols.protocol import Head
+from ai_gateway.protocols.protocol import Head, Outgoing
 
 CALLERS: Mapping[str, str] = {
     "/v1/messages/count_tokens": "anthropic_messages",
@@ -44,20 +45,19 @@ def has_counter(attempt: Attempt, counter: Counter) -> bool:
     return counter.format in formats and (not counter.endpoint or counter.endpoint in provider.endpoints)
 
 
-class Counting(Hop):
+class Counting(Translating):
     """A count, by the provider's counter in another format or by estimate."""
 
     def __init__(self, attempt: Attempt, ours: Counter) -> None:
-        super().__init__(attempt)
         call = attempt.call
         if not isinstance(call.body, bytes) or call.model is None:
             raise BadRequest("The request names no model.", param="model")
+        super().__init__(attempt, call.body)
         self._model = attempt.target.model or call.model
         self._ours = ours
         self._theirs = next((each for each in COUNTERS.values() if has_counter(attempt, each)), None)
         attempt.meter.consumption = UNUSED
-        head = Head(model=call.model, stream=False, query=call.query, fields=call.fields)
-        self._request = ours.read_request(read_object(call.body), head, attempt.snapshot.carrier)
+        self._head = Head(model=call.model, stream=False, query=call.query, fields=call.fields)
 
     def local(self) -> Reply | None:
         """See Hop.local()."""
@@ -67,15 +67,9 @@ class Counting(Hop):
         """See Hop.request()."""
         attempt, theirs = self.attempt, self._theirs
         assert theirs is not None
-        destination = Destination(
-            provider=attempt.provider.name,
-            model=self._model,
-            format=theirs.format,
-            capabilities=attempt.capabilities,
-        )
-        outgoing = theirs.write_request(self._request, destination)
+        self.write()
         path = theirs.target(self._model)
-        headers = translated_request_headers(attempt.call, outgoing.headers)
+        headers = translated_request_headers(attempt.call, self._outgoing.headers)
         dialect = DIALECTS["google" if model_in(path) else DIALECTS[theirs.format].family]
         translated = msgspec.structs.replace(
             attempt.call,
@@ -83,11 +77,25 @@ class Counting(Hop):
             query=b"",
             headers=headers,
             fields=dict(headers),
-            body=dumps(outgoing.body),
+            body=self._written,
             dialect=dialect,
             model=self._model,
         )
         return attempt.provider.build(translated, attempt.caller, self._model)
+
+    def _read(self) -> Request:
+        return self._ours.read_request(read_object(self._body), self._head, self.attempt.snapshot.carrier)
+
+    def _write(self) -> Outgoing:
+        attempt, theirs = self.attempt, self._theirs
+        assert theirs is not None
+        destination = Destination(
+            provider=attempt.provider.name,
+            model=self._model,
+            format=theirs.format,
+            capabilities=attempt.capabilities,
+        )
+        return theirs.write_request(self._request, destination)
 
     async def judge(self, response: UpstreamResponse) -> Reply:
         """See Hop.judge()."""

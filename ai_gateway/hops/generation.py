@@ -20,7 +20,7 @@ from ai_gateway.consumption import UNUSED
 from ai_gateway.errors import GatewayError, InvalidBody, Kind, ProviderError, UpstreamProtocolError
 from ai_gateway.hops.base import (
     Attempt,
-    Hop,
+    Translating,
     check_status,
     own_headers,
     read_whole,
@@ -30,7 +30,7 @@ from ai_gateway.hops.base import (
 from ai_gateway.listeners import MeaningListener
 from ai_gateway.protocols import DIALECTS, PROTOCOLS
 from ai_gateway.protocols.capabilities import Destination
-from ai_gateway.protocols.conversation import Answer, Stop, TokenUsage
+from ai_gateway.protocols.conversation import Answer, Request, Stop, TokenUsage
 from ai_gateway.protocols.emulation import undo
 from ai_gateway.protocols.events import Failed, Finished, Started
 from ai_gateway.protocols.jsontext import dumps, loads
@@ -56,14 +56,14 @@ MAX_DROPPED = 1024
 """Bytes of the header that lists what was dropped: a caller may make up any number of members."""
 
 
-class Generation(Hop):
+class Generation(Translating):
     """A call for text, translated to the provider's format `format`."""
 
     def __init__(self, attempt: Attempt, format: str) -> None:
-        super().__init__(attempt)
         call = attempt.call
         if not isinstance(call.body, bytes) or call.model is None or attempt.target.model is None:
             raise InvalidBody("The request names no model. Send a JSON object with the member model.", param="model")
+        super().__init__(attempt, call.body)
         self._ours = PROTOCOLS[call.dialect.name]
         self._theirs = PROTOCOLS[format]
         self._head = Head(model=call.model, stream=call.stream, query=call.query, fields=call.fields)
@@ -74,8 +74,6 @@ class Generation(Hop):
             format=format,
             capabilities=attempt.capabilities,
         )
-        self._request = self._ours.read_request(read_object(call.body), self._head, self._carrier)
-        self._outgoing = Outgoing(body={})
         self._listener = MeaningListener(call, attempt.target.model)
 
     def local(self) -> Reply | None:
@@ -96,9 +94,9 @@ class Generation(Hop):
     def request(self) -> UpstreamRequest:
         """See Hop.request()."""
         attempt, call = self.attempt, self.attempt.call
-        self._outgoing = outgoing = self._write()
+        self.write()
         path, query = self._theirs.target(self._destination.model, self._request.stream)
-        headers = translated_request_headers(call, outgoing.headers)
+        headers = translated_request_headers(call, self._outgoing.headers)
         translated = msgspec.structs.replace(
             call,
             method="POST",
@@ -106,11 +104,14 @@ class Generation(Hop):
             query=query,
             headers=headers,
             fields=dict(headers),
-            body=dumps(outgoing.body),
+            body=self._written,
             dialect=DIALECTS[self._theirs.name],
             model=self._destination.model,
         )
         return attempt.provider.build(translated, attempt.caller, self._destination.model)
+
+    def _read(self) -> Request:
+        return self._ours.read_request(read_object(self._body), self._head, self._carrier)
 
     def _write(self) -> Outgoing:
         return write_request(self._theirs, self._request, self._destination)

@@ -43,22 +43,35 @@ def _head(attempt: Attempt) -> Head:
 class Rewriting(Native):
     """A call passed on as it is, and its stream written anew."""
 
-    __slots__ = ("_request",)
+    __slots__ = ("_has_read", "_request", "to_translate")
 
-    def __init__(self, attempt: Attempt, request: Request) -> None:
+    def __init__(self, attempt: Attempt) -> None:
         super().__init__(attempt)
-        self._request = request
+        body = attempt.call.body
+        self.to_translate = len(body) if isinstance(body, bytes) else 0
+        self._has_read = False
+        self._request: Request | None = None
+
+    def read(self) -> None:
+        """See Hop.read()."""
+        if not self._has_read:
+            self._has_read = True
+            self._request = rewritable(self.attempt)
 
     async def _stream(self, response: UpstreamResponse) -> Reply:
+        self.read()
+        request = self._request
+        if request is None:
+            return await super()._stream(response)
         attempt = self.attempt
-        model = attempt.target.model or self._request.model
+        model = attempt.target.model or request.model
         protocol = PROTOCOLS[attempt.call.dialect.name]
         carrier = attempt.snapshot.carrier.bound(attempt.provider.name, model)
         attempt.meter.listener = listener = MeaningListener(attempt.call, model)
         translation = Translation(
             splitter=protocol.splitter(),
             reader=protocol.stream_reader(),
-            writer=Splice(protocol.stream_writer(self._request, carrier, _head(attempt))),
+            writer=Splice(protocol.stream_writer(request, carrier, _head(attempt))),
             emulation=None,
             model=model,
             listener=listener,

@@ -41,6 +41,13 @@ class Route(TimeStamped):
         SESSION = "session", _("their session, or their end user")
         PREFIX = "prefix", _("how their prompts begin")
 
+    class Replay(models.TextChoices):
+        """How a stream out of the cache is given again."""
+
+        AS_SET = "", _("as the settings say")
+        AT_ONCE = "at-once", _("at once")
+        PACED = "paced", _("at the pace at which it came")
+
     name = ExactCharField(
         _("name"),
         max_length=LIMIT_OF_A_NAME,
@@ -82,6 +89,15 @@ class Route(TimeStamped):
     caching = base.caching()
     cache_seconds = models.PositiveIntegerField(
         _("kept for (s)"), null=True, blank=True, help_text=_("How long an answer is kept. Empty: as the settings say.")
+    )
+    cache_replay = models.CharField(
+        _("streams again"),
+        max_length=10,
+        choices=Replay.choices,
+        blank=True,
+        default=Replay.AS_SET,
+        db_default="",
+        help_text=_("How a stream that was kept is given again, if its caller does not say."),
     )
     experiment = ExactCharField(
         _("experiment"),

@@ -1,7 +1,8 @@
 """How bytes reach an upstream. `pooled` is the gateway's own; `httpx` wraps httpx's, for HTTP/2 and outbound proxies.
 
-`connection`, `exchange`, `dialing` and `lookups` are what `pooled` is made of. A transport is made for one event loop
-and used in no other: sockets belong to their loop, and `asyncio.run` in a command or a test makes a new one.
+`connection`, `exchange`, `dialing` and `lookups` are what `pooled` is made of; `websocket` opens sockets over
+`dialing`, which `tunnels` leads through a proxy. A transport is made for one event loop and used in no other: sockets
+belong to their loop, and `asyncio.run` in a command or a test makes a new one.
 """
 
 from __future__ import annotations

@@ -62,8 +62,7 @@ class Dialer:
                 failure = error
             else:
                 return protocol
-        reason = "The TLS handshake with the provider failed." if isinstance(failure, ssl.SSLError) else None
-        raise ConnectFailed(reason or "The provider cannot be reached.", detail=f"{origin}: {failure}") from failure
+        raise unreachable(origin, failure) from failure
 
     async def resolve(self, origin: Origin) -> list[str]:
         """Resolve the host to the addresses that may be called. Raises ConnectFailed; PrivateAddressRefused if there
@@ -101,6 +100,12 @@ class Dialer:
             self._tls = ssl.create_default_context(cafile=self._ca_file)
             self._tls.set_alpn_protocols(["http/1.1"])
         return self._tls
+
+
+def unreachable(origin: Origin, failure: Exception | None) -> ConnectFailed:
+    """Make the error for a host that cannot be connected to."""
+    reason = "The TLS handshake with the provider failed." if isinstance(failure, ssl.SSLError) else None
+    return ConnectFailed(reason or "The provider cannot be reached.", detail=f"{origin}: {failure}")
 
 
 def alternate(addresses: list[str]) -> list[str]:

@@ -29,6 +29,7 @@ from ai_gateway.errors import (
 )
 from ai_gateway.transports import Transport, is_status
 from ai_gateway.transports.dialing import Dialer
+from ai_gateway.transports.tunnels import TunnelDialer
 
 NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 VALUE = re.compile(rb"[\t -~\x80-\xff]*")
@@ -72,7 +73,6 @@ class HttpxTransport(Transport):
         ca_file: str | None = None,
     ) -> None:
         limits = httpx.Limits(max_connections=max_connections, keepalive_expiry=keep_alive)
-        self._proxied = proxy is not None
         self._transport = transport or httpx.AsyncHTTPTransport(
             http2=http2,
             proxy=proxy,
@@ -81,17 +81,18 @@ class HttpxTransport(Transport):
             trust_env=False,
             verify=ssl.create_default_context(cafile=ca_file or certifi.where()),
         )
-        # Checks addresses, and opens websockets, which httpx has none of. Past a proxy that is meant to be used nothing
-        # is dialed.
-        self._dialer = Dialer(ca_file=ca_file) if transport is None and not self._proxied else None
+        # Opens websockets, which httpx has none of.
+        self._dialer = new_dialer(proxy, ca_file) if transport is None else None
+        # Which addresses may be called is the proxy's business, if there is one.
+        self._checker = self._dialer if proxy is None else None
         self._active: set[HttpxResponse] = set()
         self._leaving: set[asyncio.Task[None]] = set()
         """What tidies up behind callers that hung up: asyncio itself holds tasks only weakly."""
 
     async def send(self, request: UpstreamRequest, timeouts: Timeouts) -> HttpxResponse:
         """See Transport.send()."""
-        if self._dialer is not None and not request.origin.allow_private:
-            await _check_address(self._dialer, request.origin, timeouts.connect)
+        if self._checker is not None and not request.origin.allow_private:
+            await _check_address(self._checker, request.origin, timeouts.connect)
         try:
             response = await self._ask(_write_request(request, timeouts), timeouts.first_byte)
         except httpx.TransportError as error:
@@ -141,6 +142,11 @@ class HttpxTransport(Transport):
     async def aclose(self) -> None:
         """See Transport.aclose()."""
         await self._transport.aclose()
+
+
+def new_dialer(proxy: str | None, ca_file: str | None) -> Dialer:
+    """Make what opens connections where httpx does not: through the proxy, if there is one."""
+    return Dialer(ca_file=ca_file) if proxy is None else TunnelDialer(proxy, ca_file=ca_file)
 
 
 async def _check_address(dialer: Dialer, origin: Origin, seconds: float) -> None:

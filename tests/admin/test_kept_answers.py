@@ -43,9 +43,10 @@ def test_a_key_and_a_route_have_a_switch(boss: Client) -> None:
     key = make_key(make_user("ann"))[0]
     route = make_route("fast", "echo/echo-1")
     assert send(boss, "ai_gateway_virtualkey_change", key.pk, caching="on").status_code == 302
-    assert send(boss, "ai_gateway_route_change", route.pk, caching="off", cache_seconds="60").status_code == 302
+    given = {"caching": "off", "cache_seconds": "60", "cache_replay": "paced"}
+    assert send(boss, "ai_gateway_route_change", route.pk, **given).status_code == 302
     assert VirtualKey.objects.get().caching == "on"
-    assert (Route.objects.get().caching, Route.objects.get().cache_seconds) == ("off", 60)
+    assert Route.objects.values_list("caching", "cache_seconds", "cache_replay").get() == ("off", 60, "paced")
 
 
 def test_answers_of_routes_are_forgotten(boss: Client) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 WRONG_ROUTES: list[Any] = [
     *({"strategy": "best"}, {"sticky": "user"}, {"weights": [1, 2]}, {"weights": [0]}, {"timeouts": {"idle": 0}}),
     *({"continue_streams": 1}, {"ask_to_continue": "yes"}, {"experiment": ""}, {"colour": "red"}),
-    *({"cache": True}, {"cache": "yes"}, {"cache_seconds": 0}),
+    *({"cache": True}, {"cache": "yes"}, {"cache_seconds": 0}, {"cache_replay": "slow"}),
 ]
 WRONG_LISTS_OF_TARGETS: list[Any] = ["openai/m", [], [1], [{}], [{"model": "openai/m"}]]
 WRONG_TARGETS: list[Any] = [
@@ -119,6 +119,7 @@ WRONG: dict[str, tuple[str, list[Any]]] = {
             *(True, "default", {"alias": ""}, {"ttl": 0}, {"ttl": "1h"}, {"scope": "group"}, {"keys": "*"}),
             *({"routes": [1]}, {"max_bytes": 0}, {"tools": 1}, {"only_deterministic": "yes"}, {"encrypt": None}),
             *({"wait": -1}, {"timeout": 0}, {"memory": -1}, {"TTL": 60}),
+            *({"replay": ""}, {"replay": True}, {"replay_seconds": -1}, {"replay_seconds": "30"}),
         ],
     ),
     "BREAKERS": ("E120", [None, 3, {"consecutive": 0}, {"volume": 1.5}, {"percent": 101}, {"open": "30"}, {"shut": 1}]),
@@ -227,6 +228,7 @@ RIGHT: dict[str, list[Any]] = {
         {},
         {"ttl": 60, "scope": "everyone", "keys": [], "routes": ("fast",), "max_bytes": 1, "tools": True, "wait": 0},
         {"alias": "default", "only_deterministic": True, "encrypt": False, "timeout": 0.5, "memory": 0},
+        {"replay": "paced", "replay_seconds": 0},
     ],
     "BREAKERS": [{}, {"consecutive": 1, "volume": 1, "percent": 0.5, "window": 60, "open": 0.5, "longest": 9}],
     "PROBES": [{}, {"providers": []}, {"providers": ("OpenAI", "groq"), "interval": 0.5, "timeout": 1}],

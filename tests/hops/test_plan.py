@@ -60,14 +60,6 @@ def test_a_body_that_cannot_be_read_is_for_its_provider_to_refuse(snapshot: Snap
     assert isinstance(plan(Attempt(call, make_meter(call, HOLDER), snapshot, Target("openai", "gpt-5.5"), 1)), Native)
 
 
-@pytest.mark.parametrize("body", [b"{no json", b'{"messages": "none"}', b'{"messages": []}'])
-def test_a_stream_that_is_not_understood_is_not_gone_on_with(snapshot: Snapshot, body: bytes) -> None:
-    call = msgspec.structs.replace(call_to("/v1/chat/completions", {"model": "m", "stream": True}), body=body)
-    meter = make_meter(call, HOLDER)
-    meter.continues_streams = True
-    assert type(plan(Attempt(call, meter, snapshot, Target("chat", "m"), 1))) is Native
-
-
 @pytest.mark.parametrize(
     ("prefill", "members"),
     [

@@ -10,6 +10,8 @@ from ai_gateway import accounting
 from ai_gateway.calls import ReplyBody
 from ai_gateway.errors import ConnectFailed
 from ai_gateway.test.providers import Books
+from tests.dying_streams import dying
+from tests.dying_streams import whole as a_whole_stream
 from tests.factories import JSON, Answer
 from tests.response_cache.site import ANSWERED, CHAT, EVENTS, SETTINGS, Site, serve, stream, whole
 
@@ -113,3 +115,28 @@ def test_an_answer_that_is_kept_is_priced_once(
     assert [(row.outcome, row.cost_nanos) for row in books] == [("answered", priced[0]), ("cached", 0)]
     assert len(priced) == 1
     assert books[1].saved_nanos == (priced[0] or 0)
+
+
+@pytest.mark.parametrize("died_unpriced", [False, True])
+def test_a_stream_that_was_gone_on_with_saves_what_all_of_it_cost(books: Books, died_unpriced: bool) -> None:
+    async def script(site: Site) -> None:
+        asked = {**CHAT, "model": "r", "stream": True}
+        first = await site.ask(asked)
+        assert b"Hello " in first.body
+        assert b"world" in first.body
+        assert (await site.ask(asked)).cache == b"hit"
+
+    serve(
+        script,
+        dying("openai_chat", "Hello "),
+        a_whole_stream("openai_chat", "world"),
+        ROUTES={"r": {"targets": ["openai/a", "groq/b"], "continue_streams": True, "ask_to_continue": True}},
+        PRICES=[{"model": "b" if died_unpriced else "*", "input": 1, "output": 10}],
+        RETRIES={"attempts": 2},
+    )
+    first, again = books
+    died, last = [line["cost_nanos"] for line in first.trail or ()]
+    assert (first.outcome, again.outcome, again.cost_nanos) == ("answered", "cached", 0)
+    assert (died is None, last) == (died_unpriced, 30 * 1_000 + 7 * 10_000)
+    assert first.cost_nanos == (None if died_unpriced else died + last)
+    assert again.saved_nanos == (first.cost_nanos or 0)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
 import pytest
 from django.core.cache import caches
 from django.test import override_settings
 
-from ai_gateway import inprocess, kept_answers
+from ai_gateway import beside, fingerprints, inprocess, kept_answers
 from ai_gateway.calls import Caller, ReplyBody
 from ai_gateway.limits import memory
 from ai_gateway.test.providers import Books
@@ -141,6 +142,24 @@ def test_without_the_setting_nothing_is_kept() -> None:
     with override_settings(AI_GATEWAY=SETTINGS):
         run(script(site))
     assert site.asked == 2
+
+
+def test_a_long_call_is_recognised_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[str] = []
+
+    def noted(*args: Any, **kwargs: Any) -> str:
+        threads.append(threading.current_thread().name)
+        return fingerprints.fingerprint(*args, **kwargs)
+
+    async def script(site: Site) -> None:
+        long = {**CHAT, "messages": [{"role": "user", "content": "." * beside.LONG}]}
+        for body in (CHAT, long, {**long, "store": True}, {**long, "metadata": {"a": "." * 2**20}}):
+            await site.ask(body)
+        assert (await site.ask(long)).cache == b"hit"
+
+    monkeypatch.setattr("ai_gateway.response_cache.fingerprint", noted)
+    assert serve(script, *(whole() for _ in range(4))).asked == 4
+    assert [name.startswith("ai-gateway-texts") for name in threads] == [False, True, True, True]
 
 
 # For whom.

@@ -18,7 +18,6 @@ from ai_gateway.errors import (
     ConnectTimeout,
     PrivateAddressRefused,
     SocketClosed,
-    SocketsUnsupported,
     UpstreamClosed,
     UpstreamProtocolError,
     UpstreamTimeout,
@@ -191,14 +190,6 @@ def test_an_upstream_may_answer_a_ping_late() -> None:
         return connection.ping_interval, connection.ping_timeout
 
     assert run(made()) == (20, PONG)
-
-
-def test_a_transport_with_a_proxy_dials_nothing_past_it() -> None:
-    async def ask() -> None:
-        HttpxTransport(proxy="http://proxy.example:3128").sockets()
-
-    with pytest.raises(SocketsUnsupported):
-        run(ask())
 
 
 def test_what_an_end_means() -> None:
