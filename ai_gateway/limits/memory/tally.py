@@ -65,7 +65,7 @@ class RateTally(Tally):
     def take(self, counter: Counter, amount: int, now: int) -> int | None:
         """See Tally.take()."""
         window = counter.window * gcra.MICROSECONDS
-        moved = amount * window // (counter.ceiling or 1)  # As gcra.cost() has it: to call it takes as long as all this.
+        moved = amount * window // (counter.ceiling or 1)  # As gcra.cost(); to call it costs as much as all this.
         if moved > window:
             moved = gcra.cost(counter, amount)
         mark = self.mark
