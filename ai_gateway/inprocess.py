@@ -21,7 +21,6 @@ from asgiref.sync import async_to_sync
 
 from ai_gateway import finishing, gateway, registry
 from ai_gateway.calls import Arrival, Caller, Headers, Reply, ReplyBody, WholeBody
-from ai_gateway.errors import ClientDisconnected
 from ai_gateway.intake import read_arrival
 from ai_gateway.transports import Transport
 
@@ -169,10 +168,10 @@ async def _ask(
             body = await _read(reply.body)
     except TimeoutError:
         return _failure(504, f"There was no whole answer within {patience:g} s.", began)
-    except ClientDisconnected:
-        return _failure(502, "The answer broke off.", began)
     finally:
         await transport.aclose()
+    if isinstance(reply.body, ReplyBody) and reply.body.is_broken:
+        return _failure(502, "The answer broke off.", began)
     return Answer(
         status=reply.status,
         headers={name.decode("latin-1"): value.decode("latin-1") for name, value in reply.headers},

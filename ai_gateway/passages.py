@@ -1,7 +1,8 @@
-"""What is read as one: a text by itself, or the parts in which one message says its text.
+"""What is read as one: a text by itself, the parts in which one message says its text, or messages of one role.
 
 A model reads the parts of a message one behind the other, as if nothing stood between them. In all formats a message
-has them in a list, and each says its text in a member of the same name (`texts.PART`).
+has them in a list, and each says its text in a member of the same name (`texts.PART`). Messages of one role that follow
+each other are one to some providers, and to some models.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ai_gateway.edits import Edit, in_order
 from ai_gateway.plain_forms import plain
-from ai_gateway.texts import Text
+from ai_gateway.texts import PART, Text
 
 
 class Passage:
@@ -76,9 +77,15 @@ def passages_of(texts: Iterable[Text]) -> list[Passage]:
     """Put texts together that are read as one, in the order in which they begin."""
     found: dict[tuple[int, tuple[str, ...]], list[tuple[int, str]]] = {}
     for number, text in enumerate(texts):
-        key = (text.list_at, text.path) if text.list_at >= 0 else (-1 - number, ())
-        found.setdefault(key, []).append((number, text.value))
+        found.setdefault(_group(number, text), []).append((number, text.value))
     return [Passage([number for number, _ in each], [value for _, value in each]) for each in found.values()]
+
+
+def _group(number: int, text: Text) -> tuple[int, tuple[str, ...]]:
+    """Tell what a text belongs to, in a way that is the same for all that are read as one."""
+    if text.list_at < 0:
+        return -1 - number, ()
+    return text.list_at, text.path[:-1] if text.path[-1:] == (PART,) else text.path
 
 
 def edits_of(changes: Iterable[tuple[Passage, Edit]]) -> dict[int, list[Edit]]:

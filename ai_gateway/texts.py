@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -86,6 +87,18 @@ TOOL_DATA = frozenset(["input", "args", "response", "arguments"])
 PART = "text"
 """The member in which each part of a message says its text."""
 
+TURNS = ("messages", "contents", "input")
+"""Members that hold the turns of a conversation."""
+
+ROLE = "role"
+"""The member in which each message says whose it is."""
+
+SAYING = frozenset(("content", "parts"))
+"""The members in which a message says its text, or has its parts."""
+
+JOINED_ROLES = frozenset(("system", "developer", "user", "assistant", "model"))
+"""Roles of which messages that follow each other are read as one. What tools say is told apart."""
+
 JSON_TEXTS = frozenset(["arguments", "partial_json", "input_json"])
 """Members whose text is JSON itself, or a piece of it."""
 
@@ -100,7 +113,7 @@ _TOKEN = re.compile(rb'("(?:[^"\\]++|\\.)*+")([ \t\r\n]*+:)?|[\[\]{}]', re.DOTAL
 
 class Text(NamedTuple):
     """A text of a document: how it reads, the members that lead to it, where its bytes are, whether these are of an
-    image or the like, and where the list begins whose parts are read as one, if it is such a part."""
+    image or the like, and where the list or the message begins with which it is read as one, if it is such a part."""
 
     value: str
     path: tuple[str, ...] = ()
@@ -132,12 +145,45 @@ def _parses(value: str) -> bool:
 
 def texts_in(body: bytes) -> list[Text]:
     """List the texts of a JSON document, which must be valid."""
-    return [text for text in strings_in(body) if is_text(text)]
+    messages: list[int] = []
+    found = strings_in(body, messages)
+    first = dict(_joined(found, messages))
+    return [_in_its_run(text, messages, first) if first else text for text in found if is_text(text)]
 
 
-def strings_in(body: bytes) -> list[Text]:
+def _joined(found: Sequence[Text], messages: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Give the numbers of messages that follow another one of the same role, and of this one, each with the number of
+    the first of them."""
+    roles: dict[int, str] = {}
+    for text in found:
+        if len(text.path) == 2 and text.path[1] == ROLE and text.path[0] in TURNS:
+            roles[bisect_right(messages, text.start) - 1] = text.value
+    first = 0
+    for number, role in roles.items():
+        if roles.get(number - 1) != role or role not in JOINED_ROLES:
+            first = number
+        else:
+            yield first, first
+            yield number, first
+
+
+def _in_its_run(text: Text, messages: Sequence[int], first: Mapping[int, int]) -> Text:
+    """Give a text as one of a run of messages, if it is what one of them says."""
+    is_said = len(text.path) == 2 or (len(text.path) == 3 and text.list_at >= 0)
+    if not is_said or text.path[1] not in SAYING or text.path[0] not in TURNS:
+        return text
+    begin = first.get(bisect_right(messages, text.start) - 1)
+    return text if begin is None else text._replace(list_at=messages[begin])
+
+
+def strings_in(body: bytes, messages: list[int] | None = None) -> list[Text]:
     """List all strings of a JSON document that are values, in their order. Raises ValueError or IndexError for what
-    ends in the middle, or has more ends than beginnings."""
+    ends in the middle, or has more ends than beginnings.
+
+    `messages` gets where the objects and lists begin that lists of the document have, such as its messages.
+    """
+    if messages is None:
+        messages = []
     found: list[Text] = []
     owners: list[int] = []
     path: list[str] = []
@@ -159,6 +205,8 @@ def strings_in(body: bytes) -> list[Text]:
             outer.append(_member(outer[-1], path[-1]) if path else ())
             path.append("")
             objects.append(token.start())
+            if len(objects) == 3:
+                messages.append(objects[2])
         else:
             path.pop()
             objects.pop()

@@ -18,7 +18,8 @@ from ai_gateway.intake import read_arrival
 from ai_gateway.limits import LimitStore
 from ai_gateway.meter import Meter
 from ai_gateway.protocols import dialect_of
-from ai_gateway.test.providers import FakeProviders, Reaction
+from ai_gateway.test.providers import FakeProviders
+from ai_gateway.test.script import Reaction
 from ai_gateway.test.transport import ScriptedTransport
 from ai_gateway.transports import Transport
 

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from ai_gateway import gateway, inprocess
+from ai_gateway.calls import Caller
+from ai_gateway.test import Answer, FakeProviders, says, sends
 from tests.factories import Scripted, run
 
 
@@ -73,3 +75,39 @@ def test_transports_are_listed_while_others_come_and_go() -> None:
         finally:
             is_over.set()
             thread.join()
+
+
+# What the site's own pages ask.
+
+
+@pytest.fixture
+def providers() -> Iterator[FakeProviders]:
+    with FakeProviders(database=False) as providers:
+        yield providers
+
+
+def asked(providers: FakeProviders, answer: Answer, *, stream: bool = False, patience: float = 20) -> inprocess.Answer:
+    providers.answer(answer)
+    body = {"model": "m", "messages": [{"role": "user", "content": "Hello"}], "stream": stream}
+    return inprocess.ask("POST", "/v1/chat/completions", Caller(key_name="a page"), body, patience=patience)
+
+
+def test_an_answer_that_is_late_is_one_that_says_so(providers: FakeProviders) -> None:
+    answer = asked(providers, says("one two").stalled_after(1), stream=True, patience=0.1)
+    assert (answer.status, "within 0.1 s" in answer.document["error"]["message"]) == (504, True)
+    assert providers.usage.wait_for(1)[0].outcome == "disconnected"
+
+
+def test_an_answer_in_one_piece_that_breaks_off_is_one_that_says_so(providers: FakeProviders) -> None:
+    long = sends(b'{"id": "' + b"x" * 2000, b"x", content_type="application/json")
+    answer = asked(providers, long.cut_after(1))
+    assert (answer.status, "broke off" in answer.document["error"]["message"]) == (502, True)
+
+
+def test_of_a_very_long_answer_the_beginning_is_given(
+    providers: FakeProviders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inprocess, "LONGEST", 100)
+    for stream in (False, True):
+        answer = asked(providers, says("word " * 200), stream=stream)
+        assert (answer.status, len(answer.body), answer.document) == (200, 100, None)

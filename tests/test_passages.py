@@ -21,6 +21,11 @@ def test_the_parts_of_a_message_are_one_whatever_stands_between_them() -> None:
     assert read({"messages": [{"content": content}, {"content": [{"text": "c"}]}]}) == ["ab", "https://x.example", "c"]
 
 
+def test_messages_of_one_role_that_follow_each_other_are_one() -> None:
+    said = [("user", "a"), ("user", [{"text": "b"}, {"text": "c"}]), ("assistant", "d"), ("user", "e"), ("user", "f")]
+    assert read({"messages": [{"role": role, "content": content} for role, content in said]}) == ["abc", "d", "ef"]
+
+
 def test_what_says_its_text_otherwise_stands_by_itself() -> None:
     assert read({"prompt": ["a", "b"], "text": "c", "messages": [{"content": "d"}, {"content": "e"}]}) == list("abcde")
     assert read({"input": [{"thought": {"text": "a"}}, {"thought": {"text": "b"}}]}) == ["a", "b"]

@@ -15,7 +15,7 @@ MOST_TEXTS = 32
 
 
 class Moderation(Guardrail):
-    """Blocks what the provider flags. It is asked about the parts of a message as one text.
+    """Blocks what the provider flags. It is asked about texts that are read as one (`passages.py`) as one.
 
     `categories` are those that count, all by default; with `threshold`, those count whose score is as high.
     """

@@ -11,8 +11,9 @@ from ai_gateway.guardrails.base import Block, Change, Guardrail, Verdict, View
 from ai_gateway.guardrails.expressions import compiled, found
 from ai_gateway.guardrails.search import Span, search
 from ai_gateway.passages import Passage, edits_of
+from ai_gateway.texts import TURNS
 
-MESSAGES = ("messages", "contents", "input", "prompt")
+MESSAGES = (*TURNS, "prompt")
 """Members that hold what is asked: of the texts of a request only these must fit what is allowed."""
 
 
@@ -20,8 +21,8 @@ class Patterns(Guardrail):
     """Blocks texts with a pattern that is denied, and texts with none that is allowed. With `replacement`, what is
     denied is replaced instead.
 
-    What is denied is found in whatever form its letters are, and over the parts of a message (`search.py`). What is
-    allowed must be written so, in each text by itself."""
+    What is denied is found in whatever form its letters are, and over the parts of a message and messages of one role
+    (`search.py`). What is allowed must be written so, in each text by itself."""
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
 """Where something is found in what a model reads: in each text as it is written and in its plain form, and over the
-parts of a message.
+parts of a message, and messages of one role.
 
-Each text is searched once, and once more if its plain form is another one (`plain_forms.py`). Over the parts of a
-message only what lies about their seams is searched again. So the time is in proportion to the texts, however they are
+Each text is searched once, and once more if its plain form is another one (`plain_forms.py`). Over several
+texts only what lies about their seams is searched again. So the time is in proportion to the texts, however they are
 cut.
 """
 

@@ -8,9 +8,7 @@ from collections.abc import Iterator
 from ai_gateway import estimates
 from ai_gateway.guardrails.base import REQUEST, Block, Guardrail, Verdict, View
 from ai_gateway.protocols.passing import size
-
-MESSAGES = ("messages", "contents", "input")
-"""Members that hold the turns of a conversation."""
+from ai_gateway.texts import TURNS
 
 _IMAGE = re.compile(rb'"(?:image_url|input_image|image)"(?![ \t\r\n]*:)|"mime_?[tT]ype"[ \t\r\n]*:[ \t\r\n]*"image/')
 """How a part that is an image says so, in OpenAI's and Anthropic's formats and in Google's."""
@@ -60,5 +58,5 @@ class Size(Guardrail):
 
 def _messages(view: View) -> int:
     document = view.document
-    turns = next((document[name] for name in MESSAGES if name in document), ()) if isinstance(document, dict) else ()
+    turns = next((document[name] for name in TURNS if name in document), ()) if isinstance(document, dict) else ()
     return len(turns) if isinstance(turns, list) else 1

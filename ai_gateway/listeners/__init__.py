@@ -4,6 +4,7 @@ reckoning     from what was told, and what passed, to what was used
 events        a stream of events: read in samples, so that it costs next to nothing
 unasked       the same, without the event that the gateway asked for and the caller did not
 bodies        a body that is no stream, however long
+listings      what such a body lists that is charged apart
 translated    an answer that is translated, from its meaning
 """
 

@@ -1,20 +1,21 @@
 """Hearing a body that is no stream of events: JSON of any length, and everything else.
 
 A body of ordinary length is read when it is whole. Of a longer one (embeddings, images in base64) the beginning and the
-end are kept; the members that matter stand in one of them, and are taken out by searching. What is read then is an
-object of these members alone.
+end are kept; the members that matter stand in one of them, and are taken out by searching. What is listed in between
+is found while it passes (`listings.py`). What is read then is an object of these members alone.
 """
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Mapping
 
 import msgspec
 
 from ai_gateway import estimates
 from ai_gateway.calls import Call
 from ai_gateway.consumption import Consumption, Listener
+from ai_gateway.listeners.listings import Listing, value_at
 from ai_gateway.listeners.reckoning import consumption_of
 from ai_gateway.protocols.passing import Passing
 
@@ -27,25 +28,20 @@ TAIL = 48 * 1024
 NAMES = ("id", "model", "responseId", "modelVersion", "service_tier", "duration", "status")
 """Members that name the answer or say how it stands, whose values are short."""
 
-NAMES_AT_THE_END = ("responseId", "modelVersion")
-"""Those of them that stand behind the answer."""
+NAMES_AT_THE_END = ("responseId", "modelVersion", "service_tier")
+"""Those of them that stand behind the answer, or may."""
 
-LISTS = ("webSearchQueries", "imageSearchQueries")
-"""Members that say what was charged apart, whose values are lists."""
-
-REPORTS = ("usage", "usageMetadata", "usage_info", "meta")
-"""Members that say what was used, whose values are objects."""
+REPORTS = ("usage", "usageMetadata", "usage_info", "meta", "serviceTier")
+"""Members that say what was used, and in which tier, whose values are objects."""
 
 _NAME = re.compile(rb'"(%s)"\s*:\s*("(?:[^"\\]|\\.)*"|[0-9.]+)' % "|".join(NAMES).encode())
-_values = json.JSONDecoder()
 _REPORT = re.compile(rb'"(%s)"\s*:\s*(?=\{)' % "|".join(REPORTS).encode())
-_LIST = re.compile(rb'"(%s)"\s*:\s*(?=\[)' % "|".join(LISTS).encode())
 
 
 class BodyListener(Listener):
     """Hears one body."""
 
-    __slots__ = ("_call", "_dropped", "_head", "_passing", "_tail", "_tail_size", "has_content")
+    __slots__ = ("_call", "_head", "_listing", "_passing", "_tail", "_tail_size", "has_content")
 
     def __init__(self, call: Call, passing: Passing) -> None:
         self._call = call
@@ -53,7 +49,8 @@ class BodyListener(Listener):
         self._head: bytes | bytearray = b""
         self._tail: list[bytes] = []
         self._tail_size = 0
-        self._dropped = 0
+        self._listing: Listing | None = None
+        """Has what is not kept of the end; None as long as all is."""
         self.has_content = True
 
     def hear(self, data: bytes) -> bytes:
@@ -69,11 +66,9 @@ class BodyListener(Listener):
             self._head += data[:room]
             rest = data[room:]
         if rest:
-            self._tail.append(rest[-TAIL:])
+            self._tail.append(rest)
             self._tail_size += len(rest)
-            self._dropped += max(0, len(rest) - TAIL)
-            while self._tail_size - self._dropped - len(self._tail[0]) >= TAIL:
-                self._dropped += len(self._tail.pop(0))
+            self._shorten()
         return data
 
     def consumption(self) -> Consumption | None:
@@ -81,32 +76,45 @@ class BodyListener(Listener):
         passing, kept = self._passing, bytes(self._head)
         if self._tail:
             kept += b"".join(self._tail)
-        passing.answer(excerpt(bytes(self._head), b"".join(self._tail)) if self._dropped else kept)
+        passing.answer(kept if self._listing is None else self._excerpt(self._listing))
         if passing.usage is None and not passing.pieces and self._call.dialect.is_generation:
             # Cut, or in an encoding of which nothing can be read. What is kept of it is text for the most part.
             passing.text = estimates.FAIR_BYTES_PER_TOKEN * estimates.likely_input_tokens(kept)
         return consumption_of(passing, self._call)
 
+    def _shorten(self) -> None:
+        """Keep no more of the end than is wanted."""
+        tail = self._tail
+        while self._tail_size - len(tail[0]) >= TAIL:
+            self._drop(tail.pop(0))
+        if len(tail[0]) > TAIL:
+            self._drop(memoryview(tail[0])[:-TAIL])
+            tail[0] = tail[0][-TAIL:]
 
-def excerpt(head: bytes, tail: bytes) -> bytes:
+    def _drop(self, piece: bytes | memoryview) -> None:
+        self._tail_size -= len(piece)
+        if self._listing is None:
+            self._listing = Listing(self._passing.listed)
+            self._listing.take(bytes(self._head))
+        self._listing.take(piece)
+
+    def _excerpt(self, listing: Listing) -> bytes:
+        head, tail = bytes(self._head), b"".join(self._tail)
+        return excerpt(head, tail, listing.with_end(tail))
+
+
+def excerpt(head: bytes, tail: bytes, listed: Mapping[str, object]) -> bytes:
     """Write an object of those members of a long JSON body that tell what it used: names from where they come first,
-    reports from where they come last."""
-    members: dict[str, object] = {}
+    reports from where they come last, and what is listed."""
+    members: dict[str, object] = {**listed}
     for found in _NAME.finditer(head):
         members.setdefault(found[1].decode(), msgspec.Raw(found[2]))
     for found in _NAME.finditer(tail):
         if found[1].decode() in NAMES_AT_THE_END:
             members.setdefault(found[1].decode(), msgspec.Raw(found[2]))
     for part in (head, tail):
-        for found in (*_REPORT.finditer(part), *_LIST.finditer(part)):
-            value = _value_at(part, found.end())
+        for found in _REPORT.finditer(part):
+            value = value_at(part, found.end())
             if value is not None:
                 members[found[1].decode()] = value
     return msgspec.json.encode(members)
-
-
-def _value_at(part: bytes, start: int) -> object:
-    try:
-        return _values.raw_decode(part[start : start + HEAD].decode("utf-8", "replace"))[0]
-    except (ValueError, RecursionError):
-        return None

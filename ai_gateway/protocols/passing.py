@@ -42,6 +42,9 @@ class Passing(ABC):
     apart: ClassVar[bytes] = b""
     """A byte string that is in every event which tells what is charged apart, where that is not told with the usage."""
 
+    listed: ClassVar[bytes] = b""
+    """A byte string that a whole answer has wherever it lists what is charged apart, if it does (`listings.py`)."""
+
     can_be_estimated: ClassVar[bool] = True
     """Whether prompt and text tell what was used where the answer does not."""
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 from django.test import TransactionTestCase
 
-from ai_gateway.test import FakeProviders
+from ai_gateway.test import FakeProviders, FakeServer
 
 
 @pytest.fixture
@@ -20,6 +20,13 @@ def fake_providers(request: pytest.FixtureRequest) -> Iterator[FakeProviders]:
     """All providers, answering by a script. A test that has a database has the gateway's configuration from there."""
     with FakeProviders(database=_has_database(request)) as providers:
         yield providers
+
+
+@pytest.fixture
+def fake_server() -> Iterator[FakeServer]:
+    """Providers on a socket, answering by a script, for a gateway that runs by itself."""
+    with FakeServer() as server:
+        yield server
 
 
 def _has_database(request: pytest.FixtureRequest) -> bool:

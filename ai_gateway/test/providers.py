@@ -8,10 +8,8 @@ calls are kept in memory until somebody wants them as rows.
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
@@ -27,26 +25,15 @@ from ai_gateway.checks.secrets import is_secret
 from ai_gateway.key_cache import KeyRecord
 from ai_gateway.meter import Entry
 from ai_gateway.models import UsageRecord
-from ai_gateway.test.answers import Answer, Written, says
 from ai_gateway.test.isolation import isolated
-from ai_gateway.test.sent import Sent
+from ai_gateway.test.script import CREDENTIAL, USUAL, Scripted
 from ai_gateway.test.transport import ScriptedTransport
-
-Reaction = Answer | Callable[[Sent], Answer]
-"""What is answered, or what tells it when it sees the request."""
 
 PATIENCE = 10.0
 """Seconds for which is waited for what must happen."""
 
-CREDENTIAL = "sk-test"
 
-USUAL = ("openai", "anthropic", "gemini")
-"""Providers that have a credential in any case, so that they can be asked."""
-
-NO_MODELS = Written(200, {"content-type": "application/json"}, [json.dumps({"object": "list", "data": []}).encode()])
-
-
-class FakeProviders:
+class FakeProviders(Scripted):
     """All providers, answering by a script, and what became of it.
 
     `settings` are entries of AI_GATEWAY that count instead of the site's. `database` says whether the test has one; if
@@ -54,57 +41,12 @@ class FakeProviders:
     """
 
     def __init__(self, *, database: bool = True, **settings: Any) -> None:
-        self.sent: list[Sent] = []
-        """The requests that providers got, in their order. Lists of models are not among them: those are empty."""
+        super().__init__()
         self.usage = Books()
         """The finished calls."""
         self._database = database
         self._settings = settings
-        self._first: deque[Reaction] = deque()
-        self._last: Reaction = says("Hello from the test's provider.")
-        self._lock = threading.Lock()
         self._undo: ExitStack | None = None
-        self._failure: BaseException | None = None
-        """What went wrong in the script. The code under test sees an error of the gateway's, and may bear it."""
-
-    # The script.
-
-    def answer(self, *reactions: Reaction) -> None:
-        """Answer the next requests so, one each; the last one serves all further requests as well."""
-        for each in reactions:
-            if not isinstance(each, Answer) and not callable(each):
-                raise TypeError(f"{each!r} is no answer. Say says({each!r}), or sends(...) for exactly this.")
-        if not reactions:
-            raise TypeError("Say what is answered: answer(says('Hello')).")
-        *first, last = reactions
-        with self._lock:
-            self._first, self._last = deque(first), last
-
-    def answer_to(self, sent: Sent) -> Written:
-        """See Script."""
-        if sent.method == "GET" and sent.path.endswith("/models"):
-            return NO_MODELS
-        with self._lock:
-            self.sent.append(sent)
-            reaction = self._first.popleft() if self._first else self._last
-        try:
-            return (reaction if isinstance(reaction, Answer) else reaction(sent)).to(sent)
-        except BaseException as error:
-            self._failure = self._failure or error
-            raise
-
-    def _check_script(self) -> None:
-        """Raise what went wrong in the script, once."""
-        failure, self._failure = self._failure, None
-        if failure is not None:
-            raise failure
-
-    @property
-    def request(self) -> Sent:
-        """The only request that providers got. Raises what went wrong in the script."""
-        self._check_script()
-        assert len(self.sent) == 1, f"{len(self.sent)} requests were sent: {[each.url for each in self.sent]}"
-        return self.sent[0]
 
     # What was recorded.
 

@@ -46,6 +46,24 @@ def test_the_report_at_the_beginning_of_a_long_answer_is_found() -> None:
     assert got.tokens == TokenUsage(input=9, output_image=100)
 
 
+@pytest.mark.parametrize(
+    ("format", "answer"),
+    [
+        ("openai_chat", {"usage": usage(), "service_tier": "flex"}),
+        ("openai_responses", {"service_tier": "flex", "usage": {"input_tokens": 9, "output_tokens": 5}}),
+        ("anthropic_messages", {"usage": {"input_tokens": 9, "output_tokens": 5, "service_tier": "batch"}}),
+        ("gemini", {"usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 5, "serviceTier": "flex"}}),
+        ("bedrock_converse", {"serviceTier": {"type": "flex"}, "usage": {"inputTokens": 9, "outputTokens": 5}}),
+    ],
+)
+def test_the_tier_of_a_long_answer_is_found(format: str, answer: dict[str, Any]) -> None:
+    """Most providers tell it behind the text. Prices depend on it."""
+    got = in_pieces(PATHS[format], json.dumps({"text": LONG, **answer}).encode())
+    assert got is not None
+    assert got.tokens == TokenUsage(input=9, output=5)
+    assert got.service_tier in ("flex", "batch")
+
+
 def test_a_report_in_a_text_is_none() -> None:
     text = LONG + json.dumps({"usage": usage(1000, 1000)})
     answer = {"choices": [{"message": {"content": text}}], "usage": usage()}

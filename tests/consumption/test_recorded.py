@@ -75,6 +75,7 @@ def test_a_whole_answer_of_any_length(format: str, vector: Vector) -> None:
     assert same is not None
     if not same.tokens.is_estimated:
         assert consumption.tokens == same.tokens
+        assert (consumption.units, consumption.service_tier) == (same.units, same.service_tier)
 
 
 def pieces(body: bytes) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""Searches of Google's: counted as Google bills them, whatever way the answer comes."""
+"""Searches that are only listed, Google's and OpenAI's: counted as they are billed, whatever way the answer comes."""
 
 from __future__ import annotations
 
@@ -43,6 +43,10 @@ def body(*chunks: dict[str, Any]) -> bytes:
 
 def events(*chunks: dict[str, Any]) -> list[bytes]:
     return [b"data: " + json.dumps(each).encode() + b"\r\n\r\n" for each in chunks]
+
+
+def cut(whole: bytes, size: int = 10_000) -> list[bytes]:
+    return [whole[start : start + size] for start in range(0, len(whole), size)]
 
 
 def searches(consumption: Consumption | None) -> float:
@@ -102,9 +106,7 @@ def test_searches_are_counted_wherever_a_stream_tells_them(place: int) -> None:
 def test_searches_of_a_long_answer_are_counted(model: str, count: int) -> None:
     """The middle of one is not kept."""
     end = chunk("words " * 50_000, model=model, finishReason="STOP", **grounded(*QUERIES))
-    whole = body(end)
-    cut = [whole[start : start + 10_000] for start in range(0, len(whole), 10_000)]
-    assert searches(consumption_of(GEMINI, *cut)) == count
+    assert searches(consumption_of(GEMINI, *cut(body(end)))) == count
 
 
 def test_recorded_answers_that_searched_in_files_or_read_pages_searched_nowhere_else() -> None:
@@ -114,3 +116,53 @@ def test_recorded_answers_that_searched_in_files_or_read_pages_searched_nowhere_
         heard = consumption_of(GEMINI, vector.stream, headers=SSE)
         assert heard is not None
         assert heard.units == {}
+
+
+@pytest.mark.parametrize("behind", [0, 1, 30, 60])
+def test_searches_of_a_long_answer_are_counted_wherever_it_tells_them(behind: int) -> None:
+    """Google writes the texts that a claim rests on once more, behind what was searched for or before it."""
+    supports = [{"segment": {"text": "words " * 400}, "groundingChunkIndices": [0]} for _ in range(60)]
+    metadata = grounded(*QUERIES)["groundingMetadata"]
+    metadata = {"a": supports[behind:], **metadata, "groundingSupports": supports[:behind]}
+    whole = body(chunk("words " * 10_000, finishReason="STOP", groundingMetadata=metadata))
+    assert searches(consumption_of(GEMINI, *cut(whole))) == 2
+    assert searches(consumption_of(GEMINI, whole)) == 2
+
+
+def test_searches_of_a_long_list_of_answers_are_counted_together() -> None:
+    chunks = [chunk("words " * 1000, **grounded(f"query {number // 2}")) for number in range(40)]
+    assert searches(consumption_of(GEMINI, *cut(body(*chunks)))) == 20
+
+
+# OpenAI's.
+
+RESPONSES = asking(PATHS["openai_responses"])
+SEARCHING = [
+    "openai-openai-responses-model-web-search-tool-1",
+    "openai-responses-websearch-input-0",
+]
+"""Recorded answers that searched once each."""
+
+
+@pytest.mark.parametrize("name", SEARCHING)
+@pytest.mark.parametrize("size", [1000, 16_384, 65_536, 10_000_000])
+def test_searches_of_a_long_response_are_counted_however_it_is_cut(name: str, size: int) -> None:
+    """A model that thinks between searches fills the middle of its answer, which is not kept."""
+    [vector] = [each for each in vectors("openai_responses") if each.name == name]
+    recorded = vector.response
+    thought = {"id": "rs_1", "type": "reasoning", "summary": [], "encrypted_content": "gAAAAA" * 10_000}
+    response = {**recorded, "output": [thought, *recorded["output"]] * 5, "service_tier": "flex"}
+    whole = json.dumps(response, indent=2).encode()
+    heard = consumption_of(RESPONSES, *cut(whole, size))
+    assert heard is not None
+    assert heard.units == {"searches": 5}
+    assert heard.service_tier == "flex"
+    assert heard == consumption_of(RESPONSES, json.dumps({**response, "output": recorded["output"] * 5}).encode())
+
+
+def test_a_long_response_without_a_search_has_none() -> None:
+    written = {"type": "message", "content": [{"type": "output_text", "text": "web_search_call " * 9000}]}
+    asked = {"type": "function_call", "name": "f", "arguments": json.dumps({"type": "web_search_call"})}
+    counts = {"input_tokens": 9, "output_tokens": 5}
+    response = {"id": "resp_1", "output": [written, asked, written], "usage": counts}
+    assert searches(consumption_of(RESPONSES, *cut(json.dumps(response).encode()))) == 0

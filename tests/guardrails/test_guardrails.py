@@ -216,6 +216,11 @@ def parts(*texts: str) -> View:
     return of_body(json.dumps({"messages": [{"role": "user", "content": content}]}).encode())
 
 
+def said(content: Any, role: str = "user") -> dict[str, Any]:
+    """A message."""
+    return {"role": role, "content": content}
+
+
 MESSAGES_OF_PARTS = [
     {"messages": [{"content": [{"type": "text", "text": "a sec"}, {"type": "text", "text": "ret plan"}]}]},
     {"messages": [{"content": [{"text": "sec"}, {"image": {"format": "png"}}, {"text": "ret"}]}]},
@@ -241,14 +246,49 @@ def test_what_is_denied_is_found_over_the_parts_of_a_message(body: dict[str, Any
 @pytest.mark.parametrize(
     "body",
     [
-        {"messages": [{"content": [{"text": "sec"}]}, {"content": [{"text": "ret"}]}]},
-        {"messages": [{"role": "user", "content": "sec"}, {"role": "user", "content": "ret"}]},
+        {"messages": [said("sec"), said("ret")]},
+        {"messages": [said("Hello"), said("Hi", "assistant"), said("a sec"), said("re"), said("t plan")]},
+        {"messages": [said([{"type": "text", "text": "sec"}]), said("ret")]},
+        {"messages": [{"content": "sec", "role": "user"}, said([{"text": "re"}, {"text": "t"}])]},
+        {"messages": [said("sec", "developer"), said("ret", "developer")]},
+        {"contents": [{"role": "user", "parts": [{"text": "sec"}]}, {"parts": [{"text": "ret"}], "role": "user"}]},
+        {"input": [said("sec"), {"type": "message", **said([{"type": "input_text", "text": "ret"}])}]},
+    ],
+)
+def test_what_is_denied_is_found_over_messages_of_one_role_that_follow_each_other(body: dict[str, Any]) -> None:
+    """Anthropic, and whoever is translated to, makes one of them."""
+    assert isinstance(verdict(Patterns(deny=["secret"]), of_body(json.dumps(body).encode())), Block)
+
+
+RESULTS = [
+    {"type": "tool_result", "tool_use_id": "a", "content": "sec"},
+    {"type": "tool_result", "tool_use_id": "b", "content": "ret"},
+]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"messages": [said("sec"), said("ret", "assistant"), said("sec")]},
+        {"messages": [said("sec"), said("Yes?", "assistant"), said("ret")]},
+        {"messages": [said("sec", "tool"), said("ret", "tool")]},
+        {"messages": [said(RESULTS)]},
+        {"messages": [said("Hello"), said("sec")], "tools": [{"name": "a", "description": "ret"}]},
+        {"messages": [said("Hello"), said("sec")], "metadata": {"content": "ret"}},
+        {"input": [said("sec"), {"type": "function_call", "name": "f", "arguments": "{}"}, said("ret")]},
         {"input": ["sec", "ret"]},
         {"tools": [{"name": "a", "description": "sec"}, {"name": "b", "description": "ret"}]},
     ],
 )
-def test_what_belongs_to_several_messages_is_not_one_text(body: dict[str, Any]) -> None:
+def test_what_is_said_apart_is_not_one_text(body: dict[str, Any]) -> None:
     assert verdict(Patterns(deny=["secret"]), of_body(json.dumps(body).encode())) is None
+
+
+def test_what_is_redacted_over_messages_is_taken_out_of_each_of_them() -> None:
+    asked = of_body(
+        json.dumps({"messages": [said("Ask ann@ma"), said([{"text": "il.exam"}]), said("ple, soon")]}).encode()
+    )
+    assert changed(Redaction(), asked) == ["Ask [EMAIL_1]", "[EMAIL_1]", ", soon"]
 
 
 @pytest.mark.parametrize("text", FORMS)

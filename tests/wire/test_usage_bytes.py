@@ -8,10 +8,12 @@ import random
 
 import pytest
 
+from tests import databases
 from tests.conftest import StartGateway
 from tests.raw_client import RawClient
 from tests.upstream import LAST_CHUNK, Upstream, chunk, event_stream, json_answer, play, stream_head
-from tests.wire.samples import BEARER, CHAT, CHAT_PATH, DIALECTS, Dialect
+from tests.wire.ledger_reader import LedgerReader, new_request_id
+from tests.wire.samples import BEARER, CHAT, CHAT_PATH, DIALECTS, RESPONSES, Dialect
 
 pytestmark = pytest.mark.usefixtures("quiescent")
 
@@ -122,3 +124,34 @@ def test_a_refusal_of_the_option_is_the_providers_answer(raw: RawClient, upstrea
     upstream.answer(json_answer(error, status=400))
     answer = raw.post(CHAT_PATH, STREAMED, [BEARER])
     assert (answer.status, answer.json()) == (400, error)
+
+
+# Answers of which only parts are kept.
+
+SEARCH = {"id": "ws_1", "type": "web_search_call", "status": "completed", "action": {"type": "search", "query": "x"}}
+THOUGHT = {"id": "rs_1", "type": "reasoning", "summary": [], "encrypted_content": "gAAAAA" * 5000}
+RESPONSE = {
+    "id": "resp_1",
+    "object": "response",
+    "status": "completed",
+    "model": "gpt-5-mini",
+    "output": [THOUGHT, SEARCH] * 7 + [THOUGHT] * 3,
+    "service_tier": "flex",
+    "usage": {"input_tokens": 1000, "output_tokens": 200, "total_tokens": 1200},
+}
+PRICE = {"provider": "openai", "model": "*", "input": 0.25, "output": 2, "units": {"searches": "0.01"}}
+
+
+def test_the_searches_of_a_long_answer_are_counted_and_its_bytes_pass_unchanged(
+    start_gateway: StartGateway, upstream: Upstream, site_database: databases.Database
+) -> None:
+    """OpenAI lists each search in the midst of the answer, and charges for it."""
+    raw = RawClient(start_gateway(USAGE_INTERVAL=0.05, PRICES=[PRICE]).port)
+    upstream.answer(json_answer(RESPONSE))
+    name = new_request_id()
+    answer = raw.post("/v1/responses", RESPONSES, [BEARER, ("x-request-id", name)])
+    assert answer.body == json.dumps(RESPONSE).encode()
+    entry = LedgerReader(site_database["NAME"]).entry(name)
+    assert json.loads(entry["units"]) == {"searches": 7}
+    assert (entry["service_tier"], entry["is_estimated"]) == ("flex", 0)
+    assert entry["cost_nanos"] == 1000 * 250 + 200 * 2000 + 7 * 10_000_000

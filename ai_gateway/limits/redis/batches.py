@@ -38,16 +38,16 @@ def nothing_of(charges: Charges) -> Settled:
 class Wanted(msgspec.Struct, eq=False):
     """What a call wants to take, or whoever looks to know: `mode` is one of the script's, `ttl` in microseconds.
 
-    `seeds` are what quotas begin with that Redis does not have, by the names of the counters. `answered` gets the
-    answer. What is renewed has none, for nobody waits for it. `is_doubtful` says that it was sent before, and that
-    nobody knows what became of that.
+    `seeds` are what quotas begin with that Redis does not have, and when that was read, in microseconds by its clock,
+    by the names of the counters. `answered` gets the answer. What is renewed has none, for nobody waits for it.
+    `is_doubtful` says that it was sent before, and that nobody knows what became of that.
     """
 
     mode: int
     charges: Charges
     ttl: int = 0
     answered: asyncio.Future[Answer] | None = None
-    seeds: dict[str, int] = {}
+    seeds: dict[str, tuple[int, int]] = {}
     is_doubtful: bool = False
 
 

@@ -289,7 +289,8 @@ class Line:
         except StoreUnavailable as error:
             self._refuse([wanted], error)
             return
-        wanted.seeds = wanted.seeds | dict(zip([counter.name for counter in counters], found, strict=True))
+        for counter, past in zip(counters, found, strict=True):
+            wanted.seeds = wanted.seeds | {counter.name: (past.spent, self._link.at(past.read_at))}
         self._wanted.append(wanted)
         self._wake()
 

@@ -45,8 +45,13 @@ class Link:
         return self._client.is_open
 
     def now(self) -> int:
-        """Tell the time by Redis's clock, in microseconds since 1970; 0 if it never answered."""
+        """Tell the time by Redis's clock, in microseconds since 1970; 0 if it never answered. It is behind by the time
+        that an answer took to come."""
         return _micros() + self._ahead if self.answered_at else 0
+
+    def at(self, moment: float) -> int:
+        """Tell when it was by Redis's clock, as `now` does, at a moment of `time.monotonic()`."""
+        return round(moment * MICROS) + self._ahead
 
     async def open(self) -> None:
         """Connect, and learn Redis's time. Raises StoreUnavailable."""

@@ -15,8 +15,11 @@ A charge is open if it is in the set, as `CALL:AMOUNT`. So to take or to settle 
 batch of which nobody knows whether it was run may be sent again. Every key expires: rates a while after their last use,
 quotas a while after their period. A quota that is not there is asked for (`MISSING`), and made with what it is told.
 
-A Redis that lost its data has a quota that was begun anew while calls were under way. What one of them used is in
-nothing that it was told then: it is added when the call ends, once, for which it is remembered as `late:done:...`.
+A Redis that lost its data has a quota that is begun anew while calls were under way, or as they ended. What one of them
+used is in nothing that it is told then, unless it was written down by the time that was read, which is in the hash as
+`read`. It is added, once, for which it is remembered as `late:done:...`: when the call ends, or when the quota begins,
+until when what was used stands in the hash under that name. What ended within UNWRITTEN before the reading is added,
+too: it may count twice then, and never not at all.
 
 The batch and its answer are in MessagePack, which costs both sides little. Redis's Lua has no other numbers than
 doubles: sums are exact up to 2**53, which is 9 million dollars in nano-dollars. Rates are in whole microseconds, as in
@@ -36,11 +39,15 @@ REFUSED, ADMITTED, MISSING, BROKEN = 0, 1, 2, 3
 LONGEST_CALL = 6 * 3600
 """Seconds for which charges are remembered that nobody settles, and for which calls are kept from expiring."""
 
+UNWRITTEN = 2.0
+"""Seconds in which a call that ended is written down (`USAGE_INTERVAL`), and a process can be wrong on Redis's time."""
+
 _NAMES = f"""
 local RATE, QUOTA, CONCURRENCY = {RATE}, {QUOTA}, {CONCURRENCY}
 local TAKE, RENEW, LOOK = {TAKE}, {RENEW}, {LOOK}
 local REFUSED, ADMITTED, MISSING, BROKEN = {REFUSED}, {ADMITTED}, {MISSING}, {BROKEN}
 local REMEMBERED = {LONGEST_CALL} * 1e6
+local UNWRITTEN = {UNWRITTEN} * 1e6
 local MOST_WINDOWS = {MOST_WINDOWS}
 """
 
@@ -68,11 +75,13 @@ for place, entry in ipairs(entries) do
   counters[place] = {__index = counter}
 end
 
--- A charge knows what its counter does.
+-- A charge knows what its counter does, and may know better what a quota begins with, and when that was read.
 local function read(places, amounts, seeds)
   local charges = {}
   for number, place in ipairs(places) do
-    charges[number] = setmetatable({amount = amounts[number], seed = seeds[number]}, counters[place])
+    local seed = seeds[number]
+    local own = {amount = amounts[number], seed = seed and seed[1], read_at = seed and seed[2]}
+    charges[number] = setmetatable(own, counters[place])
   end
   return charges
 end
@@ -121,6 +130,22 @@ local function expire(charge)
   end
 end
 
+-- Begin a quota with what was spent before, and with what calls used that ended since that was read.
+local function begin(charge)
+  local spent, read_at = charge.seed, charge.read_at or time
+  local since = string.format('%.0f', read_at - UNWRITTEN + REMEMBERED)
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', charge.open, since, '+inf')) do
+    spent = spent + (redis.call('HGET', charge.count, member) or 0)
+  end
+  redis.call('DEL', charge.count)
+  redis.call(
+    'HSET', charge.count, 'spent', string.format('%.0f', spent), 'reserved', 0,
+    'since', string.format('%.0f', time), 'read', string.format('%.0f', read_at)
+  )
+  keep(charge.count, lifetime(charge))
+  return spent
+end
+
 -- How full a counter is: a rate in microseconds until it is empty, the others in what they count. nil: nobody knows.
 local function level_of(charge)
   if charge.algorithm == RATE then
@@ -131,9 +156,7 @@ local function level_of(charge)
   local fields = redis.call('HMGET', charge.count, 'spent', 'reserved')
   if fields[1] then return fields[1] + (fields[2] or 0) end
   if charge.seed < 0 then return nil end
-  redis.call('HSET', charge.count, 'spent', charge.seed, 'reserved', 0, 'since', string.format('%.0f', time))
-  keep(charge.count, lifetime(charge))
-  return charge.seed
+  return begin(charge)
 end
 
 -- Seconds until a charge would be admitted: nil for now, -1 for nobody knows.
@@ -198,27 +221,38 @@ local function settle_rate(charge, call, actual)
   if arrival and change ~= 0 then set_arrival(charge, arrival + change) end
 end
 
--- Whether Redis had a charge, at this time, that it knows nothing of now, for its quota was begun anew before it ended.
+-- Whether Redis had a charge, at this time, that it knows nothing of now, nor does the quota that was begun anew.
 local function was_lost(charge, known_at, ended_at)
-  local since = known_at > 0 and tonumber(redis.call('HGET', charge.count, 'since') or 0) or 0
-  return known_at < since and since <= ended_at
+  if known_at == 0 then return false end
+  local times = redis.call('HMGET', charge.count, 'since', 'read')
+  local since, read_at = tonumber(times[1] or 0), tonumber(times[2] or times[1] or 0)
+  return known_at < since and read_at - UNWRITTEN <= ended_at
+end
+
+-- Remember a lost charge, by when it ended, and tell whether that is news.
+local function remember(charge, member, ended_at)
+  local is_new = redis.call('ZADD', charge.open, ended_at + REMEMBERED, DONE .. member) == 1
+  keep(charge.open, lifetime(charge))
+  return is_new
 end
 
 local function settle(charge, call, actual, known_at, ended_at)
   if charge.algorithm == RATE then return settle_rate(charge, call, actual) end
   local member = member_of(call, charge)
   local was_open = redis.call('ZREM', charge.open, member) == 1
-  if charge.algorithm == CONCURRENCY or redis.call('HEXISTS', charge.count, 'spent') == 0 then return end
-  if was_open then
+  if charge.algorithm == CONCURRENCY then return end
+  if redis.call('HEXISTS', charge.count, 'spent') == 0 then
+    if known_at > 0 and remember(charge, member, ended_at) then
+      redis.call('HSET', charge.count, DONE .. member, actual)
+      keep(charge.count, lifetime(charge))
+    end
+  elseif was_open then
     redis.call('HINCRBY', charge.count, 'reserved', 0 - charge.amount)
     redis.call('HINCRBY', charge.count, 'spent', actual)
   elseif redis.call('ZREM', charge.open, LATE .. member) == 1 then
     redis.call('HINCRBY', charge.count, 'spent', actual - charge.amount)
   elseif was_lost(charge, known_at, ended_at) then
-    if redis.call('ZADD', charge.open, now + REMEMBERED, DONE .. member) == 1 then
-      redis.call('HINCRBY', charge.count, 'spent', actual)
-      keep(charge.open, lifetime(charge))
-    end
+    if remember(charge, member, ended_at) then redis.call('HINCRBY', charge.count, 'spent', actual) end
   end
 end
 
@@ -299,7 +333,8 @@ All times are in microseconds, moments since 1970.
 A counter is `[algorithm, ceiling, window, ends_at, is_soft]`, as in `charges.py`. They are in the order of their keys,
 of which each has two, and are named by their places in it. Settled is `[call, counters, amounts, used, known, ended]`:
 when Redis was known to have each charge (0 or missing: nobody knows), and when the call ended. Wanted is `[mode, call,
-ttl, counters, amounts, seeds]`; a reservation lives `ttl` microseconds, and seeds may be missing or null.
+ttl, counters, amounts, seeds]`; a reservation lives `ttl` microseconds. A seed is `[spent, read]`, with when that was
+read, and may be missing or null.
 
 What is answered is `[time, is_late, answers, broken]`. There is an answer for each wanted, `[code, states, refused,
 retry_after, missing]`, and broken are the errors of what could not be done."""

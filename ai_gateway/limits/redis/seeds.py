@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
+from typing import NamedTuple
 
 from ai_gateway.charges import Counter
 from ai_gateway.limits.base import StoreUnavailable
@@ -20,6 +21,14 @@ KEPT = 10.0
 """Seconds for which an answer is good that came too late for those who asked."""
 
 
+class Past(NamedTuple):
+    """What was spent of a counter, and when the reading of it began and ended, in seconds of `time.monotonic()`."""
+
+    spent: int
+    read_at: float
+    told_at: float
+
+
 class Seeds:
     """Asks for seeds on behalf of all event loops."""
 
@@ -27,10 +36,10 @@ class Seeds:
         self._seed = seed
         self._workers = Workers("ai-gateway-seeds", THREADS)
         self._lock = threading.Lock()
-        self._asked: dict[str, Future[tuple[int, float]]] = {}
+        self._asked: dict[str, Future[Past]] = {}
         self._is_failing = False
 
-    async def of(self, counters: Sequence[Counter]) -> list[int]:
+    async def of(self, counters: Sequence[Counter]) -> list[Past]:
         """Tell what was spent of these counters; 0 where nobody can tell, which is logged until somebody can again.
 
         Raises StoreUnavailable if that takes too long. The answer is then there for the next who asks.
@@ -45,18 +54,22 @@ class Seeds:
             raise StoreUnavailable("What was spent before is not known yet")
         for counter in counters:
             self._asked.pop(counter.name, None)
-        return [each.result()[0] for each in asked]
+        return [each.result() for each in asked]
 
-    def _ask(self, counter: Counter) -> Future[tuple[int, float]]:
+    def _ask(self, counter: Counter) -> Future[Past]:
         """Ask for a counter's seed, unless somebody has. Nobody can cancel what is given, for others wait for it."""
         with self._lock:
             asked = self._asked.get(counter.name)
-            if asked is None or (asked.done() and time.monotonic() - asked.result()[1] > KEPT):
+            if asked is None or (asked.done() and time.monotonic() - asked.result().told_at > KEPT):
                 found = asked = Future()
                 asked.set_running_or_notify_cancel()
-                self._workers.submit(lambda: found.set_result((self._read(counter), time.monotonic())))
+                self._workers.submit(lambda: found.set_result(self._past_of(counter)))
                 self._asked[counter.name] = asked
             return asked
+
+    def _past_of(self, counter: Counter) -> Past:
+        read_at = time.monotonic()
+        return Past(self._read(counter), read_at, time.monotonic())
 
     def _read(self, counter: Counter) -> int:
         try:

@@ -67,7 +67,7 @@ class GeminiPassing(Passing):
     __slots__ = ("queries",)
 
     marker = b'"usageMetadata"'
-    apart = b'SearchQueries"'
+    apart = listed = b'SearchQueries"'
 
     def __init__(self) -> None:
         super().__init__()

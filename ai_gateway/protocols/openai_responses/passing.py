@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from ai_gateway.bodies import Reading, members_of
-from ai_gateway.protocols.openai_responses.usage import count_searches, read_usage
+from ai_gateway.protocols.openai_responses.usage import SEARCH, count_searches, read_usage
 from ai_gateway.protocols.passing import Passing, believed, decoded
 
 UNDER_WAY = ("queued", "in_progress")
@@ -66,6 +66,7 @@ class ResponsePassing(Passing):
     __slots__ = ()
 
     marker = b'"output_tokens"'
+    listed = b'"%s"' % SEARCH.encode()
 
     def event(self, data: bytes) -> None:
         """See Passing.event()."""
