@@ -15,6 +15,7 @@ from ai_gateway.calls import Arrival, Call, Caller, Headers, IncomingBody, Upstr
 from ai_gateway.charges import Charges, Counter, State, States, Verdict
 from ai_gateway.errors import GatewayError
 from ai_gateway.intake import read_arrival
+from ai_gateway.kept_answers import Kept
 from ai_gateway.limits import LimitStore
 from ai_gateway.meter import Meter
 from ai_gateway.protocols import dialect_of
@@ -181,3 +182,19 @@ class Recorder(LimitStore):
 
     async def aclose(self) -> None:
         raise NotImplementedError
+
+
+def make_kept(*chunks: bytes, headers: Headers | None = None, pauses: Sequence[int] = ()) -> Kept:
+    """Make a kept stream."""
+    return Kept(
+        tokens=("a", "b"),
+        at=1000.0,
+        until=2000.0,
+        headers=[(b"content-type", b"text/event-stream")] if headers is None else headers,
+        chunks=list(chunks),
+        is_stream=True,
+        provider="openai",
+        model="m",
+        cost_nanos=5,
+        pauses=list(pauses),
+    )

@@ -1,4 +1,4 @@
-"""Which answers are kept, and how they are given once more."""
+"""Which answers are kept, and what is kept of one."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from ai_gateway.kept_answers import LONGEST_PAUSE, Kept, is_worth_keeping, kept_headers, pack, unpack
-from tests.factories import make_call
+from ai_gateway.kept_answers import LONGEST_PAUSE, is_worth_keeping, kept_headers, pack, unpack
+from tests.factories import make_call, make_kept
 
 CHAT, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/responses", "/v1/messages"
 GEMINI, CONVERSE = "/v1beta/models/g:generateContent", "/v1/model/m/converse"
@@ -148,35 +148,18 @@ def test_a_stream_must_say_that_it_ended_well(path: str, events: list[Any], is_w
     assert is_worth_keeping(make_call(path), body, is_stream=True, tools=False) is is_whole
 
 
-def kept(
-    *chunks: bytes, headers: Any = ((b"content-type", b"text/event-stream"),), pauses: tuple[int, ...] = ()
-) -> Kept:
-    return Kept(
-        tokens=("a", "b"),
-        at=1000.0,
-        until=2000.0,
-        headers=list(headers),
-        chunks=list(chunks),
-        is_stream=True,
-        provider="openai",
-        model="m",
-        cost_nanos=5,
-        pauses=list(pauses),
-    )
-
-
 def test_an_answer_is_written_and_read_again() -> None:
-    assert unpack(pack(kept(b"one", b"two"))) == kept(b"one", b"two")
-    assert unpack(pack(kept(b"one", b"two", pauses=(70,)))) == kept(b"one", b"two", pauses=(70,))
+    assert unpack(pack(make_kept(b"one", b"two"))) == make_kept(b"one", b"two")
+    assert unpack(pack(make_kept(b"one", b"two", pauses=(70,)))) == make_kept(b"one", b"two", pauses=(70,))
 
 
 def test_a_pause_takes_no_more_than_three_bytes() -> None:
-    assert len(pack(kept(*b"abc", pauses=(LONGEST_PAUSE, 1)))) - len(pack(kept(*b"abc"))) <= 2 * 3
+    assert len(pack(make_kept(*b"abc", pauses=(LONGEST_PAUSE, 1)))) - len(pack(make_kept(*b"abc"))) <= 2 * 3
 
 
 def test_an_answer_that_was_kept_before_pauses_were_is_one() -> None:
-    before = msgspec.msgpack.decode(pack(kept(b"one", b"two")))[:-1]
-    assert unpack(msgspec.msgpack.encode(before)) == kept(b"one", b"two")
+    before = msgspec.msgpack.decode(pack(make_kept(b"one", b"two")))[:-1]
+    assert unpack(msgspec.msgpack.encode(before)) == make_kept(b"one", b"two")
 
 
 @pytest.mark.parametrize(
@@ -185,12 +168,12 @@ def test_an_answer_that_was_kept_before_pauses_were_is_one() -> None:
         b"",
         b"\x80\x04\x95\x10.",
         b"gw1:00000000:sealed",
-        pack(kept(b"x"))[:-1],
-        pack(kept()),
-        pack(kept(b"x", headers=[(b"set-cookie", b"a=b")])),
-        pack(kept(b"x", b"y", pauses=(1, 1))),
-        pack(kept(b"x", b"y", pauses=(-1,))),
-        pack(kept(b"x", b"y", pauses=(LONGEST_PAUSE + 1,))),
+        pack(make_kept(b"x"))[:-1],
+        pack(make_kept()),
+        pack(make_kept(b"x", headers=[(b"set-cookie", b"a=b")])),
+        pack(make_kept(b"x", b"y", pauses=(1, 1))),
+        pack(make_kept(b"x", b"y", pauses=(-1,))),
+        pack(make_kept(b"x", b"y", pauses=(LONGEST_PAUSE + 1,))),
     ],
     ids=[
         *("nothing", "a pickle", "encrypted", "cut", "without a body", "with a header that is not kept"),
@@ -213,4 +196,4 @@ def test_of_a_head_is_kept_what_is_about_the_answer() -> None:
 
 
 def test_no_answer_is_younger_than_nothing() -> None:
-    assert (kept(b"x").age(1010.0), kept(b"x").age(990.0)) == (10.0, 0.0)
+    assert (make_kept(b"x").age(1010.0), make_kept(b"x").age(990.0)) == (10.0, 0.0)

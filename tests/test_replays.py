@@ -10,29 +10,13 @@ import pytest
 from ai_gateway import health
 from ai_gateway.calls import ReplyBody
 from ai_gateway.errors import Cancelled
-from ai_gateway.kept_answers import Kept
 from ai_gateway.meter import Meter, Outcome
 from ai_gateway.replays import Replay, again, due_times
 from tests.clocks import now, run_by_jumps
-from tests.factories import make_call, make_meter, run
+from tests.factories import make_call, make_kept, make_meter, run
 
 PIECES = (b"data: 1\n\n", b"data: 2\n\n", b"data: 3\n\n", b"data: [DONE]\n\n")
 PAUSES = (1_000, 0, 4_000)
-
-
-def kept(*chunks: bytes, pauses: Sequence[int] = ()) -> Kept:
-    return Kept(
-        tokens=(),
-        at=0.0,
-        until=1.0,
-        headers=[(b"content-type", b"text/event-stream")],
-        chunks=list(chunks),
-        is_stream=True,
-        provider="openai",
-        model="m",
-        cost_nanos=5,
-        pauses=list(pauses),
-    )
 
 
 def measure() -> Meter:
@@ -40,7 +24,7 @@ def measure() -> Meter:
 
 
 def replay(meter: Meter, seconds: float = 60.0, pauses: Sequence[int] = PAUSES) -> ReplyBody:
-    body = again(kept(*PIECES, pauses=pauses), meter, [], seconds=seconds).body
+    body = again(make_kept(*PIECES, pauses=pauses), meter, [], seconds=seconds).body
     assert isinstance(body, ReplyBody)
     return body
 
@@ -57,7 +41,7 @@ async def timed(body: ReplyBody) -> list[tuple[float, bytes]]:
 def test_a_stream_again_counts_as_answered_from_its_last_piece_on() -> None:
     async def main() -> None:
         meter = measure()
-        body = again(kept(b"one", b"two"), meter, []).body
+        body = again(make_kept(b"one", b"two"), meter, []).body
         assert isinstance(body, Replay)
         assert (await body.__anext__(), meter.outcome) == (b"one", None)
         assert (await body.__anext__(), meter.outcome, meter.bytes_out) == (b"two", Outcome.CACHED, 6)
@@ -78,7 +62,7 @@ def test_a_long_stream_again_lets_others_have_their_turn() -> None:
                 await asyncio.sleep(0)
 
         task = asyncio.create_task(other())
-        body = again(kept(*[b"x"] * 1000), measure(), []).body
+        body = again(make_kept(*[b"x"] * 1000), measure(), []).body
         assert isinstance(body, Replay)
         assert len([chunk async for chunk in body]) == 1000
         task.cancel()

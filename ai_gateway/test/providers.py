@@ -12,7 +12,6 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
-from types import TracebackType
 from typing import Any, Self
 
 from asgiref.sync import sync_to_async
@@ -37,7 +36,7 @@ class FakeProviders(Scripted):
     """All providers, answering by a script, and what became of it.
 
     `settings` are entries of AI_GATEWAY that count instead of the site's. `database` says whether the test has one; if
-    not, the configuration is that of the settings. As a context manager, or with `start` and `stop`.
+    not, the configuration is that of the settings.
     """
 
     def __init__(self, *, database: bool = True, **settings: Any) -> None:
@@ -78,14 +77,6 @@ class FakeProviders(Scripted):
         if undo is not None:
             undo.close()
         self._check_script()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
 
 class Books:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
+from types import TracebackType
+from typing import Self
 
 from ai_gateway.test.answers import Answer, Written, says
 from ai_gateway.test.sent import Sent
@@ -21,8 +24,9 @@ USUAL = ("openai", "anthropic", "gemini")
 NO_MODELS = Written(200, {"content-type": "application/json"}, [json.dumps({"object": "list", "data": []}).encode()])
 
 
-class Scripted:
-    """Providers that answer by a script, whatever way they are asked."""
+class Scripted(ABC):
+    """Providers that answer by a script, whatever way they are asked. As a context manager, or with `start` and
+    `stop`."""
 
     def __init__(self) -> None:
         self.sent: list[Sent] = []
@@ -69,3 +73,19 @@ class Scripted:
         self._check_script()
         assert len(self.sent) == 1, f"{len(self.sent)} requests were sent: {[each.url for each in self.sent]}"
         return self.sent[0]
+
+    @abstractmethod
+    def start(self) -> Self:
+        """Begin. Raises RuntimeError if it has begun."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End. Raises what went wrong in the script."""
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()

@@ -13,7 +13,6 @@ import threading
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from http import HTTPStatus
-from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
@@ -35,7 +34,7 @@ MOST_HEAD = 64 * 1024
 class FakeServer(Scripted):
     """Providers on a socket, answering by a script, and what they were sent.
 
-    As a context manager, or with `start` and `stop`. The gateway is pointed at it by `settings` or by `environment`;
+    The gateway is pointed at it by `settings` or by `environment`;
     any other provider, by an address that begins with `url`.
     """
 
@@ -96,14 +95,6 @@ class FakeServer(Scripted):
             self._thread.join(PATIENCE)
             loop.close()
         self._check_script()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     async def _hang_up(self) -> None:
         self._is_over = True

@@ -21,7 +21,6 @@ from websockets.typing import Subprotocol
 from tests import databases
 from tests.conftest import GATEWAY_KEY, StartGateway, default_settings
 from tests.gateway_process import Door, GatewayProcess
-from tests.outbound_proxy import OutboundProxy
 from tests.raw_client import RawClient
 from tests.realtime_upstream import Closed, RealtimeUpstream, done, event, reset
 from tests.upstream import Upstream
@@ -304,38 +303,6 @@ def test_a_route_goes_on_until_a_provider_accepts(
     entry = LedgerReader(str(site_database["NAME"])).entry(request_id)
     assert (entry["route"], entry["served_model"], entry["outcome"]) == ("talk", "second", "answered")
     assert [each["status"] for each in json.loads(entry["trail"])] == [503, 503]
-
-
-@pytest.fixture
-def proxy() -> Iterator[OutboundProxy]:
-    """The only way out, and the only one who knows where the provider is."""
-    proxy = OutboundProxy("ann", "secret")
-    yield proxy
-    proxy.stop()
-
-
-@directly
-@pytest.mark.parametrize("scheme", ["http", "socks5"])
-def test_a_session_goes_through_the_outbound_proxy(
-    start_gateway: StartGateway, scheme: str, proxy: OutboundProxy, provider: RealtimeUpstream, upstream: Upstream
-) -> None:
-    settings = settings_for(provider, upstream)
-    hidden = {"base_url": f"http://voice.test:{provider.port}/v1", "api_key": SECRET}
-    settings["PROVIDERS"]["hidden"] = {"BACKEND": "openai", "OPTIONS": hidden}
-    options = {"proxy": f"{scheme}://ann:secret@127.0.0.1:{proxy.port}"}
-    settings["TRANSPORT"] = {"BACKEND": "ai_gateway.transports.httpx.HttpxTransport", "OPTIONS": options}
-    url = f"ws://127.0.0.1:{start_gateway(**settings).port}/v1/realtime?model=hidden/gpt-realtime"
-    with connect(url, additional_headers=[BEARER], compression=None) as session:
-        session.send("hello")
-        assert provider.messages.get(timeout=PATIENCE) == "hello"
-    [handshake] = provider.handshakes
-    assert handshake.headers["Authorization"] == f"Bearer {SECRET}"
-    assert "Proxy-Authorization" not in handshake.headers
-    assert proxy.asked == [f"voice.test:{provider.port}"]
-    proxy.answer = b"HTTP/1.1 403 Forbidden\r\n\r\n" if scheme == "http" else b"\x05\x02\x00\x01" + bytes(6)
-    status, error, _ = refusal_of(lambda: connect(url, additional_headers=[BEARER]))
-    assert (status, error["code"]) == (502, "upstream_unreachable")
-    assert "proxy" in error["message"]
 
 
 @directly
