@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from ai_gateway.listeners.listings import BEFORE, LONGEST, MOST, Listing
+from ai_gateway.listeners.listings import AROUND, LONGEST, MOST, Listing
+from tests.consumption.tool_uses import FOUND, OPENED, SEARCHED
 
 ITEMS, QUERIES = b'"web_search_call"', b'SearchQueries"'
-SEARCHED = {"type": "web_search_call", "action": {"type": "search", "query": "who won"}}
+CHARGED = {"type": "web_search_call"}
 GROUNDED = {"groundingMetadata": {"webSearchQueries": ["who won", "and when"], "imageSearchQueries": ["a cup"]}}
 
 
@@ -27,7 +28,7 @@ def found(mark: bytes, *pieces: bytes) -> Mapping[str, Sequence[object]]:
 @pytest.mark.parametrize(
     ("mark", "document", "listed"),
     [
-        (ITEMS, {"output": [SEARCHED, {"type": "message"}, SEARCHED]}, {"output": [{"type": "web_search_call"}] * 2}),
+        (ITEMS, {"output": [SEARCHED, OPENED, {"type": "message"}, FOUND, SEARCHED]}, {"output": [CHARGED] * 2}),
         (QUERIES, [GROUNDED], GROUNDED["groundingMetadata"]),
     ],
     ids=["items", "queries"],
@@ -61,6 +62,59 @@ def test_what_only_speaks_of_searches_is_none(document: Any) -> None:
     assert found(ITEMS, json.dumps(document).encode()) == {}
 
 
+def is_charged(item: dict[str, Any]) -> bool:
+    """Whether an item is listed, however it is written and wherever it stands among others."""
+    others = [{"type": "computer_call", "action": {"type": "click"}}, {"text": json.dumps(OPENED)}]
+    [is_listed] = {
+        bool(found(ITEMS, json.dumps([*others, written, *others], indent=indent).encode()))
+        for written in (item, dict(sorted(item.items())), dict(reversed(item.items())))
+        for indent in (None, 4)
+    }
+    return is_listed
+
+
+@pytest.mark.parametrize("item", [OPENED, FOUND])
+def test_pages_that_are_opened_and_read_are_not_listed_wherever_the_item_says_so(item: dict[str, Any]) -> None:
+    assert not is_charged(item)
+    assert not is_charged({**item, "action": {**item["action"], "url": "https://example.com/" + "a%20" * 500}})
+    assert not is_charged({**item, "action": {**item["action"], "pattern": 'the "action": {"type": "search"}'}})
+    assert not is_charged({**item, "action": {**item["action"], "pattern": "action"}})
+
+
+@pytest.mark.parametrize("action", [SEARCHED["action"], None, {}, "open_page", {"type": None}, {"type": ["open_page"]}])
+def test_what_searched_or_does_not_say_what_it_did_is_listed(action: Any) -> None:
+    assert is_charged(SEARCHED)
+    assert is_charged({**SEARCHED, "action": action})
+    assert is_charged({name: value for name, value in SEARCHED.items() if name != "action"})
+
+
+def test_what_an_item_says_behind_its_action_may_be_long() -> None:
+    results = [{"text": "words " * LONGEST}]
+    assert found(ITEMS, json.dumps({**OPENED, "results": results}).encode()) == {}
+    assert found(ITEMS, json.dumps({**SEARCHED, "results": results}).encode()) == {"output": [CHARGED]}
+
+
+@pytest.mark.parametrize("order", [("type", "results", "action"), ("action", "results", "type")])
+def test_an_action_that_is_out_of_sight_is_listed(order: tuple[str, ...]) -> None:
+    item = {**OPENED, "results": ["words " * LONGEST]}
+    body = json.dumps([{name: item[name] for name in order}, "x" * 2 * LONGEST]).encode()
+    for size in (1000, LONGEST, len(body)):
+        pieces = [body[start : start + size] for start in range(0, len(body), size)]
+        assert found(ITEMS, *pieces) == {"output": [CHARGED]}
+
+
+def test_an_item_that_is_cut_is_listed() -> None:
+    body = json.dumps(OPENED).encode()
+    assert found(ITEMS, body[: body.index(b"https")]) == {"output": [CHARGED]}
+
+
+def test_one_item_is_not_taken_for_another() -> None:
+    silent = {"type": "web_search_call", "id": "ws_1"}
+    last = dict(sorted(OPENED.items()))
+    for items in ([OPENED, silent], [silent, OPENED], [last, silent], [silent, last]):
+        assert found(ITEMS, json.dumps(items).encode()) == {"output": [CHARGED]}
+
+
 def test_what_is_no_list_of_queries_is_none() -> None:
     assert found(QUERIES, json.dumps({"text": json.dumps(GROUNDED), "webSearchQueries": "x"}).encode()) == {}
     assert found(QUERIES, b'{"webSearchQueries": [cut') == {"webSearchQueries": []}
@@ -71,7 +125,7 @@ def test_little_is_held_and_no_more_listed_than_anybody_searches() -> None:
     body = json.dumps([SEARCHED] * 10 * MOST).encode()
     for start in range(0, len(body), 1000):
         listing.take(body[start : start + 1000])
-        assert len(listing._held) <= LONGEST + BEFORE
+        assert len(listing._held) <= LONGEST + AROUND
     for _ in range(2):
         assert len(listing.with_end(b"")["output"]) == MOST
 

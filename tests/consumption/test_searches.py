@@ -11,6 +11,7 @@ from ai_gateway.consumption import Consumption
 from ai_gateway.protocols import PROTOCOLS
 from ai_gateway.protocols.conversation import TokenUsage
 from tests.consumption.hearing import PATHS, SSE, asking, consumption_of
+from tests.consumption.tool_uses import FOUND, OPENED, SEARCHED, used
 from tests.protocols.streams import collected, events_of_pieces
 from tests.protocols.vectors import vectors
 
@@ -158,6 +159,65 @@ def test_searches_of_a_long_response_are_counted_however_it_is_cut(name: str, si
     assert heard.units == {"searches": 5}
     assert heard.service_tier == "flex"
     assert heard == consumption_of(RESPONSES, json.dumps({**response, "output": recorded["output"] * 5}).encode())
+
+
+MESSAGE = {
+    "id": "msg_1",
+    "type": "message",
+    "status": "completed",
+    "role": "assistant",
+    "content": [{"type": "output_text", "text": "Spain.", "annotations": []}],
+}
+THOUGHT = {"id": "rs_1", "type": "reasoning", "summary": [], "encrypted_content": "gAAAAA" * 10_000}
+SILENT = {"id": "ws_4", "type": "web_search_call", "status": "completed"}
+"""What older servers send."""
+
+
+def responding(*items: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": "resp_1",
+        "object": "response",
+        "created_at": 1,
+        "model": "gpt-5-mini",
+        "status": "completed",
+        "output": [*items, MESSAGE],
+        "usage": {"input_tokens": 9, "output_tokens": 5, "total_tokens": 14},
+    }
+
+
+def streaming(response: dict[str, Any]) -> list[bytes]:
+    """The events of a stream that tells of each item while it is made, and of all at its end."""
+    told: list[dict[str, Any]] = [{"type": "response.created", "response": {**response, "output": [], "usage": None}}]
+    for index, item in enumerate(response["output"]):
+        told.append({"type": "response.output_item.added", "output_index": index, "item": item})
+        told.append({"type": "response.output_item.done", "output_index": index, "item": item})
+    told.append({"type": "response.completed", "response": response})
+    return [f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode() for event in told]
+
+
+@pytest.mark.parametrize(
+    ("items", "count"),
+    [
+        ([SEARCHED], 1),
+        ([OPENED], 0),
+        ([FOUND], 0),
+        ([used({"type": "find", "pattern": "final", "url": "https://example.com/1"})], 0),
+        ([SEARCHED, OPENED, FOUND, OPENED, SEARCHED], 2),
+        ([SILENT, OPENED], 1),
+        ([{**SILENT, "action": None}, {**SILENT, "action": "open_page"}, {**SILENT, "action": {"url": "u"}}], 3),
+        ([{**OPENED, "type": "computer_call"}, {**SEARCHED, "type": "computer_call"}], 0),
+    ],
+)
+def test_only_searches_are_charged_and_not_pages_that_are_opened_and_read(
+    items: list[dict[str, Any]], count: int
+) -> None:
+    response = responding(*items)
+    protocol = PROTOCOLS["openai_responses"]
+    assert searches(consumption_of(RESPONSES, json.dumps(response).encode())) == count
+    assert searches(consumption_of(RESPONSES, *streaming(response), headers=SSE)) == count
+    assert searches(consumption_of(RESPONSES, *cut(json.dumps(responding(THOUGHT, *items, THOUGHT)).encode()))) == count
+    assert protocol.read_answer(response).searches == count
+    assert collected(events_of_pieces(protocol, streaming(response))).searches == count
 
 
 def test_a_long_response_without_a_search_has_none() -> None:

@@ -129,13 +129,14 @@ def test_a_refusal_of_the_option_is_the_providers_answer(raw: RawClient, upstrea
 # Answers of which only parts are kept.
 
 SEARCH = {"id": "ws_1", "type": "web_search_call", "status": "completed", "action": {"type": "search", "query": "x"}}
+OPENED = {**SEARCH, "id": "ws_2", "action": {"type": "open_page", "url": "https://example.com/x"}}
 THOUGHT = {"id": "rs_1", "type": "reasoning", "summary": [], "encrypted_content": "gAAAAA" * 5000}
 RESPONSE = {
     "id": "resp_1",
     "object": "response",
     "status": "completed",
     "model": "gpt-5-mini",
-    "output": [THOUGHT, SEARCH] * 7 + [THOUGHT] * 3,
+    "output": [THOUGHT, SEARCH, OPENED] * 7 + [THOUGHT] * 3,
     "service_tier": "flex",
     "usage": {"input_tokens": 1000, "output_tokens": 200, "total_tokens": 1200},
 }
@@ -145,7 +146,7 @@ PRICE = {"provider": "openai", "model": "*", "input": 0.25, "output": 2, "units"
 def test_the_searches_of_a_long_answer_are_counted_and_its_bytes_pass_unchanged(
     start_gateway: StartGateway, upstream: Upstream, site_database: databases.Database
 ) -> None:
-    """OpenAI lists each search in the midst of the answer, and charges for it."""
+    """OpenAI lists each use of its tool in the midst of the answer, and charges for those that searched."""
     raw = RawClient(start_gateway(USAGE_INTERVAL=0.05, PRICES=[PRICE]).port)
     upstream.answer(json_answer(RESPONSE))
     name = new_request_id()

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from ai_gateway.bodies import Reading, members_of
-from ai_gateway.protocols.openai_responses.usage import SEARCH, count_searches, read_usage
+from ai_gateway.protocols.openai_responses.usage import SEARCH, is_charged, read_usage
 from ai_gateway.protocols.passing import Passing, believed, decoded
 
 UNDER_WAY = ("queued", "in_progress")
@@ -19,8 +19,13 @@ class _Content(msgspec.Struct):
     refusal: str | None = None
 
 
+class _Action(msgspec.Struct):
+    type: Any = None
+
+
 class _Item(msgspec.Struct):
     type: str | None = None
+    action: _Action | list[Any] | str | float | bool | None = None
 
 
 class _Spoken(_Item):
@@ -97,7 +102,7 @@ class ResponsePassing(Passing):
         usage = believed(read_usage(response.usage))
         if usage is not None:
             self.usage, self.is_final = usage, True
-            searches = count_searches(item.type for item in response.output or ())
+            searches = sum(item.type == SEARCH and is_charged(item.action) for item in response.output or ())
             if searches:
                 self.units = {"searches": searches}
 

@@ -37,7 +37,7 @@ def read_answer(body: dict[str, Any]) -> Answer:
         parts=parts,
         stop=read_stop(body, any(isinstance(part, ToolCall) for part in parts)),
         usage=read_usage(body.get("usage")),
-        searches=count_searches(item.get("type") for item in output_of(body)),
+        searches=count_searches(output_of(body)),
         created=created_of(body),
         service_tier=text_of(body, "service_tier") or None,
     )

@@ -126,7 +126,7 @@ class ResponsesReader(StreamReader):
             Finished(
                 stop=read_stop(_with_status(wire, response), self._has_calls),
                 usage=read_usage(response.get("usage")),
-                searches=count_searches(item.get("type") for item in output_of(response)),
+                searches=count_searches(output_of(response)),
                 service_tier=text_of(response, "service_tier") or None,
             )
         )

@@ -2,22 +2,33 @@
 
 In Responses the cached tokens, read or written, are inside `input_tokens`, and those of reasoning inside
 `output_tokens`. Source: the `usage` object of OpenAI's API reference for Responses.
+
+Searches of the web are charged apart, and no count tells them. Each use of that tool is an item, which says what was
+done: only to search is charged, not to open a page that was found, or to find something in it. Source: "Web search"
+in OpenAI's guides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ai_gateway.protocols.conversation import TokenUsage
 
 SEARCH = "web_search_call"
-"""The type of an item that was a search of the web, which OpenAI counts apart."""
+"""The type of an item that was a use of the tool that searches the web."""
 
 
-def count_searches(types: Iterable[object]) -> int:
-    """Tell how often OpenAI searched the web for an answer, by the types of its items."""
-    return sum(type == SEARCH for type in types)
+def count_searches(items: Iterable[Mapping[str, Any]]) -> int:
+    """Tell for how many searches of the web OpenAI charges an answer of these items."""
+    return sum(item.get("type") == SEARCH and is_charged(item.get("action")) for item in items)
+
+
+def is_charged(action: object) -> bool:
+    """Whether what was done with the tool is charged, by the action of an item, decoded as an object of Python's or of
+    JSON. Where nothing says what was done (older servers do not), it is."""
+    done = action.get("type") if isinstance(action, dict) else getattr(action, "type", None)
+    return done == "search" or not isinstance(done, str)
 
 
 def read_usage(usage: Any) -> TokenUsage | None:
