@@ -10,13 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-import msgspec
-
 from ai_gateway import estimates
 from ai_gateway.calls import Call
 from ai_gateway.consumption import Consumption, Listener
 from ai_gateway.listeners.listings import Listing, value_at
 from ai_gateway.listeners.reckoning import consumption_of
+from ai_gateway.protocols.jsontext import dumps
 from ai_gateway.protocols.passing import Passing
 
 HEAD = 16 * 1024
@@ -108,13 +107,13 @@ def excerpt(head: bytes, tail: bytes, listed: Mapping[str, object]) -> bytes:
     reports from where they come last, and what is listed."""
     members: dict[str, object] = {**listed}
     for found in _NAME.finditer(head):
-        members.setdefault(found[1].decode(), msgspec.Raw(found[2]))
+        members.setdefault(found[1].decode(), value_at(head, found.start(2)))
     for found in _NAME.finditer(tail):
         if found[1].decode() in NAMES_AT_THE_END:
-            members.setdefault(found[1].decode(), msgspec.Raw(found[2]))
+            members.setdefault(found[1].decode(), value_at(tail, found.start(2)))
     for part in (head, tail):
         for found in _REPORT.finditer(part):
             value = value_at(part, found.end())
             if value is not None:
                 members[found[1].decode()] = value
-    return msgspec.json.encode(members)
+    return dumps(members)

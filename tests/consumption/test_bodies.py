@@ -39,6 +39,15 @@ def test_the_report_at_the_end_of_a_long_answer_is_found() -> None:
     assert got == Consumption(tokens=TokenUsage(input=9, output=5), model="gpt-x", upstream_id="a")
 
 
+def test_half_a_character_in_a_long_answer_costs_it_nothing_of_its_report() -> None:
+    """Half of a surrogate pair, which occurs, is written by no strict encoder."""
+    answer = {"id": "a", "model": "gpt-\ud83d", "choices": [{"message": {"content": LONG}}]}
+    report = {"usage": {**usage(), "note": "\ud83d"}}
+    got = in_pieces(PATHS["openai_chat"], json.dumps(answer | report).encode())
+    assert got is not None
+    assert (got.tokens, got.upstream_id) == (TokenUsage(input=9, output=5), "a")
+
+
 def test_the_report_at_the_beginning_of_a_long_answer_is_found() -> None:
     answer = {"usage": {"input_tokens": 9, "output_tokens": 100}, "data": [{"b64_json": LONG}]}
     got = in_pieces("/v1/images/generations", json.dumps(answer).encode())
