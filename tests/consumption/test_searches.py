@@ -220,6 +220,18 @@ def test_only_searches_are_charged_and_not_pages_that_are_opened_and_read(
     assert collected(events_of_pieces(protocol, streaming(response))).searches == count
 
 
+@pytest.mark.parametrize("place", [0, 1, 300, 600])
+def test_searches_of_a_response_that_is_cut_are_counted(place: int) -> None:
+    """Whoever hangs up has had them made. Of most of a long stream only the report of usage is read."""
+    told = streaming(responding(SEARCHED, OPENED, used({"type": "search", "query": "who lost"}, 4)))[1:-1]
+    delta = {"type": "response.output_text.delta", "delta": "some more of it, "}
+    text = [f"event: {delta['type']}\ndata: {json.dumps(delta)}\n\n".encode()] * 600
+    got = consumption_of(RESPONSES, *text[:place], *told, *text[place:], headers=SSE)
+    assert got is not None
+    assert got.tokens.is_estimated
+    assert got.units == {"searches": 2}
+
+
 def test_a_long_response_without_a_search_has_none() -> None:
     written = {"type": "message", "content": [{"type": "output_text", "text": "web_search_call " * 9000}]}
     asked = {"type": "function_call", "name": "f", "arguments": json.dumps({"type": "web_search_call"})}

@@ -1,4 +1,6 @@
-"""What a response tells while it passes. A stream repeats the whole response in its last event, with the usage."""
+"""What a response tells while it passes. A stream repeats the whole response in its last event, with the usage; what is
+charged apart is in the events of its items before that, for a stream may be cut.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +26,7 @@ class _Action(msgspec.Struct):
 
 
 class _Item(msgspec.Struct):
+    id: Any = None
     type: str | None = None
     action: _Action | list[Any] | str | float | bool | None = None
 
@@ -47,6 +50,8 @@ class _Response(msgspec.Struct):
 class _Event(msgspec.Struct):
     type: str = ""
     delta: Any = None
+    output_index: Any = None
+    item: _Item | None = None
     response: _Response | None = None
 
 
@@ -68,10 +73,15 @@ def is_in_background(body: bytes, reading: Reading | None = None) -> bool:
 class ResponsePassing(Passing):
     """Reads one answer."""
 
-    __slots__ = ()
+    __slots__ = ("_searches",)
 
     marker = b'"output_tokens"'
-    listed = b'"%s"' % SEARCH.encode()
+    apart = listed = b'"%s"' % SEARCH.encode()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._searches: set[str] = set()
+        """The ids of those that are over, or their places: an event may be read more than once."""
 
     def event(self, data: bytes) -> None:
         """See Passing.event()."""
@@ -80,6 +90,8 @@ class ResponsePassing(Passing):
             return
         if event.response is not None:
             self._head(event.response)
+        elif event.item is not None and event.type == "response.output_item.done":
+            self._end_of(event.item, event.output_index)
         elif event.delta and isinstance(event.delta, str) and "audio.delta" not in event.type:
             if "reasoning" in event.type:
                 self.add_reasoning(event.delta)
@@ -102,9 +114,14 @@ class ResponsePassing(Passing):
         usage = believed(read_usage(response.usage))
         if usage is not None:
             self.usage, self.is_final = usage, True
-            searches = sum(item.type == SEARCH and is_charged(item.action) for item in response.output or ())
+            searches = sum(map(_is_search, response.output or ()))
             if searches:
                 self.units = {"searches": searches}
+
+    def _end_of(self, item: _Item, place: Any) -> None:
+        if _is_search(item):
+            self._searches.add(str(item.id or place))
+            self.units = {"searches": len(self._searches)}
 
     def _item(self, item: _Spoken) -> None:
         for content in item.content or ():
@@ -113,3 +130,8 @@ class ResponsePassing(Passing):
             self.add_reasoning(content.text or "")
         if item.arguments or item.input:
             self.add_text(item.arguments or item.input or "")
+
+
+def _is_search(item: _Item) -> bool:
+    """Whether an item was a search that is charged."""
+    return item.type == SEARCH and is_charged(item.action)
