@@ -67,6 +67,15 @@ class TestKeys:
             assert key.startswith("{site-a}:")
             assert int(server.ask("PTTL", key)[1:]) > 0, key
 
+    def test_so_does_what_is_remembered_of_calls_whose_process_died(self, server: RedisServer) -> None:
+        async def steps() -> None:
+            await take(open_store(server), quota(1))
+            later = open_store(server, clock=lambda: time.time() + 2 * TTL)
+            assert await used(later, quota()) == [1]
+
+        play(steps())
+        assert int(server.ask("PTTL", f"{{ai_gateway}}:open-quota:{quota().counter.name}")[1:]) > 0
+
     def test_a_rate_is_forgotten_a_while_after_it_was_used(self, server: RedisServer) -> None:
         play(take(open_store(server), rate(1)))
         assert 3600 < int(server.ask("TTL", "{ai_gateway}:rate:rate:all")[1:]) < 86400

@@ -110,13 +110,13 @@ end
 
 local function spend_expired(charge)
   for _, member in ipairs(redis.call('ZRANGEBYSCORE', charge.open, '-inf', before_now, 'LIMIT', 0, 100)) do
-    redis.call('ZREM', charge.open, member)
     if string.sub(member, 1, #LATE) ~= LATE then
       local amount = tonumber(string.match(member, '%d+$'))
       redis.call('HINCRBY', charge.count, 'reserved', 0 - amount)  -- Of 0, `-amount` would be "-0", which is an error.
       redis.call('HINCRBY', charge.count, 'spent', amount)
       redis.call('ZADD', charge.open, now + REMEMBERED, LATE .. member)
     end
+    redis.call('ZREM', charge.open, member)  -- Last: a set that loses its last member is begun anew, and never expires.
   end
 end
 
