@@ -177,7 +177,8 @@ class TestFailures:
         play(steps())
 
     def test_a_server_that_forgot_everything_is_told_again(self, own_server: RedisServer) -> None:
-        """What was spent by finished calls tells the seed; what is reserved by others, their process."""
+        """What was spent by finished calls tells the seed; what those used that ended just now, and what is reserved by
+        others, their process."""
 
         async def steps() -> None:
             spent = 0
@@ -186,11 +187,11 @@ class TestFailures:
             other = new_id()
             await take(store, quota(10), call=other)
             await settle(store, other, (quota(10), 7))
-            spent = 7
+            spent = 5
             own_server.restart()
-            assert await recovered(store, quota(), slot()) == [17, 1]
+            assert await recovered(store, quota(), slot()) == [22, 1]
             await settle(store, call, (quota(10), 3), (slot(), 1))
-            assert await used(store, quota(), slot()) == [10, 0]
+            assert await used(store, quota(), slot()) == [15, 0]
 
         play(steps())
 
@@ -214,6 +215,26 @@ class TestFailures:
             assert await used(first, quota(1, 1000)) == [76]
             await settle(slow, known, (quota(30, 1000), 20))
             assert await used(first, quota(1, 1000)) == [66]
+
+        play(steps())
+
+    def test_what_a_call_used_that_was_settled_just_before_the_loss_is_told_again(self, server: RedisServer) -> None:
+        """It is not written down yet, and another process, which knows nothing of the call, begins the quota anew. The
+        connection is there all the time."""
+
+        async def steps() -> None:
+            first, other = (open_store(server, seed=lambda counter: 5) for _ in range(2))
+            ended, under_way = new_id(), new_id()
+            await take(first, quota(50, 1000), call=ended)
+            await take(first, quota(30, 1000), slot(), call=under_way)
+            await settle(first, ended, (quota(50, 1000), 40))
+            server.ask("FLUSHALL")
+            assert await used(other, quota()) == [5]
+            for _ in range(2):
+                await states(first, rate())
+                await first.flush()
+                # 5 were spent before, 40 were used, and 30 are reserved again.
+                assert await used(other, quota(), slot()) == [75, 1]
 
         play(steps())
 

@@ -7,7 +7,8 @@ Only the line's own task talks to Redis. A caller that hangs up leaves the answe
 is given back at once; so no caller can get another one's answer, whoever is cancelled when.
 
 While Redis fails, all who wait are told so, and what ended is kept and sent when it answers. Should it have forgotten,
-it is told again what calls under way have reserved. What cannot be done together is sent one by one.
+it is told again what calls under way have reserved, and what ended so shortly before that it may not be written down.
+What cannot be done together is sent one by one.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ai_gateway.limits.redis.batches import MICROS, Answer, Settled, Wanted, not
 from ai_gateway.limits.redis.client import ScriptFailed, Unwritable
 from ai_gateway.limits.redis.holdings import LOOKS, Holdings
 from ai_gateway.limits.redis.link import Link, Stale
-from ai_gateway.limits.redis.script import ADMITTED, BROKEN, MISSING, RENEW, TAKE
+from ai_gateway.limits.redis.script import ADMITTED, BROKEN, MISSING, RENEW, TAKE, UNWRITTEN
 from ai_gateway.limits.redis.seeds import Seeds
 
 logger = logging.getLogger("ai_gateway")
@@ -64,6 +65,8 @@ class Line:
         self._loop = asyncio.get_running_loop()
         self._wanted: deque[Wanted] = deque()
         self._settled: deque[Settled] = deque()
+        self._recent: deque[Settled] = deque()
+        """What is settled, and may not be written down yet."""
         self._task: asyncio.Task[None] | None = None
         self._seeders: set[asyncio.Task[None]] = set()
         self._timers: dict[Callable[[], None], asyncio.TimerHandle] = {}
@@ -225,6 +228,7 @@ class Line:
             self._abandon(wanted, error)
             raise
         self._recover()
+        self._remember(settled)
         for each, answer in zip(wanted, answers, strict=True):
             self._deliver(each, answer)
 
@@ -295,6 +299,19 @@ class Line:
         self._wake()
 
     # When Redis fails.
+
+    def _remember(self, settled: Iterable[Settled]) -> None:
+        """Keep what was settled until it is written down, and send it again to a Redis that forgot it, with what is
+        reserved by calls under way. What it has all the same it settles no second time."""
+        if self._link.has_forgotten:
+            self._link.has_forgotten = False
+            self._settled.extend(self._recent)
+            self._recent.clear()
+            self._wanted.extend(self.holdings.renewals(self._loop.time(), all_of_it=True))
+        self._recent.extend(each for each in settled if each.ended_at)
+        written_until = self._link.answered_at - UNWRITTEN * MICROS
+        while self._recent and self._recent[0].ended_at < written_until:
+            self._recent.popleft()
 
     def _put_back(self, settled: Sequence[Settled], wanted: Sequence[Wanted]) -> None:
         """Send again what may have been done, which does no harm."""

@@ -37,6 +37,9 @@ class Link:
         """How far Redis's clock is ahead of the monotonic one, in microseconds."""
         self.answered_at = 0
         """When Redis last answered, in microseconds by its clock; 0 if it never did."""
+        self.has_forgotten = False
+        """Whether Redis has lost its data since somebody last took note of that."""
+        self._since = 0
         self._has_served = False
 
     @property
@@ -96,6 +99,8 @@ class Link:
         except msgspec.DecodeError as error:
             raise ScriptFailed(f"Redis: what it answers is not understood: {error}") from error
         self._ahead, self.answered_at = answers.time - _micros(), answers.time
+        if answers.since and answers.since != self._since:
+            self.has_forgotten, self._since = self.has_forgotten or self._since > 0, answers.since
         for message in answers.broken:
             logger.error("A counter in Redis cannot be used, others can. %s", message)
         return answers

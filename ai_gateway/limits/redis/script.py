@@ -19,7 +19,8 @@ A Redis that lost its data has a quota that is begun anew while calls were under
 used is in nothing that it is told then, unless it was written down by the time that was read, which is in the hash as
 `read`. It is added, once, for which it is remembered as `late:done:...`: when the call ends, or when the quota begins,
 until when what was used stands in the hash under that name. What ended within UNWRITTEN before the reading is added,
-too: it may count twice then, and never not at all.
+too: it may count twice then, and never not at all. `{tag}:since` is when Redis began to count at all. Who is told
+another time than before knows that Redis lost its data, and tells it again what was settled just before that.
 
 The batch and its answer are in MessagePack, which costs both sides little. Redis's Lua has no other numbers than
 doubles: sums are exact up to 2**53, which is 9 million dollars in nano-dollars. Rates are in whole microseconds, as in
@@ -53,6 +54,7 @@ local MOST_WINDOWS = {MOST_WINDOWS}
 
 _SCRIPT = """
 local NEVER = 400 * 86400e6
+local SINCE = KEYS[1]
 local LATE = 'late:'
 local DONE = LATE .. 'done:'
 local MOST_TOLD = 1e18  -- What is more does not come back as an integer.
@@ -62,14 +64,14 @@ local deadline, given_time, seed, entries, settled, wanted = unpack(batch)
 local clock = redis.call('TIME')
 local time = clock[1] * 1e6 + clock[2]
 -- Whoever sent this has given up, and does not count on it any more: Redis was stopped, and found it when it went on.
-if deadline > 0 and time > deadline then return cmsgpack.pack({time, true, {}, {}}) end
+if deadline > 0 and time > deadline then return cmsgpack.pack({time, 0, true, {}, {}}) end
 local now = given_time > 0 and given_time or time
 local before_now = string.format('(%.0f', now)  -- Lua's own way to write a number has 14 digits.
 
 local counters = {}
 for place, entry in ipairs(entries) do
   local counter = {
-    count = KEYS[2 * place - 1], open = KEYS[2 * place], algorithm = entry[1], ceiling = entry[2], window = entry[3],
+    count = KEYS[2 * place], open = KEYS[2 * place + 1], algorithm = entry[1], ceiling = entry[2], window = entry[3],
     ends_at = entry[4], is_soft = entry[5], seed = seed,
   }
   counters[place] = {__index = counter}
@@ -101,6 +103,16 @@ end
 
 local function lifetime(charge)
   return REMEMBERED + (charge.ends_at > 0 and math.max(charge.ends_at - now, 0) or NEVER)
+end
+
+-- When this Redis began to count.
+local function begun_at()
+  local since = redis.call('GET', SINCE)
+  if not since then
+    since = string.format('%.0f', time)
+    redis.call('SET', SINCE, since, 'PX', NEVER / 1000)
+  end
+  return tonumber(since)
 end
 
 local function set_arrival(charge, arrival)
@@ -311,6 +323,7 @@ local function attempt(thing, ...)
   return {BROKEN, {}, 0, -1, {}}
 end
 
+local since = begun_at()
 for _, each in ipairs(settled) do
   local call, places, amounts, used, known, ended_at = unpack(each)
   for number, charge in ipairs(read(places, amounts, {})) do
@@ -322,7 +335,7 @@ for number, each in ipairs(wanted) do
   local mode, call, ttl, places, amounts, seeds = unpack(each)
   answers[number] = attempt(answer, mode, call, ttl, read(places, amounts, seeds))
 end
-return cmsgpack.pack({time, false, answers, broken})
+return cmsgpack.pack({time, since, false, answers, broken})
 """
 
 SCRIPT = (_NAMES + _SCRIPT).encode()
@@ -331,13 +344,13 @@ time it is (0: as Redis says), and what a quota begins with of which nothing is 
 All times are in microseconds, moments since 1970.
 
 A counter is `[algorithm, ceiling, window, ends_at, is_soft]`, as in `charges.py`. They are in the order of their keys,
-of which each has two, and are named by their places in it. Settled is `[call, counters, amounts, used, known, ended]`:
-when Redis was known to have each charge (0 or missing: nobody knows), and when the call ended. Wanted is `[mode, call,
-ttl, counters, amounts, seeds]`; a reservation lives `ttl` microseconds. A seed is `[spent, read]`, with when that was
-read, and may be missing or null.
+of which each has two, behind that of `since`; and are named by their places in it. Settled is `[call, counters,
+amounts, used, known, ended]`: when Redis was known to have each charge (0 or missing: nobody knows), and when the call
+ended. Wanted is `[mode, call, ttl, counters, amounts, seeds]`; a reservation lives `ttl` microseconds. A seed is
+`[spent, read]`, with when that was read, and may be missing or null.
 
-What is answered is `[time, is_late, answers, broken]`. There is an answer for each wanted, `[code, states, refused,
-retry_after, missing]`, and broken are the errors of what could not be done."""
+What is answered is `[time, since, is_late, answers, broken]`, with when Redis began to count. There is an answer for
+each wanted, `[code, states, refused, retry_after, missing]`, and broken are the errors of what could not be done."""
 
 DIGEST = sha1(SCRIPT, usedforsecurity=False).hexdigest().encode()
 """By which Redis knows the script."""
