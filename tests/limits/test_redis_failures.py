@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from itertools import product
 
 import pytest
+from django.test import override_settings
 
 from ai_gateway.charges import Counter, Verdict
 from ai_gateway.ids import new_id
@@ -20,12 +21,12 @@ from ai_gateway.limits import StoreUnavailable
 from ai_gateway.limits.base import Uncountable
 from ai_gateway.limits.redis import RedisStore
 from ai_gateway.limits.redis.batches import Answer, Settled, Wanted
-from ai_gateway.limits.redis.client import Client, ScriptFailed
+from ai_gateway.limits.redis.client import ScriptFailed
 from ai_gateway.limits.redis.link import Link, Stale
 from ai_gateway.limits.redis.script import LOOK, TAKE
 from tests.databases import ROOT
 from tests.limits.charging import TTL, admits, end, of_call, quota, rate, settle, slot, states, take
-from tests.limits.redis_bench import UNHURRIED, open_store, play, recovered, used
+from tests.limits.redis_bench import UNHURRIED, new_link, open_store, play, recovered, used
 from tests.redis_server import PATIENCE, RedisServer
 
 
@@ -238,6 +239,23 @@ class TestFailures:
 
         play(steps())
 
+    def test_what_ended_is_told_again_until_it_is_written_down(self, server: RedisServer) -> None:
+        """However long the site lets that wait."""
+
+        async def steps() -> None:
+            with override_settings(AI_GATEWAY={"USAGE_INTERVAL": 60.0}):
+                store, call = open_store(server, seed=lambda counter: 5), new_id()
+            await take(store, quota(50, 1000), call=call)
+            await settle(store, call, (quota(50, 1000), 40))
+            await asyncio.sleep(2.5)
+            await states(store, rate())
+            server.ask("FLUSHALL")
+            await states(store, rate())
+            await store.flush()
+            assert await used(store, quota()) == [45]
+
+        play(steps())
+
     @pytest.mark.parametrize(("when", "is_late"), [*product(LOST, [True, False]), ("before it was taken", True)])
     def test_it_is_counted_once_if_the_quota_is_begun_anew(self, server: RedisServer, when: str, is_late: bool) -> None:
         """The quota is begun 30 seconds after the seed was read. The end of the call is told late, when there is a
@@ -390,7 +408,7 @@ class TestFailures:
 
 
 async def open_link(server: RedisServer) -> Link:
-    link = Link(Client(server.url, UNHURRIED, options={}), tag="ai_gateway", timeout=UNHURRIED, seed=0, clock=None)
+    link = new_link(server)
     await link.open()
     return link
 

@@ -88,12 +88,13 @@ class Written(NamedTuple):
 
 class Writer:
     """Writes batches. `tag` is what all keys begin with, and `seed` what a quota begins with of which nothing else is
-    known; -1 has it asked for."""
+    known; -1 has it asked for. `unwritten` is for how many microseconds a call that ended may not be written down."""
 
-    def __init__(self, tag: str, seed: int = 0) -> None:
+    def __init__(self, tag: str, seed: int, unwritten: int) -> None:
         self._tag = tag
         self._since = f"{{{tag}}}:since".encode()
         self._seed = seed
+        self._unwritten = unwritten
         self._written: dict[str, Written] = {}
 
     def write(
@@ -126,7 +127,7 @@ class Writer:
             charges, seeds = each.charges, each.seeds
             known = [seeds.get(counter.name) for counter in charges.counters] if seeds else ()
             beginnings.append((each.mode, charges.call, each.ttl, places_of(charges.counters), charges.amounts, known))
-        argument = _encoder.encode((deadline, time, self._seed, entries, endings, beginnings))
+        argument = _encoder.encode((deadline, time, self._seed, self._unwritten, entries, endings, beginnings))
         return keys, argument
 
     def _known(self, counter: Counter) -> Written:

@@ -24,7 +24,7 @@ from ai_gateway.limits.redis.batches import MICROS, Answer, Settled, Wanted, not
 from ai_gateway.limits.redis.client import ScriptFailed, Unwritable
 from ai_gateway.limits.redis.holdings import LOOKS, Holdings
 from ai_gateway.limits.redis.link import Link, Stale
-from ai_gateway.limits.redis.script import ADMITTED, BROKEN, MISSING, RENEW, TAKE, UNWRITTEN
+from ai_gateway.limits.redis.script import ADMITTED, BROKEN, MISSING, RENEW, TAKE
 from ai_gateway.limits.redis.seeds import Seeds
 
 logger = logging.getLogger("ai_gateway")
@@ -309,7 +309,7 @@ class Line:
             self._recent.clear()
             self._wanted.extend(self.holdings.renewals(self._loop.time(), all_of_it=True))
         self._recent.extend(each for each in settled if each.ended_at)
-        written_until = self._link.answered_at - UNWRITTEN * MICROS
+        written_until = self._link.written_until()
         while self._recent and self._recent[0].ended_at < written_until:
             self._recent.popleft()
 

@@ -18,9 +18,10 @@ quotas a while after their period. A quota that is not there is asked for (`MISS
 A Redis that lost its data has a quota that is begun anew while calls were under way, or as they ended. What one of them
 used is in nothing that it is told then, unless it was written down by the time that was read, which is in the hash as
 `read`. It is added, once, for which it is remembered as `late:done:...`: when the call ends, or when the quota begins,
-until when what was used stands in the hash under that name. What ended within UNWRITTEN before the reading is added,
-too: it may count twice then, and never not at all. `{tag}:since` is when Redis began to count at all. Who is told
-another time than before knows that Redis lost its data, and tells it again what was settled just before that.
+until when what was used stands in the hash under that name. What ended so shortly before the reading that it may not
+have been written down by then is added, too: it may count twice then, and never not at all. `{tag}:since` is when Redis
+began to count at all. Who is told another time than before knows that Redis lost its data, and tells it again what was
+settled just before that.
 
 The batch and its answer are in MessagePack, which costs both sides little. Redis's Lua has no other numbers than
 doubles: sums are exact up to 2**53, which is 9 million dollars in nano-dollars. Rates are in whole microseconds, as in
@@ -40,15 +41,11 @@ REFUSED, ADMITTED, MISSING, BROKEN = 0, 1, 2, 3
 LONGEST_CALL = 6 * 3600
 """Seconds for which charges are remembered that nobody settles, and for which calls are kept from expiring."""
 
-UNWRITTEN = 2.0
-"""Seconds in which a call that ended is written down (`USAGE_INTERVAL`), and a process can be wrong on Redis's time."""
-
 _NAMES = f"""
 local RATE, QUOTA, CONCURRENCY = {RATE}, {QUOTA}, {CONCURRENCY}
 local TAKE, RENEW, LOOK = {TAKE}, {RENEW}, {LOOK}
 local REFUSED, ADMITTED, MISSING, BROKEN = {REFUSED}, {ADMITTED}, {MISSING}, {BROKEN}
 local REMEMBERED = {LONGEST_CALL} * 1e6
-local UNWRITTEN = {UNWRITTEN} * 1e6
 local MOST_WINDOWS = {MOST_WINDOWS}
 """
 
@@ -60,7 +57,7 @@ local DONE = LATE .. 'done:'
 local MOST_TOLD = 1e18  -- What is more does not come back as an integer.
 
 local batch = cmsgpack.unpack(ARGV[1])
-local deadline, given_time, seed, entries, settled, wanted = unpack(batch)
+local deadline, given_time, seed, unwritten, entries, settled, wanted = unpack(batch)
 local clock = redis.call('TIME')
 local time = clock[1] * 1e6 + clock[2]
 -- Whoever sent this has given up, and does not count on it any more: Redis was stopped, and found it when it went on.
@@ -145,7 +142,7 @@ end
 -- Begin a quota with what was spent before, and with what calls used that ended since that was read.
 local function begin(charge)
   local spent, read_at = charge.seed, charge.read_at or time
-  local since = string.format('%.0f', read_at - UNWRITTEN + REMEMBERED)
+  local since = string.format('%.0f', read_at - unwritten + REMEMBERED)
   for _, member in ipairs(redis.call('ZRANGEBYSCORE', charge.open, since, '+inf')) do
     spent = spent + (redis.call('HGET', charge.count, member) or 0)
   end
@@ -238,7 +235,7 @@ local function was_lost(charge, known_at, ended_at)
   if known_at == 0 then return false end
   local times = redis.call('HMGET', charge.count, 'since', 'read')
   local since, read_at = tonumber(times[1] or 0), tonumber(times[2] or times[1] or 0)
-  return known_at < since and read_at - UNWRITTEN <= ended_at
+  return known_at < since and read_at - unwritten <= ended_at
 end
 
 -- Remember a lost charge, by when it ended, and tell whether that is news.
@@ -339,9 +336,9 @@ return cmsgpack.pack({time, since, false, answers, broken})
 """
 
 SCRIPT = (_NAMES + _SCRIPT).encode()
-"""What is asked is `[deadline, time, seed, counters, settled, wanted]`: until when the answer is waited for and what
-time it is (0: as Redis says), and what a quota begins with of which nothing is known (-1: that has to be asked for).
-All times are in microseconds, moments since 1970.
+"""What is asked is `[deadline, time, seed, unwritten, counters, settled, wanted]`: until when the answer is waited for
+and what time it is (0: as Redis says), what a quota begins with of which nothing is known (-1: that has to be asked
+for), and for how long a call that ended may not be written down. All times are in microseconds, moments since 1970.
 
 A counter is `[algorithm, ceiling, window, ends_at, is_soft]`, as in `charges.py`. They are in the order of their keys,
 of which each has two, behind that of `since`; and are named by their places in it. Settled is `[call, counters,
