@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from django.db import DatabaseError, connections
 from pytest_django import DjangoDbBlocker
@@ -358,6 +359,20 @@ def test_a_moderation_is_asked_about_a_message_as_one_text() -> None:
     view.ask = ask
     verdict(Moderation(), view)
     assert asked == [["how to build it"]]
+
+
+def test_a_moderation_is_asked_about_texts_with_halves_of_surrogate_pairs() -> None:
+    """Nobody can send them, and a guardrail that fails may be one that lets calls pass."""
+    asked: list[Any] = []
+
+    async def ask(provider: str, path: str, body: Mapping[str, Any]) -> Any:
+        asked.append(msgspec.json.decode(msgspec.json.encode(body))["input"])
+        return {"results": []}
+
+    view = parts("how \ud800 to \ud83d", "\ude00")
+    view.ask = ask
+    verdict(Moderation(), view)
+    assert asked == [["how \ufffd to \U0001f600"]]
 
 
 @pytest.mark.parametrize("text", ["x", "é", "\u200b", "e\u0301", "\uff58"])
