@@ -172,6 +172,8 @@ class StoreContract:
         refused = await take(store, quota(1, ends_at=this))
         assert (refused.is_admitted, refused.retry_after) == (False, about(60))
         backend.clock.advance(60)
+        refused = await take(store, quota(1, ends_at=this))  # By a process whose clock is behind.
+        assert (refused.is_admitted, refused.retry_after) == (False, 0)
         verdict = await take(store, quota(1, ends_at=following))
         assert verdict.is_admitted
         assert list(verdict.states) == [State(1, 59, about(3600))]

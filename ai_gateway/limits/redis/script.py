@@ -178,7 +178,7 @@ local function wait_for(charge, level)
     return excess > 0 and excess / 1e6 or nil
   end
   if level + charge.amount <= charge.ceiling then return nil end
-  if charge.ends_at > now then return (charge.ends_at - now) / 1e6 end
+  if charge.ends_at > 0 then return math.max(charge.ends_at - now, 0) / 1e6 end
   return -1
 end
 
