@@ -239,6 +239,24 @@ class TestFailures:
 
         play(steps())
 
+    def test_a_server_that_knows_only_what_was_a_while_ago_is_told_again(self, own_server: RedisServer) -> None:
+        """As a replica does that takes the place of its master: what ended since holds nothing."""
+
+        async def steps() -> None:
+            store, ended, session = open_store(own_server), new_id(), new_id()
+            await take(store, quota(30), slot(), call=ended)
+            await take(store, quota(5), slot(), call=session)
+            own_server.ask("SAVE")
+            await settle(store, ended, (quota(30), 20), (slot(), 1))
+            await settle(store, session, (quota(5), 4))
+            await take(store, quota(5), call=session)
+            own_server.restart()
+            assert await recovered(store, quota(), slot()) != []
+            await store.flush()
+            assert await used(store, quota(), slot()) == [25, 1]
+
+        play(steps())
+
     def test_what_ended_is_told_again_until_it_is_written_down(self, server: RedisServer) -> None:
         """However long the site lets that wait."""
 

@@ -211,7 +211,7 @@ class Line:
     async def _exchange(self) -> None:
         if not self._link.is_open:
             await self._link.open()
-            self._wanted.extendleft(self.holdings.renewals(self._loop.time(), all_of_it=True))
+            self._tell_again()
         settled, wanted = self._next_batch()
         if not settled and not wanted:
             return  # All who wanted something hung up.
@@ -300,14 +300,18 @@ class Line:
 
     # When Redis fails.
 
+    def _tell_again(self) -> None:
+        """Tell a Redis that may have lost something what calls under way have reserved, and what was settled lately.
+        What it has all the same is done no second time; a call that has reserved the same anew is not settled."""
+        self._link.has_forgotten = False
+        self._wanted.extendleft(self.holdings.renewals(self._loop.time(), all_of_it=True))
+        self._settled.extend(each for each in self._recent if each.charges.call not in self.holdings)
+        self._recent.clear()
+
     def _remember(self, settled: Iterable[Settled]) -> None:
-        """Keep what was settled until it is written down, and send it again to a Redis that forgot it, with what is
-        reserved by calls under way. What it has all the same it settles no second time."""
+        """Keep what was settled until it is written down."""
         if self._link.has_forgotten:
-            self._link.has_forgotten = False
-            self._settled.extend(self._recent)
-            self._recent.clear()
-            self._wanted.extend(self.holdings.renewals(self._loop.time(), all_of_it=True))
+            self._tell_again()
         self._recent.extend(each for each in settled if each.ended_at)
         written_until = self._link.written_until()
         while self._recent and self._recent[0].ended_at < written_until:
