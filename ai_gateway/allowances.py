@@ -142,7 +142,9 @@ class Due:
         self._name = f"{rule.prefix}{subject}"
         self._counted = NO_SPAN
         if rule.algorithm is not QUOTA:
-            self._counted = Span((Counter(self._name, rule.algorithm, rule.amount, is_soft=rule.is_soft),))
+            # A rate has a label, too: a subject that ends like a day would be taken for a quota's of another one.
+            name = f"{self._name}:{rule.window}" if rule.window else self._name
+            self._counted = Span((Counter(name, rule.algorithm, rule.amount, is_soft=rule.is_soft),))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Due) and (self.rule, self.subject) == (other.rule, other.subject)

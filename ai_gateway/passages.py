@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ai_gateway.edits import Edit, in_order
 from ai_gateway.plain_forms import plain
-from ai_gateway.texts import PART, Text
+from ai_gateway.texts import PART, TURNS, Text
 
 
 class Passage:
@@ -85,6 +85,8 @@ def _group(number: int, text: Text) -> tuple[int, tuple[str, ...]]:
     """Tell what a text belongs to, in a way that is the same for all that are read as one."""
     if text.list_at < 0:
         return -1 - number, ()
+    if text.path[:1] and text.path[0] in TURNS:
+        return text.list_at, ()  # Messages may say their texts in different members.
     return text.list_at, text.path[:-1] if text.path[-1:] == (PART,) else text.path
 
 

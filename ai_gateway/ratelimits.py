@@ -2,8 +2,8 @@
 
 OpenAI's callers read `x-ratelimit-limit-requests` and its kin, with the time to the reset as "6m0s"; Anthropic's read
 `anthropic-ratelimit-requests-limit`, with the reset as a time (RFC 3339). Told are the limits per minute; of several,
-the one with the least left. A provider's headers of the same names speak of the operator's account with it, and give
-way to these.
+the one with the least left, before those that only warn. A provider's headers of the same names speak of the operator's
+account with it, and give way to these.
 
 What a limit wants a warning for is told in `x-gateway-limit-warning`: `"Team A"; used=85%`.
 
@@ -18,7 +18,7 @@ from operator import itemgetter
 
 from ai_gateway.allowances import TOLD, LimitRule
 from ai_gateway.calls import Headers
-from ai_gateway.charges import State
+from ai_gateway.charges import Counter, State
 from ai_gateway.errors import LimitReached
 from ai_gateway.holds import Hold
 
@@ -50,19 +50,19 @@ def headers(hold: Hold, family: str) -> Headers:
 
 
 def _tightest(hold: Hold) -> dict[str, tuple[int, State]]:
-    """Find of each measure the counter with the least left: its amount, and how it stands."""
-    tightest: dict[str, tuple[int, State]] = {}
-    for taken in hold.taken:
-        for measure, place in taken.dues.rates:
-            rate = taken.charges.counters[place].ceiling, taken.states[place]
-            if measure not in tightest or _share(*rate) < _share(*tightest[measure]):
-                tightest[measure] = rate
-    return tightest
+    """Find of each measure the counter that refuses first: its amount, and how it stands."""
+    rates = [
+        (measure, taken.charges.counters[place], taken.states[place])
+        for taken in hold.taken
+        for measure, place in taken.dues.rates
+    ]
+    rates.sort(key=lambda rate: _leeway(*rate[1:]), reverse=True)
+    return {measure: (counter.ceiling, state) for measure, counter, state in rates}
 
 
-def _share(amount: int, state: State) -> float:
-    """Tell how much is left, in proportion."""
-    return state.remaining / (amount or 1)
+def _leeway(counter: Counter, state: State) -> tuple[bool, int, float]:
+    """Tell how far a counter is from refusing, to be compared: one that only warns never does."""
+    return counter.is_soft, state.remaining, -state.resets_in
 
 
 def refusal_headers(error: LimitReached, family: str) -> Headers:

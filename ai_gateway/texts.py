@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -87,7 +87,10 @@ TOOL_DATA = frozenset(["input", "args", "response", "arguments"])
 PART = "text"
 """The member in which each part of a message says its text."""
 
-TURNS = ("messages", "contents", "input")
+CONTENTS = "contents"
+"""Google's member for the turns of a conversation."""
+
+TURNS = ("messages", CONTENTS, "input")
 """Members that hold the turns of a conversation."""
 
 ROLE = "role"
@@ -96,8 +99,23 @@ ROLE = "role"
 SAYING = frozenset(("content", "parts"))
 """The members in which a message says its text, or has its parts."""
 
-JOINED_ROLES = frozenset(("system", "developer", "user", "assistant", "model"))
-"""Roles of which messages that follow each other are read as one. What tools say is told apart."""
+SIDES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "model": "assistant"}
+"""On which side a message stands, by its role. What tools say is told apart."""
+
+GOOGLES_USER = frozenset(("", "user", "function"))
+"""Roles of the user's turns in Google's format, where it may be left out."""
+
+OTHER_SIDE = {"user": "assistant", "assistant": "user"}
+"""Whose words end a run of messages. Instructions do not: some providers want them put before all turns."""
+
+CALL = "_call"
+"""How the types end of what stands between messages for a call of the assistant's."""
+
+THOUGHTS = frozenset(("thinking", "reasoning", "reasoning_content"))
+"""Members for what a model thought, which other providers are not sent."""
+
+THOUGHT = "thought"
+"""Google's mark of a part that is one."""
 
 JSON_TEXTS = frozenset(["arguments", "partial_json", "input_json"])
 """Members whose text is JSON itself, or a piece of it."""
@@ -146,44 +164,112 @@ def _parses(value: str) -> bool:
 def texts_in(body: bytes) -> list[Text]:
     """List the texts of a JSON document, which must be valid."""
     messages: list[int] = []
-    found = strings_in(body, messages)
-    first = dict(_joined(found, messages))
-    return [_in_its_run(text, messages, first) if first else text for text in found if is_text(text)]
+    thoughts: list[int] = []
+    found = strings_in(body, messages, thoughts)
+    numbers = _numbers(found, messages)
+    turns = _turns(found, numbers)
+    for place in thoughts:
+        if (turn := turns.get(bisect_right(messages, place) - 1)) is not None:
+            turn.has_thoughts = True
+    first = dict(_joined(turns))
+    return [
+        text._replace(list_at=messages[first[number]]) if number in first and _is_said(text) else text
+        for text, number in zip(found, numbers, strict=True)
+        if is_text(text)
+    ]
 
 
-def _joined(found: Sequence[Text], messages: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Give the numbers of messages that follow another one of the same role, and of this one, each with the number of
-    the first of them."""
-    roles: dict[int, str] = {}
+def _numbers(found: Iterable[Text], messages: Sequence[int]) -> list[int]:
+    """Tell in which message each text stands: -1 for those in none."""
+    numbers, number = [], -1
     for text in found:
-        if len(text.path) == 2 and text.path[1] == ROLE and text.path[0] in TURNS:
-            roles[bisect_right(messages, text.start) - 1] = text.value
-    first = 0
-    for number, role in roles.items():
-        if roles.get(number - 1) != role or role not in JOINED_ROLES:
-            first = number
-        else:
-            yield first, first
-            yield number, first
+        while number + 1 < len(messages) and messages[number + 1] <= text.start:
+            number += 1
+        numbers.append(number if text.path and text.path[0] in TURNS else -1)
+    return numbers
 
 
-def _in_its_run(text: Text, messages: Sequence[int], first: Mapping[int, int]) -> Text:
-    """Give a text as one of a run of messages, if it is what one of them says."""
-    is_said = len(text.path) == 2 or (len(text.path) == 3 and text.list_at >= 0)
-    if not is_said or text.path[1] not in SAYING or text.path[0] not in TURNS:
-        return text
-    begin = first.get(bisect_right(messages, text.start) - 1)
-    return text if begin is None else text._replace(list_at=messages[begin])
+class _Turn:
+    """What is known of a message, or what stands in its place."""
+
+    __slots__ = ("_is_googles", "_kind", "_role", "_speaks", "has_thoughts")
+
+    def __init__(self, member: str) -> None:
+        self.has_thoughts = False
+        self._is_googles = member == CONTENTS
+        self._role = self._kind = ""
+        self._speaks = False
+
+    def note(self, text: Text) -> None:
+        """Take notice of a text of it."""
+        member = text.path[1] if len(text.path) == 2 else ""
+        if member == ROLE:
+            self._role = text.value.lower()
+        elif member == "type":
+            self._kind = text.value
+        elif not self._speaks:
+            self._speaks = is_text(text) and text.path[-1] not in THOUGHTS and not text.value.isspace()
+
+    @property
+    def side(self) -> str:
+        """On which side it stands: "" for none."""
+        if self._is_googles and self._role in GOOGLES_USER:
+            return "user"
+        if not self._role:
+            return "assistant" if self._is_call else ""
+        return SIDES.get(self._role, "")
+
+    @property
+    def speaks(self) -> bool:
+        """Whether a model reads anything of it. What only has thoughts, or nothing, may be left out on the way."""
+        return (self._speaks and not self.has_thoughts) or self._is_call
+
+    @property
+    def _is_call(self) -> bool:
+        return self._kind.endswith(CALL)
 
 
-def strings_in(body: bytes, messages: list[int] | None = None) -> list[Text]:
+def _turns(found: Iterable[Text], numbers: Iterable[int]) -> dict[int, _Turn]:
+    """Give the messages of a document by their numbers, in order."""
+    turns: dict[int, _Turn] = {}
+    for text, number in zip(found, numbers, strict=True):
+        if number >= 0:
+            if number not in turns:
+                turns[number] = _Turn(text.path[0])
+            turns[number].note(text)
+    return turns
+
+
+def _joined(turns: Mapping[int, _Turn]) -> Iterator[tuple[int, int]]:
+    """Give the numbers of messages that are read as one, those of one side until the other one speaks, each with the
+    number of the first of them."""
+    runs: dict[str, int] = {}
+    for number, turn in turns.items():
+        side = turn.side
+        if turn.speaks and side in OTHER_SIDE:
+            runs.pop(OTHER_SIDE[side], None)
+        if side in runs:
+            yield runs[side], runs[side]
+            yield number, runs[side]
+        elif side:
+            runs[side] = number
+
+
+def _is_said(text: Text) -> bool:
+    """Whether a text in a message is what it says."""
+    _, *inner = text.path
+    return not inner or (inner[0] in SAYING and inner[1:] in ([], [PART]))
+
+
+def strings_in(body: bytes, messages: list[int] | None = None, thoughts: list[int] | None = None) -> list[Text]:
     """List all strings of a JSON document that are values, in their order. Raises ValueError or IndexError for what
     ends in the middle, or has more ends than beginnings.
 
-    `messages` gets where the objects and lists begin that lists of the document have, such as its messages.
+    `messages` gets where the values begin that lists of the document have, such as its messages, and `thoughts` where
+    something is said to be a thought.
     """
-    if messages is None:
-        messages = []
+    messages = [] if messages is None else messages
+    thoughts = [] if thoughts is None else thoughts
     found: list[Text] = []
     owners: list[int] = []
     path: list[str] = []
@@ -196,10 +282,14 @@ def strings_in(body: bytes, messages: list[int] | None = None) -> list[Text]:
         if colon is not None:
             name = names.get(string)
             path[-1] = name if name is not None else names.setdefault(string, _said(string))
+            if path[-1] == THOUGHT:
+                thoughts.append(token.start())
         elif string is not None:
             list_at = objects[-2] if len(objects) > 1 and path[-1] == PART and body[objects[-2]] == LIST else -1
             place = _member(outer[-1], path[-1]) if path else ()
             found.append(Text(_said(string), place, *token.span(1), False, list_at))
+            if len(objects) == 2 and body[objects[1]] == LIST:
+                messages.append(token.start())
             owners.append(objects[-1] if objects else -1)
         elif token[0] in b"{[":
             outer.append(_member(outer[-1], path[-1]) if path else ())

@@ -115,8 +115,8 @@ def test_a_call_that_used_nothing_still_was_a_request(store: Recorder) -> None:
 def test_the_next_target_is_asked_for_its_own_limits_only(store: Recorder) -> None:
     admit(limit("often"), OF_GROQ, limit("openai", scope="provider", subject="openai"), targets=(GROQ, OPENAI))
     first, second = ([counter.name for counter in charges.counters] for charges in store.admitted)
-    assert first == ["settings:groq:requests:provider:groq", "settings:often:requests:everyone:all"]
-    assert second == ["settings:openai:requests:provider:openai"]
+    assert first == ["settings:groq:requests:provider:groq:minute", "settings:often:requests:everyone:all:minute"]
+    assert second == ["settings:openai:requests:provider:openai:minute"]
 
 
 def test_what_was_taken_for_a_target_that_failed_is_given_back(store: Recorder) -> None:

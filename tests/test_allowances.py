@@ -192,7 +192,7 @@ NOW = datetime(2026, 11, 28, 12, 30, tzinfo=UTC).timestamp()
 
 def test_a_minute_is_a_rate() -> None:
     counter = Due(limit(measure="tokens", window="minute"), "7").counter(NOW)
-    assert (counter.name, counter.algorithm, counter.ceiling) == ("l:tokens:everyone:7", Algorithm.RATE, 10)
+    assert (counter.name, counter.algorithm, counter.ceiling) == ("l:tokens:everyone:7:minute", Algorithm.RATE, 10)
 
 
 def test_calls_at_once_are_counted_one_by_one() -> None:
@@ -226,6 +226,13 @@ def test_a_limit_that_is_changed_to_measure_something_else_has_another_counter()
 def test_a_limit_that_is_changed_otherwise_keeps_its_counter() -> None:
     before, after = limit(window="day"), limit(window="day", amount=99, is_soft=True)
     assert Due(before, "7").counter(NOW).name == Due(after, "7").counter(NOW).name
+
+
+@pytest.mark.parametrize("subject", ["ann:2026-11-28", "ann:2026-11", "ann:total"])
+def test_no_subject_has_a_rate_that_is_the_quota_of_another(subject: str) -> None:
+    """Callers write values of headers as they like, and a limit may have been one per minute before."""
+    quotas = {Due(limit(window=window), "ann").counter(NOW).name for window in ("day", "month", "total")}
+    assert Due(limit(window="minute"), subject).counter(NOW).name not in quotas
 
 
 def test_a_limit_that_only_warns_says_so() -> None:

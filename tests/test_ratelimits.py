@@ -54,6 +54,19 @@ def test_of_several_limits_the_tightest_is_told() -> None:
     assert (told[b"x-ratelimit-limit-requests"], told[b"x-ratelimit-remaining-requests"]) == (b"100", b"10")
 
 
+def test_the_tightest_is_the_one_that_refuses_first() -> None:
+    told = dict(headers(hold(taken(54, 6), taken(9500, 500, amount=10_000)), "openai"))
+    assert (told[b"x-ratelimit-limit-requests"], told[b"x-ratelimit-remaining-requests"]) == (b"60", b"6")
+    told = dict(headers(hold(taken(60, 0, 2.0), taken(60, 0, 5.0)), "openai"))
+    assert told[b"x-ratelimit-reset-requests"] == b"5s"
+
+
+def test_a_limit_that_only_warns_is_told_where_there_is_no_other() -> None:
+    told = dict(headers(hold(taken(70, 0, is_soft=True), taken(40, 60, amount=100)), "openai"))
+    assert told[b"x-ratelimit-remaining-requests"] == b"60"
+    assert dict(headers(hold(taken(70, 0, is_soft=True)), "openai"))[b"x-ratelimit-remaining-requests"] == b"0"
+
+
 def test_budgets_are_no_rate_limits() -> None:
     assert headers(hold(taken(1, 59, window="day")), "openai") == []
 

@@ -49,7 +49,7 @@ class View(msgspec.Struct, kw_only=True):
 
     @property
     def passages(self) -> Sequence[Passage]:
-        """The texts as they are read: the parts of a message are one, and so are messages of one role in a row."""
+        """The texts as they are read: the parts of a message are one, and so are messages of one side in a row."""
         return passages_of(self.texts)
 
     @property

@@ -35,7 +35,7 @@ class Moderation(Guardrail):
 
     async def review(self, view: View) -> Verdict:
         """See Guardrail.review()."""
-        values = [passage.value for passage in view.passages]
+        values = [_sound(passage.value) for passage in view.passages]
         for start in range(0, len(values), MOST_TEXTS):
             body = {"model": self._model, "input": values[start : start + MOST_TEXTS]}
             answer = await view.ask(self._provider, PATH, body)
@@ -52,3 +52,11 @@ class Moderation(Guardrail):
         else:
             flagged = [name for name, score in result["category_scores"].items() if score >= self._threshold]
         return [name for name in flagged if not self._categories or name in self._categories]
+
+
+def _sound(text: str) -> str:
+    """Give a text that can be sent. Halves of surrogate pairs, which callers can write as escapes, are no characters:
+    two that fit are put together, and any other is replaced."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -131,7 +131,7 @@ def test_stands__is_what_the_store_tells(boss: Client, counters: dict[str, State
     budget = make_limit(name="budget", measure="cost", window="month", amount="20")
     rate = make_limit(name="rate")
     counters[f"{budget.pk}:cost:everyone:all:"] = State(12_300_000_000, 0, 0.0)
-    counters[f"{rate.pk}:requests:everyone:all"] = State(60, 0, 12.0)
+    counters[f"{rate.pk}:requests:everyone:all:minute"] = State(60, 0, 12.0)
     page = get(boss, LIST)
     assert "used $12.30 of $20.00 · resets in " in page
     assert '<span class="gateway-no">used 60 of 60 · resets in 12 s</span>' in page
@@ -142,8 +142,8 @@ def test_stands__of_a_key_and_of_a_pattern(boss: Client, counters: dict[str, Sta
     key, _ = make_key(make_user("ann"))
     of_key = make_limit(name="of a key", scope="key", key=key)
     of_models = make_limit(name="of models", scope="model", subject="gpt-*")
-    counters[f"{of_key.pk}:requests:key:{key.pk}"] = State(7, 0, 0.0)
-    counters[f"{of_models.pk}:requests:model:gpt-*"] = State(8, 0, 0.0)
+    counters[f"{of_key.pk}:requests:key:{key.pk}:minute"] = State(7, 0, 0.0)
+    counters[f"{of_models.pk}:requests:model:gpt-*:minute"] = State(8, 0, 0.0)
     page = get(boss, LIST)
     assert "used 7 of 60" in page
     assert "used 8 of 60" in page

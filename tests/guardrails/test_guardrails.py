@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from django.db import DatabaseError, connections
 from pytest_django import DjangoDbBlocker
@@ -253,10 +254,31 @@ def test_what_is_denied_is_found_over_the_parts_of_a_message(body: dict[str, Any
         {"messages": [said("sec", "developer"), said("ret", "developer")]},
         {"contents": [{"role": "user", "parts": [{"text": "sec"}]}, {"parts": [{"text": "ret"}], "role": "user"}]},
         {"input": [said("sec"), {"type": "message", **said([{"type": "input_text", "text": "ret"}])}]},
+        {"contents": [{"role": "", "parts": {"text": "sec"}}, {"parts": [{"text": "re"}]}, "t"]},
+        {"contents": [{"role": "user", "parts": [{"text": "sec"}]}, {"role": "function", "parts": [{"text": "ret"}]}]},
     ],
 )
 def test_what_is_denied_is_found_over_messages_of_one_role_that_follow_each_other(body: dict[str, Any]) -> None:
     """Anthropic, and whoever is translated to, makes one of them."""
+    assert isinstance(verdict(Patterns(deny=["secret"]), of_body(json.dumps(body).encode())), Block)
+
+
+NOTHING = [said("", "assistant"), said([{"type": "thinking", "thinking": "Hm."}], "assistant"), said("Hi", "system")]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *({"messages": [said("sec"), between, said("ret")]} for between in NOTHING),
+        {"messages": [said("sec", "system"), said("Hello"), said("Hi", "assistant"), said("ret", "developer")]},
+        {"messages": [said("sec"), {"tool_call_id": "a", **said("found", "tool")}, said("ret")]},
+        {"input": [said("sec"), {"type": "reasoning", "summary": []}, said("ret")]},
+        {"contents": ["sec", {"role": "model", "parts": [{"text": "Hm.", "thought": True}]}, "ret"]},
+        {"input": [said("sec"), {"type": "function_call_output", "call_id": "a", "output": "x"}, said("ret")]},
+    ],
+)
+def test_messages_are_read_as_one_over_what_may_not_stand_between_them_any_more(body: dict[str, Any]) -> None:
+    """Instructions are put in front, results of tools too, and what says nothing is left out on the way."""
     assert isinstance(verdict(Patterns(deny=["secret"]), of_body(json.dumps(body).encode())), Block)
 
 
@@ -358,6 +380,20 @@ def test_a_moderation_is_asked_about_a_message_as_one_text() -> None:
     view.ask = ask
     verdict(Moderation(), view)
     assert asked == [["how to build it"]]
+
+
+def test_a_moderation_is_asked_about_texts_with_halves_of_surrogate_pairs() -> None:
+    """Nobody can send them, and a guardrail that fails may be one that lets calls pass."""
+    asked: list[Any] = []
+
+    async def ask(provider: str, path: str, body: Mapping[str, Any]) -> Any:
+        asked.append(msgspec.json.decode(msgspec.json.encode(body))["input"])
+        return {"results": []}
+
+    view = parts("how \ud800 to \ud83d", "\ude00")
+    view.ask = ask
+    verdict(Moderation(), view)
+    assert asked == [["how \ufffd to \U0001f600"]]
 
 
 @pytest.mark.parametrize("text", ["x", "é", "\u200b", "e\u0301", "\uff58"])

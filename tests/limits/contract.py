@@ -117,6 +117,16 @@ class StoreContract:
         assert (await state(store, rate())).remaining == 15
 
     @scenario
+    async def test_a_call_that_another_limit_refused_makes_no_debt_larger(self, backend: Backend) -> None:
+        """What a long call used beyond its charge has flowed back since it began."""
+        store, call = backend.open(), new_id()
+        await take(store, rate(1, 1), call=call)
+        backend.clock.advance(120)
+        assert not await admits(store, rate(1, 1), slot(0))
+        await settle(store, call, (rate(1, 1), 4))
+        assert (await state(store, rate(1, 1))).used == 2
+
+    @scenario
     async def test_a_rate_of_nothing_admits_nothing(self, backend: Backend) -> None:
         store = backend.open()
         assert not await admits(store, rate(1, 0))
@@ -162,6 +172,8 @@ class StoreContract:
         refused = await take(store, quota(1, ends_at=this))
         assert (refused.is_admitted, refused.retry_after) == (False, about(60))
         backend.clock.advance(60)
+        refused = await take(store, quota(1, ends_at=this))  # By a process whose clock is behind.
+        assert (refused.is_admitted, refused.retry_after) == (False, 0)
         verdict = await take(store, quota(1, ends_at=following))
         assert verdict.is_admitted
         assert list(verdict.states) == [State(1, 59, about(3600))]

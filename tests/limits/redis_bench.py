@@ -10,6 +10,8 @@ import pytest
 
 from ai_gateway.limits import LimitStore, StoreUnavailable
 from ai_gateway.limits.redis import RedisStore
+from ai_gateway.limits.redis.client import Client
+from ai_gateway.limits.redis.link import Link
 from tests.limits.backends import SharedBackend
 from tests.limits.charging import Charge, states
 from tests.redis_server import PATIENCE, RedisServer, find_redis
@@ -46,6 +48,12 @@ def play(steps: Coroutine[Any, Any, Result]) -> Result:
 
 def open_store(server: RedisServer, **options: Any) -> RedisStore:
     return RedisStore(server.url, **{"timeout": UNHURRIED, **options})
+
+
+def new_link(server: RedisServer, tag: str = "ai_gateway", timeout: float = UNHURRIED) -> Link:
+    """Make a connection for batches that a test writes itself."""
+    client = Client(server.url, UNHURRIED, options={})
+    return Link(client, tag=tag, timeout=timeout, seed=0, unwritten=2.0, clock=None)
 
 
 def keys(server: RedisServer) -> list[str]:

@@ -13,7 +13,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from ai_gateway.charges import Counter, State, Verdict
 from ai_gateway.limits import gcra
-from ai_gateway.limits.memory.store import LONGEST_CALL, MemoryStore
+from ai_gateway.limits.memory.store import FEW, LONGEST_CALL, MemoryStore
 from ai_gateway.limits.memory.tally import RateTally
 from tests.effort import times
 from tests.factories import run
@@ -93,6 +93,17 @@ class TestMemory:
                 clock.advance(61)
         assert len(store._tallies) < 5_000
         assert not store._held
+
+    def test_a_rate_is_not_forgotten_while_a_call_is_under_way_that_may_owe_it_more(
+        self, store: MemoryStore, clock: Clock
+    ) -> None:
+        run(take(store, rate(10), call="long"))
+        for number in range(FEW):
+            run(take(store, slot(name=f"s{number}")))
+        clock.advance(61)
+        run(take(store, slot(name="another")))
+        run(settle(store, "long", (rate(10), 600)))
+        assert run(state(store, rate())).used == 539
 
     def test_counters_of_past_periods_are_forgotten(self, store: MemoryStore, clock: Clock) -> None:
         for number in range(20):

@@ -16,15 +16,13 @@ from ai_gateway.ids import new_id
 from ai_gateway.limits import StoreUnavailable
 from ai_gateway.limits.redis import RedisStore
 from ai_gateway.limits.redis.batches import Wanted
-from ai_gateway.limits.redis.client import Client
-from ai_gateway.limits.redis.link import Link
 from ai_gateway.limits.redis.script import TAKE
 from tests.effort import times
 from tests.limits.backends import SharedBackend
 from tests.limits.charging import TTL, end, of_call, quota, rate, settle, slot, states, take
 from tests.limits.contract import SharedStoreContract
 from tests.limits.machine import StoreMachine
-from tests.limits.redis_bench import UNHURRIED, InRedis, keys, open_store, play, used
+from tests.limits.redis_bench import InRedis, keys, new_link, open_store, play, used
 from tests.redis_server import PATIENCE, RedisServer
 
 
@@ -67,6 +65,15 @@ class TestKeys:
             assert key.startswith("{site-a}:")
             assert int(server.ask("PTTL", key)[1:]) > 0, key
 
+    def test_so_does_what_is_remembered_of_calls_whose_process_died(self, server: RedisServer) -> None:
+        async def steps() -> None:
+            await take(open_store(server), quota(1))
+            later = open_store(server, clock=lambda: time.time() + 2 * TTL)
+            assert await used(later, quota()) == [1]
+
+        play(steps())
+        assert int(server.ask("PTTL", f"{{ai_gateway}}:open-quota:{quota().counter.name}")[1:]) > 0
+
     def test_a_rate_is_forgotten_a_while_after_it_was_used(self, server: RedisServer) -> None:
         play(take(open_store(server), rate(1)))
         assert 3600 < int(server.ask("TTL", "{ai_gateway}:rate:rate:all")[1:]) < 86400
@@ -95,7 +102,7 @@ class TestBatches:
 
     def test_a_batch_that_is_sent_twice_is_done_once(self, server: RedisServer) -> None:
         async def steps() -> None:
-            link = Link(Client(server.url, UNHURRIED, options={}), tag="t", timeout=UNHURRIED, seed=0, clock=None)
+            link = new_link(server, tag="t")
             await link.open()
             wanted = Wanted(TAKE, of_call(new_id(), rate(40), quota(40), slot(1)), 300_000_000)
             first, again = [(await link.send((), [wanted]))[0] for _ in range(2)]
@@ -109,14 +116,14 @@ class TestBatches:
         """Redis was stopped, and finds what was sent to it when it goes on: whoever sent it has given up."""
 
         async def steps() -> None:
-            link = Link(Client(server.url, UNHURRIED, options={}), tag="t", timeout=-1, seed=0, clock=None)
+            link = new_link(server, tag="t", timeout=-1)
             await link.open()
             with pytest.raises(StoreUnavailable):
                 await link.send((), [Wanted(TAKE, of_call(new_id(), quota(1)), 300_000_000)])
             await link.aclose()
 
         play(steps())
-        assert keys(server) == []
+        assert keys(server) == ["{t}:since"]
 
     def test_redis_may_forget_the_script(self, server: RedisServer) -> None:
         async def steps() -> None:

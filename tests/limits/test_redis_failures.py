@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from itertools import product
 
 import pytest
+from django.test import override_settings
 
 from ai_gateway.charges import Counter, Verdict
 from ai_gateway.ids import new_id
@@ -20,12 +21,12 @@ from ai_gateway.limits import StoreUnavailable
 from ai_gateway.limits.base import Uncountable
 from ai_gateway.limits.redis import RedisStore
 from ai_gateway.limits.redis.batches import Answer, Settled, Wanted
-from ai_gateway.limits.redis.client import Client, ScriptFailed
+from ai_gateway.limits.redis.client import ScriptFailed
 from ai_gateway.limits.redis.link import Link, Stale
 from ai_gateway.limits.redis.script import LOOK, TAKE
 from tests.databases import ROOT
 from tests.limits.charging import TTL, admits, end, of_call, quota, rate, settle, slot, states, take
-from tests.limits.redis_bench import UNHURRIED, open_store, play, recovered, used
+from tests.limits.redis_bench import UNHURRIED, new_link, open_store, play, recovered, used
 from tests.redis_server import PATIENCE, RedisServer
 
 
@@ -177,7 +178,8 @@ class TestFailures:
         play(steps())
 
     def test_a_server_that_forgot_everything_is_told_again(self, own_server: RedisServer) -> None:
-        """What was spent by finished calls tells the seed; what is reserved by others, their process."""
+        """What was spent by finished calls tells the seed; what those used that ended just now, and what is reserved by
+        others, their process."""
 
         async def steps() -> None:
             spent = 0
@@ -186,11 +188,11 @@ class TestFailures:
             other = new_id()
             await take(store, quota(10), call=other)
             await settle(store, other, (quota(10), 7))
-            spent = 7
+            spent = 5
             own_server.restart()
-            assert await recovered(store, quota(), slot()) == [17, 1]
+            assert await recovered(store, quota(), slot()) == [22, 1]
             await settle(store, call, (quota(10), 3), (slot(), 1))
-            assert await used(store, quota(), slot()) == [10, 0]
+            assert await used(store, quota(), slot()) == [15, 0]
 
         play(steps())
 
@@ -214,6 +216,61 @@ class TestFailures:
             assert await used(first, quota(1, 1000)) == [76]
             await settle(slow, known, (quota(30, 1000), 20))
             assert await used(first, quota(1, 1000)) == [66]
+
+        play(steps())
+
+    def test_what_a_call_used_that_was_settled_just_before_the_loss_is_told_again(self, server: RedisServer) -> None:
+        """It is not written down yet, and another process, which knows nothing of the call, begins the quota anew. The
+        connection is there all the time."""
+
+        async def steps() -> None:
+            first, other = (open_store(server, seed=lambda counter: 5) for _ in range(2))
+            ended, under_way = new_id(), new_id()
+            await take(first, quota(50, 1000), call=ended)
+            await take(first, quota(30, 1000), slot(), call=under_way)
+            await settle(first, ended, (quota(50, 1000), 40))
+            server.ask("FLUSHALL")
+            assert await used(other, quota()) == [5]
+            for _ in range(2):
+                await states(first, rate())
+                await first.flush()
+                # 5 were spent before, 40 were used, and 30 are reserved again.
+                assert await used(other, quota(), slot()) == [75, 1]
+
+        play(steps())
+
+    def test_a_server_that_knows_only_what_was_a_while_ago_is_told_again(self, own_server: RedisServer) -> None:
+        """As a replica does that takes the place of its master: what ended since holds nothing."""
+
+        async def steps() -> None:
+            store, ended, session = open_store(own_server), new_id(), new_id()
+            await take(store, quota(30), slot(), call=ended)
+            await take(store, quota(5), slot(), call=session)
+            own_server.ask("SAVE")
+            await settle(store, ended, (quota(30), 20), (slot(), 1))
+            await settle(store, session, (quota(5), 4))
+            await take(store, quota(5), call=session)
+            own_server.restart()
+            assert await recovered(store, quota(), slot()) != []
+            await store.flush()
+            assert await used(store, quota(), slot()) == [25, 1]
+
+        play(steps())
+
+    def test_what_ended_is_told_again_until_it_is_written_down(self, server: RedisServer) -> None:
+        """However long the site lets that wait."""
+
+        async def steps() -> None:
+            with override_settings(AI_GATEWAY={"USAGE_INTERVAL": 60.0}):
+                store, call = open_store(server, seed=lambda counter: 5), new_id()
+            await take(store, quota(50, 1000), call=call)
+            await settle(store, call, (quota(50, 1000), 40))
+            await asyncio.sleep(2.5)
+            await states(store, rate())
+            server.ask("FLUSHALL")
+            await states(store, rate())
+            await store.flush()
+            assert await used(store, quota()) == [45]
 
         play(steps())
 
@@ -369,7 +426,7 @@ class TestFailures:
 
 
 async def open_link(server: RedisServer) -> Link:
-    link = Link(Client(server.url, UNHURRIED, options={}), tag="ai_gateway", timeout=UNHURRIED, seed=0, clock=None)
+    link = new_link(server)
     await link.open()
     return link
 

@@ -195,8 +195,10 @@ class MemoryStore(LimitStore):
         self._expire(now)
         if len(self._tallies) < self._most:
             return
-        for name in [name for name, tally in self._tallies.items() if self._is_useless(tally, now)]:
-            del self._tallies[name]
+        held = {id(taken[0]) for charges in self._held.values() for taken in charges.values()}
+        for name, tally in list(self._tallies.items()):
+            if id(tally) not in held and self._is_useless(tally, now):
+                del self._tallies[name]
         self._most = max(FEW, 2 * len(self._tallies))
 
     def _is_useless(self, tally: Tally, now: int) -> bool:

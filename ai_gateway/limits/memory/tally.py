@@ -56,11 +56,11 @@ class Tally(ABC):
 class RateTally(Tally):
     """Counts what flows back."""
 
-    __slots__ = ()
+    __slots__ = ("_before",)
 
     def __init__(self, now: int, useless_at: int | None = None) -> None:
         super().__init__(now, useless_at)
-        self.mark = now
+        self.mark = self._before = now
 
     def take(self, counter: Counter, amount: int, now: int) -> int | None:
         """See Tally.take()."""
@@ -73,12 +73,12 @@ class RateTally(Tally):
         is_full = begin - now + (moved if moved < window else window) > window or not counter.ceiling
         if is_full and not counter.is_soft:
             return None
-        self.mark, self.touched_at = begin + moved, now
+        self._before, self.mark, self.touched_at = mark, begin + moved, now
         return begin + moved
 
     def give_back(self, counter: Counter, amount: int) -> None:
-        """See Tally.give_back()."""
-        self.mark -= gcra.cost(counter, amount)
+        """See Tally.give_back(). What was owed lately is owed from the same time on as before."""
+        self.mark = self._before
 
     def settle(self, counter: Counter, amount: int, used: int, mark: int, now: int) -> None:
         """See Tally.settle()."""

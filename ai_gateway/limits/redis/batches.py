@@ -67,10 +67,12 @@ class Answer(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Answers(msgspec.Struct, array_like=True, frozen=True):
-    """The answers to a batch. `time` is that of Redis, in microseconds since 1970. A late batch was not looked at.
-    `broken` has the errors of what could not be done, and is nobody else's concern."""
+    """The answers to a batch. `time` is that of Redis, in microseconds since 1970, and `since` when it began to count,
+    which a late batch is not told: it was not looked at. `broken` has the errors of what could not be done, and is
+    nobody else's concern."""
 
     time: int
+    since: int
     is_late: bool
     answers: list[Answer]
     broken: list[str]
@@ -86,11 +88,13 @@ class Written(NamedTuple):
 
 class Writer:
     """Writes batches. `tag` is what all keys begin with, and `seed` what a quota begins with of which nothing else is
-    known; -1 has it asked for."""
+    known; -1 has it asked for. `unwritten` is for how many microseconds a call that ended may not be written down."""
 
-    def __init__(self, tag: str, seed: int = 0) -> None:
+    def __init__(self, tag: str, seed: int, unwritten: int) -> None:
         self._tag = tag
+        self._since = f"{{{tag}}}:since".encode()
         self._seed = seed
+        self._unwritten = unwritten
         self._written: dict[str, Written] = {}
 
     def write(
@@ -98,7 +102,7 @@ class Writer:
     ) -> tuple[list[bytes], bytes]:
         """Write a batch: the keys that the script touches, and its argument. Times are in microseconds since 1970."""
         places: dict[int, int] = {}
-        keys: list[bytes] = []
+        keys = [self._since]
         entries: list[msgspec.Raw] = []
 
         def places_of(counters: Sequence[Counter]) -> list[int]:
@@ -123,8 +127,8 @@ class Writer:
             charges, seeds = each.charges, each.seeds
             known = [seeds.get(counter.name) for counter in charges.counters] if seeds else ()
             beginnings.append((each.mode, charges.call, each.ttl, places_of(charges.counters), charges.amounts, known))
-        argument = _encoder.encode((deadline, time, self._seed, entries, endings, beginnings))
-        return keys or [f"{{{self._tag}}}:".encode()], argument
+        argument = _encoder.encode((deadline, time, self._seed, self._unwritten, entries, endings, beginnings))
+        return keys, argument
 
     def _known(self, counter: Counter) -> Written:
         """Give how a counter is written. Remembered, for every call has the same few."""

@@ -7,7 +7,8 @@ Only the line's own task talks to Redis. A caller that hangs up leaves the answe
 is given back at once; so no caller can get another one's answer, whoever is cancelled when.
 
 While Redis fails, all who wait are told so, and what ended is kept and sent when it answers. Should it have forgotten,
-it is told again what calls under way have reserved. What cannot be done together is sent one by one.
+it is told again what calls under way have reserved, and what ended so shortly before that it may not be written down.
+What cannot be done together is sent one by one.
 """
 
 from __future__ import annotations
@@ -64,6 +65,8 @@ class Line:
         self._loop = asyncio.get_running_loop()
         self._wanted: deque[Wanted] = deque()
         self._settled: deque[Settled] = deque()
+        self._recent: deque[Settled] = deque()
+        """What is settled, and may not be written down yet."""
         self._task: asyncio.Task[None] | None = None
         self._seeders: set[asyncio.Task[None]] = set()
         self._timers: dict[Callable[[], None], asyncio.TimerHandle] = {}
@@ -208,7 +211,7 @@ class Line:
     async def _exchange(self) -> None:
         if not self._link.is_open:
             await self._link.open()
-            self._wanted.extendleft(self.holdings.renewals(self._loop.time(), all_of_it=True))
+            self._tell_again()
         settled, wanted = self._next_batch()
         if not settled and not wanted:
             return  # All who wanted something hung up.
@@ -225,6 +228,7 @@ class Line:
             self._abandon(wanted, error)
             raise
         self._recover()
+        self._remember(settled)
         for each, answer in zip(wanted, answers, strict=True):
             self._deliver(each, answer)
 
@@ -295,6 +299,23 @@ class Line:
         self._wake()
 
     # When Redis fails.
+
+    def _tell_again(self) -> None:
+        """Tell a Redis that may have lost something what calls under way have reserved, and what was settled lately.
+        What it has all the same is done no second time; a call that has reserved the same anew is not settled."""
+        self._link.has_forgotten = False
+        self._wanted.extendleft(self.holdings.renewals(self._loop.time(), all_of_it=True))
+        self._settled.extend(each for each in self._recent if each.charges.call not in self.holdings)
+        self._recent.clear()
+
+    def _remember(self, settled: Iterable[Settled]) -> None:
+        """Keep what was settled until it is written down."""
+        if self._link.has_forgotten:
+            self._tell_again()
+        self._recent.extend(each for each in settled if each.ended_at)
+        written_until = self._link.written_until()
+        while self._recent and self._recent[0].ended_at < written_until:
+            self._recent.popleft()
 
     def _put_back(self, settled: Sequence[Settled], wanted: Sequence[Wanted]) -> None:
         """Send again what may have been done, which does no harm."""

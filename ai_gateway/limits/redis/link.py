@@ -24,19 +24,31 @@ class Stale(Exception):
 
 
 class Link:
-    """A connection that batches are sent over. `tag` is what all keys begin with; `clock` replaces Redis's."""
+    """A connection that batches are sent over. `tag` is what all keys begin with, `unwritten` for how many seconds a
+    call that ended may not be written down; `clock` replaces Redis's."""
 
     def __init__(
-        self, client: Client, *, tag: str, timeout: float, seed: int, clock: Callable[[], float] | None
+        self,
+        client: Client,
+        *,
+        tag: str,
+        timeout: float,
+        seed: int,
+        unwritten: float,
+        clock: Callable[[], float] | None,
     ) -> None:
         self._client = client
-        self._writer = Writer(tag, seed)
+        self._writer = Writer(tag, seed, round(unwritten * MICROS))
+        self._unwritten = round(unwritten * MICROS)
         self._timeout = round(timeout * MICROS)
         self._clock = clock
         self._ahead = 0
         """How far Redis's clock is ahead of the monotonic one, in microseconds."""
         self.answered_at = 0
         """When Redis last answered, in microseconds by its clock; 0 if it never did."""
+        self.has_forgotten = False
+        """Whether Redis has lost its data since somebody last took note of that."""
+        self._since = 0
         self._has_served = False
 
     @property
@@ -48,6 +60,10 @@ class Link:
         """Tell the time by Redis's clock, in microseconds since 1970; 0 if it never answered. It is behind by the time
         that an answer took to come."""
         return _micros() + self._ahead if self.answered_at else 0
+
+    def written_until(self) -> int:
+        """Tell before when, by Redis's clock, calls ended that were written down when Redis last answered."""
+        return self.answered_at - self._unwritten
 
     def at(self, moment: float) -> int:
         """Tell when it was by Redis's clock, as `now` does, at a moment of `time.monotonic()`."""
@@ -96,6 +112,8 @@ class Link:
         except msgspec.DecodeError as error:
             raise ScriptFailed(f"Redis: what it answers is not understood: {error}") from error
         self._ahead, self.answered_at = answers.time - _micros(), answers.time
+        if answers.since and answers.since != self._since:
+            self.has_forgotten, self._since = self.has_forgotten or self._since > 0, answers.since
         for message in answers.broken:
             logger.error("A counter in Redis cannot be used, others can. %s", message)
         return answers

@@ -18,8 +18,10 @@ quotas a while after their period. A quota that is not there is asked for (`MISS
 A Redis that lost its data has a quota that is begun anew while calls were under way, or as they ended. What one of them
 used is in nothing that it is told then, unless it was written down by the time that was read, which is in the hash as
 `read`. It is added, once, for which it is remembered as `late:done:...`: when the call ends, or when the quota begins,
-until when what was used stands in the hash under that name. What ended within UNWRITTEN before the reading is added,
-too: it may count twice then, and never not at all.
+until when what was used stands in the hash under that name. What ended so shortly before the reading that it may not
+have been written down by then is added, too: it may count twice then, and never not at all. `{tag}:since` is when Redis
+began to count at all. Who is told another time than before knows that Redis lost its data, and tells it again what was
+settled just before that.
 
 The batch and its answer are in MessagePack, which costs both sides little. Redis's Lua has no other numbers than
 doubles: sums are exact up to 2**53, which is 9 million dollars in nano-dollars. Rates are in whole microseconds, as in
@@ -39,37 +41,34 @@ REFUSED, ADMITTED, MISSING, BROKEN = 0, 1, 2, 3
 LONGEST_CALL = 6 * 3600
 """Seconds for which charges are remembered that nobody settles, and for which calls are kept from expiring."""
 
-UNWRITTEN = 2.0
-"""Seconds in which a call that ended is written down (`USAGE_INTERVAL`), and a process can be wrong on Redis's time."""
-
 _NAMES = f"""
 local RATE, QUOTA, CONCURRENCY = {RATE}, {QUOTA}, {CONCURRENCY}
 local TAKE, RENEW, LOOK = {TAKE}, {RENEW}, {LOOK}
 local REFUSED, ADMITTED, MISSING, BROKEN = {REFUSED}, {ADMITTED}, {MISSING}, {BROKEN}
 local REMEMBERED = {LONGEST_CALL} * 1e6
-local UNWRITTEN = {UNWRITTEN} * 1e6
 local MOST_WINDOWS = {MOST_WINDOWS}
 """
 
 _SCRIPT = """
 local NEVER = 400 * 86400e6
+local SINCE = KEYS[1]
 local LATE = 'late:'
 local DONE = LATE .. 'done:'
 local MOST_TOLD = 1e18  -- What is more does not come back as an integer.
 
 local batch = cmsgpack.unpack(ARGV[1])
-local deadline, given_time, seed, entries, settled, wanted = unpack(batch)
+local deadline, given_time, seed, unwritten, entries, settled, wanted = unpack(batch)
 local clock = redis.call('TIME')
 local time = clock[1] * 1e6 + clock[2]
 -- Whoever sent this has given up, and does not count on it any more: Redis was stopped, and found it when it went on.
-if deadline > 0 and time > deadline then return cmsgpack.pack({time, true, {}, {}}) end
+if deadline > 0 and time > deadline then return cmsgpack.pack({time, 0, true, {}, {}}) end
 local now = given_time > 0 and given_time or time
 local before_now = string.format('(%.0f', now)  -- Lua's own way to write a number has 14 digits.
 
 local counters = {}
 for place, entry in ipairs(entries) do
   local counter = {
-    count = KEYS[2 * place - 1], open = KEYS[2 * place], algorithm = entry[1], ceiling = entry[2], window = entry[3],
+    count = KEYS[2 * place], open = KEYS[2 * place + 1], algorithm = entry[1], ceiling = entry[2], window = entry[3],
     ends_at = entry[4], is_soft = entry[5], seed = seed,
   }
   counters[place] = {__index = counter}
@@ -103,6 +102,16 @@ local function lifetime(charge)
   return REMEMBERED + (charge.ends_at > 0 and math.max(charge.ends_at - now, 0) or NEVER)
 end
 
+-- When this Redis began to count.
+local function begun_at()
+  local since = redis.call('GET', SINCE)
+  if not since then
+    since = string.format('%.0f', time)
+    redis.call('SET', SINCE, since, 'PX', NEVER / 1000)
+  end
+  return tonumber(since)
+end
+
 local function set_arrival(charge, arrival)
   redis.call('SET', charge.count, arrival)
   keep(charge.count, math.max(arrival - now, 0) + REMEMBERED)
@@ -110,13 +119,13 @@ end
 
 local function spend_expired(charge)
   for _, member in ipairs(redis.call('ZRANGEBYSCORE', charge.open, '-inf', before_now, 'LIMIT', 0, 100)) do
-    redis.call('ZREM', charge.open, member)
     if string.sub(member, 1, #LATE) ~= LATE then
       local amount = tonumber(string.match(member, '%d+$'))
       redis.call('HINCRBY', charge.count, 'reserved', 0 - amount)  -- Of 0, `-amount` would be "-0", which is an error.
       redis.call('HINCRBY', charge.count, 'spent', amount)
       redis.call('ZADD', charge.open, now + REMEMBERED, LATE .. member)
     end
+    redis.call('ZREM', charge.open, member)  -- Last: a set that loses its last member is begun anew, and never expires.
   end
 end
 
@@ -133,7 +142,7 @@ end
 -- Begin a quota with what was spent before, and with what calls used that ended since that was read.
 local function begin(charge)
   local spent, read_at = charge.seed, charge.read_at or time
-  local since = string.format('%.0f', read_at - UNWRITTEN + REMEMBERED)
+  local since = string.format('%.0f', read_at - unwritten + REMEMBERED)
   for _, member in ipairs(redis.call('ZRANGEBYSCORE', charge.open, since, '+inf')) do
     spent = spent + (redis.call('HGET', charge.count, member) or 0)
   end
@@ -169,7 +178,7 @@ local function wait_for(charge, level)
     return excess > 0 and excess / 1e6 or nil
   end
   if level + charge.amount <= charge.ceiling then return nil end
-  if charge.ends_at > now then return (charge.ends_at - now) / 1e6 end
+  if charge.ends_at > 0 then return math.max(charge.ends_at - now, 0) / 1e6 end
   return -1
 end
 
@@ -226,7 +235,7 @@ local function was_lost(charge, known_at, ended_at)
   if known_at == 0 then return false end
   local times = redis.call('HMGET', charge.count, 'since', 'read')
   local since, read_at = tonumber(times[1] or 0), tonumber(times[2] or times[1] or 0)
-  return known_at < since and read_at - UNWRITTEN <= ended_at
+  return known_at < since and read_at - unwritten <= ended_at
 end
 
 -- Remember a lost charge, by when it ended, and tell whether that is news.
@@ -311,6 +320,7 @@ local function attempt(thing, ...)
   return {BROKEN, {}, 0, -1, {}}
 end
 
+local since = begun_at()
 for _, each in ipairs(settled) do
   local call, places, amounts, used, known, ended_at = unpack(each)
   for number, charge in ipairs(read(places, amounts, {})) do
@@ -322,22 +332,22 @@ for number, each in ipairs(wanted) do
   local mode, call, ttl, places, amounts, seeds = unpack(each)
   answers[number] = attempt(answer, mode, call, ttl, read(places, amounts, seeds))
 end
-return cmsgpack.pack({time, false, answers, broken})
+return cmsgpack.pack({time, since, false, answers, broken})
 """
 
 SCRIPT = (_NAMES + _SCRIPT).encode()
-"""What is asked is `[deadline, time, seed, counters, settled, wanted]`: until when the answer is waited for and what
-time it is (0: as Redis says), and what a quota begins with of which nothing is known (-1: that has to be asked for).
-All times are in microseconds, moments since 1970.
+"""What is asked is `[deadline, time, seed, unwritten, counters, settled, wanted]`: until when the answer is waited for
+and what time it is (0: as Redis says), what a quota begins with of which nothing is known (-1: that has to be asked
+for), and for how long a call that ended may not be written down. All times are in microseconds, moments since 1970.
 
 A counter is `[algorithm, ceiling, window, ends_at, is_soft]`, as in `charges.py`. They are in the order of their keys,
-of which each has two, and are named by their places in it. Settled is `[call, counters, amounts, used, known, ended]`:
-when Redis was known to have each charge (0 or missing: nobody knows), and when the call ended. Wanted is `[mode, call,
-ttl, counters, amounts, seeds]`; a reservation lives `ttl` microseconds. A seed is `[spent, read]`, with when that was
-read, and may be missing or null.
+of which each has two, behind that of `since`; and are named by their places in it. Settled is `[call, counters,
+amounts, used, known, ended]`: when Redis was known to have each charge (0 or missing: nobody knows), and when the call
+ended. Wanted is `[mode, call, ttl, counters, amounts, seeds]`; a reservation lives `ttl` microseconds. A seed is
+`[spent, read]`, with when that was read, and may be missing or null.
 
-What is answered is `[time, is_late, answers, broken]`. There is an answer for each wanted, `[code, states, refused,
-retry_after, missing]`, and broken are the errors of what could not be done."""
+What is answered is `[time, since, is_late, answers, broken]`, with when Redis began to count. There is an answer for
+each wanted, `[code, states, refused, retry_after, missing]`, and broken are the errors of what could not be done."""
 
 DIGEST = sha1(SCRIPT, usedforsecurity=False).hexdigest().encode()
 """By which Redis knows the script."""

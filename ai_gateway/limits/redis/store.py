@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from ai_gateway.charges import Charges, Counter, State, Verdict
-from ai_gateway.conf import DEFAULT_REDIS
+from ai_gateway.conf import DEFAULT_REDIS, settings
 from ai_gateway.limits.base import LimitStore
 from ai_gateway.limits.redis.batches import Settled
 from ai_gateway.limits.redis.client import Client
@@ -20,6 +20,10 @@ from ai_gateway.limits.redis.link import Link
 from ai_gateway.limits.redis.script import ADMITTED, LOOK, TAKE
 from ai_gateway.limits.redis.seeds import Seeds
 from ai_gateway.limits.sowing import Seed
+
+WRITING = 1.5
+"""Seconds that it takes to write down what ended, beyond those for which it waits (`USAGE_INTERVAL`), and that a
+process can be wrong on Redis's time."""
 
 
 class RedisStore(LimitStore):
@@ -58,7 +62,14 @@ class RedisStore(LimitStore):
         self._new_client = partial(
             Client, url, timeout, cluster=cluster, sentinels=sentinels, service=service, options=options
         )
-        self._new_link = partial(Link, tag=prefix, timeout=timeout, seed=0 if seed is None else -1, clock=clock)
+        self._new_link = partial(
+            Link,
+            tag=prefix,
+            timeout=timeout,
+            seed=0 if seed is None else -1,
+            unwritten=settings.USAGE_INTERVAL + WRITING,
+            clock=clock,
+        )
         self._lines: dict[asyncio.AbstractEventLoop | None, Line] = {}
         self._left: deque[Settled] = deque()
         os.register_at_fork(after_in_child=partial(_forget, weakref.ref(self)))
