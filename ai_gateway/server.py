@@ -3,12 +3,14 @@
 uvicorn writes them one after the other, and uvloop sends each at once: two system calls and two packets where one would
 do. For a small answer that is an eighth of the gateway's whole cost. It also looks at each header of an answer by
 itself, with two patterns; here they are looked at together (`Cycle`). `manage.py rungateway` serves with this;
-everything works the same with plain uvicorn, with six exceptions:
+everything works the same with plain uvicorn, with seven exceptions:
 
 - A client that would rather speak HTTP/2 says so in its first request (`Upgrade: h2c`: Java's own, `curl --http2`).
   uvicorn loses the body of that request. Here the offer is not taken up, and the request is served.
 - Headers behind a body in chunks are headers of the request to uvicorn, if they come soon enough: what is in front of
   the gateway has not seen them as such. Here they are not read.
+- httptools holds whatever comes of a head, or behind a body in chunks, until it is whole, and the longer that is the
+  longer takes each piece of it. Here a request is refused at LONGEST_HEAD.
 - A connection that uvicorn closes while its caller takes nothing of what is left would stay open for as long as the
   caller likes. Here it is cut.
 - When it stops, uvicorn closes idle connections at once, and others at the end of their answer, though its head may
@@ -54,6 +56,10 @@ closed, or had been about to send a request, which has arrived."""
 
 AT_THE_DOOR = 0.02
 """Seconds in which who has connected is accepted, when nobody new is and before the port is closed."""
+
+LONGEST_HEAD = 512 * 1024
+"""Bytes of a head that is not whole yet, and of what comes behind a body. The gateway takes less of one that is
+(`intake.py`), and says so in the caller's format; this is more than the loop reads at once, where a head may begin."""
 
 UPGRADES = frozenset((b"upgrade", b"http2-settings"))
 """Headers that offer another protocol, and what they are called in the header `connection`."""
@@ -289,14 +295,21 @@ class GatheringProtocol(HttpToolsProtocol):
     _declined: tuple[bytes, RequestResponseCycle] | None = None
     """The head of a request whose offer of another protocol was declined, and the request before it."""
 
+    _is_in_head = False
+    _without_body = 0
+    """Bytes that came since the head began, or since a piece of the body did."""
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Called by the event loop when a caller has connected."""
         self._gathering = GatheringTransport(transport, self.loop, self._patience)
         super().connection_made(cast(asyncio.Transport, self._gathering))
 
     def data_received(self, data: bytes) -> None:
-        """Called by the event loop when bytes have come. As uvicorn's own, but that an offer is declined."""
+        """Called by the event loop when bytes have come. As uvicorn's own, but that an offer is declined, and a head
+        has its bounds."""
         self._unset_keepalive_if_required()
+        cycle, came = self.cycle, len(data)
+        before = len(cycle.body) if cycle is not None and cycle.more_body else None
         while True:
             try:
                 self.parser.feed_data(data)
@@ -315,15 +328,36 @@ class GatheringProtocol(HttpToolsProtocol):
                     self.handle_websocket_upgrade()
                 else:
                     self._unsupported_upgrade_warning()
+            break
+        if self._is_in_head or before is not None:
+            self._bound(came, cycle, before)
+
+    def _bound(self, came: int, cycle: RequestResponseCycle, before: int | None) -> None:
+        """Refuse a request of which too much came since there was something of it to be given on. `cycle` is that which
+        was being received before these bytes came, `before` how much of its body was there."""
+        if not self._is_in_head:
+            is_same = cycle is self.cycle and cycle.more_body and not cycle.response_complete
+            if not is_same or len(cycle.body) != before:
+                self._without_body = 0
+                return
+        self._without_body += came
+        if self._without_body <= LONGEST_HEAD or self.transport.is_closing():
             return
+        self.logger.warning("A request was refused: its head is too long, or what comes behind its body.")
+        if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
+            self.transport.abort()
+        else:
+            self.send_400_response("The head of the request is too long.")
 
     def on_message_begin(self) -> None:
         """Called by the parser when a request begins: its answer will have a head."""
         super().on_message_begin()
         self._gathering.expect_head()
+        self._is_in_head, self._without_body = True, 0
 
     def on_headers_complete(self) -> None:
         """Called by the parser when the head of a request is there."""
+        self._is_in_head = False
         is_offer = self.parser.should_upgrade() and any(name == b"upgrade" for name, _ in self.headers)
         if is_offer and not self._should_upgrade():
             self._decline()

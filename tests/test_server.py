@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http
 import json
 import logging
@@ -396,6 +397,56 @@ def test_trailers_are_no_headers(telling: Serving, pause: float) -> None:
             caller.send(b"4\r\nbody\r\n0\r\nX-Provider: y\r\nHost: z\r\n\r\n")
             expected = ["POST", "/", ["host: x", "transfer-encoding: chunked"], "body"]
             assert json.loads(caller.read_answer().body) == expected
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"GET /",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: ",
+        b"POST / HTTP/1.1\r\nHost: x\r\n" + CHUNKS + b"4\r\nbody\r\n0\r\nX-Long: ",
+    ],
+    ids=["target", "header", "trailer"],
+)
+def test_a_head_without_an_end_is_refused(telling: Serving, start: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """The parser would hold all of it, and copy it with every piece that comes."""
+    assert refusal(telling, start, b"x" * 65536) in (b"", b"HTTP/1.1 400 ")
+    assert "its head is too long" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "start",
+    [b"GET / HTTP/1.1\r\nHost: x\r\n", b"POST / HTTP/1.1\r\nHost: x\r\n" + CHUNKS + b"4\r\nbody\r\n0\r\n"],
+    ids=["headers", "trailers"],
+)
+def test_so_are_headers_without_an_end(telling: Serving, start: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    assert refusal(telling, start, b"a: b\r\n" * 10_000) in (b"", b"HTTP/1.1 400 ")
+    assert "its head is too long" in caplog.text
+
+
+def refusal(serving: Serving, start: bytes, piece: bytes) -> bytes:
+    """Send a start, and a piece after the other for as long as they are taken. Gives how the answer begins; nothing, if
+    it was lost with pieces that were not read."""
+    with RawConnection(serving.port) as caller:
+        caller.send(start)
+        with contextlib.suppress(ConnectionError):
+            for _ in range(500):
+                caller.send(piece)
+        return caller.read_to_end()[:13]
+
+
+def test_a_head_in_pieces_and_a_long_body_behind_it_are_taken(telling: Serving) -> None:
+    piece = b"a" * 10_000
+    with RawConnection(telling.port) as caller:
+        for _ in range(2):
+            caller.send(b"POST / HTTP/1.1\r\nHost: x\r\nX-Long: ")
+            for _ in range(40):
+                caller.send(piece)
+            caller.send(b"\r\n" + CHUNKS)
+            for _ in range(150):
+                caller.send(b"%x\r\n%b\r\n" % (len(piece), piece))
+            caller.send(b"0\r\n\r\n")
+            assert len(json.loads(caller.read_answer().body)[3]) == 150 * len(piece)
 
 
 # How it stops.
