@@ -67,6 +67,9 @@ UPGRADES = frozenset((b"upgrade", b"http2-settings"))
 CONTROL = bytes((*range(9), *range(10, 32), 127))
 """Characters that no value of a header may have."""
 
+UNREADABLE = STATUS_LINE[400] + b"content-length: 0\r\nconnection: close\r\n\r\n"
+"""The answer to a handshake of which not even the library of websockets says what is wrong with it."""
+
 NO_BODY = frozenset((204, 304))
 """Statuses of answers that have neither a body nor a way to end it."""
 
@@ -412,11 +415,22 @@ class DrainingSocket(WebSocketsSansIOProtocol):
 
     And of which it logs the query and, at the level of debugging, the headers and messages: here only what goes wrong.
     The gateway has a line of its own for each session.
+
+    And which leaves a caller without an answer, on a connection that stays open, whose handshake the library cannot
+    read: with a header of more than 8 KiB, say, or a body.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.logger = self.conn.logger = library_log
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the event loop when bytes have come."""
+        super().data_received(data)
+        if not self.handshake_initiated and self.conn.handshake_exc is not None:
+            self.handshake_complete = self.close_sent = True
+            self.transport.write(b"".join(self.conn.data_to_send()) or UNREADABLE)
+            self.transport.close()
 
     async def send(self, message: ASGISendEvent) -> None:
         """Called by the application."""

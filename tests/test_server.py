@@ -301,7 +301,9 @@ class Serving:
         self.goes_on = threading.Event()
         options: dict[str, Any] = {"loop": "uvloop", "lifespan": "off", "interface": "asgi3", "log_config": None}
         self.server = Server(
-            uvicorn.Config(application or self._application, port=0, http=GatheringProtocol, **options)
+            uvicorn.Config(
+                application or self._application, port=0, http=GatheringProtocol, ws=DrainingSocket, **options
+            )
         )
         self._thread = threading.Thread(target=self.server.run)
         self._thread.start()
@@ -447,6 +449,28 @@ def test_a_head_in_pieces_and_a_long_body_behind_it_are_taken(telling: Serving) 
                 caller.send(b"%x\r\n%b\r\n" % (len(piece), piece))
             caller.send(b"0\r\n\r\n")
             assert len(json.loads(caller.read_answer().body)[3]) == 150 * len(piece)
+
+
+HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("rest", "status"),
+    [
+        (b"X-Long: " + b"x" * 9000 + b"\r\n\r\n", 431),
+        (b"X: y\r\n" * 200 + b"\r\n", 431),
+        (b"Content-Length: 4\r\n\r\nbody", 400),
+    ],
+    ids=["long header", "many headers", "body"],
+)
+def test_a_handshake_that_cannot_be_read_is_answered(telling: Serving, rest: bytes, status: int) -> None:
+    with RawConnection(telling.port) as caller:
+        caller.send(HANDSHAKE + rest)
+        assert caller.read_answer().status == status
+        assert caller.read_to_end() == b""
 
 
 # How it stops.
