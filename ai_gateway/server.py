@@ -3,14 +3,18 @@
 uvicorn writes them one after the other, and uvloop sends each at once: two system calls and two packets where one would
 do. For a small answer that is an eighth of the gateway's whole cost. It also looks at each header of an answer by
 itself, with two patterns; here they are looked at together (`Cycle`). `manage.py rungateway` serves with this;
-everything works the same with plain uvicorn, with six exceptions:
+everything works the same with plain uvicorn, with eight exceptions:
 
 - A client that would rather speak HTTP/2 says so in its first request (`Upgrade: h2c`: Java's own, `curl --http2`).
   uvicorn loses the body of that request. Here the offer is not taken up, and the request is served.
 - Headers behind a body in chunks are headers of the request to uvicorn, if they come soon enough: what is in front of
   the gateway has not seen them as such. Here they are not read.
+- httptools holds whatever comes of a head, or behind a body in chunks, until it is whole, and the longer that is the
+  longer takes each piece of it. Here a request is refused at LONGEST_HEAD.
 - A connection that uvicorn closes while its caller takes nothing of what is left would stay open for as long as the
   caller likes. Here it is cut.
+- That a caller has hung up, uvicorn tells the last of several requests that it has sent in a row. Here the one that is
+  being answered is told. Nor does the connection become a websocket meanwhile.
 - When it stops, uvicorn closes idle connections at once, and others at the end of their answer, though its head may
   have promised to keep them. A request that is on its way then is lost, and a proxy may not send it again. Here they
   stay open a moment longer, and what still comes is answered.
@@ -22,10 +26,7 @@ everything works the same with plain uvicorn, with six exceptions:
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import socket
-import struct
-import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
@@ -39,6 +40,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from uvicorn.supervisors import Multiprocess
 
 from ai_gateway.guard import IS_WHOLE
+from ai_gateway.packet_filter import turn_away
 from ai_gateway.sockets import DRAINS
 from ai_gateway.transports.websocket import library_log
 
@@ -55,23 +57,21 @@ closed, or had been about to send a request, which has arrived."""
 AT_THE_DOOR = 0.02
 """Seconds in which who has connected is accepted, when nobody new is and before the port is closed."""
 
+LONGEST_HEAD = 512 * 1024
+"""Bytes of a head that is not whole yet, and of what comes behind a body. The gateway takes less of one that is
+(`intake.py`), and says so in the caller's format; this is more than the loop reads at once, where a head may begin."""
+
 UPGRADES = frozenset((b"upgrade", b"http2-settings"))
 """Headers that offer another protocol, and what they are called in the header `connection`."""
 
 CONTROL = bytes((*range(9), *range(10, 32), 127))
 """Characters that no value of a header may have."""
 
+UNREADABLE = STATUS_LINE[400] + b"content-length: 0\r\nconnection: close\r\n\r\n"
+"""The answer to a handshake of which not even the library of websockets says what is wrong with it."""
+
 NO_BODY = frozenset((204, 304))
 """Statuses of answers that have neither a body nor a way to end it."""
-
-SO_ATTACH_FILTER = 26
-DROP_SYN = (
-    (0x30, 0, 0, 13),  # Load the byte with the flags of the TCP header.
-    (0x45, 0, 1, 0x02),  # If SYN is set,
-    (0x06, 0, 0, 0),  # drop the packet;
-    (0x06, 0, 0, 0xFFFFFFFF),  # else take it.
-)
-"""A program for the kernel's packet filter: operation, steps to go on if so and if not, value."""
 
 
 class GatheringTransport:
@@ -289,14 +289,31 @@ class GatheringProtocol(HttpToolsProtocol):
     _declined: tuple[bytes, RequestResponseCycle] | None = None
     """The head of a request whose offer of another protocol was declined, and the request before it."""
 
+    _in_turn: RequestResponseCycle | None = None
+    """The request that is being answered, if others wait behind it."""
+
+    _is_in_head = False
+    _without_body = 0
+    """Bytes that came since the head began, or since a piece of the body did."""
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Called by the event loop when a caller has connected."""
         self._gathering = GatheringTransport(transport, self.loop, self._patience)
         super().connection_made(cast(asyncio.Transport, self._gathering))
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the event loop when the caller has hung up, or was hung up on."""
+        if self._in_turn is not None and not self._in_turn.response_complete:
+            self._in_turn.disconnected = True
+            self._in_turn.message_event.set()
+        super().connection_lost(exc)
+
     def data_received(self, data: bytes) -> None:
-        """Called by the event loop when bytes have come. As uvicorn's own, but that an offer is declined."""
+        """Called by the event loop when bytes have come. As uvicorn's own, but that an offer is declined, and a head
+        has its bounds."""
         self._unset_keepalive_if_required()
+        cycle, came = self.cycle, len(data)
+        before = len(cycle.body) if cycle is not None and cycle.more_body else None
         while True:
             try:
                 self.parser.feed_data(data)
@@ -315,25 +332,53 @@ class GatheringProtocol(HttpToolsProtocol):
                     self.handle_websocket_upgrade()
                 else:
                     self._unsupported_upgrade_warning()
+            break
+        if self._is_in_head or before is not None:
+            self._bound(came, cycle, before)
+
+    def _bound(self, came: int, cycle: RequestResponseCycle, before: int | None) -> None:
+        """Refuse a request of which too much came since there was something of it to be given on. `cycle` is that which
+        was being received before these bytes came, `before` how much of its body was there."""
+        if not self._is_in_head:
+            is_same = cycle is self.cycle and cycle.more_body and not cycle.response_complete
+            if not is_same or len(cycle.body) != before:
+                self._without_body = 0
+                return
+        self._without_body += came
+        if self._without_body <= LONGEST_HEAD or self.transport.is_closing():
             return
+        self.logger.warning("A request was refused: its head is too long, or what comes behind its body.")
+        if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
+            self.transport.abort()
+        else:
+            self.send_400_response("The head of the request is too long.")
 
     def on_message_begin(self) -> None:
         """Called by the parser when a request begins: its answer will have a head."""
         super().on_message_begin()
         self._gathering.expect_head()
+        self._is_in_head, self._without_body = True, 0
 
     def on_headers_complete(self) -> None:
         """Called by the parser when the head of a request is there."""
+        self._is_in_head = False
         is_offer = self.parser.should_upgrade() and any(name == b"upgrade" for name, _ in self.headers)
         if is_offer and not self._should_upgrade():
             self._decline()
             return
+        before = self.cycle
         super().on_headers_complete()
         if is_offer:
             return
+        if len(self.pipeline) == 1:
+            self._in_turn = before
         self.headers = []  # For trailers, which nobody reads.
         if self._is_leaving and self.cycle is not None:
             self.cycle.keep_alive = False
+
+    def _should_upgrade(self) -> bool:
+        is_idle = self.cycle is None or self.cycle.response_complete
+        return is_idle and self.parser.get_method() == b"GET" and super()._should_upgrade()
 
     def _decline(self) -> None:
         """Keep the head of a request without the offer of another protocol. The parser thinks that it has no body, and
@@ -357,6 +402,8 @@ class GatheringProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Called by the request when its answer is complete."""
+        if self.pipeline:
+            self._in_turn = self.pipeline[-1][0]
         super().on_response_complete()
         if self._is_leaving:
             self.loop.call_later(LINGER, self._leave)
@@ -378,11 +425,22 @@ class DrainingSocket(WebSocketsSansIOProtocol):
 
     And of which it logs the query and, at the level of debugging, the headers and messages: here only what goes wrong.
     The gateway has a line of its own for each session.
+
+    And which leaves a caller without an answer, on a connection that stays open, whose handshake the library cannot
+    read: with a header of more than 8 KiB, say, or a body.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.logger = self.conn.logger = library_log
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the event loop when bytes have come."""
+        super().data_received(data)
+        if not self.handshake_initiated and self.conn.handshake_exc is not None:
+            self.handshake_complete = self.close_sent = True
+            self.transport.write(b"".join(self.conn.data_to_send()) or UNREADABLE)
+            self.transport.close()
 
     async def send(self, message: ASGISendEvent) -> None:
         """Called by the application."""
@@ -428,17 +486,3 @@ class Supervisor(Multiprocess):
             listener.close()
         time.sleep(AT_THE_DOOR)
         super().terminate_all()
-
-
-def turn_away(listener: socket.socket) -> None:
-    """Have the kernel overlook who connects from now on. Who has connected can still be accepted.
-
-    Who is overlooked tries again by itself after a second, and then finds the port closed. To close it at once would
-    cut off those that wait to be accepted, and they may have sent a request. A filter of the port's packets does it,
-    which Linux has: elsewhere they are cut off.
-    """
-    if sys.platform != "linux":
-        return
-    instructions = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *each) for each in DROP_SYN))
-    program = struct.pack("HP", len(DROP_SYN), ctypes.addressof(instructions))
-    listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)

@@ -29,7 +29,7 @@ from ai_gateway.errors import (
 )
 from ai_gateway.transports import Transport, is_status
 from ai_gateway.transports.dialing import Dialer
-from ai_gateway.transports.tunnels import TunnelDialer
+from ai_gateway.transports.tunnels import TunnelDialer, read_proxy
 
 NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 VALUE = re.compile(rb"[\t -~\x80-\xff]*")
@@ -75,7 +75,7 @@ class HttpxTransport(Transport):
         limits = httpx.Limits(max_connections=max_connections, keepalive_expiry=keep_alive)
         self._transport = transport or httpx.AsyncHTTPTransport(
             http2=http2,
-            proxy=proxy,
+            proxy=None if proxy is None else read_proxy(proxy),
             limits=limits,
             # Proxies and certificates of the environment are not for a gateway: it would hand them its keys.
             trust_env=False,

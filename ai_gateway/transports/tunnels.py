@@ -36,13 +36,28 @@ SOCKS, NO_PASSWORD, PASSWORD = 5, 0, 2
 IPV4, NAME, IPV6 = 1, 3, 4
 
 
+def read_proxy(address: str) -> httpx.Proxy:
+    """Read the address of a proxy, `http://user:password@host:port`, `https://…` or `socks5://…`. Raises ValueError for
+    anything else, without a word of what it is: httpx shows what it cannot read, and that may be the password."""
+    try:
+        proxy = httpx.Proxy(address)
+    except (ValueError, httpx.InvalidURL):
+        proxy = None
+    if proxy is None or not proxy.url.host:
+        raise ValueError(
+            "The address of the outbound proxy cannot be read. Write it as http://user:password@host:port, or with "
+            "https:// or socks5://, and signs in the password with a percent sign (%2F for a slash)."
+        )
+    return proxy
+
+
 class TunnelDialer(Dialer):
-    """Opens connections through a proxy, given as `http://user:password@host:port`, `https://…` or `socks5://…`. Raises
-    ValueError for any other scheme, and for credentials that SOCKS5 has no room for."""
+    """Opens connections through a proxy (`read_proxy`). Raises ValueError for credentials that SOCKS5 has no room for,
+    too."""
 
     def __init__(self, proxy: str, *, ca_file: str | None = None) -> None:
         super().__init__(ca_file=ca_file)
-        given = httpx.Proxy(proxy)
+        given = read_proxy(proxy)
         scheme, host = given.url.scheme, given.url.host
         self._credentials = given.raw_auth
         self._ask = ask_http if scheme in ("http", "https") else ask_socks

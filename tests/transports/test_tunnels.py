@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -219,3 +220,22 @@ def test_what_is_no_proxy_is_refused_when_the_transport_is_made() -> None:
     for wrong in ("ftp://proxy.example", f"socks5://ann:{'x' * 256}@proxy.example"):
         with pytest.raises(ValueError, match=r"proxy|SOCKS5"):
             HttpxTransport(proxy=wrong)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "ftp://ann:canary@proxy.example",
+        "ann:canary@proxy.example",
+        "http://ann:canary/@proxy.example:80",
+        "http://ann:canary@",
+        f"socks5://ann:{'canary' * 50}@proxy.example",
+    ],
+    ids=["another scheme", "no scheme", "a slash in the password", "no host", "too long"],
+)
+def test_an_address_that_cannot_be_read_is_not_shown(address: str) -> None:
+    with pytest.raises(ValueError) as refused:  # noqa: PT011 - what it says is asserted.
+        HttpxTransport(proxy=address)
+    told = "".join(traceback.format_exception(refused.value))
+    assert "canary" not in told
+    assert "outbound proxy" in str(refused.value) or "SOCKS5" in str(refused.value)
