@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import msgspec
@@ -149,18 +150,22 @@ def test_a_stream_must_say_that_it_ended_well(path: str, events: list[Any], is_w
 
 
 def kept(
-    *chunks: bytes, headers: Any = ((b"content-type", b"text/event-stream"),), pauses: tuple[int, ...] = ()
+    *chunks: bytes,
+    headers: Any = ((b"content-type", b"text/event-stream"),),
+    pauses: tuple[int, ...] = (),
+    at: float = 1000.0,
+    cost_nanos: int = 5,
 ) -> Kept:
     return Kept(
         tokens=("a", "b"),
-        at=1000.0,
+        at=at,
         until=2000.0,
         headers=list(headers),
         chunks=list(chunks),
         is_stream=True,
         provider="openai",
         model="m",
-        cost_nanos=5,
+        cost_nanos=cost_nanos,
         pauses=list(pauses),
     )
 
@@ -191,10 +196,17 @@ def test_an_answer_that_was_kept_before_pauses_were_is_one() -> None:
         pack(kept(b"x", b"y", pauses=(1, 1))),
         pack(kept(b"x", b"y", pauses=(-1,))),
         pack(kept(b"x", b"y", pauses=(LONGEST_PAUSE + 1,))),
+        pack(kept(b"x", headers=[(b"content-type", b"text/plain\r\nx-evil: 1")])),
+        pack(kept(b"x", at=-math.inf)),
+        pack(kept(b"x", at=math.nan)),
+        pack(kept(b"x", cost_nanos=-5)),
+        pack(kept(b"x", cost_nanos=2**63)),
     ],
     ids=[
         *("nothing", "a pickle", "encrypted", "cut", "without a body", "with a header that is not kept"),
         *("with a pause too many", "with a pause before its time", "with a pause that is too long"),
+        *("with a line in a header", "older than anything", "of no time"),
+        *("that cost less than nothing", "that cost more than anything"),
     ],
 )
 def test_whatever_else_lies_in_the_cache_is_no_answer(data: bytes) -> None:
