@@ -58,10 +58,16 @@ _TOOLS = re.compile(
 )
 """What stands in an answer that calls a tool, the caller's or the provider's."""
 
+_VALUE = re.compile(rb"[\t -~\x80-\xff]*")
+"""What the value of a header is made of."""
+
 _RESPONSE_ENDED = re.compile(rb'"type"\s*:\s*"response\.(?:completed|incomplete)"')
 
 
 Pause = Annotated[int, msgspec.Meta(ge=0, le=LONGEST_PAUSE)]
+Moment = Annotated[float, msgspec.Meta(ge=0, le=2**53)]
+Nanos = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+"""No more than the ledger takes (`accounting.py`)."""
 
 
 class Kept(msgspec.Struct, frozen=True, array_like=True):
@@ -70,14 +76,14 @@ class Kept(msgspec.Struct, frozen=True, array_like=True):
     milliseconds between a stream's pieces; there are none of one that had no pauses, or was kept before these were."""
 
     tokens: tuple[str, ...]
-    at: float
-    until: float
+    at: Moment
+    until: Moment
     headers: list[tuple[bytes, bytes]]
     chunks: list[bytes]
     is_stream: bool
     provider: str
     model: str
-    cost_nanos: int | None
+    cost_nanos: Nanos | None
     pauses: list[Pause] = []
 
     @property
@@ -167,7 +173,8 @@ def unpack(data: bytes) -> Kept | None:
     except msgspec.DecodeError:
         return None
     # Whoever may write the cache decides what is answered, but not what else a head says.
-    is_sound = len(kept_headers(kept.headers)) == len(kept.headers) and bool(kept.chunks)
+    is_known = len(kept_headers(kept.headers)) == len(kept.headers)
+    is_sound = is_known and bool(kept.chunks) and all(_VALUE.fullmatch(value) for _, value in kept.headers)
     return kept if is_sound and len(kept.pauses) in (0, len(kept.chunks) - 1) else None
 
 

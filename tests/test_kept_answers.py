@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import msgspec
@@ -174,10 +175,17 @@ def test_an_answer_that_was_kept_before_pauses_were_is_one() -> None:
         pack(make_kept(b"x", b"y", pauses=(1, 1))),
         pack(make_kept(b"x", b"y", pauses=(-1,))),
         pack(make_kept(b"x", b"y", pauses=(LONGEST_PAUSE + 1,))),
+        pack(make_kept(b"x", headers=[(b"content-type", b"text/plain\r\nx-evil: 1")])),
+        pack(msgspec.structs.replace(make_kept(b"x"), at=-math.inf)),
+        pack(msgspec.structs.replace(make_kept(b"x"), at=math.nan)),
+        pack(msgspec.structs.replace(make_kept(b"x"), cost_nanos=-5)),
+        pack(msgspec.structs.replace(make_kept(b"x"), cost_nanos=2**63)),
     ],
     ids=[
         *("nothing", "a pickle", "encrypted", "cut", "without a body", "with a header that is not kept"),
         *("with a pause too many", "with a pause before its time", "with a pause that is too long"),
+        *("with a line in a header", "older than anything", "of no time"),
+        *("that cost less than nothing", "that cost more than anything"),
     ],
 )
 def test_whatever_else_lies_in_the_cache_is_no_answer(data: bytes) -> None:
