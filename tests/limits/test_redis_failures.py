@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from itertools import product
 
 import pytest
+import uvloop
 from django.test import override_settings
 
 from ai_gateway.charges import Counter, Verdict
@@ -125,6 +126,19 @@ class TestFailures:
             assert await used(store, quota()) == [7]
 
         play(steps())
+
+    def test_so_is_one_that_uvloop_found_closed(self, server: RedisServer) -> None:
+        async def steps() -> None:
+            store = open_store(server)
+            await take(store, quota(1))
+            (line,) = store._lines.values()
+            line._link._client._connection._writer.transport.abort()
+            await asyncio.sleep(0)
+            assert await admits(store, quota(1))
+            await store.aclose()
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(steps())
 
     def test_there_is_no_server(self, own_server: RedisServer) -> None:
         own_server.stop()

@@ -119,7 +119,10 @@ class Client:
         """Do a command over the one connection that this client keeps for itself: what is sent for every call goes this
         way, for which redis-py has no more to do than to send and to receive."""
         connection = self._connection or await self._reserved()
-        await connection.send_packed_command(packed(command.encode(), *words), check_health=False)
+        try:
+            await connection.send_packed_command(packed(command.encode(), *words), check_health=False)
+        except RuntimeError as error:  # What uvloop raises for a connection that was closed meanwhile.
+            raise ConnectionError(str(error)) from error
         return await connection.read_response(disable_decoding=True)
 
     async def _reserved(self) -> Any:
