@@ -30,8 +30,12 @@ class MariadbServer:
         self.folder = folder = Path(tempfile.mkdtemp(prefix="gateway-mariadb-"))
         # The server refuses to run as root.
         self.user = ("mysql" if user_exists("mysql") else "nobody") if os.geteuid() == 0 else None
+        # Each that starts deletes the temporary tables that it finds, those of one beside it as well.
+        self.environment = {**os.environ, "TMPDIR": str(folder / "temporary")}
+        (folder / "temporary").mkdir()
         if self.user is not None:
             shutil.chown(folder, self.user)
+            shutil.chown(folder / "temporary", self.user)
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
         self._run(
@@ -49,7 +53,14 @@ class MariadbServer:
 
     def _run(self, *command: str, text: str | None = None) -> str:
         done = subprocess.run(
-            command, user=self.user, cwd=self.folder, input=text, capture_output=True, text=True, check=False
+            command,
+            user=self.user,
+            cwd=self.folder,
+            env=self.environment,
+            input=text,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -82,7 +93,9 @@ class MariadbServer:
         command = [self.programs["mariadbd"], "--no-defaults", "--skip-name-resolve"]
         command += [f"--{name}={value}" for name, value in options.items()]
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(command, user=self.user, cwd=self.folder, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                command, user=self.user, cwd=self.folder, env=self.environment, stdout=log, stderr=log
+            )
         deadline = time.monotonic() + PATIENCE
         while not self._answers():
             is_coming = time.monotonic() < deadline and self.process.poll() is None
