@@ -16,6 +16,7 @@ from ai_gateway import balances
 from ai_gateway.calls import Call, Caller
 from ai_gateway.estimates import likely_input_tokens
 from ai_gateway.protocols.jsontext import loads
+from ai_gateway.texts import TURNS
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,7 +110,7 @@ def read_asked(body: object) -> Asked:
 
 def _parts(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Give every turn and every part of the turns, those in the results of tools included."""
-    waiting = [body.get(name) for name in ("messages", "input", "contents")]
+    waiting = [body.get(name) for name in TURNS]
     while waiting:
         value = waiting.pop()
         if isinstance(value, list):

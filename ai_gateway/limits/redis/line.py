@@ -293,8 +293,9 @@ class Line:
         except StoreUnavailable as error:
             self._refuse([wanted], error)
             return
-        for counter, past in zip(counters, found, strict=True):
-            wanted.seeds = wanted.seeds | {counter.name: (past.spent, self._link.at(past.read_at))}
+        pasts = zip(counters, found, strict=True)
+        seeds = {counter.name: (past.spent, self._link.at(past.read_at)) for counter, past in pasts}
+        wanted.seeds = wanted.seeds | seeds
         self._wanted.append(wanted)
         self._wake()
 

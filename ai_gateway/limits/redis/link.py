@@ -38,8 +38,8 @@ class Link:
         clock: Callable[[], float] | None,
     ) -> None:
         self._client = client
-        self._writer = Writer(tag, seed, round(unwritten * MICROS))
         self._unwritten = round(unwritten * MICROS)
+        self._writer = Writer(tag, seed, self._unwritten)
         self._timeout = round(timeout * MICROS)
         self._clock = clock
         self._ahead = 0
