@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,6 +19,8 @@ from typing import Any, Protocol
 import pytest
 from asgiref.sync import SyncToAsync
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.sqlite3.base import DatabaseWrapper
 from hypothesis import settings as hypothesis
 
 from ai_gateway import crypto, ledger, peers, registry
@@ -63,6 +66,22 @@ def _isolated(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
         # pytest-django has asked for it before, so it would be undone behind this: what a test put in the place of what
         # is isolated would stay for all that follow.
         monkeypatch.undo()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _threads_close_their_connections() -> Iterator[None]:
+    """Have a connection to a database in memory closed by a thread that gives it back, as one to any other is. Django
+    leaves it open, lest the database be gone with it; here the test's own connection keeps it. From 3.13 on, Python
+    warns of those that nobody closes."""
+    with pytest.MonkeyPatch.context() as patched:
+        close = DatabaseWrapper.close
+
+        def close_in_threads(self: DatabaseWrapper) -> None:
+            is_main = threading.current_thread() is threading.main_thread()
+            (close if is_main else BaseDatabaseWrapper.close)(self)
+
+        patched.setattr(DatabaseWrapper, "close", close_in_threads)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -60,8 +60,7 @@ def tasks() -> dict[str, int]:
     """Count the tasks by the name of their coroutine, without those of the request that asks and of the server."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     found = Counter(getattr(task.get_coro(), "__qualname__", "") for task in others)
-    found.subtract(OF_THE_SERVER)
-    found.subtract(OF_A_REQUEST)
+    found -= Counter(OF_THE_SERVER + OF_A_REQUEST)  # Django 6.1 has one less: the request serves itself.
     return {f"task {name}": number for name, number in found.items()}
 
 

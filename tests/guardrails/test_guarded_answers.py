@@ -152,7 +152,7 @@ LONG = {"choices": [{"index": 0, "message": {"role": "assistant", "content": f"{
         ([b'{"choices": ["no'], 503, "not the JSON that it should be"),
         ([f"Ask {MAIL}".encode()], 503, "not the JSON that it should be"),
         ([json.dumps({"text": MAIL}).encode("utf-16")], 503, "not the JSON that it should be"),
-        ([b"[" * 50_000 + b"]" * 50_000], 503, "not the JSON that it should be"),
+        ([b"[" * 74_000 + b"]" * 74_000], 503, "not the JSON that it should be"),
     ],
     ids=["long", "broken", "too long", "cut", "no JSON", "not UTF-8", "too deep"],
 )
