@@ -29,7 +29,7 @@ from ai_gateway.test.providers import Books
 from tests import databases
 from tests.effort import EXAMPLES
 from tests.gateway_process import Door, GatewayProcess, site_environment
-from tests.mariadb_server import MariadbServer, find_mariadb
+from tests.mysql_server import MysqlServer, find_mysql
 from tests.raw_client import RawClient
 from tests.redis_server import RedisServer
 from tests.upstream import Upstream
@@ -183,13 +183,13 @@ def postgres_server() -> Iterator[databases.PostgresServer]:
 
 
 @pytest.fixture(scope="session")
-def mariadb_server() -> Iterator[MariadbServer]:
-    """A MariaDB server of the tests' own; skipped where it or its driver is not installed."""
+def mariadb_server() -> Iterator[MysqlServer]:
+    """A MariaDB server of the tests' own, or MySQL's where only that is; skipped where there is none, or no driver."""
     try:
-        find_mariadb()
+        find_mysql()
     except LookupError as error:
         pytest.skip(str(error))
-    server = MariadbServer()
+    server = MysqlServer()
     databases.migrate(site_environment("direct", {}, {"DATABASES": {"default": server.database}}))
     yield server
     server.remove()

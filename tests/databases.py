@@ -80,6 +80,8 @@ class Server(Protocol):
 class PostgresServer:
     """A server of its own in a temporary folder, on a free port, without a password for local callers."""
 
+    name = "PostgreSQL"
+
     def __init__(self) -> None:
         self.programs = find_postgres()
         # Not one of pytest's folders, which it closes to all other users.
@@ -102,9 +104,11 @@ class PostgresServer:
         done = subprocess.run(command, user=self.user, cwd=self.folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
 
-    def program(self, name: str) -> str:
-        """Tell where one of its programs is."""
-        return str(self.programs / name)
+    @property
+    def version(self) -> str:
+        """Tell its version."""
+        told = subprocess.check_output([str(self.programs / "postgres"), "--version"], text=True)
+        return told.split()[2]
 
     def start(self) -> None:
         """Start it, and wait until it answers."""

@@ -12,11 +12,11 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from example_project import database
 from tests import databases
-from tests.mariadb_server import MariadbServer
+from tests.mysql_server import MysqlServer
 
 
 @pytest.fixture
-def entry(mariadb_server: MariadbServer) -> databases.Database:
+def entry(mariadb_server: MysqlServer) -> databases.Database:
     """The database as the example project describes it."""
     address = f"mariadb://gateway@127.0.0.1:{mariadb_server.port}/gateway"
     return database.parse(address, mariadb_server.folder)

@@ -6,8 +6,9 @@ import pytest
 from django.apps import apps
 from django.db import connection, models
 
-from ai_gateway.exact_text import ON_MARIADB, ExactCharField
+from ai_gateway.exact_text import ON_MARIADB, ON_MYSQL, ExactCharField
 from ai_gateway.models import Price, Route, UsageDaily, UsageRecord
+from tests.mysql_server import is_mariadb
 from tests.usage.rows import record, save
 
 ALIKE = [
@@ -36,10 +37,11 @@ class TestOnTheServer:
                 "WHERE table_schema = DATABASE()"
             )
             found = {(table, column): collation for table, column, collation in cursor.fetchall()}
+        exact = ON_MARIADB if is_mariadb() else ON_MYSQL
         for model in apps.get_app_config("ai_gateway").get_models():
             for field in model._meta.local_fields:
                 if isinstance(field, ExactCharField):
-                    assert found[model._meta.db_table, field.column] == ON_MARIADB
+                    assert found[model._meta.db_table, field.column] == exact
 
     @pytest.mark.parametrize(("one", "other"), ALIKE)
     def test_rows_of_both_names_can_be_there_and_each_is_found_by_its_own(self, one: str, other: str) -> None:

@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from ai_gateway.checks.mysql import check_mysql
 from ai_gateway.models import UsageRecord
-from tests.mariadb_server import MariadbServer
+from tests.mysql_server import MysqlServer, is_mariadb
 from tests.usage.rows import record, save
 
 LATE = datetime(2026, 11, 20, 23, 30, tzinfo=UTC)
@@ -34,7 +34,7 @@ class TestTimeZones:
         assert group.by["day"] == date(2026, 11, 21)
         assert check_mysql(None, databases=["default"]) == []
 
-    def test_a_server_that_does_not_know_the_zone(self, settings: Settings, mariadb_server: MariadbServer) -> None:
+    def test_a_server_that_does_not_know_the_zone(self, settings: Settings, mariadb_server: MysqlServer) -> None:
         mariadb_server.ask("DELETE FROM time_zone_name WHERE Name = 'Pacific/Chatham'", "mysql")
         settings.AI_GATEWAY = {"TIME_ZONE": "Pacific/Chatham"}
         save(record(LATE))
@@ -65,5 +65,8 @@ def test_no_database_is_asked_that_is_not_to_be_checked(databases: list[str] | N
 
 @pytest.mark.usefixtures("site")
 def test_the_example_project_says_how_long_to_wait_and_what_is_seen_meanwhile() -> None:
-    assert ask("SELECT @@idle_transaction_timeout, @@innodb_lock_wait_timeout") == (15, 10)
-    assert ask("SELECT @@tx_isolation, @@character_set_connection") == ("READ-COMMITTED", "utf8mb4")
+    assert ask("SELECT @@innodb_lock_wait_timeout, @@character_set_connection") == (10, "utf8mb4")
+    if is_mariadb():
+        assert ask("SELECT @@tx_isolation, @@idle_transaction_timeout") == ("READ-COMMITTED", 15)
+    else:  # Which has no such timeout.
+        assert ask("SELECT @@transaction_isolation") == ("READ-COMMITTED",)

@@ -13,7 +13,7 @@ from ai_gateway import crypto
 from tests import databases
 from tests.conftest import StartGateway, default_settings
 from tests.gateway_process import Door, GatewayProcess, site_environment
-from tests.mariadb_server import MariadbServer
+from tests.mysql_server import MysqlServer
 from tests.raw_client import Answer, RawClient
 from tests.site_shell import SiteShell
 from tests.upstream import Upstream
@@ -123,7 +123,7 @@ def database(request: pytest.FixtureRequest, empty_database: databases.Database,
         server: databases.PostgresServer = request.getfixturevalue("postgres_server")
         return server.database
     if request.param == "mariadb":
-        found: MariadbServer = request.getfixturevalue("mariadb_server")
+        found: MysqlServer = request.getfixturevalue("mariadb_server")
         return found.database
     return databases.copy_of(empty_database, tmp_path)
 

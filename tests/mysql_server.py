@@ -1,4 +1,4 @@
-"""A private MariaDB server for tests, where its programs and the driver are."""
+"""A private server of MariaDB for tests, or of MySQL where only that is, if the driver is there as well."""
 
 from __future__ import annotations
 
@@ -9,23 +9,61 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
+
+from django.db import connection
 
 from tests.databases import Database, user_exists
 from tests.redis_server import free_port
 
 PATIENCE = 60.0
 
-PROGRAMS = ("mariadbd", "mariadb-install-db", "mariadb", "mariadb-tzinfo-to-sql")
+
+class Product(NamedTuple):
+    """One of the two: its programs, by what they do, and what it is told that the other does not know."""
+
+    name: str
+    server: str
+    client: str
+    installer: str
+    zones: str
+    install_options: tuple[str, ...]
+    options: tuple[str, ...]
+
+
+PROGRAMS = ("server", "client", "installer", "zones")
+
+MARIADB = Product(
+    name="MariaDB",
+    server="mariadbd",
+    client="mariadb",
+    installer="mariadb-install-db",
+    zones="mariadb-tzinfo-to-sql",
+    install_options=("--auth-root-authentication-method=normal", "--skip-test-db"),
+    options=("--innodb-log-file-size=16M",),
+)
+
+MYSQL = Product(
+    name="MySQL",
+    server="mysqld",
+    client="mysql",
+    installer="mysqld",
+    zones="mysql_tzinfo_to_sql",
+    install_options=("--initialize-insecure",),
+    # Its second protocol has a port that all servers of a machine would want.
+    options=("--innodb-redo-log-capacity=16M", "--mysqlx=OFF", "--skip-log-bin", "--secure-file-priv=NULL"),
+)
 
 ZONES = Path("/usr/share/zoneinfo")
 
 
-class MariadbServer:
+class MysqlServer:
     """A server of its own in a temporary folder, on a free port, without a password for local callers. It is set up as
     Debian sets one up (utf8mb4, letters alike in both cases), and knows the time zones unless it is told not to."""
 
     def __init__(self, *, knows_zones: bool = True) -> None:
-        self.programs = find_mariadb()
+        self.product = find_mysql()
+        self.name = self.product.name
         # Not one of pytest's folders, which it closes to all other users.
         self.folder = folder = Path(tempfile.mkdtemp(prefix="gateway-mariadb-"))
         # The server refuses to run as root.
@@ -39,17 +77,18 @@ class MariadbServer:
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
         self._run(
-            *(self.programs["mariadb-install-db"], "--no-defaults", f"--datadir={folder / 'data'}"),
-            *("--auth-root-authentication-method=normal", "--skip-test-db"),
+            *(self.product.installer, "--no-defaults", f"--datadir={folder / 'data'}"),
+            *self.product.install_options,
         )
         self.start()
         self.ask("CREATE DATABASE gateway; CREATE USER gateway@'%'; GRANT ALL ON *.* TO gateway@'%'")
         if knows_zones:
             self._teach_zones()
 
-    def program(self, name: str) -> str:
-        """Tell where one of its programs is."""
-        return self.programs[name]
+    @property
+    def version(self) -> str:
+        """Tell its version."""
+        return self.ask("SELECT VERSION()").split("-")[0].strip()
 
     def _run(self, *command: str, text: str | None = None) -> str:
         done = subprocess.run(
@@ -67,12 +106,13 @@ class MariadbServer:
 
     def ask(self, statements: str, database: str = "") -> str:
         """Have it do something as its administrator, and give what it says."""
-        server = ("--host=127.0.0.1", f"--port={self.port}", "--user=root")
-        client = (self.programs["mariadb"], "--no-defaults", *server, "--skip-column-names", "--batch")
+        # MySQL knows its administrator by the socket only.
+        server = (f"--socket={self.folder / 'socket'}", "--user=root")
+        client = (self.product.client, "--no-defaults", *server, "--skip-column-names", "--batch")
         return self._run(*client, *([database] if database else []), text=statements)
 
     def _teach_zones(self) -> None:
-        self.ask(self._run(self.programs["mariadb-tzinfo-to-sql"], "--skip-write-binlog", str(ZONES)), "mysql")
+        self.ask(self._run(self.product.zones, str(ZONES)), "mysql")
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
@@ -85,12 +125,11 @@ class MariadbServer:
             "character-set-server": "utf8mb4",
             "performance-schema": "off",
             "innodb-buffer-pool-size": "64M",
-            "innodb-log-file-size": "16M",
             # What is committed is in the system's hands, and outlives the server.
             "innodb-flush-log-at-trx-commit": 2,
             "innodb-flush-method": "nosync",
         }
-        command = [self.programs["mariadbd"], "--no-defaults", "--skip-name-resolve"]
+        command = [self.product.server, "--no-defaults", "--skip-name-resolve", *self.product.options]
         command += [f"--{name}={value}" for name, value in options.items()]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -137,13 +176,23 @@ class MariadbServer:
         }
 
 
-def find_mariadb() -> dict[str, str]:
-    """Find the server's programs, by their names. Raises LookupError."""
-    places = f"{os.environ.get('PATH', '')}:/usr/sbin"
-    found = {name: shutil.which(name, path=places) for name in PROGRAMS}
-    missing = [name for name, place in found.items() if place is None]
-    if missing:
-        raise LookupError(f"MariaDB is not installed: there is no {missing[0]}")
+def is_mariadb() -> bool:
+    """Whether it is MariaDB that the site's database is on, and not MySQL."""
+    return bool(getattr(connection, "mysql_is_mariadb", False))
+
+
+def find_mysql() -> Product:
+    """Find the one that is installed, with the places of its programs. Raises LookupError."""
     if importlib.util.find_spec("MySQLdb") is None:
         raise LookupError("mysqlclient, the driver of MySQL and MariaDB, is not installed")
-    return {name: place for name, place in found.items() if place is not None}
+    found = _located(MARIADB) or _located(MYSQL)
+    if found is None:
+        raise LookupError("neither MariaDB nor MySQL is installed")
+    return found
+
+
+def _located(product: Product) -> Product | None:
+    places = f"{os.environ.get('PATH', '')}:/usr/sbin"
+    programs = {kind: shutil.which(getattr(product, kind), path=places) for kind in PROGRAMS}
+    found = {kind: place for kind, place in programs.items() if place is not None}
+    return product._replace(**found) if len(found) == len(PROGRAMS) else None
