@@ -1,9 +1,7 @@
-"""uvicorn's protocols: HTTP, writing the head of an answer and the first of its body together.
+"""uvicorn's protocols: HTTP, writing the head of an answer and the first of its body together (`gathering.py`).
 
-uvicorn writes them one after the other, and uvloop sends each at once: two system calls and two packets where one would
-do. For a small answer that is an eighth of the gateway's whole cost. It also looks at each header of an answer by
-itself, with two patterns; here they are looked at together (`Cycle`). `manage.py rungateway` serves with this;
-everything works the same with plain uvicorn, with eight exceptions:
+uvicorn also looks at each header of an answer by itself, with two patterns; here they are looked at together (`Cycle`).
+`manage.py rungateway` serves with this; everything works the same with plain uvicorn, with eight exceptions:
 
 - A client that would rather speak HTTP/2 says so in its first request (`Upgrade: h2c`: Java's own, `curl --http2`).
   uvicorn loses the body of that request. Here the offer is not taken up, and the request is served.
@@ -28,7 +26,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, cast
 
 import httptools
@@ -39,16 +37,14 @@ from uvicorn.protocols.http.httptools_impl import HEADER_RE, STATUS_LINE, HttpTo
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.supervisors import Multiprocess
 
+from ai_gateway.gathering import PATIENCE, GatheringTransport
 from ai_gateway.guard import IS_WHOLE
 from ai_gateway.packet_filter import turn_away
 from ai_gateway.sockets import DRAINS
 from ai_gateway.transports.websocket import library_log
 
-PATIENCE = 60.0
-"""Seconds in which a caller must take something of what is left when its connection is being closed."""
-
 HASTE = 0.2
-"""The same when the server stops, and what is left is of an answer that was broken off."""
+"""The patience when the server stops, and what is left is of an answer that was broken off."""
 
 LINGER = 1.0
 """Seconds for which an idle connection stays open when the server stops. By then the other side has found the port
@@ -72,83 +68,6 @@ UNREADABLE = STATUS_LINE[400] + b"content-length: 0\r\nconnection: close\r\n\r\n
 
 NO_BODY = frozenset((204, 304))
 """Statuses of answers that have neither a body nor a way to end it."""
-
-
-class GatheringTransport:
-    """A transport that holds back the head of an answer until the next write, or the end of this turn of the loop.
-
-    `write` is the transport's own as soon as the head is out: the chunks of a stream pass with nothing in between.
-    """
-
-    def __init__(
-        self,
-        transport: asyncio.Transport,
-        loop: asyncio.AbstractEventLoop,
-        patience: Callable[[], float] = lambda: PATIENCE,
-    ) -> None:
-        """`patience` tells the seconds in which a caller must take something when its connection is being closed."""
-        self._transport = transport
-        self._loop = loop
-        self._patience = patience
-        self._head: bytes | None = None
-        self.write: Callable[[bytes], None] = self.gather
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def expect_head(self) -> None:
-        """Look out for the head of another answer."""
-        self.write = self.gather
-
-    def gather(self, data: bytes) -> None:
-        """Write bytes, but hold back a head; uvicorn gives it as one piece of its own."""
-        head = self._head
-        if head is not None:
-            self._head = None
-            self.write = self._transport.write
-            self._transport.write(head + data)
-        elif data.startswith(b"HTTP/1.1 "):
-            self._head = data
-            self._loop.call_soon(self.flush)
-        else:
-            self._transport.write(data)
-
-    def write_with_head(self, data: bytes) -> None:
-        """Write a head together with what follows it, behind what is still held back."""
-        head, self._head = self._head, None
-        self.write = self._transport.write
-        self._transport.write(data if head is None else head + data)
-
-    def writelines(self, pieces: Iterable[bytes]) -> None:
-        """Write several pieces, behind a head that is still held back."""
-        self.flush()
-        self._transport.writelines(pieces)
-
-    def flush(self) -> None:
-        """Write a head that is still held back."""
-        head, self._head = self._head, None
-        if head is not None and not self._transport.is_closing():
-            self._transport.write(head)
-
-    def is_closing(self) -> bool:
-        """Whether the transport is closed or about to be."""
-        return self._transport.is_closing()
-
-    def close(self) -> None:
-        """Close the transport when everything is written, or nothing more of it is taken."""
-        self.flush()
-        self._transport.close()
-        left = self._transport.get_write_buffer_size()
-        if left:
-            self._loop.call_later(self._patience(), self._insist, left)
-
-    def _insist(self, before: int) -> None:
-        """Cut the connection if the caller took nothing since the last look."""
-        left = self._transport.get_write_buffer_size()
-        if left == before:
-            self._transport.abort()
-        elif left:
-            self._loop.call_later(self._patience(), self._insist, left)
 
 
 class Done(tuple[()]):
