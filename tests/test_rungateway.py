@@ -195,7 +195,7 @@ def test_first_run__shows_a_key_that_opens_the_gateway(first: Gateway) -> None:
     assert first.ask("POST", "/v1/chat/completions", ECHO, "gw_dev_something-else")[0] == 401
 
 
-def test_first_run__a_websocket_to_the_site_is_refused_without_a_word_in_the_log(first: Gateway) -> None:
+def test_first_run__a_websocket_to_the_site_is_refused_without_a_traceback(first: Gateway) -> None:
     before = len(first.printed())
     with RawConnection(first.port) as caller:
         caller.send(HANDSHAKE.replace(b"GET /", b"GET /admin/") + b"\r\n")
