@@ -324,9 +324,15 @@ class DrainingSocket(WebSocketsSansIOProtocol):
     And of which it logs the query and, at the level of debugging, the headers and messages: here only what goes wrong.
     The gateway has a line of its own for each session.
 
+    And which answers pings that come faster than the answers are taken, and holds these without a bound. Here the last
+    one is answered then, as RFC 6455 permits (5.5.3).
+
     And which leaves a caller without an answer, on a connection that stays open, whose handshake the library cannot
     read: with a header of more than 8 KiB, say, or a body.
     """
+
+    _pong = b""
+    """What is due to a caller that takes nothing at the moment."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -339,6 +345,20 @@ class DrainingSocket(WebSocketsSansIOProtocol):
             self.handshake_complete = self.close_sent = True
             self.transport.write(b"".join(self.conn.data_to_send()) or UNREADABLE)
             self.transport.close()
+
+    def handle_ping(self) -> None:
+        """Called for each ping of the caller, to which the library has written an answer by now."""
+        if self.writable.is_set():
+            super().handle_ping()
+        elif pongs := self.conn.data_to_send():
+            self._pong = pongs[-1]
+
+    def resume_writing(self) -> None:
+        """Called by the transport when the caller takes something again."""
+        super().resume_writing()
+        pong, self._pong = self._pong, b""
+        if pong:
+            self.transport.write(pong)
 
     async def send(self, message: ASGISendEvent) -> None:
         """Called by the application."""

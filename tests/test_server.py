@@ -22,6 +22,7 @@ from ai_gateway import server
 from ai_gateway.cycles import Cycle
 from ai_gateway.server import DrainingSocket, GatheringProtocol, Server, Supervisor
 from tests.raw_client import PATIENCE, RawConnection, write_request
+from tests.test_gathering import Recorder
 
 
 class Serving:
@@ -372,6 +373,46 @@ def test_a_websocket_whose_handshake_came_in_pieces_stays_open() -> None:
             assert caller.read_exactly(12) == b"\x81\x0astill here"
     finally:
         serving.join()
+
+
+def test_a_caller_that_takes_no_answers_to_its_pings_gets_that_to_the_last() -> None:
+    """Whoever pings faster than it reads would fill the memory."""
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        is_open.set()
+        await receive()
+
+    is_open = asyncio.Event()
+
+    async def main() -> list[bytes]:
+        config = uvicorn.Config(application, interface="asgi3", log_config=None)
+        config.load()
+        recorder = Recorder()
+        protocol = DrainingSocket(config, uvicorn.server.ServerState(), {})
+        protocol.connection_made(recorder)
+        protocol.data_received(HANDSHAKE + b"\r\n")
+        await is_open.wait()
+        del recorder.writes[:]
+        protocol.data_received(ping(b"first"))
+        protocol.pause_writing()
+        protocol.data_received(ping(b"second") + ping(b"third"))
+        protocol.data_received(ping(b"fourth"))
+        written_meanwhile = len(recorder.writes)
+        protocol.resume_writing()
+        protocol.pause_writing()
+        protocol.resume_writing()
+        protocol.connection_lost(None)
+        assert written_meanwhile == 1
+        return recorder.writes
+
+    assert asyncio.run(main()) == [b"\x8a\x05first", b"\x8a\x06fourth"]
+
+
+def ping(data: bytes) -> bytes:
+    """Write a ping as callers do, with a mask, which changes nothing here."""
+    return bytes((0x89, 0x80 | len(data))) + bytes(4) + data
 
 
 # What comes behind a request.
