@@ -33,7 +33,7 @@ from ai_gateway.lifespan import LOOP, TRANSPORT, WATCH, Lifespan
 from ai_gateway.protocols.realtime import PATH as REALTIME
 from ai_gateway.refusals import refuse_request
 from ai_gateway.site import SiteExchange
-from ai_gateway.sockets import DRAINS, POLICY_VIOLATION, CallerSocket
+from ai_gateway.sockets import DRAINS, CallerSocket, turn_down
 
 Scope = dict[str, Any]
 
@@ -81,8 +81,7 @@ class GatewayApplication:
             await self._serve_socket(path, scope, receive, send)
         else:
             # Some clients try a websocket first and fall back to HTTP when they are refused at once.
-            await receive()
-            await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": "The gateway speaks HTTP here."})
+            await turn_down(receive, send, "The gateway speaks HTTP here.")
 
     def _own_path(self, scope: Scope) -> str | None:
         """Give the path relative to the gateway's mount if it is the gateway's, else None."""

@@ -100,6 +100,12 @@ class Settings:
         return self._get("MAX_UPLOAD_BYTES", 512 * MEBIBYTE)  # type: ignore[no-any-return]
 
     @property
+    def HEAD_TIMEOUT(self) -> float:
+        """Seconds in which the head of a request must be whole, from its first byte on: under `rungateway`, or where
+        `ai_gateway.server` has the protocol."""
+        return self._get("HEAD_TIMEOUT", 30.0)  # type: ignore[no-any-return]
+
+    @property
     def BODY_TIMEOUT(self) -> float:
         """Seconds in which a JSON body must be whole, and between two pieces of an upload."""
         return self._get("BODY_TIMEOUT", 30.0)  # type: ignore[no-any-return]

@@ -36,6 +36,7 @@ from django.utils.translation import get_language
 
 from ai_gateway.conf import settings
 from ai_gateway.responses import EventStreamResponse, WholeResponse, untouched
+from ai_gateway.sockets import turn_down
 from ai_gateway.views import BODIES, api
 
 AT_THE_BEGINNING: frozenset[Callable[..., Any]] = frozenset((reset_queries, close_old_connections))
@@ -100,7 +101,10 @@ class SharedThreadsHandler(ASGIHandler):
         self._finished = Listeners(signals.request_finished, AT_THE_END)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serve one request."""
+        """Serve one request. A websocket is refused, which Django takes for an error."""
+        if scope["type"] == "websocket":
+            await turn_down(receive, send, "The site speaks HTTP here.")
+            return
         if scope["type"] != "http":
             raise ValueError(f"Django can only handle ASGI/HTTP connections, not {scope['type']}.")
         executor = next(self._executors)

@@ -1,9 +1,6 @@
-"""uvicorn's protocols: HTTP, writing the head of an answer and the first of its body together.
+"""uvicorn's protocols: HTTP, writing answers in fewer steps (`cycles.py`, `gathering.py`), and websockets.
 
-uvicorn writes them one after the other, and uvloop sends each at once: two system calls and two packets where one would
-do. For a small answer that is an eighth of the gateway's whole cost. It also looks at each header of an answer by
-itself, with two patterns; here they are looked at together (`Cycle`). `manage.py rungateway` serves with this;
-everything works the same with plain uvicorn, with eight exceptions:
+`manage.py rungateway` serves with this; everything works the same with plain uvicorn, with twelve exceptions:
 
 - A client that would rather speak HTTP/2 says so in its first request (`Upgrade: h2c`: Java's own, `curl --http2`).
   uvicorn loses the body of that request. Here the offer is not taken up, and the request is served.
@@ -13,6 +10,13 @@ everything works the same with plain uvicorn, with eight exceptions:
   longer takes each piece of it. Here a request is refused at LONGEST_HEAD.
 - A connection that uvicorn closes while its caller takes nothing of what is left would stay open for as long as the
   caller likes. Here it is cut.
+- uvicorn waits for the rest of a head, and for a first request, for as long as the caller likes; and if it gets but an
+  empty line, or the rest of a body behind its answer, for the next request as well. Here a head has HEAD_TIMEOUT, and
+  everything else the time of an idle connection.
+- Where no HTTP comes behind a request that is whole, uvicorn breaks its answer off. Here it is answered before.
+- uvicorn lets as many requests wait on one connection as come, and with each answer reads some thousands more. Here
+  MOST_WAITING of them may, and nothing is read while some do.
+- To a request by HTTP/1.0, uvicorn says "100 Continue", which that does not know. Here it does not.
 - That a caller has hung up, uvicorn tells the last of several requests that it has sent in a row. Here the one that is
   being answered is told. Nor does the connection become a websocket meanwhile.
 - When it stops, uvicorn closes idle connections at once, and others at the end of their answer, though its head may
@@ -28,27 +32,26 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 import httptools
 import uvicorn
 from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.http import httptools_impl
-from uvicorn.protocols.http.httptools_impl import HEADER_RE, STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.supervisors import Multiprocess
 
-from ai_gateway.guard import IS_WHOLE
+from ai_gateway.conf import settings
+from ai_gateway.cycles import Cycle
+from ai_gateway.gathering import PATIENCE, GatheringTransport
 from ai_gateway.packet_filter import turn_away
 from ai_gateway.sockets import DRAINS
 from ai_gateway.transports.websocket import library_log
 
-PATIENCE = 60.0
-"""Seconds in which a caller must take something of what is left when its connection is being closed."""
-
 HASTE = 0.2
-"""The same when the server stops, and what is left is of an answer that was broken off."""
+"""The patience when the server stops, and what is left is of an answer that was broken off."""
 
 LINGER = 1.0
 """Seconds for which an idle connection stays open when the server stops. By then the other side has found the port
@@ -64,192 +67,18 @@ LONGEST_HEAD = 512 * 1024
 UPGRADES = frozenset((b"upgrade", b"http2-settings"))
 """Headers that offer another protocol, and what they are called in the header `connection`."""
 
-CONTROL = bytes((*range(9), *range(10, 32), 127))
-"""Characters that no value of a header may have."""
-
 UNREADABLE = STATUS_LINE[400] + b"content-length: 0\r\nconnection: close\r\n\r\n"
 """The answer to a handshake of which not even the library of websockets says what is wrong with it."""
 
-NO_BODY = frozenset((204, 304))
-"""Statuses of answers that have neither a body nor a way to end it."""
+MOST_WAITING = 100
+"""Requests of one connection that wait for their turn. Of the shortest, thousands fit into what the loop reads at once,
+and each of them takes a hundred times as much memory as it has bytes."""
 
-
-class GatheringTransport:
-    """A transport that holds back the head of an answer until the next write, or the end of this turn of the loop.
-
-    `write` is the transport's own as soon as the head is out: the chunks of a stream pass with nothing in between.
-    """
-
-    def __init__(
-        self,
-        transport: asyncio.Transport,
-        loop: asyncio.AbstractEventLoop,
-        patience: Callable[[], float] = lambda: PATIENCE,
-    ) -> None:
-        """`patience` tells the seconds in which a caller must take something when its connection is being closed."""
-        self._transport = transport
-        self._loop = loop
-        self._patience = patience
-        self._head: bytes | None = None
-        self.write: Callable[[bytes], None] = self.gather
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def expect_head(self) -> None:
-        """Look out for the head of another answer."""
-        self.write = self.gather
-
-    def gather(self, data: bytes) -> None:
-        """Write bytes, but hold back a head; uvicorn gives it as one piece of its own."""
-        head = self._head
-        if head is not None:
-            self._head = None
-            self.write = self._transport.write
-            self._transport.write(head + data)
-        elif data.startswith(b"HTTP/1.1 "):
-            self._head = data
-            self._loop.call_soon(self.flush)
-        else:
-            self._transport.write(data)
-
-    def write_with_head(self, data: bytes) -> None:
-        """Write a head together with what follows it, behind what is still held back."""
-        head, self._head = self._head, None
-        self.write = self._transport.write
-        self._transport.write(data if head is None else head + data)
-
-    def writelines(self, pieces: Iterable[bytes]) -> None:
-        """Write several pieces, behind a head that is still held back."""
-        self.flush()
-        self._transport.writelines(pieces)
-
-    def flush(self) -> None:
-        """Write a head that is still held back."""
-        head, self._head = self._head, None
-        if head is not None and not self._transport.is_closing():
-            self._transport.write(head)
-
-    def is_closing(self) -> bool:
-        """Whether the transport is closed or about to be."""
-        return self._transport.is_closing()
-
-    def close(self) -> None:
-        """Close the transport when everything is written, or nothing more of it is taken."""
-        self.flush()
-        self._transport.close()
-        left = self._transport.get_write_buffer_size()
-        if left:
-            self._loop.call_later(self._patience(), self._insist, left)
-
-    def _insist(self, before: int) -> None:
-        """Cut the connection if the caller took nothing since the last look."""
-        left = self._transport.get_write_buffer_size()
-        if left == before:
-            self._transport.abort()
-        elif left:
-            self._loop.call_later(self._patience(), self._insist, left)
-
-
-class Done(tuple[()]):
-    """What `send` gives if there is nothing to wait for: a coroutine would cost more than all that it had to do."""
-
-    __slots__ = ()
-
-    __await__ = tuple.__iter__
-
-
-DONE = cast(Awaitable[None], Done())
-
-
-class Cycle(RequestResponseCycle):
-    """uvicorn's request with its answer, writing what is usual in fewer steps.
-
-    What is not (a caller that takes no more, headers that say how a body is framed, names in capitals, whatever is
-    wrong) is left to uvicorn, so that there is one who says what it leads to.
-    """
-
-    _is_begun = False
-    """Whether the head of the answer was written here, and its body can be."""
-
-    _held = b""
-    """A head whose body comes at once."""
-
-    def send(self, message: ASGISendEvent) -> Awaitable[None]:  # type: ignore[override]
-        """Called by the application."""
-        if self.flow.write_paused or self.disconnected or self.response_complete:
-            return self._send_by_uvicorn(message)
-        if not self._is_begun:
-            is_sent = not self.response_started and self._send_head(message)
-            return DONE if is_sent else self._send_by_uvicorn(message)
-        if message["type"] != "http.response.body":
-            return self._send_by_uvicorn(message)
-        data, is_last = message.get("body", b""), not message.get("more_body")
-        if self.chunked_encoding:
-            if data:
-                data = b"%x\r\n%b\r\n" % (len(data), data)
-            if is_last:
-                data += b"0\r\n\r\n"
-        elif not self._fits(len(data), is_last):
-            return self._send_by_uvicorn(message)
-        if self._held:
-            cast(GatheringTransport, self.transport).write_with_head(self._held + data)
-            self._held = b""
-        else:
-            self.transport.write(data)
-        if is_last:
-            self._complete()
-        return DONE
-
-    def _fits(self, length: int, is_last: bool) -> bool:
-        """Whether the body is, with so many bytes more, as long as its head says."""
-        left = self.expected_content_length - length
-        if left < 0 or (is_last and left):
-            return False
-        self.expected_content_length = left
-        return True
-
-    def _send_by_uvicorn(self, message: ASGISendEvent) -> Awaitable[None]:
-        if self._held:
-            self.transport.write(self._held)
-            self._held = b""
-        return super().send(message)
-
-    def _send_head(self, message: Any) -> bool:
-        """Write the head of an answer, or hold it if the body comes at once. Tell whether that was done."""
-        if message["type"] != "http.response.start" or self.access_log or self.scope["method"] == "HEAD":
-            return False
-        headers, status = [*self.default_headers, *message.get("headers", ())], message["status"]
-        fields = dict(headers)
-        lines = written(headers, fields)
-        length = fields.get(b"content-length")
-        if lines is None or status not in STATUS_LINE or not (length is None or length.isdigit()):
-            return False
-        if not self.keep_alive:
-            lines += b"connection: close\r\n"
-        if length is not None:
-            self.expected_content_length = int(length)
-            self.chunked_encoding = False
-        elif status not in NO_BODY:
-            self.chunked_encoding = True
-            lines += b"transfer-encoding: chunked\r\n"
-        is_held = IS_WHOLE in message and isinstance(cast(object, self.transport), GatheringTransport)
-        self._begin(b"%b%b\r\n" % (STATUS_LINE[status], lines), is_held=is_held)
-        return True
-
-    def _begin(self, head: bytes, *, is_held: bool) -> None:
-        self._is_begun = self.response_started = True
-        self.waiting_for_100_continue = False
-        self._held = head if is_held else b""
-        if not is_held:
-            self.transport.write(head)
-
-    def _complete(self) -> None:
-        self.response_complete = True
-        self.message_event.set()
-        if not self.keep_alive:
-            self.transport.close()
-        self.on_response()
+INVALID = "Invalid HTTP request received."
+TOO_MANY = f"More than {MOST_WAITING} requests wait on this connection for their answers. Send fewer of them in a row."
+TOO_LONG = "The head of the request is too long, or what comes behind its body."
+TOO_SLOW = "The head of the request did not arrive in time."
+"""What is said to somebody whose request gets no other answer."""
 
 
 # uvicorn names the class in the middle of a function, so its own protocol makes these, too, in this process. To give a
@@ -258,19 +87,8 @@ class Cycle(RequestResponseCycle):
 httptools_impl.RequestResponseCycle = Cycle  # type: ignore[misc]
 
 
-def written(headers: Sequence[tuple[bytes, bytes]], fields: Mapping[bytes, bytes]) -> bytes | None:
-    """Write the lines of headers. None if there is anything about them that uvicorn has to see to: what must not be,
-    names in capitals or more than once, and headers that say how a body is framed."""
-    names = b"".join(fields)
-    if len(fields) != len(headers) or not names.islower() or HEADER_RE.search(names) is not None:
-        return None
-    if b"connection" in fields or b"transfer-encoding" in fields:
-        return None
-    lines = b"\r\n".join(map(b": ".join, headers))
-    line_ends = 2 * (len(headers) - 1)
-    if len(lines.translate(None, CONTROL)) + line_ends != len(lines):
-        return None
-    return lines + b"\r\n"
+class TooManyWaiting(Exception):
+    """More requests came in a row than may wait."""
 
 
 class Nobody:
@@ -280,6 +98,16 @@ class Nobody:
 
 
 NOBODY = Nobody()
+
+
+class Deaf:
+    """In the place of the parser when nothing more is read."""
+
+    def feed_data(self, data: bytes) -> None:
+        """Let bytes pass by."""
+
+
+DEAF = Deaf()
 
 
 class GatheringProtocol(HttpToolsProtocol):
@@ -296,31 +124,34 @@ class GatheringProtocol(HttpToolsProtocol):
     _without_body = 0
     """Bytes that came since the head began, or since a piece of the body did."""
 
+    @property
+    def _is_idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Called by the event loop when a caller has connected."""
         self._gathering = GatheringTransport(transport, self.loop, self._patience)
         super().connection_made(cast(asyncio.Transport, self._gathering))
+        self._wait(self.timeout_keep_alive)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the event loop when the caller has hung up, or was hung up on."""
         if self._in_turn is not None and not self._in_turn.response_complete:
             self._in_turn.disconnected = True
             self._in_turn.message_event.set()
+        self._unset_keepalive_if_required()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Called by the event loop when bytes have come. As uvicorn's own, but that an offer is declined, and a head
         has its bounds."""
-        self._unset_keepalive_if_required()
         cycle, came = self.cycle, len(data)
         before = len(cycle.body) if cycle is not None and cycle.more_body else None
         while True:
             try:
                 self.parser.feed_data(data)
-            except httptools.HttpParserError:
-                message = "Invalid HTTP request received."
-                self.logger.warning(message)
-                self.send_400_response(message)
+            except httptools.HttpParserError as error:
+                self._end(TOO_MANY if isinstance(error.__context__, TooManyWaiting) else INVALID)
             except httptools.HttpParserUpgrade as end:
                 if self._declined is not None:
                     (head, self.cycle), self._declined = self._declined, None
@@ -337,24 +168,72 @@ class GatheringProtocol(HttpToolsProtocol):
             self._bound(came, cycle, before)
 
     def _bound(self, came: int, cycle: RequestResponseCycle, before: int | None) -> None:
-        """Refuse a request of which too much came since there was something of it to be given on. `cycle` is that which
-        was being received before these bytes came, `before` how much of its body was there."""
+        """Refuse a request of which too much came since there was something of it to be given on, and give a head that
+        is not whole yet its time. `cycle` is that which was being received before these bytes came, `before` how much
+        of its body was there."""
         if not self._is_in_head:
             is_same = cycle is self.cycle and cycle.more_body and not cycle.response_complete
             if not is_same or len(cycle.body) != before:
                 self._without_body = 0
                 return
+        elif not self._without_body:
+            self._wait(settings.HEAD_TIMEOUT)
         self._without_body += came
-        if self._without_body <= LONGEST_HEAD or self.transport.is_closing():
+        if self._without_body > LONGEST_HEAD and not self.transport.is_closing():
+            self._end(TOO_LONG)
+
+    def _wait(self, seconds: float) -> None:
+        """Give the caller so much time for a request, or for the rest of its head."""
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Called when that time is over, though a request may have come and be under way."""
+        if self.transport.is_closing() or not self._is_idle:
             return
-        self.logger.warning("A request was refused: its head is too long, or what comes behind its body.")
-        if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
+        if self._is_in_head:
+            self.logger.warning("A request was refused: %s", TOO_SLOW)
+            self._refuse(408, TOO_SLOW)
+        else:
+            self.transport.close()
+
+    def _end(self, complaint: str) -> None:
+        """Read nothing more of this connection: answer what came before, say what is wrong with the rest, and close."""
+        self.logger.warning("A request was refused: %s", complaint)
+        self.parser, self._is_in_head = cast(httptools.HttpRequestParser, DEAF), False
+        if self.pipeline and self.cycle.more_body:
+            self._drop_last()
+        if self._is_idle:
+            self._refuse(400, complaint)
+        elif not self.cycle.more_body:
+            self.cycle.on_response = partial(self._end_behind, complaint)
+        elif self.cycle.response_started:
             self.transport.abort()
         else:
-            self.send_400_response("The head of the request is too long.")
+            self._refuse(400, complaint)
+
+    def _drop_last(self) -> None:
+        """Forget the last of the requests that wait."""
+        self.pipeline.popleft()
+        self.cycle = self.pipeline[0][0] if self.pipeline else cast(RequestResponseCycle, self._in_turn)
+
+    def _end_behind(self, complaint: str) -> None:
+        """Called by the last request that is answered, when it is."""
+        self.on_response_complete()
+        if not self.transport.is_closing():
+            self._refuse(400, complaint)
+
+    def _refuse(self, status: int, complaint: str) -> None:
+        """Answer in the place of the application, and close."""
+        own = ((b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(complaint)))
+        lines = b"".join(b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *own))
+        self.transport.write(b"%b%bconnection: close\r\n\r\n%b" % (STATUS_LINE[status], lines, complaint.encode()))
+        self.transport.close()
 
     def on_message_begin(self) -> None:
-        """Called by the parser when a request begins: its answer will have a head."""
+        """Called by the parser when a request begins: its answer will have a head. Before that may come empty lines,
+        and what is left of a body behind its answer: uvicorn takes them for a reason to keep the connection."""
+        self._unset_keepalive_if_required()
         super().on_message_begin()
         self._gathering.expect_head()
         self._is_in_head, self._without_body = True, 0
@@ -366,19 +245,33 @@ class GatheringProtocol(HttpToolsProtocol):
         if is_offer and not self._should_upgrade():
             self._decline()
             return
+        if self.expect_100_continue and self.parser.get_http_version() == "1.0":
+            self.expect_100_continue = False  # Who speaks HTTP/1.0 would take it for the answer.
         before = self.cycle
         super().on_headers_complete()
         if is_offer:
             return
-        if len(self.pipeline) == 1:
-            self._in_turn = before
+        if self.pipeline:
+            self._line_up(before)
         self.headers = []  # For trailers, which nobody reads.
         if self._is_leaving and self.cycle is not None:
             self.cycle.keep_alive = False
 
+    def _line_up(self, before: RequestResponseCycle) -> None:
+        """Have a request wait for its turn behind this one. Raises TooManyWaiting."""
+        if len(self.pipeline) == 1:
+            self._in_turn = before
+        elif len(self.pipeline) > MOST_WAITING:
+            self._drop_last()
+            raise TooManyWaiting
+
+    def handle_websocket_upgrade(self) -> None:
+        """Called when a handshake has come: another protocol has the connection from now on."""
+        self._unset_keepalive_if_required()
+        super().handle_websocket_upgrade()
+
     def _should_upgrade(self) -> bool:
-        is_idle = self.cycle is None or self.cycle.response_complete
-        return is_idle and self.parser.get_method() == b"GET" and super()._should_upgrade()
+        return self._is_idle and self.parser.get_method() == b"GET" and super()._should_upgrade()
 
     def _decline(self) -> None:
         """Keep the head of a request without the offer of another protocol. The parser thinks that it has no body, and
@@ -395,7 +288,7 @@ class GatheringProtocol(HttpToolsProtocol):
     def shutdown(self) -> None:
         """Called by the server when it stops, and takes no more connections."""
         self._is_leaving = True
-        if self.cycle is None or self.cycle.response_complete:
+        if self._is_idle:
             self.loop.call_later(LINGER, self._leave)
         elif not self.cycle.response_started:
             self.cycle.keep_alive = False
@@ -404,13 +297,18 @@ class GatheringProtocol(HttpToolsProtocol):
         """Called by the request when its answer is complete."""
         if self.pipeline:
             self._in_turn = self.pipeline[-1][0]
-        super().on_response_complete()
+            super().on_response_complete()
+            if self.pipeline:
+                self.flow.pause_reading()  # Else more would come with each answer than is answered by it.
+        else:
+            super().on_response_complete()
+            if self._is_in_head:
+                self._wait(settings.HEAD_TIMEOUT)
         if self._is_leaving:
             self.loop.call_later(LINGER, self._leave)
 
     def _patience(self) -> float:
-        is_broken = self.cycle is not None and not self.cycle.response_complete
-        return HASTE if self._is_leaving and is_broken else PATIENCE
+        return HASTE if self._is_leaving and not self._is_idle else PATIENCE
 
     def _leave(self) -> None:
         if not self.transport.is_closing():
@@ -426,9 +324,15 @@ class DrainingSocket(WebSocketsSansIOProtocol):
     And of which it logs the query and, at the level of debugging, the headers and messages: here only what goes wrong.
     The gateway has a line of its own for each session.
 
+    And which answers pings that come faster than the answers are taken, and holds these without a bound. Here the last
+    one is answered then, as RFC 6455 permits (5.5.3).
+
     And which leaves a caller without an answer, on a connection that stays open, whose handshake the library cannot
     read: with a header of more than 8 KiB, say, or a body.
     """
+
+    _pong = b""
+    """What is due to a caller that takes nothing at the moment."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -441,6 +345,20 @@ class DrainingSocket(WebSocketsSansIOProtocol):
             self.handshake_complete = self.close_sent = True
             self.transport.write(b"".join(self.conn.data_to_send()) or UNREADABLE)
             self.transport.close()
+
+    def handle_ping(self) -> None:
+        """Called for each ping of the caller, to which the library has written an answer by now."""
+        if self.writable.is_set():
+            super().handle_ping()
+        elif pongs := self.conn.data_to_send():
+            self._pong = pongs[-1]
+
+    def resume_writing(self) -> None:
+        """Called by the transport when the caller takes something again."""
+        super().resume_writing()
+        pong, self._pong = self._pong, b""
+        if pong:
+            self.transport.write(pong)
 
     async def send(self, message: ASGISendEvent) -> None:
         """Called by the application."""

@@ -31,6 +31,13 @@ DRAINS = "ai_gateway.drains"
 """Where the ASGI scope says that the gateway ends this websocket itself when the server stops (`server.py`)."""
 
 
+async def turn_down(receive: Receive, send: Send, reason: str) -> None:
+    """Refuse a websocket before it is open, where there is none. Servers answer 403 and keep the reason to themselves:
+    an answer of one's own, plain uvicorn takes for a fault of the application, and logs it."""
+    await receive()
+    await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": reason})
+
+
 class CallerSocket(Watched, Entrant):
     """The caller's end of a websocket. Made in the task that serves it."""
 

@@ -108,6 +108,11 @@ def test_a_websocket_where_http_is_spoken_is_closed_at_once(is_direct: bool) -> 
     assert (closed["type"], closed["code"]) == ("websocket.close", 1008)
 
 
+@override_settings(AI_GATEWAY=SETTINGS)
+def test_a_websocket_at_a_path_of_the_sites_is_the_sites() -> None:
+    assert is_of_the_site(asked("/chat", {"type": "websocket.connect"}, type="websocket"))
+
+
 @override_settings(AI_GATEWAY={**SETTINGS, "DIRECT_DOOR": False})
 def test_a_session_at_a_site_whose_calls_go_through_django_is_refused() -> None:
     answers: dict[str, Any] = {"extensions": {"websocket.http.response": {}}}

@@ -91,6 +91,13 @@ async def hello(request: HttpRequest) -> HttpResponseBase:
     return HttpResponse(request.body + b" and answered")
 
 
+def test_a_websocket_is_closed_before_it_is_open_and_anything_else_is_an_error() -> None:
+    (closed,) = served(hello, {**SCOPE, "type": "websocket"})
+    assert (closed["type"], closed["code"]) == ("websocket.close", 1008)
+    with pytest.raises(ValueError, match="not lifespan"):
+        served(hello, {**SCOPE, "type": "lifespan"})
+
+
 def test_an_async_view_needs_no_thread() -> None:
     before = threading.active_count()
     after: list[int] = []

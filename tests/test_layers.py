@@ -16,7 +16,7 @@ LAYERS = (
     "errors calls sse protocols credentials crypto cors bodies charges finishing cooldowns deadlines traffic "
     "ids money timespans signals loops edits texts passages plain_forms patterns bulkheads open_files histograms "
     "redaction server_timing progress balances replies daemons thread_pools beside tracking uploads logprobs escapes "
-    "announcements packet_filter __version__",
+    "announcements packet_filter gathering __version__",
     "guardrails traces overload consumption conversations estimates allowances model_names breakers failures "
     "cache_policy fingerprints",
     "tariff retries facts recording_policy recorder",
@@ -44,7 +44,8 @@ LAYERS = (
     "refresher seeding strategies",
     "routing suitability health refusals intake guard changes unpriced",
     "sockets",
-    "keys access ledger server origins",
+    "keys access ledger cycles origins",
+    "server",
     "relay translation model_lists listing statement concurrency admission ratelimits fallbacks",
     "hops accounting recording",
     "attempts experiments keeping replays",

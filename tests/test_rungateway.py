@@ -31,6 +31,7 @@ from ai_gateway.server import GatheringProtocol
 from tests.control.rows import make_key, make_user
 from tests.docs.gateway import LISTENING
 from tests.raw_client import RawConnection
+from tests.test_server import HANDSHAKE
 from tests.upstream import Upstream, event_stream
 from tests.wire.samples import CHAT_DIALECT, CHAT_PATH, JSON
 
@@ -192,6 +193,15 @@ def test_first_run__shows_a_key_that_opens_the_gateway(first: Gateway) -> None:
     assert status == 200
     assert answer["choices"][0]["message"]["role"] == "assistant"
     assert first.ask("POST", "/v1/chat/completions", ECHO, "gw_dev_something-else")[0] == 401
+
+
+def test_first_run__a_websocket_to_the_site_is_refused_without_a_traceback(first: Gateway) -> None:
+    before = len(first.printed())
+    with RawConnection(first.port) as caller:
+        caller.send(HANDSHAKE.replace(b"GET /", b"GET /admin/") + b"\r\n")
+        assert caller.read_answer().status == 403
+        assert caller.read_to_end() == b""
+    assert "Traceback" not in first.printed()[before:]
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")

@@ -1,309 +1,38 @@
-"""The head of an answer and the first of its body leave in one write; and how the server stops."""
+"""What is made of requests, and how the server stops."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import http
+import itertools
 import json
 import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import uvicorn
+from django.test import override_settings
 from uvicorn.protocols.http import httptools_impl
-from uvicorn.protocols.http.flow_control import FlowControl
 
 from ai_gateway import server
-from ai_gateway.guard import IS_WHOLE
-from ai_gateway.server import Cycle, DrainingSocket, GatheringProtocol, GatheringTransport, Server, Supervisor
-from tests.raw_client import RawConnection, write_request
-
-HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
-
-
-class Recorder(asyncio.Transport):
-    """Remembers what is written to it."""
-
-    def __init__(self) -> None:
-        super().__init__({"peername": ("192.0.2.1", 1)})
-        self.writes: list[bytes] = []
-        self.is_closed = False
-        self.is_cut = False
-        self.unwritten: list[int] = []
-        """How much is left to be written, at each look; nothing in the end."""
-
-    def get_write_buffer_size(self) -> int:
-        return self.unwritten.pop(0) if self.unwritten else 0
-
-    def abort(self) -> None:
-        self.is_cut = True
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self.writes.append(bytes(data))
-
-    def close(self) -> None:
-        self.is_closed = True
-
-    def is_closing(self) -> bool:
-        return self.is_closed
-
-
-def write(*pieces: bytes | None, closes: bool = False) -> list[bytes]:
-    """Write these pieces, None being a turn of the loop, and give what reached the socket."""
-
-    async def main() -> list[bytes]:
-        recorder = Recorder()
-        transport = GatheringTransport(recorder, asyncio.get_running_loop())
-        for piece in pieces:
-            if piece is None:
-                await asyncio.sleep(0)
-            else:
-                if piece.startswith(HEAD):
-                    transport.expect_head()
-                transport.write(piece)
-        if closes:
-            transport.close()
-            assert transport.is_closing()
-        await asyncio.sleep(0)
-        return recorder.writes
-
-    return asyncio.run(main())
-
-
-def test_a_head_and_what_follows_at_once_are_one_write() -> None:
-    assert write(HEAD, b"body", b"more") == [HEAD + b"body", b"more"]
-
-
-def test_a_head_alone_leaves_in_the_same_turn_of_the_loop() -> None:
-    assert write(HEAD, None, b"late") == [HEAD, b"late"]
-
-
-@pytest.mark.parametrize(("unwritten", "is_cut"), [([], False), ([9, 5], False), ([9, 5, 2, 2], True), ([9, 9], True)])
-def test_a_closed_connection_whose_caller_takes_nothing_more_is_cut(
-    monkeypatch: pytest.MonkeyPatch, unwritten: list[int], is_cut: bool
-) -> None:
-    monkeypatch.setattr(server, "PATIENCE", 0.0)
-
-    async def main() -> Recorder:
-        recorder = Recorder()
-        recorder.unwritten = unwritten
-        GatheringTransport(recorder, asyncio.get_running_loop()).close()
-        for _ in range(10):
-            await asyncio.sleep(0)
-        return recorder
-
-    recorder = asyncio.run(main())
-    assert (recorder.is_closed, recorder.is_cut, recorder.unwritten) == (True, is_cut, [])
-
-
-def test_an_answer_without_a_body_leaves_before_the_connection_is_closed() -> None:
-    assert write(HEAD, closes=True) == [HEAD]
-
-
-def test_two_answers_in_a_row_keep_their_order() -> None:
-    assert write(HEAD, b"one", HEAD, b"two") == [HEAD + b"one", HEAD + b"two"]
-
-
-def test_an_informational_head_leaves_with_the_real_one() -> None:
-    continued = b"HTTP/1.1 100 Continue\r\n\r\n"
-    assert b"".join(write(continued, HEAD, b"body")) == continued + HEAD + b"body"
-
-
-def test_lines_do_not_overtake_a_head() -> None:
-    async def main() -> list[bytes]:
-        recorder = Recorder()
-        transport = GatheringTransport(recorder, asyncio.get_running_loop())
-        transport.write(HEAD)
-        transport.writelines([b"one", b"two"])
-        return recorder.writes
-
-    assert b"".join(asyncio.run(main())) == HEAD + b"onetwo"
-
-
-RequestResponseCycle = Cycle.__mro__[1]
-"""uvicorn's own: by its name stands ours in uvicorn's module."""
-
-
-def made(kind: type[Any], recorder: Recorder, *, method: str, keep_alive: bool, on_response: Callable[[], None]) -> Any:
-    """Make a request as uvicorn makes it."""
-    return kind(
-        scope={"type": "http", "method": method},
-        transport=GatheringTransport(recorder, asyncio.get_running_loop()),
-        flow=FlowControl(recorder),
-        logger=logging.getLogger("tests"),
-        access_logger=logging.getLogger("tests"),
-        access_log=False,
-        default_headers=[(b"date", b"today")],
-        message_event=asyncio.Event(),
-        expect_100_continue=False,
-        keep_alive=keep_alive,
-        on_response=on_response,
-    )
-
-
-class Sent:
-    """What an application's messages led to."""
-
-    def __init__(self, kind: type[Any], messages: list[Any], *, method: str, keep_alive: bool) -> None:
-        self.writes: list[bytes] = []
-        self.error = ""
-        self.is_complete = self.is_closed = self.was_told = False
-        asyncio.run(self._send(kind, messages, method, keep_alive))
-
-    async def _send(self, kind: type[Any], messages: list[Any], method: str, keep_alive: bool) -> None:
-        recorder = Recorder()
-        cycle = made(kind, recorder, method=method, keep_alive=keep_alive, on_response=self._tell)
-        try:
-            for message in messages:
-                await cycle.send(message)
-        except (RuntimeError, ValueError, KeyError) as error:
-            self.error = repr(error)
-        await asyncio.sleep(0)
-        self.writes = recorder.writes
-        self.is_complete, self.is_closed = cycle.response_complete, recorder.is_closed
-        self.is_awaited_more = cycle.message_event.is_set()
-
-    def _tell(self) -> None:
-        self.was_told = True
-
-    @property
-    def outcome(self) -> tuple[object, ...]:
-        bytes_sent = b"".join(self.writes)
-        return bytes_sent, self.error, self.is_complete, self.is_closed, self.was_told, self.is_awaited_more
-
-
-def start(*headers: tuple[bytes, bytes], status: int = 200, **others: bool) -> dict[str, Any]:
-    return {"type": "http.response.start", "status": status, "headers": list(headers), **others}
-
-
-def body(data: bytes = b"", *, more: bool = False) -> dict[str, Any]:
-    return {"type": "http.response.body", "body": data, "more_body": more}
-
-
-FIVE = (b"content-length", b"5")
-
-ANSWERS: dict[str, list[dict[str, Any]]] = {
-    "whole": [start(FIVE), body(b"12345")],
-    "in pieces with a length": [start(FIVE), body(b"12", more=True), body(b"345")],
-    "in chunks": [start(), body(b"one", more=True), body(b"", more=True), body(b"two")],
-    "in chunks, with an empty end": [start(), body(b"one", more=True), body()],
-    "empty": [start((b"content-length", b"0")), body()],
-    "without content": [start(status=204), body()],
-    "not modified": [start(status=304), body()],
-    "without content, with a body": [start(status=204), body(b"12345")],
-    "a status of one's own": [start(FIVE, status=299), body(b"12345")],
-    "no status": [start(FIVE, status=600), body(b"12345")],
-    "too long": [start(FIVE), body(b"123456")],
-    "too long in the end": [start(FIVE), body(b"123", more=True), body(b"456")],
-    "too short": [start(FIVE), body(b"1234")],
-    "several lengths": [start(FIVE, FIVE), body(b"12345")],
-    "no length": [start((b"content-length", b"five")), body(b"12345")],
-    "in capitals": [start((b"Content-Length", b"5"), (b"X-Name", b"Value")), body(b"12345")],
-    "closed": [start(FIVE, (b"connection", b"close")), body(b"12345")],
-    "chunked by the application": [start((b"transfer-encoding", b"chunked")), body(b"12345")],
-    "twice the same": [start(FIVE, (b"set-cookie", b"a"), (b"set-cookie", b"b")), body(b"12345")],
-    "a line break in a value": [start(FIVE, (b"x-name", b"a\r\nx-other: b")), body(b"12345")],
-    "half a line break in a value": [start(FIVE, (b"x-name", b"a\nb"), (b"x-other", b"\r")), body(b"12345")],
-    "a line break in a name": [start(FIVE, (b"x\r\nname", b"a")), body(b"12345")],
-    "a colon in a name": [start(FIVE, (b"x:name", b"a")), body(b"12345")],
-    "no letter in a name": [start(FIVE, (b"1-2", b"a")), body(b"12345")],
-    "other control characters": [start(FIVE, (b"x-name", b"a\0b")), body(b"12345")],
-    "letters beyond ASCII, and a tab": [start(FIVE, (b"x-name", b"\tgr\xfc\xdfe\xff")), body(b"12345")],
-    "a body without a head": [body(b"12345")],
-    "two heads": [start(FIVE), start(FIVE)],
-    "more behind the end": [start(FIVE), body(b"12345"), body(b"6")],
-    "another message behind the head": [start(FIVE), {"type": "http.response.trailers", "headers": []}],
-    "whole, and said to be": [start(FIVE, **{IS_WHOLE: True}), body(b"12345")],
-    "said to be whole, but in pieces": [start(FIVE, **{IS_WHOLE: True}), body(b"12", more=True), body(b"345")],
-    "said to be whole, too short": [start(FIVE, **{IS_WHOLE: True}), body(b"1234")],
-}
-
-
-@pytest.mark.parametrize("keep_alive", [True, False], ids=["kept", "closing"])
-@pytest.mark.parametrize("method", ["POST", "HEAD"])
-@pytest.mark.parametrize("messages", ANSWERS.values(), ids=ANSWERS.keys())
-def test_an_answer_is_written_as_uvicorn_writes_it(messages: list[Any], method: str, keep_alive: bool) -> None:
-    uvicorns = Sent(RequestResponseCycle, messages, method=method, keep_alive=keep_alive)
-    assert Sent(Cycle, messages, method=method, keep_alive=keep_alive).outcome == uvicorns.outcome
-
-
-@pytest.mark.parametrize("status", [*http.HTTPStatus])
-def test_every_status_is_written_as_uvicorn_writes_it(status: int) -> None:
-    messages = [start(FIVE, status=status), body(b"12345")]
-    ours, uvicorns = (Sent(kind, messages, method="GET", keep_alive=True) for kind in (Cycle, RequestResponseCycle))
-    assert ours.outcome == uvicorns.outcome
-
-
-@pytest.mark.parametrize("name", ["whole", "whole, and said to be", "in pieces with a length", "in chunks"])
-def test_the_usual_answers_are_not_left_to_uvicorn(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr(RequestResponseCycle, "send", None)
-    assert Sent(Cycle, ANSWERS[name], method="POST", keep_alive=True).is_complete
-
-
-def test_uvicorn_makes_requests_of_ours() -> None:
-    assert httptools_impl.RequestResponseCycle is Cycle
-    assert "RequestResponseCycle" in httptools_impl.HttpToolsProtocol.on_headers_complete.__code__.co_names
-
-
-def test_a_stream_whose_caller_was_slow_once_goes_on_in_chunks() -> None:
-    async def main() -> list[bytes]:
-        recorder = Recorder()
-        cycle = made(Cycle, recorder, method="POST", keep_alive=True, on_response=lambda: None)
-        await cycle.send(start())
-        await cycle.send(body(b"one", more=True))
-        cycle.flow.pause_writing()
-        sending = asyncio.ensure_future(cycle.send(body(b"two", more=True)))
-        await asyncio.sleep(0)
-        assert recorder.writes[-1].endswith(b"3\r\none\r\n")
-        cycle.flow.resume_writing()
-        await sending
-        await cycle.send(body(b"three"))
-        return recorder.writes
-
-    assert b"".join(asyncio.run(main())).partition(b"\r\n\r\n")[2] == b"3\r\none\r\n3\r\ntwo\r\n5\r\nthree\r\n0\r\n\r\n"
-
-
-def test_what_is_said_to_be_whole_is_one_write() -> None:
-    sent = Sent(Cycle, ANSWERS["whole, and said to be"], method="POST", keep_alive=True)
-    assert [write[-9:] for write in sent.writes] == [b"\r\n\r\n12345"]
-
-
-def test_uvicorns_own_protocol_may_make_such_a_request() -> None:
-    async def main() -> list[bytes]:
-        recorder = Recorder()
-        cycle = made(Cycle, recorder, method="POST", keep_alive=True, on_response=lambda: None)
-        cycle.transport = recorder
-        for message in ANSWERS["whole, and said to be"]:
-            await cycle.send(message)
-        return recorder.writes
-
-    head, content = asyncio.run(main())
-    assert (head[:15], content) == (b"HTTP/1.1 200 OK", b"12345")
-
-
-def test_everything_else_is_the_transports_own() -> None:
-    async def main() -> object:
-        return GatheringTransport(Recorder(), asyncio.get_running_loop()).get_extra_info("peername")
-
-    assert asyncio.run(main()) == ("192.0.2.1", 1)
+from ai_gateway.cycles import Cycle
+from ai_gateway.server import DrainingSocket, GatheringProtocol, Server, Supervisor
+from tests.raw_client import PATIENCE, RawConnection, write_request
+from tests.test_gathering import Recorder
 
 
 class Serving:
     """A server in a thread. Its application answers, and waits before the end of an answer until it may go on."""
 
-    def __init__(self, application: Any = None) -> None:
+    def __init__(self, application: Any = None, **others: Any) -> None:
         self.goes_on = threading.Event()
         options: dict[str, Any] = {"loop": "uvloop", "lifespan": "off", "interface": "asgi3", "log_config": None}
-        self.server = Server(
-            uvicorn.Config(
-                application or self._application, port=0, http=GatheringProtocol, ws=DrainingSocket, **options
-            )
-        )
+        options |= {"http": GatheringProtocol, "ws": DrainingSocket, "timeout_keep_alive": 75, **others}
+        self.server = Server(uvicorn.Config(application or self._application, port=0, **options))
         self._thread = threading.Thread(target=self.server.run)
         self._thread.start()
         while not self.server.started:
@@ -332,6 +61,11 @@ class Serving:
 # What it makes of requests.
 
 
+def test_uvicorn_makes_requests_of_ours() -> None:
+    assert httptools_impl.RequestResponseCycle is Cycle
+    assert "RequestResponseCycle" in httptools_impl.HttpToolsProtocol.on_headers_complete.__code__.co_names
+
+
 async def _tell(scope: Any, receive: Any, send: Any) -> None:
     """Answer with what the application got."""
     body, more = b"", True
@@ -347,6 +81,14 @@ async def _tell(scope: Any, receive: Any, send: Any) -> None:
 @pytest.fixture
 def telling() -> Iterator[Serving]:
     serving = Serving(_tell)
+    yield serving
+    serving.join()
+
+
+@pytest.fixture
+def serving(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serving]:
+    monkeypatch.setattr(server, "LINGER", 0.3)
+    serving = Serving()
     yield serving
     serving.join()
 
@@ -382,10 +124,9 @@ def test_what_else_an_offering_client_says_of_its_connection_is_heard(telling: S
 
 
 def test_offers_are_declined_one_after_the_other(telling: Serving) -> None:
-    """More of them in one piece than functions can call one another."""
     with RawConnection(telling.port) as caller:
-        caller.send((b"GET /a HTTP/1.1\r\nHost: x\r\n" + OFFER + b"\r\n") * 1200)
-        for _ in range(1200):
+        caller.send((b"GET /a HTTP/1.1\r\nHost: x\r\n" + OFFER + b"\r\n") * 100)
+        for _ in range(100):
             assert json.loads(caller.read_answer().body)[1] == "/a"
 
 
@@ -412,7 +153,7 @@ def test_trailers_are_no_headers(telling: Serving, pause: float) -> None:
 def test_a_head_without_an_end_is_refused(telling: Serving, start: bytes, caplog: pytest.LogCaptureFixture) -> None:
     """The parser would hold all of it, and copy it with every piece that comes."""
     assert refusal(telling, start, b"x" * 65536) in (b"", b"HTTP/1.1 400 ")
-    assert "its head is too long" in caplog.text
+    assert "head of the request is too long" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -422,7 +163,7 @@ def test_a_head_without_an_end_is_refused(telling: Serving, start: bytes, caplog
 )
 def test_so_are_headers_without_an_end(telling: Serving, start: bytes, caplog: pytest.LogCaptureFixture) -> None:
     assert refusal(telling, start, b"a: b\r\n" * 10_000) in (b"", b"HTTP/1.1 400 ")
-    assert "its head is too long" in caplog.text
+    assert "head of the request is too long" in caplog.text
 
 
 def refusal(serving: Serving, start: bytes, piece: bytes) -> bytes:
@@ -513,15 +254,248 @@ def test_a_request_hears_of_a_hang_up_though_others_wait_behind_it(answered: int
         serving.join()
 
 
-# How it stops.
+# How long it waits.
+
+
+SOON = 0.2
+"""Seconds in which a head must be whole, or for which an idle connection stays open, where a test waits for that."""
 
 
 @pytest.fixture
-def serving(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serving]:
-    monkeypatch.setattr(server, "LINGER", 0.3)
-    serving = Serving()
-    yield serving
-    serving.join()
+def hasty() -> Iterator[None]:
+    with override_settings(AI_GATEWAY={"HEAD_TIMEOUT": SOON}):
+        yield
+
+
+def trickle(caller: RawConnection, data: bytes) -> None:
+    """Send a byte after the other, and the last one again and again, until something comes back or it is over."""
+    caller.socket.settimeout(SOON / 10)
+    for byte in itertools.chain(data, itertools.repeat(data[-1])):
+        with contextlib.suppress(ConnectionError):
+            caller.send(bytes((byte,)))
+        with contextlib.suppress(TimeoutError):
+            caller.buffer += caller.receive()
+            break
+    caller.socket.settimeout(PATIENCE)
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("answered", [0, 1])
+@pytest.mark.parametrize(
+    "start", [b"GET / HTTP/1.1\r\nX-Long: x", HANDSHAKE + b"X-Long: x"], ids=["request", "handshake"]
+)
+def test_a_head_that_is_not_whole_in_time_is_refused(telling: Serving, start: bytes, answered: int) -> None:
+    with RawConnection(telling.port) as caller:
+        for _ in range(answered):
+            caller.request("GET", "/")
+            caller.read_answer()
+        trickle(caller, start)
+        refused = caller.read_answer()
+        assert (refused.status, refused.is_last) == (408, True)
+        assert caller.read_to_end() == b""
+
+
+@pytest.mark.usefixtures("hasty")
+def test_the_time_of_a_head_begins_when_the_request_before_it_is_answered(serving: Serving) -> None:
+    with RawConnection(serving.port) as caller:
+        caller.send(write_request("GET", "/") + b"GET")
+        caller.read_head()
+        time.sleep(2 * SOON)
+        serving.goes_on.set()
+        assert b"".join(caller.chunks()) == b"firstlast"
+        assert caller.read_answer().status == 408
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_body_has_the_time_that_the_application_gives_it() -> None:
+    serving = Serving(_tell, timeout_keep_alive=SOON)
+    try:
+        with RawConnection(serving.port) as caller:
+            caller.send(b"POST / HTT")
+            caller.send(b"P/1.1\r\nHost: x\r\n" + LENGTH)
+            for piece in (b"bo", b"dy"):
+                time.sleep(2 * SOON)
+                caller.send(piece)
+            assert json.loads(caller.read_answer().body)[3] == "body"
+    finally:
+        serving.join()
+
+
+@pytest.mark.parametrize("sent", [b"", b"\r\n"], ids=["nothing", "empty lines"])
+def test_a_connection_on_which_no_request_comes_is_closed(sent: bytes) -> None:
+    serving = Serving(_tell, timeout_keep_alive=SOON)
+    try:
+        with RawConnection(serving.port) as caller:
+            if sent:
+                trickle(caller, sent)
+            assert caller.read_to_end() == b""
+    finally:
+        serving.join()
+
+
+def test_so_is_one_on_which_the_rest_of_a_body_does_not_end() -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body"})
+
+    serving = Serving(application, timeout_keep_alive=SOON)
+    try:
+        with RawConnection(serving.port) as caller:
+            caller.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
+            assert caller.read_answer().status == 200
+            trickle(caller, b"x")
+            assert caller.read_to_end() == b""
+    finally:
+        serving.join()
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_websocket_whose_handshake_came_in_pieces_stays_open() -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await _tell(scope, receive, send)
+            return
+        await receive()
+        await send({"type": "websocket.accept"})
+        await asyncio.sleep(2 * SOON)
+        await send({"type": "websocket.send", "text": "still here"})
+        await receive()
+
+    serving = Serving(application, timeout_keep_alive=SOON)
+    try:
+        with RawConnection(serving.port) as caller:
+            caller.request("GET", "/")
+            caller.read_answer()
+            caller.send(HANDSHAKE)
+            time.sleep(SOON / 4)
+            caller.send(b"\r\n")
+            assert caller.read_head().status == 101
+            assert caller.read_exactly(12) == b"\x81\x0astill here"
+    finally:
+        serving.join()
+
+
+def test_a_caller_that_takes_no_answers_to_its_pings_gets_that_to_the_last() -> None:
+    """Whoever pings faster than it reads would fill the memory."""
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        is_open.set()
+        await receive()
+
+    is_open = asyncio.Event()
+
+    async def main() -> list[bytes]:
+        config = uvicorn.Config(application, interface="asgi3", log_config=None)
+        config.load()
+        recorder = Recorder()
+        protocol = DrainingSocket(config, uvicorn.server.ServerState(), {})
+        protocol.connection_made(recorder)
+        protocol.data_received(HANDSHAKE + b"\r\n")
+        await is_open.wait()
+        del recorder.writes[:]
+        protocol.data_received(ping(b"first"))
+        protocol.pause_writing()
+        protocol.data_received(ping(b"second") + ping(b"third"))
+        protocol.data_received(ping(b"fourth"))
+        written_meanwhile = len(recorder.writes)
+        protocol.resume_writing()
+        protocol.pause_writing()
+        protocol.resume_writing()
+        protocol.connection_lost(None)
+        assert written_meanwhile == 1
+        return recorder.writes
+
+    assert asyncio.run(main()) == [b"\x8a\x05first", b"\x8a\x06fourth"]
+
+
+def ping(data: bytes) -> bytes:
+    """Write a ping as callers do, with a mask, which changes nothing here."""
+    return bytes((0x89, 0x80 | len(data))) + bytes(4) + data
+
+
+# What comes behind a request.
+
+
+GARBAGE = {
+    "no HTTP": b"\0\0\0\r\n\r\n",
+    "no target": b"GET \xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n",
+    "no chunk": b"POST / HTTP/1.1\r\nHost: x\r\n" + CHUNKS + b"4\r\nbody\r\nno chunk\r\n",
+    "two lengths": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n" + LENGTH + b"body",
+    "a head without an end": b"GET / HTTP/1.1\r\nX-Long: " + b"x" * (server.LONGEST_HEAD + 1),
+}
+
+
+@pytest.mark.parametrize("requests", [1, 2, 3])
+@pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE.keys())
+def test_what_came_before_garbage_is_answered(serving: Serving, garbage: bytes, requests: int) -> None:
+    with RawConnection(serving.port) as caller:
+        caller.send(write_request("GET", "/") * requests)
+        with contextlib.suppress(ConnectionError):
+            caller.send(garbage)
+            caller.send(b"and more of it")
+        serving.goes_on.set()
+        for _ in range(requests):
+            assert caller.read_answer().body == b"firstlast"
+        refused = caller.read_answer()
+        assert (refused.status, refused.is_last) == (400, True)
+        assert caller.read_to_end() == b""
+
+
+def test_behind_an_answer_that_is_the_last_comes_nothing(serving: Serving) -> None:
+    with RawConnection(serving.port) as caller:
+        caller.send(write_request("GET", "/", [("connection", "close")]) + GARBAGE["no HTTP"])
+        serving.goes_on.set()
+        assert caller.read_answer().body == b"firstlast"
+        assert caller.read_to_end() == b""
+
+
+def test_an_answer_to_a_request_that_turns_out_to_be_garbage_is_broken_off(serving: Serving) -> None:
+    """Another answer in the middle of it would be taken for a part of it."""
+    with RawConnection(serving.port) as caller:
+        caller.send(b"POST / HTTP/1.1\r\nHost: x\r\n" + CHUNKS)
+        caller.read_head()
+        assert caller.read_chunk() == b"first"
+        caller.send(b"no chunk\r\n")
+        assert caller.read_to_end() == b""
+
+
+def test_no_more_requests_wait_than_may(serving: Serving) -> None:
+    with RawConnection(serving.port) as caller:
+        caller.send(write_request("GET", "/") * (server.MOST_WAITING + 50))
+        serving.goes_on.set()
+        for _ in range(1 + server.MOST_WAITING):
+            assert caller.read_answer().body == b"firstlast"
+        refused = caller.read_answer()
+        assert (refused.status, refused.is_last) == (400, True)
+        assert b"Send fewer" in refused.body
+
+
+def test_while_requests_wait_no_more_are_read(serving: Serving) -> None:
+    """uvicorn would read on with each answer, and faster than it answers."""
+    most = server.MOST_WAITING * 2 // 3
+    with RawConnection(serving.port) as caller:
+        caller.send(write_request("GET", "/") * most)
+        caller.read_head()
+        caller.send(write_request("GET", "/") * most)
+        serving.goes_on.set()
+        assert b"".join(caller.chunks()) == b"firstlast"
+        for _ in range(2 * most - 1):
+            assert caller.read_answer().body == b"firstlast"
+
+
+@pytest.mark.parametrize(("version", "is_told"), [(b"1.0", False), (b"1.1", True)])
+def test_who_speaks_http_1_0_is_not_told_to_continue(telling: Serving, version: bytes, is_told: bool) -> None:
+    with RawConnection(telling.port) as caller:
+        caller.send(b"POST / HTTP/%b\r\nHost: x\r\nExpect: 100-continue\r\n" % version + LENGTH)
+        if is_told:
+            assert caller.read_head().status == 100
+        caller.send(b"body")
+        assert json.loads(caller.read_answer().body)[3] == "body"
+
+
+# How it stops.
 
 
 def test_a_connection_that_was_promised_to_stay_open_serves_once_more(serving: Serving) -> None:

@@ -118,6 +118,7 @@ RULES: dict[str, Rule] = {
     "DIRECT_DOOR": _flag("ai_gateway.E009", "True"),
     "MAX_BODY_BYTES": _whole("ai_gateway.E010", "bytes", "32 * 1024 * 1024"),
     "MAX_UPLOAD_BYTES": _whole("ai_gateway.E011", "bytes", "512 * 1024 * 1024"),
+    "HEAD_TIMEOUT": _seconds("ai_gateway.E162", "30.0"),
     "BODY_TIMEOUT": _seconds("ai_gateway.E012", "30.0"),
     "SEND_TIMEOUT": _seconds("ai_gateway.E013", "60.0"),
     "MAX_CALLS": Rule(
