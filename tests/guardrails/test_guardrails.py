@@ -251,6 +251,7 @@ def test_what_is_denied_is_found_over_the_parts_of_a_message(body: dict[str, Any
         {"contents": [{"role": "user", "parts": [{"text": "sec"}]}, {"role": "function", "parts": [{"text": "ret"}]}]},
         {"messages": [said(["sec", "ret"])]},
         {"messages": [said(["sec", {"text": "ret"}])]},
+        {"messages": [said("sec", "User"), said("ret")]},
     ],
 )
 def test_what_is_denied_is_found_over_messages_of_one_role_that_follow_each_other(body: dict[str, Any]) -> None:
@@ -272,7 +273,7 @@ NOTHING = [said("", "assistant"), said([{"type": "thinking", "thinking": "Hm."}]
         {"input": [said("sec"), {"type": "function_call_output", "call_id": "a", "output": "x"}, said("ret")]},
         {"input": [said("sec"), {"type": "web_search_call", "action": {"query": "x"}}, said("ret")]},
         {"input": [said("sec"), {"type": "reasoning", **said("Hm.", "assistant")}, said("ret")]},
-        {"messages": [said("sec"), {"unheard_of": "x", **said("", "assistant")}, said("ret")]},
+        {"messages": [said("sec"), {"unheard_of": "x", **said(" \n", "assistant")}, said("ret")]},
         {"messages": [said("sec"), said([{"type": "redacted_thinking", "data": "x"}], "assistant"), said("ret")]},
         {"messages": [said("sec"), said([{"type": "unheard_of", "text": "x"}], "assistant"), said("ret")]},
         {"messages": [said("sec"), said([{"type": "server_tool_use", "input": {"q": "x"}}], "assistant"), said("ret")]},
