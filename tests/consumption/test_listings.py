@@ -136,7 +136,8 @@ def test_no_more_queries_are_listed_than_anybody_asks_either() -> None:
 
 
 def test_a_word_before_an_item_is_none() -> None:
-    assert found(ITEMS, json.dumps(["web_search_call", SEARCHED]).encode()) == {"output": [CHARGED]}
+    body = b'["web_search_call", {"type": "web_search_call", "action": {"type": "search"}}]'
+    assert found(ITEMS, body) == {"output": [CHARGED]}
 
 
 def test_it_may_be_asked_again_before_more_comes() -> None:
