@@ -12,7 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ai_gateway.edits import Edit, in_order
 from ai_gateway.plain_forms import plain
-from ai_gateway.texts import PART, TURNS, Text
+from ai_gateway.texts import INSTRUCTIONS, PART, TURNS, Text
+
+_MEMBERS = INSTRUCTIONS.union(TURNS)
+"""Members that hold what is said: in each of them a text may be read as one with those of others."""
 
 
 class Passage:
@@ -74,18 +77,24 @@ class Passage:
 
 
 def passages_of(texts: Iterable[Text]) -> list[Passage]:
-    """Put texts together that are read as one, in the order in which they begin."""
+    """Put texts together that are read as one: instructions that stand apart first, the others in their order."""
     found: dict[tuple[int, tuple[str, ...]], list[tuple[int, str]]] = {}
-    for number, text in enumerate(texts):
+    for number, text in sorted(enumerate(texts), key=_comes_later):
         found.setdefault(_group(number, text), []).append((number, text.value))
     return [Passage([number for number, _ in each], [value for _, value in each]) for each in found.values()]
+
+
+def _comes_later(numbered: tuple[int, Text]) -> bool:
+    """Tell turns from instructions that stand apart, which are read before them wherever they are written."""
+    _, text = numbered
+    return not text.path or text.path[0] not in INSTRUCTIONS
 
 
 def _group(number: int, text: Text) -> tuple[int, tuple[str, ...]]:
     """Tell what a text belongs to, in a way that is the same for all that are read as one."""
     if text.list_at < 0:
         return -1 - number, ()
-    if text.path[:1] and text.path[0] in TURNS:
+    if text.path[:1] and text.path[0] in _MEMBERS:
         return text.list_at, ()  # Messages may say their texts in different members.
     return text.list_at, text.path[:-1] if text.path[-1:] == (PART,) else text.path
 

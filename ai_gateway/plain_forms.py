@@ -19,11 +19,15 @@ from unicodedata import category, combining, is_normalized, normalize
 
 FORM: Final = "NFKC"
 
+_CONTROLS = bytes(set(range(32)).difference(b"\t\n\v\f\r") | {127})
+"""Characters of ASCII that are not shown. They do not part words, as tabs and ends of lines do."""
+
 _IGNORED = re.compile(
-    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
+    "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
     "\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+"
 )
-"""Code points that are not shown and mean nothing by themselves (Unicode's Default_Ignorable_Code_Point)."""
+"""Code points that are not shown and mean nothing by themselves (Unicode's Default_Ignorable_Code_Point), and controls
+that are not shown either."""
 
 _GOES_ON = re.compile("[\u1160-\u11ff\u314f-\u3163\uff9e\uff9f\uffc2-\uffdc]")
 """Letters that make one with the letter before them, besides marks: vowels and ends of Hangul syllables, and the marks
@@ -44,7 +48,8 @@ SHORT = 8
 def plain(text: str) -> str:
     """Give the plain form of a text: the very same one if it has it."""
     if text.isascii():
-        return text
+        shown = text.encode().translate(None, _CONTROLS)
+        return text if len(shown) == len(text) else shown.decode()
     seen = _IGNORED.sub("", text)
     return seen if is_normalized(FORM, seen) else normalize(FORM, _without_piles(seen))
 
@@ -109,7 +114,7 @@ def _clusters(text: str) -> Iterator[tuple[int, int]]:
 
     Which letters of this text these are is found out first, of each letter once: long texts have few that differ.
     """
-    letters = [letter for letter in set(text) if not letter.isascii()]
+    letters = [letter for letter in set(text) if not letter.isascii() or _IGNORED.match(letter)]
     joining = "".join(filter(_makes_one, letters))
     changing = "".join(letter for letter in letters if not _makes_one(letter) and _plain(letter) != letter)
     ways = [f"[^{joining}][{joining}]++|[{joining}]++"] if joining else []

@@ -36,6 +36,7 @@ FORMAL = frozenset(
         "call_id",
         "tool_call_id",
         "tool_use_id",
+        "toolUseId",
         "item_id",
         "response_id",
         "previous_response_id",
@@ -81,7 +82,7 @@ MEDIA_TYPES = frozenset(("base64", "image", "audio", "redacted_thinking", "reaso
 
 _KINDS = frozenset(("media_type", "mime_type", "mimeType"))
 
-TOOL_DATA = frozenset(["input", "args", "response", "arguments"])
+TOOL_DATA = frozenset(["input", "args", "response", "arguments", "json", "input_examples"])
 """Members within which everything is what a tool is told, or says."""
 
 PART = "text"
@@ -93,11 +94,26 @@ CONTENTS = "contents"
 TURNS = ("messages", CONTENTS, "input")
 """Members that hold the turns of a conversation."""
 
+INSTRUCTIONS = frozenset(("instructions", "system", "systemInstruction", "system_instruction"))
+"""Members for instructions that stand apart from the turns. Where a request is translated they come first of them."""
+
 ROLE = "role"
 """The member in which each message says whose it is."""
 
+KIND = "type"
+"""The member in which each message, and each part of one, says what it is."""
+
 SAYING = frozenset(("content", "parts"))
 """The members in which a message says its text, or has its parts."""
+
+SAID = frozenset(((), *((member,) for member in SAYING), *((member, PART) for member in SAYING)))
+"""Where in a message that stands what is said in it: it may be no more than its text."""
+
+TALK = frozenset(("", "message"))
+"""What a message's type is, if it has one, where its text is what somebody says."""
+
+WORDS = frozenset(("", "text", "input_text", "output_text"))
+"""What a part's type is, if it has one, where its text is what somebody says. Many others are left out on the way."""
 
 SIDES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "model": "assistant"}
 """On which side a message stands, by its role. What tools say is told apart."""
@@ -108,11 +124,24 @@ GOOGLES_USER = frozenset(("", "user", "function"))
 OTHER_SIDE = {"user": "assistant", "assistant": "user"}
 """Whose words end a run of messages. Instructions do not: some providers want them put before all turns."""
 
-CALL = "_call"
-"""How the types end of what stands between messages for a call of the assistant's."""
+CALLS = frozenset(("function_call", "custom_tool_call", "tool_search_call"))
+"""Types of what stands between messages for a call of the assistant's, and stays. Calls of a provider's own tools are
+left out on the way."""
 
-THOUGHTS = frozenset(("thinking", "reasoning", "reasoning_content"))
-"""Members for what a model thought, which other providers are not sent."""
+CALLED = frozenset(
+    (
+        ("tool_calls", "function", "name"),
+        ("tool_calls", "custom", "name"),
+        ("function_call", "name"),
+        ("parts", "functionCall", "name"),
+        ("parts", "function_call", "name"),
+        ("content", "toolUse", "name"),
+    )
+)
+"""Where a message says that it calls a tool."""
+
+TOOL_USE = "tool_use"
+"""The type of a part that is a call of a tool, in Anthropic's format."""
 
 THOUGHT = "thought"
 """Google's mark of a part that is one."""
@@ -125,6 +154,8 @@ _BEGINS_LIKE_JSON = re.compile(r"[ \t\r\n]*+[{\[]")
 _BASE64 = re.compile(r"(?P<address>data:[^,\s]{0,200};base64,)?[A-Za-z0-9+/_-]{64,}={0,2}")
 
 LIST = ord("[")
+
+_ROLE, _KIND, _PART = (ROLE,), (KIND,), (PART,)
 
 _TOKEN = re.compile(rb'("(?:[^"\\]++|\\.)*+")([ \t\r\n]*+:)?|[\[\]{}]', re.DOTALL)
 
@@ -161,54 +192,76 @@ def _parses(value: str) -> bool:
     return True
 
 
+class Outline:
+    """What is noted of the form of a document while its strings are listed."""
+
+    __slots__ = ("messages", "owners", "thoughts")
+
+    def __init__(self) -> None:
+        self.messages: list[int] = []
+        """Where the values begin that lists of the document have, such as its messages."""
+        self.thoughts: list[int] = []
+        """Where something is said to be a thought."""
+        self.owners: list[int] = []
+        """Where the object or the list begins that each of the strings stands in."""
+
+
 def texts_in(body: bytes) -> list[Text]:
     """List the texts of a JSON document, which must be valid."""
-    messages: list[int] = []
-    thoughts: list[int] = []
-    found = strings_in(body, messages, thoughts)
-    numbers = _numbers(found, messages)
-    turns = _turns(found, numbers)
-    for place in thoughts:
-        if (turn := turns.get(bisect_right(messages, place) - 1)) is not None:
+    outline = Outline()
+    found = strings_in(body, outline)
+    begins = _begins(found, outline.messages)
+    turns = _turns(found, begins, outline.owners)
+    for place in outline.thoughts:
+        number = bisect_right(outline.messages, place) - 1
+        if number >= 0 and (turn := turns.get(outline.messages[number])) is not None:
             turn.has_thoughts = True
     first = dict(_joined(turns))
     return [
-        text._replace(list_at=messages[first[number]]) if number in first and _is_said(text) else text
-        for text, number in zip(found, numbers, strict=True)
+        text._replace(list_at=first[begin]) if begin in first and _is_said(text.path) else text
+        for text, begin in zip(found, begins, strict=True)
         if is_text(text)
     ]
 
 
-def _numbers(found: Iterable[Text], messages: Sequence[int]) -> list[int]:
-    """Tell in which message each text stands: -1 for those in none."""
-    numbers, number = [], -1
+def _begins(found: Iterable[Text], messages: Sequence[int]) -> list[int]:
+    """Tell where the message begins that each text stands in: -1 for those in none."""
+    begins, number = [], -1
+    apart: dict[str, int] = {}
     for text in found:
         while number + 1 < len(messages) and messages[number + 1] <= text.start:
             number += 1
-        numbers.append(number if text.path and text.path[0] in TURNS else -1)
-    return numbers
+        member = text.path[0] if text.path else ""
+        if member in INSTRUCTIONS:
+            begins.append(apart.setdefault(member, text.start))
+        else:
+            begins.append(messages[number] if number >= 0 and member in TURNS else -1)
+    return begins
 
 
 class _Turn:
     """What is known of a message, or what stands in its place."""
 
-    __slots__ = ("_is_googles", "_kind", "_role", "_speaks", "has_thoughts")
+    __slots__ = ("_calls", "_is_googles", "_kind", "_role", "_says", "has_thoughts")
 
     def __init__(self, member: str) -> None:
         self.has_thoughts = False
         self._is_googles = member == CONTENTS
-        self._role = self._kind = ""
-        self._speaks = False
+        self._role = "system" if member in INSTRUCTIONS else ""
+        self._kind = ""
+        self._says = self._calls = False
 
-    def note(self, text: Text) -> None:
-        """Take notice of a text of it."""
-        member = text.path[1] if len(text.path) == 2 else ""
-        if member == ROLE:
+    def note(self, text: Text, kind: str) -> None:
+        """Take notice of a string of it. `kind` is the type of the object that this stands in."""
+        place = text.path[1:]
+        if place == _ROLE:
             self._role = text.value.lower()
-        elif member == "type":
+        elif place == _KIND:
             self._kind = text.value
-        elif not self._speaks:
-            self._speaks = is_text(text) and text.path[-1] not in THOUGHTS and not text.value.isspace()
+        elif place in CALLED or (text.value == TOOL_USE and place[1:] == _KIND):
+            self._calls = True
+        elif not self._says and place in SAID and (kind in WORDS or place[1:] != _PART):
+            self._says = bool(text.value) and not text.value.isspace()
 
     @property
     def side(self) -> str:
@@ -216,62 +269,55 @@ class _Turn:
         if self._is_googles and self._role in GOOGLES_USER:
             return "user"
         if not self._role:
-            return "assistant" if self._is_call else ""
+            return "assistant" if self._kind in CALLS else ""
         return SIDES.get(self._role, "")
 
     @property
     def speaks(self) -> bool:
-        """Whether a model reads anything of it. What only has thoughts, or nothing, may be left out on the way."""
-        return (self._speaks and not self.has_thoughts) or self._is_call
+        """Whether a model reads anything of it for certain. What only has thoughts, or nothing, may be left out on the
+        way, and so may all that only some formats have."""
+        if self._kind in CALLS:
+            return True
+        return (self._says or self._calls) and self._kind in TALK and not self.has_thoughts
 
-    @property
-    def _is_call(self) -> bool:
-        return self._kind.endswith(CALL)
 
-
-def _turns(found: Iterable[Text], numbers: Iterable[int]) -> dict[int, _Turn]:
-    """Give the messages of a document by their numbers, in order."""
+def _turns(found: Sequence[Text], begins: Sequence[int], owners: Sequence[int]) -> dict[int, _Turn]:
+    """Give the messages of a document by where they begin, in order."""
+    kinds = {owner: text.value for text, owner in zip(found, owners, strict=True) if text.path[-1:] == _KIND}
     turns: dict[int, _Turn] = {}
-    for text, number in zip(found, numbers, strict=True):
-        if number >= 0:
-            if number not in turns:
-                turns[number] = _Turn(text.path[0])
-            turns[number].note(text)
+    for text, begin, owner in zip(found, begins, owners, strict=True):
+        if begin >= 0:
+            if begin not in turns:
+                turns[begin] = _Turn(text.path[0])
+            turns[begin].note(text, kinds.get(owner, ""))
     return turns
 
 
 def _joined(turns: Mapping[int, _Turn]) -> Iterator[tuple[int, int]]:
-    """Give the numbers of messages that are read as one, those of one side until the other one speaks, each with the
-    number of the first of them."""
+    """Give where messages begin that are read as one, those of one side until the other one speaks, each with where the
+    first of them does."""
     runs: dict[str, int] = {}
-    for number, turn in turns.items():
+    for begin, turn in turns.items():
         side = turn.side
         if turn.speaks and side in OTHER_SIDE:
             runs.pop(OTHER_SIDE[side], None)
         if side in runs:
             yield runs[side], runs[side]
-            yield number, runs[side]
+            yield begin, runs[side]
         elif side:
-            runs[side] = number
+            runs[side] = begin
 
 
-def _is_said(text: Text) -> bool:
-    """Whether a text in a message is what it says."""
-    _, *inner = text.path
-    return not inner or (inner[0] in SAYING and inner[1:] in ([], [PART]))
+def _is_said(path: tuple[str, ...]) -> bool:
+    """Whether a text in a message, or of instructions that stand apart, is what is said there."""
+    return path[1:] in SAID or (path[1:] == _PART and path[0] in INSTRUCTIONS)
 
 
-def strings_in(body: bytes, messages: list[int] | None = None, thoughts: list[int] | None = None) -> list[Text]:
+def strings_in(body: bytes, outline: Outline | None = None) -> list[Text]:
     """List all strings of a JSON document that are values, in their order. Raises ValueError or IndexError for what
-    ends in the middle, or has more ends than beginnings.
-
-    `messages` gets where the values begin that lists of the document have, such as its messages, and `thoughts` where
-    something is said to be a thought.
-    """
-    messages = [] if messages is None else messages
-    thoughts = [] if thoughts is None else thoughts
+    ends in the middle, or has more ends than beginnings. The outline gets what there is to note besides."""
+    outline = Outline() if outline is None else outline
     found: list[Text] = []
-    owners: list[int] = []
     path: list[str] = []
     objects: list[int] = []
     outer: list[tuple[str, ...]] = []
@@ -283,28 +329,37 @@ def strings_in(body: bytes, messages: list[int] | None = None, thoughts: list[in
             name = names.get(string)
             path[-1] = name if name is not None else names.setdefault(string, _said(string))
             if path[-1] == THOUGHT:
-                thoughts.append(token.start())
+                outline.thoughts.append(token.start())
         elif string is not None:
-            list_at = objects[-2] if len(objects) > 1 and path[-1] == PART and body[objects[-2]] == LIST else -1
             place = _member(outer[-1], path[-1]) if path else ()
+            may_be_a_part = len(objects) > 1 and (path[-1] == PART or not path[-1])
+            list_at = _list_at(body, objects, place) if may_be_a_part else -1
             found.append(Text(_said(string), place, *token.span(1), False, list_at))
             if len(objects) == 2 and body[objects[1]] == LIST:
-                messages.append(token.start())
-            owners.append(objects[-1] if objects else -1)
+                outline.messages.append(token.start())
+            outline.owners.append(objects[-1] if objects else -1)
         elif token[0] in b"{[":
             outer.append(_member(outer[-1], path[-1]) if path else ())
             path.append("")
             objects.append(token.start())
             if len(objects) == 3:
-                messages.append(objects[2])
+                outline.messages.append(objects[2])
         else:
             path.pop()
             objects.pop()
             outer.pop()
     if path:
         raise ValueError("the document ends in the middle")
-    _mark_media(found, owners)
+    _mark_media(found, outline.owners)
     return found
+
+
+def _list_at(body: bytes, objects: Sequence[int], place: tuple[str, ...]) -> int:
+    """Tell where the list begins with which a string is read as one, in a member for texts or in a list: -1 if it is no
+    part of a message. A part may be no more than its text."""
+    if body[objects[-1]] == LIST:
+        return objects[-1] if len(place) == 2 and place[0] in TURNS and place[1] in SAYING else -1
+    return objects[-2] if body[objects[-2]] == LIST else -1
 
 
 def _member(outer: tuple[str, ...], name: str) -> tuple[str, ...]:

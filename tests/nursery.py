@@ -70,9 +70,10 @@ class Child:
         return self.returncode
 
     def send_signal(self, number: int) -> None:
-        """Send a signal to a process that has not ended."""
+        """Send a signal to a process that has not ended. One that ends just then gets none."""
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         """End it at once."""

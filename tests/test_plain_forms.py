@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ai_gateway.plain_forms import MOST_MARKS, Places, plain
 
 ODD = (
-    "aZ 1.\uff53①ﬁ½Å\u00b4\u0301\u0323\u0327\u200b\u00ad\ufeff\u2060"
+    "aZ 1.\x00\x1f\n\uff53①ﬁ½Å\u00b4\u0301\u0323\u0327\u200b\u00ad\ufeff\u2060"
     "\ufe0fｶﾞﾊﾟ한\u1112\u1161\u11abﾡￂㅎㅏ\u3164\U0001d42c\U000e0041ﷺقि"
 )
 
@@ -25,6 +25,10 @@ ODD = (
         ("cafe\u0301", "café"),
         ("cafe\u200b\u0301", "café"),
         ("ｶﾞ", "ガ"),
+        ("\x00se\x08c\x1bret\x7f", "secret"),
+        ("é\x00\x9b", "é"),
+        ("a\tb\nc\rd\x0be\x0cf", "a\tb\nc\rd\x0be\x0cf"),
+        ("é\x85a", "é\x85a"),
     ],
 )
 def test_letters_have_their_plain_form(written: str, expected: str) -> None:
@@ -39,6 +43,7 @@ def test_letters_have_their_plain_form(written: str, expected: str) -> None:
         ("\u200bsecret\u200b!", "secret", "secret\u200b"),
         ("a ﬁne day", "ine", "ﬁne"),  # A letter that is written as part of another takes all of that.
         ("cafe\u0301s", "é", "e\u0301"),
+        ("the s\x00ecret is", "secret", "s\x00ecret"),
     ],
 )
 def test_a_word_of_the_plain_form_is_found_where_it_is_written(written: str, word: str, where: str) -> None:

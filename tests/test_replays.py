@@ -161,13 +161,16 @@ def test_a_process_that_is_about_to_stop_gives_the_rest_at_once(monkeypatch: pyt
 def test_it_can_be_ended_with_an_error_as_any_stream() -> None:
     async def main() -> None:
         meter = measure()
-        reading = asyncio.create_task(timed(replay(meter)))
+        body = replay(meter)
+        reading = asyncio.create_task(timed(body))
         await asyncio.sleep(2.0)
         assert meter.response is not None
         meter.response.interrupt(Cancelled("Ended."))
         *passed, (at, error) = await reading
         assert [piece for _, piece in passed] == list(PIECES[:3])
         assert (at, b"Ended." in error, meter.outcome) == (2.0, True, Outcome.CANCELLED)
+        assert meter.bytes_out == sum(len(piece) for _, piece in passed) + len(error)
+        assert await timed(body) == []
 
     run_by_jumps(main())
 

@@ -28,6 +28,10 @@ RESPONSES = b"""{"model": "m", "instructions": "I", "input": [{"type": "message"
   {"type": "function_call_output", "call_id": "c", "output": "done"}]}"""
 
 
+CONVERSE = b"""{"messages": [{"role": "user", "content": [
+  {"toolResult": {"toolUseId": "t", "content": [{"json": {"name": "Ann", "id": "x"}}]}}]}]}"""
+
+
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
@@ -35,6 +39,8 @@ RESPONSES = b"""{"model": "m", "instructions": "I", "input": [{"type": "message"
         (MESSAGES, ["S", "Ann", "x", "y"]),
         (GEMINI, ["S", "hi", "secret"]),
         (RESPONSES, ["I", "hi", "done"]),
+        (CONVERSE, ["Ann", "x"]),
+        (b'{"tools": [{"name": "put", "input_examples": [{"name": "Ann"}]}]}', ["Ann"]),
         (b'{"input": ["a", "b"], "input2": "c"}', ["a", "b", "c"]),
         (b'["a", {"unheard_of": "seen"}]', ["a", "seen"]),
         (b'{"text": ""}', []),

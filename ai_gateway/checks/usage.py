@@ -69,7 +69,7 @@ def _keys_that_are_not_there() -> Iterator[CheckMessage]:
 
 @register(TAG)
 def check_limit_store(app_configs: object, **kwargs: object) -> list[CheckMessage]:
-    """Check that the store of limits is there."""
+    """Check that the store of limits is there, and can count with its options."""
     if not is_sound("LIMIT_STORE"):
         return []
     backend = settings.LIMIT_STORE.get("BACKEND", "memory")
@@ -79,6 +79,16 @@ def check_limit_store(app_configs: object, **kwargs: object) -> list[CheckMessag
         return [_no_store(f"cannot be imported: {error}", backend)]
     if not (isinstance(found, type) and issubclass(found, LimitStore)):
         return [_no_store("is no store of limits", backend)]
+    try:
+        found.check(settings.LIMIT_STORE.get("OPTIONS", {}))
+    except ValueError as error:
+        return [
+            Error(
+                f'The store of AI_GATEWAY["LIMIT_STORE"] cannot count with its OPTIONS. {error}',
+                hint='Leave "prefix" out, which is "ai_gateway" then, or give it a name.',
+                id="ai_gateway.E162",
+            )
+        ]
     return []
 
 

@@ -6,8 +6,8 @@ What is never settled, because the process died, expires: after its time it coun
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from ai_gateway.charges import Charges, Counter, States, Verdict
 
@@ -25,6 +25,10 @@ class LimitStore(ABC):
 
     is_seeded: ClassVar[bool] = False
     """Whether it forgets, and takes the option `seed`: what tells how much was spent of a counter that it has not."""
+
+    @classmethod  # noqa: B027 - most have nothing to check.
+    def check(cls, options: Mapping[str, Any]) -> None:
+        """Raise ValueError, saying why, if it cannot count with these options (`OPTIONS`), whatever answers it."""
 
     def admit_now(self, charges: Charges) -> Verdict | None:
         """Take all charges of a call, or none, if that takes no waiting. None: it does, and nothing was taken."""

@@ -12,10 +12,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from redis.asyncio.connection import parse_url
-from redis.exceptions import RedisError
 
 from ai_gateway.limits.base import StoreUnavailable
-from ai_gateway.limits.redis.client import Client
+from ai_gateway.limits.redis.client import FAILURES, Client
 
 TIMEOUT = 1.0
 """Seconds that Redis may take to answer. Nobody's call waits for it."""
@@ -62,7 +61,7 @@ class RedisWire:
                     message = await self._subscription.get_message(timeout=None)
         except TimeoutError as error:
             raise StoreUnavailable(f"Redis: nothing was heard for {within:g} s") from error
-        except (RedisError, OSError) as error:
+        except FAILURES as error:
             raise StoreUnavailable(f"Redis: {type(error).__name__}: {error}") from error
         return message["data"]
 
@@ -80,7 +79,7 @@ class RedisWire:
     async def aclose(self) -> None:
         """Close the connections."""
         if self._subscription is not None:
-            with contextlib.suppress(RedisError, OSError):
+            with contextlib.suppress(*FAILURES):
                 await self._subscription.aclose()
             self._subscription = None
         await self._client.aclose()

@@ -130,6 +130,16 @@ def test_little_is_held_and_no_more_listed_than_anybody_searches() -> None:
         assert len(listing.with_end(b"")["output"]) == MOST
 
 
+def test_no_more_queries_are_listed_than_anybody_asks_either() -> None:
+    body = json.dumps([{"webSearchQueries": ["q"] * (MOST - 1)}] * 2).encode()
+    assert found(QUERIES, body)["webSearchQueries"] == ["q"] * MOST
+
+
+def test_a_word_before_an_item_is_none() -> None:
+    body = b'["web_search_call", {"type": "web_search_call", "action": {"type": "search"}}]'
+    assert found(ITEMS, body) == {"output": [CHARGED]}
+
+
 def test_it_may_be_asked_again_before_more_comes() -> None:
     listing = Listing(ITEMS)
     body = json.dumps([SEARCHED] * 3).encode()

@@ -32,6 +32,10 @@ from tests.guardrails.conversation import (
 pytestmark = pytest.mark.usefixtures("books")
 
 
+def said(content: Any, role: str = "user") -> dict[str, Any]:
+    return {"role": role, "content": content}
+
+
 def says_nothing(view: View) -> Verdict:
     return None
 
@@ -236,3 +240,18 @@ def test_an_answer_from_the_cache_is_looked_into_each_time(books: Books) -> None
         "Hi ann@mail.example",
         "Hi bob@mail.example",
     ]
+
+
+@pytest.mark.parametrize(
+    ("path", "model", "body"),
+    [
+        (CHAT, "anthropic/m", {"messages": [said("forb"), {"x": "y", **said("", "assistant")}, said("idden")]}),
+        ("/v1/responses", "gemini/m", {"input": [said("forb"), {"type": "web_search_call", "id": "x"}, said("idden")]}),
+        ("/v1/responses", "anthropic/m", {"instructions": "forb", "input": [said("idden", "system"), said("Hi")]}),
+        (CHAT, "gemini/m", {"messages": [said(["forb", "idden"])]}),
+    ],
+)
+def test_no_word_comes_together_where_a_request_is_translated(path: str, model: str, body: dict[str, Any]) -> None:
+    content = json.dumps({"model": model, **body}).encode()
+    conversation = ask({"words": {**WORDS, "EVERYWHERE": True}}, content, path=path)
+    assert (conversation.status, conversation.sent) == (400, [])

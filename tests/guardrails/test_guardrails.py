@@ -228,6 +228,7 @@ FORMS = [
     "\U0001d42c\U0001d41e\U0001d41c\U0001d42b\U0001d41e\U0001d42d",
     "ⓢⓔⓒⓡⓔⓣ",
     "s\u2060\ufeffe\ufe0fcret\u00ad",
+    "s\u0000ec\u007f\u009bret",
 ]
 
 
@@ -248,6 +249,9 @@ def test_what_is_denied_is_found_over_the_parts_of_a_message(body: dict[str, Any
         {"input": [said("sec"), {"type": "message", **said([{"type": "input_text", "text": "ret"}])}]},
         {"contents": [{"role": "", "parts": {"text": "sec"}}, {"parts": [{"text": "re"}]}, "t"]},
         {"contents": [{"role": "user", "parts": [{"text": "sec"}]}, {"role": "function", "parts": [{"text": "ret"}]}]},
+        {"messages": [said(["sec", "ret"])]},
+        {"messages": [said(["sec", {"text": "ret"}])]},
+        {"messages": [said("sec", "User"), said("ret")]},
     ],
 )
 def test_what_is_denied_is_found_over_messages_of_one_role_that_follow_each_other(body: dict[str, Any]) -> None:
@@ -267,10 +271,30 @@ NOTHING = [said("", "assistant"), said([{"type": "thinking", "thinking": "Hm."}]
         {"input": [said("sec"), {"type": "reasoning", "summary": []}, said("ret")]},
         {"contents": ["sec", {"role": "model", "parts": [{"text": "Hm.", "thought": True}]}, "ret"]},
         {"input": [said("sec"), {"type": "function_call_output", "call_id": "a", "output": "x"}, said("ret")]},
+        {"input": [said("sec"), {"type": "web_search_call", "action": {"query": "x"}}, said("ret")]},
+        {"input": [said("sec"), {"type": "reasoning", **said("Hm.", "assistant")}, said("ret")]},
+        {"messages": [said("sec"), {"unheard_of": "x", **said(" \n", "assistant")}, said("ret")]},
+        {"messages": [said("sec"), said([{"type": "redacted_thinking", "data": "x"}], "assistant"), said("ret")]},
+        {"messages": [said("sec"), said([{"type": "unheard_of", "text": "x"}], "assistant"), said("ret")]},
+        {"messages": [said("sec"), said([{"type": "server_tool_use", "input": {"q": "x"}}], "assistant"), said("ret")]},
     ],
 )
 def test_messages_are_read_as_one_over_what_may_not_stand_between_them_any_more(body: dict[str, Any]) -> None:
     """Instructions are put in front, results of tools too, and what says nothing is left out on the way."""
+    assert isinstance(verdict(Patterns(deny=["secret"]), of_body(json.dumps(body).encode())), Block)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"instructions": "sec", "input": [said("ret", "developer"), said("Hello")]},
+        {"input": [said("Hello"), said("ret", "system")], "instructions": "sec"},
+        {"messages": [said("ret", "system")], "system": [{"type": "text", "text": "sec"}]},
+        {"contents": ["Hello"], "systemInstruction": {"parts": [{"text": "sec"}, {"text": "ret"}]}},
+    ],
+)
+def test_instructions_that_stand_apart_are_read_before_those_among_the_messages(body: dict[str, Any]) -> None:
+    """Where a request is translated they are put together."""
     assert isinstance(verdict(Patterns(deny=["secret"]), of_body(json.dumps(body).encode())), Block)
 
 
@@ -290,6 +314,12 @@ RESULTS = [
         {"messages": [said("Hello"), said("sec")], "tools": [{"name": "a", "description": "ret"}]},
         {"messages": [said("Hello"), said("sec")], "metadata": {"content": "ret"}},
         {"input": [said("sec"), {"type": "function_call", "name": "f", "arguments": "{}"}, said("ret")]},
+        {"messages": [said("sec"), {"role": "assistant", "tool_calls": [{"function": {"name": "f"}}]}, said("ret")]},
+        {"messages": [said("sec"), said([{"type": "tool_use", "name": "f", "input": {}}], "assistant"), said("ret")]},
+        {"messages": [said("sec"), said([{"toolUse": {"name": "f", "input": {}}}], "assistant"), said("ret")]},
+        {"contents": ["sec", {"role": "model", "parts": [{"functionCall": {"name": "f"}}]}, "ret"]},
+        {"messages": [said("sec"), said([{"type": "text", "text": "Yes?"}], "assistant"), said("ret")]},
+        {"messages": [said("sec"), said(["Yes?"], "assistant"), said("ret")]},
         {"input": ["sec", "ret"]},
         {"tools": [{"name": "a", "description": "sec"}, {"name": "b", "description": "ret"}]},
     ],

@@ -127,6 +127,14 @@ def test_who_is_silent_is_waited_for_as_long_as_the_gateway_waits(client: httpx.
     until(lambda: all(sent.was_closed_early for sent in server.sent))
 
 
+def test_who_hangs_up_while_more_is_coming_is_known_to_have_left(server: FakeServer) -> None:
+    server.answer(sends(b"x" * 1_000_000, *[b"x" * 1_000_000] * 50))
+    with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as caller:
+        caller.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert caller.recv(1) == b"H"
+    until(lambda: server.request.was_closed_early)
+
+
 # When something is wrong.
 
 

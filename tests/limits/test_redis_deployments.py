@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import httpx
 import pytest
 from django.test import override_settings
 
 from ai_gateway import limits
-from ai_gateway.limits import StoreUnavailable
 from ai_gateway.limits.redis import RedisStore
 from tests.conftest import GATEWAY_KEY, StartGateway
-from tests.limits.charging import admits, quota, rate, slot
-from tests.limits.redis_bench import UNHURRIED, keys, new_sentinel, new_server, open_store, play, used
-from tests.redis_server import PATIENCE, RedisServer
+from tests.limits.charging import admits, quota, rate
+from tests.limits.redis_bench import UNHURRIED, keys, new_sentinel, play, used
+from tests.redis_server import RedisServer
 from tests.upstream import Upstream
 
 
@@ -56,24 +53,3 @@ class TestDeployments:
         finally:
             sentinel.remove()
         assert "{ai_gateway}:quota:quota:all:total" in keys(server)
-
-    def test_a_cluster(self) -> None:
-        server = new_server("--cluster-enabled", "yes")
-        try:
-            server.ask("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
-
-            async def steps() -> None:
-                store = open_store(server, cluster=True)
-                async with asyncio.timeout(PATIENCE):
-                    while True:
-                        try:
-                            assert await admits(store, rate(1), quota(1), slot())
-                        except StoreUnavailable:  # It takes a moment until it is a cluster.
-                            await asyncio.sleep(0.1)
-                        else:
-                            break
-                assert await used(store, rate(), quota(), slot()) == [1, 1, 1]
-
-            play(steps())
-        finally:
-            server.remove()

@@ -22,9 +22,9 @@ from ai_gateway.limits import StoreUnavailable
 from ai_gateway.limits.base import Uncountable
 from ai_gateway.limits.redis import RedisStore
 from ai_gateway.limits.redis.batches import Answer, Settled, Wanted
-from ai_gateway.limits.redis.client import ScriptFailed
+from ai_gateway.limits.redis.client import Client, ScriptFailed
 from ai_gateway.limits.redis.link import Link, Stale
-from ai_gateway.limits.redis.script import LOOK, TAKE
+from ai_gateway.limits.redis.script import LOOK, RENEW, TAKE
 from tests.databases import ROOT
 from tests.limits.charging import TTL, admits, end, of_call, quota, rate, settle, slot, states, take
 from tests.limits.redis_bench import UNHURRIED, new_link, open_store, play, recovered, used
@@ -136,6 +136,23 @@ class TestFailures:
             await asyncio.sleep(0)
             assert await admits(store, quota(1))
             await store.aclose()
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(steps())
+
+    def test_so_is_one_for_other_commands_that_uvloop_found_closed(self, server: RedisServer) -> None:
+        """As those of leases and messages between processes."""
+
+        async def steps() -> None:
+            client = Client(server.url, UNHURRIED, options={})
+            assert await client.do("PING")
+            (connection,) = client._redis.connection_pool._available_connections
+            connection._writer.transport.abort()
+            await asyncio.sleep(0)
+            with pytest.raises(StoreUnavailable, match="closed"):
+                await client.do("PING")
+            assert await client.do("PING")
+            await client.aclose()
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(steps())
@@ -307,6 +324,24 @@ class TestFailures:
             for _ in range(2):
                 (answer,) = await link.send([settled] if is_late else [settled, settled], [look])
                 assert answer.states[0].used == 7 + counted
+            await link.aclose()
+
+        play(steps())
+
+    def test_it_is_counted_once_if_the_call_ended_while_it_was_reserved_anew(self, server: RedisServer) -> None:
+        """Its end tells that Redis had it before the loss, and not since; and it may be told again."""
+
+        async def steps() -> None:
+            link = await open_link(server)
+            charges = of_call(new_id(), quota(50))
+            await link.send((), [Wanted(TAKE, charges, 60_000_000)])
+            known_at = link.answered_at
+            server.ask("FLUSHALL")
+            await link.send((), [Wanted(RENEW, charges, 60_000_000)])
+            settled = Settled(charges, [30], [known_at], link.answered_at)
+            for _ in range(2):
+                (answer,) = await link.send([settled], [Wanted(LOOK, of_call("", quota(0)))])
+                assert answer.states[0].used == 30
             await link.aclose()
 
         play(steps())

@@ -123,6 +123,21 @@ def test_one_that_is_not_trusted_ends_the_tunnel(
     assert not [record.getMessage() for record in caplog.records if record.name == "asyncio"]
 
 
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_one_for_another_name_ends_the_tunnel(make: Make, tls: tuple[ssl.SSLContext, str], scheme: str) -> None:
+    proxy = make()
+
+    async def session() -> None:
+        async with echoing(tls[0]) as port:
+            given = {"host": "provider.test", "scheme": "https", "authority": tls[1]}
+            with pytest.raises(ConnectFailed, match="TLS handshake") as caught:
+                await open_session(f"{scheme}://127.0.0.1:{proxy.port}", port, **given)
+            assert "provider.test" in str(caught.value.detail)
+
+    run(session())
+    assert proxy.left.acquire(timeout=PATIENCE)
+
+
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
 def test_the_proxy_itself_may_speak_tls(make: Make, tls: tuple[ssl.SSLContext, str], run: Run) -> None:
     proxy = make(tls=tls[0])
@@ -178,6 +193,9 @@ def test_a_proxy_that_does_not_take_the_credentials_refuses(make: Make, scheme: 
         ("socks5", b"\x05\x00\x00\x03\x04abcd\x00\x00more", "said more"),
         ("socks5", b"\x05\x00\x00\x04" + bytes(18) + b"x", "said more"),
         ("socks5", b"\x05\x00\x00", "hung up"),
+        # It has led on, whatever its own address is, and then said no more.
+        ("socks5", b"\x05\x00\x00\x03\x04abcd\x00\x00", "The provider hung up"),
+        ("socks5", b"\x05\x00\x00\x04" + bytes(18), "The provider hung up"),
     ],
 )
 def test_a_proxy_that_does_not_lead_on_is_a_failure_to_connect(
@@ -188,6 +206,23 @@ def test_a_proxy_that_does_not_lead_on_is_a_failure_to_connect(
     error = failure(f"{scheme}://127.0.0.1:{proxy.port}")
     assert (type(error), message in error.message) == (ConnectFailed, True)
     assert proxy.left.acquire(timeout=PATIENCE)
+
+
+def test_who_speaks_something_else_is_no_proxy_of_socks() -> None:
+    async def session() -> None:
+        async with await asyncio.start_server(_answer_in_http, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            with pytest.raises(ConnectFailed, match="does not speak SOCKS5"):
+                await open_session(f"socks5://127.0.0.1:{port}", 80)
+
+    run(session())
+
+
+async def _answer_in_http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read(3)
+    writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    await writer.drain()
+    writer.close()
 
 
 def test_a_proxy_that_is_not_there_is_named_as_what_is_missing(make: Make) -> None:

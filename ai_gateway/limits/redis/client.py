@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
 
 from ai_gateway.limits.base import StoreUnavailable
 from ai_gateway.limits.patience import Patience
@@ -25,6 +26,10 @@ from ai_gateway.limits.redis.script import DIGEST, SCRIPT
 PASSING = ("READONLY", "OOM ", "MISCONF", "NOREPLICAS", "MASTERDOWN", "LOADING", "BUSY", "max number of clients")
 """What is in errors that pass, as far as redis-py has no class of its own for them. Redis before 7 has most of them in
 `Error running script`. All others come again whenever the same is sent."""
+
+FAILURES = (RedisError, RedisClusterException, OSError, RuntimeError)
+"""What is raised if there is no exchange with Redis. That no node of a cluster can be reached is no `RedisError`, and
+for a connection that was closed meanwhile uvloop raises `RuntimeError`."""
 
 
 class ScriptFailed(StoreUnavailable):
@@ -85,7 +90,7 @@ class Client:
         try:
             await self._in_time(subscription.subscribe(*channels))
         except BaseException:
-            with contextlib.suppress(RedisError, OSError):
+            with contextlib.suppress(*FAILURES):
                 await subscription.aclose()
             raise
         return subscription
@@ -98,7 +103,7 @@ class Client:
         except TimeoutError as error:
             await self.aclose()
             raise Unanswered(f"Redis did not answer within {self._timeout:g} s") from error
-        except (RedisError, OSError) as error:
+        except FAILURES as error:
             await self.aclose()
             raise _failure(error) from error
         except BaseException:
@@ -119,10 +124,7 @@ class Client:
         """Do a command over the one connection that this client keeps for itself: what is sent for every call goes this
         way, for which redis-py has no more to do than to send and to receive."""
         connection = self._connection or await self._reserved()
-        try:
-            await connection.send_packed_command(packed(command.encode(), *words), check_health=False)
-        except RuntimeError as error:  # What uvloop raises for a connection that was closed meanwhile.
-            raise ConnectionError(str(error)) from error
+        await connection.send_packed_command(packed(command.encode(), *words), check_health=False)
         return await connection.read_response(disable_decoding=True)
 
     async def _reserved(self) -> Any:
@@ -145,7 +147,9 @@ class Client:
         options = {"retry": Retry(NoBackoff(), 0), "socket_timeout": None, **self._options}
         if in_cluster:
             cluster = RedisCluster.from_url(self._url, **options)
-            self._closers.append(cluster.aclose)
+            # After an error redis-py takes a cluster for closed, and leaves the connections to its nodes open.
+            nodes = cluster.nodes_manager
+            self._closers += [cluster.aclose, nodes.aclose, partial(nodes.aclose, "startup_nodes")]
             return cluster
         if self._sentinels:
             sentinel = Sentinel([tuple(each) for each in self._sentinels], **options)  # type: ignore[no-untyped-call]
@@ -163,7 +167,7 @@ class Client:
         closers, self._closers = self._closers, []
         for close in closers:
             # What fails here is given up anyway, and that is all that is wanted of it.
-            with contextlib.suppress(RedisError, OSError):
+            with contextlib.suppress(*FAILURES):
                 async with asyncio.timeout(self._timeout):
                     await close()
 
@@ -173,7 +177,7 @@ def packed(*words: bytes) -> bytes:
     return b"*%d\r\n%b" % (len(words), b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words]))
 
 
-def _failure(error: RedisError | OSError) -> StoreUnavailable:
+def _failure(error: Exception) -> StoreUnavailable:
     text = str(error)
     message = f"Redis: {type(error).__name__}: {text}"
     if type(error) is ResponseError and not any(word in text for word in PASSING):

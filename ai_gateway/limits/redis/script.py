@@ -231,11 +231,10 @@ local function settle_rate(charge, call, actual)
 end
 
 -- Whether Redis had a charge, at this time, that it knows nothing of now, nor does the quota that was begun anew.
-local function was_lost(charge, known_at, ended_at)
+local function was_lost(since, read_at, known_at, ended_at)
   if known_at == 0 then return false end
-  local times = redis.call('HMGET', charge.count, 'since', 'read')
-  local since, read_at = tonumber(times[1] or 0), tonumber(times[2] or times[1] or 0)
-  return known_at < since and read_at - unwritten <= ended_at
+  since = tonumber(since or 0)
+  return known_at < since and tonumber(read_at or since) - unwritten <= ended_at
 end
 
 -- Remember a lost charge, by when it ended, and tell whether that is news.
@@ -250,18 +249,23 @@ local function settle(charge, call, actual, known_at, ended_at)
   local member = member_of(call, charge)
   local was_open = redis.call('ZREM', charge.open, member) == 1
   if charge.algorithm == CONCURRENCY then return end
-  if redis.call('HEXISTS', charge.count, 'spent') == 0 then
+  local spent, since, read_at = unpack(redis.call('HMGET', charge.count, 'spent', 'since', 'read'))
+  if not spent then
     if known_at > 0 and remember(charge, member, ended_at) then
       redis.call('HSET', charge.count, DONE .. member, actual)
       keep(charge.count, lifetime(charge))
     end
-  elseif was_open then
+    return
+  end
+  -- What was reserved anew while it ended is told again, too, as if it were lost.
+  local is_news = was_lost(since, read_at, known_at, ended_at) and remember(charge, member, ended_at)
+  if was_open then
     redis.call('HINCRBY', charge.count, 'reserved', 0 - charge.amount)
     redis.call('HINCRBY', charge.count, 'spent', actual)
   elseif redis.call('ZREM', charge.open, LATE .. member) == 1 then
     redis.call('HINCRBY', charge.count, 'spent', actual - charge.amount)
-  elseif was_lost(charge, known_at, ended_at) then
-    if remember(charge, member, ended_at) then redis.call('HINCRBY', charge.count, 'spent', actual) end
+  elseif is_news then
+    redis.call('HINCRBY', charge.count, 'spent', actual)
   end
 end
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -36,7 +36,8 @@ class RedisStore(LimitStore):
 
     `prefix` is what all keys begin with, in braces: a hash tag, so that in a cluster all are on one node, as those have
     to be that one script touches. So a cluster does not spread a gateway's counters: one node of it counts all calls.
-    Gateways with a prefix each count apart, and may be on different nodes.
+    Gateways with a prefix each count apart, and may be on different nodes. In a cluster it cannot be empty, nor begin
+    with a closing brace, for braces with nothing in them are no hash tag: ValueError is raised.
 
     Redis must not evict these keys (`maxmemory-policy noeviction`), or limits are forgotten. `seed` tells what was
     spent of a quota that is not there: when its period begins, and when Redis lost it. `clock`, in seconds since 1970,
@@ -58,6 +59,7 @@ class RedisStore(LimitStore):
         clock: Callable[[], float] | None = None,
         **options: Any,
     ) -> None:
+        self.check({"prefix": prefix, "cluster": cluster})
         self._seeds = Seeds(seed) if seed is not None else None
         self._new_client = partial(
             Client, url, timeout, cluster=cluster, sentinels=sentinels, service=service, options=options
@@ -73,6 +75,15 @@ class RedisStore(LimitStore):
         self._lines: dict[asyncio.AbstractEventLoop | None, Line] = {}
         self._left: deque[Settled] = deque()
         os.register_at_fork(after_in_child=partial(_forget, weakref.ref(self)))
+
+    @classmethod
+    def check(cls, options: Mapping[str, Any]) -> None:
+        """See LimitStore.check()."""
+        if options.get("cluster") and str(options.get("prefix", "-"))[:1] in ("", "}"):
+            raise ValueError(
+                "In a cluster the option `prefix` must not be empty, nor begin with a closing brace: "
+                "it is what keeps all keys on one node."
+            )
 
     async def admit(self, charges: Charges, ttl: float) -> Verdict:
         """See LimitStore.admit()."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from ai_gateway.protocols.jsontext import objects_in
+
 LIMIT = 4
 
 
@@ -37,15 +39,11 @@ def _marked(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield from _own(body.get("tools"))
     yield from _own(body.get("system"))
     for turn in body["messages"]:
-        for block in _blocks(turn["content"]):
+        for block in objects_in(turn["content"]):
             if block["type"] == "tool_result":
                 yield from _own(block.get("content"))
             yield from _own([block])
 
 
 def _own(blocks: object) -> Iterator[dict[str, Any]]:
-    return (block for block in _blocks(blocks) if isinstance(block.get("cache_control"), dict))
-
-
-def _blocks(content: object) -> list[dict[str, Any]]:
-    return [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
+    return (block for block in objects_in(blocks) if isinstance(block.get("cache_control"), dict))

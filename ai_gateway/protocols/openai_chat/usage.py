@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import msgspec
 
 from ai_gateway.protocols.conversation import TokenUsage
+from ai_gateway.protocols.jsontext import count_in
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -59,25 +60,20 @@ def read_usage(usage: object, x_groq: object = None) -> TokenUsage | None:
 def _mended(usage: dict[str, Any]) -> Report:
     """Make a report of a usage with which something is wrong: a count that is no number above 0 is 0."""
     return Report(
-        prompt_tokens=_count(usage, "prompt_tokens"),
-        completion_tokens=_count(usage, "completion_tokens"),
-        total_tokens=_count(usage, "total_tokens"),
+        prompt_tokens=count_in(usage, "prompt_tokens"),
+        completion_tokens=count_in(usage, "completion_tokens"),
+        total_tokens=count_in(usage, "total_tokens"),
         prompt_tokens_details=_details(usage.get("prompt_tokens_details")),
         completion_tokens_details=_details(usage.get("completion_tokens_details")),
-        prompt_cache_hit_tokens=_count(usage, "prompt_cache_hit_tokens"),
-        cached_tokens=_count(usage, "cached_tokens"),
+        prompt_cache_hit_tokens=count_in(usage, "prompt_cache_hit_tokens"),
+        cached_tokens=count_in(usage, "cached_tokens"),
     )
 
 
 def _details(details: object) -> Details | None:
     if not isinstance(details, dict):
         return None
-    return Details(*(_count(details, name) for name in Details.__struct_fields__))
-
-
-def _count(counts: dict[str, Any], name: str) -> int:
-    value = counts.get(name)
-    return int(value) if isinstance(value, int | float) and value > 0 else 0
+    return Details(*(count_in(details, name) for name in Details.__struct_fields__))
 
 
 def tokens_of(report: Report) -> TokenUsage:

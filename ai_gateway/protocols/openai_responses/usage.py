@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ai_gateway.protocols.conversation import TokenUsage
+from ai_gateway.protocols.jsontext import count_in
 
 SEARCH = "web_search_call"
 """The type of an item that was a use of the tool that searches the web."""
@@ -36,12 +37,12 @@ def read_usage(usage: Any) -> TokenUsage | None:
     if not isinstance(usage, dict):
         return None
     details = _details(usage, "input_tokens_details")
-    total_input, output = _count(usage, "input_tokens"), _count(usage, "output_tokens")
+    total_input, output = count_in(usage, "input_tokens"), count_in(usage, "output_tokens")
     # As with chat completions: servers were seen telling more cached tokens than the prompt has.
-    read = min(_count(details, "cached_tokens"), total_input)
-    written = min(_count(details, "cache_write_tokens"), total_input - read)
-    long = _count(_details(details, "cache_write_tokens_details"), "ttl_12h_tokens")
-    reasoning = _count(_details(usage, "output_tokens_details"), "reasoning_tokens")
+    read = min(count_in(details, "cached_tokens"), total_input)
+    written = min(count_in(details, "cache_write_tokens"), total_input - read)
+    long = count_in(_details(details, "cache_write_tokens_details"), "ttl_12h_tokens")
+    reasoning = count_in(_details(usage, "output_tokens_details"), "reasoning_tokens")
     return TokenUsage(
         input=total_input - read - written,
         cache_read=read,
@@ -54,8 +55,8 @@ def read_usage(usage: Any) -> TokenUsage | None:
 
 def _is_outside(usage: dict[str, Any], reasoning: int) -> bool:
     """Whether a server counts reasoning beside the output: only then is the total the sum of all three."""
-    known = _count(usage, "input_tokens") + _count(usage, "output_tokens")
-    return reasoning > 0 and _count(usage, "total_tokens") == known + reasoning
+    known = count_in(usage, "input_tokens") + count_in(usage, "output_tokens")
+    return reasoning > 0 and count_in(usage, "total_tokens") == known + reasoning
 
 
 def write_usage(usage: TokenUsage | None) -> dict[str, Any] | None:
@@ -77,8 +78,3 @@ def write_usage(usage: TokenUsage | None) -> dict[str, Any] | None:
 def _details(usage: dict[str, Any], name: str) -> dict[str, Any]:
     value = usage.get(name)
     return value if isinstance(value, dict) else {}
-
-
-def _count(usage: dict[str, Any], name: str) -> int:
-    value = usage.get(name)
-    return int(value) if isinstance(value, int | float) and value > 0 else 0
