@@ -34,7 +34,7 @@ from tests.raw_client import RawClient
 from tests.redis_server import RedisServer
 from tests.upstream import Upstream
 
-pytest_plugins = ["ai_gateway.test.fixtures"]
+pytest_plugins = ["ai_gateway.test.fixtures", "tests.serving"]
 
 # The suite starts many processes. Each of them would compile the whole package where nothing compiled may be kept.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

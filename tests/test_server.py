@@ -4,59 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import json
 import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import uvicorn
-from django.test import override_settings
 from uvicorn.protocols.http import httptools_impl
 
 from ai_gateway import server
 from ai_gateway.cycles import Cycle
-from ai_gateway.server import DrainingSocket, GatheringProtocol, Server, Supervisor
-from tests.raw_client import PATIENCE, RawConnection, write_request
-from tests.test_gathering import Recorder
-
-
-class Serving:
-    """A server in a thread. Its application answers, and waits before the end of an answer until it may go on."""
-
-    def __init__(self, application: Any = None, **others: Any) -> None:
-        self.goes_on = threading.Event()
-        options: dict[str, Any] = {"loop": "uvloop", "lifespan": "off", "interface": "asgi3", "log_config": None}
-        options |= {"http": GatheringProtocol, "ws": DrainingSocket, "timeout_keep_alive": 75, **others}
-        self.server = Server(uvicorn.Config(application or self._application, port=0, **options))
-        self._thread = threading.Thread(target=self.server.run)
-        self._thread.start()
-        while not self.server.started:
-            assert self._thread.is_alive()
-        self.port = self.server.servers[0].sockets[0].getsockname()[1]
-
-    async def _application(self, scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b"first", "more_body": True})
-        await asyncio.to_thread(self.goes_on.wait, 10)
-        await send({"type": "http.response.body", "body": b"last"})
-
-    def stop(self) -> None:
-        """Tell it to stop, and wait until the port is closed."""
-        self.server.should_exit = True
-        while any(server.sockets for server in self.server.servers):
-            assert self._thread.is_alive()
-
-    def join(self) -> None:
-        self.goes_on.set()
-        self.server.should_exit = True
-        self._thread.join(10)
-        assert not self._thread.is_alive()
-
+from ai_gateway.server import DrainingSocket, Supervisor
+from tests.raw_client import RawConnection, write_request
+from tests.serving import Serving, tell
 
 # What it makes of requests.
 
@@ -64,33 +27,6 @@ class Serving:
 def test_uvicorn_makes_requests_of_ours() -> None:
     assert httptools_impl.RequestResponseCycle is Cycle
     assert "RequestResponseCycle" in httptools_impl.HttpToolsProtocol.on_headers_complete.__code__.co_names
-
-
-async def _tell(scope: Any, receive: Any, send: Any) -> None:
-    """Answer with what the application got."""
-    body, more = b"", True
-    while more:
-        message = await receive()
-        body, more = body + message["body"], message["more_body"]
-    headers = sorted(f"{name.decode()}: {value.decode()}" for name, value in scope["headers"])
-    told = json.dumps([scope["method"], scope["path"], headers, body.decode()]).encode()
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(told))]})
-    await send({"type": "http.response.body", "body": told})
-
-
-@pytest.fixture
-def telling() -> Iterator[Serving]:
-    serving = Serving(_tell)
-    yield serving
-    serving.join()
-
-
-@pytest.fixture
-def serving(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serving]:
-    monkeypatch.setattr(server, "LINGER", 0.3)
-    serving = Serving()
-    yield serving
-    serving.join()
 
 
 OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAA\r\n"
@@ -234,7 +170,7 @@ def test_a_request_hears_of_a_hang_up_though_others_wait_behind_it(answered: int
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         if scope["path"] == "/answered":
-            await _tell(scope, receive, send)
+            await tell(scope, receive, send)
             return
         await receive()
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -252,167 +188,6 @@ def test_a_request_hears_of_a_hang_up_though_others_wait_behind_it(answered: int
         assert is_told.wait(10)
     finally:
         serving.join()
-
-
-# How long it waits.
-
-
-SOON = 0.2
-"""Seconds in which a head must be whole, or for which an idle connection stays open, where a test waits for that."""
-
-
-@pytest.fixture
-def hasty() -> Iterator[None]:
-    with override_settings(AI_GATEWAY={"HEAD_TIMEOUT": SOON}):
-        yield
-
-
-def trickle(caller: RawConnection, data: bytes) -> None:
-    """Send a byte after the other, and the last one again and again, until something comes back or it is over."""
-    caller.socket.settimeout(SOON / 10)
-    for byte in itertools.chain(data, itertools.repeat(data[-1])):
-        with contextlib.suppress(ConnectionError):
-            caller.send(bytes((byte,)))
-        with contextlib.suppress(TimeoutError):
-            caller.buffer += caller.receive()
-            break
-    caller.socket.settimeout(PATIENCE)
-
-
-@pytest.mark.usefixtures("hasty")
-@pytest.mark.parametrize("answered", [0, 1])
-@pytest.mark.parametrize(
-    "start", [b"GET / HTTP/1.1\r\nX-Long: x", HANDSHAKE + b"X-Long: x"], ids=["request", "handshake"]
-)
-def test_a_head_that_is_not_whole_in_time_is_refused(telling: Serving, start: bytes, answered: int) -> None:
-    with RawConnection(telling.port) as caller:
-        for _ in range(answered):
-            caller.request("GET", "/")
-            caller.read_answer()
-        trickle(caller, start)
-        refused = caller.read_answer()
-        assert (refused.status, refused.is_last) == (408, True)
-        assert caller.read_to_end() == b""
-
-
-@pytest.mark.usefixtures("hasty")
-def test_the_time_of_a_head_begins_when_the_request_before_it_is_answered(serving: Serving) -> None:
-    with RawConnection(serving.port) as caller:
-        caller.send(write_request("GET", "/") + b"GET")
-        caller.read_head()
-        time.sleep(2 * SOON)
-        serving.goes_on.set()
-        assert b"".join(caller.chunks()) == b"firstlast"
-        assert caller.read_answer().status == 408
-
-
-@pytest.mark.usefixtures("hasty")
-def test_a_body_has_the_time_that_the_application_gives_it() -> None:
-    serving = Serving(_tell, timeout_keep_alive=SOON)
-    try:
-        with RawConnection(serving.port) as caller:
-            caller.send(b"POST / HTT")
-            caller.send(b"P/1.1\r\nHost: x\r\n" + LENGTH)
-            for piece in (b"bo", b"dy"):
-                time.sleep(2 * SOON)
-                caller.send(piece)
-            assert json.loads(caller.read_answer().body)[3] == "body"
-    finally:
-        serving.join()
-
-
-@pytest.mark.parametrize("sent", [b"", b"\r\n"], ids=["nothing", "empty lines"])
-def test_a_connection_on_which_no_request_comes_is_closed(sent: bytes) -> None:
-    serving = Serving(_tell, timeout_keep_alive=SOON)
-    try:
-        with RawConnection(serving.port) as caller:
-            if sent:
-                trickle(caller, sent)
-            assert caller.read_to_end() == b""
-    finally:
-        serving.join()
-
-
-def test_so_is_one_on_which_the_rest_of_a_body_does_not_end() -> None:
-    async def application(scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
-        await send({"type": "http.response.body"})
-
-    serving = Serving(application, timeout_keep_alive=SOON)
-    try:
-        with RawConnection(serving.port) as caller:
-            caller.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
-            assert caller.read_answer().status == 200
-            trickle(caller, b"x")
-            assert caller.read_to_end() == b""
-    finally:
-        serving.join()
-
-
-@pytest.mark.usefixtures("hasty")
-def test_a_websocket_whose_handshake_came_in_pieces_stays_open() -> None:
-    async def application(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "http":
-            await _tell(scope, receive, send)
-            return
-        await receive()
-        await send({"type": "websocket.accept"})
-        await asyncio.sleep(2 * SOON)
-        await send({"type": "websocket.send", "text": "still here"})
-        await receive()
-
-    serving = Serving(application, timeout_keep_alive=SOON)
-    try:
-        with RawConnection(serving.port) as caller:
-            caller.request("GET", "/")
-            caller.read_answer()
-            caller.send(HANDSHAKE)
-            time.sleep(SOON / 4)
-            caller.send(b"\r\n")
-            assert caller.read_head().status == 101
-            assert caller.read_exactly(12) == b"\x81\x0astill here"
-    finally:
-        serving.join()
-
-
-def test_a_caller_that_takes_no_answers_to_its_pings_gets_that_to_the_last() -> None:
-    """Whoever pings faster than it reads would fill the memory."""
-
-    async def application(scope: Any, receive: Any, send: Any) -> None:
-        await receive()
-        await send({"type": "websocket.accept"})
-        is_open.set()
-        await receive()
-
-    is_open = asyncio.Event()
-
-    async def main() -> list[bytes]:
-        config = uvicorn.Config(application, interface="asgi3", log_config=None)
-        config.load()
-        recorder = Recorder()
-        protocol = DrainingSocket(config, uvicorn.server.ServerState(), {})
-        protocol.connection_made(recorder)
-        protocol.data_received(HANDSHAKE + b"\r\n")
-        await is_open.wait()
-        del recorder.writes[:]
-        protocol.data_received(ping(b"first"))
-        protocol.pause_writing()
-        protocol.data_received(ping(b"second") + ping(b"third"))
-        protocol.data_received(ping(b"fourth"))
-        written_meanwhile = len(recorder.writes)
-        protocol.resume_writing()
-        protocol.pause_writing()
-        protocol.resume_writing()
-        protocol.connection_lost(None)
-        assert written_meanwhile == 1
-        return recorder.writes
-
-    assert asyncio.run(main()) == [b"\x8a\x05first", b"\x8a\x06fourth"]
-
-
-def ping(data: bytes) -> bytes:
-    """Write a ping as callers do, with a mask, which changes nothing here."""
-    return bytes((0x89, 0x80 | len(data))) + bytes(4) + data
 
 
 # What comes behind a request.

@@ -86,7 +86,7 @@ def check_limit_store(app_configs: object, **kwargs: object) -> list[CheckMessag
             Error(
                 f'The store of AI_GATEWAY["LIMIT_STORE"] cannot count with its OPTIONS. {error}',
                 hint='Leave "prefix" out, which is "ai_gateway" then, or give it a name.',
-                id="ai_gateway.E162",
+                id="ai_gateway.E163",
             )
         ]
     return []

@@ -63,7 +63,7 @@ def test_a_store_of_limits__the_one_that_was_meant(site: Site) -> None:
 @pytest.mark.parametrize("prefix", ["", "}a"])
 def test_a_store_of_limits_in_a_cluster_of_redis_whose_keys_nothing_keeps_together(site: Site, prefix: str) -> None:
     site.gateway(LIMIT_STORE={"BACKEND": "redis", "OPTIONS": {"prefix": prefix, "cluster": True}})
-    assert site.ids() == {"E162"}
+    assert site.ids() == {"E163"}
     site.gateway(LIMIT_STORE={"BACKEND": "redis", "OPTIONS": {"prefix": prefix}})
     assert site.ids() == set()
 
