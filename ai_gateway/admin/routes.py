@@ -7,7 +7,7 @@ from itertools import count
 from typing import Any
 from urllib.parse import urlencode
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import Prefetch, QuerySet
 from django.forms import BaseInlineFormSet
 from django.http import HttpRequest
@@ -134,7 +134,7 @@ class RouteAdmin(ExplainAdmin, RouteTrialAdmin, KeptAnswersAdmin):
         """Its targets in their order. Those that lead nowhere are marked, with the reason."""
         targets = [target for target in obj.in_order if target.is_enabled]  # type: ignore[attr-defined]
         if not targets:
-            return "—"
+            return format_html('<span class="gateway-mark gateway-no">✗ {}</span>', _("no target"))
         snapshot = registry.snapshot()
         between = " → " if obj.strategy == Route.Strategy.FAILOVER else " | "
         shown = format_html_join(between, "{}", ((marked(each, snapshot),) for each in targets[:SHOWN_TARGETS]))
@@ -145,6 +145,12 @@ class RouteAdmin(ExplainAdmin, RouteTrialAdmin, KeptAnswersAdmin):
     def strategy_name(self, obj: Route) -> str:
         """The strategy in a word."""
         return str(STRATEGY_NAMES[Route.Strategy(obj.strategy)])
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """Say so if calls for it are refused, because it leads nowhere."""
+        super().save_related(request, form, formsets, change)
+        if form.instance.is_enabled and not form.instance.targets.filter(is_enabled=True).exists():
+            messages.warning(request, _("It has no target that is enabled: calls for it are refused until it has one."))
 
     def tools(self, request: HttpRequest, obj: Route) -> Iterable[Tool]:
         """See ControlAdmin.tools."""
