@@ -117,6 +117,10 @@ class LimitAdmin(ChangesAdmin):
     """Limits, and where they stand."""
 
     form = LimitForm
+    when_empty = _(
+        "No limit is stored yet. Unless the settings have some, everybody may use as much as they like. Add one, for "
+        "example of the dollars that each user may spend in a month."
+    )
     list_display = ("name", "holds_for", "allows", "stands", "is_enabled")
     list_filter = ("scope", "measure", "window", "is_enabled")
     list_select_related = ("key", "user", "group")

@@ -97,6 +97,10 @@ def written(amount: Decimal | None) -> str:
 class PriceAdmin(ChangesAdmin):
     """What models cost."""
 
+    when_empty = _(
+        "No price is stored yet. What the providers publish counts without being listed, if the extra prices is "
+        "installed. Add one for a model that has none, or that costs you something else."
+    )
     list_display = (
         "__str__",
         dollars("input", _("input, $/M")),

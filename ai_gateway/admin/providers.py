@@ -73,6 +73,10 @@ class CredentialInline(SecretFieldsMixin, FormMixin, theme.StackedInline):  # ty
 class ProviderAdmin(ProviderHealthAdmin, ProviderTrialAdmin):
     """Where calls can go."""
 
+    when_empty = _(
+        "No provider is stored here yet. Those of the settings and of the environment work without being listed. Add "
+        "one with its credential, and test it on its page."
+    )
     list_display = ("alias", "label", "address", "credential_count", "status")
     list_filter = ("is_enabled", "backend")
     search_fields = ("alias", "label", "backend", "base_url")
@@ -250,6 +254,7 @@ def status_of(provider: Provider) -> str:
 class CredentialAdmin(SecretFieldsMixin, ChangesAdmin):
     """All credentials in one list, to find one, or to switch some off."""
 
+    when_empty = _("No credential is stored yet. Each belongs to a provider, and is best added on its page.")
     list_display = ("name", "provider", "option", "stored", "weight", "state", "updated_at")
     list_filter = ("state", ("provider", admin.RelatedOnlyFieldListFilter))
     list_select_related = ("provider",)

@@ -101,6 +101,10 @@ def marked(row: RouteTarget, snapshot: Snapshot) -> str:
 class RouteAdmin(ExplainAdmin, RouteTrialAdmin, KeptAnswersAdmin):
     """The gateway's own names of models."""
 
+    when_empty = _(
+        "No route is stored yet: models are asked for as provider/model, for example echo/echo-1. A route is a name of "
+        "your own for one, with others behind it for when it fails."
+    )
     list_display = ("name", "leads_to", "strategy_name", "is_public", "is_enabled")
     list_filter = ("is_enabled", "is_public", "strategy")
     search_fields = ("name", "description", "targets__provider", "targets__model")
