@@ -151,10 +151,12 @@ class RouteAdmin(ExplainAdmin, RouteTrialAdmin, KeptAnswersAdmin):
         return str(STRATEGY_NAMES[Route.Strategy(obj.strategy)])
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        """Say so if calls for it are refused, because it leads nowhere."""
+        """Say so if it leads nowhere."""
         super().save_related(request, form, formsets, change)
         if form.instance.is_enabled and not form.instance.targets.filter(is_enabled=True).exists():
-            messages.warning(request, _("It has no target that is enabled: calls for it are refused until it has one."))
+            messages.warning(
+                request, _("It has no target that is enabled: until it has one, calls go as if it was not there.")
+            )
 
     def tools(self, request: HttpRequest, obj: Route) -> Iterable[Tool]:
         """See ControlAdmin.tools."""

@@ -101,6 +101,8 @@ def test_a_route_without_a_target_is_said_to_lead_nowhere(boss: Client) -> None:
     assert "It has no target that is enabled" in " ".join(map(str, get_messages(response.wsgi_request)))
     registry.refresh()
     assert "✗ no target" in get(boss, "ai_gateway_route_changelist")
+    explained = boss.post(url("ai_gateway_explain"), {"model": "empty", "path": "/v1/chat/completions"})
+    assert "nothing names a provider, so the default one is asked" in explained.content.decode()
 
 
 def test_explain__names_targets_that_lead_nowhere(boss: Client) -> None:
