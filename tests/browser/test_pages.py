@@ -64,6 +64,7 @@ def test_pages__are_whole_in_every_look(
         for look in LOOKS:
             put_on(view, look)
             shoot(view, f"{page.name}-{look}")
+            assert not view.evaluate(SQUEEZED), f"{page.path} as {look} has a column that is a few letters wide"
 
 
 LONG = """
@@ -119,6 +120,11 @@ COVERED = """() => {
     const links = document.querySelector(".object-tools")?.getBoundingClientRect();
     return name && links && name.right > links.left && name.bottom > links.top && name.top < links.bottom;
 }"""
+
+
+SQUEEZED = """() => [...document.querySelectorAll("th, td")].some(
+    (cell) => cell.textContent.trim().length > 9 && cell.clientHeight > 6 * cell.clientWidth
+)"""
 
 
 def put_on(view: Page, look: str) -> None:
