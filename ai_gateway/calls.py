@@ -198,6 +198,10 @@ def _host_header(origin: Origin) -> bytes:
     return (host if origin.port == STANDARD_PORTS[origin.scheme] else f"{host}:{origin.port}").encode("ascii")
 
 
+ENDPOINTS = ("/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/v1/embeddings")
+"""What no base URL ends in: calls have these paths behind it."""
+
+
 class BaseURL(NamedTuple):
     """A provider's base URL, parsed once: the origin, and a path prefix without a slash at the end."""
 
@@ -220,8 +224,11 @@ class BaseURL(NamedTuple):
             raise ValueError(f"A base URL has no query and no fragment: {url!r}")
         if port == 0 or _NOT_IN_A_URL.search(url) or not parts.path.isascii():
             raise ValueError(f"{url!r} has a port or a character that no URL has")
+        prefix = parts.path.rstrip("/")
+        if prefix.endswith(ENDPOINTS):
+            raise ValueError(f"{url!r} is the address of one endpoint: leave out what stands behind the version")
         origin = Origin(parts.scheme, _host(parts.hostname), port or STANDARD_PORTS[parts.scheme], allow_private)
-        return cls(origin, parts.path.rstrip("/"))
+        return cls(origin, prefix)
 
 
 def _host(name: str) -> str:

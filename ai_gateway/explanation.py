@@ -154,7 +154,7 @@ def reason_of(call: Call, snapshot: Snapshot) -> str:
     if b"x-provider" in call.fields:
         return "x-provider names the provider"
     model = call.model or ""
-    if model in snapshot.routes:
+    if snapshot.routes.get(model):
         rule = snapshot.rules.get(model)
         order = ORDERS[rule.strategy if rule is not None else "failover"]
         kept = f"; {_kept(call, rule.sticky)}" if rule is not None and rule.sticky else ""

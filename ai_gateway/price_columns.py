@@ -44,6 +44,9 @@ COLUMNS = frozenset((*BUCKETS, "request", "units", "tiers", "service_tiers"))
 MICRO = 10**6
 PICO = 10**12
 
+MOST = 10**6
+"""Dollars of any price. With the decimals that are kept these are 15 digits, and no more does SQLite give back."""
+
 Own = dict[str, int]
 """Pico-dollars a token of the buckets that have a price of their own."""
 
@@ -164,8 +167,10 @@ def _decimal(value: Any, where: str) -> Decimal:
         amount = Decimal(str(value))
     except InvalidOperation:
         raise ValueError(f"{where} must be an amount of dollars, not {value!r}.") from None
-    if not amount.is_finite() or amount < 0 or amount > PICO:
-        raise ValueError(f"{where} must be 0 or more dollars, not {value!r}.")
+    if not amount.is_finite() or amount < 0:
+        raise ValueError(f"{where} must be 0 or more dollars, not {value}.")
+    if amount > MOST:
+        raise ValueError(f"{where} must be at most {MOST:,} dollars, not {value}.")
     return amount
 
 

@@ -22,6 +22,7 @@ from ai_gateway.calls import UNLIMITED, BaseURL, Caller, Origin, Reply, ReplyBod
         ("http://[0:0:0:0:0:0:0:1]/v1", "http", "::1", 80, "/v1"),
         ("https://bücher.example/v1", "https", "xn--bcher-kva.example", 443, "/v1"),
         ("https://host.example.:8443", "https", "host.example.", 8443, ""),
+        ("https://host/responses/v1", "https", "host", 443, "/responses/v1"),
         ("https://host/openai/deployments/gpt%205", "https", "host", 443, "/openai/deployments/gpt%205"),
     ],
 )
@@ -71,6 +72,8 @@ def test_a_base_url_is_split(url: str, scheme: str, host: str, port: int, prefix
         "https://[fe80::1%25eth0]/v1",
         "https://[1.2.3.4]/v1",
         "https://[:::]/v1",
+        "https://host/chat/completions",
+        "https://host/v1/messages/",
         "https://" + "ü" * 64 + ".example/v1",
     ],
 )

@@ -40,6 +40,9 @@ class OpenFilter(admin.SimpleListFilter):
 class AlertAdmin(ReadOnlyAdmin):
     """Alerts. Nobody changes them."""
 
+    when_empty = _(
+        "Nobody was alerted to anything yet. Which alerts there are, and who gets them, is in AI_GATEWAY['ALERTS']."
+    )
     list_display = ("last", "text", "state", "count")
     list_filter = (OpenFilter, "kind")
     ordering = ("-last_at",)

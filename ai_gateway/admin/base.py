@@ -161,6 +161,12 @@ class ControlAdmin(FormMixin, theme.ModelAdmin):  # type: ignore[type-arg]
     change_list_template = "ai_gateway/admin/change_list.html"
     change_form_template = "ai_gateway/admin/change_form.html"
 
+    when_empty: Any = ""
+    """What a list in which there is nothing says: what that means, and what to do next."""
+
+    has_history = True
+    """Whether people change what is listed, which Django writes down."""
+
     class Media:
         css = {"all": ["ai_gateway/admin.css"]}  # noqa: RUF012
 
@@ -207,11 +213,13 @@ class ControlAdmin(FormMixin, theme.ModelAdmin):  # type: ignore[type-arg]
         tools = [] if obj is None else list(self.tools(request, obj))
         seen = self.seen(obj) if obj is not None and change else ""
         context.update(gateway_tools=tools, tool_template=theme.TOOL_TEMPLATE, gateway_seen=seen)
+        context["gateway_has_history"] = self.has_history
         return super().render_change_form(request, context, add, change, form_url, obj)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        """Add the tools."""
+        """Add the tools, and what is said if there is nothing."""
         context = {
+            "gateway_when_empty": self.when_empty,
             "gateway_tools": list(self.list_tools(request)),
             "tool_template": theme.TOOL_TEMPLATE,
             "is_unfold": theme.IS_UNFOLD,
@@ -241,6 +249,8 @@ class ControlAdmin(FormMixin, theme.ModelAdmin):  # type: ignore[type-arg]
 
 class ReadOnlyAdmin(ControlAdmin):
     """The base of pages about what nobody makes, changes or deletes by hand."""
+
+    has_history = False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Nobody adds any."""

@@ -18,6 +18,7 @@ from ai_gateway.models import BreakerEvent
 class BreakerEventAdmin(ReadOnlyAdmin):
     """What happened to breakers, the latest first."""
 
+    when_empty = _("No breaker has opened so far: no target has failed again and again.")
     list_display = ("at", "provider", "model", "event", "reason", "lasting")
     list_filter = ("event",)
     search_fields = ("provider", "model")

@@ -126,6 +126,10 @@ class VirtualKeyAdmin(ChangesAdmin, KeptAnswersAdmin):
     """Who holds a key, and what for."""
 
     form = KeyForm
+    when_empty = _(
+        "No key is stored yet. A key is what programs send to be let in, and its owner is whose calls they are. Add "
+        "one here, or let people make their own in the portal."
+    )
     list_display = ("name", "held_by", "state", "last_used", "ends", "key_shown")
     list_filter = (StateFilter,)
     list_select_related = ("user", "group")

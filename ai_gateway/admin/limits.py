@@ -117,6 +117,10 @@ class LimitAdmin(ChangesAdmin):
     """Limits, and where they stand."""
 
     form = LimitForm
+    when_empty = _(
+        "No limit is stored yet. Unless the settings have some, everybody may use as much as they like. Add one, for "
+        "example of the dollars that each user may spend in a month."
+    )
     list_display = ("name", "holds_for", "allows", "stands", "is_enabled")
     list_filter = ("scope", "measure", "window", "is_enabled")
     list_select_related = ("key", "user", "group")
@@ -155,6 +159,14 @@ class LimitAdmin(ChangesAdmin):
         if db_field.name == "subject":
             kwargs["widget"] = formfields.SuggestingInput(suggestions, {"class": "vTextField"})
         return super().formfield_for_dbfield(db_field, request, **kwargs)
+
+    def save_model(self, request: HttpRequest, obj: Limit, form: Any, change: bool) -> None:
+        """Say so if there is nothing yet that it is for."""
+        super().save_model(request, obj, form, change)
+        known = names_of(Limit.Scope(obj.scope))
+        if known is not None and obj.subject and "*" not in obj.subject and obj.subject not in known:
+            text = _("There is nothing by the name of %(subject)s: it holds for nothing until there is.")
+            messages.warning(request, text % {"subject": obj.subject})
 
     # What is shown.
 
@@ -209,6 +221,13 @@ class LimitAdmin(ChangesAdmin):
             self.log_change(request, limit, [{"changed": {"fields": [f"enabled: {'no → yes' if to else 'yes → no'}"]}}])
         text = _("Enabled %(count)d limits.") if to else _("Disabled %(count)d limits.")
         messages.success(request, text % {"count": len(limits)})
+
+
+def names_of(scope: str) -> set[str] | None:
+    """Name all that a limit of this scope can be for; None if nobody here knows them."""
+    if scope == Limit.Scope.ROUTE:
+        return {*settings.ROUTES, *Route.objects.values_list("name", flat=True)}
+    return known_aliases() if scope == Limit.Scope.PROVIDER else None
 
 
 def suggestions() -> list[str]:

@@ -97,6 +97,10 @@ def written(amount: Decimal | None) -> str:
 class PriceAdmin(ChangesAdmin):
     """What models cost."""
 
+    when_empty = _(
+        "No price is stored yet. What the providers publish counts without being listed, if the extra prices is "
+        "installed. Add one for a model that has none, or that costs you something else."
+    )
     list_display = (
         "__str__",
         dollars("input", _("input, $/M")),
@@ -181,6 +185,9 @@ class PriceAdmin(ChangesAdmin):
         super().save_model(request, obj, form, change)
         if obj.input and obj.output is None and not obj.service_tiers:
             messages.warning(request, _("It has no price for output: answers of these models count as free."))
+        if "*" not in obj.provider and obj.provider not in known_aliases():
+            text = _("There is no provider %(alias)s: it counts for nothing until there is one.")
+            messages.warning(request, text % {"alias": obj.provider})
 
     def tools(self, request: HttpRequest, obj: Price) -> Iterable[Tool]:
         """See ControlAdmin.tools."""

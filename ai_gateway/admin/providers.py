@@ -18,8 +18,10 @@ from ai_gateway.admin.base import FormMixin, Tool
 from ai_gateway.admin.changes import ChangesAdmin
 from ai_gateway.admin.provider_health import ProviderHealthAdmin
 from ai_gateway.admin.trials import ProviderTrialAdmin
-from ai_gateway.models import Limit, Price, Provider, ProviderCredential, RouteTarget, known_aliases
+from ai_gateway.conf import settings
+from ai_gateway.models import Limit, Price, Provider, ProviderCredential, RouteTarget
 from ai_gateway.providers import CATALOG
+from ai_gateway.stored import BrokenCredential, open_credentials
 
 MOST_NAMED = 100
 """Targets whose routes are named, of a provider that is gone."""
@@ -71,6 +73,10 @@ class CredentialInline(SecretFieldsMixin, FormMixin, theme.StackedInline):  # ty
 class ProviderAdmin(ProviderHealthAdmin, ProviderTrialAdmin):
     """Where calls can go."""
 
+    when_empty = _(
+        "No provider is stored here yet. Those of the settings and of the environment work without being listed. Add "
+        "one with its credential, and test it on its page."
+    )
     list_display = ("alias", "label", "address", "credential_count", "status")
     list_filter = ("is_enabled", "backend")
     search_fields = ("alias", "label", "backend", "base_url")
@@ -152,9 +158,9 @@ class ProviderAdmin(ProviderHealthAdmin, ProviderTrialAdmin):
         return super().save_form(request, form, change)
 
     def save_model(self, request: HttpRequest, obj: Provider, form: Any, change: bool) -> None:
-        """Say what a new alias leaves behind."""
+        """Say what a new alias leaves behind, and who is left without one that is switched off."""
         super().save_model(request, obj, form, change)
-        if change and "alias" in form.changed_data:
+        if change and {"alias", "is_enabled"} & set(form.changed_data):
             warn_of_lost(request, form.initial["alias"])
 
     def delete_model(self, request: HttpRequest, obj: Provider) -> None:
@@ -170,8 +176,10 @@ class ProviderAdmin(ProviderHealthAdmin, ProviderTrialAdmin):
             warn_of_lost(request, alias)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        """Say so if stored secrets do not open any more, because the provider is at another host now."""
+        """Say so if it cannot be called yet, or if stored secrets do not open any more, because it is at another host
+        now."""
         super().save_related(request, form, formsets, change)
+        warn_of_missing(request, form.instance)
         if not getattr(request, "gateway_moved", False):
             return
         entered = {each.instance.pk for formset in formsets for each in formset.forms if "secret" in each.changed_data}
@@ -182,9 +190,23 @@ class ProviderAdmin(ProviderHealthAdmin, ProviderTrialAdmin):
             messages.warning(request, text % {"names": names})
 
 
+def warn_of_missing(request: HttpRequest, provider: Provider) -> None:
+    """Say what it takes until callers with a gateway key can be served by a provider that was just saved."""
+    if not provider.is_enabled:
+        return
+    try:
+        keys, options = open_credentials(provider)
+    except BrokenCredential as error:
+        messages.warning(request, _("It cannot be called yet. %(reason)s") % {"reason": error})
+        return
+    if not (keys or provider.build(options).is_configured):
+        text = _("It has no credential yet: add one to it, or only callers who bring their own can use it.")
+        messages.warning(request, text)
+
+
 def warn_of_lost(request: HttpRequest, alias: str) -> None:
     """Say what names a provider that is not there any more by this alias: targets, prices and limits do, as texts."""
-    if alias in known_aliases():
+    if is_still_there(alias):
         return
     targets = RouteTarget.objects.filter(provider=alias)
     routes = sorted(set(targets.values_list("route__name", flat=True)[:MOST_NAMED]))
@@ -196,6 +218,15 @@ def warn_of_lost(request: HttpRequest, alias: str) -> None:
         )
         values = {"alias": alias, "prices": prices, "limits": limits, "routes": ", ".join(routes) or "—"}
         messages.warning(request, text % values)
+
+
+def is_still_there(alias: str) -> bool:
+    """Whether an alias leads to a provider. A row takes the place of all others, even one that is switched off; the
+    catalogue has no credentials."""
+    row = Provider.objects.filter(alias=alias).first()
+    if row is not None:
+        return row.is_enabled
+    return alias in map(str.lower, settings.PROVIDERS) or (alias in CATALOG and CATALOG[alias].is_configured)
 
 
 def host_of(provider: Provider) -> str | None:
@@ -223,6 +254,7 @@ def status_of(provider: Provider) -> str:
 class CredentialAdmin(SecretFieldsMixin, ChangesAdmin):
     """All credentials in one list, to find one, or to switch some off."""
 
+    when_empty = _("No credential is stored yet. Each belongs to a provider, and is best added on its page.")
     list_display = ("name", "provider", "option", "stored", "weight", "state", "updated_at")
     list_filter = ("state", ("provider", admin.RelatedOnlyFieldListFilter))
     list_select_related = ("provider",)

@@ -7,7 +7,7 @@ from itertools import count
 from typing import Any
 from urllib.parse import urlencode
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import Prefetch, QuerySet
 from django.forms import BaseInlineFormSet
 from django.http import HttpRequest
@@ -101,6 +101,10 @@ def marked(row: RouteTarget, snapshot: Snapshot) -> str:
 class RouteAdmin(ExplainAdmin, RouteTrialAdmin, KeptAnswersAdmin):
     """The gateway's own names of models."""
 
+    when_empty = _(
+        "No route is stored yet: models are asked for as provider/model, for example echo/echo-1. A route is a name of "
+        "your own for one, with others behind it for when it fails."
+    )
     list_display = ("name", "leads_to", "strategy_name", "is_public", "is_enabled")
     list_filter = ("is_enabled", "is_public", "strategy")
     search_fields = ("name", "description", "targets__provider", "targets__model")
@@ -134,7 +138,7 @@ class RouteAdmin(ExplainAdmin, RouteTrialAdmin, KeptAnswersAdmin):
         """Its targets in their order. Those that lead nowhere are marked, with the reason."""
         targets = [target for target in obj.in_order if target.is_enabled]  # type: ignore[attr-defined]
         if not targets:
-            return "—"
+            return format_html('<span class="gateway-mark gateway-no">✗ {}</span>', _("no target"))
         snapshot = registry.snapshot()
         between = " → " if obj.strategy == Route.Strategy.FAILOVER else " | "
         shown = format_html_join(between, "{}", ((marked(each, snapshot),) for each in targets[:SHOWN_TARGETS]))
@@ -145,6 +149,14 @@ class RouteAdmin(ExplainAdmin, RouteTrialAdmin, KeptAnswersAdmin):
     def strategy_name(self, obj: Route) -> str:
         """The strategy in a word."""
         return str(STRATEGY_NAMES[Route.Strategy(obj.strategy)])
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """Say so if it leads nowhere."""
+        super().save_related(request, form, formsets, change)
+        if form.instance.is_enabled and not form.instance.targets.filter(is_enabled=True).exists():
+            messages.warning(
+                request, _("It has no target that is enabled: until it has one, calls go as if it was not there.")
+            )
 
     def tools(self, request: HttpRequest, obj: Route) -> Iterable[Tool]:
         """See ControlAdmin.tools."""

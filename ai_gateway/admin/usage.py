@@ -43,6 +43,7 @@ class UsageRecordAdmin(ExportAdmin, UsageAdmin):
 
     change_list_template = "ai_gateway/admin/usage_records.html"
     change_form_template = "ai_gateway/admin/usage_record.html"
+    when_empty = _("No call is written down yet. Each is shown here within seconds of its end.")
     list_display = (
         "when",
         "used_by",

@@ -23,6 +23,7 @@ class UsageDailyAdmin(UsageAdmin):
     """The sums of days, with the sum of all that the filters leave."""
 
     change_list_template = "ai_gateway/admin/usage_daily.html"
+    when_empty = _("Nothing is written down of this month yet. Calls are added up here within seconds of their end.")
     list_display = (
         "day",
         "served_by",

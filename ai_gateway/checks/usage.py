@@ -76,9 +76,12 @@ def check_limit_store(app_configs: object, **kwargs: object) -> list[CheckMessag
     try:
         found = import_string(BACKENDS.get(backend, backend))
     except ImportError as error:
-        return [_no_store(f"cannot be imported: {error}", backend)]
+        if backend in BACKENDS:
+            hint = f"Run: pip install 'django-ai-gateway[{backend}]'. Or write another one, such as \"database\"."
+            return [_no_store(f"needs a package that is not installed: {error}", hint)]
+        return [_no_store(f"cannot be imported: {error}", _another_store(backend))]
     if not (isinstance(found, type) and issubclass(found, LimitStore)):
-        return [_no_store("is no store of limits", backend)]
+        return [_no_store("is no store of limits", _another_store(backend))]
     try:
         found.check(settings.LIMIT_STORE.get("OPTIONS", {}))
     except ValueError as error:
@@ -92,12 +95,12 @@ def check_limit_store(app_configs: object, **kwargs: object) -> list[CheckMessag
     return []
 
 
-def _no_store(what: str, backend: str) -> CheckMessage:
-    return Error(
-        f'The BACKEND of AI_GATEWAY["LIMIT_STORE"] {what}.',
-        hint=f"{suggestion(backend, BACKENDS)} Or write the dotted path of a subclass of LimitStore.",
-        id="ai_gateway.E103",
-    )
+def _no_store(what: str, hint: str) -> CheckMessage:
+    return Error(f'The BACKEND of AI_GATEWAY["LIMIT_STORE"] {what}.', hint=hint, id="ai_gateway.E103")
+
+
+def _another_store(backend: str) -> str:
+    return f"{suggestion(backend, BACKENDS)} Or write the dotted path of a subclass of LimitStore."
 
 
 @register(TAG, deploy=True)

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from django.conf import settings as site
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils.timezone import get_default_timezone, is_naive, localtime, make_aware, make_naive
 from django.utils.translation import gettext_lazy as _
@@ -76,6 +77,15 @@ class TimeStamped(models.Model):
     def clean(self) -> None:
         """See fill_empty()."""
         fill_empty(self)
+
+
+def is_right(row: models.Model) -> bool:
+    """Whether each field of a row is in order by itself, so that it can be asked how they fit together."""
+    try:
+        row.clean_fields()
+    except ValidationError:
+        return False
+    return True
 
 
 def fill_empty(row: models.Model) -> None:

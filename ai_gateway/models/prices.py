@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ai_gateway import validators
 from ai_gateway.exact_text import ExactCharField
-from ai_gateway.models.base import LIMIT_OF_A_NAME, TimeStamped
+from ai_gateway.models.base import LIMIT_OF_A_NAME, TimeStamped, is_right
 from ai_gateway.pricing import BUCKETS, read_price
 
 
@@ -117,6 +117,8 @@ class Price(TimeStamped):
     def clean(self) -> None:
         """Read the price, each column by itself so that each is told what is wrong with it. Raises ValidationError."""
         super().clean()
+        if not is_right(self):
+            return  # Each field says what is wrong with it.
         columns = self.columns()
         if not columns:
             raise ValidationError(_("Write what it costs, 0 for what is free."), code="invalid_price")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
@@ -16,7 +17,7 @@ from ai_gateway.credentials import Secret, is_permitted
 from ai_gateway.exact_text import ExactCharField
 from ai_gateway.fields import EncryptedField
 from ai_gateway.keyring import keyring
-from ai_gateway.models.base import HINT_LENGTH, LIMIT_OF_A_NAME, SHORTEST_HINTED, TimeStamped
+from ai_gateway.models.base import HINT_LENGTH, LIMIT_OF_A_NAME, SHORTEST_HINTED, TimeStamped, is_right
 from ai_gateway.patterns import fits
 
 
@@ -93,8 +94,8 @@ class Provider(TimeStamped):
         """Build the provider, as a call would. Raises ValidationError."""
         super().clean()
         self.alias = self.alias.lower()
-        if not isinstance(self.options, dict):
-            return  # Its field says so.
+        if not is_right(self):
+            return  # Each field says what is wrong with it.
         secret = next((name for name in self.options if is_secret_option(name)), None)
         if secret is not None:
             raise ValidationError({"options": _("%(name)s is a secret: add a credential.") % {"name": secret}})
@@ -103,6 +104,10 @@ class Provider(TimeStamped):
         )
         if misplaced:
             raise ValidationError({"options": _("%(name)s has a field of its own.") % {"name": min(misplaced)}})
+        try:
+            self.check_backend()
+        except ValueError as error:
+            raise ValidationError({"backend": str(error)}) from error
         try:
             self.build()
         except (ValueError, TypeError, ImportError, OSError) as error:
@@ -124,20 +129,28 @@ class Provider(TimeStamped):
         return {"BACKEND": self.backend, "OPTIONS": {**self.options, **options}}
 
     def check_backend(self) -> None:
-        """Raise ValueError for a dotted path that is not permitted. It must not even be imported: a function that it
-        leads to is called."""
-        if self.backend.lower() in providers.CATALOG or "." not in self.backend:
+        """Raise ValueError for one that there is not, and for a dotted path that is not permitted: it must not even be
+        imported, for a function that it leads to is called."""
+        if self.backend.lower() in providers.CATALOG:
             return
+        if "." not in self.backend:
+            known = ", ".join(sorted(providers.CATALOG))
+            raise ValueError(
+                f'There is no backend {self.backend!r}. Write "custom" for any OpenAI-compatible API, '
+                f"or one of: {known}."
+            )
         if not fits(self.backend, settings.STORED_BACKENDS):
             permitted = ", ".join(settings.STORED_BACKENDS) or "none"
             raise ValueError(
                 f"The backend {self.backend!r} is not permitted. AI_GATEWAY['STORED_BACKENDS'] permits: {permitted}."
             )
 
-    def build(self) -> providers.Provider:
-        """Make what serves calls, without credentials. Raises ValueError, TypeError, ImportError or OSError."""
+    def build(self, secrets: Mapping[str, Secret] | None = None) -> providers.Provider:
+        """Make what serves calls, with secrets of its options, or without. Raises ValueError, TypeError, ImportError or
+        OSError."""
         self.check_backend()
-        return providers.build_provider(self.alias, self.entry())
+        entry = self.entry()
+        return providers.build_provider(self.alias, {**entry, "OPTIONS": {**entry["OPTIONS"], **(secrets or {})}})
 
     @property
     def host(self) -> str:

@@ -206,7 +206,8 @@ class RouteTarget(models.Model):
         fill_empty(self)
         self.provider = self.provider.lower()
         if self.provider not in known_aliases():
-            raise ValidationError({"provider": _("There is no provider %(alias)s.") % {"alias": self.provider}})
+            message = _("There is no provider %(alias)s. Add it first, or write the alias of another one.")
+            raise ValidationError({"provider": message % {"alias": self.provider}})
         try:
             read_conditions(self.conditions)
         except ValueError as error:

@@ -337,13 +337,21 @@ class Provider:
     def stored_credential(self, call: Call) -> tuple[bytes, bytes]:
         """Write the stored credential as a header. Raises ProviderNotConfigured if there is none."""
         if self.api_key is None:
-            raise self.not_configured("has no credential in this gateway", {"api_key": "env:..."})
+            what = f"{self.how_come(call)}has no credential in this gateway"
+            raise self.not_configured(what, {"api_key": "env:..."})
         auth = self.auth_of(call)
         if len(self.credentials) > 1:
             usable = cooldowns.usable(self.name, self.credentials)
             weights = [credential.weight for credential in usable]
             return auth.header(random.choices(usable, weights)[0].secret.reveal())
         return self._usual_credential if auth is self.auth else auth.header(self.api_key.reveal())
+
+    def how_come(self, call: Call) -> str:
+        """Say which model led here, if the call does not name this provider: one that is misspelt leads to the default
+        one."""
+        model = call.model
+        is_named = b"x-provider" in call.fields or model is None or model.lower().startswith(f"{self.name}/")
+        return "" if is_named else f"that the model {model!r} leads to "
 
     def credential_in(self, request: UpstreamRequest) -> str | None:
         """Name the credential, of several, that a request carries. None if there is but one, or it is the caller's."""

@@ -350,6 +350,7 @@ def test_one_call_leads_on(boss: Client) -> None:
     assert "/usagerecord/?session=s+1&order=oldest" in page
     assert "/explain/?model=fast&key=&path=%2Fv1%2Fmessages" in page
     assert "/recorded/" not in page
+    assert "/history/" not in page  # Nobody changes what was used.
     assert f'<code id="gateway-trace-id">{trace}</code>' in page
     explained = get(boss, "ai_gateway_explain", model="fast", path="/v1/messages")
     assert '<option value="/v1/messages" selected>' in explained

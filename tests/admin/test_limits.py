@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.messages import get_messages
 from django.test import Client
 
 from ai_gateway.charges import Counter, State
@@ -68,6 +69,26 @@ def errors_of(client: Client, **fields: Any) -> str:
 def test_add__and_the_list_says_it_in_words(boss: Client, fields: dict[str, Any], shown: str) -> None:
     assert send(boss, "ai_gateway_limit_add", **{**NEW, **fields}).status_code == 302
     assert shown in get(boss, LIST)
+
+
+@pytest.mark.parametrize(
+    ("scope", "subject", "is_unknown"),
+    [
+        ("route", "fast", False),
+        ("route", "fsat", True),
+        ("route", "f*", False),
+        ("provider", "groq", False),
+        ("provider", "grok", True),
+        ("model", "a-model-that-only-its-provider-knows", False),
+    ],
+)
+def test_add__says_so_if_there_is_nothing_that_it_is_for(
+    boss: Client, scope: str, subject: str, is_unknown: bool
+) -> None:
+    make_route("fast", "echo/echo-1")
+    response = send(boss, "ai_gateway_limit_add", **{**NEW, "scope": scope, "subject": subject})
+    told = " ".join(map(str, get_messages(response.wsgi_request)))
+    assert (f"There is nothing by the name of {subject}" in told) is is_unknown
 
 
 def test_add__for_a_key_a_user_and_a_group(boss: Client) -> None:

@@ -14,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from ai_gateway.models import Price, Provider, ProviderCredential, Route, RouteTarget, VirtualKey
 from tests.admin.conftest import Login
 from tests.admin.pages import get, url
+from tests.control.rows import make_route
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("encryption_key")]
 
@@ -59,6 +60,31 @@ def test_list__counts_nothing_and_asks_little(boss: Client, name: str) -> None:
         _, asked = queries(boss, name, **query)
         assert not [sql for sql in asked if re.search(r"COUNT\(\*\)", sql)], asked
         assert len(asked) <= MOST_QUERIES, asked
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("provider", "No provider is stored here yet."),
+        ("providercredential", "No credential is stored yet."),
+        ("route", "No route is stored yet"),
+        ("virtualkey", "No key is stored yet."),
+        ("limit", "No limit is stored yet."),
+        ("price", "No price is stored yet."),
+        ("usagerecord", "No call is written down yet."),
+        ("usagedaily", "Nothing is written down of this month yet."),
+        ("alert", "Nobody was alerted to anything yet."),
+        ("breakerevent", "No breaker has opened so far"),
+    ],
+)
+def test_list__that_is_empty_says_what_that_means(boss: Client, name: str, text: str) -> None:
+    assert text in get(boss, f"ai_gateway_{name}_changelist")
+
+
+def test_list__in_which_nothing_is_found_is_not_said_to_be_empty(boss: Client) -> None:
+    make_route("fast", "echo/echo-1")
+    for query in ({}, {"q": "slow"}, {"is_enabled__exact": "0"}):
+        assert "No route is stored yet" not in get(boss, "ai_gateway_route_changelist", **query)
 
 
 @pytest.mark.usefixtures("many")

@@ -50,6 +50,7 @@ def test_add__as_a_person_writes_it(boss: Client) -> None:
         ({}, "Write what it costs, 0 for what is free."),
         ({"input": "-1"}, "greater than or equal to 0"),
         ({"input": "0.1234567"}, "input has more than 6 decimals"),
+        ({"input": "9999999999.999999"}, "input must be at most 1,000,000 dollars"),
         ({"input": "1", "tiers": '[{"above": "many", "input": 2}]'}, "must be a number of tokens"),
         ({"input": "1", "tiers": '[{"above": 9, "inptu": 2}]'}, "has no &#x27;inptu&#x27;"),
         ({"input": "1", "service_tiers": '{"batch": "half"}'}, "service_tiers: batch must be an amount of dollars"),
@@ -63,6 +64,13 @@ def test_add__a_price_that_no_call_could_be_charged_by_is_refused_in_words(
     page = send(boss, "ai_gateway_price_add", model="m", **fields).content.decode()
     assert message in page
     assert not Price.objects.exists()
+
+
+def test_add__the_highest_price_is_kept_to_its_last_decimal(boss: Client) -> None:
+    highest = {"input": "999999.999999", "request": "999999.999999999"}
+    assert send(boss, "ai_gateway_price_add", model="m", **highest).status_code == 302
+    price = Price.objects.get()
+    assert (price.input, price.request) == (Decimal("999999.999999"), Decimal("999999.999999999"))
 
 
 def test_add__what_is_wrong_stands_beside_its_field(boss: Client) -> None:
@@ -81,6 +89,13 @@ def test_add__a_span_that_ends_before_it_begins_is_refused(boss: Client) -> None
     }
     page = send(boss, "ai_gateway_price_add", model="m", input="1", **data).content.decode()
     assert "It must be valid until a later time than it is valid from." in page
+
+
+@pytest.mark.parametrize(("provider", "is_unknown"), [("groq", False), ("gr*", False), ("grok", True)])
+def test_add__says_so_if_there_is_no_such_provider(boss: Client, provider: str, is_unknown: bool) -> None:
+    response = send(boss, "ai_gateway_price_add", provider=provider, model="m", input="1", output="1")
+    told = " ".join(map(str, get_messages(response.wsgi_request)))
+    assert (f"There is no provider {provider}" in told) is is_unknown
 
 
 def test_add__without_a_price_for_output_says_that_answers_are_free(boss: Client) -> None:

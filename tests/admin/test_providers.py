@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.messages import get_messages
@@ -26,6 +28,11 @@ NEW = {
 }
 
 
+def told(response: Any) -> str:
+    """Give what the messages of an answer say."""
+    return " ".join(str(message) for message in get_messages(response.wsgi_request))
+
+
 def test_add__stores_the_provider_and_its_credential(boss: Client) -> None:
     response = send(boss, "ai_gateway_provider_add", **NEW)
     assert response.status_code == 302
@@ -39,6 +46,48 @@ def test_add__a_wrong_form_comes_back_without_the_secret(boss: Client) -> None:
     assert "Write a URL such as" in response.content.decode()
     assert SECRET not in response.content.decode()
     assert not Provider.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "message"),
+    [
+        ({"base_url": "no URL"}, "base_url", "Write a URL such as https://api.example.com/v1."),
+        ({"base_url": "https://a.example/v1/chat/completions"}, "base_url", "leave out what stands behind the version"),
+        ({"timeouts": '{"first_byte": -1}'}, "timeouts", "Write numbers of seconds above 0."),
+        ({"backend": "grok"}, "backend", "There is no backend &#x27;grok&#x27;. Write &quot;custom&quot; for any"),
+        ({"backend": "os.system"}, "backend", "AI_GATEWAY[&#x27;STORED_BACKENDS&#x27;] permits: none."),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_add__what_is_wrong_is_said_once_and_beside_its_field(
+    boss: Client, fields: dict[str, str], field: str, message: str
+) -> None:
+    page = send(boss, "ai_gateway_provider_add", **{**NEW, **fields}).content.decode()
+    _, _, row = page.partition(f"field-{field}")
+    assert message in row.partition("form-row")[0]
+    assert "could not be called" not in page
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (NEW, ""),
+        ({"alias": "echo", "backend": "echo"}, ""),
+        ({"alias": "groq", "backend": "groq", "is_enabled": []}, ""),
+        ({"alias": "groq", "backend": "groq"}, "It has no credential yet: add one to it"),
+        (
+            {**NEW, "credentials__0__secret": "", "credentials__0__reference": "env:NOT_SET_API_KEY"},
+            "It cannot be called yet. The credential 'main': env:NOT_SET_API_KEY is empty, or not set.",
+        ),
+    ],
+    ids=["a secret", "needs none", "switched off", "no credential", "not set"],
+)
+def test_add__says_what_is_missing_until_it_can_be_called(boss: Client, fields: dict[str, Any], message: str) -> None:
+    response = send(boss, "ai_gateway_provider_add", **fields)
+    assert response.status_code == 302
+    warnings = [str(each) for each in get_messages(response.wsgi_request) if each.level_tag == "warning"]
+    assert len(warnings) == bool(message)
+    assert message in " ".join(warnings)
 
 
 def test_add__a_secret_that_cannot_be_sent_is_refused_without_being_shown(boss: Client) -> None:
@@ -98,9 +147,7 @@ def test_another_host__warns_of_credentials_that_do_not_open_any_more(boss: Clie
     make_credential(provider, "kept")
     make_credential(provider, "by-reference", reference="env:OPENAI_API_KEY")
     response = send(boss, "ai_gateway_provider_change", provider.pk, base_url="https://elsewhere.example/v1")
-    assert "Enter these credentials again, which were for the old one: kept" in str(
-        [str(message) for message in get_messages(response.wsgi_request)]
-    )
+    assert "Enter these credentials again, which were for the old one: kept" in told(response)
 
 
 def test_lines__dialects_are_chosen_and_stored_as_a_list(boss: Client) -> None:
@@ -233,7 +280,7 @@ def test_changes__need_their_permission(login: Login) -> None:
     assert url("ai_gateway_provider_changes") not in get(editor, "ai_gateway_provider_changelist")
 
 
-@pytest.mark.parametrize("how", ["rename", "delete", "delete several"])
+@pytest.mark.parametrize("how", ["rename", "switch off", "delete", "delete several"])
 def test_what_names_a_provider_that_is_gone_is_said(boss: Client, how: str) -> None:
     provider = make_provider("gpu", backend="echo")
     make_route("fast", "gpu/a", "gpu/b")
@@ -241,20 +288,24 @@ def test_what_names_a_provider_that_is_gone_is_said(boss: Client, how: str) -> N
     Limit.objects.create(name="l", scope="provider", subject="gpu", measure="requests", window="day", amount=1)
     if how == "rename":
         response = send(boss, "ai_gateway_provider_change", provider.pk, alias="gpus")
+    elif how == "switch off":
+        response = send(boss, "ai_gateway_provider_change", provider.pk, is_enabled=[])
     elif how == "delete":
         response = boss.post(url("ai_gateway_provider_delete", provider.pk), {"post": "yes"})
     else:
         data = {"action": "delete_selected", "_selected_action": [provider.pk], "post": "yes"}
         response = boss.post(url("ai_gateway_provider_changelist"), data)
-    told = " ".join(str(message) for message in get_messages(response.wsgi_request))
-    assert "“gpu” is still named by 1 prices, 1 limits and targets of routes: fast." in told
+    assert "“gpu” is still named by 1 prices, 1 limits and targets of routes: fast." in told(response)
 
 
-def test_a_provider_of_the_catalogue_is_still_there_without_its_row(boss: Client) -> None:
-    provider = make_provider("groq")
-    make_route("fast", "groq/a")
+@pytest.mark.parametrize(("alias", "is_named"), [("echo", False), ("groq", True)])
+def test_a_provider_of_the_catalogue_is_still_there_without_its_row_if_it_needs_no_credential(
+    boss: Client, alias: str, is_named: bool
+) -> None:
+    provider = make_provider(alias)
+    make_route("fast", f"{alias}/a")
     response = boss.post(url("ai_gateway_provider_delete", provider.pk), {"post": "yes"})
-    assert "still named" not in " ".join(str(message) for message in get_messages(response.wsgi_request))
+    assert ("still named" in told(response)) is is_named
 
 
 def test_a_form_does_not_undo_what_was_changed_while_it_was_open(boss: Client) -> None:

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.messages import get_messages
 from django.test import Client, override_settings
 
 from ai_gateway import breakers, registry
@@ -51,7 +52,7 @@ def test_change__a_target_whose_position_is_emptied_goes_to_the_end(boss: Client
 
 def test_add__an_unknown_provider_is_refused(boss: Client) -> None:
     response = send(boss, "ai_gateway_route_add", name="fast", targets__0__provider="nowhere", targets__0__model="m")
-    assert "There is no provider nowhere." in response.content.decode()
+    assert "There is no provider nowhere. Add it first, or write the alias of another one." in response.content.decode()
 
 
 def test_change__notes_targets_in_the_history(boss: Client) -> None:
@@ -93,6 +94,15 @@ def test_list__marks_targets_that_lead_nowhere_with_the_reason(boss: Client) -> 
     assert "✗ off/m: its provider is switched off" in page
     assert "✗ wrong/m: its provider is not set up correctly" in page
     assert "✗ nobody/&lt;m&gt;: there is no such provider" in page
+
+
+def test_a_route_without_a_target_is_said_to_lead_nowhere(boss: Client) -> None:
+    response = send(boss, "ai_gateway_route_add", name="empty")
+    assert "It has no target that is enabled" in " ".join(map(str, get_messages(response.wsgi_request)))
+    registry.refresh()
+    assert "✗ no target" in get(boss, "ai_gateway_route_changelist")
+    explained = boss.post(url("ai_gateway_explain"), {"model": "empty", "path": "/v1/chat/completions"})
+    assert "nothing names a provider, so the default one is asked" in explained.content.decode()
 
 
 def test_explain__names_targets_that_lead_nowhere(boss: Client) -> None:

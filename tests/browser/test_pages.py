@@ -3,6 +3,7 @@ anything, and it fits the screen."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from django.test import override_settings
 from django.urls import URLPattern, get_resolver, resolve
 
 from tests.browser.conftest import LOOKS, Site
-from tests.browser.pages import PAGES
+from tests.browser.pages import ADMIN, PAGES
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -63,6 +64,67 @@ def test_pages__are_whole_in_every_look(
         for look in LOOKS:
             put_on(view, look)
             shoot(view, f"{page.name}-{look}")
+            assert not view.evaluate(SQUEEZED), f"{page.path} as {look} has a column that is a few letters wide"
+
+
+LONG = """
+import json
+from uuid import UUID
+from django.contrib.auth.models import User
+from django.utils import timezone
+from ai_gateway.ids import new_id
+from ai_gateway.models import Alert, Limit, Price, Provider, Route, RouteTarget, UsageRecord, VirtualKey
+name, now = "x" * 200, timezone.now()
+user = User.objects.create_user("y" * 150, password="p")
+key = VirtualKey(name=name, user=user)
+key.issue()
+key.save()
+route = Route.objects.create(name=name, description=name * 2)
+RouteTarget.objects.create(route=route, provider=name, model=name)
+record = UsageRecord.objects.create(
+    id=UUID(new_id()), request_id=name[:128], started_at=now, outcome="answered", status=200, key=key, key_name=name,
+    user=user, provider=name, served_model=name, model=name, session=name, agent=name, end_user=name, route=name,
+)
+Alert.objects.create(slot="s", kind="k", subject=name, text=name * 2, first_at=now, last_at=now)
+limit = Limit.objects.create(name=name, scope="model", subject=name, measure="requests", window="day", amount=1)
+print(json.dumps({
+    "provider": Provider.objects.create(alias=name, label=name, backend="echo").pk,
+    "price": Price.objects.create(provider=name, model=name, input=1).pk,
+    "key": key.pk, "limit": limit.pk, "route": route.pk, "record": record.pk.hex,
+}))
+"""
+"""Everything by the longest name that it may have, in which there is no place to break it."""
+
+
+def test_pages__fit_the_screen_however_long_names_are(
+    site: Site, open_page: Callable[..., Page], shoot: Callable[[Page, str], None]
+) -> None:
+    ids = json.loads(site.manage("shell", "--verbosity", "0", "-c", LONG))
+    view = open_page("/portal/models/", "boss")
+    shown = ("provider", "route", "virtualkey", "limit", "price", "usagerecord", "alert")
+    own = {"virtualkey": "key", "usagerecord": "record"}
+    pages = [f"{ADMIN}/{name}/" for name in shown]
+    pages += [f"{ADMIN}/{name}/{ids[own.get(name, name)]}/change/" for name in shown if name != "alert"]
+    for path in ("/portal/models/", *pages):
+        put_on(view, "light")
+        view.goto(path)
+        for look in ("light", "phone"):
+            put_on(view, look)
+            shoot(view, f"long{path.replace('/', '-')}{look}")
+            covered = view.evaluate(COVERED)
+            assert not covered, f"{path} as {look}: the links beside the title cover its name"
+
+
+COVERED = """() => {
+    const name = document.querySelector("#content > h2")?.getBoundingClientRect();
+    const links = document.querySelector(".object-tools")?.getBoundingClientRect();
+    return name && links && name.right > links.left && name.bottom > links.top && name.top < links.bottom;
+}"""
+
+
+SQUEEZED = """() => [...document.querySelectorAll("th, td")].some(
+    (cell) => cell.textContent.trim().length > 9 && cell.clientHeight > 6 * cell.clientWidth
+)"""
 
 
 def put_on(view: Page, look: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,13 @@ def test_a_store_of_limits_in_a_cluster_of_redis_whose_keys_nothing_keeps_togeth
     assert site.ids() == {"E163"}
     site.gateway(LIMIT_STORE={"BACKEND": "redis", "OPTIONS": {"prefix": prefix}})
     assert site.ids() == set()
+
+
+def test_a_store_of_limits__whose_package_is_not_installed(site: Site) -> None:
+    site.monkeypatch.setitem(sys.modules, "ai_gateway.limits.redis", None)
+    site.gateway(LIMIT_STORE={"BACKEND": "redis"}, PEERS={})
+    assert site.ids() == {"E103"}
+    assert "pip install 'django-ai-gateway[redis]'" in site.hint()
 
 
 def test_a_store_of_limits_of_a_third_party(site: Site) -> None:

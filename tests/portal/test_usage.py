@@ -79,6 +79,7 @@ def test_this_month_by_model_and_by_key(ann: Any) -> None:
 def test_nothing_yet(ann: Any) -> None:
     page = page_of(ann)
     assert "Nothing was used with your keys this month." in page
+    assert f'<a href="{reverse("ai_gateway_portal:connect")}">How programs use a key</a>' in page
     assert "No limit holds for your calls" in page
 
 

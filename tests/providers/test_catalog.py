@@ -231,6 +231,22 @@ def test_without_a_stored_credential_a_gateway_key_is_of_no_use(name: str) -> No
     assert configured(name).is_configured
 
 
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("openai/gpt-5", "The provider 'openai' has no credential"),
+        ("gtp-5", "The provider 'openai' that the model 'gtp-5' leads to has no credential"),
+    ],
+    ids=["named", "default"],
+)
+def test_without_a_stored_credential_a_call_that_does_not_name_the_provider_is_told_how_it_came_there(
+    model: str, words: str
+) -> None:
+    call = make_call("/v1/chat/completions", {"model": model})
+    with pytest.raises(ProviderNotConfigured, match=words):
+        build_provider("openai", {}).build(call, TEAM, "gpt-5")
+
+
 @pytest.mark.parametrize("name", CATALOG)
 @pytest.mark.parametrize("caller", [TEAM, passed_through("authorization", f"Bearer {OWN}")], ids=["key", "own"])
 def test_headers_that_concern_the_gateway_stay_and_unknown_ones_pass(name: str, caller: Caller) -> None:
