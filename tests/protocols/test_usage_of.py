@@ -47,6 +47,49 @@ def test_details_are_never_more_than_the_whole() -> None:
     assert chat.read_usage(usage) == TokenUsage(cache_read=4, input_audio=6, output_audio=5)
 
 
+RESEARCH = {
+    "prompt_tokens": 230,
+    "completion_tokens": 13498,
+    "total_tokens": 13728,
+    "citation_tokens": 20470,
+    "num_search_queries": 50,
+    "reasoning_tokens": 145885,
+}
+"""What Perplexity tells of a deep research, in the numbers of one whose bill is known."""
+
+
+def test_what_perplexitys_research_read_and_thought_is_beside_the_rest() -> None:
+    researched = TokenUsage(input=230 + 20470, output=13498, reasoning=145885)
+    assert chat.read_usage(RESEARCH) == researched
+    assert chat.read_usage({**RESEARCH, "citation_tokens": 20470.0, "prompt_tokens_details": "x"}) == researched
+
+
+def test_thoughts_that_are_told_twice_are_counted_once() -> None:
+    """Others repeat them beside the details, and of what a total has in it nothing is beside."""
+    told = {**RESEARCH, "citation_tokens": None}
+    assert chat.read_usage(told) == TokenUsage(input=230, output=13498)
+    details = {"completion_tokens_details": {"reasoning_tokens": 900}}
+    assert chat.read_usage(told | details) == TokenUsage(input=230, output=13498 - 900, reasoning=900)
+    assert chat.read_usage({**RESEARCH, "total_tokens": 0}) == TokenUsage(input=230, output=13498)
+
+
+def test_perplexity_has_a_name_of_its_own_for_what_a_response_wrote_to_a_cache() -> None:
+    usage = {
+        "input_tokens": 11575,
+        "input_tokens_details": {
+            "cache_creation_input_tokens": 6296,
+            "cache_read_input_tokens": 5270,
+            "cached_tokens": 5270,
+        },
+        "output_tokens": 227,
+        "output_tokens_details": {"reasoning_tokens": 28},
+        "total_tokens": 11802,
+    }
+    assert responses.read_usage(usage) == TokenUsage(
+        input=9, cache_read=5270, cache_write=6296, output=199, reasoning=28
+    )
+
+
 def counts(**tokens: int) -> list[dict[str, Any]]:
     return [{"modality": modality, "tokenCount": count} for modality, count in tokens.items()]
 

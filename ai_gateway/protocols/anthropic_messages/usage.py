@@ -41,9 +41,10 @@ def read_usage(usage: dict[str, Any]) -> TokenUsage | None:
     )
 
 
-def read_searches(usage: dict[str, Any]) -> int:
+def read_units(usage: dict[str, Any]) -> dict[str, float]:
     """Tell how often Anthropic searched the web for an answer, for which it charges apart."""
-    return count(usage.get("server_tool_use"), "web_search_requests")
+    searches = count(usage.get("server_tool_use"), "web_search_requests")
+    return {"searches": searches} if searches else {}
 
 
 def _count(members: object, name: str) -> int:
