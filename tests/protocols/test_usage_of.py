@@ -90,6 +90,37 @@ def test_perplexity_has_a_name_of_its_own_for_what_a_response_wrote_to_a_cache()
     )
 
 
+def iteration(kind: str, **members: Any) -> dict[str, Any]:
+    caching = {"cache_creation_input_tokens": 0, "cache_read_input_tokens": 0}
+    return {"type": kind, **caching, "cache_creation": None, **members}
+
+
+def test_what_a_message_used_to_sum_up_its_conversation_is_beside_its_counts() -> None:
+    """What was used for the answer is in both, and what another model used for advice has another price."""
+    usage = {
+        "input_tokens": 23000,
+        "output_tokens": 1000,
+        "output_tokens_details": {"thinking_tokens": 300},
+        "iterations": [
+            iteration("compaction", input_tokens=170_000, output_tokens=3500, cache_read_input_tokens=10_000),
+            iteration("advisor_message", input_tokens=2543, output_tokens=18, model="claude-opus-4-8"),
+            iteration("message", input_tokens=23000, output_tokens=1000),
+        ],
+    }
+    summed_up = TokenUsage(input=193_000, cache_read=10_000, output=4200, reasoning=300)
+    assert anthropic.read_usage(usage) == summed_up
+    told: dict[str, Any] = {}
+    anthropic.merge_usage(told, {"input_tokens": 23000, "output_tokens": 1})
+    anthropic.merge_usage(told, {**usage, "input_tokens": None})
+    assert anthropic.read_usage(told) == summed_up
+
+
+@pytest.mark.parametrize("iterations", [None, [], "x", {}, [None, 7, []], [{"type": "compaction"}], [{"type": ["x"]}]])
+def test_iterations_that_say_nothing_add_nothing(iterations: Any) -> None:
+    usage = {"input_tokens": 9, "output_tokens": 5, "iterations": iterations}
+    assert anthropic.read_usage(usage) == TokenUsage(input=9, output=5)
+
+
 def counts(**tokens: int) -> list[dict[str, Any]]:
     return [{"modality": modality, "tokenCount": count} for modality, count in tokens.items()]
 
