@@ -1,17 +1,21 @@
-"""Sound and pictures in the counts: told apart where the provider does it, and never lost where a format cannot."""
+"""What the counts tell apart, sound and pictures too, is told apart, and never lost where a format cannot say it."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
+from ai_gateway.protocols import PROTOCOLS
 from ai_gateway.protocols.anthropic_messages import usage as anthropic
 from ai_gateway.protocols.bedrock_converse import usage as bedrock
 from ai_gateway.protocols.conversation import TokenUsage
 from ai_gateway.protocols.gemini import usage as gemini
 from ai_gateway.protocols.openai_chat import usage as chat
 from ai_gateway.protocols.openai_responses import usage as responses
+from tests.consumption.hearing import PATHS, SSE, asking, consumption_of
+from tests.protocols.streams import collected, events_of_pieces
 
 MIXED = TokenUsage(
     input=10,
@@ -162,3 +166,29 @@ def test_whatever_the_format_the_totals_are_whole() -> None:
 
 def test_google_gets_back_what_it_would_have_told() -> None:
     assert gemini.read_usage(gemini.write_usage(MIXED)) == MIXED
+
+
+@pytest.mark.parametrize(
+    ("told", "tier"),
+    [
+        ({"service_tier": "standard", "speed": "fast"}, "fast"),
+        ({"speed": "fast"}, "fast"),
+        ({"service_tier": "priority", "speed": "standard"}, "priority"),
+        ({"service_tier": "batch", "speed": None}, "batch"),
+        ({}, None),
+    ],
+)
+def test_anthropics_fast_mode_is_a_tier_for_it_has_prices_of_its_own(told: dict[str, Any], tier: str | None) -> None:
+    usage = {"input_tokens": 9, "output_tokens": 5, **told}
+    assert anthropic.read_tier(usage) == tier
+    body = {"id": "msg_1", "model": "claude", "content": [], "stop_reason": "end_turn", "usage": usage}
+    heard = consumption_of(asking(PATHS["anthropic_messages"]), json.dumps({**body, "type": "message"}).encode())
+    assert heard is not None
+    assert heard.service_tier == (tier or "")
+    start = {"type": "message_start", "message": {**body, "usage": {**usage, "output_tokens": 1}}}
+    end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 5}}
+    events = [f"data: {json.dumps(each)}\n\n".encode() for each in (start, end, {"type": "message_stop"})]
+    streamed = consumption_of(asking(PATHS["anthropic_messages"]), *events, headers=SSE)
+    assert streamed == heard
+    translated = collected(events_of_pieces(PROTOCOLS["anthropic_messages"], events))
+    assert translated.service_tier == tier

@@ -19,6 +19,8 @@ from ai_gateway.protocols.passing import count
 TIERS_READ = {"standard": "default", "priority": "priority", "batch": "batch"}
 """What Anthropic calls the tier that served a request, and what OpenAI calls it."""
 
+FAST = "fast"
+
 TIERS_WRITTEN = {"default": "standard", "priority": "priority", "batch": "batch"}
 """The other way round."""
 
@@ -98,7 +100,10 @@ def write_usage(usage: TokenUsage | None) -> dict[str, Any]:
 
 
 def read_tier(usage: dict[str, Any]) -> str | None:
-    """Tell the tier that served a request, in OpenAI's words."""
+    """Tell the tier that served a request, in OpenAI's words. That it was served in the fast mode, which has prices of
+    its own as OpenAI's has, stands beside the tier."""
+    if usage.get("speed") == FAST:
+        return FAST
     return TIERS_READ.get(str(usage.get("service_tier")))
 
 
