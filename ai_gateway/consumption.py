@@ -21,9 +21,9 @@ NOTHING = TokenUsage()
 class Consumption(msgspec.Struct, frozen=True, kw_only=True):
     """What one answer used.
 
-    `units` is what is not counted in tokens, by name: `images`, `audio_seconds`, `characters`, `searches`, `pages`.
-    `model` and `upstream_id` are what the provider calls the model that served, and the answer. The tier is in OpenAI's
-    words: "default", "flex", "priority", "batch".
+    `units` is what is not counted in tokens, by name: `images`, `audio_seconds`, `characters`, `searches`,
+    `file_searches`, `pages`. `model` and `upstream_id` are what the provider calls the model that served, and the
+    answer. The tier is in OpenAI's words: "default", "flex", "priority", "batch".
     """
 
     tokens: TokenUsage = NOTHING

@@ -47,7 +47,7 @@ class Translation:
         self._model = model
         self._listener = listener
         self._splitter = splitter
-        self._reader = reader
+        self._reader = listener.reader = reader
         self.writer = writer
         self._undoing = Undoing(emulation) if emulation is not None else None
         self.is_over = False

@@ -5,6 +5,7 @@ events        a stream of events: read in samples, so that it costs next to noth
 unasked       the same, without the event that the gateway asked for and the caller did not
 bodies        a body that is no stream, however long
 listings      what such a body lists that is charged apart
+naming        the model that such a body names
 translated    an answer that is translated, from its meaning
 """
 

@@ -2,18 +2,21 @@
 
 A body of ordinary length is read when it is whole. Of a longer one (embeddings, images in base64) the beginning and the
 end are kept; the members that matter stand in one of them, and are taken out by searching. What is listed in between
-is found while it passes (`listings.py`). What is read then is an object of these members alone.
+is found while it passes (`listings.py`), and so is the model, which stands behind the instructions in OpenAI's
+responses (`naming.py`). What is read then is an object of these members alone.
 """
 
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Mapping
 
 from ai_gateway import estimates
 from ai_gateway.calls import Call
 from ai_gateway.consumption import Consumption, Listener
 from ai_gateway.listeners.listings import Listing, value_at
+from ai_gateway.listeners.naming import Naming
 from ai_gateway.listeners.reckoning import consumption_of
 from ai_gateway.protocols.jsontext import dumps
 from ai_gateway.protocols.passing import Passing
@@ -24,7 +27,7 @@ HEAD = 16 * 1024
 TAIL = 48 * 1024
 """Bytes of the end that are kept, at least: what stands behind the usage of a response can be long (metadata)."""
 
-NAMES = ("id", "model", "responseId", "modelVersion", "service_tier", "duration", "status")
+NAMES = ("id", "responseId", "modelVersion", "service_tier", "duration", "status")
 """Members that name the answer or say how it stands, whose values are short."""
 
 NAMES_AT_THE_END = ("responseId", "modelVersion", "service_tier")
@@ -33,6 +36,9 @@ NAMES_AT_THE_END = ("responseId", "modelVersion", "service_tier")
 REPORTS = ("usage", "usageMetadata", "usage_info", "meta", "serviceTier")
 """Members that say what was used, and in which tier, whose values are objects."""
 
+MOST = 16
+"""How many places are looked at, from the last one on, that look like reports: each is read for some kilobytes."""
+
 _NAME = re.compile(rb'"(%s)"\s*:\s*("(?:[^"\\]|\\.)*"|[0-9.]+)' % "|".join(NAMES).encode())
 _REPORT = re.compile(rb'"(%s)"\s*:\s*(?=\{)' % "|".join(REPORTS).encode())
 
@@ -40,7 +46,7 @@ _REPORT = re.compile(rb'"(%s)"\s*:\s*(?=\{)' % "|".join(REPORTS).encode())
 class BodyListener(Listener):
     """Hears one body."""
 
-    __slots__ = ("_call", "_head", "_listing", "_passing", "_tail", "_tail_size", "has_content")
+    __slots__ = ("_call", "_head", "_listing", "_naming", "_passing", "_tail", "_tail_size", "has_content")
 
     def __init__(self, call: Call, passing: Passing) -> None:
         self._call = call
@@ -50,6 +56,7 @@ class BodyListener(Listener):
         self._tail_size = 0
         self._listing: Listing | None = None
         """Has what is not kept of the end; None as long as all is."""
+        self._naming = Naming()
         self.has_content = True
 
     def hear(self, data: bytes) -> bytes:
@@ -95,25 +102,27 @@ class BodyListener(Listener):
         if self._listing is None:
             self._listing = Listing(self._passing.listed)
             self._listing.take(bytes(self._head))
+            self._naming.take(bytes(self._head))
         self._listing.take(piece)
+        self._naming.take(piece)
 
     def _excerpt(self, listing: Listing) -> bytes:
         head, tail = bytes(self._head), b"".join(self._tail)
-        return excerpt(head, tail, listing.with_end(tail))
+        return excerpt(head, tail, {**self._naming.with_end(tail), **listing.with_end(tail)})
 
 
-def excerpt(head: bytes, tail: bytes, listed: Mapping[str, object]) -> bytes:
+def excerpt(head: bytes, tail: bytes, found: Mapping[str, object]) -> bytes:
     """Write an object of those members of a long JSON body that tell what it used: names from where they come first,
-    reports from where they come last, and what is listed."""
-    members: dict[str, object] = {**listed}
-    for found in _NAME.finditer(head):
-        members.setdefault(found[1].decode(), value_at(head, found.start(2)))
-    for found in _NAME.finditer(tail):
-        if found[1].decode() in NAMES_AT_THE_END:
-            members.setdefault(found[1].decode(), value_at(tail, found.start(2)))
+    reports from where they come last, and what was found in between."""
+    members: dict[str, object] = {**found}
+    for part, names in ((head, NAMES), (tail, NAMES_AT_THE_END)):
+        for name in _NAME.finditer(part):
+            key = name[1].decode()
+            if key in names and key not in members:
+                members[key] = value_at(name[2], 0)
     for part in (head, tail):
-        for found in _REPORT.finditer(part):
-            value = value_at(part, found.end())
+        for report in deque(_REPORT.finditer(part), MOST):
+            value = value_at(part, report.end())
             if value is not None:
-                members[found[1].decode()] = value
+                members[report[1].decode()] = value
     return dumps(members)

@@ -94,7 +94,7 @@ class EventListener(Listener):
 
     def _read(self, window: bytes) -> None:
         """Read all events of a window."""
-        for data in payloads(window):
+        for data in filter(None, payloads(window)):
             self._passing.event(data)
 
     def _read_report(self, window: bytes | bytearray) -> None:

@@ -11,24 +11,29 @@ from ai_gateway.listeners.reckoning import estimated
 from ai_gateway.protocols.conversation import Answer, Refusal, Text, Thinking, TokenUsage, ToolCall
 from ai_gateway.protocols.events import Event, Finished, Grown, Opened, Started
 from ai_gateway.protocols.passing import believed, size
+from ai_gateway.protocols.protocol import StreamReader
 from ai_gateway.protocols.transcript import replay
 
 
 class MeaningListener(Listener):
-    """Hears one answer, by the events of its meaning. `Finished` has the provider's last word on what it used."""
+    """Hears one answer, by the events of its meaning. `Finished` has the provider's last word on what it used.
+
+    `reader` is what reads a stream: of one that is cut it knows what is charged apart, which no event tells before.
+    """
 
     __slots__ = (
         "_call",
         "_pieces",
         "_prompt",
         "_reasoning",
-        "_searches",
         "_text",
         "_thoughts",
+        "_units",
         "_usage",
         "has_content",
         "id",
         "model",
+        "reader",
         "tier",
     )
 
@@ -37,8 +42,10 @@ class MeaningListener(Listener):
         self._call = call
         self._prompt: TokenUsage | None = None
         self._usage: TokenUsage | None = None
-        self._text = self._reasoning = self._pieces = self._searches = 0
+        self._units: dict[str, float] | None = None
+        self._text = self._reasoning = self._pieces = 0
         self._thoughts: set[int] = set()
+        self.reader: StreamReader | None = None
         self.has_content = False
         self.id = ""
         self.model = model
@@ -60,7 +67,7 @@ class MeaningListener(Listener):
                 self.tier, self._prompt = event.service_tier or "", event.usage
             elif isinstance(event, Finished):
                 self.tier, self._usage = event.service_tier or self.tier, event.usage
-                self._searches = event.searches
+                self._units = event.units
 
     def take_answer(self, answer: Answer) -> None:
         """Take a whole answer."""
@@ -75,8 +82,14 @@ class MeaningListener(Listener):
         tokens = believed(self._usage) or estimated(
             believed(self._prompt), self._call, self._text, self._reasoning, self._pieces
         )
-        units = {"searches": self._searches} if self._searches else {}
-        return Consumption(tokens=tokens, units=units, model=self.model, upstream_id=self.id, service_tier=self.tier)
+        return Consumption(
+            tokens=tokens, units=self._charged_apart(), model=self.model, upstream_id=self.id, service_tier=self.tier
+        )
+
+    def _charged_apart(self) -> dict[str, float]:
+        if self._units is None and self.reader is not None:
+            return self.reader.units
+        return self._units or {}
 
     def _open(self, event: Opened) -> None:
         part = event.part

@@ -369,8 +369,8 @@ def total(usages: Iterable[TokenUsage]) -> TokenUsage:
 class Answer(Node, frozen=True, kw_only=True):
     """A whole answer. `created` is in seconds since 1970, None where the format does not say.
 
-    `explanation` is why the provider refused, where it says so outside the text. `searches` is how often it searched
-    the web for the answer, for which it may charge apart.
+    `explanation` is why the provider refused, where it says so outside the text. `units` is what it may charge apart
+    from tokens, by name, as in `Consumption`: how often it searched the web for the answer, for example.
     """
 
     id: str
@@ -380,6 +380,6 @@ class Answer(Node, frozen=True, kw_only=True):
     stop_sequence: str | None = None
     explanation: str | None = None
     usage: TokenUsage | None = None
-    searches: int = 0
+    units: dict[str, float] = {}
     created: int | None = None
     service_tier: str | None = None

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from ai_gateway.errors import GatewayError
 from ai_gateway.protocols.conversation import Citation, Node, Refusal, State, Stop, Text, Thinking, TokenUsage, ToolCall
 
@@ -70,7 +72,7 @@ class Finished(Event, frozen=True, kw_only=True):
     stop_sequence: str | None = None
     explanation: str | None = None
     usage: TokenUsage | None = None
-    searches: int = 0
+    units: dict[str, float] = msgspec.field(default_factory=dict)
     service_tier: str | None = None
 
 

@@ -43,12 +43,6 @@ def objects_in(value: object) -> list[dict[str, Any]]:
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
-def count_in(counts: dict[str, Any], name: str) -> int:
-    """Give what a provider counted, of a usage with which something is wrong: what is no number above 0 is 0."""
-    value = counts.get(name)
-    return int(value) if isinstance(value, int | float) and value > 0 else 0
-
-
 def arguments_object(raw: str) -> dict[str, Any]:
     """Read the arguments of a call for a format that wants an object.
 

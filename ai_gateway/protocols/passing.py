@@ -98,8 +98,13 @@ def decoded(decoder: msgspec.json.Decoder[T], data: bytes) -> T | None:
     """Decode what is wanted of an object; None if it is no JSON, or its members are not of the types that they have."""
     try:
         return decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+    except msgspec.ValidationError:
         pass
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        if data.isascii() and b"\\u" not in data:
+            return (
+                None  # All that `loads` reads besides is half of a surrogate pair. To try takes several times as long.
+            )
     try:
         read: T = msgspec.convert(loads(data), decoder.type)
     except (msgspec.ValidationError, ValueError, RecursionError):

@@ -71,6 +71,11 @@ class StreamReader(ABC):
         """The upstream's body is over. Gives `Finished` if it was not given before and the upstream has proved that
         the answer is whole, `Failed` if it has not proved it, nothing if either was given already."""
 
+    @property
+    def units(self) -> dict[str, float]:
+        """What is charged apart of what has come by now, as in `Answer`: a stream that is cut has used that, too."""
+        return {}
+
 
 class StreamWriter(ABC):
     """Writes one stream to a caller, framing included."""

@@ -66,7 +66,7 @@ class Collector:
             stop_sequence=self._finished.stop_sequence,
             explanation=self._finished.explanation,
             usage=self._finished.usage,
-            searches=self._finished.searches,
+            units=self._finished.units,
             service_tier=self._finished.service_tier or self._started.service_tier,
         )
 
@@ -96,7 +96,7 @@ def replay(answer: Answer) -> list[Event]:
             stop_sequence=answer.stop_sequence,
             explanation=answer.explanation,
             usage=answer.usage,
-            searches=answer.searches,
+            units=answer.units,
             service_tier=answer.service_tier,
         )
     )

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ai_gateway.consumption import UNUSED, Consumption
-from ai_gateway.listeners import is_countable, listener_of
-from ai_gateway.listeners.bodies import HEAD, TAIL, BodyListener
+from ai_gateway.listeners import bodies, is_countable, listener_of
+from ai_gateway.listeners.bodies import HEAD, TAIL, BodyListener, excerpt
 from ai_gateway.protocols.conversation import TokenUsage
 from tests.consumption.hearing import PATHS, SSE, WHOLE, asking, consumption_of, usage
 from tests.factories import make_call
@@ -37,6 +37,40 @@ def test_the_report_at_the_end_of_a_long_answer_is_found() -> None:
     answer = {"id": "a", "model": "gpt-x", "choices": [{"message": {"content": LONG}}], "usage": usage()}
     got = in_pieces(PATHS["openai_chat"], json.dumps(answer).encode())
     assert got == Consumption(tokens=TokenUsage(input=9, output=5), model="gpt-x", upstream_id="a")
+
+
+@pytest.mark.parametrize("length", [100, HEAD - 50, HEAD, 40_000, TAIL + HEAD, 300_000])
+@pytest.mark.parametrize("size", [100, PIECE, 10_000_000])
+def test_the_model_is_found_behind_instructions_of_any_length(length: int, size: int) -> None:
+    """OpenAI's responses repeat them before it, and have what else is called so behind it, if anything."""
+    tool = {"type": "function", "name": "f", "parameters": {"model": "none"}}
+    response = {
+        "id": "resp_1",
+        "instructions": 'Speak of {"model": "x"}. ' + "x" * length,
+        "model": "gpt-5-mini",
+        "output": [{"type": "message", "content": [{"type": "output_text", "text": "x" * 200_000}]}],
+        "tools": [tool],
+        "usage": {"input_tokens": 9, "output_tokens": 5},
+    }
+    body = json.dumps(response).encode()
+    cut = (body[start : start + size] for start in range(0, len(body), size))
+    got = consumption_of(asking(PATHS["openai_responses"]), *cut)
+    assert got == Consumption(tokens=TokenUsage(input=9, output=5), model="gpt-5-mini", upstream_id="resp_1")
+
+
+def test_the_model_is_found_behind_many_embeddings() -> None:
+    data = [{"object": "embedding", "index": index, "embedding": [0.25] * 700} for index in range(100)]
+    answer = {"object": "list", "data": data, "model": "text-embedding-3-small", "usage": {"prompt_tokens": 9}}
+    got = in_pieces("/v1/embeddings", json.dumps(answer).encode())
+    assert got == Consumption(tokens=TokenUsage(input=9), model="text-embedding-3-small")
+
+
+def test_of_what_looks_like_a_report_little_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is read for some kilobytes: an answer of nothing else would keep the loop busy."""
+    read: list[int] = []
+    monkeypatch.setattr(bodies, "value_at", lambda data, start: read.append(start))
+    assert excerpt(b'{"usage":' * 1000, b'"usage":{"a":1},' * 3000, {}) == b"{}"
+    assert len(read) == 2 * bodies.MOST
 
 
 def test_half_a_character_in_a_long_answer_costs_it_nothing_of_its_report() -> None:

@@ -13,6 +13,7 @@ from ai_gateway.listeners import EventListener, listener_of
 from ai_gateway.listeners.events import BIG, WINDOW
 from ai_gateway.protocols.bedrock_converse.framing import CONTENT_TYPE, frame
 from ai_gateway.protocols.conversation import TokenUsage
+from ai_gateway.protocols.openai_chat.passing import ChatPassing
 from tests.consumption.hearing import DONE, SSE, asking, chat_chunk, consumption_of, usage
 
 CHAT = asking("/v1/chat/completions", {"messages": [{"role": "user", "content": "word " * 400}]}, stream=True)
@@ -250,3 +251,11 @@ def test_binary_frames_that_were_cut_or_damaged_are_estimated() -> None:
     assert got is not None
     assert got.tokens.is_estimated
     assert got.tokens.output == 20
+
+
+def test_events_without_data_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream may have any number of them, and before its first content every event is read at once."""
+    read: list[bytes] = []
+    monkeypatch.setattr(ChatPassing, "event", lambda self, data: read.append(data))
+    consumption_of(CHAT, b"data: \n\n" * 10, b"data:\n\n", b"data: \r\n\r\n", b"data: {}\n\n", headers=SSE)
+    assert read == [b"{}"]

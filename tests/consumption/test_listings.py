@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from ai_gateway.listeners.listings import AROUND, LONGEST, MOST, Listing
+from ai_gateway.listeners import listings
+from ai_gateway.listeners.listings import AROUND, LONGEST, MOST, PLACES, Listing
 from tests.consumption.tool_uses import FOUND, OPENED, SEARCHED
 
-ITEMS, QUERIES = b'"web_search_call"', b'SearchQueries"'
+ITEMS, QUERIES = b'_search_call"', b'SearchQueries"'
 CHARGED = {"type": "web_search_call"}
 GROUNDED = {"groundingMetadata": {"webSearchQueries": ["who won", "and when"], "imageSearchQueries": ["a cup"]}}
 
@@ -147,3 +148,48 @@ def test_it_may_be_asked_again_before_more_comes() -> None:
     assert [len(listing.with_end(body[50:])["output"]) for _ in range(2)] == [3, 3]
     listing.take(body[50:])
     assert len(listing.with_end(json.dumps(SEARCHED).encode())["output"]) == 4
+
+
+class Counting(json.JSONDecoder):
+    """Counts the values that are read."""
+
+    count = 0
+
+    def raw_decode(self, s: str, idx: int = 0) -> tuple[Any, int]:
+        self.count += 1
+        return super().raw_decode(s, idx)
+
+
+@pytest.mark.parametrize(
+    ("mark", "piece", "values"),
+    [
+        (ITEMS, b'"type":"web_search_call",' * 100 + b'"action":{"type":"open_page"},', 101),
+        (ITEMS, b'"action":{"type":"open_page"},"type":"web_search_call",', 2),
+        (QUERIES, b'"webSearchQueries":[', 0),
+        (QUERIES, b'"webSearchQueries":["a",[', 0),
+        (QUERIES, b'"webSearchQueries":["a"],', 1),
+    ],
+)
+def test_no_value_is_read_for_two_of_them(
+    monkeypatch: pytest.MonkeyPatch, mark: bytes, piece: bytes, values: int
+) -> None:
+    """Or an answer of nothing else would keep the loop busy: it is read for as long as it is, and not for its square.
+    What an item did is looked for before its type and behind it."""
+    counting = Counting()
+    monkeypatch.setattr(listings, "_values", counting)
+    number = PLACES // piece.count(mark)
+    found(mark, piece * number, b"")
+    assert counting.count <= 2 * values * number
+
+
+def test_behind_more_of_them_than_anybody_has_nothing_is_read() -> None:
+    silent = b'"x_search_call",' * PLACES
+    assert found(ITEMS, silent, json.dumps(SEARCHED).encode()) == {}
+    assert found(ITEMS, silent[: -len(b'"x_search_call",')], json.dumps(SEARCHED).encode()) == {"output": [CHARGED]}
+
+
+def test_searches_of_files_are_listed_whatever_they_say() -> None:
+    item = {"id": "fs_1", "type": "file_search_call", "status": "completed", "queries": ["x"], "results": None}
+    asked = {"type": "tool_search_call", "action": {"type": "search"}}
+    listed = {"output": [{"type": "file_search_call"}, CHARGED, {"type": "file_search_call"}]}
+    assert found(ITEMS, json.dumps([item, asked, SEARCHED, OPENED, item]).encode()) == listed

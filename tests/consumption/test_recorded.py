@@ -49,7 +49,7 @@ def same_as_read(consumption: Consumption | None, format: str, vector: Vector) -
     else:
         answer = protocol.read_answer(vector.response)
     assert consumption is not None
-    assert consumption.units == ({"searches": answer.searches} if answer.searches else {})
+    assert consumption.units == answer.units
     if answer.usage is None:
         assert consumption.tokens.is_estimated
         return

@@ -1,4 +1,4 @@
-"""Searches that are only listed, Google's and OpenAI's: counted as they are billed, whatever way the answer comes."""
+"""Searches that are listed or counted: they are billed as their providers do, whatever way the answer comes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from ai_gateway.consumption import Consumption
 from ai_gateway.protocols import PROTOCOLS
 from ai_gateway.protocols.conversation import TokenUsage
-from tests.consumption.hearing import PATHS, SSE, asking, consumption_of
+from tests.consumption.hearing import DONE, PATHS, SSE, asking, chat_chunk, consumption_of, usage
 from tests.consumption.tool_uses import FOUND, OPENED, SEARCHED, used
 from tests.protocols.streams import collected, events_of_pieces
 from tests.protocols.vectors import vectors
@@ -67,13 +67,13 @@ def test_newer_models_are_billed_by_the_query_and_older_ones_by_the_prompt(model
     assert searches(consumption_of(GEMINI, body(chunk("S", model=model), end))) == count
     answer = PROTOCOLS["gemini"].read_answer(json.loads(body(end)))
     streamed = collected(events_of_pieces(PROTOCOLS["gemini"], events(chunk("S", model=model), end)))
-    assert answer.searches == streamed.searches == count
+    assert answer.units == streamed.units == {"searches": count}
 
 
 def test_searches_for_pictures_are_searches() -> None:
     end = chunk("x", finishReason="STOP", **grounded("a cat", "a dog", name="imageSearchQueries"))
     assert searches(consumption_of(GEMINI, body(end))) == 2
-    assert PROTOCOLS["gemini"].read_answer(end).searches == 2
+    assert PROTOCOLS["gemini"].read_answer(end).units == {"searches": 2}
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_an_answer_without_a_search_has_none(metadata: dict[str, Any]) -> None:
     end = chunk("x", finishReason="STOP", groundingMetadata=metadata)
     assert searches(consumption_of(GEMINI, body(end))) == 0
     assert searches(consumption_of(GEMINI, *events(end), headers=SSE)) == 0
-    assert PROTOCOLS["gemini"].read_answer(end).searches == 0
+    assert PROTOCOLS["gemini"].read_answer(end).units == {}
 
 
 def test_a_text_about_searches_is_none() -> None:
@@ -100,7 +100,7 @@ def test_searches_are_counted_wherever_a_stream_tells_them(place: int) -> None:
     chunks[place] = chunk("some words ", **grounded(*QUERIES))
     chunks += [chunk("more", **grounded("who won", "and when")), chunk("", finishReason="STOP")]
     assert searches(consumption_of(GEMINI, *events(*chunks), headers=SSE)) == 3
-    assert collected(events_of_pieces(PROTOCOLS["gemini"], events(*chunks))).searches == 3
+    assert collected(events_of_pieces(PROTOCOLS["gemini"], events(*chunks))).units == {"searches": 3}
 
 
 @pytest.mark.parametrize(("model", "count"), [(NEW, 2), (OLD, 1)])
@@ -216,8 +216,9 @@ def test_only_searches_are_charged_and_not_pages_that_are_opened_and_read(
     assert searches(consumption_of(RESPONSES, json.dumps(response).encode())) == count
     assert searches(consumption_of(RESPONSES, *streaming(response), headers=SSE)) == count
     assert searches(consumption_of(RESPONSES, *cut(json.dumps(responding(THOUGHT, *items, THOUGHT)).encode()))) == count
-    assert protocol.read_answer(response).searches == count
-    assert collected(events_of_pieces(protocol, streaming(response))).searches == count
+    units = {"searches": count} if count else {}
+    assert protocol.read_answer(response).units == units
+    assert collected(events_of_pieces(protocol, streaming(response))).units == units
 
 
 @pytest.mark.parametrize("place", [0, 1, 300, 600])
@@ -238,3 +239,81 @@ def test_a_long_response_without_a_search_has_none() -> None:
     counts = {"input_tokens": 9, "output_tokens": 5}
     response = {"id": "resp_1", "output": [written, asked, written], "usage": counts}
     assert searches(consumption_of(RESPONSES, *cut(json.dumps(response).encode()))) == 0
+
+
+# Those of others, which count them.
+
+OF_A_FILE = {"id": "fs_1", "type": "file_search_call", "status": "completed", "queries": ["x"], "results": None}
+MADE = {"searches": 1, "file_searches": 1}
+"""What OpenAI charges of the items below."""
+
+COUNTED = [
+    ({}, MADE),
+    ({"server_side_tool_usage_details": None, "tool_calls_details": "x"}, MADE),
+    ({"server_side_tool_usage_details": {"web_search_calls": 5, "x_search_calls": 7, "mcp_calls": 1}}, {"searches": 5}),
+    ({"server_side_tool_usage_details": {"web_search_calls": 0, "file_search_calls": 2}}, {"file_searches": 2}),
+    ({"server_side_tool_usage_details": {"x_posts_fetched": 40, "x_users_fetched": 2}}, {}),
+    ({"server_side_tool_usage_details": {"web_search_calls": "many"}}, {}),
+    ({"tool_calls_details": {"search_web": {"invocation": 2, "cost_usd": 0.005}}}, {"searches": 2}),
+    ({"tool_calls_details": {"fetch_url": {"invocation": 2}}}, {}),
+    ({"tool_calls_details": {"search_web": 2}}, {}),
+]
+
+
+@pytest.mark.parametrize(("counted", "units"), COUNTED)
+def test_what_a_provider_counts_in_a_response_is_charged_and_not_what_it_lists(
+    counted: dict[str, Any], units: dict[str, int]
+) -> None:
+    response = responding(SEARCHED, OPENED, OF_A_FILE)
+    response["usage"] |= counted
+    protocol = PROTOCOLS["openai_responses"]
+    for heard in (
+        consumption_of(RESPONSES, json.dumps(response).encode()),
+        consumption_of(RESPONSES, *streaming(response), headers=SSE),
+        consumption_of(RESPONSES, *cut(json.dumps({**response, "output": [*response["output"], THOUGHT]}).encode())),
+    ):
+        assert heard is not None
+        assert heard.units == units
+    assert protocol.read_answer(response).units == units
+    assert collected(events_of_pieces(protocol, streaming(response))).units == units
+
+
+def test_an_end_that_lists_nothing_takes_back_none_of_what_came_before_it() -> None:
+    response = responding(SEARCHED, OF_A_FILE)
+    events = [*streaming(response)[:-1], streaming({**response, "output": []})[-1]]
+    heard = consumption_of(RESPONSES, *events, headers=SSE)
+    assert heard is not None
+    assert heard.units == MADE
+    assert collected(events_of_pieces(PROTOCOLS["openai_responses"], events)).units == MADE
+
+
+CHAT = asking(PATHS["openai_chat"])
+
+
+@pytest.mark.parametrize(
+    ("counted", "count"),
+    [
+        ({}, 0),
+        ({"num_search_queries": 50}, 50),
+        ({"num_search_queries": None, "citation_tokens": None}, 0),
+        ({"num_search_queries": "x"}, 0),
+        ({"num_search_queries": 10**30}, 10**9),
+        ({"server_tool_use": {"web_search_requests": 2}}, 2),
+        ({"server_tool_use_details": {"web_search_requests": 2, "tool_calls_executed": 9}}, 2),
+        ({"server_tool_use_details": {"web_search_requests": None}}, 0),
+        ({"server_tool_use_details": {"web_search_requests": -1}, "server_tool_use": []}, 0),
+    ],
+)
+def test_what_a_provider_counts_in_a_chat_completion_is_charged(counted: dict[str, Any], count: int) -> None:
+    told = {**usage(), **counted}
+    units = {"searches": count} if count else {}
+    choice = {"index": 0, "message": {"role": "assistant", "content": "Spain."}, "finish_reason": "stop"}
+    body = {"id": "a", "model": "m", "choices": [choice], "usage": told}
+    events = [chat_chunk("Spain."), chat_chunk(finish_reason="stop", usage=told), DONE]
+    for heard in (consumption_of(CHAT, json.dumps(body).encode()), consumption_of(CHAT, *events, headers=SSE)):
+        assert heard is not None
+        assert heard.tokens == TokenUsage(input=9, output=5)
+        assert heard.units == units
+    protocol = PROTOCOLS["openai_chat"]
+    assert protocol.read_answer(body).units == units
+    assert collected(events_of_pieces(protocol, events)).units == units

@@ -32,10 +32,12 @@ def test_what_the_end_says_counts() -> None:
 
 def test_searches_of_the_web_are_units_that_have_a_price_of_their_own() -> None:
     listener = MeaningListener(CALL, "claude")
-    listener.take([*BEGUN, Finished(stop=Stop.END, usage=TokenUsage(input=9), searches=2)])
+    listener.take([*BEGUN, Finished(stop=Stop.END, usage=TokenUsage(input=9), units={"searches": 2})])
     assert listener.consumption().units == {"searches": 2}
     listener = MeaningListener(CALL, "claude")
-    listener.take_answer(Answer(id="a", model="m", parts=[], stop=Stop.END, usage=TokenUsage(input=9), searches=3))
+    listener.take_answer(
+        Answer(id="a", model="m", parts=[], stop=Stop.END, usage=TokenUsage(input=9), units={"searches": 3})
+    )
     assert listener.consumption().units == {"searches": 3}
 
 

@@ -133,3 +133,50 @@ def test_translated_embeddings(exchange: Ask) -> None:
     path = "/v1beta/models/m:embedContent"
     openai = exchange(path, asked, "openai", Answer(json.dumps(answer).encode(), headers=[JSON]))
     assert openai.consumption == Consumption(tokens=TokenUsage(input=3), model="e")
+
+
+# Of a stream that is cut, its end does not tell what is charged apart.
+
+SEARCH = {"id": "ws_1", "type": "web_search_call", "status": "completed", "action": {"type": "search", "query": "x"}}
+OPENED = {**SEARCH, "id": "ws_2", "action": {"type": "open_page", "url": "https://example.com/x"}}
+DELTA = {"type": "response.output_text.delta", "output_index": 2, "content_index": 0, "delta": "Spain"}
+OF_OPENAI = (
+    event(type="response.created", response={"id": "resp_1", "model": "gpt-x", "output": []}),
+    event(type="response.output_item.done", output_index=0, item=SEARCH),
+    event(type="response.output_item.done", output_index=1, item=OPENED),
+    event(**DELTA),
+)
+
+
+def unnamed(**members: Any) -> bytes:
+    return f"data: {json.dumps(members)}\n\n".encode()
+
+
+GROUNDING = {"webSearchQueries": ["x"], "groundingChunks": []}
+OF_GOOGLE = (
+    unnamed(candidates=[{"content": {"parts": [{"text": "Sp"}]}, "groundingMetadata": GROUNDING}], modelVersion="m"),
+    unnamed(candidates=[{"content": {"parts": [{"text": "ain"}]}}]),
+)
+COUNTED = {"prompt_tokens": 9, "completion_tokens": 1, "total_tokens": 10, "num_search_queries": 1}
+OF_PERPLEXITY = (
+    unnamed(id="a", model="m", choices=[{"index": 0, "delta": {"content": "Sp"}}], usage=COUNTED),
+    unnamed(id="a", model="m", choices=[{"index": 0, "delta": {"content": "ain"}}], usage=COUNTED),
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "to", "events"),
+    [
+        ("/v1/chat/completions", "responses", OF_OPENAI),
+        ("/v1/chat/completions", "google/gemini-3-flash", OF_GOOGLE),
+        ("/v1/messages", "chat", OF_PERPLEXITY),
+    ],
+    ids=["responses", "gemini", "chat"],
+)
+def test_a_translated_stream_that_is_cut_has_its_searches_counted(
+    exchange: Ask, path: str, to: str, events: tuple[bytes, ...]
+) -> None:
+    done = exchange(path, {**CHAT, "max_tokens": 9, "stream": True}, to, stream(*events))
+    assert done.consumption is not None
+    assert done.consumption.tokens.is_estimated
+    assert done.consumption.units == {"searches": 1}

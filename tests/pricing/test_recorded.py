@@ -314,7 +314,25 @@ def test_google__a_search_has_a_fee_by_the_prompt_or_by_the_query(prices: PriceT
     }
     answer = PROTOCOLS["gemini"].read_answer(body)
     assert answer.usage is not None
-    assert charge(prices, "gemini", model, answer.usage, units={"searches": answer.searches}) == nanos
+    assert charge(prices, "gemini", model, answer.usage, units=answer.units) == nanos
+
+
+def test_perplexity__a_research_costs_what_its_bill_says(prices: PriceTable) -> None:
+    usage = {
+        "prompt_tokens": 230,
+        "completion_tokens": 13498,
+        "total_tokens": 13728,
+        "citation_tokens": 20470,
+        "num_search_queries": 50,
+        "reasoning_tokens": 145885,
+    }
+    choice = {"message": {"role": "assistant", "content": "# Checkout"}, "finish_reason": "stop"}
+    answer = PROTOCOLS["openai_chat"].read_answer({"id": "a", "choices": [choice], "usage": usage})
+    assert answer.usage is not None
+    # 230*2 + 13498*8 + 20470*2 + 145885*3 = 587,039; and 50 searches of half a cent
+    nanos = charge(prices, "perplexity", "sonar-deep-research", answer.usage, units=answer.units)
+    assert nanos == 587_039_000 + 50 * 5_000_000
+    assert round(nanos / 1e9, 5) == 0.83704
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from ai_gateway.protocols.anthropic_messages.usage import merge_usage, read_searches, read_tier, read_usage
+from ai_gateway.protocols.anthropic_messages.usage import merge_usage, read_tier, read_units, read_usage
 from ai_gateway.protocols.jsontext import dumps_text
 from ai_gateway.protocols.passing import Passing, believed, decoded
 
@@ -100,9 +100,7 @@ class MessagePassing(Passing):
         merge_usage(self._known, usage)
         self.usage = believed(read_usage(self._known))
         self.tier = read_tier(self._known) or self.tier
-        searches = read_searches(self._known)
-        if searches:
-            self.units = {"searches": searches}
+        self.units = read_units(self._known)
 
     def _block(self, block: _Block) -> None:
         if block.thinking:

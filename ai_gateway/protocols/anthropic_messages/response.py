@@ -14,8 +14,8 @@ from ai_gateway.protocols.anthropic_messages.errors import is_error, read_error_
 from ai_gateway.protocols.anthropic_messages.states import write_call_state, write_thinking
 from ai_gateway.protocols.anthropic_messages.stops import read_explanation, read_stop, write_details, write_stop
 from ai_gateway.protocols.anthropic_messages.usage import (
-    read_searches,
     read_tier,
+    read_units,
     read_usage,
     write_tier,
     write_usage,
@@ -57,7 +57,7 @@ def read_answer(body: dict[str, Any]) -> Answer:
         stop_sequence=string(body.get("stop_sequence")) or None if stop is Stop.STOP_SEQUENCE else None,
         explanation=read_explanation(body.get("stop_details")),
         usage=read_usage(counts),
-        searches=read_searches(counts),
+        units=read_units(counts),
         service_tier=read_tier(counts),
     )
 

@@ -14,7 +14,7 @@ from ai_gateway.protocols.anthropic_messages.citations import read_citation
 from ai_gateway.protocols.anthropic_messages.errors import read_error_event
 from ai_gateway.protocols.anthropic_messages.response import read_block, signature_state, string
 from ai_gateway.protocols.anthropic_messages.stops import read_explanation, read_stop
-from ai_gateway.protocols.anthropic_messages.usage import merge_usage, read_searches, read_tier, read_usage
+from ai_gateway.protocols.anthropic_messages.usage import merge_usage, read_tier, read_units, read_usage
 from ai_gateway.protocols.conversation import Stop, Text, Thinking, ToolCall
 from ai_gateway.protocols.events import Cited, Closed, Event, Failed, Finished, Grown, Opened, Signed, Started
 from ai_gateway.protocols.jsontext import loads
@@ -98,6 +98,11 @@ class MessagesReader(StreamReader):
 
     def _error(self, event: dict[str, Any]) -> list[Event]:
         return self._fail(read_error_event(event))
+
+    @property
+    def units(self) -> dict[str, float]:
+        """See StreamReader.units."""
+        return read_units(self._usage)
 
     def _message_start(self, event: dict[str, Any]) -> list[Event]:
         message = event.get("message")
@@ -194,7 +199,7 @@ class MessagesReader(StreamReader):
                 stop_sequence=self._stop_sequence if stop is Stop.STOP_SEQUENCE else None,
                 explanation=self._explanation,
                 usage=read_usage(self._usage),
-                searches=read_searches(self._usage),
+                units=self.units,
                 service_tier=read_tier(self._usage),
             )
         )

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import asdict
 
-from ai_gateway.protocols.gemini.usage import count_searches, read_queries, read_tier, read_usage
+from ai_gateway.protocols.gemini.usage import read_queries, read_tier, read_usage, units_of
 from ai_gateway.protocols.jsontext import dumps_text
 from ai_gateway.protocols.passing import Passing, believed, decoded
 
@@ -110,9 +110,7 @@ class GeminiPassing(Passing):
         for answer in answers:
             for grounding in (*(each.groundingMetadata for each in answer.candidates or ()), asdict(answer)):
                 self.queries |= read_queries(grounding)
-        searches = count_searches(self.queries, self.model)
-        if searches:
-            self.units = {"searches": searches}
+        self.units = units_of(self.queries, self.model)
 
     def _candidates(self, chunk: _Chunk) -> None:
         for candidate in chunk.candidates or ():

@@ -20,7 +20,7 @@ from ai_gateway.protocols.gemini.logprobs import read_logprobs
 from ai_gateway.protocols.gemini.partial_calls import PartialCall
 from ai_gateway.protocols.gemini.states import read_signature
 from ai_gateway.protocols.gemini.stops import BROKEN, read_stop, reason_name
-from ai_gateway.protocols.gemini.usage import count_searches, read_queries, read_tier, read_usage
+from ai_gateway.protocols.gemini.usage import read_queries, read_tier, read_usage, units_of
 from ai_gateway.protocols.jsontext import arguments_text, loads
 from ai_gateway.protocols.protocol import StreamReader
 from ai_gateway.protocols.tool_ids import made_id
@@ -229,6 +229,11 @@ class GeminiReader(StreamReader):
         for number, (place, event) in enumerate(sorted(placed, key=lambda entry: entry[0])):
             events.insert(place + number, event)
 
+    @property
+    def units(self) -> dict[str, float]:
+        """See StreamReader.units."""
+        return units_of(self._queries, self._model)
+
     def end(self) -> list[Event]:
         """The body is over: was it whole?"""
         if self._is_over:
@@ -252,7 +257,7 @@ class GeminiReader(StreamReader):
                 explanation=explanation,
                 usage=read_usage(self._usage),
                 service_tier=read_tier(self._usage),
-                searches=count_searches(self._queries, self._model),
+                units=self.units,
             )
         )
         return events

@@ -47,9 +47,11 @@ def read_queries(grounding: object) -> set[tuple[str, str]]:
     }
 
 
-def count_searches(queries: Collection[object], model: str) -> int:
-    """Tell how many searches a model's answer is billed for."""
-    return min(1, len(queries)) if BY_PROMPT.match(model) else len(queries)
+def units_of(queries: Collection[object], model: str) -> dict[str, float]:
+    """Tell how many searches a model's answer is billed for, if it is billed for any."""
+    if not queries:
+        return {}
+    return {"searches": 1 if BY_PROMPT.match(model) else len(queries)}
 
 
 def read_usage(metadata: dict[str, Any]) -> TokenUsage | None:

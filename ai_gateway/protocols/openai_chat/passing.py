@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from ai_gateway.protocols.openai_chat.stream_reader import DONE
-from ai_gateway.protocols.openai_chat.usage import Report, read_usage, tokens_of
+from ai_gateway.protocols.openai_chat.usage import Report, read_report, tokens_of, units_of
 from ai_gateway.protocols.passing import Passing, believed, decoded
 
 
@@ -118,15 +118,16 @@ class ChatPassing(Passing):
         if usage is None:
             return False
         self.name(whole.id, whole.model, whole.service_tier)
-        self.usage, self.is_final = usage, True
+        self.usage, self.is_final, self.units = usage, True, units_of(whole.usage)
         return True
 
     def _head(self, head: _Head, *, is_last: bool) -> None:
         self.name(head.id, head.model, head.service_tier)
         if head.usage or head.x_groq:
-            usage = believed(read_usage(head.usage, head.x_groq))
-            if usage is not None:
-                self.usage, self.is_final = usage, is_last
+            report = read_report(head.usage, head.x_groq)
+            usage = believed(tokens_of(report)) if report is not None else None
+            if report is not None and usage is not None:
+                self.usage, self.is_final, self.units = usage, is_last, units_of(report)
 
     def _choice(self, choice: _Choice) -> None:
         if choice.text:

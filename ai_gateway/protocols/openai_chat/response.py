@@ -33,7 +33,7 @@ from ai_gateway.protocols.openai_chat.states import (
     sealed_detail,
 )
 from ai_gateway.protocols.openai_chat.stops import FAILED, read_stop, stop_sequence, write_reason
-from ai_gateway.protocols.openai_chat.usage import read_usage, write_usage
+from ai_gateway.protocols.openai_chat.usage import read_report, tokens_of, units_of, write_usage
 from ai_gateway.protocols.openai_tiers import TIERS
 from ai_gateway.protocols.tool_ids import made_id
 
@@ -58,13 +58,15 @@ def read_answer(body: dict[str, Any]) -> Answer:
     sequence = stop_sequence(choice)
     stop = read_stop(_string(choice.get("finish_reason")), any(isinstance(part, ToolCall) for part in parts), sequence)
     created, tier = body.get("created"), body.get("service_tier")
+    report = read_report(body.get("usage"), body.get("x_groq"))
     return Answer(
         id=answer_id,
         model=_string(body.get("model")),
         parts=parts,
         stop=stop,
         stop_sequence=sequence if stop is Stop.STOP_SEQUENCE else None,
-        usage=read_usage(body.get("usage"), body.get("x_groq")),
+        usage=tokens_of(report) if report is not None else None,
+        units=units_of(report) if report is not None else {},
         created=int(created) if isinstance(created, int | float) and created else None,
         service_tier=tier if isinstance(tier, str) else None,
     )

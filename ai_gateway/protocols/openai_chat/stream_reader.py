@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from ai_gateway.errors import GatewayError, UpstreamClosed, UpstreamProtocolError
-from ai_gateway.protocols.conversation import Refusal, Stop, Text, Thinking, TokenUsage
+from ai_gateway.protocols.conversation import Refusal, Stop, Text, Thinking
 from ai_gateway.protocols.events import Cited, Closed, Event, Failed, Finished, Grown, Opened, Signed, Started
 from ai_gateway.protocols.jsontext import loads
 from ai_gateway.protocols.openai_chat.call_reader import CallReader
@@ -22,7 +22,7 @@ from ai_gateway.protocols.openai_chat.errors import error_of
 from ai_gateway.protocols.openai_chat.response import mistral_texts, read_citations, read_logprobs
 from ai_gateway.protocols.openai_chat.states import ENCRYPTED, DetailsState, detail_text, google_state, plain_text
 from ai_gateway.protocols.openai_chat.stops import FAILED, read_stop, stop_sequence
-from ai_gateway.protocols.openai_chat.usage import read_usage
+from ai_gateway.protocols.openai_chat.usage import Report, read_report, tokens_of, units_of
 from ai_gateway.protocols.protocol import StreamReader
 
 DONE = b"[DONE]"
@@ -51,7 +51,7 @@ class ChatStreamReader(StreamReader):
         self._calls = CallReader()
         self._reason: str | None = None
         self._sequence: str | None = None
-        self._usage: TokenUsage | None = None
+        self._report: Report | None = None
         self._tier: str | None = None
 
     def read(self, name: str | None, data: bytes) -> list[Event]:
@@ -74,6 +74,11 @@ class ChatStreamReader(StreamReader):
             if data.strip():
                 self._fail(UpstreamProtocolError(INVALID))
         return self._events
+
+    @property
+    def units(self) -> dict[str, float]:
+        """See StreamReader.units."""
+        return units_of(self._report) if self._report is not None else {}
 
     def end(self) -> list[Event]:
         """The body is over."""
@@ -107,7 +112,7 @@ class ChatStreamReader(StreamReader):
                 if not choice.get("index"):
                     self._choice(choice)
         if "usage" in chunk or "x_groq" in chunk:
-            self._usage = read_usage(chunk.get("usage"), chunk.get("x_groq")) or self._usage
+            self._report = read_report(chunk.get("usage"), chunk.get("x_groq")) or self._report
         if "service_tier" in chunk and isinstance(chunk["service_tier"], str):
             self._tier = chunk["service_tier"]
 
@@ -274,7 +279,8 @@ class ChatStreamReader(StreamReader):
             Finished(
                 stop=stop,
                 stop_sequence=self._sequence if stop is Stop.STOP_SEQUENCE else None,
-                usage=self._usage,
+                usage=tokens_of(self._report) if self._report is not None else None,
+                units=self.units,
                 service_tier=self._tier,
             )
         )

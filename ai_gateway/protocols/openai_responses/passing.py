@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from ai_gateway.bodies import Reading, members_of
-from ai_gateway.protocols.openai_responses.usage import SEARCH, is_charged, read_usage
+from ai_gateway.protocols.openai_responses.usage import TOOLS, is_charged, read_units, read_usage
 from ai_gateway.protocols.passing import Passing, believed, decoded
 
 UNDER_WAY = ("queued", "in_progress")
@@ -73,15 +73,16 @@ def is_in_background(body: bytes, reading: Reading | None = None) -> bool:
 class ResponsePassing(Passing):
     """Reads one answer."""
 
-    __slots__ = ("_searches",)
+    __slots__ = ("_uses",)
 
     marker = b'"output_tokens"'
-    apart = listed = b'"%s"' % SEARCH.encode()
+    apart = listed = b'_search_call"'
 
     def __init__(self) -> None:
         super().__init__()
-        self._searches: set[str] = set()
-        """The ids of those that are over, or their places: an event may be read more than once."""
+        self._uses: dict[str, set[str]] = {}
+        """The uses of tools that are over, by what prices call them: their ids, or their places. An event may be read
+        more than once."""
 
     def event(self, data: bytes) -> None:
         """See Passing.event()."""
@@ -114,14 +115,14 @@ class ResponsePassing(Passing):
         usage = believed(read_usage(response.usage))
         if usage is not None:
             self.usage, self.is_final = usage, True
-            searches = sum(map(_is_search, response.output or ()))
-            if searches:
-                self.units = {"searches": searches}
+            items = response.output or ()
+            kinds = [item.type or "" for item in items if is_charged(item.type, item.action)]
+            self.units = read_units(response.usage, kinds, told=self.units)
 
     def _end_of(self, item: _Item, place: Any) -> None:
-        if _is_search(item):
-            self._searches.add(str(item.id or place))
-            self.units = {"searches": len(self._searches)}
+        if is_charged(item.type, item.action):
+            self._uses.setdefault(TOOLS[item.type or ""], set()).add(str(item.id or place))
+            self.units = {unit: len(uses) for unit, uses in self._uses.items()}
 
     def _item(self, item: _Spoken) -> None:
         for content in item.content or ():
@@ -130,8 +131,3 @@ class ResponsePassing(Passing):
             self.add_reasoning(content.text or "")
         if item.arguments or item.input:
             self.add_text(item.arguments or item.input or "")
-
-
-def _is_search(item: _Item) -> bool:
-    """Whether an item was a search that is charged."""
-    return item.type == SEARCH and is_charged(item.action)

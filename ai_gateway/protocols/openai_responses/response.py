@@ -16,7 +16,7 @@ from ai_gateway.protocols.openai_responses.item_reader import (
     text_of,
 )
 from ai_gateway.protocols.openai_responses.stream_writer import ResponsesWriter
-from ai_gateway.protocols.openai_responses.usage import count_searches, read_usage
+from ai_gateway.protocols.openai_responses.usage import charged, read_units, read_usage
 from ai_gateway.protocols.transcript import replay
 
 ENDED = frozenset(("completed", "incomplete", ""))
@@ -37,7 +37,7 @@ def read_answer(body: dict[str, Any]) -> Answer:
         parts=parts,
         stop=read_stop(body, any(isinstance(part, ToolCall) for part in parts)),
         usage=read_usage(body.get("usage")),
-        searches=count_searches(output_of(body)),
+        units=read_units(body.get("usage"), charged(output_of(body))),
         created=created_of(body),
         service_tier=text_of(body, "service_tier") or None,
     )

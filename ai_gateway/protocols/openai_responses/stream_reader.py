@@ -25,7 +25,7 @@ from ai_gateway.protocols.openai_responses.item_reader import (
     read_stop,
     text_of,
 )
-from ai_gateway.protocols.openai_responses.usage import count_searches, read_usage
+from ai_gateway.protocols.openai_responses.usage import charged, is_charged, read_units, read_usage, units_of
 from ai_gateway.protocols.protocol import StreamReader
 
 Wire = dict[str, Any]
@@ -65,6 +65,13 @@ class ResponsesReader(StreamReader):
         self._has_begun = False
         self._is_over = False
         self._has_calls = False
+        self._uses: list[str] = []
+        """The types of the items that are done and charged apart."""
+
+    @property
+    def units(self) -> dict[str, float]:
+        """See StreamReader.units."""
+        return units_of(self._uses)
 
     def read(self, name: str | None, data: bytes) -> list[Event]:
         """Take one event. What is unknown is skipped, and so is everything after the end."""
@@ -126,7 +133,7 @@ class ResponsesReader(StreamReader):
             Finished(
                 stop=read_stop(_with_status(wire, response), self._has_calls),
                 usage=read_usage(response.get("usage")),
-                searches=count_searches(output_of(response)),
+                units=read_units(response.get("usage"), charged(output_of(response)), told=self.units),
                 service_tier=text_of(response, "service_tier") or None,
             )
         )
@@ -182,6 +189,8 @@ class ResponsesReader(StreamReader):
         if known.is_closed:
             return []
         known.phase = known.phase or text_of(item, "phase") or None
+        if is_charged(known.kind, item.get("action")):
+            self._uses.append(known.kind)
         complete = _COMPLETERS.get(known.kind)
         events = complete(self, known, item) if complete else []
         return [*events, *self._close(known)]

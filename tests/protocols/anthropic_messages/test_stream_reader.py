@@ -310,4 +310,4 @@ def test_searches_of_the_web_are_counted_as_the_end_tells() -> None:
         {"type": "message_stop"},
     ]
     stream = b"".join(b"event: %s\ndata: %s\n\n" % (str(e["type"]).encode(), json.dumps(e).encode()) for e in lines)
-    assert answer_of(stream).searches == 2
+    assert answer_of(stream).units == {"searches": 2}
