@@ -101,15 +101,19 @@ def decoded(decoder: msgspec.json.Decoder[T], data: bytes) -> T | None:
     except msgspec.ValidationError:
         pass
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        if data.isascii() and b"\\u" not in data:
-            return (
-                None  # All that `loads` reads besides is half of a surrogate pair. To try takes several times as long.
-            )
+        if not _may_have_half_a_pair(data):
+            return None
     try:
         read: T = msgspec.convert(loads(data), decoder.type)
     except (msgspec.ValidationError, ValueError, RecursionError):
         return None
     return read
+
+
+def _may_have_half_a_pair(data: bytes) -> bool:
+    """Whether it can be half of a surrogate pair for which JSON was refused. `loads` takes nothing else besides, and
+    takes several times as long."""
+    return not data.isascii() or b"\\u" in data
 
 
 def count(members: object, name: str) -> int:
