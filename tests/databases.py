@@ -9,9 +9,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from django.db import connections, models
 
@@ -23,6 +23,8 @@ django.setup()
 from django.core.management import call_command
 call_command("migrate", verbosity=0)
 """
+
+Row = TypeVar("Row", bound=models.Model)
 
 Database = dict[str, Any]
 """An entry of DATABASES that is written as JSON."""
@@ -51,6 +53,14 @@ def empty_tables(alias: str, kinds: Collection[type[models.Model]]) -> None:
                 editor.create_model(model)
     for model in kinds:
         model._base_manager.using(alias).all().delete()
+
+
+def created(rows: Iterable[Row]) -> list[Row]:
+    """Write rows whose keys the database makes, all at once, and give them with these, which MySQL does not tell."""
+    rows = list(rows)
+    manager = type(rows[0])._default_manager
+    manager.bulk_create(rows)
+    return rows if all(row.pk for row in rows) else list(manager.order_by("pk"))
 
 
 def copy_of(database: Database, folder: Path) -> Database:

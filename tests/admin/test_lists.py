@@ -15,6 +15,7 @@ from ai_gateway.models import Price, Provider, ProviderCredential, Route, RouteT
 from tests.admin.conftest import Login
 from tests.admin.pages import get, url
 from tests.control.rows import make_route
+from tests.databases import created
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("encryption_key")]
 
@@ -29,16 +30,16 @@ MOST_QUERIES = 8
 @pytest.fixture
 def many(db: None) -> None:
     """Hundreds of everything, written without the trouble of encryption."""
-    users = get_user_model().objects.bulk_create([get_user_model()(username=f"user-{n}") for n in range(100)])
+    users = created(get_user_model()(username=f"user-{n}") for n in range(100))
     VirtualKey.objects.bulk_create(
         [VirtualKey(public_id=f"{n:012}", name=f"key-{n}", user=users[n % 100], digest="0" * 64) for n in range(MANY)]
     )
     Price.objects.bulk_create([Price(provider="openai", model=f"m{n}", input=n) for n in range(MANY)])
-    routes = Route.objects.bulk_create([Route(name=f"route-{n}") for n in range(MANY)])
+    routes = created(Route(name=f"route-{n}") for n in range(MANY))
     RouteTarget.objects.bulk_create(
         [RouteTarget(route=route, provider="echo", model=f"m{n}") for route in routes for n in range(2)]
     )
-    providers = Provider.objects.bulk_create([Provider(alias=f"provider-{n}", backend="echo") for n in range(MANY)])
+    providers = created(Provider(alias=f"provider-{n}", backend="echo") for n in range(MANY))
     ProviderCredential.objects.bulk_create(
         [ProviderCredential(provider=each, name="main", reference="env:OPENAI_API_KEY") for each in providers]
     )

@@ -19,6 +19,7 @@ from ai_gateway.configuration import NotHere, SourceUnavailable
 from ai_gateway.errors import ProviderNotConfigured
 from ai_gateway.models import Provider, ProviderCredential, Route, RouteTarget
 from tests.control.rows import SECRET, make_credential, make_key, make_provider, make_route, make_user
+from tests.databases import created
 from tests.factories import make_call
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("encryption_key")]
@@ -236,9 +237,7 @@ def test_the_database_is_not_read_on_an_event_loop() -> None:
 
 
 def test_ten_thousand_routes_are_read_with_few_queries_and_stay_small(django_assert_max_num_queries: Any) -> None:
-    routes = Route.objects.bulk_create(
-        Route(name=f"route-{number}", is_public=number % 10 != 0) for number in range(10_000)
-    )
+    routes = created(Route(name=f"route-{number}", is_public=number % 10 != 0) for number in range(10_000))
     RouteTarget.objects.bulk_create(
         RouteTarget(route=route, position=position, provider=provider, model="gpt-5-mini")
         for route in routes
