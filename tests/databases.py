@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import socket
+import signal
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from django.db import connections, models
+
+from tests.private_server import PrivateServer
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 30.0
@@ -76,36 +75,27 @@ def migrate(environment: dict[str, str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-class Server(Protocol):
-    """A server of the tests' own, which they may stop and start again."""
-
-    @property
-    def is_running(self) -> bool: ...
-
-    def start(self) -> None: ...
-
-    def stop(self) -> None: ...
-
-
-class PostgresServer:
-    """A server of its own in a temporary folder, on a free port, without a password for local callers."""
+class PostgresServer(PrivateServer):
+    """One of PostgreSQL, without a password for local callers."""
 
     name = "PostgreSQL"
+    ending = signal.SIGQUIT
+    patience = PATIENCE
 
     def __init__(self) -> None:
         self.programs = find_postgres()
-        # Not one of pytest's folders, which it closes to all other users.
-        self.folder = folder = Path(tempfile.mkdtemp(prefix="gateway-postgres-"))
-        # The server refuses to run as root.
-        self.user = ("postgres" if user_exists("postgres") else "nobody") if os.geteuid() == 0 else None
-        if self.user is not None:
-            shutil.chown(folder, self.user)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
-        self.data = folder / "data"
+        super().__init__("postgres", "postgres")
+        self.data = self.folder / "data"
         self._run("initdb", "-D", str(self.data), "-U", "gateway", "-A", "trust", "-E", "UTF8", "--no-sync")
-        self.process: subprocess.Popen[bytes] | None = None
+        options = {
+            "port": self.port,
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": self.folder,
+            "fsync": "off",
+        }
+        self.command = [str(self.programs / "postgres"), "-D", str(self.data)]
+        for name, value in options.items():
+            self.command += ["-c", f"{name}={value}"]
         self.start()
         self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "gateway", "gateway")
 
@@ -120,40 +110,10 @@ class PostgresServer:
         told = subprocess.check_output([str(self.programs / "postgres"), "--version"], text=True)
         return told.split()[2]
 
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
-        options = {
-            "port": self.port,
-            "listen_addresses": "127.0.0.1",
-            "unix_socket_directories": self.folder,
-            "fsync": "off",
-        }
-        command = [str(self.programs / "postgres"), "-D", str(self.data)]
-        for name, value in options.items():
-            command += ["-c", f"{name}={value}"]
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(command, user=self.user, cwd=self.folder, stdout=log, stderr=log)
-        deadline = time.monotonic() + PATIENCE
+    def answers(self) -> bool:
+        """See PrivateServer.answers()."""
         ready = [str(self.programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port), "-U", "gateway"]
-        while subprocess.run(ready, check=False).returncode != 0:
-            assert time.monotonic() < deadline, (self.folder / "log").read_text()
-            time.sleep(0.05)
-
-    def stop(self) -> None:
-        """End it at once, with every connection."""
-        if self.process is not None:
-            self.process.send_signal(3)
-            self.process.wait(PATIENCE)
-            self.process = None
-
-    @property
-    def is_running(self) -> bool:
-        return self.process is not None
-
-    def remove(self) -> None:
-        """End it, and delete what it wrote."""
-        self.stop()
-        shutil.rmtree(self.folder)
+        return subprocess.run(ready, check=False).returncode == 0
 
     @property
     def database(self) -> Database:
@@ -175,8 +135,3 @@ def find_postgres() -> Path:
     if not found:
         raise LookupError("PostgreSQL is not installed")
     return found[-1]
-
-
-def user_exists(user: str) -> bool:
-    """Whether this machine has such a user."""
-    return any(line.startswith(f"{user}:") for line in Path("/etc/passwd").read_text().splitlines())

@@ -6,15 +6,13 @@ import importlib.util
 import os
 import shutil
 import subprocess
-import tempfile
-import time
 from pathlib import Path
 from typing import NamedTuple
 
 from django.db import connection
 
-from tests.databases import Database, user_exists
-from tests.redis_server import free_port
+from tests.databases import Database
+from tests.private_server import PrivateServer
 
 PATIENCE = 60.0
 
@@ -57,29 +55,28 @@ MYSQL = Product(
 ZONES = Path("/usr/share/zoneinfo")
 
 
-class MysqlServer:
-    """A server of its own in a temporary folder, on a free port, without a password for local callers. It is set up as
-    Debian sets one up (utf8mb4, letters alike in both cases), and knows the time zones unless it is told not to."""
+class MysqlServer(PrivateServer):
+    """One of MariaDB or MySQL, without a password for local callers. It is set up as Debian sets one up (utf8mb4,
+    letters alike in both cases), and knows the time zones unless it is told not to."""
+
+    patience = PATIENCE
 
     def __init__(self, *, knows_zones: bool = True) -> None:
         self.product = find_mysql()
         self.name = self.product.name
-        # Not one of pytest's folders, which it closes to all other users.
-        self.folder = folder = Path(tempfile.mkdtemp(prefix="gateway-mariadb-"))
-        # The server refuses to run as root.
-        self.user = ("mysql" if user_exists("mysql") else "nobody") if os.geteuid() == 0 else None
+        super().__init__("mariadb", "mysql")
         # Each that starts deletes the temporary tables that it finds, those of one beside it as well.
-        self.environment = {**os.environ, "TMPDIR": str(folder / "temporary")}
-        (folder / "temporary").mkdir()
+        temporary = self.folder / "temporary"
+        temporary.mkdir()
         if self.user is not None:
-            shutil.chown(folder, self.user)
-            shutil.chown(folder / "temporary", self.user)
-        self.port = free_port()
-        self.process: subprocess.Popen[bytes] | None = None
+            shutil.chown(temporary, self.user)
+        self.environment = {**os.environ, "TMPDIR": str(temporary)}
         self._run(
-            *(self.product.installer, "--no-defaults", f"--datadir={folder / 'data'}"),
+            *(self.product.installer, "--no-defaults", f"--datadir={self.folder / 'data'}"),
             *self.product.install_options,
         )
+        self.command = [self.product.server, "--no-defaults", "--skip-name-resolve", *self.product.options]
+        self.command += [f"--{name}={value}" for name, value in self._options().items()]
         self.start()
         self.ask("CREATE DATABASE gateway; CREATE USER gateway@'%'; GRANT ALL ON *.* TO gateway@'%'")
         if knows_zones:
@@ -114,9 +111,8 @@ class MysqlServer:
     def _teach_zones(self) -> None:
         self.ask(self._run(self.product.zones, str(ZONES)), "mysql")
 
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
-        options = {
+    def _options(self) -> dict[str, object]:
+        return {
             "datadir": self.folder / "data",
             "port": self.port,
             "bind-address": "127.0.0.1",
@@ -129,39 +125,13 @@ class MysqlServer:
             "innodb-flush-log-at-trx-commit": 2,
             "innodb-flush-method": "nosync",
         }
-        command = [self.product.server, "--no-defaults", "--skip-name-resolve", *self.product.options]
-        command += [f"--{name}={value}" for name, value in options.items()]
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                command, user=self.user, cwd=self.folder, env=self.environment, stdout=log, stderr=log
-            )
-        deadline = time.monotonic() + PATIENCE
-        while not self._answers():
-            is_coming = time.monotonic() < deadline and self.process.poll() is None
-            assert is_coming, (self.folder / "log").read_text()
-            time.sleep(0.05)
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """See PrivateServer.answers()."""
         try:
             return self.ask("SELECT 1") == "1\n"
         except AssertionError:
             return False
-
-    def stop(self) -> None:
-        """Kill it, with every connection. What was committed is in its files."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait(PATIENCE)
-            self.process = None
-
-    @property
-    def is_running(self) -> bool:
-        return self.process is not None
-
-    def remove(self) -> None:
-        """End it, and delete what it wrote."""
-        self.stop()
-        shutil.rmtree(self.folder)
 
     @property
     def database(self) -> Database:

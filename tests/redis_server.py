@@ -5,41 +5,30 @@ from __future__ import annotations
 import shutil
 import signal
 import socket
-import subprocess
-import tempfile
-import time
-from pathlib import Path
+
+from tests.private_server import PrivateServer
 
 PATIENCE = 120.0
 
 
-class RedisServer:
-    """A server of its own in a temporary folder, on a free port. What it knows it forgets with its process, unless it
-    is told to write everything down."""
+class RedisServer(PrivateServer):
+    """One of Redis. What it knows it forgets with its process, unless it is told to write everything down."""
+
+    patience = PATIENCE
 
     def __init__(self, *options: str) -> None:
         self.program = find_redis()
-        self.folder = Path(tempfile.mkdtemp(prefix="gateway-redis-"))
-        self.port = free_port()
+        super().__init__("redis")
         self.command = [self.program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
         self.command += ["--save", "", "--appendonly", "no", *options]
-        self.process: subprocess.Popen[bytes] | None = None
         self.start()
 
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
 
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(self.command, cwd=self.folder, stdout=log, stderr=log)
-        deadline = time.monotonic() + PATIENCE
-        while not self._answers():
-            assert time.monotonic() < deadline, (self.folder / "log").read_text()
-            time.sleep(0.02)
-
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """See PrivateServer.answers()."""
         try:
             return self.ask("PING") == b"+PONG\r\n"
         except OSError:
@@ -51,13 +40,6 @@ class RedisServer:
             command = b"".join(b"$%d\r\n%b\r\n" % (len(word.encode()), word.encode()) for word in words)
             connection.sendall(b"*%d\r\n%b" % (len(words), command))
             return connection.recv(65536)
-
-    def stop(self) -> None:
-        """Kill it."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait(PATIENCE)
-            self.process = None
 
     def restart(self) -> None:
         """Kill it, and start it again on the same port."""
@@ -78,21 +60,6 @@ class RedisServer:
         """Have it go on."""
         assert self.process is not None
         self.process.send_signal(signal.SIGCONT)
-
-    def remove(self) -> None:
-        """End it, and delete what it wrote."""
-        self.stop()
-        shutil.rmtree(self.folder)
-
-
-def free_port() -> int:
-    """Find a port. A member of a cluster listens on that plus 10,000 as well."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port < 55_000:
-            return port
 
 
 def find_redis() -> str:

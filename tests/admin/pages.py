@@ -6,6 +6,7 @@ import re
 from html import unescape
 from typing import Any
 
+from django.contrib.messages import get_messages
 from django.test import Client
 from django.urls import reverse
 
@@ -56,3 +57,8 @@ def send(client: Client, name: str, /, *args: Any, **changes: Any) -> Any:
     data = filled_in(get(client, name, *args))
     data.update({field.replace("__", "-"): value for field, value in changes.items()})
     return client.post(url(name, *args), data)
+
+
+def told(response: Any) -> str:
+    """Give what the messages of an answer say."""
+    return " ".join(str(message) for message in get_messages(response.wsgi_request))

@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.messages import get_messages
 from django.test import Client
 
 from ai_gateway.charges import Counter, State
 from ai_gateway.limits import StoreUnavailable, store
 from ai_gateway.models import Limit
 from tests.admin.conftest import Login
-from tests.admin.pages import filled_in, get, send, url
+from tests.admin.pages import filled_in, get, send, told, url
 from tests.control.rows import make_key, make_route, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("encryption_key")]
@@ -87,8 +86,7 @@ def test_add__says_so_if_there_is_nothing_that_it_is_for(
 ) -> None:
     make_route("fast", "echo/echo-1")
     response = send(boss, "ai_gateway_limit_add", **{**NEW, "scope": scope, "subject": subject})
-    told = " ".join(map(str, get_messages(response.wsgi_request)))
-    assert (f"There is nothing by the name of {subject}" in told) is is_unknown
+    assert (f"There is nothing by the name of {subject}" in told(response)) is is_unknown
 
 
 def test_add__for_a_key_a_user_and_a_group(boss: Client) -> None:

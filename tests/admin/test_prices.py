@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from ai_gateway.models import Price, UsageDaily
 from tests.admin.conftest import Login
-from tests.admin.pages import get, send, url
+from tests.admin.pages import get, send, told, url
 
 pytestmark = pytest.mark.django_db
 
@@ -94,8 +94,7 @@ def test_add__a_span_that_ends_before_it_begins_is_refused(boss: Client) -> None
 @pytest.mark.parametrize(("provider", "is_unknown"), [("groq", False), ("gr*", False), ("grok", True)])
 def test_add__says_so_if_there_is_no_such_provider(boss: Client, provider: str, is_unknown: bool) -> None:
     response = send(boss, "ai_gateway_price_add", provider=provider, model="m", input="1", output="1")
-    told = " ".join(map(str, get_messages(response.wsgi_request)))
-    assert (f"There is no provider {provider}" in told) is is_unknown
+    assert (f"There is no provider {provider}" in told(response)) is is_unknown
 
 
 def test_add__without_a_price_for_output_says_that_answers_are_free(boss: Client) -> None:

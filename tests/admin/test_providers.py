@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from ai_gateway.models import Limit, Price, Provider, ProviderCredential
 from ai_gateway.stored import open_credential
 from tests.admin.conftest import Login
-from tests.admin.pages import filled_in, get, send, url
+from tests.admin.pages import filled_in, get, send, told, url
 from tests.control.rows import SECRET, make_credential, make_provider, make_route
 from tests.upstream import Upstream, json_answer
 
@@ -26,11 +26,6 @@ NEW = {
     "credentials__0__name": "main",
     "credentials__0__secret": SECRET,
 }
-
-
-def told(response: Any) -> str:
-    """Give what the messages of an answer say."""
-    return " ".join(str(message) for message in get_messages(response.wsgi_request))
 
 
 def test_add__stores_the_provider_and_its_credential(boss: Client) -> None:

@@ -8,14 +8,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.messages import get_messages
 from django.test import Client, override_settings
 
 from ai_gateway import breakers, registry
 from ai_gateway.calls import Target
 from ai_gateway.models import Route
 from tests.admin.conftest import Login
-from tests.admin.pages import get, send, url
+from tests.admin.pages import get, send, told, url
 from tests.control.rows import make_key, make_provider, make_route, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("encryption_key")]
@@ -98,7 +97,7 @@ def test_list__marks_targets_that_lead_nowhere_with_the_reason(boss: Client) -> 
 
 def test_a_route_without_a_target_is_said_to_lead_nowhere(boss: Client) -> None:
     response = send(boss, "ai_gateway_route_add", name="empty")
-    assert "It has no target that is enabled" in " ".join(map(str, get_messages(response.wsgi_request)))
+    assert "It has no target that is enabled" in told(response)
     registry.refresh()
     assert "✗ no target" in get(boss, "ai_gateway_route_changelist")
     explained = boss.post(url("ai_gateway_explain"), {"model": "empty", "path": "/v1/chat/completions"})

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.redis_server import free_port
+from tests.private_server import free_port
 
 SAMPLES = Path(__file__).resolve().parent.parent.parent / "docs" / "deployment"
 PATIENCE = 20.0

@@ -16,8 +16,8 @@ import pytest
 
 from tests.conftest import GATEWAY_KEY
 from tests.deployment.proxies import KINDS, Proxy, connections_to, is_installed
+from tests.private_server import free_port
 from tests.raw_client import ConnectionEnded, RawConnection
-from tests.redis_server import free_port
 from tests.test_rungateway import Gateway
 from tests.threads import going_on
 from tests.upstream import Exchange, Upstream, event_stream, json_answer

@@ -15,6 +15,7 @@ from ai_gateway.ledger import Ledger
 from ai_gateway.models import BreakerEvent, RecordedCall, UsageDaily, UsageLabelDaily, UsageRecord
 from tests import databases
 from tests.ledger.stores import Disk, Table, running
+from tests.private_server import PrivateServer
 
 ALIAS = "usage"
 TABLES = (UsageRecord, UsageDaily, UsageLabelDaily, RecordedCall, BreakerEvent)
@@ -66,10 +67,10 @@ def entry(request: pytest.FixtureRequest) -> databases.Database:
 
 
 @pytest.fixture
-def server(request: pytest.FixtureRequest, entry: databases.Database) -> databases.Server:
+def server(request: pytest.FixtureRequest, entry: databases.Database) -> PrivateServer:
     """The server that the entry leads to."""
     name = "postgres_server" if "postgresql" in entry["ENGINE"] else "mariadb_server"
-    found: databases.Server = request.getfixturevalue(name)
+    found: PrivateServer = request.getfixturevalue(name)
     return found
 
 

@@ -23,10 +23,10 @@ from ai_gateway.meter import Entry
 from ai_gateway.models import UsageDaily, UsageRecord
 from ai_gateway.reconciliation import drifts
 from ai_gateway.rollups import Days
-from tests import databases
 from tests.ledger.conftest import ALIAS, TABLES
 from tests.ledger.made import DAY, NOON, made
 from tests.ledger.stores import PATIENCE
+from tests.private_server import PrivateServer
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_a_database_that_hangs_and_comes_through_after_all(ledger: Ledger) -> No
 
 @pytest.mark.usefixtures("database")
 @pytest.mark.parametrize("entry", ["postgresql", "mariadb"], indirect=True)
-def test_a_server_that_is_restarted(ledger: Ledger, entry: object, server: databases.Server) -> None:
+def test_a_server_that_is_restarted(ledger: Ledger, entry: object, server: PrivateServer) -> None:
     entries = put(ledger, 10)
     eventually(lambda: len(written()) == 10)
     connections[ALIAS].close()

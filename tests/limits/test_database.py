@@ -24,7 +24,6 @@ from ai_gateway.limits.database import DatabaseStore, clerk, rows
 from ai_gateway.limits.database import store as database_module
 from ai_gateway.limits.database.clock import DatabaseClock
 from ai_gateway.models import LimitCounter, Reservation
-from tests import databases
 from tests.effort import times
 from tests.factories import run
 from tests.limits.backends import Clock, SharedBackend
@@ -33,6 +32,7 @@ from tests.limits.conftest import ALIAS
 from tests.limits.contract import SharedStoreContract
 from tests.limits.machine import StoreMachine
 from tests.patience import PATIENCE, until
+from tests.private_server import PrivateServer
 from tests.threads import none_can_start
 
 
@@ -353,10 +353,10 @@ def failing(times: int, really: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def server(request: pytest.FixtureRequest, database: None) -> databases.Server:
+def server(request: pytest.FixtureRequest, database: None) -> PrivateServer:
     """The server whose database it is."""
     name = "postgres_server" if connections[ALIAS].vendor == "postgresql" else "mariadb_server"
-    found: databases.Server = request.getfixturevalue(name)
+    found: PrivateServer = request.getfixturevalue(name)
     return found
 
 
@@ -368,7 +368,7 @@ TIME = {
 
 @pytest.mark.parametrize("database", ["postgresql", "mariadb"], indirect=True)
 class TestServer:
-    def test_a_server_that_is_restarted_has_lost_nothing(self, store: DatabaseStore, server: databases.Server) -> None:
+    def test_a_server_that_is_restarted_has_lost_nothing(self, store: DatabaseStore, server: PrivateServer) -> None:
         call = new_id()
         run(take(store, quota(10), call=call))
         server.stop()

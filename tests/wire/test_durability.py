@@ -16,6 +16,7 @@ import pytest
 from tests import databases
 from tests.effort import KILL_ROUNDS
 from tests.gateway_process import Door, GatewayProcess
+from tests.private_server import PrivateServer
 from tests.upstream import End, Exchange, Upstream, event_stream, json_answer
 from tests.wire.durable_site import Calls, DurableSite, begin, call, locked
 from tests.wire.test_accounting import ANSWER, PRICES, STREAM
@@ -119,11 +120,11 @@ def test_a_process_that_is_stopped_loses_nothing(site: DurableSite, upstream: Up
 
 
 @pytest.fixture
-def server(request: pytest.FixtureRequest, database: databases.Database) -> Iterator[databases.Server]:
+def server(request: pytest.FixtureRequest, database: databases.Database) -> Iterator[PrivateServer]:
     """A server that a test may stop: it runs again afterwards. Without a pool, which takes its time to notice."""
     is_postgresql = "postgresql" in database["ENGINE"]
     database["OPTIONS"].pop("pool", None)
-    found: databases.Server = request.getfixturevalue("postgres_server" if is_postgresql else "mariadb_server")
+    found: PrivateServer = request.getfixturevalue("postgres_server" if is_postgresql else "mariadb_server")
     yield found
     if not found.is_running:
         found.start()
@@ -131,7 +132,7 @@ def server(request: pytest.FixtureRequest, database: databases.Database) -> Iter
 
 @in_mode("batched-direct-postgresql", "committed-django-postgresql", "batched-direct-mariadb")
 def test_a_database_that_goes_away_costs_no_call_and_no_entry(
-    server: databases.Server, site: DurableSite, durability: str
+    server: PrivateServer, site: DurableSite, durability: str
 ) -> None:
     process = site.start(USAGE_DURABILITY=durability, USAGE_INTERVAL=0.2)
     calls = Calls(threads=4)

@@ -12,8 +12,8 @@ import pytest
 from tests import databases
 from tests.conftest import GATEWAY_KEY
 from tests.gateway_process import GatewayProcess
+from tests.private_server import free_port
 from tests.raw_client import RawClient
-from tests.redis_server import free_port
 from tests.upstream import Upstream
 from tests.wire.samples import BEARER, CHAT, CHAT_PATH, DIALECTS, Dialect
 
