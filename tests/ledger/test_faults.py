@@ -7,15 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import (
-    DatabaseError,
-    DataError,
-    InterfaceError,
-    InternalError,
-    OperationalError,
-    connection,
-    connections,
-)
+from django.db import DatabaseError, DataError, InterfaceError, InternalError, OperationalError, connections
 from django.db.models import Model
 
 from ai_gateway import ledger_store
@@ -78,7 +70,7 @@ class TestTheCallIsAtFault:
     @on_servers
     @pytest.mark.parametrize("columns", TOO_STRICT.values(), ids=TOO_STRICT.keys())
     def test_some_are_refused_by_servers_only(self, entry: object, columns: dict[str, Any]) -> None:
-        if "id" in columns and not connection.features.has_native_uuid_field:
+        if "id" in columns and not connections[ALIAS].features.has_native_uuid_field:
             pytest.skip("MySQL has no type for ids: to it they are letters")
         with pytest.raises(Refused):
             ledger_store.write([made(), made(**columns)])
